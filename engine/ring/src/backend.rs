@@ -1,0 +1,303 @@
+//! What a compute device does: one coarse, batched, exact interface.
+
+use crate::{GaloisElement, Limbs, Ring};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// The form of a polynomial: [`Coeff`] or [`Ntt`].
+pub trait Domain: Copy + Debug + Send + Sync + 'static {
+    /// Whether this is the transformed form.
+    const IS_NTT: bool;
+}
+
+/// Coefficients, of `X^0` first.
+#[derive(Clone, Copy, Debug)]
+pub enum Coeff {}
+
+/// Values at the powers of `psi`, in the order that [`crate::ntt`] describes.
+#[derive(Clone, Copy, Debug)]
+pub enum Ntt {}
+
+impl Domain for Coeff {
+    const IS_NTT: bool = false;
+}
+
+impl Domain for Ntt {
+    const IS_NTT: bool = true;
+}
+
+/// A device that computes on batches of polynomials.
+///
+/// # Contract
+/// * **Value.** A [`Batch`] is `[poly][limb][coefficient]` words, each canonical in `[0, q)` of its limb.
+/// * **Exact.** The words of every result are determined by the words of the operands: all devices agree bit for
+///   bit.
+/// * **Ordered, not synchronous.** Operations take effect in program order; only [`Backend::download`] waits, and
+///   it is where a lost device is reported.
+/// * **Memory.** Results are new batches from the device's own pool, whose former content is undefined; dropping
+///   a batch returns it. Operands are never changed unless they are `&mut`, which cannot alias.
+/// * **Shapes** are the caller's duty: a violation is a bug, and panics.
+pub trait Backend: Sized + Send + Sync {
+    /// The device's storage of a batch.
+    type Buffer: Send + Sync;
+
+    /// The ring that this device holds tables for.
+    fn ring(&self) -> &Arc<Ring>;
+
+    /// The device, in a few words.
+    fn name(&self) -> String;
+
+    /// Brings words of `polys` polynomials over `limbs` to the device.
+    ///
+    /// # Errors
+    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`].
+    fn upload<D: Domain>(&self, limbs: Limbs, polys: usize, words: &[u32]) -> Result<Batch<Self, D>, BackendError>;
+
+    /// Waits for all work before it and brings the words back.
+    ///
+    /// # Errors
+    /// [`BackendError::DeviceLost`] for whatever went wrong since the last download.
+    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError>;
+
+    /// The polynomials of all views, one after the other, reduced to `limbs`.
+    fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D>;
+
+    /// Forward transform.
+    fn ntt(&self, x: Batch<Self, Coeff>) -> Batch<Self, Ntt>;
+
+    /// Inverse transform.
+    fn intt(&self, x: Batch<Self, Ntt>) -> Batch<Self, Coeff>;
+
+    /// `x[at + i] += y[i mod |y|]` for `count` polynomials.
+    fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>);
+
+    /// `x[at + i] -= y[i mod |y|]` for `count` polynomials.
+    fn sub_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>);
+
+    /// `x = -x`
+    fn neg_assign<D: Domain>(&self, x: &mut Batch<Self, D>);
+
+    /// `x *= scalar`, given by its residue in each limb.
+    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]);
+
+    /// `out[t.out] += a[t.a] b[t.b]` over all terms, starting from zero: pointwise products, tensor products and
+    /// the sums of a linear transform are all of this form. Operands may have more limbs than `limbs`.
+    fn mul_accumulate(
+        &self,
+        a: View<'_, Self, Ntt>,
+        b: View<'_, Self, Ntt>,
+        terms: &[Term],
+        outputs: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt>;
+
+    /// `X -> X^g` on every polynomial.
+    fn automorphism<D: Domain>(&self, x: View<'_, Self, D>, g: GaloisElement) -> Batch<Self, D>;
+
+    /// Cuts each polynomial over ciphertext primes into the gadget's digits and extends each digit, as its
+    /// representative nearest to zero, to the gadget's limbs: poly `i` becomes polys `i d .. (i+1) d`.
+    fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt>;
+
+    /// Key switching between ModUp and ModDown, see [`GadgetTerm`]; with `items` ciphertexts side by side and
+    /// `outputs` results of each, the result is `[2][outputs][items]` over the gadget's limbs.
+    ///
+    /// `x` holds `[parts][inputs][items]`, two or three parts, over the gadget's ciphertext limbs (then it counts
+    /// times the product `P` of the special primes) or over all of the gadget's limbs (then it counts as it is).
+    /// `digits` is the ModUp of the last part, `[inputs][items][digit]`, without the first `skipped` inputs.
+    fn gadget_product(
+        &self,
+        x: View<'_, Self, Ntt>,
+        digits: Digits<'_, Self>,
+        terms: &[GadgetTerm<'_, Self>],
+        items: usize,
+        outputs: usize,
+    ) -> Batch<Self, Ntt>;
+
+    /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
+    /// several primes, ModDown, and both at once. (Within `2^-26` of a tie either neighbour may come out, the
+    /// same on every device.)
+    fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt>;
+}
+
+/// A batch of polynomials over the same limbs, on the device `B`.
+pub struct Batch<B: Backend, D: Domain> {
+    buffer: B::Buffer,
+    limbs: Limbs,
+    polys: usize,
+    domain: PhantomData<D>,
+}
+
+/// Some consecutive polynomials of a [`Batch`].
+pub struct View<'a, B: Backend, D: Domain> {
+    batch: &'a Batch<B, D>,
+    start: usize,
+    polys: usize,
+}
+
+/// One product of [`Backend::mul_accumulate`], by poly numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Where the product is added.
+    pub out: usize,
+    /// Left factor.
+    pub a: usize,
+    /// Right factor.
+    pub b: usize,
+}
+
+/// How key switching decomposes: digits of `digit_limbs` ciphertext primes each (the last may be shorter),
+/// extended to `limbs` (Han and Ki, "Better bootstrapping for approximate homomorphic encryption", 2020).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gadget {
+    /// The ciphertext primes that are decomposed and the special primes.
+    pub limbs: Limbs,
+    /// Ciphertext primes in a digit.
+    pub digit_limbs: usize,
+}
+
+/// The ModUp of some inputs of a gadget product.
+pub struct Digits<'a, B: Backend> {
+    /// `[inputs - skipped][items][digit]`, or nothing if every term is keyless.
+    pub batch: Option<&'a Batch<B, Ntt>>,
+    /// How the digits were made.
+    pub gadget: Gadget,
+    /// How many inputs at the start have no digits.
+    pub skipped: usize,
+}
+
+/// One term of [`Backend::gadget_product`]: for every item, output `output` gains, with `s` the automorphism,
+///
+/// * with a key: `s(x_0) + sum_d s(digit_d) key_d,0` and, if `x` has three parts, `s(x_1)`, else nothing, plus
+///   `sum_d s(digit_d) key_d,1`;
+/// * without: `(s(x_0), s(x_1))`.
+pub struct GadgetTerm<'a, B: Backend> {
+    /// Which input.
+    pub input: usize,
+    /// Which output.
+    pub output: usize,
+    /// `[digit][2]` over at least the gadget's limbs.
+    pub key: Option<&'a Batch<B, Ntt>>,
+    /// What is applied to everything but the key.
+    pub galois: GaloisElement,
+}
+
+/// What can go wrong on a device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The words do not fill the shape.
+    #[error("{got} words where the shape needs {expected}")]
+    Shape {
+        /// Words the shape needs.
+        expected: usize,
+        /// Words given.
+        got: usize,
+    },
+    /// The device cannot hold a batch.
+    #[error("the device has no room for {bytes} bytes more; use a smaller batch")]
+    OutOfMemory {
+        /// Size of the batch.
+        bytes: usize,
+    },
+    /// The device stopped.
+    #[error("the device was lost: {reason}")]
+    DeviceLost {
+        /// What its driver says.
+        reason: String,
+    },
+}
+
+impl Gadget {
+    /// How many digits there are.
+    pub fn digits(&self) -> usize {
+        self.limbs.q.div_ceil(self.digit_limbs)
+    }
+
+    /// The ciphertext primes of digit `d`.
+    pub fn digit(&self, d: usize) -> std::ops::Range<usize> {
+        d * self.digit_limbs..((d + 1) * self.digit_limbs).min(self.limbs.q)
+    }
+}
+
+impl<B: Backend, D: Domain> Batch<B, D> {
+    /// For backends: wraps the storage of `polys` polynomials over `limbs`.
+    pub fn from_buffer(buffer: B::Buffer, limbs: Limbs, polys: usize) -> Self {
+        Self { buffer, limbs, polys, domain: PhantomData }
+    }
+
+    /// For backends: the storage.
+    pub fn buffer(&self) -> &B::Buffer {
+        &self.buffer
+    }
+
+    /// For backends: the storage.
+    pub fn buffer_mut(&mut self) -> &mut B::Buffer {
+        &mut self.buffer
+    }
+
+    /// For backends: the storage.
+    pub fn into_buffer(self) -> B::Buffer {
+        self.buffer
+    }
+
+    /// The limbs of each polynomial.
+    pub fn limbs(&self) -> Limbs {
+        self.limbs
+    }
+
+    /// How many polynomials there are.
+    pub fn polys(&self) -> usize {
+        self.polys
+    }
+
+    /// All of them.
+    pub fn view(&self) -> View<'_, B, D> {
+        View { batch: self, start: 0, polys: self.polys }
+    }
+
+    /// `polys` of them from `start` on.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn slice(&self, start: usize, polys: usize) -> View<'_, B, D> {
+        assert!(start + polys <= self.polys, "polys {start}+{polys} of {}", self.polys);
+        View { batch: self, start, polys }
+    }
+}
+
+impl<'a, B: Backend, D: Domain> View<'a, B, D> {
+    /// The batch seen.
+    pub fn batch(&self) -> &'a Batch<B, D> {
+        self.batch
+    }
+
+    /// The first poly seen.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// How many polys are seen.
+    pub fn polys(&self) -> usize {
+        self.polys
+    }
+
+    /// The limbs of each.
+    pub fn limbs(&self) -> Limbs {
+        self.batch.limbs
+    }
+}
+
+impl<B: Backend, D: Domain> Clone for View<'_, B, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend, D: Domain> Copy for View<'_, B, D> {}
+
+impl<B: Backend, D: Domain> Debug for Batch<B, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { limbs, polys, .. } = self;
+        f.debug_struct("Batch").field("limbs", limbs).field("polys", polys).finish_non_exhaustive()
+    }
+}

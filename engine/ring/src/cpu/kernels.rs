@@ -1,0 +1,731 @@
+//! The kernels of one limb, written once over [`Lanes`] and compiled for each instruction set.
+//!
+//! Words enter and leave canonical, in `[0, q)`; between the stages of a transform they stay lazily below `4q`
+//! (forward) or `2q` (inverse), after D. Harvey (2014).
+#![expect(clippy::indexing_slicing, reason = "array indices are constants once the loops are unrolled")]
+
+use super::simd::{Lanes, Simd, scalar::Scalar};
+#[cfg(target_arch = "x86_64")]
+use super::simd::{avx2::Avx2, avx512::Avx512};
+use crate::{Modulus, NttPermutation, NttTable, Shoup, ntt::Twiddles};
+
+/// Products of residues that fit a 64-bit accumulator: `16 q^2 < 2^64`.
+const LAZY_PRODUCTS: usize = 16;
+
+/// One limb's share of a gadget product.
+pub(crate) struct GadgetLimb<'a> {
+    /// Per digit: the extended limb and the two limbs of the key; empty where nothing is switched.
+    pub(crate) digits: &'a [[&'a [u32]; 3]],
+    /// What is added to the two results before the permutation, times `factor`.
+    pub(crate) addends: [Option<&'a [u32]>; 2],
+    pub(crate) factor: u32,
+    /// Applied to everything but the keys.
+    pub(crate) permutation: Option<&'a NttPermutation>,
+    /// Whether the results are added to what the outputs hold.
+    pub(crate) accumulate: bool,
+}
+
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*);)*) => {
+        /// The kernels of one instruction set.
+        #[derive(Clone, Copy)]
+        pub(crate) struct Kernels {
+            /// Words in a vector.
+            pub(crate) width: usize,
+            $($(#[$doc])* pub(crate) $name: fn($($arg: $type),*),)*
+        }
+
+        impl Kernels {
+            /// The kernels of an instruction set, or the widest narrower one whose vectors fit degree `n`.
+            pub(crate) fn new(simd: Simd, n: usize) -> Self {
+                match simd {
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx512 if n >= 8 * Avx512::N && simd.is_available() => avx512::KERNELS,
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx2 | Simd::Avx512 if n >= 8 * Avx2::N && simd.is_available() => avx2::KERNELS,
+                    _ => plain::KERNELS,
+                }
+            }
+        }
+
+        kernels!(@set plain Scalar any(), "", $($name($($arg: $type),*);)*);
+        #[cfg(target_arch = "x86_64")]
+        kernels!(@set avx2 Avx2 all(), "avx2", $($name($($arg: $type),*);)*);
+        #[cfg(target_arch = "x86_64")]
+        kernels!(@set avx512 Avx512 all(), "avx512f,avx512dq,avx512bw,avx512vl",
+            $($name($($arg: $type),*);)*);
+    };
+    (@set $set:ident $lanes:ident $vector:meta, $features:literal, $($name:ident($($arg:ident: $type:ty),*);)*) => {
+        mod $set {
+            use super::*;
+
+            pub(super) const KERNELS: Kernels = Kernels {
+                width: $lanes::N,
+                $($name: |$($arg),*| {
+                    #[cfg_attr($vector, target_feature(enable = $features))]
+                    unsafe fn run($($arg: $type),*) {
+                        // SAFETY: `run` is compiled for the set of these lanes.
+                        unsafe { super::$name::<$lanes>($($arg),*) }
+                    }
+                    // SAFETY: `Kernels::new` hands this set out only where it was detected.
+                    unsafe { run($($arg),*) }
+                },)*
+            };
+        }
+    };
+}
+
+kernels! {
+    /// Forward transform in place.
+    ntt(table: &NttTable, x: &mut [u32]);
+    /// Inverse transform in place, then a product by `factor`.
+    intt(table: &NttTable, x: &mut [u32], factor: u32);
+    /// `x += y`
+    add(modulus: &Modulus, x: &mut [u32], y: &[u32]);
+    /// `x -= y`
+    sub(modulus: &Modulus, x: &mut [u32], y: &[u32]);
+    /// `x = -x`
+    neg(modulus: &Modulus, x: &mut [u32]);
+    /// `x *= factor`
+    mul_scalar(modulus: &Modulus, x: &mut [u32], factor: Shoup);
+    /// `x *= y`
+    mul(modulus: &Modulus, x: &mut [u32], y: &[u32]);
+    /// `t = (x - t) factor`
+    sub_mul(modulus: &Modulus, t: &mut [u32], x: &[u32], factor: Shoup);
+    /// `out = sum a b` over the terms.
+    dot(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32]);
+    /// `out = sum source weight / 2^32`; at most fifteen sources below `2^30`, weights in Montgomery form.
+    convert(modulus: &Modulus, sources: &[&[u32]], weights: &[u32], out: &mut [u32]);
+    /// `out = floor(1/2 + sum source weight / 2^shift)`
+    quotient(sources: &[&[u32]], weights: &[u32], shift: u32, out: &mut [u32]);
+    /// Both results of a gadget product's limb.
+    gadget(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut [u32], out1: &mut [u32]);
+    /// `out[i] = x[source(i)]`
+    permute(permutation: &NttPermutation, x: &[u32], out: &mut [u32]);
+}
+
+/// A twiddle in every lane, with its quotient ready for the odd lanes.
+#[derive(Clone, Copy)]
+struct Factor<V> {
+    w: V,
+    even: V,
+    odd: V,
+}
+
+/// A prime in every lane.
+#[derive(Clone, Copy)]
+struct Prime<V> {
+    q: V,
+    two_q: V,
+    q_inv: V,
+    r: Factor<V>,
+}
+
+/// # Safety
+/// As for [`Lanes`], for every method here and every function below: the kernels are called through
+/// [`Kernels`], which vouches for the instruction set, and take their pointers from slices of equal length, a
+/// multiple of the vector width (asserted by [`span`]).
+impl<V: Lanes> Factor<V> {
+    #[inline(always)]
+    unsafe fn splat(w: u32, quotient: u32) -> Self {
+        // SAFETY: see the block's contract.
+        unsafe {
+            let even = V::splat(quotient);
+            Self { w: V::splat(w), even, odd: even }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn node(twiddles: &Twiddles, node: usize) -> Self {
+        // SAFETY: see the block's contract; nodes of a transform are below its degree.
+        unsafe { Self::splat(*twiddles.w.get_unchecked(node), *twiddles.quotient.get_unchecked(node)) }
+    }
+
+    #[inline(always)]
+    unsafe fn nodes(twiddles: &Twiddles, node: usize, run: usize) -> Self {
+        // SAFETY: see the block's contract; `node + N / run` does not exceed the degree.
+        unsafe {
+            let even = V::spread(twiddles.quotient.as_ptr().add(node), run);
+            Self { w: V::spread(twiddles.w.as_ptr().add(node), run), even, odd: even.odd() }
+        }
+    }
+
+    /// `x w` in `[0, 2q)`.
+    #[inline(always)]
+    unsafe fn mul(self, x: V, q: V) -> V {
+        // SAFETY: see the block's contract.
+        unsafe { x.mul_lo(self.w).sub(x.mul_hi(self.even, self.odd).mul_lo(q)) }
+    }
+}
+
+/// # Safety
+/// As for [`Factor`].
+impl<V: Lanes> Prime<V> {
+    #[inline(always)]
+    unsafe fn new(modulus: &Modulus) -> Self {
+        // SAFETY: see the block's contract.
+        unsafe {
+            Self {
+                q: V::splat(modulus.q()),
+                two_q: V::splat(2 * modulus.q()),
+                q_inv: V::splat(modulus.q_inv()),
+                r: Factor::splat(modulus.r().w, modulus.r().quotient),
+            }
+        }
+    }
+
+    /// `[0, 2q) -> [0, q)`
+    #[inline(always)]
+    unsafe fn below_q(self, x: V) -> V {
+        // SAFETY: see the block's contract.
+        unsafe { x.min(x.sub(self.q)) }
+    }
+
+    /// `[0, 4q) -> [0, 2q)`
+    #[inline(always)]
+    unsafe fn below_2q(self, x: V) -> V {
+        // SAFETY: see the block's contract.
+        unsafe { x.min(x.sub(self.two_q)) }
+    }
+
+    /// `acc / 2^32 mod q`, for an accumulator below `2^34 q`.
+    #[inline(always)]
+    unsafe fn montgomery(self, acc: V::Wide) -> V {
+        // SAFETY: see the block's contract.
+        unsafe {
+            let hi = self.below_q(self.below_2q(V::wide_hi(acc)));
+            let d = hi.sub(V::wide_montgomery(acc, self.q_inv, self.q));
+            d.min(d.add(self.q))
+        }
+    }
+
+    /// `acc mod q`, for an accumulator below `2^34 q`.
+    #[inline(always)]
+    unsafe fn reduce(self, acc: V::Wide) -> V {
+        // SAFETY: see the block's contract.
+        unsafe { self.below_q(self.r.mul(self.montgomery(acc), self.q)) }
+    }
+
+    /// A small accumulator with the same residue.
+    #[inline(always)]
+    unsafe fn fold(self, acc: V::Wide) -> V::Wide {
+        // SAFETY: see the block's contract.
+        unsafe {
+            let (reduced, one) = (self.reduce(acc), V::splat(1));
+            V::wide_mac(V::wide_zero(), (reduced, reduced.odd()), (one, one))
+        }
+    }
+}
+
+/// Forward butterfly: `[0, 4q)` in and out.
+#[inline(always)]
+unsafe fn butterfly<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> (V, V) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let x = p.below_2q(x);
+        let t = w.mul(y, p.q);
+        (x.add(t), x.add(p.two_q).sub(t))
+    }
+}
+
+/// Inverse butterfly: `[0, 2q)` in and out.
+#[inline(always)]
+unsafe fn butterfly_inverse<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> (V, V) {
+    // SAFETY: see `Factor`.
+    unsafe { (p.below_2q(x.add(y)), w.mul(x.add(p.two_q).sub(y), p.q)) }
+}
+
+/// The stages of a subtree of `C` leaves on `C` vectors, from its root down.
+#[inline(always)]
+unsafe fn subtree<V: Lanes, const C: usize>(v: &mut [V; C], w: &[Factor<V>; C], p: Prime<V>) {
+    let mut blocks = 1;
+    while blocks < C {
+        let half = C / blocks / 2;
+        for b in 0..blocks {
+            for i in 0..half {
+                let (i, j) = (b * 2 * half + i, b * 2 * half + half + i);
+                // SAFETY: see `Factor`.
+                (v[i], v[j]) = unsafe { butterfly(v[i], v[j], w[blocks + b], p) };
+            }
+        }
+        blocks *= 2;
+    }
+}
+
+/// The same from the leaves up; `last` holds the factors of the whole transform's last stage.
+#[inline(always)]
+unsafe fn subtree_inverse<V: Lanes, const C: usize>(
+    v: &mut [V; C],
+    w: &[Factor<V>; C],
+    p: Prime<V>,
+    last: Option<[Factor<V>; 2]>,
+) {
+    let mut blocks = C / 2;
+    while blocks > 0 {
+        let half = C / blocks / 2;
+        for b in 0..blocks {
+            for i in 0..half {
+                let (i, j) = (b * 2 * half + i, b * 2 * half + half + i);
+                // SAFETY: see `Factor`.
+                (v[i], v[j]) = unsafe {
+                    match last {
+                        Some([sum, difference]) if blocks == 1 => (
+                            p.below_q(sum.mul(v[i].add(v[j]), p.q)),
+                            p.below_q(difference.mul(v[i].add(p.two_q).sub(v[j]), p.q)),
+                        ),
+                        _ => butterfly_inverse(v[i], v[j], w[blocks + b], p),
+                    }
+                };
+            }
+        }
+        blocks /= 2;
+    }
+}
+
+/// The twiddles of the subtree of `C` leaves below node `k`, by their place in it.
+#[inline(always)]
+unsafe fn subtree_factors<V: Lanes, const C: usize>(twiddles: &Twiddles, k: usize) -> [Factor<V>; C] {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let mut w = [Factor::node(twiddles, k); C];
+        let mut blocks = 2;
+        while blocks < C {
+            for b in 0..blocks {
+                w[blocks + b] = Factor::node(twiddles, k * blocks + b);
+            }
+            blocks *= 2;
+        }
+        w
+    }
+}
+
+/// `C` vectors that lie `stride` words apart.
+#[inline(always)]
+unsafe fn load_strided<V: Lanes, const C: usize>(x: *const u32, stride: usize) -> [V; C] {
+    // SAFETY: see `Factor`.
+    std::array::from_fn(|i| unsafe { V::load(x.add(i * stride)) })
+}
+
+#[inline(always)]
+unsafe fn store_strided<V: Lanes, const C: usize>(v: [V; C], x: *mut u32, stride: usize) {
+    for (i, v) in v.into_iter().enumerate() {
+        // SAFETY: see `Factor`.
+        unsafe { v.store(x.add(i * stride)) }
+    }
+}
+
+/// How many stages the pass at a node of `len` words takes, so that the walk ends at a block of eight vectors.
+fn stages<V: Lanes>(len: usize) -> u32 {
+    let log = len.ilog2();
+    match log.saturating_sub((8 * V::N).ilog2()) {
+        0 => log.min(3),
+        1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    }
+}
+
+#[inline(always)]
+unsafe fn ntt<V: Lanes>(table: &NttTable, x: &mut [u32]) {
+    // SAFETY: see `Factor`.
+    unsafe { forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), span::<V>(x.len(), &[]), 1) }
+}
+
+/// The subtree of node `k` on its `len` words: a pass over all of them, then block by block, so that the blocks
+/// stay in the nearest cache.
+#[inline(always)]
+unsafe fn forward_node<V: Lanes>(table: &NttTable, p: Prime<V>, x: *mut u32, len: usize, k: usize) {
+    // The walk's depth is at most five; an explicit stack of (block, node) replaces recursion, which cannot be
+    // inlined into a function compiled for an instruction set.
+    let mut stack = [(0usize, 0usize, 0usize); 48];
+    let mut top = 1;
+    stack[0] = (0, len, k);
+    while top > 0 {
+        top -= 1;
+        let (start, len, k) = stack[top];
+        // SAFETY: see `Factor`; the blocks partition the slice.
+        unsafe {
+            let x = x.add(start);
+            if len == 8 * V::N {
+                forward_tail(table, p, x, k);
+                continue;
+            }
+            let children = 1 << stages::<V>(len);
+            match children {
+                2 => forward_pass::<V, 2>(table, p, x, len, k),
+                4 => forward_pass::<V, 4>(table, p, x, len, k),
+                _ => forward_pass::<V, 8>(table, p, x, len, k),
+            }
+            if len > 8 * V::N {
+                for child in (0..children).rev() {
+                    stack[top] = (start + child * (len / children), len / children, k * children + child);
+                    top += 1;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn forward_pass<V: Lanes, const C: usize>(
+    table: &NttTable,
+    p: Prime<V>,
+    x: *mut u32,
+    len: usize,
+    k: usize,
+) {
+    let stride = len / C;
+    // SAFETY: see `Factor`.
+    unsafe {
+        let w = subtree_factors::<V, C>(table.forward(), k);
+        for j in (0..stride).step_by(V::N) {
+            let mut v = load_strided(x.add(j), stride);
+            subtree(&mut v, &w, p);
+            if stride == 1 {
+                v = v.map(|x| p.below_q(p.below_2q(x)));
+            }
+            store_strided(v, x.add(j), stride);
+        }
+    }
+}
+
+/// All stages below node `k` on eight vectors: three across vectors, the rest inside pairs of them.
+#[inline(always)]
+unsafe fn forward_tail<V: Lanes>(table: &NttTable, p: Prime<V>, x: *mut u32, k: usize) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let mut v: [V; 8] = load_strided(x, V::N);
+        subtree(&mut v, &subtree_factors(table.forward(), k), p);
+        for pair in 0..4 {
+            let (mut a, mut b) = (v[2 * pair], v[2 * pair + 1]);
+            let (mut run, mut node) = (V::N / 2, 8 * k + 2 * pair);
+            while run > 0 {
+                (a, b) = V::exchange(a, b, run);
+                (a, b) = butterfly(a, b, Factor::nodes(table.forward(), node, run), p);
+                (run, node) = (run / 2, node * 2);
+            }
+            let (a, b) = V::zip(p.below_q(p.below_2q(a)), p.below_q(p.below_2q(b)));
+            if V::N > 1 {
+                a.store(x.add(2 * pair * V::N));
+                b.store(x.add((2 * pair + 1) * V::N));
+            } else {
+                a.store(x.add(2 * pair));
+                b.store(x.add(2 * pair + 1));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32) {
+    let last = table.last_stage(factor);
+    let len = span::<V>(x.len(), &[]);
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::new(table.modulus());
+        let last = last.map(|f| Factor::splat(f.w, f.quotient));
+        let x = x.as_mut_ptr();
+        // Blocks of eight vectors first, then the passes from the smallest subtrees to the root: the mirror of
+        // the forward walk.
+        let mut sizes = [0usize; 8];
+        let (mut depth, mut size) = (0, len);
+        while size > 8 * V::N {
+            sizes[depth] = size;
+            depth += 1;
+            size >>= stages::<V>(size);
+        }
+        for block in 0..len / size {
+            let (start, k) = (x.add(block * size), len / size + block);
+            if size == 8 * V::N {
+                inverse_tail(table, p, start, k, (size == len).then_some(last));
+            } else {
+                match size {
+                    2 => inverse_pass::<V, 2>(table, p, start, size, k, Some(last)),
+                    _ => inverse_pass::<V, 4>(table, p, start, size, k, Some(last)),
+                }
+            }
+            // A subtree is finished as soon as its last block is: its words are still in the cache.
+            for &subtree in sizes[..depth].iter().rev() {
+                let end = (block + 1) * size;
+                if !end.is_multiple_of(subtree) {
+                    break;
+                }
+                let (start, k) = (x.add(end - subtree), len / subtree + end / subtree - 1);
+                let last = (subtree == len).then_some(last);
+                match stages::<V>(subtree) {
+                    1 => inverse_pass::<V, 2>(table, p, start, subtree, k, last),
+                    2 => inverse_pass::<V, 4>(table, p, start, subtree, k, last),
+                    _ => inverse_pass::<V, 8>(table, p, start, subtree, k, last),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn inverse_pass<V: Lanes, const C: usize>(
+    table: &NttTable,
+    p: Prime<V>,
+    x: *mut u32,
+    len: usize,
+    k: usize,
+    last: Option<[Factor<V>; 2]>,
+) {
+    let stride = len / C;
+    // SAFETY: see `Factor`.
+    unsafe {
+        let w = subtree_factors::<V, C>(table.inverse(), k);
+        for j in (0..stride).step_by(V::N) {
+            let mut v = load_strided(x.add(j), stride);
+            subtree_inverse(&mut v, &w, p, last);
+            store_strided(v, x.add(j), stride);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn inverse_tail<V: Lanes>(
+    table: &NttTable,
+    p: Prime<V>,
+    x: *mut u32,
+    k: usize,
+    last: Option<[Factor<V>; 2]>,
+) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let mut v: [V; 8] = load_strided(x, V::N);
+        for pair in 0..4 {
+            let (mut a, mut b) = V::unzip(v[2 * pair], v[2 * pair + 1]);
+            let (mut run, mut node) = (1, (8 * k + 2 * pair) * V::N / 2);
+            while run < V::N {
+                (a, b) = butterfly_inverse(a, b, Factor::nodes(table.inverse(), node, run), p);
+                (a, b) = V::exchange(a, b, run);
+                (run, node) = (run * 2, node / 2);
+            }
+            (v[2 * pair], v[2 * pair + 1]) = (a, b);
+        }
+        subtree_inverse(&mut v, &subtree_factors(table.inverse(), k), p, last);
+        store_strided(v, x, V::N);
+    }
+}
+
+#[inline(always)]
+unsafe fn add<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        map(x, [y], |x: V, [y]| p.below_q(x.add(y)));
+    }
+}
+
+#[inline(always)]
+unsafe fn sub<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        map(x, [y], |x: V, [y]| {
+            let d = x.sub(y);
+            d.min(d.add(p.q))
+        });
+    }
+}
+
+#[inline(always)]
+unsafe fn neg<V: Lanes>(modulus: &Modulus, x: &mut [u32]) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        map(x, [], |x: V, []| p.below_q(p.q.sub(x)));
+    }
+}
+
+#[inline(always)]
+unsafe fn mul_scalar<V: Lanes>(modulus: &Modulus, x: &mut [u32], factor: Shoup) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        let factor = Factor::splat(factor.w, factor.quotient);
+        map(x, [], |x: V, []| p.below_q(factor.mul(x, p.q)));
+    }
+}
+
+#[inline(always)]
+unsafe fn mul<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        map(x, [y], |x: V, [y]| p.reduce(V::wide_mac(V::wide_zero(), (x, x.odd()), (y, y.odd()))));
+    }
+}
+
+#[inline(always)]
+unsafe fn sub_mul<V: Lanes>(modulus: &Modulus, t: &mut [u32], x: &[u32], factor: Shoup) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        let factor = Factor::splat(factor.w, factor.quotient);
+        map(t, [x], |t: V, [x]| p.below_q(factor.mul(x.add(p.q).sub(t), p.q)));
+    }
+}
+
+#[inline(always)]
+unsafe fn dot<V: Lanes>(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32]) {
+    let n = span::<V>(out.len(), terms.as_flattened());
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        for i in (0..n).step_by(V::N) {
+            let mut acc = V::wide_zero();
+            let mut room = LAZY_PRODUCTS;
+            for [a, b] in terms {
+                if room == 0 {
+                    acc = p.fold(acc);
+                    room = LAZY_PRODUCTS - 1;
+                }
+                let (a, b) = (V::load(a.as_ptr().add(i)), V::load(b.as_ptr().add(i)));
+                acc = V::wide_mac(acc, (a, a.odd()), (b, b.odd()));
+                room -= 1;
+            }
+            p.reduce(acc).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn convert<V: Lanes>(modulus: &Modulus, sources: &[&[u32]], weights: &[u32], out: &mut [u32]) {
+    let n = span::<V>(out.len(), sources);
+    assert!(sources.len() <= LAZY_PRODUCTS && sources.len() == weights.len());
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        for i in (0..n).step_by(V::N) {
+            let mut acc = V::wide_zero();
+            for (source, &weight) in sources.iter().zip(weights) {
+                let (y, w) = (V::load(source.as_ptr().add(i)), V::splat(weight));
+                acc = V::wide_mac(acc, (y, y.odd()), (w, w));
+            }
+            p.montgomery(acc).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn quotient<V: Lanes>(sources: &[&[u32]], weights: &[u32], shift: u32, out: &mut [u32]) {
+    let n = span::<V>(out.len(), sources);
+    // SAFETY: see `Factor`.
+    unsafe {
+        for i in (0..n).step_by(V::N) {
+            let mut acc = V::wide_zero();
+            for (source, &weight) in sources.iter().zip(weights) {
+                let (y, w) = (V::load(source.as_ptr().add(i)), V::splat(weight));
+                acc = V::wide_mac(acc, (y, y.odd()), (w, w));
+            }
+            V::wide_round(acc, 1 << (shift - 1), shift).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut [u32], out1: &mut [u32]) {
+    let n = span::<V>(out0.len(), limb.digits.as_flattened());
+    assert!(out1.len() == n && limb.addends.iter().flatten().all(|a| a.len() == n));
+    // SAFETY: see `Factor`; sources of a permutation lie inside the limb.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        let (one, factor) = (V::splat(1), V::splat(limb.factor));
+        for i in (0..n).step_by(V::N) {
+            let fetch = Fetch::<V>::new(limb.permutation, i);
+            let outs = [out0.as_mut_ptr().add(i), out1.as_mut_ptr().add(i)];
+            let mut acc = [V::wide_zero(); 2];
+            let mut room = LAZY_PRODUCTS;
+            for c in 0..2 {
+                if let Some(addend) = limb.addends[c] {
+                    let x = fetch.load(addend);
+                    acc[c] = V::wide_mac(acc[c], (x, x.odd()), (factor, factor));
+                }
+                if limb.accumulate {
+                    let x = V::load(outs[c]);
+                    acc[c] = V::wide_mac(acc[c], (x, x.odd()), (one, one));
+                }
+            }
+            room -= 2;
+            for [ext, key0, key1] in limb.digits {
+                if room == 0 {
+                    acc = acc.map(|acc| p.fold(acc));
+                    room = LAZY_PRODUCTS - 1;
+                }
+                let x = fetch.load(ext);
+                let x = (x, x.odd());
+                let (k0, k1) = (V::load(key0.as_ptr().add(i)), V::load(key1.as_ptr().add(i)));
+                acc[0] = V::wide_mac(acc[0], x, (k0, k0.odd()));
+                acc[1] = V::wide_mac(acc[1], x, (k1, k1.odd()));
+                room -= 1;
+            }
+            p.reduce(acc[0]).store(outs[0]);
+            p.reduce(acc[1]).store(outs[1]);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn permute<V: Lanes>(permutation: &NttPermutation, x: &[u32], out: &mut [u32]) {
+    let n = span::<V>(out.len(), &[x]);
+    for i in (0..n).step_by(V::N) {
+        // SAFETY: see `Factor`; sources of a permutation lie inside the limb.
+        unsafe { Fetch::<V>::new(Some(permutation), i).load(x).store(out.as_mut_ptr().add(i)) }
+    }
+}
+
+/// Where the block of output word `i` comes from.
+struct Fetch<V> {
+    start: usize,
+    pattern: Option<V>,
+}
+
+/// # Safety
+/// As for [`Factor`].
+impl<V: Lanes> Fetch<V> {
+    #[inline(always)]
+    unsafe fn new(permutation: Option<&NttPermutation>, i: usize) -> Self {
+        let Some(permutation) = permutation else {
+            return Self { start: i, pattern: None };
+        };
+        // SAFETY: see the block's contract; the table has a source per block and a pattern per lane.
+        unsafe {
+            let first = *permutation.source().get_unchecked(i / V::N) as usize;
+            let pattern = first % V::N;
+            let row = permutation.patterns().as_ptr().add(pattern * V::N);
+            Self { start: first - pattern, pattern: Some(V::load(row)) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, x: &[u32]) -> V {
+        // SAFETY: see the block's contract.
+        unsafe {
+            let v = V::load(x.as_ptr().add(self.start));
+            match self.pattern {
+                Some(pattern) => v.permute(pattern),
+                None => v,
+            }
+        }
+    }
+}
+
+/// `x[i] = f(x[i], sources[i])` vector by vector.
+#[inline(always)]
+unsafe fn map<V: Lanes, const C: usize>(x: &mut [u32], sources: [&[u32]; C], f: impl Fn(V, [V; C]) -> V) {
+    let n = span::<V>(x.len(), &sources);
+    let x = x.as_mut_ptr();
+    for i in (0..n).step_by(V::N) {
+        // SAFETY: see `Factor`.
+        unsafe { f(V::load(x.add(i)), sources.map(|s| V::load(s.as_ptr().add(i)))).store(x.add(i)) }
+    }
+}
+
+/// The common length of the operands.
+#[inline(always)]
+fn span<V: Lanes>(n: usize, others: &[&[u32]]) -> usize {
+    assert!(n.is_multiple_of(V::N) && others.iter().all(|o| o.len() == n), "limbs of unequal length");
+    n
+}

@@ -1,0 +1,125 @@
+//! Arithmetic in `Z_Q[X]/(X^n + 1)` by residues: the floor that the whole engine stands on.
+//!
+//! # Mathematics
+//! For primes `q_0, q_1, ...`, each `= 1 mod 2n` and below `2^30`, a polynomial modulo `Q = q_0 q_1 ...` is kept
+//! as its residues modulo every prime, a *limb* each (the Chinese remainder theorem). The negacyclic
+//! number-theoretic transform ([`ntt`]) turns each limb into its values at the odd powers of a `2n`-th root of
+//! unity, where products and automorphisms are pointwise. Residues pass from some primes to others by
+//! [`convert`], which is how one divides by primes (rescale, ModDown) and extends digits (ModUp).
+//!
+//! Thirty-bit primes in 32-bit words serve CPU and GPU alike: per bit of modulus they cost what 52-bit words
+//! cost on a CPU, and a GPU multiplies 32-bit words natively.
+//!
+//! A [`Poly`] is host memory, for secrets and for clients. A [`Batch`] lives on a [`Backend`]; [`Cpu`] is the
+//! one in this crate, and [`conformance`] holds any other to its words.
+//!
+//! ```
+//! use pleura_ring::{Backend, Coeff, Cpu, Limbs, Ring, Term, primes_near};
+//! use std::sync::Arc;
+//!
+//! // (1 + X)(1 - X) = 1 - X^2 modulo three primes, at degree 2^10.
+//! let primes = primes_near(29.0, 1 << 10, 3, &[])?;
+//! let ring = Arc::new(Ring::new(10, &primes, &[])?);
+//! let cpu = Cpu::new(ring.clone())?;
+//! let limbs = ring.limbs();
+//! let mut words = vec![0; ring.words(limbs, 2)];
+//! for (limb, q) in primes.iter().enumerate() {
+//!     for (poly, linear) in [1, q - 1].into_iter().enumerate() {
+//!         words[(poly * 3 + limb) * ring.n()] = 1;
+//!         words[(poly * 3 + limb) * ring.n() + 1] = linear;
+//!     }
+//! }
+//! let x = cpu.ntt(cpu.upload::<Coeff>(limbs, 2, &words)?);
+//! let product = cpu.mul_accumulate(x.view(), x.view(), &[Term { out: 0, a: 0, b: 1 }], 1, limbs);
+//! let words = cpu.download(cpu.intt(product).view())?;
+//! assert_eq!(words[..4], [1, 0, primes[0] - 1, 0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod backend;
+pub mod conformance;
+pub mod convert;
+mod cpu;
+mod galois;
+mod modulus;
+pub mod ntt;
+mod poly;
+mod ring;
+pub mod sample;
+
+pub use backend::{Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetTerm, Ntt, Term, View};
+pub use convert::Conversion;
+pub use cpu::{Cpu, Simd};
+pub use galois::{GaloisElement, NttPermutation};
+pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_near};
+pub use ntt::NttTable;
+pub use poly::Poly;
+pub use ring::{Limbs, Ring};
+
+/// What can be wrong with a ring's numbers.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RingError {
+    /// A modulus is not an odd prime below `2^30`.
+    #[error("{q} is not an odd prime below 2^30")]
+    NotAPrime {
+        /// The number.
+        q: u32,
+    },
+    /// A prime does not fit the degree.
+    #[error("{q} has no primitive root of unity of order {order}")]
+    NoRoot {
+        /// The prime.
+        q: u32,
+        /// The order wanted.
+        order: u64,
+    },
+    /// A degree is out of range.
+    #[error("degree 2^{log_n} is outside 2^2..2^17")]
+    BadDegree {
+        /// Its logarithm.
+        log_n: u32,
+    },
+    /// A prime occurs twice.
+    #[error("the prime {q} occurs twice")]
+    RepeatedPrime {
+        /// The prime.
+        q: u32,
+    },
+    /// There are not enough primes of a size.
+    #[error("only {found} of {wanted} primes near 2^{bits} are 1 mod {}", 2 * n)]
+    TooFewPrimes {
+        /// The degree.
+        n: usize,
+        /// The size, in bits.
+        bits: f64,
+        /// How many were asked for.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A conversion from no prime, or from too many.
+    #[error("cannot convert from {sources} primes at once (1 to {})", convert::MAX_SOURCES)]
+    TooManySources {
+        /// How many.
+        sources: usize,
+    },
+    /// `PLEURA_SIMD` asks for what is not there.
+    #[error("PLEURA_SIMD={wanted}: not an instruction set of this processor; use one of {}", available())]
+    BadSimd {
+        /// The variable's value.
+        wanted: String,
+    },
+    /// The number of threads cannot be had.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+fn available() -> String {
+    let names: Vec<_> = Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect();
+    names.join(", ")
+}

@@ -1,0 +1,268 @@
+//! One prime modulus below 2^30 and the reductions the engine uses on it.
+//!
+//! * Barrett for arbitrary 64-bit values (host code, tables).
+//! * Shoup where one factor is known beforehand (twiddles, scalars): with `w' = floor(w 2^32 / q)`, the value
+//!   `a w - floor(a w' / 2^32) q` lies in `[0, 2q)` for *every* 32-bit `a` (V. Shoup, NTL; D. Harvey, "Faster
+//!   arithmetic for number-theoretic transforms", 2014).
+//! * Montgomery with `R = 2^32` for sums of products of two variables (in the kernels).
+
+use crate::RingError;
+
+/// Largest number of bits in a prime: four times a residue still fits a 32-bit word, which the lazy
+/// butterflies need, and sixteen products of residues fit a 64-bit accumulator.
+pub const MAX_PRIME_BITS: u32 = 30;
+
+/// An odd prime `q < 2^30` with its reduction constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modulus {
+    q: u32,
+    barrett: u64,
+    q_inv: u32,
+    r: Shoup,
+}
+
+/// A constant factor `w < q` with `floor(w 2^32 / q)`, for products by Shoup's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Shoup {
+    /// The factor, in `[0, q)`.
+    pub w: u32,
+    /// `floor(w 2^32 / q)`.
+    pub quotient: u32,
+}
+
+impl Modulus {
+    /// Checks that `q` is an odd prime of at most 30 bits.
+    ///
+    /// # Errors
+    /// [`RingError::NotAPrime`] otherwise.
+    pub fn new(q: u32) -> Result<Self, RingError> {
+        if q < 3 || q >> MAX_PRIME_BITS != 0 || !is_prime(q) {
+            return Err(RingError::NotAPrime { q });
+        }
+        // Newton's iteration doubles the number of right bits; q itself is an inverse modulo 8.
+        let q_inv = (0..4).fold(q, |x, _| x.wrapping_mul(2u32.wrapping_sub(q.wrapping_mul(x))));
+        let mut modulus = Self { q, barrett: u64::MAX / u64::from(q), q_inv, r: Shoup::default() };
+        modulus.r = modulus.shoup(modulus.reduce(1 << 32));
+        Ok(modulus)
+    }
+
+    /// The prime.
+    pub fn q(&self) -> u32 {
+        self.q
+    }
+
+    /// `q^-1 mod 2^32`, for Montgomery reduction.
+    pub fn q_inv(&self) -> u32 {
+        self.q_inv
+    }
+
+    /// `2^32 mod q`, which undoes a Montgomery reduction.
+    pub fn r(&self) -> Shoup {
+        self.r
+    }
+
+    /// `x mod q` for any 64-bit `x`.
+    pub fn reduce(&self, x: u64) -> u32 {
+        let quotient = ((u128::from(x) * u128::from(self.barrett)) >> 64) as u64;
+        let r = x.wrapping_sub(quotient.wrapping_mul(u64::from(self.q)));
+        // The estimate is short by at most one.
+        (if r >= u64::from(self.q) { r - u64::from(self.q) } else { r }) as u32
+    }
+
+    /// `x mod q` in `[0, q)` for a signed `x`.
+    pub fn reduce_signed(&self, x: i64) -> u32 {
+        let r = self.reduce(x.unsigned_abs());
+        if x < 0 { self.neg(r) } else { r }
+    }
+
+    /// `a + b mod q` for residues.
+    pub fn add(&self, a: u32, b: u32) -> u32 {
+        let s = a + b;
+        s.min(s.wrapping_sub(self.q))
+    }
+
+    /// `a - b mod q` for residues.
+    pub fn sub(&self, a: u32, b: u32) -> u32 {
+        let d = a.wrapping_sub(b);
+        d.min(d.wrapping_add(self.q))
+    }
+
+    /// `-a mod q` for a residue.
+    pub fn neg(&self, a: u32) -> u32 {
+        self.sub(0, a)
+    }
+
+    /// `a b mod q` for any 32-bit words.
+    pub fn mul(&self, a: u32, b: u32) -> u32 {
+        self.reduce(u64::from(a) * u64::from(b))
+    }
+
+    /// `a^e mod q`.
+    pub fn pow(&self, a: u32, mut e: u64) -> u32 {
+        let (mut base, mut out) = (self.reduce(u64::from(a)), 1);
+        while e > 0 {
+            if e & 1 == 1 {
+                out = self.mul(out, base);
+            }
+            base = self.mul(base, base);
+            e >>= 1;
+        }
+        out
+    }
+
+    /// `a^-1 mod q` by Fermat; 0 for 0.
+    pub fn inv(&self, a: u32) -> u32 {
+        self.pow(a, u64::from(self.q) - 2)
+    }
+
+    /// Prepares the factor `w mod q`.
+    pub fn shoup(&self, w: u32) -> Shoup {
+        let w = self.reduce(u64::from(w));
+        Shoup { w, quotient: ((u64::from(w) << 32) / u64::from(self.q)) as u32 }
+    }
+
+    /// The smallest primitive `order`-th root of unity, `order` a power of two.
+    ///
+    /// # Errors
+    /// [`RingError::NoRoot`] if `order` does not divide `q - 1`.
+    pub fn smallest_root(&self, order: u64) -> Result<u32, RingError> {
+        if order < 2 || !order.is_power_of_two() || !u64::from(self.q - 1).is_multiple_of(order) {
+            return Err(RingError::NoRoot { q: self.q, order });
+        }
+        let cofactor = u64::from(self.q - 1) / order;
+        // Half of all elements are non-residues, whose cofactor-th power is primitive.
+        let Some(root) =
+            (2..self.q).map(|g| self.pow(g, cofactor)).find(|&r| self.pow(r, order / 2) == self.q - 1)
+        else {
+            return Err(RingError::NoRoot { q: self.q, order });
+        };
+        let square = self.mul(root, root);
+        let (mut power, mut smallest) = (root, root);
+        for _ in 1..order / 2 {
+            power = self.mul(power, square);
+            smallest = smallest.min(power);
+        }
+        Ok(smallest)
+    }
+}
+
+/// The `count` primes `= 1 mod 2n` nearest to `2^bits` (a real number of bits), below `2^30`, nearest first,
+/// none of them in `taken`.
+///
+/// # Errors
+/// [`RingError::TooFewPrimes`] if the search, which stays within a factor of two of the target, ends early.
+pub fn primes_near(bits: f64, n: usize, count: usize, taken: &[u32]) -> Result<Vec<u32>, RingError> {
+    let target = bits.exp2();
+    let step = 2 * n as u64;
+    let too_few = |found| RingError::TooFewPrimes { n, bits, wanted: count, found };
+    if !(4.0..=f64::from(MAX_PRIME_BITS)).contains(&bits) {
+        return Err(too_few(0));
+    }
+    let middle = (target / step as f64).round() as i64;
+    let mut found = Vec::with_capacity(count.min(1024));
+    let reach = middle / 2 + 1;
+    for offset in 0..=reach {
+        for k in [middle - offset, middle + offset] {
+            if found.len() == count {
+                return Ok(found);
+            }
+            let candidate = k.unsigned_abs() * step + 1;
+            let fits = k > 0 && candidate >> MAX_PRIME_BITS == 0 && candidate as f64 >= target / 2.0;
+            let candidate = candidate as u32;
+            if fits && is_prime(candidate) && !taken.contains(&candidate) && !found.contains(&candidate) {
+                found.push(candidate);
+            }
+        }
+    }
+    if found.len() == count { Ok(found) } else { Err(too_few(found.len())) }
+}
+
+/// Miller-Rabin with the bases 2, 3, 5, 7, which decide every number below 3,215,031,751 (Jaeschke 1993).
+fn is_prime(n: u32) -> bool {
+    if n < 2 || n.is_multiple_of(2) {
+        return n == 2;
+    }
+    let (n64, shift) = (u64::from(n), (n - 1).trailing_zeros());
+    let mul = |a: u64, b: u64| a * b % n64;
+    let pow = |base: u64, mut e: u32| {
+        let (mut b, mut out) = (base, 1);
+        while e > 0 {
+            if e & 1 == 1 {
+                out = mul(out, b);
+            }
+            b = mul(b, b);
+            e >>= 1;
+        }
+        out
+    };
+    [2u64, 3, 5, 7].iter().filter(|&&base| base < n64).all(|&base| {
+        let mut x = pow(base, (n - 1) >> shift);
+        if x == 1 {
+            return true;
+        }
+        for _ in 0..shift {
+            if x == n64 - 1 {
+                return true;
+            }
+            x = mul(x, x);
+        }
+        false
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn miller_rabin_agrees_with_trial_division() {
+        let by_division = |n: u32| n > 1 && (2..n).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
+        for n in 0..20_000 {
+            assert_eq!(is_prime(n), by_division(n), "{n}");
+        }
+        // Strong pseudoprimes to base 2.
+        for n in [2047u32, 3277, 1_373_653, 25_326_001] {
+            assert!(!is_prime(n), "{n}");
+        }
+    }
+
+    #[test]
+    fn rejects_what_is_not_an_odd_prime_below_two_to_the_thirty() {
+        for q in [0, 1, 2, 9, 1 << 29, 1_073_741_827, u32::MAX] {
+            assert_eq!(Modulus::new(q), Err(RingError::NotAPrime { q }));
+        }
+    }
+
+    #[test]
+    fn finds_primes_near_a_size() {
+        let primes = primes_near(28.0, 1 << 14, 10, &[]).unwrap();
+        assert_eq!(primes.len(), 10);
+        for &q in &primes {
+            assert!(is_prime(q) && q % (1 << 15) == 1);
+            assert!((f64::from(q).log2() - 28.0).abs() < 0.02);
+        }
+        let others = primes_near(28.0, 1 << 14, 10, &primes).unwrap();
+        assert!(others.iter().all(|q| !primes.contains(q)));
+        assert!(matches!(primes_near(18.0, 1 << 16, 40, &[]), Err(RingError::TooFewPrimes { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn reductions_agree_with_division(x: u64, a: u32, w: u32, pick in 0usize..4) {
+            let modulus = Modulus::new([3, 73, 1_073_738_753, 536_903_681][pick]).unwrap();
+            let q = u64::from(modulus.q());
+            prop_assert_eq!(u64::from(modulus.reduce(x)), x % q);
+            prop_assert_eq!(i128::from(modulus.reduce_signed(x as i64)), i128::from(x as i64).rem_euclid(i128::from(q)));
+            prop_assert_eq!(modulus.q().wrapping_mul(modulus.q_inv()), 1);
+            let s = modulus.shoup(w);
+            let hi = (u64::from(a) * u64::from(s.quotient)) >> 32;
+            let lazy = u64::from(a) * u64::from(s.w) - hi * q;
+            prop_assert!(lazy < 2 * q);
+            prop_assert_eq!(lazy % q, u64::from(a) * (u64::from(w) % q) % q);
+            if !u64::from(a).is_multiple_of(q) {
+                prop_assert_eq!(modulus.mul(a, modulus.inv(a)), 1);
+            }
+        }
+    }
+}

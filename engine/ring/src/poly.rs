@@ -1,0 +1,166 @@
+//! One polynomial in host memory: for keys, for clients, for whatever must not reach a device.
+
+use crate::cpu::Kernels;
+use crate::{Coeff, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, Simd};
+use std::marker::PhantomData;
+use std::sync::{Arc, LazyLock};
+use zeroize::Zeroize;
+
+/// A polynomial over some limbs of a ring, `[limb][coefficient]` canonical words, erased when dropped.
+#[derive(Clone)]
+pub struct Poly<D: Domain> {
+    ring: Arc<Ring>,
+    limbs: Limbs,
+    words: Vec<u32>,
+    domain: PhantomData<D>,
+}
+
+impl<D: Domain> Poly<D> {
+    /// The zero polynomial.
+    pub fn zero(ring: &Arc<Ring>, limbs: Limbs) -> Self {
+        Self { ring: ring.clone(), limbs, words: vec![0; ring.words(limbs, 1)], domain: PhantomData }
+    }
+
+    /// The polynomial with the given words; `None` unless there are `limbs n` of them, all canonical.
+    pub fn from_words(ring: &Arc<Ring>, limbs: Limbs, words: Vec<u32>) -> Option<Self> {
+        let canonical = words.len() == ring.words(limbs, 1)
+            && words
+                .chunks(ring.n())
+                .zip(ring.moduli(limbs))
+                .all(|(limb, modulus)| limb.iter().all(|&x| x < modulus.q()));
+        canonical.then(|| Self { ring: ring.clone(), limbs, words, domain: PhantomData })
+    }
+
+    /// The limbs it has.
+    pub fn limbs(&self) -> Limbs {
+        self.limbs
+    }
+
+    /// `[limb][coefficient]`
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    /// The words of each limb with the position of its prime in the ring.
+    pub fn limbs_mut(&mut self) -> impl Iterator<Item = (usize, &mut [u32])> {
+        self.ring.indices(self.limbs).zip(self.words.chunks_mut(self.ring.n()))
+    }
+
+    /// The same polynomial with fewer limbs.
+    ///
+    /// # Panics
+    /// If `limbs` has one that is not here.
+    pub fn restrict(&self, limbs: Limbs) -> Self {
+        let mut out = Self::zero(&self.ring, limbs);
+        self.for_each_limb(&mut out, |_, to, from| to.copy_from_slice(from));
+        out
+    }
+
+    /// `self += other`
+    ///
+    /// # Panics
+    /// If `other` lacks a limb, as for all operations with two operands.
+    pub fn add_assign(&mut self, other: &Self) {
+        let kernels = self.kernels();
+        other.for_each_limb(self, |ring_index, x, y| (kernels.add)(other.ring.modulus(ring_index), x, y));
+    }
+
+    /// `self -= other`
+    pub fn sub_assign(&mut self, other: &Self) {
+        let kernels = self.kernels();
+        other.for_each_limb(self, |ring_index, x, y| (kernels.sub)(other.ring.modulus(ring_index), x, y));
+    }
+
+    /// `self = -self`
+    pub fn neg_assign(&mut self) {
+        let (kernels, ring) = (self.kernels(), self.ring.clone());
+        for (index, x) in self.limbs_mut() {
+            (kernels.neg)(ring.modulus(index), x);
+        }
+    }
+
+    /// Calls `f` with the position of the prime, the limb of `out`, and the same limb of `self`.
+    fn for_each_limb(&self, out: &mut Self, mut f: impl FnMut(usize, &mut [u32], &[u32])) {
+        assert!(self.limbs.contains(out.limbs), "{:?} lacks limbs of {:?}", self.limbs, out.limbs);
+        let (n, part) = (self.ring.n(), out.limbs);
+        for (i, (index, to)) in out.limbs_mut().enumerate() {
+            let start = self.limbs.position(part, i) * n;
+            if let Some(from) = self.words.get(start..start + n) {
+                f(index, to, from);
+            }
+        }
+    }
+
+    fn kernels(&self) -> Kernels {
+        static SIMD: LazyLock<Simd> = LazyLock::new(|| Simd::from_env().unwrap_or(Simd::widest()));
+        Kernels::new(*SIMD, self.ring.n())
+    }
+
+    fn into_domain<E: Domain>(mut self) -> Poly<E> {
+        let words = std::mem::take(&mut self.words);
+        Poly { ring: self.ring.clone(), limbs: self.limbs, words, domain: PhantomData }
+    }
+}
+
+impl Poly<Coeff> {
+    /// Signed integers reduced by every prime.
+    ///
+    /// # Panics
+    /// If there are not `n` of them.
+    pub fn from_signed(ring: &Arc<Ring>, limbs: Limbs, coefficients: &[i64]) -> Self {
+        assert_eq!(coefficients.len(), ring.n(), "one coefficient per power of X");
+        let mut out = Self::zero(ring, limbs);
+        for (index, limb) in out.limbs_mut() {
+            let modulus = ring.modulus(index);
+            for (word, &c) in limb.iter_mut().zip(coefficients) {
+                *word = modulus.reduce_signed(c);
+            }
+        }
+        out
+    }
+
+    /// Forward transform.
+    pub fn into_ntt(mut self) -> Poly<Ntt> {
+        let (kernels, ring) = (self.kernels(), self.ring.clone());
+        for (index, limb) in self.limbs_mut() {
+            (kernels.ntt)(ring.table(index), limb);
+        }
+        self.into_domain()
+    }
+}
+
+impl Poly<Ntt> {
+    /// Inverse transform.
+    pub fn into_coeff(mut self) -> Poly<Coeff> {
+        let (kernels, ring) = (self.kernels(), self.ring.clone());
+        for (index, limb) in self.limbs_mut() {
+            (kernels.intt)(ring.table(index), limb, 1);
+        }
+        self.into_domain()
+    }
+
+    /// `self b`
+    ///
+    /// # Panics
+    /// If `b` lacks a limb.
+    pub fn mul(&self, b: &Self) -> Self {
+        let (kernels, mut out) = (self.kernels(), self.clone());
+        b.for_each_limb(&mut out, |index, x, y| (kernels.mul)(self.ring.modulus(index), x, y));
+        out
+    }
+
+    /// `X -> X^g`
+    pub fn automorphism(&self, g: GaloisElement) -> Self {
+        let kernels = self.kernels();
+        let permutation = NttPermutation::new(g, self.ring.log_n(), kernels.width);
+        let mut out = Self::zero(&self.ring, self.limbs);
+        self.for_each_limb(&mut out, |_, to, from| (kernels.permute)(&permutation, from, to));
+        out
+    }
+}
+
+impl<D: Domain> Drop for Poly<D> {
+    fn drop(&mut self) {
+        self.words.zeroize();
+    }
+}

@@ -1,0 +1,110 @@
+//! The ring in residue form: its degree, its primes, and which of them a polynomial carries.
+
+use crate::{Modulus, NttTable, RingError};
+
+/// `Z[X]/(X^n + 1)` modulo a chain of ciphertext primes `q_0, q_1, ...` and special primes `p_0, p_1, ...`.
+#[derive(Debug)]
+pub struct Ring {
+    log_n: u32,
+    primes: Vec<NttTable>,
+    num_q: usize,
+}
+
+/// The limbs a polynomial carries: the first `q` ciphertext primes, then the first `p` special primes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Limbs {
+    /// How many ciphertext primes, counted from `q_0`.
+    pub q: usize,
+    /// How many special primes, counted from `p_0`.
+    pub p: usize,
+}
+
+impl Ring {
+    /// Builds the tables for degree `2^log_n`.
+    ///
+    /// # Errors
+    /// A degree outside `2^2..=2^17`, a number that is no prime below `2^30`, a prime that is not
+    /// `1 mod 2n`, or one that occurs twice.
+    pub fn new(log_n: u32, q: &[u32], p: &[u32]) -> Result<Self, RingError> {
+        if !(2..=17).contains(&log_n) {
+            return Err(RingError::BadDegree { log_n });
+        }
+        let all: Vec<u32> = q.iter().chain(p).copied().collect();
+        if let Some((_, &twice)) = all.iter().enumerate().find(|&(i, x)| all.iter().take(i).any(|y| y == x)) {
+            return Err(RingError::RepeatedPrime { q: twice });
+        }
+        let primes = all
+            .iter()
+            .map(|&q| NttTable::new(Modulus::new(q)?, log_n))
+            .collect::<Result<Vec<_>, RingError>>()?;
+        Ok(Self { log_n, primes, num_q: q.len() })
+    }
+
+    /// The degree.
+    pub fn n(&self) -> usize {
+        1 << self.log_n
+    }
+
+    /// Its logarithm.
+    pub fn log_n(&self) -> u32 {
+        self.log_n
+    }
+
+    /// All limbs of the ring.
+    pub fn limbs(&self) -> Limbs {
+        Limbs { q: self.num_q, p: self.primes.len() - self.num_q }
+    }
+
+    /// The prime numbers of `limbs`, as positions in the ring's list: ciphertext primes first.
+    pub fn indices(&self, limbs: Limbs) -> impl DoubleEndedIterator<Item = usize> + Clone + use<> {
+        (0..limbs.q).chain(self.num_q..self.num_q + limbs.p)
+    }
+
+    /// The transform tables of the prime at a position that [`Ring::indices`] gave.
+    #[expect(clippy::indexing_slicing, reason = "positions come from `indices`")]
+    pub fn table(&self, index: usize) -> &NttTable {
+        &self.primes[index]
+    }
+
+    /// The prime at a position that [`Ring::indices`] gave.
+    pub fn modulus(&self, index: usize) -> &Modulus {
+        self.table(index).modulus()
+    }
+
+    /// The moduli of `limbs`, in order.
+    pub fn moduli(&self, limbs: Limbs) -> impl Iterator<Item = &Modulus> {
+        self.indices(limbs).map(|i| self.modulus(i))
+    }
+
+    /// Bits in the product of the primes of `limbs`.
+    pub fn log2(&self, limbs: Limbs) -> f64 {
+        self.moduli(limbs).map(|m| f64::from(m.q()).log2()).sum()
+    }
+
+    /// The primes of `limbs` times `polys` polynomials, in words.
+    pub fn words(&self, limbs: Limbs, polys: usize) -> usize {
+        polys * limbs.count() << self.log_n
+    }
+}
+
+impl Limbs {
+    /// The first `q` ciphertext primes and no special prime.
+    pub const fn q(q: usize) -> Self {
+        Self { q, p: 0 }
+    }
+
+    /// How many limbs there are.
+    pub const fn count(self) -> usize {
+        self.q + self.p
+    }
+
+    /// Whether every limb of `other` is here too.
+    pub const fn contains(self, other: Self) -> bool {
+        other.q <= self.q && other.p <= self.p
+    }
+
+    /// Where limb `i` of `part` lies among these limbs.
+    pub const fn position(self, part: Self, i: usize) -> usize {
+        if i < part.q { i } else { self.q + i - part.q }
+    }
+}
