@@ -238,17 +238,15 @@ unsafe fn butterfly_inverse<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> 
 /// The stages of a subtree of `C` leaves on `C` vectors, from its root down.
 #[inline(always)]
 unsafe fn subtree<V: Lanes, const C: usize>(v: &mut [V; C], w: &[Factor<V>; C], p: Prime<V>) {
-    let mut blocks = 1;
-    while blocks < C {
-        let half = C / blocks / 2;
-        for b in 0..blocks {
-            for i in 0..half {
-                let (i, j) = (b * 2 * half + i, b * 2 * half + half + i);
-                // SAFETY: see `Factor`.
-                (v[i], v[j]) = unsafe { butterfly(v[i], v[j], w[blocks + b], p) };
-            }
+    // SAFETY: see `Factor`.
+    unsafe {
+        stage::<V, C, 1>(v, w, p);
+        if C >= 4 {
+            stage::<V, C, 2>(v, w, p);
         }
-        blocks *= 2;
+        if C >= 8 {
+            stage::<V, C, 4>(v, w, p);
+        }
     }
 }
 
@@ -260,26 +258,59 @@ unsafe fn subtree_inverse<V: Lanes, const C: usize>(
     p: Prime<V>,
     last: Option<[Factor<V>; 2]>,
 ) {
-    let mut blocks = C / 2;
-    while blocks > 0 {
-        let half = C / blocks / 2;
-        for b in 0..blocks {
-            for i in 0..half {
-                let (i, j) = (b * 2 * half + i, b * 2 * half + half + i);
-                // SAFETY: see `Factor`.
-                (v[i], v[j]) = unsafe {
-                    match last {
-                        Some([sum, difference]) if blocks == 1 => (
-                            p.below_q(sum.mul(v[i].add(v[j]), p.q)),
-                            p.below_q(difference.mul(v[i].add(p.two_q).sub(v[j]), p.q)),
-                        ),
-                        _ => butterfly_inverse(v[i], v[j], w[blocks + b], p),
-                    }
-                };
-            }
+    // SAFETY: see `Factor`.
+    unsafe {
+        if C >= 8 {
+            stage_inverse::<V, C, 4>(v, w, p);
         }
-        blocks /= 2;
+        if C >= 4 {
+            stage_inverse::<V, C, 2>(v, w, p);
+        }
+        let Some([sum, difference]) = last else {
+            stage_inverse::<V, C, 1>(v, w, p);
+            return;
+        };
+        for i in 0..C / 2 {
+            let (x, y) = (v[i], v[i + C / 2]);
+            v[i] = p.below_q(sum.mul(x.add(y), p.q));
+            v[i + C / 2] = p.below_q(difference.mul(x.add(p.two_q).sub(y), p.q));
+        }
     }
+}
+
+/// One stage of `BLOCKS` blocks: a flat loop of constant length, since only such loops are sure to be unrolled.
+#[inline(always)]
+unsafe fn stage<V: Lanes, const C: usize, const BLOCKS: usize>(
+    v: &mut [V; C],
+    w: &[Factor<V>; C],
+    p: Prime<V>,
+) {
+    for pair in 0..C / 2 {
+        let (block, i, j) = place::<C>(BLOCKS, pair);
+        // SAFETY: see `Factor`.
+        (v[i], v[j]) = unsafe { butterfly(v[i], v[j], w[BLOCKS + block], p) };
+    }
+}
+
+#[inline(always)]
+unsafe fn stage_inverse<V: Lanes, const C: usize, const BLOCKS: usize>(
+    v: &mut [V; C],
+    w: &[Factor<V>; C],
+    p: Prime<V>,
+) {
+    for pair in 0..C / 2 {
+        let (block, i, j) = place::<C>(BLOCKS, pair);
+        // SAFETY: see `Factor`.
+        (v[i], v[j]) = unsafe { butterfly_inverse(v[i], v[j], w[BLOCKS + block], p) };
+    }
+}
+
+/// Block and operands of a butterfly, the `pair`-th of a stage of `blocks` blocks on `C` vectors.
+#[inline(always)]
+fn place<const C: usize>(blocks: usize, pair: usize) -> (usize, usize, usize) {
+    let half = C / 2 / blocks;
+    let (block, i) = (pair / half, pair % half);
+    (block, block * 2 * half + i, block * 2 * half + half + i)
 }
 
 /// The twiddles of the subtree of `C` leaves below node `k`, by their place in it.
@@ -288,12 +319,9 @@ unsafe fn subtree_factors<V: Lanes, const C: usize>(twiddles: &Twiddles, k: usiz
     // SAFETY: see `Factor`.
     unsafe {
         let mut w = [Factor::node(twiddles, k); C];
-        let mut blocks = 2;
-        while blocks < C {
-            for b in 0..blocks {
-                w[blocks + b] = Factor::node(twiddles, k * blocks + b);
-            }
-            blocks *= 2;
+        for (place, w) in w.iter_mut().enumerate().skip(2) {
+            let level = place.ilog2();
+            *w = Factor::node(twiddles, (k << level) + place - (1 << level));
         }
         w
     }
@@ -381,7 +409,7 @@ unsafe fn forward_pass<V: Lanes, const C: usize>(
         for j in (0..stride).step_by(V::N) {
             let mut v = load_strided(x.add(j), stride);
             subtree(&mut v, &w, p);
-            if stride == 1 {
+            if V::N == 1 && stride == 1 {
                 v = v.map(|x| p.below_q(p.below_2q(x)));
             }
             store_strided(v, x.add(j), stride);
@@ -396,22 +424,41 @@ unsafe fn forward_tail<V: Lanes>(table: &NttTable, p: Prime<V>, x: *mut u32, k: 
     unsafe {
         let mut v: [V; 8] = load_strided(x, V::N);
         subtree(&mut v, &subtree_factors(table.forward(), k), p);
+        if V::N >= 16 {
+            forward_inside::<V, 8>(table, p, &mut v, 4 * k * (V::N / 8));
+        }
+        if V::N >= 8 {
+            forward_inside::<V, 4>(table, p, &mut v, 4 * k * (V::N / 4));
+        }
+        if V::N >= 4 {
+            forward_inside::<V, 2>(table, p, &mut v, 4 * k * (V::N / 2));
+        }
+        if V::N >= 2 {
+            forward_inside::<V, 1>(table, p, &mut v, 4 * k * V::N);
+        }
+        let v = v.map(|x| p.below_q(p.below_2q(x)));
         for pair in 0..4 {
-            let (mut a, mut b) = (v[2 * pair], v[2 * pair + 1]);
-            let (mut run, mut node) = (V::N / 2, 8 * k + 2 * pair);
-            while run > 0 {
-                (a, b) = V::exchange(a, b, run);
-                (a, b) = butterfly(a, b, Factor::nodes(table.forward(), node, run), p);
-                (run, node) = (run / 2, node * 2);
-            }
-            let (a, b) = V::zip(p.below_q(p.below_2q(a)), p.below_q(p.below_2q(b)));
-            if V::N > 1 {
-                a.store(x.add(2 * pair * V::N));
-                b.store(x.add((2 * pair + 1) * V::N));
-            } else {
-                a.store(x.add(2 * pair));
-                b.store(x.add(2 * pair + 1));
-            }
+            let (a, b) = V::zip(v[2 * pair], v[2 * pair + 1]);
+            a.store(x.add(2 * pair * V::N));
+            b.store(x.add((2 * pair + 1) * V::N));
+        }
+    }
+}
+
+/// One stage inside the pairs of eight vectors, whose butterflies span `RUN` words; `node` is its first node.
+#[inline(always)]
+unsafe fn forward_inside<V: Lanes, const RUN: usize>(
+    table: &NttTable,
+    p: Prime<V>,
+    v: &mut [V; 8],
+    node: usize,
+) {
+    for pair in 0..4 {
+        // SAFETY: see `Factor`.
+        unsafe {
+            let w = Factor::nodes(table.forward(), node + pair * (V::N / RUN), RUN);
+            let (a, b) = V::exchange(v[2 * pair], v[2 * pair + 1], RUN);
+            (v[2 * pair], v[2 * pair + 1]) = butterfly(a, b, w, p);
         }
     }
 }
@@ -475,10 +522,22 @@ unsafe fn inverse_pass<V: Lanes, const C: usize>(
     // SAFETY: see `Factor`.
     unsafe {
         let w = subtree_factors::<V, C>(table.inverse(), k);
-        for j in (0..stride).step_by(V::N) {
-            let mut v = load_strided(x.add(j), stride);
-            subtree_inverse(&mut v, &w, p, last);
-            store_strided(v, x.add(j), stride);
+        // Two loops, so that the inner passes carry no test for the last stage.
+        match last {
+            None => {
+                for j in (0..stride).step_by(V::N) {
+                    let mut v = load_strided(x.add(j), stride);
+                    subtree_inverse(&mut v, &w, p, None);
+                    store_strided(v, x.add(j), stride);
+                }
+            }
+            Some(last) => {
+                for j in (0..stride).step_by(V::N) {
+                    let mut v = load_strided(x.add(j), stride);
+                    subtree_inverse(&mut v, &w, p, Some(last));
+                    store_strided(v, x.add(j), stride);
+                }
+            }
         }
     }
 }
@@ -495,17 +554,40 @@ unsafe fn inverse_tail<V: Lanes>(
     unsafe {
         let mut v: [V; 8] = load_strided(x, V::N);
         for pair in 0..4 {
-            let (mut a, mut b) = V::unzip(v[2 * pair], v[2 * pair + 1]);
-            let (mut run, mut node) = (1, (8 * k + 2 * pair) * V::N / 2);
-            while run < V::N {
-                (a, b) = butterfly_inverse(a, b, Factor::nodes(table.inverse(), node, run), p);
-                (a, b) = V::exchange(a, b, run);
-                (run, node) = (run * 2, node / 2);
-            }
-            (v[2 * pair], v[2 * pair + 1]) = (a, b);
+            (v[2 * pair], v[2 * pair + 1]) = V::unzip(v[2 * pair], v[2 * pair + 1]);
+        }
+        if V::N >= 2 {
+            inverse_inside::<V, 1>(table, p, &mut v, 4 * k * V::N);
+        }
+        if V::N >= 4 {
+            inverse_inside::<V, 2>(table, p, &mut v, 4 * k * (V::N / 2));
+        }
+        if V::N >= 8 {
+            inverse_inside::<V, 4>(table, p, &mut v, 4 * k * (V::N / 4));
+        }
+        if V::N >= 16 {
+            inverse_inside::<V, 8>(table, p, &mut v, 4 * k * (V::N / 8));
         }
         subtree_inverse(&mut v, &subtree_factors(table.inverse(), k), p, last);
         store_strided(v, x, V::N);
+    }
+}
+
+/// The mirror of [`forward_inside`].
+#[inline(always)]
+unsafe fn inverse_inside<V: Lanes, const RUN: usize>(
+    table: &NttTable,
+    p: Prime<V>,
+    v: &mut [V; 8],
+    node: usize,
+) {
+    for pair in 0..4 {
+        // SAFETY: see `Factor`.
+        unsafe {
+            let w = Factor::nodes(table.inverse(), node + pair * (V::N / RUN), RUN);
+            let (a, b) = butterfly_inverse(v[2 * pair], v[2 * pair + 1], w, p);
+            (v[2 * pair], v[2 * pair + 1]) = V::exchange(a, b, RUN);
+        }
     }
 }
 
