@@ -83,7 +83,7 @@ impl Ring {
 
     /// The primes of `limbs` times `polys` polynomials, in words.
     pub fn words(&self, limbs: Limbs, polys: usize) -> usize {
-        polys * limbs.count() << self.log_n
+        (polys * limbs.count()) << self.log_n
     }
 }
 

@@ -1,0 +1,127 @@
+//! Decryption, and what may be shown of it.
+
+use super::{ClientError, SecretKey};
+use crate::encode::Erased;
+use crate::{Ciphertext, Encoder};
+use num_complex::Complex64;
+use pleura_ring::{Limbs, Modulus, Poly, Ring};
+use zeroize::Zeroizing;
+
+/// Decrypted values, noise included.
+///
+/// The noise depends on the secret key: whoever sees these values beside the ciphertext computes the key (Li and
+/// Micciancio, eprint 2020/1533). So they can be neither printed nor serialised; [`Decrypted::publish`] gives
+/// what may be shown.
+pub struct Decrypted {
+    values: Erased,
+    max_bits: i32,
+}
+
+/// The precision asked for would show noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{bits} fractional bits would publish noise that depends on the secret key; at this scale publish at most {max}")]
+pub struct PublishError {
+    /// Bits asked for.
+    pub bits: i32,
+    /// Most bits that may be published.
+    pub max: i32,
+}
+
+impl SecretKey {
+    /// Decrypts and decodes. For the key's owner alone.
+    ///
+    /// # Errors
+    /// [`ClientError::ParamsMismatch`]
+    pub fn decrypt(&self, encoder: &Encoder, ciphertext: &Ciphertext) -> Result<Decrypted, ClientError> {
+        let Ciphertext { params, level, scale, log_slots, parts, .. } = ciphertext;
+        if *params != self.params {
+            return Err(ClientError::ParamsMismatch);
+        }
+        let ring = params.ring();
+        // Values are far below the scale times 2^64: the primes beyond need not be looked at.
+        let enough = (1..=params.limbs(*level).q).find(|&q| ring.log2(Limbs::q(q)) >= scale.log2() + 64.0);
+        let limbs = enough.map_or(params.limbs(*level), Limbs::q);
+        let s = self.s.restrict(limbs);
+        // Horner's rule in s.
+        let mut message = Poly::zero(ring, limbs);
+        for (i, part) in parts.iter().rev().enumerate() {
+            if i > 0 {
+                message = message.mul(&s);
+            }
+            message.add_assign(&part.restrict(limbs));
+        }
+        let coefficients = centred(ring, limbs, message.into_coeff().words());
+        let values = Erased(encoder.decode(&coefficients, *log_slots, *scale));
+        // Fresh noise in a slot is about 8n / scale.
+        let max_bits = (scale.log2() - f64::from(params.literal().log_n) - 3.0).floor() as i32;
+        Ok(Decrypted { values, max_bits })
+    }
+}
+
+impl Decrypted {
+    /// The values rounded to `bits` fractional bits (negative: to multiples of `2^-bits`).
+    ///
+    /// # Errors
+    /// [`PublishError`] if that would show noise.
+    pub fn publish(&self, bits: i32) -> Result<Vec<Complex64>, PublishError> {
+        if bits > self.max_bits {
+            return Err(PublishError { bits, max: self.max_bits });
+        }
+        let step = f64::from(bits).exp2();
+        Ok(self.values.iter().map(|z| Complex64::new((z.re * step).round() / step, (z.im * step).round() / step)).collect())
+    }
+
+    /// The real parts of [`Decrypted::publish`].
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub fn publish_real(&self, bits: i32) -> Result<Vec<f64>, PublishError> {
+        Ok(self.publish(bits)?.into_iter().map(|z| z.re).collect())
+    }
+
+    /// The most fractional bits that may be published.
+    pub fn max_bits(&self) -> i32 {
+        self.max_bits
+    }
+
+    /// The values with their noise, for whoever already holds the secret key: never show, store or send them.
+    pub fn for_key_owner(&self) -> &[Complex64] {
+        &self.values
+    }
+}
+
+/// The coefficients nearest to zero, by mixed radix: `x = v_0 + v_1 q_0 + v_2 q_0 q_1 + ...`
+///
+/// Negative numbers are told by comparing digits with those of `(Q-1)/2`, which are `(q_i-1)/2`, and their
+/// magnitude has the complements `q_i-1-v_i` as digits, plus one: no cancellation in the floating-point sum.
+fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
+    let (n, moduli) = (ring.n(), ring.moduli(limbs).copied().collect::<Vec<_>>());
+    // inverses[i] = (q_0 ... q_(i-1))^-1 mod q_i, and the factors of Horner's rule.
+    let inverses: Vec<u32> = moduli.iter().enumerate().map(|(i, m)| m.inv(product(m, moduli.iter().take(i)))).collect();
+    let rows: Vec<&[u32]> = words.chunks(n).collect();
+    let mut digits = Zeroizing::new(Vec::with_capacity(moduli.len()));
+    let mut out = Zeroizing::new(Vec::with_capacity(n));
+    for column in 0..n {
+        digits.clear();
+        for ((modulus, &inverse), row) in moduli.iter().zip(&inverses).zip(&rows) {
+            let x = row.get(column).copied().unwrap_or(0);
+            // The value of the digits found so far, modulo this prime.
+            let known = moduli.iter().zip(digits.iter()).rev().fold(0, |acc, (q, &digit): (_, &u32)| {
+                modulus.add(modulus.mul(acc, q.q()), modulus.reduce(digit.into()))
+            });
+            digits.push(modulus.mul(modulus.sub(x, known), inverse));
+        }
+        let pairs = || digits.iter().zip(&moduli).rev();
+        let negative = pairs().find_map(|(&v, m)| (v != m.q() / 2).then_some(v > m.q() / 2)).unwrap_or(false);
+        let magnitude = pairs().fold(0.0, |acc, (&v, m)| {
+            let digit = if negative { m.q() - 1 - v } else { v };
+            acc * f64::from(m.q()) + f64::from(digit)
+        });
+        out.push(if negative { -(magnitude + 1.0) } else { magnitude });
+    }
+    out
+}
+
+fn product<'a>(modulus: &Modulus, factors: impl Iterator<Item = &'a Modulus>) -> u32 {
+    factors.fold(1, |acc, f| modulus.mul(acc, modulus.reduce(f.q().into())))
+}

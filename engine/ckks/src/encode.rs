@@ -1,0 +1,210 @@
+//! Vectors of complex numbers as integer polynomials: the canonical embedding.
+//!
+//! With `z = exp(i pi / n)`, slot `j` is the value at `z^(5^j)`. All these exponents are `1 mod 4`, so with
+//! `m = n/2` and `u_k = (a_k + i a_(k+m)) z^k` the value at `z^(4t+1)` is `sum_k u_k exp(2 pi i t k / m)`: one complex
+//! transform of length `m` (Cheon, Kim, Kim, Song, "Homomorphic encryption for arithmetic of approximate
+//! numbers", 2017; Chen, Chillotti, Song 2019 for the transform).
+
+use crate::Params;
+use num_complex::Complex64;
+use pleura_ring::{Coeff, Poly};
+use rustfft::{Fft, FftPlanner};
+use std::f64::consts::PI;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Turns vectors into plaintexts and back.
+pub struct Encoder {
+    params: Params,
+    /// By logarithm of the number of slots.
+    transforms: Vec<Transform>,
+}
+
+struct Transform {
+    forward: Arc<dyn Fft<f64>>,
+    inverse: Arc<dyn Fft<f64>>,
+    /// `(5^j - 1) / 4 mod m`: where slot `j` stands in the transform.
+    order: Vec<usize>,
+    /// `z^k`
+    twist: Vec<Complex64>,
+}
+
+/// A vector as an integer polynomial. It may be secret: it cannot be printed, and is erased when dropped.
+pub struct Plaintext {
+    coefficients: Zeroizing<Vec<i64>>,
+    log_slots: u32,
+    scale: f64,
+    params: Params,
+}
+
+/// Complex numbers that are erased when dropped.
+pub(crate) struct Erased(pub(crate) Vec<Complex64>);
+
+/// What cannot be encoded.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EncodeError {
+    /// The number of values is no power of two up to the number of slots.
+    #[error("{values} values; give a power of two of them, at most {max} (fill up with zeros)")]
+    Slots {
+        /// How many there are.
+        values: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A value is infinite or not a number.
+    #[error("value {index} is not a finite number")]
+    NotFinite {
+        /// Its position.
+        index: usize,
+    },
+    /// A coefficient does not fit 62 bits.
+    #[error("the values times the scale 2^{log2_scale:.1} exceed 2^62; use smaller values or a smaller scale")]
+    TooLarge {
+        /// The scale.
+        log2_scale: f64,
+    },
+    /// The scale is not a positive number.
+    #[error("the scale is {scale}; it must be positive")]
+    BadScale {
+        /// The scale.
+        scale: f64,
+    },
+}
+
+impl Encoder {
+    /// Tables for every number of slots.
+    pub fn new(params: &Params) -> Self {
+        let mut planner = FftPlanner::new();
+        let transforms = (0..=params.max_log_slots())
+            .map(|log_slots| {
+                let m = 1usize << log_slots;
+                let order = std::iter::successors(Some(1usize), |e| Some(e * 5 % (4 * m)));
+                Transform {
+                    forward: planner.plan_fft_forward(m),
+                    inverse: planner.plan_fft_inverse(m),
+                    order: order.take(m).map(|e| (e - 1) / 4).collect(),
+                    twist: (0..m).map(|k| Complex64::from_polar(1.0, PI * k as f64 / (2 * m) as f64)).collect(),
+                }
+            })
+            .collect();
+        Self { params: params.clone(), transforms }
+    }
+
+    /// Encodes a power of two of values, at most `n/2`, at the usual scale of the top level. Fewer values than
+    /// slots are repeated over all slots (sparse packing).
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    pub fn encode(&self, values: &[Complex64]) -> Result<Plaintext, EncodeError> {
+        self.encode_at(values, self.params.scale(self.params.max_level()))
+    }
+
+    /// The same for real values.
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    pub fn encode_real(&self, values: &[f64]) -> Result<Plaintext, EncodeError> {
+        self.encode(&Erased(values.iter().map(|&x| Complex64::from(x)).collect()))
+    }
+
+    /// The same at a chosen scale.
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    pub fn encode_at(&self, values: &[Complex64], scale: f64) -> Result<Plaintext, EncodeError> {
+        let n = self.params.n();
+        let bad_count = EncodeError::Slots { values: values.len(), max: n / 2 };
+        if !values.len().is_power_of_two() {
+            return Err(bad_count);
+        }
+        let log_slots = values.len().ilog2();
+        let transform = self.transforms.get(log_slots as usize).ok_or(bad_count)?;
+        if let Some(index) = values.iter().position(|z| !z.is_finite()) {
+            return Err(EncodeError::NotFinite { index });
+        }
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(EncodeError::BadScale { scale });
+        }
+        let m = values.len();
+        let mut u = Erased(vec![Complex64::ZERO; m]);
+        for (&at, &z) in transform.order.iter().zip(values) {
+            if let Some(u) = u.get_mut(at) {
+                *u = z;
+            }
+        }
+        transform.forward.process(&mut u);
+        let gap = n / 2 / m;
+        let mut coefficients = Zeroizing::new(vec![0i64; n]);
+        let (low, high) = coefficients.split_at_mut(n / 2);
+        let pairs = low.iter_mut().step_by(gap).zip(high.iter_mut().step_by(gap));
+        for ((u, twist), (re, im)) in u.iter().zip(&transform.twist).zip(pairs) {
+            let a = u * twist.conj() * (scale / m as f64);
+            if a.re.abs().max(a.im.abs()) >= 62f64.exp2() {
+                return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
+            }
+            *re = a.re.round() as i64;
+            *im = a.im.round() as i64;
+        }
+        Ok(Plaintext { coefficients, log_slots, scale, params: self.params.clone() })
+    }
+
+    /// The values of a polynomial with the given coefficients, `n` of them.
+    pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Vec<Complex64> {
+        let (n, m) = (self.params.n(), 1usize << log_slots);
+        let Some(transform) = self.transforms.get(log_slots as usize) else { return Vec::new() };
+        let (low, high) = coefficients.split_at(n / 2);
+        let gap = n / 2 / m;
+        let pairs = low.iter().step_by(gap).zip(high.iter().step_by(gap));
+        let mut u = Erased(
+            pairs.zip(&transform.twist).map(|((&re, &im), twist)| Complex64::new(re, im) * twist / scale).collect(),
+        );
+        transform.inverse.process(&mut u);
+        transform.order.iter().filter_map(|&at| u.get(at).copied()).collect()
+    }
+}
+
+impl Plaintext {
+    /// The factor between values and coefficients.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Logarithm of the number of values.
+    pub fn log_slots(&self) -> u32 {
+        self.log_slots
+    }
+
+    /// The parameters it belongs to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Its residues.
+    pub(crate) fn to_poly(&self, limbs: pleura_ring::Limbs) -> Poly<Coeff> {
+        Poly::from_signed(self.params.ring(), limbs, &self.coefficients)
+    }
+}
+
+impl Deref for Erased {
+    type Target = [Complex64];
+
+    fn deref(&self) -> &[Complex64] {
+        &self.0
+    }
+}
+
+impl DerefMut for Erased {
+    fn deref_mut(&mut self) -> &mut [Complex64] {
+        &mut self.0
+    }
+}
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        for z in &mut self.0 {
+            z.re.zeroize();
+            z.im.zeroize();
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What travels between client and server: ciphertexts and public keys. None of it is secret.
+
+use crate::Params;
+use pleura_ring::sample::{Label, Seed};
+use pleura_ring::{GaloisElement, Gadget, Limbs, Ntt, Poly};
+use std::collections::BTreeMap;
+
+/// An encrypted vector: `c_0 + c_1 s (+ c_2 s^2)` is the plaintext plus noise.
+#[derive(Clone)]
+pub struct Ciphertext {
+    pub(crate) params: Params,
+    pub(crate) level: usize,
+    pub(crate) scale: f64,
+    pub(crate) log_slots: u32,
+    /// Two parts, or three before relinearisation, transformed.
+    pub(crate) parts: Vec<Poly<Ntt>>,
+    /// What the last part was drawn from, if it was: then the wire carries this in its place.
+    pub(crate) seed: Option<Seed>,
+}
+
+/// Encrypts for the owner of a secret key.
+#[derive(Clone)]
+pub struct PublicKey {
+    pub(crate) params: Params,
+    /// `-a s + e`
+    pub(crate) b: Poly<Ntt>,
+    pub(crate) a: Poly<Ntt>,
+    pub(crate) seed: Seed,
+}
+
+/// Turns ciphertexts under one secret into ciphertexts under another: row `d` encrypts `P` times the old secret
+/// in the primes of digit `d` (hybrid key switching, Han and Ki 2020).
+#[derive(Clone)]
+pub struct SwitchingKey {
+    pub(crate) params: Params,
+    pub(crate) level: usize,
+    /// Per digit `(-a s + e + P s' [digit], a)`.
+    pub(crate) rows: Vec<[Poly<Ntt>; 2]>,
+    pub(crate) seed: Seed,
+}
+
+/// Everything a server needs to compute: nothing here decrypts.
+#[derive(Clone)]
+pub struct EvaluationKeys {
+    pub(crate) params: Params,
+    pub(crate) relin: Option<SwitchingKey>,
+    pub(crate) galois: BTreeMap<GaloisElement, SwitchingKey>,
+}
+
+/// Which keys a computation needs, each at the highest level it is used at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRequest {
+    /// For products.
+    pub relin: Option<usize>,
+    /// For rotations and conjugation.
+    pub galois: BTreeMap<GaloisElement, usize>,
+}
+
+impl Ciphertext {
+    /// How many rescalings are left.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The factor between values and coefficients.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Logarithm of the number of values.
+    pub fn log_slots(&self) -> u32 {
+        self.log_slots
+    }
+
+    /// Two, or three before relinearisation.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The parameters it belongs to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+impl PublicKey {
+    /// The parameters it belongs to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    pub(crate) fn draw(params: &Params, seed: &Seed) -> Poly<Ntt> {
+        seed.sampler(Label::Public, 0).uniform(params.ring(), params.limbs(params.max_level()))
+    }
+}
+
+impl SwitchingKey {
+    /// The highest level it can be used at.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The parameters it belongs to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Words of the key on a device.
+    pub fn words(&self) -> usize {
+        self.rows.iter().flatten().map(|p| p.words().len()).sum()
+    }
+
+    /// Whether a key of this level is as secure as the parameters claim. It holds for every key that can be
+    /// made or read; checked per key, since a key made at the wrong level is how others went wrong.
+    pub fn is_secure(params: &Params, level: usize) -> bool {
+        let literal = params.literal();
+        params.log2_qp(level) <= literal.security.max_log2_qp(literal.log_n)
+    }
+
+    pub(crate) fn gadget(&self) -> Gadget {
+        self.params.gadget(self.level)
+    }
+
+    /// The uniform half of row `digit`.
+    pub(crate) fn draw(params: &Params, seed: &Seed, limbs: Limbs, digit: usize) -> Poly<Ntt> {
+        seed.sampler(Label::Public, digit as u32).uniform(params.ring(), limbs)
+    }
+}
+
+impl EvaluationKeys {
+    /// The parameters they belong to.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The key for products, if there is one.
+    pub fn relin(&self) -> Option<&SwitchingKey> {
+        self.relin.as_ref()
+    }
+
+    /// The keys for automorphisms.
+    pub fn galois(&self) -> &BTreeMap<GaloisElement, SwitchingKey> {
+        &self.galois
+    }
+}
+
+impl KeyRequest {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the relinearisation key at a level.
+    #[must_use]
+    pub fn relin(mut self, level: usize) -> Self {
+        self.relin = self.relin.max(Some(level));
+        self
+    }
+
+    /// Adds the key of an automorphism at a level.
+    #[must_use]
+    pub fn galois(mut self, g: GaloisElement, level: usize) -> Self {
+        if g != GaloisElement::IDENTITY {
+            let entry = self.galois.entry(g).or_insert(level);
+            *entry = level.max(*entry);
+        }
+        self
+    }
+
+    /// Adds keys for rotations of the `n/2` slots at a level.
+    #[must_use]
+    pub fn rotations(self, params: &Params, steps: impl IntoIterator<Item = i64>, level: usize) -> Self {
+        let n = params.n();
+        steps.into_iter().fold(self, |keys, steps| keys.galois(GaloisElement::rotation(steps, n), level))
+    }
+
+    /// Adds the key for conjugation at a level.
+    #[must_use]
+    pub fn conjugation(self, params: &Params, level: usize) -> Self {
+        self.galois(GaloisElement::conjugation(params.n()), level)
+    }
+
+    /// Everything in either.
+    #[must_use]
+    pub fn merge(self, other: &Self) -> Self {
+        let keys = other.relin.into_iter().fold(self, Self::relin);
+        other.galois.iter().fold(keys, |keys, (&g, &level)| keys.galois(g, level))
+    }
+}

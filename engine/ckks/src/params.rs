@@ -1,0 +1,278 @@
+//! Parameters: what a user asks for ([`Literal`]), checked once into what everything else relies on ([`Params`]).
+
+use crate::Security;
+use pleura_ring::convert::MAX_SOURCES;
+use pleura_ring::{Gadget, Limbs, Ring, RingError, primes_near};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// The numbers that determine a parameter set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Literal {
+    /// Logarithm of the ring degree `n`, 10 to 17; a ciphertext has `n / 2` slots.
+    pub log_n: u32,
+    /// How many rescalings a fresh ciphertext allows.
+    pub levels: usize,
+    /// The least bits of scale at any level, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes
+    /// in turn, and their scales `scale_bits` and a quarter more; above, a level is two primes of at least 25
+    /// bits.
+    pub scale_bits: u32,
+    /// Bits of the modulus that is left at level 0. What they exceed the scale by holds the integer part of the
+    /// result and its sign.
+    pub base_bits: u32,
+    /// Primes in a key-switching digit, and special primes: more of them make fewer digits, that is faster
+    /// switching and smaller keys, and cost modulus.
+    pub digit_limbs: usize,
+    /// What the whole modulus is checked against.
+    pub security: Security,
+}
+
+/// A parameter set that passed all checks. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Params(Arc<Checked>);
+
+#[derive(Debug)]
+struct Checked {
+    literal: Literal,
+    ring: Arc<Ring>,
+    /// Ciphertext primes at each level.
+    limbs: Vec<usize>,
+    scales: Vec<f64>,
+    hash: [u8; 32],
+}
+
+/// What is wrong with a [`Literal`].
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParamsError {
+    /// The modulus is too large for the degree.
+    #[error(
+        "a modulus of {log2_qp:.1} bits at degree 2^{log_n} is not {bits}-bit secure (at most {max}); use a larger degree, fewer levels or a smaller scale",
+        bits = security.bits()
+    )]
+    Insecure {
+        /// Logarithm of the degree.
+        log_n: u32,
+        /// Bits of the whole modulus.
+        log2_qp: f64,
+        /// Bits allowed.
+        max: f64,
+        /// What was asked for.
+        security: Security,
+    },
+    /// A number is out of its range.
+    #[error("{field} is {value}; it must be {min} to {max}")]
+    OutOfRange {
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// Its least value.
+        min: u64,
+        /// Its greatest value.
+        max: u64,
+    },
+    /// No degree is large enough.
+    #[error("no degree up to 2^17 carries {levels} levels of {scale_bits} bits with {bits}-bit security", bits = security.bits())]
+    NothingFits {
+        /// Levels asked for.
+        levels: usize,
+        /// Bits of scale asked for.
+        scale_bits: u32,
+        /// Security asked for.
+        security: Security,
+    },
+    /// The primes cannot be had.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+impl Literal {
+    /// Degree `2^13`: three levels of 28 bits, three digits.
+    pub const N13: Self =
+        Self { log_n: 13, levels: 3, scale_bits: 28, base_bits: 56, digit_limbs: 2, security: Security::Bits128 };
+    /// Degree `2^14`: eight levels of 29 bits, three digits.
+    pub const N14: Self =
+        Self { log_n: 14, levels: 8, scale_bits: 29, base_bits: 58, digit_limbs: 4, security: Security::Bits128 };
+    /// Degree `2^15`: nineteen levels of 29 bits, three digits.
+    pub const N15: Self =
+        Self { log_n: 15, levels: 19, scale_bits: 29, base_bits: 58, digit_limbs: 7, security: Security::Bits128 };
+    /// Degree `2^16`: forty levels of 29 bits, three digits.
+    pub const N16: Self =
+        Self { log_n: 16, levels: 40, scale_bits: 29, base_bits: 58, digit_limbs: 14, security: Security::Bits128 };
+
+    /// The smallest secure set with so many levels of so many bits; of those at that degree, the one whose key
+    /// switching takes the fewest transforms.
+    ///
+    /// # Errors
+    /// As for [`Params::new`], and [`ParamsError::NothingFits`].
+    pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
+        let base_bits = (scale_bits + 20).clamp(45, 90);
+        let literal = Self { log_n: 10, levels, scale_bits, base_bits, digit_limbs: 1, security };
+        literal.check_ranges()?;
+        let q = literal.prime_bits().into_iter().flatten().collect::<Vec<_>>();
+        for log_n in if security == Security::InsecureForTests { 10..=10 } else { 10..=17 } {
+            let fits = |&digit_limbs: &usize| {
+                let special = 30.0 * digit_limbs as f64;
+                q.iter().sum::<f64>() + special <= security.max_log2_qp(log_n)
+            };
+            let transforms = |&a: &usize| (q.len().div_ceil(a) + 2) * (q.len() + a);
+            let best = (1..=literal.max_digit_limbs().min(q.len())).filter(fits).min_by_key(transforms);
+            if let Some(digit_limbs) = best {
+                return Ok(Self { log_n, digit_limbs, ..literal });
+            }
+        }
+        Err(ParamsError::NothingFits { levels, scale_bits, security })
+    }
+
+    /// ModDown and a level's primes are dropped at once, from at most [`MAX_SOURCES`].
+    fn max_digit_limbs(&self) -> usize {
+        MAX_SOURCES - if self.scale_bits > 30 { 2 } else { 1 }
+    }
+
+    fn check_ranges(&self) -> Result<(), ParamsError> {
+        let check = |field, value: u64, min: u64, max: u64| {
+            let fits = (min..=max).contains(&value);
+            if fits { Ok(()) } else { Err(ParamsError::OutOfRange { field, value, min, max }) }
+        };
+        check("log_n", self.log_n.into(), 10, 17)?;
+        check("levels", self.levels as u64, 0, 100)?;
+        check("scale_bits", self.scale_bits.into(), 20, 60)?;
+        check("base_bits", self.base_bits.into(), u64::from(self.scale_bits) + 2, 120)?;
+        check("digit_limbs", self.digit_limbs as u64, 1, self.max_digit_limbs() as u64)
+    }
+
+    /// Bits of each prime of the base, then of each level, bottom up.
+    fn prime_bits(&self) -> Vec<Vec<f64>> {
+        let base_bits = f64::from(self.base_bits);
+        let base_primes = (base_bits / 30.0).ceil();
+        let scale_bits = f64::from(self.scale_bits);
+        let mut out = vec![vec![base_bits / base_primes; base_primes as usize]];
+        out.extend((0..self.levels).map(|level| match self.scale_bits {
+            0..=30 => vec![scale_bits],
+            // D_1 = 3/2 s lifts a scale of s bits to 5/4 s, and D_2 = 3/4 s brings it back.
+            31..=40 => vec![(0.75 * scale_bits).max(26.0); if level % 2 == 0 { 2 } else { 1 }],
+            _ => vec![(0.5 * scale_bits).max(25.0); 2],
+        }));
+        out
+    }
+}
+
+impl Params {
+    /// Finds the primes and checks everything.
+    ///
+    /// # Errors
+    /// [`ParamsError`] says which number is wrong.
+    pub fn new(literal: Literal) -> Result<Self, ParamsError> {
+        literal.check_ranges()?;
+        let n = 1 << literal.log_n;
+        // Special primes first: they must not be smaller than a digit's.
+        let special = primes_near(30.0, n, literal.digit_limbs, &[])?;
+        let mut taken = special.clone();
+        let mut limbs = Vec::new();
+        for group in literal.prime_bits() {
+            for bits in group {
+                let prime = primes_near(bits, n, 1, &taken)?;
+                taken.extend(prime);
+            }
+            limbs.push(taken.len() - special.len());
+        }
+        let q = taken.split_off(special.len());
+        let ring = Arc::new(Ring::new(literal.log_n, &q, &special)?);
+
+        let (log2_qp, max) = (ring.log2(ring.limbs()), literal.security.max_log2_qp(literal.log_n));
+        if log2_qp > max {
+            let Literal { log_n, security, .. } = literal;
+            return Err(ParamsError::Insecure { log_n, log2_qp, max, security });
+        }
+        // The scale of level l is the one that squaring and rescaling turns into that of level l - 1. Taken from
+        // the bottom up, these means of the primes stay among them; from the top down they would run away.
+        let mut scales = vec![f64::from(literal.scale_bits).exp2()];
+        for pair in limbs.windows(2) {
+            if let (&[below, here], Some(&scale)) = (pair, scales.last()) {
+                let dropped = ring.moduli(Limbs::q(here)).skip(below).map(|m| f64::from(m.q()));
+                scales.push((scale * dropped.product::<f64>()).sqrt());
+            }
+        }
+        let mut hash = Sha256::new();
+        let words = [literal.log_n, literal.scale_bits, literal.security.bits(), literal.levels as u32];
+        for word in words.into_iter().chain(q).chain(special) {
+            hash.update(word.to_le_bytes());
+        }
+        let hash = hash.finalize().into();
+        Ok(Self(Arc::new(Checked { literal, ring, limbs, scales, hash })))
+    }
+
+    /// What the set was made from.
+    pub fn literal(&self) -> &Literal {
+        &self.0.literal
+    }
+
+    /// Its ring.
+    pub fn ring(&self) -> &Arc<Ring> {
+        &self.0.ring
+    }
+
+    /// The ring's degree.
+    pub fn n(&self) -> usize {
+        self.0.ring.n()
+    }
+
+    /// Logarithm of the number of slots.
+    pub fn max_log_slots(&self) -> u32 {
+        self.0.literal.log_n - 1
+    }
+
+    /// The level of a fresh ciphertext: how many rescalings it allows.
+    pub fn max_level(&self) -> usize {
+        self.0.literal.levels
+    }
+
+    /// The ciphertext primes at a level.
+    ///
+    /// # Panics
+    /// If there is no such level, as for [`Params::scale`].
+    #[expect(clippy::indexing_slicing, reason = "documented; levels of every parsed object are checked")]
+    pub fn limbs(&self, level: usize) -> Limbs {
+        Limbs::q(self.0.limbs[level])
+    }
+
+    /// The usual scale at a level: squaring and rescaling leads from one to the next exactly.
+    #[expect(clippy::indexing_slicing, reason = "documented; levels of every parsed object are checked")]
+    pub fn scale(&self, level: usize) -> f64 {
+        self.0.scales[level]
+    }
+
+    /// What rescaling at `level` divides by: the product of the primes that `level - 1` lacks.
+    pub fn divisor(&self, level: usize) -> f64 {
+        let kept = self.limbs(level.saturating_sub(1)).q;
+        let ring = self.ring();
+        ring.moduli(self.limbs(level)).skip(kept).map(|m| f64::from(m.q())).product()
+    }
+
+    /// How a ciphertext of a level is decomposed for key switching.
+    pub fn gadget(&self, level: usize) -> Gadget {
+        let digit_limbs = self.0.literal.digit_limbs;
+        Gadget { limbs: Limbs { p: digit_limbs, ..self.limbs(level) }, digit_limbs }
+    }
+
+    /// Bits of the whole modulus at a level, special primes included.
+    pub fn log2_qp(&self, level: usize) -> f64 {
+        self.ring().log2(self.gadget(level).limbs)
+    }
+
+    /// Bits of the ciphertext modulus at a level.
+    pub fn log2_q(&self, level: usize) -> f64 {
+        self.ring().log2(self.limbs(level))
+    }
+
+    /// Identifies the set; every object on the wire carries it.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.0.hash
+    }
+}
+
+impl PartialEq for Params {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.hash == other.0.hash
+    }
+}

@@ -1,0 +1,41 @@
+//! How exact a result is, in bits.
+
+use num_complex::Complex64;
+use std::fmt;
+
+/// Bits of precision, `-log2` of the absolute error (the larger of real and imaginary part), over all slots.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Precision {
+    /// Of the worst slot.
+    pub min: f64,
+    /// On average.
+    pub avg: f64,
+    /// Of the middle slot.
+    pub median: f64,
+    /// Standard deviation.
+    pub std: f64,
+}
+
+impl Precision {
+    /// Of `got` against `expected`, slot by slot. An error of zero counts as 60 bits.
+    pub fn of(got: &[Complex64], expected: &[Complex64]) -> Self {
+        let bits = |(g, e): (&Complex64, &Complex64)| {
+            let d = g - e;
+            (-d.re.abs().max(d.im.abs()).log2()).min(60.0)
+        };
+        let mut bits: Vec<f64> = got.iter().zip(expected).map(bits).collect();
+        bits.sort_by(f64::total_cmp);
+        let count = bits.len().max(1) as f64;
+        let avg = bits.iter().sum::<f64>() / count;
+        let variance = bits.iter().map(|b| (b - avg).powi(2)).sum::<f64>() / count;
+        let at = |i: usize| bits.get(i).copied().unwrap_or(f64::NAN);
+        Self { min: at(0), avg, median: at(bits.len() / 2), std: variance.sqrt() }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, avg, median, std } = self;
+        write!(f, "min {min:.1}, avg {avg:.1}, median {median:.1}, std {std:.1} bits")
+    }
+}

@@ -1,0 +1,551 @@
+//! Arithmetic on batches of ciphertexts.
+
+use super::EvalError;
+use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
+use crate::{Params, Plaintext};
+use pleura_ring::convert::MAX_SOURCES;
+use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetTerm, GaloisElement, Limbs, Ntt, Poly, Term};
+use std::collections::BTreeMap;
+
+/// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
+/// values and its coefficients, and operands that would need another are refused.
+pub struct Evaluator<B: Backend> {
+    params: Params,
+    backend: B,
+}
+
+/// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
+#[derive(Debug)]
+pub struct Ciphertexts<B: Backend> {
+    pub(super) data: Batch<B, Ntt>,
+    pub(super) items: usize,
+    pub(super) level: usize,
+    pub(super) scale: f64,
+    pub(super) log_slots: u32,
+}
+
+/// Evaluation keys on a device.
+pub struct PreparedKeys<B: Backend> {
+    relin: Option<PreparedKey<B>>,
+    galois: BTreeMap<GaloisElement, PreparedKey<B>>,
+}
+
+struct PreparedKey<B: Backend> {
+    /// `[digit][2]`
+    data: Batch<B, Ntt>,
+    level: usize,
+}
+
+/// A plaintext on a device.
+pub struct PreparedPlaintext<B: Backend> {
+    data: Batch<B, Ntt>,
+    level: usize,
+    scale: f64,
+}
+
+/// Scales that differ by less count as equal: floating-point rounding along different paths, far below the
+/// precision of any ciphertext.
+const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 44) as f64;
+
+impl<B: Backend> Ciphertexts<B> {
+    /// How many ciphertexts.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// How many rescalings are left.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The factor between values and coefficients.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Two, or three before relinearisation.
+    pub fn parts(&self) -> usize {
+        self.data.polys() / self.items
+    }
+
+    /// Declares the scale to be `scale`, which multiplies the encrypted values by the old scale over the new,
+    /// exactly and at no cost.
+    #[must_use]
+    pub fn with_scale(self, scale: f64) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// The same attributes around other polynomials.
+    pub(super) fn like(&self, data: Batch<B, Ntt>, level: usize, scale: f64) -> Self {
+        Self { data, items: self.items, level, scale, log_slots: self.log_slots }
+    }
+}
+
+impl<B: Backend> Evaluator<B> {
+    /// `backend` must have been made for the ring of `params`.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`] if it was made for another.
+    pub fn new(params: &Params, backend: B) -> Result<Self, EvalError> {
+        let primes = |ring: &pleura_ring::Ring| ring.moduli(ring.limbs()).map(|m| m.q()).collect::<Vec<_>>();
+        let (ours, theirs) = (params.ring(), backend.ring());
+        if ours.n() != theirs.n() || ours.limbs() != theirs.limbs() || primes(ours) != primes(theirs) {
+            return Err(EvalError::ParamsMismatch);
+        }
+        Ok(Self { params: params.clone(), backend })
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Brings evaluation keys to the device.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
+    pub fn prepare_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+        let prepare = |key: &SwitchingKey| -> Result<_, EvalError> {
+            self.check_params(key.params())?;
+            let data = self.upload(key.gadget().limbs, key.rows.iter().flatten())?;
+            Ok(PreparedKey { data, level: key.level() })
+        };
+        Ok(PreparedKeys {
+            relin: keys.relin().map(prepare).transpose()?,
+            galois: keys.galois().iter().map(|(&g, key)| prepare(key).map(|key| (g, key))).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Brings ciphertexts of equal level, scale, slots and parts to the device, side by side.
+    ///
+    /// # Errors
+    /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::Mismatch`],
+    /// [`EvalError::ScaleMismatch`], [`EvalError::Backend`]
+    pub fn load(&self, ciphertexts: &[Ciphertext]) -> Result<Ciphertexts<B>, EvalError> {
+        let first = ciphertexts.first().ok_or(EvalError::Empty)?;
+        for c in ciphertexts {
+            self.check_params(&c.params)?;
+            check_equal("levels", first.level, c.level)?;
+            check_equal("numbers of parts", first.parts(), c.parts())?;
+            check_equal("logarithms of slots", first.log_slots as usize, c.log_slots as usize)?;
+            check_scales(first.scale, c.scale)?;
+        }
+        let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.parts.get(i)));
+        let data = self.upload(self.params.limbs(first.level), parts)?;
+        let &Ciphertext { level, scale, log_slots, .. } = first;
+        Ok(Ciphertexts { data, items: ciphertexts.len(), level, scale, log_slots })
+    }
+
+    /// Waits for the device and brings the ciphertexts back.
+    ///
+    /// # Errors
+    /// [`EvalError::Backend`]
+    pub fn fetch(&self, x: &Ciphertexts<B>) -> Result<Vec<Ciphertext>, EvalError> {
+        let ring = self.params.ring();
+        let words = self.backend.download(x.data.view())?;
+        let polys: Vec<_> = words.chunks(ring.words(x.data.limbs(), 1)).collect();
+        let part = |poly: usize| {
+            let words = polys.get(poly).map(|p| p.to_vec()).unwrap_or_default();
+            let lost = pleura_ring::BackendError::DeviceLost { reason: "it returned words out of range".into() };
+            Poly::from_words(ring, x.data.limbs(), words).ok_or(EvalError::Backend(lost))
+        };
+        (0..x.items)
+            .map(|item| {
+                let parts = (0..x.parts()).map(|p| part(p * x.items + item)).collect::<Result<_, _>>()?;
+                let &Ciphertexts { level, scale, log_slots, .. } = x;
+                Ok(Ciphertext { params: self.params.clone(), level, scale, log_slots, parts, seed: None })
+            })
+            .collect()
+    }
+
+    /// Brings a plaintext to the device, for use at a level.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
+    pub fn prepare(&self, plaintext: &Plaintext, level: usize) -> Result<PreparedPlaintext<B>, EvalError> {
+        self.check_params(plaintext.params())?;
+        self.check_level(level)?;
+        let poly = plaintext.to_poly(self.params.limbs(level)).into_ntt();
+        let data = self.upload(poly.limbs(), [&poly])?;
+        Ok(PreparedPlaintext { data, level, scale: plaintext.scale() })
+    }
+
+    /// `x + y`; the higher level is dropped to the lower one.
+    ///
+    /// # Errors
+    /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
+    pub fn add(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.combine(x, y, B::add_assign)
+    }
+
+    /// `x - y`; the higher level is dropped to the lower one.
+    ///
+    /// # Errors
+    /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
+    pub fn sub(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.combine(x, y, B::sub_assign)
+    }
+
+    /// `-x`
+    pub fn neg(&self, x: &Ciphertexts<B>) -> Ciphertexts<B> {
+        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
+        self.backend.neg_assign(&mut data);
+        x.like(data, x.level, x.scale)
+    }
+
+    /// `x + y` for a plaintext of the same scale, prepared at this level or above.
+    ///
+    /// # Errors
+    /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`]
+    pub fn add_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<Ciphertexts<B>, EvalError> {
+        check_scales(x.scale, y.scale)?;
+        check_covers(y.level, x.level)?;
+        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
+        self.backend.add_assign(&mut data, 0, x.items, y.data.view());
+        Ok(x.like(data, x.level, x.scale))
+    }
+
+    /// `x y` for a plaintext prepared at this level or above; the scales multiply.
+    ///
+    /// # Errors
+    /// [`EvalError::OutOfLevels`]
+    pub fn mul_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<Ciphertexts<B>, EvalError> {
+        check_covers(y.level, x.level)?;
+        let polys = x.data.polys();
+        let terms: Vec<_> = (0..polys).map(|i| Term { out: i, a: 0, b: i }).collect();
+        let data = self.backend.mul_accumulate(y.data.view(), x.data.view(), &terms, polys, x.data.limbs());
+        Ok(x.like(data, x.level, x.scale * y.scale))
+    }
+
+    /// `x + c` in every slot.
+    ///
+    /// # Errors
+    /// [`EvalError::BadConstant`]
+    pub fn add_const(&self, x: &Ciphertexts<B>, c: f64) -> Result<Ciphertexts<B>, EvalError> {
+        let residues = self.constant(c, x.scale, x.level)?;
+        // A constant polynomial transforms to itself in every place.
+        let n = self.params.n();
+        let words: Vec<u32> = residues.iter().flat_map(|&r| std::iter::repeat_n(r, n)).collect();
+        let constant = self.backend.upload::<Ntt>(x.data.limbs(), 1, &words)?;
+        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
+        self.backend.add_assign(&mut data, 0, x.items, constant.view());
+        Ok(x.like(data, x.level, x.scale))
+    }
+
+    /// `x c` in every slot, with `c` rounded at `scale`, by which the scale grows.
+    ///
+    /// # Errors
+    /// [`EvalError::BadConstant`]
+    pub fn mul_const(&self, x: &Ciphertexts<B>, c: f64, scale: f64) -> Result<Ciphertexts<B>, EvalError> {
+        let residues = self.constant(c, scale, x.level)?;
+        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
+        self.backend.mul_scalar_assign(&mut data, &residues);
+        Ok(x.like(data, x.level, x.scale * scale))
+    }
+
+    /// `x y`, relinearised; the scales multiply. The higher level is dropped to the lower one.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::Mismatch`]
+    pub fn mul(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.relinearise(&self.mul_no_relin(x, y)?, keys)
+    }
+
+    /// `x y`, relinearised and rescaled, with one division for both.
+    ///
+    /// # Errors
+    /// As for [`Evaluator::mul`], and [`EvalError::OutOfLevels`].
+    pub fn mul_rescale(
+        &self,
+        x: &Ciphertexts<B>,
+        y: &Ciphertexts<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
+        self.relinearise_rescale(&self.mul_no_relin(x, y)?, keys)
+    }
+
+    /// `x x`, relinearised and rescaled, with one division for both.
+    ///
+    /// # Errors
+    /// As for [`Evaluator::mul_rescale`].
+    pub fn square_rescale(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.mul_rescale(x, x, keys)
+    }
+
+    /// `x y` in three parts; the scales multiply.
+    ///
+    /// # Errors
+    /// [`EvalError::Parts`], [`EvalError::Mismatch`]
+    pub fn mul_no_relin(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+        check_equal("numbers of ciphertexts", x.items, y.items)?;
+        check_parts(x, 2)?;
+        check_parts(y, 2)?;
+        let (items, level) = (x.items, x.level.min(y.level));
+        let terms: Vec<_> = (0..items)
+            .flat_map(|i| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (i, a, b)))
+            .map(|(i, a, b)| Term { out: (a + b) * items + i, a: a * items + i, b: b * items + i })
+            .collect();
+        let limbs = self.params.limbs(level);
+        let data = self.backend.mul_accumulate(x.data.view(), y.data.view(), &terms, 3 * items, limbs);
+        Ok(x.like(data, level, x.scale * y.scale))
+    }
+
+    /// Three parts to two.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`]
+    pub fn relinearise(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        let data = self.relinearise_to(x, keys, x.level)?;
+        Ok(x.like(data, x.level, x.scale))
+    }
+
+    /// Three parts to two, and one level down, with one division for both.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::OutOfLevels`]
+    pub fn relinearise_rescale(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        let below = below(x.level)?;
+        let data = self.relinearise_to(x, keys, below)?;
+        Ok(x.like(data, below, x.scale / self.params.divisor(x.level)))
+    }
+
+    /// Divides by the primes of the level, and the scale with them.
+    ///
+    /// # Errors
+    /// [`EvalError::OutOfLevels`]
+    pub fn rescale(&self, x: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+        let below = below(x.level)?;
+        let data = self.backend.rescale(x.data.view(), self.params.limbs(below));
+        Ok(x.like(data, below, x.scale / self.params.divisor(x.level)))
+    }
+
+    /// Forgets primes down to a level; values and scale stay.
+    ///
+    /// # Errors
+    /// [`EvalError::OutOfLevels`] if it has fewer levels.
+    pub fn drop_level(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+        check_covers(x.level, level)?;
+        let data = self.backend.concat(&[x.data.view()], self.params.limbs(level));
+        Ok(x.like(data, level, x.scale))
+    }
+
+    /// Brings ciphertexts to a level and its usual scale, exactly: by nothing if they are there, else by a product with 1 at
+    /// the scale that is missing.
+    ///
+    /// # Errors
+    /// [`EvalError::OutOfLevels`]
+    pub fn to_level(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+        let target = self.params.scale(level.min(self.params.max_level()));
+        if check_scales(x.scale, target).is_ok() {
+            return Ok(self.drop_level(x, level)?.with_scale(target));
+        }
+        let above = self.drop_level(x, level + 1)?;
+        let missing = target * self.params.divisor(level + 1) / x.scale;
+        Ok(self.rescale(&self.mul_const(&above, 1.0, missing)?)?.with_scale(target))
+    }
+
+    /// Rotates the slots to the left by `steps` (to the right if negative).
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`]
+    pub fn rotate(&self, x: &Ciphertexts<B>, steps: i64, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.automorphism(x, GaloisElement::rotation(steps, self.params.n()), keys)
+    }
+
+    /// Several rotations of the same ciphertexts: the decomposition is made once for all (hoisting, Halevi and
+    /// Shoup 2018).
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`]
+    pub fn rotate_many(
+        &self,
+        x: &Ciphertexts<B>,
+        steps: &[i64],
+        keys: &PreparedKeys<B>,
+    ) -> Result<Vec<Ciphertexts<B>>, EvalError> {
+        let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::rotation(s, self.params.n())).collect();
+        let extended = self.hoist(x, &elements, keys)?;
+        let data = self.divide(&extended, self.params.limbs(x.level));
+        let (items, outputs) = (x.items, elements.len());
+        let output = |o: usize| {
+            let part = |p: usize| data.slice((p * outputs + o) * items, items);
+            x.like(self.backend.concat(&[part(0), part(1)], data.limbs()), x.level, x.scale)
+        };
+        Ok((0..outputs).map(output).collect())
+    }
+
+    /// Conjugates every slot.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`]
+    pub fn conjugate(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.automorphism(x, GaloisElement::conjugation(self.params.n()), keys)
+    }
+
+    /// In every slot the sum of the `count` slots from it on, a power of two; needs the rotations
+    /// [`Evaluator::inner_sum_rotations`].
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::Mismatch`] if `count` is no power of two
+    pub fn inner_sum(&self, x: &Ciphertexts<B>, count: usize, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        check_equal("the count and its power of two", count, count.next_power_of_two())?;
+        let mut sum = self.drop_level(x, x.level)?;
+        for steps in Self::inner_sum_rotations(count) {
+            sum = self.add(&sum, &self.rotate(&sum, steps, keys)?)?;
+        }
+        Ok(sum)
+    }
+
+    /// The rotations that [`Evaluator::inner_sum`] takes.
+    pub fn inner_sum_rotations(count: usize) -> Vec<i64> {
+        std::iter::successors(Some(1i64), |s| Some(s * 2)).take_while(|&s| s < count as i64).collect()
+    }
+
+    fn automorphism(&self, x: &Ciphertexts<B>, g: GaloisElement, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+        let extended = self.hoist(x, &[g], keys)?;
+        Ok(x.like(self.divide(&extended, self.params.limbs(x.level)), x.level, x.scale))
+    }
+
+    /// Automorphisms of the same ciphertexts before division by `P`: `[2][element][item]`.
+    pub(super) fn hoist(
+        &self,
+        x: &Ciphertexts<B>,
+        elements: &[GaloisElement],
+        keys: &PreparedKeys<B>,
+    ) -> Result<Batch<B, Ntt>, EvalError> {
+        check_parts(x, 2)?;
+        let gadget = self.params.gadget(x.level);
+        let mut terms = Vec::with_capacity(elements.len());
+        for (output, &galois) in elements.iter().enumerate() {
+            terms.push(GadgetTerm { input: 0, output, key: keys.galois(galois, x.level)?, galois });
+        }
+        let keyed = terms.iter().any(|t| t.key.is_some());
+        let digits = keyed.then(|| self.backend.mod_up(x.data.slice(x.items, x.items), gadget));
+        let digits = Digits { batch: digits.as_ref(), gadget, skipped: 0 };
+        Ok(self.backend.gadget_product(x.data.view(), digits, &terms, x.items, elements.len()))
+    }
+
+    /// Divides by `P` and whatever else `to` lacks, at once where the backend can.
+    pub(super) fn divide(&self, x: &Batch<B, Ntt>, to: Limbs) -> Batch<B, Ntt> {
+        let from = x.limbs();
+        if from.count() - to.count() > MAX_SOURCES {
+            let quotient = self.backend.rescale(x.view(), Limbs::q(from.q));
+            return self.backend.rescale(quotient.view(), to);
+        }
+        self.backend.rescale(x.view(), to)
+    }
+
+    fn relinearise_to(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>, level: usize) -> Result<Batch<B, Ntt>, EvalError> {
+        check_parts(x, 3)?;
+        let gadget = self.params.gadget(x.level);
+        let term = GadgetTerm { input: 0, output: 0, key: Some(keys.relin(x.level)?), galois: GaloisElement::IDENTITY };
+        let digits = self.backend.mod_up(x.data.slice(2 * x.items, x.items), gadget);
+        let digits = Digits { batch: Some(&digits), gadget, skipped: 0 };
+        let extended = self.backend.gadget_product(x.data.view(), digits, &[term], x.items, 1);
+        Ok(self.divide(&extended, self.params.limbs(level)))
+    }
+
+    fn combine(
+        &self,
+        x: &Ciphertexts<B>,
+        y: &Ciphertexts<B>,
+        assign: fn(&B, &mut Batch<B, Ntt>, usize, usize, pleura_ring::View<'_, B, Ntt>),
+    ) -> Result<Ciphertexts<B>, EvalError> {
+        check_scales(x.scale, y.scale)?;
+        check_equal("numbers of ciphertexts", x.items, y.items)?;
+        let level = x.level.min(y.level);
+        let limbs = self.params.limbs(level);
+        // A part that `x` lacks counts as zero.
+        let excess = y.data.polys().saturating_sub(x.data.polys());
+        let zeros = vec![0; self.params.ring().words(limbs, excess)];
+        let zeros = self.backend.upload(limbs, excess, &zeros)?;
+        let mut data = self.backend.concat(&[x.data.view(), zeros.view()], limbs);
+        assign(&self.backend, &mut data, 0, y.data.polys(), y.data.view());
+        Ok(x.like(data, level, x.scale))
+    }
+
+    /// The residues of `c` rounded at `scale`.
+    fn constant(&self, c: f64, scale: f64, level: usize) -> Result<Vec<u32>, EvalError> {
+        let scaled = (c * scale).round();
+        if !scaled.is_finite() || scaled.abs() >= 120f64.exp2() {
+            return Err(EvalError::BadConstant { value: c, log2_scale: scale.log2() });
+        }
+        let scaled = scaled as i128;
+        let residue = |m: &pleura_ring::Modulus| scaled.rem_euclid(i128::from(m.q())) as u32;
+        Ok(self.params.ring().moduli(self.params.limbs(level)).map(residue).collect())
+    }
+
+    pub(super) fn upload<'a>(
+        &self,
+        limbs: Limbs,
+        polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
+    ) -> Result<Batch<B, Ntt>, EvalError> {
+        let polys: Vec<_> = polys.into_iter().collect();
+        let words: Vec<u32> = polys.iter().flat_map(|p| p.words()).copied().collect();
+        Ok(self.backend.upload(limbs, polys.len(), &words)?)
+    }
+
+    pub(super) fn check_params(&self, params: &Params) -> Result<(), EvalError> {
+        if *params == self.params { Ok(()) } else { Err(EvalError::ParamsMismatch) }
+    }
+
+    fn check_level(&self, level: usize) -> Result<(), EvalError> {
+        check_covers(self.params.max_level(), level)
+    }
+
+    pub(super) fn gadget(&self, level: usize) -> Gadget {
+        self.params.gadget(level)
+    }
+}
+
+impl<B: Backend> PreparedKeys<B> {
+    /// Words that the keys take on the device.
+    pub fn words(&self, ring: &pleura_ring::Ring) -> usize {
+        let keys = self.relin.iter().chain(self.galois.values());
+        keys.map(|k| ring.words(k.data.limbs(), k.data.polys())).sum()
+    }
+
+    fn relin(&self, level: usize) -> Result<&Batch<B, Ntt>, EvalError> {
+        let found = self.relin.as_ref().filter(|k| k.level >= level);
+        found.map(|k| &k.data).ok_or(EvalError::MissingKey { what: "products".into(), level })
+    }
+
+    /// The key of an automorphism; the identity needs none.
+    pub(super) fn galois(&self, g: GaloisElement, level: usize) -> Result<Option<&Batch<B, Ntt>>, EvalError> {
+        if g == GaloisElement::IDENTITY {
+            return Ok(None);
+        }
+        let found = self.galois.get(&g).filter(|k| k.level >= level);
+        let missing = || EvalError::MissingKey { what: format!("X -> X^{}", g.exponent()), level };
+        found.map(|k| Some(&k.data)).ok_or_else(missing)
+    }
+}
+
+pub(super) fn below(level: usize) -> Result<usize, EvalError> {
+    level.checked_sub(1).ok_or(EvalError::OutOfLevels { needed: 1, level })
+}
+
+fn check_covers(have: usize, needed: usize) -> Result<(), EvalError> {
+    if have >= needed { Ok(()) } else { Err(EvalError::OutOfLevels { needed, level: have }) }
+}
+
+fn check_equal(what: &'static str, left: usize, right: usize) -> Result<(), EvalError> {
+    if left == right { Ok(()) } else { Err(EvalError::Mismatch { what, left, right }) }
+}
+
+fn check_parts<B: Backend>(x: &Ciphertexts<B>, expected: usize) -> Result<(), EvalError> {
+    if x.parts() == expected { Ok(()) } else { Err(EvalError::Parts { expected, got: x.parts() }) }
+}
+
+pub(super) fn check_scales(left: f64, right: f64) -> Result<(), EvalError> {
+    if (left / right - 1.0).abs() <= SCALE_TOLERANCE {
+        Ok(())
+    } else {
+        Err(EvalError::ScaleMismatch { left: left.log2(), right: right.log2() })
+    }
+}

@@ -1,0 +1,79 @@
+//! The server's half: it computes on ciphertexts with public keys, on any [`Backend`], and cannot decrypt.
+
+mod evaluator;
+mod polynomial;
+mod transform;
+
+pub use evaluator::{Ciphertexts, Evaluator, PreparedKeys, PreparedPlaintext};
+pub use polynomial::{Basis, Polynomial, PolynomialError};
+pub use transform::{LinearTransform, PreparedTransform, TransformError};
+
+use crate::EncodeError;
+use pleura_ring::BackendError;
+
+/// What can go wrong in a computation.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvalError {
+    /// An operand belongs to other parameters.
+    #[error("an operand was made under other parameters")]
+    ParamsMismatch,
+    /// Operands differ in what must be equal.
+    #[error("{what} differ: {left} and {right}")]
+    Mismatch {
+        /// What differs.
+        what: &'static str,
+        /// Of the left operand.
+        left: usize,
+        /// Of the right operand.
+        right: usize,
+    },
+    /// Scales differ by more than rounding.
+    #[error("scales differ: 2^{left} and 2^{right}; bring both to one level's scale with `to_level`")]
+    ScaleMismatch {
+        /// `log2` of the left operand's.
+        left: f64,
+        /// `log2` of the right operand's.
+        right: f64,
+    },
+    /// An operation needs more levels than are left.
+    #[error("the operation needs {needed} levels and the ciphertext has {level}")]
+    OutOfLevels {
+        /// Levels needed.
+        needed: usize,
+        /// Levels there are.
+        level: usize,
+    },
+    /// An evaluation key is missing, or was made for lower levels.
+    #[error("the key for {what} at level {level} is missing; ask for it in the `KeyRequest`")]
+    MissingKey {
+        /// What it is for.
+        what: String,
+        /// The level it is needed at.
+        level: usize,
+    },
+    /// No ciphertext was given.
+    #[error("there is no ciphertext to work on")]
+    Empty,
+    /// A ciphertext has the wrong number of parts.
+    #[error("the ciphertext has {got} parts where {expected} are needed; relinearise products first")]
+    Parts {
+        /// Parts needed.
+        expected: usize,
+        /// Parts there are.
+        got: usize,
+    },
+    /// A constant is not finite, or too large at its scale.
+    #[error("the constant {value} at the scale 2^{log2_scale:.1} has no exact integer")]
+    BadConstant {
+        /// The constant.
+        value: f64,
+        /// `log2` of the scale.
+        log2_scale: f64,
+    },
+    /// A plaintext cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The device failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}

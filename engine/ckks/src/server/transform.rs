@@ -1,0 +1,231 @@
+//! Linear maps on the slots, by diagonals.
+//!
+//! A matrix is the sum over its diagonals `d_k[i] = M[i, i+k]` of `d_k rot_k(x)`. With `k = g + b`, giant step `g`
+//! and baby step `b`, that is `sum_g rot_g( sum_b rot_-g(d_k) rot_b(x) )`: as many rotations as there are baby and
+//! giant steps (Halevi and Shoup 2018). Both kinds are hoisted: the baby steps share one decomposition and stay
+//! over the extended primes, where the inner sums are taken; each inner sum is switched once, and all of them are
+//! divided by `P` together, with the level's primes (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, eprint
+//! 2020/1203).
+
+use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
+use super::evaluator::below;
+use crate::encode::Encoder;
+use crate::{KeyRequest, Params};
+use num_complex::Complex64;
+use pleura_ring::{Backend, Batch, Digits, GadgetTerm, GaloisElement, Limbs, Ntt, Term};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A linear map on `slots` slots, given by its non-zero diagonals, and how to run it.
+pub struct LinearTransform {
+    params: Params,
+    level: usize,
+    slots: usize,
+    diagonals: BTreeMap<usize, Vec<Complex64>>,
+    /// The baby steps are the residues of the diagonals modulo this.
+    baby: usize,
+}
+
+/// A linear transform on a device.
+pub struct PreparedTransform<B: Backend> {
+    level: usize,
+    log_slots: u32,
+    /// One poly per diagonal, over the extended primes.
+    diagonals: Batch<B, Ntt>,
+    scale: f64,
+    babies: Vec<GaloisElement>,
+    /// Per giant step: its rotation, and (diagonal, baby step) of each of its terms. The step 0 is first.
+    giants: Vec<(GaloisElement, Vec<(usize, usize)>)>,
+}
+
+/// What is wrong with a linear transform.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TransformError {
+    /// The number of slots is no power of two up to n/2.
+    #[error("{slots} slots; it must be a power of two, at most {max}")]
+    BadSlots {
+        /// Slots asked for.
+        slots: usize,
+        /// Most there may be.
+        max: usize,
+    },
+    /// A diagonal has the wrong length.
+    #[error("diagonal {index} has {got} entries; it needs {slots}")]
+    BadDiagonal {
+        /// Its number.
+        index: i64,
+        /// Its entries.
+        got: usize,
+        /// Entries needed.
+        slots: usize,
+    },
+    /// There is no diagonal.
+    #[error("a linear transform needs at least one diagonal")]
+    Empty,
+    /// The level is 0, or above the parameters' highest.
+    #[error("a linear transform at level {level}; levels 1 to {max} are possible")]
+    BadLevel {
+        /// Level asked for.
+        level: usize,
+        /// Highest level.
+        max: usize,
+    },
+}
+
+/// A giant step takes about as long as so many baby steps: it switches keys anew instead of reusing a
+/// decomposition (`cargo bench -p benches --bench ckks -- rotate`).
+const GIANT_COST: usize = 4;
+
+impl LinearTransform {
+    /// The map with the given diagonals (number `k`, modulo `slots`, holds `M[i, i+k]` for each row `i`), to be
+    /// applied at `level`.
+    ///
+    /// # Errors
+    /// [`TransformError`]
+    pub fn new(
+        params: &Params,
+        level: usize,
+        slots: usize,
+        diagonals: impl IntoIterator<Item = (i64, Vec<Complex64>)>,
+    ) -> Result<Self, TransformError> {
+        if !slots.is_power_of_two() || slots > params.n() / 2 {
+            return Err(TransformError::BadSlots { slots, max: params.n() / 2 });
+        }
+        if level == 0 || level > params.max_level() {
+            return Err(TransformError::BadLevel { level, max: params.max_level() });
+        }
+        let mut by_index = BTreeMap::new();
+        for (index, diagonal) in diagonals {
+            if diagonal.len() != slots {
+                return Err(TransformError::BadDiagonal { index, got: diagonal.len(), slots });
+            }
+            by_index.insert(index.rem_euclid(slots as i64) as usize, diagonal);
+        }
+        let baby = Self::best_baby(&by_index.keys().copied().collect::<Vec<_>>(), slots).ok_or(TransformError::Empty)?;
+        Ok(Self { params: params.clone(), level, slots, diagonals: by_index, baby })
+    }
+
+    /// The power of two that makes the fewest steps, giant ones weighed by their cost.
+    fn best_baby(indices: &[usize], slots: usize) -> Option<usize> {
+        let cost = |&baby: &usize| {
+            let babies: BTreeSet<_> = indices.iter().map(|i| i % baby).collect();
+            let giants: BTreeSet<_> = indices.iter().map(|i| i / baby).collect();
+            let steps = |set: &BTreeSet<usize>| set.len() - usize::from(set.contains(&0));
+            steps(&babies) + GIANT_COST * steps(&giants)
+        };
+        let powers = std::iter::successors(Some(1), |b| Some(b * 2)).take_while(|&b| b <= slots);
+        powers.min_by_key(cost).filter(|_| !indices.is_empty())
+    }
+
+    /// The keys it needs.
+    pub fn keys(&self) -> KeyRequest {
+        let steps = self.diagonals.keys().flat_map(|i| [i % self.baby, i - i % self.baby]).map(|s| s as i64);
+        KeyRequest::new().rotations(&self.params, steps, self.level)
+    }
+
+    /// How many diagonals there are.
+    pub fn diagonals(&self) -> usize {
+        self.diagonals.len()
+    }
+
+    /// How many baby steps and giant steps there are, those of zero included.
+    pub fn steps(&self) -> (usize, usize) {
+        let count = |f: &dyn Fn(usize) -> usize| self.diagonals.keys().map(|&i| f(i)).collect::<BTreeSet<_>>().len();
+        (count(&|i| i % self.baby), count(&|i| i / self.baby))
+    }
+}
+
+impl<B: Backend> Evaluator<B> {
+    /// Encodes the diagonals so that ciphertexts at the level's usual scale come out at the next one's, and
+    /// brings them to the device.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::Encode`], [`EvalError::Backend`]
+    pub fn prepare_transform(&self, transform: &LinearTransform, encoder: &Encoder) -> Result<PreparedTransform<B>, EvalError> {
+        let LinearTransform { params, level, slots, diagonals, baby } = transform;
+        self.check_params(params)?;
+        let scale = params.divisor(*level) * params.scale(level - 1) / params.scale(*level);
+        let limbs = self.gadget(*level).limbs;
+        let rotation = |steps: usize| GaloisElement::rotation(steps as i64, params.n());
+        let babies: Vec<usize> = diagonals.keys().map(|i| i % baby).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut giants: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        let mut encoded = Vec::with_capacity(diagonals.len());
+        for (number, (&index, diagonal)) in diagonals.iter().enumerate() {
+            let giant = index - index % baby;
+            // The giant rotation follows the product: undo it on the diagonal.
+            let mut turned = diagonal.clone();
+            turned.rotate_right(giant % slots);
+            encoded.push(encoder.encode_at(&turned, scale)?.to_poly(limbs).into_ntt());
+            let step = babies.binary_search(&(index % baby)).unwrap_or(0);
+            giants.entry(giant).or_default().push((number, step));
+        }
+        Ok(PreparedTransform {
+            level: *level,
+            log_slots: slots.ilog2(),
+            diagonals: self.upload(limbs, &encoded)?,
+            scale,
+            babies: babies.into_iter().map(rotation).collect(),
+            giants: giants.into_iter().map(|(giant, terms)| (rotation(giant), terms)).collect(),
+        })
+    }
+
+    /// Applies a transform, one level down. Ciphertexts at the level's usual scale come out at the next one's.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::Parts`]
+    pub fn transform(
+        &self,
+        x: &Ciphertexts<B>,
+        transform: &PreparedTransform<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
+        let PreparedTransform { level, diagonals, babies, giants, .. } = transform;
+        if x.log_slots != transform.log_slots {
+            let (left, right) = (x.log_slots as usize, transform.log_slots as usize);
+            return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
+        }
+        let x = &self.drop_level(x, *level)?;
+        let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
+        let rotated = self.hoist(x, babies, keys)?;
+
+        // [2][giant][item] = sum over its terms of diagonal [2][baby][item].
+        let (items, baby_count, count) = (x.items, babies.len(), giants.len());
+        let mut products = Vec::new();
+        for part in 0..2 {
+            for (giant, (_, terms)) in giants.iter().enumerate() {
+                for (&(diagonal, baby), item) in terms.iter().flat_map(|t| (0..items).map(move |i| (t, i))) {
+                    let out = (part * count + giant) * items + item;
+                    products.push(Term { out, a: diagonal, b: (part * baby_count + baby) * items + item });
+                }
+            }
+        }
+        let sums = backend.mul_accumulate(diagonals.view(), rotated.view(), &products, 2 * count * items, gadget.limbs);
+
+        let skipped = giants.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
+        let to = self.params().limbs(below(*level)?);
+        let switched = if skipped == count {
+            sums
+        } else {
+            let second = sums.slice((count + skipped) * items, (count - skipped) * items);
+            let digits = backend.mod_up(backend.rescale(second, base).view(), gadget);
+            let mut terms = Vec::with_capacity(count);
+            for (input, &(galois, _)) in giants.iter().enumerate() {
+                terms.push(GadgetTerm { input, output: 0, key: keys.galois(galois, *level)?, galois });
+            }
+            let digits = Digits { batch: Some(&digits), gadget, skipped };
+            backend.gadget_product(sums.view(), digits, &terms, items, 1)
+        };
+        let data = self.divide(&switched, to);
+        Ok(x.like(data, level - 1, x.scale * transform.scale / self.params().divisor(*level)))
+    }
+}
+
+impl<B: Backend> PreparedTransform<B> {
+    /// Words that the diagonals take on the device.
+    pub fn words(&self, ring: &pleura_ring::Ring) -> usize {
+        ring.words(self.limbs(), self.diagonals.polys())
+    }
+
+    fn limbs(&self) -> Limbs {
+        self.diagonals.limbs()
+    }
+}

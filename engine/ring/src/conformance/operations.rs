@@ -1,0 +1,341 @@
+//! The cases of each operation, a function each.
+
+use super::{Failure, Fill, Outcome, Trial};
+use crate::backend::{
+    Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetTerm, Ntt, Term, View,
+};
+use crate::{GaloisElement, Limbs};
+
+/// An operation's name and cases.
+type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
+
+/// The suite, in the order of the trait.
+pub(super) fn operations<B: Backend>() -> [Operation<B>; 14] {
+    [
+        ("upload", upload),
+        ("concat", concat),
+        ("ntt", ntt),
+        ("intt", intt),
+        ("add_assign", add_assign),
+        ("sub_assign", sub_assign),
+        ("neg_assign", neg_assign),
+        ("mul_scalar_assign", mul_scalar_assign),
+        ("mul_accumulate", mul_accumulate),
+        ("automorphism", automorphism),
+        ("mod_up", mod_up),
+        ("gadget_product", gadget_product),
+        ("rescale", rescale),
+        ("order", order),
+    ]
+}
+
+fn upload<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for limbs in t.levels([(1, 0), (1, 3), (5, 2), (7, 3), (18, 3)]) {
+        let x = t.input::<Coeff>(limbs, 3)?;
+        t.same(&format!("{limbs:?}"), x.view())?;
+        t.same("a slice", x.slice(1, 1))?;
+        let x = t.input::<Ntt>(limbs, 2)?;
+        t.same("transformed", x.slice(1, 1))?;
+    }
+    let short = vec![0; t.ring().words(Limbs::q(2), 1) - 1];
+    match t.device.upload::<Ntt>(Limbs::q(2), 1, &short) {
+        Err(BackendError::Shape { .. }) => Ok(()),
+        _ => Err(Failure::Accepted { at: t.at("a word too few") }),
+    }
+}
+
+fn concat<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let (x, y) = (t.input::<Ntt>(Limbs { q: 7, p: 3 }, 3)?, t.input::<Ntt>(Limbs { q: 5, p: 2 }, 2)?);
+    for limbs in t.levels([(5, 2), (5, 0), (3, 2), (1, 1), (1, 0)]) {
+        let views = [x.slice(1, 2), y.view(), x.slice(0, 1), y.slice(1, 1)];
+        t.check(&format!("to {limbs:?}"), limbs, 6, |d| d.concat(&views, limbs))?;
+    }
+    let z = t.input::<Coeff>(Limbs::q(4), 2)?;
+    t.check("one view", Limbs::q(4), 2, |d| d.concat(&[z.view()], Limbs::q(4)))?;
+    t.same("operand", x.view())
+}
+
+fn ntt<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for limbs in t.levels([(1, 0), (4, 2), (7, 3), (18, 3)]) {
+        for fill in [Fill::Mixed, Fill::Largest] {
+            let x = t.filled(limbs, 3, fill)?;
+            t.check(&format!("{limbs:?}, {fill:?}"), limbs, 3, |d| d.ntt(x))?;
+        }
+    }
+    Ok(())
+}
+
+fn intt<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for limbs in t.levels([(1, 0), (4, 2), (7, 3), (18, 3)]) {
+        for fill in [Fill::Mixed, Fill::Largest] {
+            let x = t.filled(limbs, 3, fill)?;
+            t.check(&format!("{limbs:?}, {fill:?}"), limbs, 3, |d| d.intt(x))?;
+        }
+    }
+    Ok(())
+}
+
+fn add_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    zip_assign::<B, Coeff>(t, |d, x, at, count, y| d.add_assign(x, at, count, y))?;
+    zip_assign::<B, Ntt>(t, |d, x, at, count, y| d.add_assign(x, at, count, y))
+}
+
+fn sub_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    zip_assign::<B, Coeff>(t, |d, x, at, count, y| d.sub_assign(x, at, count, y))?;
+    zip_assign::<B, Ntt>(t, |d, x, at, count, y| d.sub_assign(x, at, count, y))
+}
+
+fn zip_assign<B: Backend, D: Domain>(
+    t: &mut Trial<'_, B>,
+    operation: impl Fn(&B, &mut Batch<B, D>, usize, usize, View<'_, B, D>),
+) -> Outcome {
+    for limbs in t.levels([(1, 0), (5, 2), (7, 3)]) {
+        // `y` may have more limbs; its polys are used in turns.
+        for y_limbs in [limbs, Limbs { q: 7, p: 3 }] {
+            let y = t.input(y_limbs, 6)?;
+            for (at, count, polys) in [(0, 5, 5), (1, 3, 3), (1, 4, 1), (0, 5, 2), (2, 0, 1)] {
+                let mut x = t.input(limbs, 5)?;
+                let case = format!("{limbs:?} and {y_limbs:?}, {count} from {at} by {polys}");
+                t.check(&case, limbs, 5, |d| {
+                    operation(d, &mut x, at, count, y.slice(1, polys));
+                    x
+                })?;
+            }
+            t.same("operand", y.view())?;
+        }
+    }
+    Ok(())
+}
+
+fn neg_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for limbs in t.levels([(1, 0), (5, 2), (7, 3)]) {
+        let mut x = t.input::<Ntt>(limbs, 3)?;
+        t.check(&format!("{limbs:?}"), limbs, 3, |d| {
+            d.neg_assign(&mut x);
+            x
+        })?;
+    }
+    Ok(())
+}
+
+fn mul_scalar_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for limbs in t.levels([(1, 0), (5, 2), (7, 3)]) {
+        let moduli: Vec<u32> = t.ring().moduli(limbs).map(|m| m.q()).collect();
+        for scalar in [|_| 0, |_| 1, |q| q - 1, |q| q / 2, |q| q / 3 + 5] {
+            let mut x = t.input::<Coeff>(limbs, 3)?;
+            let scalar: Vec<u32> = moduli.iter().copied().map(scalar).collect();
+            t.check(&format!("{limbs:?} by {scalar:?}"), limbs, 3, |d| {
+                d.mul_scalar_assign(&mut x, &scalar);
+                x
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn mul_accumulate<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let (a_limbs, b_limbs, limbs) = (Limbs { q: 7, p: 3 }, Limbs { q: 6, p: 3 }, Limbs { q: 5, p: 2 });
+    for fill in [Fill::Mixed, Fill::Largest] {
+        let (a, b) = (t.filled(a_limbs, 6, fill)?, t.filled(b_limbs, 7, fill)?);
+        let pointwise: Vec<_> = (0..5).map(|i| Term { out: i, a: i, b: i }).collect();
+        let tensor = [(0, 0, 2), (1, 0, 3), (1, 1, 2), (2, 1, 3)].map(|(out, a, b)| Term { out, a, b });
+        // As many terms in an output as fill an accumulator once or twice, one more, and none.
+        let counts = [1, 15, 16, 17, 0, 31, 32, 33, 49];
+        let terms = counts
+            .iter()
+            .enumerate()
+            .flat_map(|(out, &n)| (0..n).map(move |i| Term { out, a: i % 5, b: i % 6 }));
+        let mut sums: Vec<_> = terms.collect();
+        sums.sort_by_key(|t| (t.b, t.a, t.out));
+        for (name, terms, outputs) in
+            [("pointwise", &pointwise[..], 5), ("tensor", &tensor, 3), ("sums", &sums, 9)]
+        {
+            t.check(&format!("{name}, {fill:?}"), limbs, outputs, |d| {
+                d.mul_accumulate(a.slice(1, 5), b.slice(1, 6), terms, outputs, limbs)
+            })?;
+        }
+        t.check("square", b_limbs, 7, |d| {
+            let terms: Vec<_> = (0..7).map(|i| Term { out: i, a: i, b: 6 - i }).collect();
+            d.mul_accumulate(b.view(), b.view(), &terms, 7, b_limbs)
+        })?;
+        t.same("operand", b.view())?;
+    }
+    Ok(())
+}
+
+fn automorphism<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let limbs = Limbs { q: 5, p: 2 };
+    let (x, y) = (t.input::<Ntt>(limbs, 4)?, t.input::<Coeff>(limbs, 4)?);
+    for by in [0, 1, -1, 7, 100, -37].map(By::Steps).into_iter().chain([By::Conjugation]) {
+        let g = by.element(t.ring().n());
+        t.check(&format!("{by:?}, transformed"), limbs, 3, |d| d.automorphism(x.slice(1, 3), g))?;
+        t.check(&format!("{by:?}, coefficients"), limbs, 3, |d| d.automorphism(y.slice(1, 3), g))?;
+    }
+    t.same("operand", x.view())
+}
+
+fn mod_up<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let short_last_digit = [(18, 3, 15), (7, 3, 3), (7, 2, 2), (4, 3, 3), (2, 3, 3), (1, 3, 2)];
+    let full_digits = [(18, 1, 1), (7, 1, 1), (6, 3, 2), (3, 3, 3), (1, 1, 1)];
+    for (q, p, digit_limbs) in short_last_digit.into_iter().chain(full_digits) {
+        let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
+        if !t.ring().limbs().contains(gadget.limbs) {
+            continue;
+        }
+        let digits: Vec<_> = (0..gadget.digits()).map(|d| gadget.digit(d).collect()).collect();
+        let x = t.input(Limbs::q(q), 3)?;
+        for (words, x) in [("mixed", x), ("steep", t.steep(Limbs::q(q), 3, &digits)?)] {
+            let case = format!("{q}+{p} in digits of {digit_limbs}, {words}");
+            t.check(&case, gadget.limbs, 2 * digits.len(), |d| d.mod_up(x.slice(1, 2), gadget))?;
+            t.same("operand", x.view())?;
+        }
+    }
+    Ok(())
+}
+
+/// A case of [`gadget_product`].
+struct Switch {
+    name: &'static str,
+    /// Ciphertext primes, special primes, primes in a digit.
+    gadget: (usize, usize, usize),
+    parts: usize,
+    /// Whether `x` is over the ciphertext primes alone.
+    lifted: bool,
+    items: usize,
+    outputs: usize,
+    skipped: usize,
+    /// What the key has more than needed: limbs of both kinds, and digits.
+    spare: usize,
+    /// Input, output, whether there is a key, automorphism (by no step: none).
+    terms: &'static [(usize, usize, bool, By)],
+}
+
+#[rustfmt::skip]
+const SWITCHES: [Switch; 11] = {
+    use By::{Conjugation, Steps};
+    const NOTHING: By = Steps(0);
+    [
+        Switch { name: "relinearise", gadget: (7, 3, 3), parts: 3, lifted: true, items: 2, outputs: 1, skipped: 0, spare: 0,
+            terms: &[(0, 0, true, NOTHING)] },
+        Switch { name: "relinearise lower", gadget: (4, 2, 3), parts: 3, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 1,
+            terms: &[(0, 0, true, NOTHING)] },
+        Switch { name: "rotate", gadget: (5, 2, 2), parts: 2, lifted: true, items: 3, outputs: 1, skipped: 0, spare: 1,
+            terms: &[(0, 0, true, Steps(3))] },
+        Switch { name: "rotate hoisted", gadget: (6, 3, 3), parts: 2, lifted: true, items: 1, outputs: 4, skipped: 0, spare: 0,
+            terms: &[(0, 0, false, NOTHING), (0, 1, true, Steps(1)), (0, 2, true, Steps(-5)), (0, 3, true, Conjugation)] },
+        Switch { name: "sum of rotations", gadget: (5, 2, 2), parts: 2, lifted: false, items: 2, outputs: 1, skipped: 1, spare: 1,
+            terms: &[(0, 0, false, NOTHING), (1, 0, true, Steps(8)), (2, 0, true, Steps(-8)), (3, 0, true, Conjugation)] },
+        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, lifted: true, items: 2, outputs: 3, skipped: 1, spare: 0,
+            terms: &[(2, 2, true, Steps(2)), (0, 0, false, Steps(2)), (1, 0, true, NOTHING), (1, 2, true, Conjugation), (0, 2, false, NOTHING)] },
+        Switch { name: "three extended parts", gadget: (5, 3, 2), parts: 3, lifted: false, items: 2, outputs: 2, skipped: 1, spare: 1,
+            terms: &[(0, 1, false, Conjugation), (1, 0, true, Steps(1)), (1, 1, true, NOTHING)] },
+        Switch { name: "no key, lifted", gadget: (5, 2, 2), parts: 2, lifted: true, items: 2, outputs: 2, skipped: 2, spare: 0,
+            terms: &[(0, 1, false, Steps(1)), (1, 1, false, NOTHING), (1, 0, false, Conjugation)] },
+        Switch { name: "no key", gadget: (3, 1, 1), parts: 3, lifted: false, items: 1, outputs: 1, skipped: 2, spare: 0,
+            terms: &[(0, 0, false, NOTHING), (1, 0, false, Steps(1))] },
+        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, lifted: true, items: 1, outputs: 2, skipped: 0, spare: 0,
+            terms: &[(0, 0, true, NOTHING), (1, 0, true, Steps(1)), (0, 1, true, Steps(4))] },
+        Switch { name: "one prime", gadget: (1, 1, 1), parts: 2, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 2,
+            terms: &[(0, 0, true, Steps(1))] },
+    ]
+};
+
+fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let (top, n) = (t.ring().limbs(), t.ring().n());
+    for case in &SWITCHES {
+        let Switch { parts, items, outputs, skipped, spare, terms, .. } = *case;
+        let (q, p, digit_limbs) = case.gadget;
+        let limbs = Limbs { q, p };
+        let gadget = Gadget { limbs, digit_limbs };
+        if !top.contains(limbs) {
+            continue;
+        }
+        let key_limbs = Limbs { q: (q + spare).min(top.q), p: (p + spare).min(top.p) };
+        let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
+        for fill in [Fill::Mixed, Fill::Largest] {
+            let x_limbs = if case.lifted { Limbs::q(q) } else { limbs };
+            let x = t.filled(x_limbs, 1 + parts * inputs * items, fill)?;
+            let digits = match terms.iter().any(|t| t.2) {
+                true => Some(t.filled(limbs, (inputs - skipped) * items * gadget.digits(), fill)?),
+                false => None,
+            };
+            let keys = terms
+                .iter()
+                .map(|t| t.2)
+                .map(|keyed| {
+                    keyed.then(|| t.filled(key_limbs, 2 * (gadget.digits() + spare), fill)).transpose()
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let terms: Vec<_> = terms
+                .iter()
+                .zip(&keys)
+                .map(|(t, key)| (t.0, t.1, key.as_ref(), t.3.element(n)))
+                .map(|(input, output, key, galois)| GadgetTerm { input, output, key, galois })
+                .collect();
+            t.check(&format!("{}, {fill:?}", case.name), limbs, 2 * outputs * items, |d| {
+                let digits = Digits { batch: digits.as_ref(), gadget, skipped };
+                d.gadget_product(x.slice(1, parts * inputs * items), digits, &terms, items, outputs)
+            })?;
+            t.same("operand", x.view())?;
+        }
+    }
+    Ok(())
+}
+
+fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let ciphertext_primes =
+        [((7, 0), (6, 0)), ((7, 0), (5, 0)), ((4, 0), (1, 0)), ((2, 0), (1, 0)), ((6, 2), (5, 2))];
+    let special_primes = [((7, 3), (7, 0)), ((5, 1), (5, 0)), ((1, 2), (1, 0)), ((5, 3), (5, 1))];
+    let both = [((7, 3), (6, 0)), ((6, 2), (4, 0)), ((5, 3), (2, 1)), ((18, 3), (6, 0))];
+    for ((q, p), (to_q, to_p)) in ciphertext_primes.into_iter().chain(special_primes).chain(both) {
+        let (from, to) = (Limbs { q, p }, Limbs { q: to_q, p: to_p });
+        if !t.ring().limbs().contains(from) {
+            continue;
+        }
+        let mut dropped: Vec<_> = t.ring().indices(from).collect();
+        dropped.retain(|&i| t.ring().indices(to).all(|kept| kept != i));
+        let x = t.input(from, 3)?;
+        for (words, x) in [("mixed", x), ("steep", t.steep(from, 3, &[dropped])?)] {
+            t.check(&format!("{q}+{p} to {to_q}+{to_p}, {words}"), to, 2, |d| d.rescale(x.slice(1, 2), to))?;
+            t.same("operand", x.view())?;
+        }
+    }
+    Ok(())
+}
+
+/// Operations that follow each other without a wait, on memory that comes free in between.
+fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let (mut limbs, terms) =
+        (Limbs::q(6), [(0, 0, 1), (1, 1, 1), (1, 0, 0)].map(|(out, a, b)| Term { out, a, b }));
+    let (start, addend) = (t.input::<Coeff>(limbs, 2)?, t.input::<Ntt>(limbs, 2)?);
+    t.check("rounds of a computation", Limbs::q(2), 2, |d| {
+        let mut x = d.ntt(start);
+        while limbs.q > 2 {
+            let product = d.mul_accumulate(x.view(), x.view(), &terms, 2, limbs);
+            x = d.automorphism(product.view(), By::Steps(1).element(d.ring().n()));
+            drop(product);
+            d.sub_assign(&mut x, 0, 2, addend.slice(1, 1));
+            limbs.q -= 1;
+            x = d.rescale(x.view(), limbs);
+            d.neg_assign(&mut x);
+            x = d.ntt(d.intt(x));
+        }
+        d.concat(&[x.slice(1, 1), x.slice(0, 1)], limbs)
+    })
+}
+
+/// An automorphism at any degree.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Steps(i64),
+    Conjugation,
+}
+
+impl By {
+    fn element(self, n: usize) -> GaloisElement {
+        match self {
+            Self::Steps(steps) => GaloisElement::rotation(steps, n),
+            Self::Conjugation => GaloisElement::conjugation(n),
+        }
+    }
+}
