@@ -10,6 +10,7 @@ mod params;
 mod precision;
 mod security;
 mod server;
+mod wire;
 
 pub use client::{ClientError, Decrypted, PublishError, SecretKey};
 pub use encode::{EncodeError, Encoder, Plaintext};
@@ -22,3 +23,4 @@ pub use server::{
     Basis, Ciphertexts, EvalError, Evaluator, LinearTransform, Polynomial, PolynomialError, PreparedKeys,
     PreparedPlaintext, PreparedTransform, TransformError,
 };
+pub use wire::WireError;

@@ -81,6 +81,11 @@ impl Ciphertext {
     pub fn params(&self) -> &Params {
         &self.params
     }
+
+    /// The uniform part of a fresh ciphertext.
+    pub(crate) fn draw(params: &Params, seed: &Seed, level: usize) -> Poly<Ntt> {
+        seed.sampler(Label::Public, 0).uniform(params.ring(), params.limbs(level))
+    }
 }
 
 impl PublicKey {

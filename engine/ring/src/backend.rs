@@ -69,10 +69,10 @@ pub trait Backend: Sized + Send + Sync {
     /// Inverse transform.
     fn intt(&self, x: Batch<Self, Ntt>) -> Batch<Self, Coeff>;
 
-    /// `x[at + i] += y[i mod |y|]` for `count` polynomials.
+    /// `x[at + i] += y[i mod |y|]` for `count` polynomials; `y` may have more limbs than `x`.
     fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>);
 
-    /// `x[at + i] -= y[i mod |y|]` for `count` polynomials.
+    /// `x[at + i] -= y[i mod |y|]` for `count` polynomials; `y` may have more limbs than `x`.
     fn sub_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>);
 
     /// `x = -x`
@@ -99,24 +99,25 @@ pub trait Backend: Sized + Send + Sync {
     /// representative nearest to zero, to the gadget's limbs: poly `i` becomes polys `i d .. (i+1) d`.
     fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt>;
 
-    /// Key switching between ModUp and ModDown, see [`GadgetTerm`]; with `items` ciphertexts side by side and
-    /// `outputs` results of each, the result is `[2][outputs][items]` over the gadget's limbs.
-    ///
-    /// `x` holds `[parts][inputs][items]`, two or three parts, over the gadget's ciphertext limbs (then it counts
-    /// times the product `P` of the special primes) or over all of the gadget's limbs (then it counts as it is).
-    /// `digits` is the ModUp of the last part, `[inputs][items][digit]`, without the first `skipped` inputs.
-    fn gadget_product(
+    /// Key switching up to ModDown, see [`GadgetProduct`].
+    fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt>;
+
+    /// [`Backend::mul_accumulate`] of `diagonals` with a gadget product's result, over the gadget's limbs: the
+    /// baby steps of a linear transform, which need not pass through memory.
+    fn gadget_sums(
         &self,
-        x: View<'_, Self, Ntt>,
-        digits: Digits<'_, Self>,
-        terms: &[GadgetTerm<'_, Self>],
-        items: usize,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: View<'_, Self, Ntt>,
+        terms: &[Term],
         outputs: usize,
-    ) -> Batch<Self, Ntt>;
+    ) -> Batch<Self, Ntt> {
+        let steps = self.gadget_product(product);
+        self.mul_accumulate(diagonals, steps.view(), terms, outputs, product.gadget.limbs)
+    }
 
     /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
-    /// several primes, ModDown, and both at once. (Within `2^-26` of a tie either neighbour may come out, the
-    /// same on every device.)
+    /// several primes, ModDown, and both at once. (Next to a tie, as near as [`crate::convert`] says, either
+    /// neighbour may come out, the same on every device.)
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt>;
 }
 
@@ -156,17 +157,35 @@ pub struct Gadget {
     pub digit_limbs: usize,
 }
 
-/// The ModUp of some inputs of a gadget product.
-pub struct Digits<'a, B: Backend> {
-    /// `[inputs - skipped][items][digit]`, or nothing if every term is keyless.
-    pub batch: Option<&'a Batch<B, Ntt>>,
-    /// How the digits were made.
+/// Key switching up to ModDown, of `items` ciphertexts side by side: `[2][outputs][items]` over the gadget's limbs.
+pub struct GadgetProduct<'a, B: Backend> {
+    /// How the keys decompose.
     pub gadget: Gadget,
-    /// How many inputs at the start have no digits.
+    /// `[parts][inputs][items]`, two or three parts, over the gadget's ciphertext limbs (then it counts times the
+    /// product `P` of the special primes) or over all of the gadget's limbs (then it counts as it is).
+    pub x: View<'a, B, Ntt>,
+    /// What is switched: as a rule the last part of each input.
+    pub digits: Digits<'a, B>,
+    /// So many inputs at the start have no digits; no term with a key uses them.
     pub skipped: usize,
+    /// What is added to which output.
+    pub terms: &'a [GadgetTerm<'a, B>],
+    /// Ciphertexts side by side.
+    pub items: usize,
+    /// Results of each.
+    pub outputs: usize,
 }
 
-/// One term of [`Backend::gadget_product`]: for every item, output `output` gains, with `s` the automorphism,
+/// What a gadget product multiplies with its keys.
+pub enum Digits<'a, B: Backend> {
+    /// The result of [`Backend::mod_up`], `[inputs - skipped][items][digit]`: worth making if several calls use it.
+    Extended(View<'a, B, Ntt>),
+    /// Polynomials over the gadget's ciphertext limbs, `[inputs - skipped][items]`, to be extended on the way,
+    /// which can spare the digits the way through memory.
+    Fresh(View<'a, B, Ntt>),
+}
+
+/// One term of a [`GadgetProduct`]: for every item, output `output` gains, with `s` the automorphism,
 ///
 /// * with a key: `s(x_0) + sum_d s(digit_d) key_d,0` and, if `x` has three parts, `s(x_1)`, else nothing, plus
 ///   `sum_d s(digit_d) key_d,1`;
@@ -286,6 +305,26 @@ impl<'a, B: Backend, D: Domain> View<'a, B, D> {
         self.batch.limbs
     }
 }
+
+impl<B: Backend> GadgetProduct<'_, B> {
+    /// How many inputs there are.
+    pub fn inputs(&self) -> usize {
+        1 + self.terms.iter().map(|t| t.input).max().unwrap_or(0)
+    }
+
+    /// Whether some term switches an input.
+    pub fn is_switched(&self, input: usize) -> bool {
+        self.terms.iter().any(|t| t.input == input && t.key.is_some())
+    }
+}
+
+impl<B: Backend> Clone for Digits<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Digits<'_, B> {}
 
 impl<B: Backend, D: Domain> Clone for View<'_, B, D> {
     fn clone(&self) -> Self {

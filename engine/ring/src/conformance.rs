@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Logarithms of degrees that take a device through transforms of several shapes, in seconds.
 pub const DEGREES: [u32; 3] = [10, 12, 13];
 
-/// Beyond this degree the rings have fewer primes, which keeps keys small; digits beyond sixteen are then untried.
+/// Beyond this degree there is one ring of few primes, to save memory and time: cases with more are left out.
 const MAX_WIDE_LOG_N: u32 = 13;
 
 /// What a device passed.
@@ -130,20 +130,24 @@ pub fn check<B: Backend, E: Display>(
     Ok(report)
 }
 
-/// A ring of primes just below `2^30`, where accumulators come closest to overflow, and one of mixed primes.
-fn rings(log_n: u32) -> Result<[(&'static str, Arc<Ring>); 2], RingError> {
+/// A ring of mixed primes, and one of primes just below `2^30`, where accumulators come closest to overflow.
+fn rings(log_n: u32) -> Result<Vec<(&'static str, Arc<Ring>)>, RingError> {
     let n = 1 << log_n.min(17);
-    let wide = if log_n <= MAX_WIDE_LOG_N { 18 } else { 7 };
-    let primes = primes_near(30.0, n, wide + 3, &[])?;
-    let (q, p) = primes.split_at(wide);
-    let large = Ring::new(log_n, q, p)?;
+    let wide = log_n <= MAX_WIDE_LOG_N;
     let mut primes = Vec::new();
     for bits in [30, 20, 27, 22, 29, 24, 26, 30, 23, 28] {
         // A prime of b bits needs room for several candidates 1 mod 2n.
         primes.extend(primes_near(f64::from(bits.max(log_n + 7)), n, 1, &primes)?);
     }
-    let (q, p) = primes.split_at(7);
-    Ok([("large", Arc::new(large)), ("mixed", Arc::new(Ring::new(log_n, q, p)?))])
+    let (q, p) = primes.split_at(if wide { 7 } else { 5 });
+    let p = p.split_at(if wide { 3 } else { 2 }).0;
+    let mut rings = vec![("mixed", Arc::new(Ring::new(log_n, q, p)?))];
+    if wide {
+        let primes = primes_near(30.0, n, 21, &[])?;
+        let (q, p) = primes.split_at(18);
+        rings.insert(0, ("large", Arc::new(Ring::new(log_n, q, p)?)));
+    }
+    Ok(rings)
 }
 
 type Outcome = Result<(), Failure>;
@@ -151,7 +155,7 @@ type Outcome = Result<(), Failure>;
 /// Words of an operand.
 #[derive(Clone, Copy, Debug)]
 enum Fill {
-    /// Random, an eighth of them 0, 1 or `q - 1`.
+    /// Random, an eighth of them 0, 1, `q - 1` or `(q - 1) / 2`.
     Mixed,
     /// `q - 1` throughout.
     Largest,
@@ -182,6 +186,12 @@ impl<'a, B: Backend> Trial<'a, B> {
         Place { case: case.to_owned(), ..self.at.clone() }
     }
 
+    /// So many limbs, or all that the ring has.
+    fn limbs(&self, q: usize, p: usize) -> Limbs {
+        let top = self.ring().limbs();
+        Limbs { q: q.min(top.q), p: p.min(top.p) }
+    }
+
     /// Those of some limbs that the ring has.
     fn levels<const C: usize>(&self, levels: [(usize, usize); C]) -> impl Iterator<Item = Limbs> + use<B, C> {
         let top = self.ring().limbs();
@@ -197,15 +207,13 @@ impl<'a, B: Backend> Trial<'a, B> {
         let mut words = Vec::with_capacity(ring.words(limbs, polys));
         for modulus in (0..polys).flat_map(|_| ring.moduli(limbs)) {
             let q = modulus.q();
-            words.extend((0..ring.n()).map(|_| match (fill, self.random()) {
-                (Fill::Largest, _) => q - 1,
-                (Fill::Mixed, x) => match x % 24 {
-                    0 => 0,
-                    1 => 1,
-                    2 => q - 1,
-                    _ => ((u64::from(x) * u64::from(q)) >> 32) as u32,
-                },
-            }));
+            match fill {
+                Fill::Largest => words.resize(words.len() + ring.n(), q - 1),
+                Fill::Mixed => words.extend((0..ring.n()).map(|_| match self.random() {
+                    x if x % 32 > 3 => ((u64::from(x) * u64::from(q)) >> 32) as u32,
+                    x => [0, 1, q - 1, q / 2].get(x as usize % 32).copied().unwrap_or(0),
+                })),
+            }
         }
         self.uploaded(limbs, polys, &words)
     }

@@ -4,7 +4,8 @@
 //! `u`, and the representative of `x` nearest to zero is `sum y_i (D/d_i) - u D`, where `u` is the sum rounded to
 //! the nearest integer (Halevi, Polyakov, Shoup, "An improved RNS variant of the BFV scheme", 2019). The sum is
 //! taken in fixed point, in integers alone, so that every backend rounds alike; `u` can only be off by one where
-//! `x/D` is within `2^-26` of a half, where either neighbour is as good.
+//! `x/D` is within `sum d_i / 2^(31 + floor(log2 min d_i))` of a half, where either neighbour is as good. That is
+//! `2^-26` for primes of one size and `2^-17` for any mixture of 20 to 30 bits.
 
 use crate::{Ring, RingError, Shoup};
 

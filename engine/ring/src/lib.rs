@@ -47,7 +47,9 @@ mod poly;
 mod ring;
 pub mod sample;
 
-pub use backend::{Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetTerm, Ntt, Term, View};
+pub use backend::{
+    Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt, Term, View,
+};
 pub use convert::Conversion;
 pub use cpu::{Cpu, Simd};
 pub use galois::{GaloisElement, NttPermutation};

@@ -1,4 +1,5 @@
 //! Every form of the Cpu passes the suite, and devices that err in one word or in one habit do not.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -7,24 +8,34 @@ use pleura_ring::*;
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn every_instruction_set_passes_with_one_thread_and_with_two() {
+fn every_instruction_set_passes_with_one_thread() {
+    every_instruction_set_passes(1);
+}
+
+#[test]
+fn every_instruction_set_passes_with_two_threads() {
+    every_instruction_set_passes(2);
+}
+
+fn every_instruction_set_passes(threads: usize) {
     for simd in support::simds() {
-        for threads in [1, 2] {
-            let report = check(&[10, 11, 12, 13], |ring| Cpu::with(ring, simd, threads)).unwrap();
-            let operations: Vec<_> = report.results.iter().map(|(name, _)| *name).collect();
-            assert_eq!(operations, OPERATIONS);
-            assert!(report.device.contains(simd.name()) && report.words > 100_000_000, "{report:?}");
-        }
+        let report = check(&[10, 11, 12, 13], |ring| Cpu::with(ring, simd, threads)).unwrap();
+        let operations: Vec<_> = report.results.iter().map(|(name, _)| *name).collect();
+        assert_eq!(operations, OPERATIONS);
+        assert!(report.device.contains(simd.name()) && report.words > 100_000_000, "{report:?}");
     }
 }
 
 #[test]
-fn every_instruction_set_passes_at_small_degrees_and_at_a_large_one() {
+fn every_instruction_set_passes_at_small_degrees() {
     for simd in support::simds() {
-        for log_n in [2, 3, 5, 6, 7, 8, 9] {
-            check(&[log_n], |ring| Cpu::with(ring, simd, 1)).unwrap_or_else(|e| panic!("{}: {e}", simd.name()));
-        }
+        // Below 2^6 and 2^7 the vectors give way to narrower ones.
+        check(&[2, 3, 5, 6, 7, 8, 9], |ring| Cpu::with(ring, simd, 1)).unwrap();
     }
+}
+
+#[test]
+fn the_widest_instruction_set_passes_at_a_large_degree() {
     check(&[16], |ring| Cpu::with(ring, Simd::widest(), 2)).unwrap();
 }
 
@@ -143,7 +154,9 @@ impl Faulty {
     fn to_cpu<D: Domain>(&self, x: View<'_, Self, D>) -> Batch<Cpu, D> {
         let poly = self.ring().words(x.limbs(), 1);
         let words = x.batch().buffer().words.lock().unwrap();
-        self.cpu.upload(x.limbs(), x.polys(), &words[x.start() * poly..(x.start() + x.polys()) * poly]).unwrap()
+        self.cpu
+            .upload(x.limbs(), x.polys(), &words[x.start() * poly..(x.start() + x.polys()) * poly])
+            .unwrap()
     }
 
     fn wrap<D: Domain>(&self, limbs: Limbs, polys: usize, words: Vec<u32>) -> Batch<Self, D> {
@@ -158,7 +171,12 @@ impl Faulty {
         self.wrap(x.limbs(), x.polys(), words)
     }
 
-    fn assign<D: Domain>(&self, operation: &'static str, x: &mut Batch<Self, D>, f: impl FnOnce(&mut Batch<Cpu, D>)) {
+    fn assign<D: Domain>(
+        &self,
+        operation: &'static str,
+        x: &mut Batch<Self, D>,
+        f: impl FnOnce(&mut Batch<Cpu, D>),
+    ) {
         let mut on_cpu = self.to_cpu(x.view());
         f(&mut on_cpu);
         *x = self.result(operation, on_cpu);
@@ -176,7 +194,12 @@ impl Backend for Faulty {
         "faulty".to_owned()
     }
 
-    fn upload<D: Domain>(&self, limbs: Limbs, polys: usize, words: &[u32]) -> Result<Batch<Self, D>, BackendError> {
+    fn upload<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: usize,
+        words: &[u32],
+    ) -> Result<Batch<Self, D>, BackendError> {
         if self.fault == Fault::AnyLength && words.len() < self.ring().words(limbs, polys) {
             return Ok(self.wrap(limbs, polys, words.to_vec()));
         }
@@ -261,20 +284,31 @@ impl Backend for Faulty {
         &self,
         x: View<'_, Self, Ntt>,
         digits: Digits<'_, Self>,
+        skipped: usize,
+        gadget: Gadget,
         terms: &[GadgetTerm<'_, Self>],
         items: usize,
         outputs: usize,
     ) -> Batch<Self, Ntt> {
-        let extended = digits.batch.map(|batch| self.to_cpu(batch.view()));
+        let (on_cpu, fresh) = match digits {
+            Digits::Extended(batch) => (self.to_cpu(batch.view()), false),
+            Digits::Fresh(view) => (self.to_cpu(view), true),
+        };
+        let digits = if fresh { Digits::Fresh(on_cpu.view()) } else { Digits::Extended(&on_cpu) };
         let keys: Vec<_> = terms.iter().map(|t| t.key.map(|key| self.to_cpu(key.view()))).collect();
         let terms: Vec<_> = terms
             .iter()
             .zip(&keys)
-            .map(|(t, key)| GadgetTerm { input: t.input, output: t.output, key: key.as_ref(), galois: t.galois })
+            .map(|(t, key)| GadgetTerm {
+                input: t.input,
+                output: t.output,
+                key: key.as_ref(),
+                galois: t.galois,
+            })
             .collect();
-        let digits = Digits { batch: extended.as_ref(), gadget: digits.gadget, skipped: digits.skipped };
         let x = self.to_cpu(x);
-        self.result("gadget_product", self.cpu.gadget_product(x.view(), digits, &terms, items, outputs))
+        let out = self.cpu.gadget_product(x.view(), digits, skipped, gadget, &terms, items, outputs);
+        self.result("gadget_product", out)
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {

@@ -21,11 +21,10 @@ impl SecretKey {
     /// [`ClientError::ParamsMismatch`], [`ClientError::NoSuchLevel`], [`ClientError::NoEntropy`]
     pub fn encrypt_at(&self, plaintext: &Plaintext, level: usize) -> Result<Ciphertext, ClientError> {
         check(&self.params, plaintext, level)?;
-        let (ring, limbs) = (self.params.ring(), self.params.limbs(level));
         let seed = Seed::from_os()?;
-        let a = seed.sampler(Label::Public, 0).uniform(ring, limbs);
+        let a = Ciphertext::draw(&self.params, &seed, level);
         let mut b = self.mask(&a, &Seed::from_os()?, 0);
-        b.add_assign(&plaintext.to_poly(limbs).into_ntt());
+        b.add_assign(&plaintext.to_poly(a.limbs()).into_ntt());
         Ok(ciphertext(plaintext, level, vec![b, a], Some(seed)))
     }
 }

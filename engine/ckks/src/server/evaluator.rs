@@ -4,7 +4,7 @@ use super::EvalError;
 use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetTerm, GaloisElement, Limbs, Ntt, Poly, Term};
+use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Poly, Term};
 use std::collections::BTreeMap;
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
@@ -369,7 +369,7 @@ impl<B: Backend> Evaluator<B> {
         keys: &PreparedKeys<B>,
     ) -> Result<Vec<Ciphertexts<B>>, EvalError> {
         let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::rotation(s, self.params.n())).collect();
-        let extended = self.hoist(x, &elements, keys)?;
+        let extended = self.hoist(x, &elements, keys, |product| self.backend.gadget_product(product))?;
         let data = self.divide(&extended, self.params.limbs(x.level));
         let (items, outputs) = (x.items, elements.len());
         let output = |o: usize| {
@@ -407,16 +407,18 @@ impl<B: Backend> Evaluator<B> {
     }
 
     fn automorphism(&self, x: &Ciphertexts<B>, g: GaloisElement, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
-        let extended = self.hoist(x, &[g], keys)?;
+        let extended = self.hoist(x, &[g], keys, |product| self.backend.gadget_product(product))?;
         Ok(x.like(self.divide(&extended, self.params.limbs(x.level)), x.level, x.scale))
     }
 
-    /// Automorphisms of the same ciphertexts before division by `P`: `[2][element][item]`.
+    /// What `use_product` makes of several automorphisms of the same ciphertexts, `[2][element][item]` before
+    /// division by `P`.
     pub(super) fn hoist(
         &self,
         x: &Ciphertexts<B>,
         elements: &[GaloisElement],
         keys: &PreparedKeys<B>,
+        use_product: impl FnOnce(&GadgetProduct<'_, B>) -> Batch<B, Ntt>,
     ) -> Result<Batch<B, Ntt>, EvalError> {
         check_parts(x, 2)?;
         let gadget = self.params.gadget(x.level);
@@ -424,10 +426,15 @@ impl<B: Backend> Evaluator<B> {
         for (output, &galois) in elements.iter().enumerate() {
             terms.push(GadgetTerm { input: 0, output, key: keys.galois(galois, x.level)?, galois });
         }
-        let keyed = terms.iter().any(|t| t.key.is_some());
-        let digits = keyed.then(|| self.backend.mod_up(x.data.slice(x.items, x.items), gadget));
-        let digits = Digits { batch: digits.as_ref(), gadget, skipped: 0 };
-        Ok(self.backend.gadget_product(x.data.view(), digits, &terms, x.items, elements.len()))
+        Ok(use_product(&GadgetProduct {
+            gadget,
+            x: x.data.view(),
+            digits: Digits::Fresh(x.data.slice(x.items, x.items)),
+            skipped: 0,
+            terms: &terms,
+            items: x.items,
+            outputs: elements.len(),
+        }))
     }
 
     /// Divides by `P` and whatever else `to` lacks, at once where the backend can.
@@ -444,9 +451,15 @@ impl<B: Backend> Evaluator<B> {
         check_parts(x, 3)?;
         let gadget = self.params.gadget(x.level);
         let term = GadgetTerm { input: 0, output: 0, key: Some(keys.relin(x.level)?), galois: GaloisElement::IDENTITY };
-        let digits = self.backend.mod_up(x.data.slice(2 * x.items, x.items), gadget);
-        let digits = Digits { batch: Some(&digits), gadget, skipped: 0 };
-        let extended = self.backend.gadget_product(x.data.view(), digits, &[term], x.items, 1);
+        let extended = self.backend.gadget_product(&GadgetProduct {
+            gadget,
+            x: x.data.view(),
+            digits: Digits::Fresh(x.data.slice(2 * x.items, x.items)),
+            skipped: 0,
+            terms: &[term],
+            items: x.items,
+            outputs: 1,
+        });
         Ok(self.divide(&extended, self.params.limbs(level)))
     }
 

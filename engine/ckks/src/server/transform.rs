@@ -12,7 +12,7 @@ use super::evaluator::below;
 use crate::encode::Encoder;
 use crate::{KeyRequest, Params};
 use num_complex::Complex64;
-use pleura_ring::{Backend, Batch, Digits, GadgetTerm, GaloisElement, Limbs, Ntt, Term};
+use pleura_ring::{Backend, Batch, Digits, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear map on `slots` slots, given by its non-zero diagonals, and how to run it.
@@ -185,7 +185,6 @@ impl<B: Backend> Evaluator<B> {
         }
         let x = &self.drop_level(x, *level)?;
         let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
-        let rotated = self.hoist(x, babies, keys)?;
 
         // [2][giant][item] = sum over its terms of diagonal [2][baby][item].
         let (items, baby_count, count) = (x.items, babies.len(), giants.len());
@@ -198,7 +197,9 @@ impl<B: Backend> Evaluator<B> {
                 }
             }
         }
-        let sums = backend.mul_accumulate(diagonals.view(), rotated.view(), &products, 2 * count * items, gadget.limbs);
+        let sums = self.hoist(x, babies, keys, |steps| {
+            backend.gadget_sums(steps, diagonals.view(), &products, 2 * count * items)
+        })?;
 
         let skipped = giants.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
         let to = self.params().limbs(below(*level)?);
@@ -206,13 +207,20 @@ impl<B: Backend> Evaluator<B> {
             sums
         } else {
             let second = sums.slice((count + skipped) * items, (count - skipped) * items);
-            let digits = backend.mod_up(backend.rescale(second, base).view(), gadget);
+            let second = backend.rescale(second, base);
             let mut terms = Vec::with_capacity(count);
             for (input, &(galois, _)) in giants.iter().enumerate() {
                 terms.push(GadgetTerm { input, output: 0, key: keys.galois(galois, *level)?, galois });
             }
-            let digits = Digits { batch: Some(&digits), gadget, skipped };
-            backend.gadget_product(sums.view(), digits, &terms, items, 1)
+            backend.gadget_product(&GadgetProduct {
+                gadget,
+                x: sums.view(),
+                digits: Digits::Fresh(second.view()),
+                skipped,
+                terms: &terms,
+                items,
+                outputs: 1,
+            })
         };
         let data = self.divide(&switched, to);
         Ok(x.like(data, level - 1, x.scale * transform.scale / self.params().divisor(*level)))

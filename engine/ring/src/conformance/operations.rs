@@ -2,7 +2,7 @@
 
 use super::{Failure, Fill, Outcome, Trial};
 use crate::backend::{
-    Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetTerm, Ntt, Term, View,
+    Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt, Term, View,
 };
 use crate::{GaloisElement, Limbs};
 
@@ -45,7 +45,7 @@ fn upload<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn concat<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (x, y) = (t.input::<Ntt>(Limbs { q: 7, p: 3 }, 3)?, t.input::<Ntt>(Limbs { q: 5, p: 2 }, 2)?);
+    let (x, y) = (t.input::<Ntt>(t.limbs(7, 3), 3)?, t.input::<Ntt>(Limbs { q: 5, p: 2 }, 2)?);
     for limbs in t.levels([(5, 2), (5, 0), (3, 2), (1, 1), (1, 0)]) {
         let views = [x.slice(1, 2), y.view(), x.slice(0, 1), y.slice(1, 1)];
         t.check(&format!("to {limbs:?}"), limbs, 6, |d| d.concat(&views, limbs))?;
@@ -76,22 +76,23 @@ fn intt<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn add_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    zip_assign::<B, Coeff>(t, |d, x, at, count, y| d.add_assign(x, at, count, y))?;
-    zip_assign::<B, Ntt>(t, |d, x, at, count, y| d.add_assign(x, at, count, y))
+    zip_assign::<B, Coeff>(t, &[(1, 2)], |d, x, at, count, y| d.add_assign(x, at, count, y))?;
+    zip_assign::<B, Ntt>(t, &[(1, 0), (5, 2)], |d, x, at, count, y| d.add_assign(x, at, count, y))
 }
 
 fn sub_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    zip_assign::<B, Coeff>(t, |d, x, at, count, y| d.sub_assign(x, at, count, y))?;
-    zip_assign::<B, Ntt>(t, |d, x, at, count, y| d.sub_assign(x, at, count, y))
+    zip_assign::<B, Coeff>(t, &[(1, 2)], |d, x, at, count, y| d.sub_assign(x, at, count, y))?;
+    zip_assign::<B, Ntt>(t, &[(1, 0), (5, 2)], |d, x, at, count, y| d.sub_assign(x, at, count, y))
 }
 
 fn zip_assign<B: Backend, D: Domain>(
     t: &mut Trial<'_, B>,
+    levels: &[(usize, usize)],
     operation: impl Fn(&B, &mut Batch<B, D>, usize, usize, View<'_, B, D>),
 ) -> Outcome {
-    for limbs in t.levels([(1, 0), (5, 2), (7, 3)]) {
+    for limbs in levels.iter().map(|&(q, p)| Limbs { q, p }) {
         // `y` may have more limbs; its polys are used in turns.
-        for y_limbs in [limbs, Limbs { q: 7, p: 3 }] {
+        for y_limbs in [limbs, t.limbs(7, 3)] {
             let y = t.input(y_limbs, 6)?;
             for (at, count, polys) in [(0, 5, 5), (1, 3, 3), (1, 4, 1), (0, 5, 2), (2, 0, 1)] {
                 let mut x = t.input(limbs, 5)?;
@@ -134,7 +135,7 @@ fn mul_scalar_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn mul_accumulate<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (a_limbs, b_limbs, limbs) = (Limbs { q: 7, p: 3 }, Limbs { q: 6, p: 3 }, Limbs { q: 5, p: 2 });
+    let (a_limbs, b_limbs, limbs) = (t.limbs(7, 3), t.limbs(6, 2), Limbs { q: 4, p: 1 });
     for fill in [Fill::Mixed, Fill::Largest] {
         let (a, b) = (t.filled(a_limbs, 6, fill)?, t.filled(b_limbs, 7, fill)?);
         let pointwise: Vec<_> = (0..5).map(|i| Term { out: i, a: i, b: i }).collect();
@@ -183,10 +184,11 @@ fn mod_up<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
             continue;
         }
         let digits: Vec<_> = (0..gadget.digits()).map(|d| gadget.digit(d).collect()).collect();
-        let x = t.input(Limbs::q(q), 3)?;
-        for (words, x) in [("mixed", x), ("steep", t.steep(Limbs::q(q), 3, &digits)?)] {
+        let polys = if q > 7 { 1 } else { 2 };
+        let x = t.input(Limbs::q(q), 1 + polys)?;
+        for (words, x) in [("mixed", x), ("steep", t.steep(Limbs::q(q), 1 + polys, &digits)?)] {
             let case = format!("{q}+{p} in digits of {digit_limbs}, {words}");
-            t.check(&case, gadget.limbs, 2 * digits.len(), |d| d.mod_up(x.slice(1, 2), gadget))?;
+            t.check(&case, gadget.limbs, polys * digits.len(), |d| d.mod_up(x.slice(1, polys), gadget))?;
             t.same("operand", x.view())?;
         }
     }
@@ -227,14 +229,14 @@ const SWITCHES: [Switch; 11] = {
             terms: &[(0, 0, false, NOTHING), (1, 0, true, Steps(8)), (2, 0, true, Steps(-8)), (3, 0, true, Conjugation)] },
         Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, lifted: true, items: 2, outputs: 3, skipped: 1, spare: 0,
             terms: &[(2, 2, true, Steps(2)), (0, 0, false, Steps(2)), (1, 0, true, NOTHING), (1, 2, true, Conjugation), (0, 2, false, NOTHING)] },
-        Switch { name: "three extended parts", gadget: (5, 3, 2), parts: 3, lifted: false, items: 2, outputs: 2, skipped: 1, spare: 1,
+        Switch { name: "three extended parts", gadget: (5, 2, 2), parts: 3, lifted: false, items: 2, outputs: 2, skipped: 1, spare: 1,
             terms: &[(0, 1, false, Conjugation), (1, 0, true, Steps(1)), (1, 1, true, NOTHING)] },
         Switch { name: "no key, lifted", gadget: (5, 2, 2), parts: 2, lifted: true, items: 2, outputs: 2, skipped: 2, spare: 0,
             terms: &[(0, 1, false, Steps(1)), (1, 1, false, NOTHING), (1, 0, false, Conjugation)] },
         Switch { name: "no key", gadget: (3, 1, 1), parts: 3, lifted: false, items: 1, outputs: 1, skipped: 2, spare: 0,
             terms: &[(0, 0, false, NOTHING), (1, 0, false, Steps(1))] },
-        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, lifted: true, items: 1, outputs: 2, skipped: 0, spare: 0,
-            terms: &[(0, 0, true, NOTHING), (1, 0, true, Steps(1)), (0, 1, true, Steps(4))] },
+        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 0,
+            terms: &[(0, 0, true, NOTHING), (1, 0, true, Steps(1))] },
         Switch { name: "one prime", gadget: (1, 1, 1), parts: 2, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 2,
             terms: &[(0, 0, true, Steps(1))] },
     ]
@@ -250,33 +252,39 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
         if !top.contains(limbs) {
             continue;
         }
-        let key_limbs = Limbs { q: (q + spare).min(top.q), p: (p + spare).min(top.p) };
+        let key_limbs = t.limbs(q + spare, p + spare);
         let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
-        for fill in [Fill::Mixed, Fill::Largest] {
-            let x_limbs = if case.lifted { Limbs::q(q) } else { limbs };
+        let (base, count) = (Limbs::q(q), gadget.digits());
+        for (fill, fresh) in [(Fill::Mixed, false), (Fill::Largest, false), (Fill::Mixed, true)] {
+            let x_limbs = if case.lifted { base } else { limbs };
             let x = t.filled(x_limbs, 1 + parts * inputs * items, fill)?;
-            let digits = match terms.iter().any(|t| t.2) {
-                true => Some(t.filled(limbs, (inputs - skipped) * items * gadget.digits(), fill)?),
-                false => None,
+            let switched = (inputs - skipped) * items;
+            let digits = match fresh {
+                true => t.filled(base, 1 + switched, fill)?,
+                false => t.filled(limbs, (switched * count).max(1), fill)?,
             };
-            let keys = terms
-                .iter()
-                .map(|t| t.2)
-                .map(|keyed| {
-                    keyed.then(|| t.filled(key_limbs, 2 * (gadget.digits() + spare), fill)).transpose()
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let terms: Vec<_> = terms
-                .iter()
-                .zip(&keys)
-                .map(|(t, key)| (t.0, t.1, key.as_ref(), t.3.element(n)))
-                .map(|(input, output, key, galois)| GadgetTerm { input, output, key, galois })
-                .collect();
-            t.check(&format!("{}, {fill:?}", case.name), limbs, 2 * outputs * items, |d| {
-                let digits = Digits { batch: digits.as_ref(), gadget, skipped };
-                d.gadget_product(x.slice(1, parts * inputs * items), digits, &terms, items, outputs)
+            let mut keys = Vec::new();
+            for (.., keyed, _) in terms {
+                let key = keyed.then(|| t.filled(key_limbs, 2 * (count + spare), fill));
+                keys.push(key.transpose()?);
+            }
+            let mut products = Vec::new();
+            for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
+                products.push(GadgetTerm { input, output, key: key.as_ref(), galois: by.element(n) });
+            }
+            let case =
+                format!("{}, {} digits, {fill:?}", case.name, if fresh { "fresh" } else { "extended" });
+            t.check(&case, limbs, 2 * outputs * items, |d| {
+                let x = x.slice(1, parts * inputs * items);
+                let digits = match fresh {
+                    true => Digits::Fresh(digits.slice(1, switched)),
+                    false => Digits::Extended(digits.view()),
+                };
+                let terms = &products;
+                d.gadget_product(&GadgetProduct { gadget, x, digits, skipped, terms, items, outputs })
             })?;
             t.same("operand", x.view())?;
+            t.same("operand", digits.view())?;
         }
     }
     Ok(())
@@ -285,8 +293,8 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     let ciphertext_primes =
         [((7, 0), (6, 0)), ((7, 0), (5, 0)), ((4, 0), (1, 0)), ((2, 0), (1, 0)), ((6, 2), (5, 2))];
-    let special_primes = [((7, 3), (7, 0)), ((5, 1), (5, 0)), ((1, 2), (1, 0)), ((5, 3), (5, 1))];
-    let both = [((7, 3), (6, 0)), ((6, 2), (4, 0)), ((5, 3), (2, 1)), ((18, 3), (6, 0))];
+    let special_primes = [((7, 3), (7, 0)), ((5, 2), (5, 0)), ((1, 2), (1, 0)), ((5, 3), (5, 1))];
+    let both = [((7, 3), (6, 0)), ((5, 2), (4, 0)), ((5, 3), (2, 1)), ((18, 3), (6, 0))];
     for ((q, p), (to_q, to_p)) in ciphertext_primes.into_iter().chain(special_primes).chain(both) {
         let (from, to) = (Limbs { q, p }, Limbs { q: to_q, p: to_p });
         if !t.ring().limbs().contains(from) {
@@ -306,7 +314,7 @@ fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 /// Operations that follow each other without a wait, on memory that comes free in between.
 fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     let (mut limbs, terms) =
-        (Limbs::q(6), [(0, 0, 1), (1, 1, 1), (1, 0, 0)].map(|(out, a, b)| Term { out, a, b }));
+        (t.limbs(6, 0), [(0, 0, 1), (1, 1, 1), (1, 0, 0)].map(|(out, a, b)| Term { out, a, b }));
     let (start, addend) = (t.input::<Coeff>(limbs, 2)?, t.input::<Ntt>(limbs, 2)?);
     t.check("rounds of a computation", Limbs::q(2), 2, |d| {
         let mut x = d.ntt(start);

@@ -1,7 +1,6 @@
 //! Aligned storage that is recycled: a fresh allocation costs a page fault every 4 KiB.
 
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One cache line, the unit of alignment.
@@ -13,19 +12,44 @@ struct Line([u32; 16]);
 #[derive(Default)]
 pub(super) struct Pool(Mutex<HashMap<usize, Vec<Vec<Line>>>>);
 
-/// Words on loan from a pool; their first content is whatever the last owner left.
+/// Limbs on loan from a pool; their first content is whatever the last owner left.
+///
+/// Limbs lie one cache line further apart than they are long. At a power of two apart, the same word of every
+/// limb would fall into the same set of the cache, which holds a dozen lines, and sums over many limbs would
+/// evict their own operands.
 pub struct CpuBuffer {
     lines: Vec<Line>,
-    words: usize,
+    n: usize,
     pool: Arc<Pool>,
 }
 
 impl CpuBuffer {
-    pub(super) fn new(pool: &Arc<Pool>, words: usize) -> Self {
-        let count = words.div_ceil(16);
+    pub(super) fn new(pool: &Arc<Pool>, n: usize, limbs: usize) -> Self {
+        let count = limbs * Self::stride(n);
         let free = pool.lock().get_mut(&count).and_then(Vec::pop);
         let lines = free.unwrap_or_else(|| vec![Line([0; 16]); count]);
-        Self { lines, words, pool: pool.clone() }
+        Self { lines, n, pool: pool.clone() }
+    }
+
+    /// Lines from one limb to the next.
+    fn stride(n: usize) -> usize {
+        n.div_ceil(16) + 1
+    }
+
+    /// Words of limb `i`.
+    #[expect(clippy::indexing_slicing, reason = "limb numbers come from shapes that were asserted")]
+    pub(super) fn limb(&self, i: usize) -> &[u32] {
+        let start = i * Self::stride(self.n) * 16;
+        &bytemuck::cast_slice(&self.lines)[start..start + self.n]
+    }
+
+    pub(super) fn limbs(&self) -> impl Iterator<Item = &[u32]> {
+        self.lines.chunks(Self::stride(self.n)).filter_map(|lines| bytemuck::cast_slice(lines).get(..self.n))
+    }
+
+    pub(super) fn limbs_mut(&mut self) -> impl Iterator<Item = &mut [u32]> {
+        let (n, stride) = (self.n, Self::stride(self.n));
+        self.lines.chunks_mut(stride).filter_map(move |lines| bytemuck::cast_slice_mut(lines).get_mut(..n))
     }
 }
 
@@ -44,21 +68,5 @@ impl Drop for CpuBuffer {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         self.pool.lock().entry(lines.len()).or_default().push(lines);
-    }
-}
-
-impl Deref for CpuBuffer {
-    type Target = [u32];
-
-    #[expect(clippy::indexing_slicing, reason = "the lines hold at least `words` words")]
-    fn deref(&self) -> &[u32] {
-        &bytemuck::cast_slice(&self.lines)[..self.words]
-    }
-}
-
-impl DerefMut for CpuBuffer {
-    #[expect(clippy::indexing_slicing, reason = "the lines hold at least `words` words")]
-    fn deref_mut(&mut self) -> &mut [u32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.words]
     }
 }

@@ -12,8 +12,14 @@ use crate::{Modulus, NttPermutation, NttTable, Shoup, ntt::Twiddles};
 /// Products of residues that fit a 64-bit accumulator: `16 q^2 < 2^64`.
 const LAZY_PRODUCTS: usize = 16;
 
-/// One limb's share of a gadget product.
+/// How many words ahead keys and diagonals are fetched: they come from main memory, each word is used once, and the
+/// processor's own prefetching stops at the end of a page.
+const AHEAD: usize = 512;
+
+/// One limb's share of a gadget product, or a part of it as long as the outputs.
 pub(crate) struct GadgetLimb<'a> {
+    /// The first word of the part, a multiple of the vector width.
+    pub(crate) start: usize,
     /// Per digit: the extended limb and the two limbs of the key; empty where nothing is switched.
     pub(crate) digits: &'a [[&'a [u32]; 3]],
     /// What is added to the two results before the permutation, times `factor`.
@@ -63,12 +69,12 @@ macro_rules! kernels {
                 width: $lanes::N,
                 $($name: |$($arg),*| {
                     #[cfg_attr($vector, target_feature(enable = $features))]
-                    unsafe fn run($($arg: $type),*) {
-                        // SAFETY: `run` is compiled for the set of these lanes.
+                    unsafe fn $name($($arg: $type),*) {
+                        // SAFETY: this is compiled for the set of these lanes.
                         unsafe { super::$name::<$lanes>($($arg),*) }
                     }
                     // SAFETY: `Kernels::new` hands this set out only where it was detected.
-                    unsafe { run($($arg),*) }
+                    unsafe { $name($($arg),*) }
                 },)*
             };
         }
@@ -664,6 +670,7 @@ unsafe fn dot<V: Lanes>(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32
                     acc = p.fold(acc);
                     room = LAZY_PRODUCTS - 1;
                 }
+                V::prefetch(a.as_ptr().wrapping_add(i + AHEAD));
                 let (a, b) = (V::load(a.as_ptr().add(i)), V::load(b.as_ptr().add(i)));
                 acc = V::wide_mac(acc, (a, a.odd()), (b, b.odd()));
                 room -= 1;
@@ -709,15 +716,22 @@ unsafe fn quotient<V: Lanes>(sources: &[&[u32]], weights: &[u32], shift: u32, ou
 
 #[inline(always)]
 unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut [u32], out1: &mut [u32]) {
-    let n = span::<V>(out0.len(), limb.digits.as_flattened());
-    assert!(out1.len() == n && limb.addends.iter().flatten().all(|a| a.len() == n));
+    let words = span::<V>(out0.len(), &[out1]);
+    let end = limb.start + words;
+    let sources = limb.digits.as_flattened().iter().chain(limb.addends.iter().flatten());
+    assert!(sources.into_iter().all(|source| source.len() >= end), "a part beyond its limb");
+    if let Some(permutation) = limb.permutation {
+        let full = limb.digits.iter().flatten().chain(limb.addends.iter().flatten()).all(|s| s.len() == permutation.len());
+        assert!(permutation.width() == V::N && full, "a permutation of other limbs");
+    }
     // SAFETY: see `Factor`; sources of a permutation lie inside the limb.
     unsafe {
         let p = Prime::<V>::new(modulus);
         let (one, factor) = (V::splat(1), V::splat(limb.factor));
-        for i in (0..n).step_by(V::N) {
+        for offset in (0..words).step_by(V::N) {
+            let i = limb.start + offset;
             let fetch = Fetch::<V>::new(limb.permutation, i);
-            let outs = [out0.as_mut_ptr().add(i), out1.as_mut_ptr().add(i)];
+            let outs = [out0.as_mut_ptr().add(offset), out1.as_mut_ptr().add(offset)];
             let mut acc = [V::wide_zero(); 2];
             let mut room = LAZY_PRODUCTS;
             for c in 0..2 {
@@ -738,6 +752,8 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
                 }
                 let x = fetch.load(ext);
                 let x = (x, x.odd());
+                V::prefetch(key0.as_ptr().wrapping_add(i + AHEAD));
+                V::prefetch(key1.as_ptr().wrapping_add(i + AHEAD));
                 let (k0, k1) = (V::load(key0.as_ptr().add(i)), V::load(key1.as_ptr().add(i)));
                 acc[0] = V::wide_mac(acc[0], x, (k0, k0.odd()));
                 acc[1] = V::wide_mac(acc[1], x, (k1, k1.odd()));
@@ -752,6 +768,7 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
 #[inline(always)]
 unsafe fn permute<V: Lanes>(permutation: &NttPermutation, x: &[u32], out: &mut [u32]) {
     let n = span::<V>(out.len(), &[x]);
+    assert!(permutation.width() == V::N && permutation.len() == n, "a permutation of other limbs");
     for i in (0..n).step_by(V::N) {
         // SAFETY: see `Factor`; sources of a permutation lie inside the limb.
         unsafe { Fetch::<V>::new(Some(permutation), i).load(x).store(out.as_mut_ptr().add(i)) }

@@ -5,17 +5,18 @@
 mod buffer;
 mod kernels;
 mod simd;
+mod switching;
 
 pub(crate) use kernels::Kernels;
 pub use simd::Simd;
 
-use crate::backend::{Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetTerm, Ntt, Term, View};
+use crate::backend::{Backend, BackendError, Batch, Coeff, Domain, Gadget, GadgetProduct, Ntt, Term, View};
 use crate::{Conversion, GaloisElement, Limbs, NttPermutation, Ring, RingError};
 use buffer::{CpuBuffer, Pool};
-use kernels::GadgetLimb;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use switching::{Extension, Switching};
 
 /// The processor: SIMD chosen at run time, threads over limbs and polynomials.
 pub struct Cpu {
@@ -77,7 +78,15 @@ impl Cpu {
     }
 
     fn buffer(&self, limbs: Limbs, polys: usize) -> CpuBuffer {
-        CpuBuffer::new(&self.pool, self.ring.words(limbs, polys))
+        self.scratch(limbs.count() * polys)
+    }
+
+    fn scratch(&self, limbs: usize) -> CpuBuffer {
+        self.tiles(self.ring.n(), limbs)
+    }
+
+    fn tiles(&self, words: usize, tiles: usize) -> CpuBuffer {
+        CpuBuffer::new(&self.pool, words, tiles)
     }
 
     /// Runs `f` on every task, in order on one thread, in halves on several.
@@ -89,11 +98,15 @@ impl Cpu {
     }
 
     /// Runs `f(poly, limb, words)` on every limb of some polynomials, limb by limb.
-    fn for_each_limb(&self, words: &mut [u32], limbs: usize, f: impl Fn(usize, usize, &mut [u32]) + Sync + Send) {
-        let size = words.len();
-        let mut tasks: Vec<_> = words.chunks_mut(self.ring.n()).enumerate().collect();
+    fn for_each_limb<'a>(
+        &self,
+        words: impl Iterator<Item = &'a mut [u32]>,
+        limbs: usize,
+        f: impl Fn(usize, usize, &mut [u32]) + Sync + Send,
+    ) {
+        let mut tasks: Vec<_> = words.enumerate().collect();
         tasks.sort_by_key(|(i, _)| (i % limbs, i / limbs));
-        self.run(size, tasks, |(i, words)| f(i / limbs, i % limbs, words));
+        self.run(tasks.len() * self.ring.n(), tasks, |(i, words)| f(i / limbs, i % limbs, words));
     }
 
     /// The position in the ring of each limb.
@@ -103,9 +116,8 @@ impl Cpu {
 
     /// Limb `limb` of `part`, in poly `poly` of a view whose limbs contain `part`.
     fn limb<'a, D: Domain>(&self, x: View<'a, Self, D>, poly: usize, part: Limbs, limb: usize) -> &'a [u32] {
-        let n = self.ring.n();
-        let start = ((x.start() + poly) * x.limbs().count() + x.limbs().position(part, limb)) * n;
-        &x.batch().buffer()[start..start + n]
+        assert!(poly < x.polys() && x.limbs().contains(part), "poly {poly} of {}, {part:?} of {:?}", x.polys(), x.limbs());
+        x.batch().buffer().limb((x.start() + poly) * x.limbs().count() + x.limbs().position(part, limb))
     }
 
     #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
@@ -132,27 +144,25 @@ impl Cpu {
             slots.extend(sources.iter().zip(conversion.scale()).map(|(&s, &scale)| Some((s, scale))));
             slots.push(None);
         }
-        let n = self.ring.n();
-        let mut buffer = CpuBuffer::new(&self.pool, x.polys() * slots.len() * n);
-        self.for_each_limb(&mut buffer, slots.len(), |poly, slot, y| {
+        let mut buffer = self.scratch(x.polys() * slots.len());
+        self.for_each_limb(buffer.limbs_mut(), slots.len(), |poly, slot, y| {
             if let Some((source, scale)) = slots[slot] {
                 y.copy_from_slice(self.limb(x, poly, x.limbs(), source));
                 (self.kernels.intt)(self.ring.table(all[source]), y, scale);
             }
         });
-        let size = buffer.len();
         let mut tasks = Vec::new();
-        for mut poly in buffer.chunks_mut(slots.len() * n) {
-            for (sources, conversion) in groups {
-                let (group, rest) = poly.split_at_mut((sources.len() + 1) * n);
-                tasks.push((group, conversion));
-                poly = rest;
-            }
+        let mut limbs = buffer.limbs_mut();
+        for (sources, conversion) in (0..x.polys()).flat_map(|_| groups) {
+            let y: Vec<&mut [u32]> = limbs.by_ref().take(sources.len() + 1).collect();
+            tasks.push((y, conversion));
         }
-        self.run(size, tasks, |(group, conversion)| {
-            let (sources, quotient) = group.split_at_mut(group.len() - n);
-            let sources: Vec<&[u32]> = sources.chunks(n).collect();
-            (self.kernels.quotient)(&sources, conversion.quotient(), conversion.shift(), quotient);
+        drop(limbs);
+        self.run(x.polys() * slots.len() * self.ring.n(), tasks, |(mut y, conversion)| {
+            if let Some((quotient, sources)) = y.split_last_mut() {
+                let sources: Vec<&[u32]> = sources.iter().map(|s| &**s).collect();
+                (self.kernels.quotient)(&sources, conversion.quotient(), conversion.shift(), quotient);
+            }
         });
         (buffer, slots.len())
     }
@@ -176,19 +186,25 @@ impl Backend for Cpu {
             return Err(BackendError::Shape { expected, got: words.len() });
         }
         let mut out = self.batch(limbs, polys);
-        out.buffer_mut().copy_from_slice(words);
+        for (to, from) in out.buffer_mut().limbs_mut().zip(words.chunks(self.ring.n())) {
+            to.copy_from_slice(from);
+        }
         Ok(out)
     }
 
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError> {
-        let poly = self.ring.words(x.limbs(), 1);
-        Ok(x.batch().buffer()[x.start() * poly..(x.start() + x.polys()) * poly].to_vec())
+        let limbs = x.limbs().count();
+        let mut words = Vec::with_capacity(self.ring.words(x.limbs(), x.polys()));
+        for limb in x.batch().buffer().limbs().skip(x.start() * limbs).take(x.polys() * limbs) {
+            words.extend_from_slice(limb);
+        }
+        Ok(words)
     }
 
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {
         let sources: Vec<_> = views.iter().flat_map(|&view| (0..view.polys()).map(move |i| (view, i))).collect();
         let mut out = self.batch(limbs, sources.len());
-        self.for_each_limb(out.buffer_mut(), limbs.count(), |poly, limb, words| {
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
             let (view, i) = sources[poly];
             words.copy_from_slice(self.limb(view, i, limbs, limb));
         });
@@ -197,7 +213,7 @@ impl Backend for Cpu {
 
     fn ntt(&self, mut x: Batch<Self, Coeff>) -> Batch<Self, Ntt> {
         let (limbs, polys, indices) = (x.limbs(), x.polys(), self.indices(x.limbs()));
-        self.for_each_limb(x.buffer_mut(), limbs.count(), |_, limb, words| {
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             (self.kernels.ntt)(self.ring.table(indices[limb]), words);
         });
         Batch::from_buffer(x.into_buffer(), limbs, polys)
@@ -205,7 +221,7 @@ impl Backend for Cpu {
 
     fn intt(&self, mut x: Batch<Self, Ntt>) -> Batch<Self, Coeff> {
         let (limbs, polys, indices) = (x.limbs(), x.polys(), self.indices(x.limbs()));
-        self.for_each_limb(x.buffer_mut(), limbs.count(), |_, limb, words| {
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             (self.kernels.intt)(self.ring.table(indices[limb]), words, 1);
         });
         Batch::from_buffer(x.into_buffer(), limbs, polys)
@@ -221,7 +237,7 @@ impl Backend for Cpu {
 
     fn neg_assign<D: Domain>(&self, x: &mut Batch<Self, D>) {
         let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
-        self.for_each_limb(x.buffer_mut(), limbs.count(), |_, limb, words| {
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             (self.kernels.neg)(self.ring.modulus(indices[limb]), words);
         });
     }
@@ -229,7 +245,7 @@ impl Backend for Cpu {
     fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
         let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
         assert_eq!(scalar.len(), limbs.count(), "one residue per limb");
-        self.for_each_limb(x.buffer_mut(), limbs.count(), |_, limb, words| {
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             let modulus = self.ring.modulus(indices[limb]);
             (self.kernels.mul_scalar)(modulus, words, modulus.shoup(scalar[limb]));
         });
@@ -250,12 +266,11 @@ impl Backend for Cpu {
         let (n, indices) = (self.ring.n(), self.indices(limbs));
         let tile = TILE.min(n);
         let mut out = self.batch(limbs, outputs);
-        let words = out.buffer().len();
-        let mut tasks: Vec<_> = out.buffer_mut().chunks_mut(tile).enumerate().collect();
+        let mut tasks: Vec<_> = out.buffer_mut().limbs_mut().flat_map(|limb| limb.chunks_mut(tile)).enumerate().collect();
         // Poly, limb, tile -> limb, tile, poly.
         let tiles = indices.len() * (n / tile);
         tasks.sort_by_key(|(i, _)| (i % tiles, i / tiles));
-        self.run(words, tasks, |(i, out)| {
+        self.run(outputs * limbs.count() * n, tasks, |(i, out)| {
             let (poly, limb, start) = (i / tiles, i % tiles / (n / tile), i % (n / tile) * tile);
             let part = |view, poly| &self.limb(view, poly, limbs, limb)[start..start + tile];
             let terms: Vec<_> = of_output[poly].iter().map(|&(i, j)| [part(a, i), part(b, j)]).collect();
@@ -270,7 +285,7 @@ impl Backend for Cpu {
         };
         let indices = self.indices(x.limbs());
         let mut out = self.batch(x.limbs(), x.polys());
-        self.for_each_limb(out.buffer_mut(), indices.len(), |poly, limb, words| {
+        self.for_each_limb(out.buffer_mut().limbs_mut(), indices.len(), |poly, limb, words| {
             let from = self.limb(x, poly, x.limbs(), limb);
             if D::IS_NTT {
                 (self.kernels.permute)(&permutation, from, words);
@@ -286,117 +301,40 @@ impl Backend for Cpu {
     }
 
     fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt> {
-        let (limbs, part) = (gadget.limbs, Limbs::q(gadget.limbs.q));
-        assert!(x.limbs() == part, "ModUp of {:?} to {limbs:?}", x.limbs());
-        let (n, indices, digits) = (self.ring.n(), self.indices(limbs), gadget.digits());
-        let groups: Vec<_> = (0..digits)
-            .map(|d| {
-                let sources: Vec<_> = gadget.digit(d).collect();
-                let others: Vec<_> = indices.iter().copied().filter(|i| !sources.contains(i)).collect();
-                let conversion = self.conversion(&sources, &others);
-                (sources, conversion)
-            })
-            .collect();
-        let (coefficients, slots) = self.conversion_sources(x, &groups);
+        let (limbs, digits) = (gadget.limbs, gadget.digits());
+        let extension = Extension::new(self, x, gadget);
         let mut out = self.batch(limbs, x.polys() * digits);
-        self.for_each_limb(out.buffer_mut(), limbs.count(), |i, limb, words| {
-            let (poly, d) = (i / digits, i % digits);
-            let digit = gadget.digit(d);
-            if digit.contains(&limb) {
-                words.copy_from_slice(self.limb(x, poly, part, limb));
-                return;
-            }
-            let (sources, conversion) = &groups[d];
-            let target = if limb < digit.start { limb } else { limb - digit.len() };
-            let start = (poly * slots + digit.start + d) * n;
-            let y: Vec<_> = coefficients[start..].chunks(n).take(sources.len() + 1).collect();
-            let table = self.ring.table(indices[limb]);
-            (self.kernels.convert)(table.modulus(), &y, &conversion.targets()[target].weights, words);
-            (self.kernels.ntt)(table, words);
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |i, limb, words| {
+            extension.extend(i / digits, i % digits, limb, words);
         });
         out
     }
 
-    fn gadget_product(
+    fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt> {
+        Switching::new(self, product).run()
+    }
+
+    fn gadget_sums(
         &self,
-        x: View<'_, Self, Ntt>,
-        digits: Digits<'_, Self>,
-        terms: &[GadgetTerm<'_, Self>],
-        items: usize,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: View<'_, Self, Ntt>,
+        terms: &[Term],
         outputs: usize,
     ) -> Batch<Self, Ntt> {
-        let Digits { batch: extended, gadget, skipped } = digits;
-        let limbs = gadget.limbs;
-        let base = Limbs::q(limbs.q);
-        // Over the ciphertext primes alone, `x` counts times P, which vanishes modulo the special primes.
-        let lifted = x.limbs() != limbs;
-        assert!(!lifted || x.limbs() == base, "a gadget product over {limbs:?} of {:?}", x.limbs());
-        let inputs = 1 + terms.iter().map(|t| t.input).max().unwrap_or(0);
-        let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
-        assert_eq!(x.polys(), parts * inputs * items, "polys of {parts} parts, {inputs} inputs, {items} items");
-        let (indices, special) = (self.indices(limbs), self.indices(limbs).split_off(limbs.q));
-        let permutations: Vec<_> = terms.iter().map(|t| self.permutation(t.galois)).collect();
-
-        let mut out = self.batch(limbs, 2 * outputs * items);
-        let words = out.buffer().len();
-        let (halves0, halves1) = out.buffer_mut().split_at_mut(words / 2);
-        let n = self.ring.n();
-        let mut tasks: Vec<_> = halves0.chunks_mut(n).zip(halves1.chunks_mut(n)).enumerate().collect();
-        tasks.sort_by_key(|(i, _)| (i % indices.len(), i / indices.len()));
-        self.run(words, tasks, |(i, (out0, out1))| {
-            let (poly, limb) = (i / indices.len(), i % indices.len());
-            let (output, item) = (poly / items, poly % items);
-            let modulus = self.ring.modulus(indices[limb]);
-            let product = special.iter().fold(1, |acc, &p| modulus.mul(acc, modulus.reduce(self.ring.modulus(p).q().into())));
-            let here = !lifted || limb < limbs.q;
-            let mut accumulate = false;
-            for (term, permutation) in terms.iter().zip(&permutations).filter(|(t, _)| t.output == output) {
-                let part = |part: usize| {
-                    let poly = (part * inputs + term.input) * items + item;
-                    here.then(|| self.limb(x, poly, if lifted { base } else { limbs }, limb))
-                };
-                let mut rows = Vec::new();
-                if let (Some(key), Some(extended)) = (term.key, extended) {
-                    let count = gadget.digits();
-                    for d in 0..count {
-                        let poly = ((term.input - skipped) * items + item) * count + d;
-                        rows.push([
-                            self.limb(extended.view(), poly, limbs, limb),
-                            self.limb(key.view(), 2 * d, limbs, limb),
-                            self.limb(key.view(), 2 * d + 1, limbs, limb),
-                        ]);
-                    }
-                }
-                let second = if parts == 3 || term.key.is_none() { part(1) } else { None };
-                let product = GadgetLimb {
-                    digits: &rows,
-                    addends: [part(0), second],
-                    factor: if lifted { product } else { 1 },
-                    permutation: permutation.as_deref(),
-                    accumulate,
-                };
-                (self.kernels.gadget)(modulus, &product, out0, out1);
-                accumulate = true;
-            }
-            if !accumulate {
-                out0.fill(0);
-                out1.fill(0);
-            }
-        });
-        out
+        Switching::new(self, product).run_sums(diagonals, terms, outputs)
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {
         let from = x.limbs();
         assert!(from.contains(to) && from != to, "rescale from {from:?} to {to:?}");
-        let (n, all, kept) = (self.ring.n(), self.indices(from), self.indices(to));
+        let (all, kept) = (self.indices(from), self.indices(to));
         let dropped: Vec<_> = (0..from.count()).filter(|&i| !kept.contains(&all[i])).collect();
         let sources: Vec<_> = dropped.iter().map(|&i| all[i]).collect();
         let groups = [(dropped, self.conversion(&sources, &kept))];
         let (coefficients, slots) = self.conversion_sources(x, &groups);
         let mut out = self.batch(to, x.polys());
-        self.for_each_limb(out.buffer_mut(), to.count(), |poly, limb, words| {
-            let y: Vec<_> = coefficients[poly * slots * n..].chunks(n).take(slots).collect();
+        self.for_each_limb(out.buffer_mut().limbs_mut(), to.count(), |poly, limb, words| {
+            let y: Vec<_> = (0..slots).map(|i| coefficients.limb(poly * slots + i)).collect();
             let (table, target) = (self.ring.table(kept[limb]), &groups[0].1.targets()[limb]);
             (self.kernels.convert)(table.modulus(), &y, &target.weights, words);
             (self.kernels.ntt)(table, words);
@@ -417,8 +355,7 @@ impl Cpu {
     ) {
         let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
         assert!(at + count <= x.polys() && (count == 0 || y.polys() > 0), "polys {at}+{count} of {}", x.polys());
-        let poly_words = self.ring.words(limbs, 1);
-        let target = &mut x.buffer_mut()[at * poly_words..(at + count) * poly_words];
+        let target = x.buffer_mut().limbs_mut().skip(at * limbs.count()).take(count * limbs.count());
         self.for_each_limb(target, limbs.count(), |poly, limb, words| {
             kernel(self.ring.modulus(indices[limb]), words, self.limb(y, poly % y.polys(), limbs, limb));
         });

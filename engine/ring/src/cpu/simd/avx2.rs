@@ -21,6 +21,10 @@ impl Lanes for Avx2 {
         Self(unsafe { _mm256_loadu_si256(p.cast()) })
     }
     #[inline(always)]
+    unsafe fn prefetch(p: *const u32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut u32) {
         unsafe { _mm256_storeu_si256(p.cast(), self.0) }
     }

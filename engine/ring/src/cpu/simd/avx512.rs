@@ -22,6 +22,10 @@ impl Lanes for Avx512 {
         Self(unsafe { _mm512_loadu_si512(p.cast()) })
     }
     #[inline(always)]
+    unsafe fn prefetch(p: *const u32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut u32) {
         unsafe { _mm512_storeu_si512(p.cast(), self.0) }
     }

@@ -46,9 +46,10 @@ impl Simd {
     /// # Errors
     /// [`RingError::BadSimd`] if the variable names an unknown set or one this processor lacks.
     pub fn from_env() -> Result<Self, RingError> {
-        let Ok(wanted) = std::env::var("PLEURA_SIMD") else {
+        let Some(wanted) = std::env::var_os("PLEURA_SIMD") else {
             return Ok(Self::widest());
         };
+        let wanted = wanted.to_string_lossy().into_owned();
         Self::ALL
             .into_iter()
             .find(|simd| simd.name() == wanted && simd.is_available())
@@ -82,6 +83,8 @@ pub(crate) trait Lanes: Copy {
     type Wide: Copy;
 
     unsafe fn load(p: *const u32) -> Self;
+    /// Asks for the line at `p`, which need not be valid.
+    unsafe fn prefetch(p: *const u32);
     unsafe fn store(self, p: *mut u32);
     unsafe fn splat(x: u32) -> Self;
     /// `N / run` words from `p`, each repeated `run` times.

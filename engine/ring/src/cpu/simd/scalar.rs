@@ -15,6 +15,10 @@ impl Lanes for Scalar {
         Self(unsafe { p.read() })
     }
     #[inline(always)]
+    unsafe fn prefetch(p: *const u32) {
+        let _ = p;
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut u32) {
         // SAFETY: the caller vouches for the pointer.
         unsafe { p.write(self.0) }

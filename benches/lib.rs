@@ -1,0 +1,82 @@
+//! What the benchmarks share: a client and a server in one place, with every key that is timed.
+#![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
+
+use pleura_ckks::{
+    Ciphertexts, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Literal, Params,
+    PreparedKeys, PreparedTransform, PublicKey, SecretKey, Security,
+};
+use pleura_ring::{Cpu, Simd};
+
+/// A parameter set with keys, on `threads` threads.
+pub struct Bench {
+    /// The parameters.
+    pub params: Params,
+    /// For the client's steps.
+    pub encoder: Encoder,
+    /// The client's secret.
+    pub secret: SecretKey,
+    /// For the client's steps.
+    pub public: PublicKey,
+    /// For the server's steps.
+    pub evaluator: Evaluator<Cpu>,
+    /// Relinearisation and the rotations by 0 to 8 at the top level.
+    pub evaluation_keys: EvaluationKeys,
+    /// The same on the device.
+    pub keys: PreparedKeys<Cpu>,
+}
+
+/// The sets that are timed, in 30-bit primes: as much of the 128-bit secure modulus as they fill.
+pub fn literal(log_n: u32) -> Option<Literal> {
+    let (levels, digit_limbs) = match log_n {
+        13 => (3, 2),
+        14 => (8, 4),
+        15 => (19, 7),
+        16 => (40, 14),
+        _ => return None,
+    };
+    Some(Literal { log_n, levels, scale_bits: 30, base_bits: 60, digit_limbs, security: Security::Bits128 })
+}
+
+impl Bench {
+    /// Makes all keys.
+    pub fn new(literal: Literal, threads: usize) -> Self {
+        let params = Params::new(literal).unwrap();
+        let (top, secret) = (params.max_level(), SecretKey::generate(&params).unwrap());
+        let cpu = Cpu::with(params.ring().clone(), Simd::from_env().unwrap(), threads).unwrap();
+        let evaluator = Evaluator::new(&params, cpu).unwrap();
+        let request = KeyRequest::new().relin(top).rotations(&params, 0..=8, top);
+        let evaluation_keys = secret.evaluation_keys(&request).unwrap();
+        Self {
+            encoder: Encoder::new(&params),
+            public: secret.public_key().unwrap(),
+            keys: evaluator.prepare_keys(&evaluation_keys).unwrap(),
+            secret,
+            evaluator,
+            evaluation_keys,
+            params,
+        }
+    }
+
+    /// A value for every slot, none of them alike.
+    pub fn values(&self) -> Vec<f64> {
+        (0..self.params.n() / 2).map(|i| (i as f64).sin()).collect()
+    }
+
+    /// `items` ciphertexts at the top level.
+    pub fn ciphertexts(&self, items: usize) -> Ciphertexts<Cpu> {
+        let plaintext = self.encoder.encode_real(&self.values()).unwrap();
+        let all: Vec<_> = (0..items).map(|_| self.secret.encrypt(&plaintext).unwrap()).collect();
+        self.evaluator.load(&all).unwrap()
+    }
+
+    /// A transform of `count` diagonals at `level`, with its keys.
+    pub fn transform(&self, count: usize, level: usize) -> (PreparedTransform<Cpu>, PreparedKeys<Cpu>) {
+        let slots = self.params.n() / 2;
+        let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / count as f64)).collect();
+        let diagonals = (0..count).map(|k| (k as i64, diagonal(k)));
+        let transform = LinearTransform::new(&self.params, level, slots, diagonals).unwrap();
+        let keys = self.secret.evaluation_keys(&transform.keys()).unwrap();
+        let prepared = self.evaluator.prepare_transform(&transform, &self.encoder).unwrap();
+        (prepared, self.evaluator.prepare_keys(&keys).unwrap())
+    }
+}

@@ -1,0 +1,523 @@
+//! Bytes for whatever is stored or sent.
+//!
+//! An object is a header and a body, little-endian throughout. The header: the magic `PLEU`, the version (u16), the
+//! kind (u8), a zero (u8), the 32-byte hash of the parameters. The bodies:
+//!
+//! | kind | object | body |
+//! |---|---|---|
+//! | 1 | [`Params`] | `log_n`, `levels`, `scale_bits`, `base_bits`, `digit_limbs`, security in units of 64 bits (u8 each) |
+//! | 2 | [`Ciphertext`] | level (u8), scale (f64), `log_slots`, parts, seeded (u8 each); the parts, the last one as its seed if seeded |
+//! | 3 | [`PublicKey`] | the seed of `a`; `b` |
+//! | 4 | [`SwitchingKey`] | level (u8); its rows |
+//! | 5 | [`EvaluationKeys`] | their number (u32); of each the exponent of its automorphism (u32; 0 for the relinearisation key) and its level (u8), exponents increasing; the rows of each |
+//! | 6 | [`SecretKey`] | its seed |
+//!
+//! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes. A polynomial is its limbs; a limb is a string
+//! of bits, lowest first, in which each of the `n` residues takes as many bits as its prime has. `n` is a multiple
+//! of 32, so a limb fills its bytes: there is no padding. What can be parsed has one encoding only.
+//!
+//! Bytes come from strangers: the length follows from the parameters and the first few fields, and nothing is
+//! allocated before it was found right, so that an object takes memory in proportion to the bytes received; every
+//! residue and field is checked. There is no way to read an object other than these checks.
+
+use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
+use crate::{Literal, Params, ParamsError, SecretKey, Security};
+use pleura_ring::sample::Seed;
+use pleura_ring::{GaloisElement, Limbs, Ntt, Poly};
+use zeroize::Zeroizing;
+
+const MAGIC: [u8; 4] = *b"PLEU";
+const VERSION: u16 = 1;
+const HEADER_LEN: u64 = 40;
+const SEED_LEN: u64 = 32;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Params = 1,
+    Ciphertext,
+    PublicKey,
+    SwitchingKey,
+    EvaluationKeys,
+    SecretKey,
+}
+
+/// Why bytes are not the object that was expected.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WireError {
+    /// The bytes start otherwise.
+    #[error("the bytes do not start with `PLEU`: they are no object of this library, or were encoded again")]
+    BadMagic,
+    /// The format is another one.
+    #[error("the format has version {got} and this build reads {supported}; use one release on both sides")]
+    UnsupportedVersion {
+        /// The version found.
+        got: u16,
+        /// The version this build reads.
+        supported: u16,
+    },
+    /// The bytes hold something else.
+    #[error("the bytes hold {got} where {expected} was expected")]
+    WrongKind {
+        /// What was asked for.
+        expected: &'static str,
+        /// What was found.
+        got: &'static str,
+    },
+    /// The object was made under other parameters, or the parameters derived from a literal have another hash.
+    #[error("the object was made under other parameters; read it with those of whoever made it")]
+    ParamsMismatch,
+    /// There are too few or too many bytes.
+    #[error("{got} bytes where {expected} are needed: the object was cut short, or something follows it")]
+    Length {
+        /// Bytes the object takes, or as many as are needed to tell.
+        expected: u64,
+        /// Bytes given.
+        got: u64,
+    },
+    /// A number is out of its range.
+    #[error("{field} is {value}; it must be {min} to {max}")]
+    BadField {
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// Its least value.
+        min: u64,
+        /// Its greatest value.
+        max: u64,
+    },
+    /// The scale is no number, less than 1, or more than the modulus.
+    #[error("the scale is {scale}; it must be 1 to 2^{log2_q:.1}, the modulus at its level")]
+    BadScale {
+        /// The scale.
+        scale: f64,
+        /// Bits of the modulus.
+        log2_q: f64,
+    },
+    /// A word is no residue.
+    #[error("{value} is no residue modulo {prime}; the bytes were damaged")]
+    Residue {
+        /// The prime.
+        prime: u32,
+        /// The word.
+        value: u32,
+    },
+    /// A key belongs to no automorphism, to one that needs no key, or is out of order.
+    #[error("no key of X -> X^{exponent} can come next: exponents are odd, 3 to 2n - 1, and increase")]
+    BadExponent {
+        /// The exponent.
+        exponent: u32,
+    },
+    /// The parameters promise no security.
+    #[error("the parameters promise no security; tests read them with `Params::from_bytes_allow_insecure`")]
+    InsecureParams,
+    /// The parameters are not valid, or a key is not as secure as they claim.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+}
+
+impl Params {
+    /// Length of [`Params::to_bytes`].
+    pub const ENCODED_LEN: u64 = HEADER_LEN + 6;
+
+    /// The literal and the hash of what it leads to.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Literal { log_n, levels, scale_bits, base_bits, digit_limbs, security } = *self.literal();
+        let mut out = header(Kind::Params, self, Self::ENCODED_LEN);
+        out.extend(
+            [log_n, levels as u32, scale_bits, base_bits, digit_limbs as u32, security.bits() / 64]
+                .map(|x| x as u8),
+        );
+        out
+    }
+
+    /// Derives the parameters and compares their hash, which catches releases that would derive others.
+    ///
+    /// The few bytes cost what [`Params::new`] costs, hundreds of megabytes at the largest degree: whoever takes
+    /// parameters from strangers looks at the [`Literal::from_bytes`] first.
+    ///
+    /// # Errors
+    /// [`WireError`]; [`WireError::InsecureParams`] for [`Security::InsecureForTests`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        if Literal::from_bytes(bytes)?.security == Security::InsecureForTests {
+            return Err(WireError::InsecureParams);
+        }
+        Self::from_bytes_allow_insecure(bytes)
+    }
+
+    /// The same, for tests, without asking for security.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_bytes_allow_insecure(bytes: &[u8]) -> Result<Self, WireError> {
+        let (_, hash) = Reader::open(bytes, Kind::Params)?;
+        let params = Self::new(Literal::from_bytes(bytes)?)?;
+        if *params.hash() == hash { Ok(params) } else { Err(WireError::ParamsMismatch) }
+    }
+}
+
+impl Literal {
+    /// What [`Params::from_bytes`] would check and build.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        let (mut reader, _) = Reader::open(bytes, Kind::Params)?;
+        reader.expect_total(Params::ENCODED_LEN)?;
+        let [log_n, levels, scale_bits, base_bits, digit_limbs, security] = reader.array()?.map(u32::from);
+        let bad_security =
+            WireError::BadField { field: "security / 64", value: security.into(), min: 2, max: 4 };
+        let security = Security::from_bits(64 * security).ok_or(bad_security)?;
+        let (levels, digit_limbs) = (levels as usize, digit_limbs as usize);
+        Ok(Self { log_n, levels, scale_bits, base_bits, digit_limbs, security })
+    }
+}
+
+impl Ciphertext {
+    /// Length of [`Ciphertext::to_bytes`]. A ciphertext made with the secret key is seeded until it is computed on.
+    ///
+    /// # Panics
+    /// If there is no such level.
+    pub fn encoded_len(params: &Params, level: usize, parts: usize, seeded: bool) -> u64 {
+        let polys = (parts as u64).saturating_sub(seeded.into());
+        let seed = if seeded { SEED_LEN } else { 0 };
+        HEADER_LEN + 12 + seed + polys * poly_len(params, params.limbs(level))
+    }
+
+    /// Its bytes. (A ciphertext whose scale exceeds its modulus holds nothing to decrypt, and is not read back.)
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Self { params, level, scale, log_slots, parts, seed } = self;
+        let len = Self::encoded_len(params, *level, parts.len(), seed.is_some());
+        let mut out = header(Kind::Ciphertext, params, len);
+        out.push(*level as u8);
+        out.extend(scale.to_le_bytes());
+        out.extend([*log_slots as u8, parts.len() as u8, seed.is_some().into()]);
+        for part in parts.iter().take(parts.len() - usize::from(seed.is_some())) {
+            put_poly(&mut out, params, part);
+        }
+        out.extend(seed.iter().flat_map(Seed::as_bytes));
+        out
+    }
+
+    /// Reads a ciphertext.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
+        let mut reader = Reader::open_for(bytes, Kind::Ciphertext, params)?;
+        let level = reader.level(params)?;
+        let (scale, log2_q) = (f64::from_le_bytes(reader.array()?), params.log2_q(level));
+        if !(0.0..=log2_q).contains(&scale.log2()) {
+            return Err(WireError::BadScale { scale, log2_q });
+        }
+        let log_slots = reader.number("log_slots", 0, params.max_log_slots().into())? as u32;
+        let count = reader.number("parts", 2, 3)? as usize;
+        // Only what was just encrypted is seeded, and that has two parts.
+        let seeded = reader.number("seeded", 0, if count == 2 { 1 } else { 0 })? == 1;
+        reader.expect_total(Self::encoded_len(params, level, count, seeded))?;
+
+        let limbs = params.limbs(level);
+        let mut parts = Vec::with_capacity(count);
+        for _ in 0..count - usize::from(seeded) {
+            parts.push(reader.poly(params, limbs)?);
+        }
+        let seed = seeded.then(|| reader.seed()).transpose()?;
+        parts.extend(seed.iter().map(|seed| Self::draw(params, seed, level)));
+        Ok(Self { params: params.clone(), level, scale, log_slots, parts, seed })
+    }
+}
+
+impl PublicKey {
+    /// Length of [`PublicKey::to_bytes`].
+    pub fn encoded_len(params: &Params) -> u64 {
+        HEADER_LEN + SEED_LEN + poly_len(params, params.limbs(params.max_level()))
+    }
+
+    /// Its bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = header(Kind::PublicKey, &self.params, Self::encoded_len(&self.params));
+        out.extend(self.seed.as_bytes());
+        put_poly(&mut out, &self.params, &self.b);
+        out
+    }
+
+    /// Reads a public key.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
+        let mut reader = Reader::open_for(bytes, Kind::PublicKey, params)?;
+        reader.expect_total(Self::encoded_len(params))?;
+        let seed = reader.seed()?;
+        let b = reader.poly(params, params.limbs(params.max_level()))?;
+        Ok(Self { params: params.clone(), b, a: Self::draw(params, &seed), seed })
+    }
+}
+
+impl SwitchingKey {
+    /// Length of [`SwitchingKey::to_bytes`].
+    ///
+    /// # Panics
+    /// If there is no such level.
+    pub fn encoded_len(params: &Params, level: usize) -> u64 {
+        HEADER_LEN + 1 + Self::rows_len(params, level)
+    }
+
+    /// Its bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let len = Self::encoded_len(&self.params, self.level);
+        let mut out = header(Kind::SwitchingKey, &self.params, len);
+        out.push(self.level as u8);
+        self.put_rows(&mut out);
+        out
+    }
+
+    /// Reads a switching key.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
+        let mut reader = Reader::open_for(bytes, Kind::SwitchingKey, params)?;
+        let level = reader.key_level(params)?;
+        reader.expect_total(Self::encoded_len(params, level))?;
+        Self::read_rows(&mut reader, params, level)
+    }
+
+    fn rows_len(params: &Params, level: usize) -> u64 {
+        let gadget = params.gadget(level);
+        SEED_LEN + gadget.digits() as u64 * poly_len(params, gadget.limbs)
+    }
+
+    fn put_rows(&self, out: &mut Vec<u8>) {
+        out.extend(self.seed.as_bytes());
+        for [b, _] in &self.rows {
+            put_poly(out, &self.params, b);
+        }
+    }
+
+    fn read_rows(reader: &mut Reader<'_>, params: &Params, level: usize) -> Result<Self, WireError> {
+        let (gadget, seed) = (params.gadget(level), reader.seed()?);
+        let row = |d| Ok([reader.poly(params, gadget.limbs)?, Self::draw(params, &seed, gadget.limbs, d)]);
+        let rows = (0..gadget.digits()).map(row).collect::<Result<_, WireError>>()?;
+        Ok(Self { params: params.clone(), level, rows, seed })
+    }
+}
+
+impl EvaluationKeys {
+    /// Length of [`EvaluationKeys::to_bytes`] for the keys of a request, before they are made.
+    ///
+    /// # Panics
+    /// If there is no such level.
+    pub fn encoded_len(params: &Params, request: &KeyRequest) -> u64 {
+        let levels = request.relin.iter().chain(request.galois.values());
+        HEADER_LEN + 4 + levels.map(|&level| 5 + SwitchingKey::rows_len(params, level)).sum::<u64>()
+    }
+
+    /// Their bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let request = KeyRequest {
+            relin: self.relin.as_ref().map(SwitchingKey::level),
+            galois: self.galois.iter().map(|(&g, key)| (g, key.level)).collect(),
+        };
+        let mut out = header(Kind::EvaluationKeys, &self.params, Self::encoded_len(&self.params, &request));
+        let galois = self.galois.iter().map(|(g, key)| (g.exponent(), key));
+        let keys = || self.relin.iter().map(|key| (0, key)).chain(galois.clone());
+        out.extend((keys().count() as u32).to_le_bytes());
+        for (exponent, key) in keys() {
+            out.extend(exponent.to_le_bytes());
+            out.push(key.level as u8);
+        }
+        keys().for_each(|(_, key)| key.put_rows(&mut out));
+        out
+    }
+
+    /// Reads evaluation keys.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
+        let mut reader = Reader::open_for(bytes, Kind::EvaluationKeys, params)?;
+        let (mut request, mut last) = (KeyRequest::new(), None);
+        for _ in 0..u32::from_le_bytes(reader.array()?) {
+            let (exponent, level) = (u32::from_le_bytes(reader.array()?), reader.key_level(params)?);
+            let increasing = last.is_none_or(|last| last < exponent);
+            last = Some(exponent);
+            request = match GaloisElement::new(exponent, params.n()) {
+                None if exponent == 0 && increasing => request.relin(level),
+                Some(g) if g != GaloisElement::IDENTITY && increasing => request.galois(g, level),
+                _ => return Err(WireError::BadExponent { exponent }),
+            };
+        }
+        reader.expect_total(Self::encoded_len(params, &request))?;
+
+        let mut read = |level| SwitchingKey::read_rows(&mut reader, params, level);
+        let relin = request.relin.map(&mut read).transpose()?;
+        let galois = request.galois.into_iter().map(|(g, level)| Ok((g, read(level)?)));
+        Ok(Self { params: params.clone(), relin, galois: galois.collect::<Result<_, WireError>>()? })
+    }
+}
+
+impl SecretKey {
+    /// Its seed, in bytes as secret as the key: they are erased when dropped, and whoever stores them sees to it
+    /// that nobody else can read the file.
+    pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut out = Zeroizing::new(header(Kind::SecretKey, self.params(), HEADER_LEN + SEED_LEN));
+        out.extend_from_slice(self.seed().as_bytes());
+        out
+    }
+
+    /// Makes the key of its seed. Erasing `bytes` is the caller's duty.
+    ///
+    /// # Errors
+    /// [`WireError`]
+    pub fn from_secret_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
+        let mut reader = Reader::open_for(bytes, Kind::SecretKey, params)?;
+        reader.expect_total(HEADER_LEN + SEED_LEN)?;
+        Ok(Self::from_seed(params, reader.seed()?))
+    }
+}
+
+/// The header of an object, with room for the `len` bytes of all of it.
+fn header(kind: Kind, params: &Params, len: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(len as usize);
+    out.extend(MAGIC);
+    out.extend(VERSION.to_le_bytes());
+    out.extend([kind as u8, 0]);
+    out.extend(params.hash());
+    out
+}
+
+fn kind_name(kind: u8) -> &'static str {
+    let names =
+        ["parameters", "a ciphertext", "a public key", "a switching key", "evaluation keys", "a secret key"];
+    let index = usize::from(kind).checked_sub(1);
+    index.and_then(|i| names.get(i)).copied().unwrap_or("an unknown kind of object")
+}
+
+fn bits(prime: u32) -> u32 {
+    u32::BITS - prime.leading_zeros()
+}
+
+fn limb_len(params: &Params, prime: u32) -> u64 {
+    params.n() as u64 / 8 * u64::from(bits(prime))
+}
+
+/// At most `2^17` coefficients, some 200 limbs and as many digits, and `2^17` keys: sums of these fit 64 bits.
+fn poly_len(params: &Params, limbs: Limbs) -> u64 {
+    params.ring().moduli(limbs).map(|m| limb_len(params, m.q())).sum()
+}
+
+fn put_poly(out: &mut Vec<u8>, params: &Params, poly: &Poly<Ntt>) {
+    for (limb, modulus) in poly.words().chunks(params.n()).zip(params.ring().moduli(poly.limbs())) {
+        let (width, mut pending, mut held) = (bits(modulus.q()), 0, 0);
+        for &word in limb {
+            pending |= u64::from(word) << held;
+            held += width;
+            if held >= u32::BITS {
+                out.extend((pending as u32).to_le_bytes());
+                pending >>= u32::BITS;
+                held -= u32::BITS;
+            }
+        }
+    }
+}
+
+/// What is left of some bytes.
+struct Reader<'a> {
+    rest: &'a [u8],
+    total: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the header; the hash is the caller's to compare.
+    fn open(bytes: &'a [u8], kind: Kind) -> Result<(Self, [u8; 32]), WireError> {
+        let mut reader = Self { rest: bytes, total: bytes.len() };
+        if reader.array()? != MAGIC {
+            return Err(WireError::BadMagic);
+        }
+        let got = u16::from_le_bytes(reader.array()?);
+        if got != VERSION {
+            return Err(WireError::UnsupportedVersion { got, supported: VERSION });
+        }
+        let [got] = reader.array()?;
+        if got != kind as u8 {
+            return Err(WireError::WrongKind { expected: kind_name(kind as u8), got: kind_name(got) });
+        }
+        reader.number("the reserved byte", 0, 0)?;
+        let hash = reader.array()?;
+        Ok((reader, hash))
+    }
+
+    fn open_for(bytes: &'a [u8], kind: Kind, params: &Params) -> Result<Self, WireError> {
+        let (reader, hash) = Self::open(bytes, kind)?;
+        if hash == *params.hash() { Ok(reader) } else { Err(WireError::ParamsMismatch) }
+    }
+
+    fn expect_total(&self, expected: u64) -> Result<(), WireError> {
+        let got = self.total as u64;
+        if got == expected { Ok(()) } else { Err(WireError::Length { expected, got }) }
+    }
+
+    fn take(&mut self, count: u64) -> Result<&'a [u8], WireError> {
+        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let used = (self.total - self.rest.len()) as u64;
+        let (taken, rest) =
+            split.ok_or(WireError::Length { expected: used + count, got: self.total as u64 })?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.take(N as u64)?);
+        Ok(out)
+    }
+
+    fn number(&mut self, field: &'static str, min: u64, max: u64) -> Result<u64, WireError> {
+        let value = u64::from(u8::from_le_bytes(self.array()?));
+        let fits = (min..=max).contains(&value);
+        if fits { Ok(value) } else { Err(WireError::BadField { field, value, min, max }) }
+    }
+
+    fn level(&mut self, params: &Params) -> Result<usize, WireError> {
+        Ok(self.number("level", 0, params.max_level() as u64)? as usize)
+    }
+
+    fn key_level(&mut self, params: &Params) -> Result<usize, WireError> {
+        let level = self.level(params)?;
+        if SwitchingKey::is_secure(params, level) {
+            return Ok(level);
+        }
+        let &Literal { log_n, security, .. } = params.literal();
+        let (log2_qp, max) = (params.log2_qp(level), security.max_log2_qp(log_n));
+        Err(ParamsError::Insecure { log_n, log2_qp, max, security }.into())
+    }
+
+    fn seed(&mut self) -> Result<Seed, WireError> {
+        Ok(Seed::from_bytes(*Zeroizing::new(self.array()?)))
+    }
+
+    fn poly(&mut self, params: &Params, limbs: Limbs) -> Result<Poly<Ntt>, WireError> {
+        let mut out = Poly::zero(params.ring(), limbs);
+        for (index, limb) in out.limbs_mut() {
+            let prime = params.ring().modulus(index).q();
+            let (width, mut pending, mut held) = (bits(prime), 0u64, 0);
+            let mut words =
+                self.take(limb_len(params, prime))?.as_chunks().0.iter().map(|&w| u32::from_le_bytes(w));
+            for residue in limb {
+                if held < width {
+                    pending |= u64::from(words.next().unwrap_or(0)) << held;
+                    held += u32::BITS;
+                }
+                let value = pending as u32 & ((1 << width) - 1);
+                if value >= prime {
+                    return Err(WireError::Residue { prime, value });
+                }
+                *residue = value;
+                pending >>= width;
+                held -= width;
+            }
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,238 @@
+//! Key switching on the processor: one limb at a time, so that digits, keys and results meet in the cache.
+
+use super::buffer::CpuBuffer;
+use super::kernels::GadgetLimb;
+use super::{Cpu, TILE};
+use crate::backend::{Batch, Digits, Gadget, GadgetProduct, Ntt, Term, View};
+use crate::{Conversion, Limbs, NttPermutation};
+use std::sync::Arc;
+
+/// A gadget product with everything that is common to its limbs.
+pub(super) struct Switching<'a> {
+    cpu: &'a Cpu,
+    product: &'a GadgetProduct<'a, Cpu>,
+    fresh: Option<Extension<'a>>,
+    permutations: Vec<Option<Arc<NttPermutation>>>,
+    indices: Vec<usize>,
+    inputs: usize,
+    parts: usize,
+    /// Whether `x` is over the ciphertext primes alone: then it counts times P, which vanishes modulo the special
+    /// primes.
+    lifted: bool,
+}
+
+/// The two results of an output in one limb, or a part of it.
+type Pair<'a> = (&'a mut [u32], &'a mut [u32]);
+
+impl<'a> Switching<'a> {
+    pub(super) fn new(cpu: &'a Cpu, product: &'a GadgetProduct<'a, Cpu>) -> Self {
+        let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *product;
+        let (inputs, limbs) = (product.inputs(), gadget.limbs);
+        let lifted = x.limbs() != limbs;
+        assert!(!lifted || x.limbs() == Limbs::q(limbs.q), "a gadget product over {limbs:?} of {:?}", x.limbs());
+        let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
+        assert_eq!(x.polys(), parts * inputs * items, "polys of {parts} parts, {inputs} inputs, {items} items");
+        assert!(!(0..skipped).any(|i| product.is_switched(i)), "a term with a key uses a skipped input");
+        let fresh = match digits {
+            Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
+                Some(Extension::new(cpu, view, gadget))
+            }
+            _ => None,
+        };
+        let permutations = terms.iter().map(|t| cpu.permutation(t.galois)).collect();
+        let indices = cpu.indices(limbs);
+        Self { cpu, product, fresh, permutations, indices, inputs, parts, lifted }
+    }
+
+    /// `[2][outputs][items]`; a task is one limb of all outputs of one item.
+    pub(super) fn run(&self) -> Batch<Cpu, Ntt> {
+        let GadgetProduct { gadget, items, outputs, .. } = *self.product;
+        let (cpu, limbs) = (self.cpu, gadget.limbs.count());
+        let mut out = cpu.batch(gadget.limbs, 2 * outputs * items);
+        let mut first: Vec<_> = out.buffer_mut().limbs_mut().collect();
+        let second = first.split_off(first.len() / 2);
+        let mut tasks: Vec<Vec<_>> = (0..limbs * items).map(|_| Vec::with_capacity(outputs)).collect();
+        for (i, pair) in first.into_iter().zip(second).enumerate() {
+            tasks[i % limbs * items + i / limbs % items].push(pair);
+        }
+        let words = 2 * outputs * items * limbs * cpu.ring.n();
+        cpu.run(words, tasks.into_iter().enumerate().collect(), |(task, mut outs): (usize, Vec<Pair<'_>>)| {
+            let (limb, item) = (task / items, task % items);
+            let mut digits = cpu.scratch(self.scratch_limbs());
+            let mut touched = vec![false; outputs];
+            for input in 0..self.inputs {
+                self.extend(limb, item, input, &mut digits.limbs_mut().collect::<Vec<_>>());
+                let digits: Vec<_> = digits.limbs().collect();
+                self.add_terms(limb, item, input, 0, &digits, &mut outs, &mut touched);
+            }
+            clear_untouched(&mut outs, &touched);
+        });
+        out
+    }
+
+    /// `[out] = sum diagonal [2][outputs][items]`; a task is one limb, taken in tiles that stay in the cache.
+    pub(super) fn run_sums(&self, diagonals: View<'_, Cpu, Ntt>, terms: &[Term], sums: usize) -> Batch<Cpu, Ntt> {
+        let GadgetProduct { gadget, items, outputs, .. } = *self.product;
+        let (cpu, limbs, n) = (self.cpu, gadget.limbs, self.cpu.ring.n());
+        let mut of_sum = vec![Vec::new(); sums];
+        for term in terms {
+            of_sum[term.out].push((term.a, term.b));
+        }
+        let mut out = cpu.batch(limbs, sums);
+        let mut tasks: Vec<Vec<_>> = (0..limbs.count()).map(|_| Vec::with_capacity(sums)).collect();
+        for (i, limb) in out.buffer_mut().limbs_mut().enumerate() {
+            tasks[i % limbs.count()].push(limb);
+        }
+        let tile = TILE.min(n);
+        cpu.run(sums * limbs.count() * n, tasks.into_iter().enumerate().collect(), |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
+            let modulus = cpu.ring.modulus(self.indices[limb]);
+            let per_input = self.scratch_limbs();
+            let mut digits = cpu.scratch(per_input * self.inputs * items);
+            let mut places = digits.limbs_mut();
+            for (input, item) in (0..self.inputs).flat_map(|input| (0..items).map(move |item| (input, item))) {
+                self.extend(limb, item, input, &mut places.by_ref().take(per_input).collect::<Vec<_>>());
+            }
+            drop(places);
+            let digits: Vec<_> = digits.limbs().collect();
+            let mut steps = cpu.tiles(tile, 2 * outputs * items);
+            for start in (0..n).step_by(tile) {
+                let mut first: Vec<_> = steps.limbs_mut().collect();
+                let mut second = first.split_off(outputs * items);
+                for item in 0..items {
+                    let of_item = |(i, _): &(usize, &mut &mut [u32])| i % items == item;
+                    let first = first.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
+                    let second = second.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
+                    let mut pairs: Vec<Pair<'_>> = first.zip(second).collect();
+                    let mut touched = vec![false; outputs];
+                    for input in 0..self.inputs {
+                        let place = (input * items + item) * per_input;
+                        self.add_terms(limb, item, input, start, &digits[place..place + per_input], &mut pairs, &mut touched);
+                    }
+                    clear_untouched(&mut pairs, &touched);
+                }
+                let steps: Vec<_> = steps.limbs().collect();
+                for (out, terms) in outs.iter_mut().zip(&of_sum) {
+                    let diagonal = |i| &cpu.limb(diagonals, i, limbs, limb)[start..start + tile];
+                    let terms: Vec<_> = terms.iter().map(|&(a, b)| [diagonal(a), steps[b]]).collect();
+                    (cpu.kernels.dot)(modulus, &terms, &mut out[start..start + tile]);
+                }
+            }
+        });
+        out
+    }
+
+    /// Limbs in which an input's digits are extended.
+    fn scratch_limbs(&self) -> usize {
+        if self.fresh.is_some() { self.product.gadget.digits() } else { 0 }
+    }
+
+    /// Extends the digits of one input, if they are to be made here and used.
+    fn extend(&self, limb: usize, item: usize, input: usize, digits: &mut [&mut [u32]]) {
+        let GadgetProduct { skipped, items, .. } = *self.product;
+        if let (Some(fresh), true) = (&self.fresh, self.product.is_switched(input)) {
+            for (d, words) in digits.iter_mut().enumerate() {
+                fresh.extend((input - skipped) * items + item, d, limb, words);
+            }
+        }
+    }
+
+    /// Adds the terms of one input to the words of the outputs that start at `start`.
+    #[expect(clippy::too_many_arguments, reason = "the inner loop of both forms")]
+    fn add_terms(
+        &self,
+        limb: usize,
+        item: usize,
+        input: usize,
+        start: usize,
+        extended: &[&[u32]],
+        outs: &mut [Pair<'_>],
+        touched: &mut [bool],
+    ) {
+        let Self { cpu, parts, lifted, .. } = *self;
+        let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *self.product;
+        let (limbs, count) = (gadget.limbs, gadget.digits());
+        let modulus = cpu.ring.modulus(self.indices[limb]);
+        let special = cpu.ring.moduli(Limbs { q: 0, ..limbs });
+        let product = special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())));
+        let digit = |d: usize| match digits {
+            Digits::Extended(view) => cpu.limb(view, ((input - skipped) * items + item) * count + d, limbs, limb),
+            Digits::Fresh(_) => extended[d],
+        };
+        let addend = |part: usize| {
+            let poly = (part * self.inputs + input) * items + item;
+            (!lifted || limb < limbs.q).then(|| cpu.limb(x, poly, if lifted { x.limbs() } else { limbs }, limb))
+        };
+        for (term, permutation) in terms.iter().zip(&self.permutations).filter(|(t, _)| t.input == input) {
+            let key = |key: &'a Batch<Cpu, Ntt>, row: usize| cpu.limb(key.view(), row, limbs, limb);
+            let rows = term.key.iter().flat_map(|k| (0..count).map(move |d| (*k, d)));
+            let rows: Vec<_> = rows.map(|(k, d)| [digit(d), key(k, 2 * d), key(k, 2 * d + 1)]).collect();
+            let second = if parts == 3 || term.key.is_none() { addend(1) } else { None };
+            let product = GadgetLimb {
+                start,
+                digits: &rows,
+                addends: [addend(0), second],
+                factor: if lifted { product } else { 1 },
+                permutation: permutation.as_deref(),
+                accumulate: touched[term.output],
+            };
+            let (out0, out1) = &mut outs[term.output];
+            (cpu.kernels.gadget)(modulus, &product, out0, out1);
+            touched[term.output] = true;
+        }
+    }
+}
+
+fn clear_untouched(outs: &mut [Pair<'_>], touched: &[bool]) {
+    for ((out0, out1), _) in outs.iter_mut().zip(touched).filter(|(_, touched)| !**touched) {
+        out0.fill(0);
+        out1.fill(0);
+    }
+}
+
+/// The digits of some polynomials, as far as they are common to all target primes.
+pub(super) struct Extension<'a> {
+    cpu: &'a Cpu,
+    x: View<'a, Cpu, Ntt>,
+    gadget: Gadget,
+    digits: Vec<(Vec<usize>, Arc<Conversion>)>,
+    coefficients: CpuBuffer,
+    rows: usize,
+}
+
+impl<'a> Extension<'a> {
+    pub(super) fn new(cpu: &'a Cpu, x: View<'a, Cpu, Ntt>, gadget: Gadget) -> Self {
+        assert!(x.limbs() == Limbs::q(gadget.limbs.q), "ModUp of {:?} to {:?}", x.limbs(), gadget.limbs);
+        let digits = Self::conversions(cpu, gadget);
+        let (coefficients, rows) = cpu.conversion_sources(x, &digits);
+        Self { cpu, x, gadget, digits, coefficients, rows }
+    }
+
+    /// Digit `d` of poly `poly` in limb `limb` of the gadget, transformed.
+    pub(super) fn extend(&self, poly: usize, d: usize, limb: usize, out: &mut [u32]) {
+        let Self { cpu, x, gadget, .. } = self;
+        let digit = gadget.digit(d);
+        if digit.contains(&limb) {
+            out.copy_from_slice(cpu.limb(*x, poly, x.limbs(), limb));
+            return;
+        }
+        let (sources, conversion) = &self.digits[d];
+        let target = if limb < digit.start { limb } else { limb - digit.len() };
+        let start = poly * self.rows + digit.start + d;
+        let y: Vec<_> = (start..=start + sources.len()).map(|i| self.coefficients.limb(i)).collect();
+        let index = if limb < gadget.limbs.q { limb } else { limb - gadget.limbs.q + cpu.ring.limbs().q };
+        let table = cpu.ring.table(index);
+        (cpu.kernels.convert)(table.modulus(), &y, &conversion.targets()[target].weights, out);
+        (cpu.kernels.ntt)(table, out);
+    }
+
+    /// The ciphertext primes of each digit, and the conversion from them to all other primes.
+    fn conversions(cpu: &Cpu, gadget: Gadget) -> Vec<(Vec<usize>, Arc<Conversion>)> {
+        let digit = |d| {
+            let sources: Vec<_> = gadget.digit(d).collect();
+            let others: Vec<_> = cpu.ring.indices(gadget.limbs).filter(|i| !sources.contains(i)).collect();
+            let conversion = cpu.conversion(&sources, &others);
+            (sources, conversion)
+        };
+        (0..gadget.digits()).map(digit).collect()
+    }
+}

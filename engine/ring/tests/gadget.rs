@@ -1,0 +1,232 @@
+//! Gadget products against their formula, and what key switching is for: `out_0 + out_1 s = P (x_0 + x_1 s')`.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use num_bigint::BigInt;
+use pleura_ring::ntt::bit_reverse;
+use pleura_ring::sample::{Label, Seed};
+use pleura_ring::*;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// A gadget product's shape; words come from `seed`.
+#[derive(Clone, Debug)]
+struct Case {
+    log_n: u32,
+    gadget: Gadget,
+    parts: usize,
+    lifted: bool,
+    fresh: bool,
+    items: usize,
+    inputs: usize,
+    outputs: usize,
+    skipped: usize,
+    spare: usize,
+    /// Input, output, whether there is a key (unless the input is skipped), exponent.
+    terms: Vec<(usize, usize, bool, u32)>,
+    seed: u8,
+}
+
+prop_compose! {
+    fn cases()(
+        (log_n, seed) in (prop_oneof![Just(3), Just(6), Just(7)], any::<u8>()),
+        (q, p, digit_limbs) in (1usize..=7, 1usize..=3, 1usize..=3),
+        (three, lifted, fresh) in any::<(bool, bool, bool)>(),
+        (items, inputs, outputs, skipped, spare) in (1usize..=2, 1usize..=3, 1usize..=3, 0usize..=3, 0usize..=1),
+        terms in prop::collection::vec(any::<(usize, usize, bool, u32)>(), 1..=6),
+    ) -> Case {
+        let terms = terms.into_iter().enumerate();
+        let terms = terms.map(|(i, (input, output, key, exponent))| {
+            // The last input must be named: it says how many there are.
+            let input = if i == 0 { inputs - 1 } else { input % inputs };
+            (input, output % outputs, key && input >= skipped, (exponent | 1) % (2 << log_n))
+        });
+        let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
+        let (parts, skipped) = (if three { 3 } else { 2 }, skipped.min(inputs));
+        Case { log_n, gadget, parts, lifted, fresh, items, inputs, outputs, skipped, spare, terms: terms.collect(), seed }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_gadget_product_is_its_formula(case in cases()) {
+        let Case { gadget, parts, items, inputs, outputs, skipped, .. } = case;
+        let (ring, limbs, base) = (ring(case.log_n, 8, 4), gadget.limbs, Limbs::q(gadget.limbs.q));
+        let key_limbs = Limbs { q: limbs.q + case.spare, p: limbs.p + case.spare };
+        let words = |limbs, polys, number| -> Vec<u32> {
+            let mut sampler = Seed::from_bytes([case.seed; 32]).sampler(Label::Public, number);
+            (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect()
+        };
+        let (x_limbs, x_polys) = (if case.lifted { base } else { limbs }, parts * inputs * items);
+        let switched = (inputs - skipped) * items;
+        let (x, last) = (words(x_limbs, x_polys, 0), words(base, switched, 1));
+        let key_polys = 2 * (gadget.digits() + case.spare);
+        let keys: Vec<_> = (2..).zip(&case.terms).map(|(number, t)| t.2.then(|| words(key_limbs, key_polys, number))).collect();
+
+        for simd in support::simds() {
+            let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
+            let last = cpu.upload(base, switched, &last).unwrap();
+            let digits = cpu.mod_up(last.view(), gadget);
+            let digit_words = cpu.download(digits.view()).unwrap();
+            let uploaded: Vec<_> = keys.iter().map(|k| k.as_ref().map(|k| cpu.upload(key_limbs, key_polys, k).unwrap())).collect();
+            let mut terms = Vec::new();
+            for (&(input, output, _, exponent), key) in case.terms.iter().zip(&uploaded) {
+                let galois = GaloisElement::new(exponent, ring.n()).unwrap();
+                terms.push(GadgetTerm { input, output, key: key.as_ref(), galois });
+            }
+            let x_batch = cpu.upload(x_limbs, x_polys, &x).unwrap();
+            let choice = if case.fresh { Digits::Fresh(last.view()) } else { Digits::Extended(&digits) };
+            let got = cpu.gadget_product(x_batch.view(), choice, skipped, gadget, &terms, items, outputs);
+            let got = cpu.download(got.view()).unwrap();
+
+            let word = |words: &[u32], of: Limbs, poly: usize, limb: usize, c: usize| {
+                words[(poly * of.count() + of.position(limbs, limb)) * ring.n() + c]
+            };
+            let mut expected = Vec::new();
+            for (part, output, item) in triples(2, outputs, items) {
+                for (limb, m) in ring.moduli(limbs).enumerate() {
+                    let special = ring.moduli(Limbs { q: 0, p: limbs.p }).fold(1, |acc, p| m.mul(acc, p.q()));
+                    for c in 0..ring.n() {
+                        let mut sum = 0;
+                        for (&(input, _, keyed, g), key) in case.terms.iter().zip(&keys).filter(|(t, _)| t.1 == output) {
+                            let from = source(c, g, case.log_n);
+                            if part == 0 || !keyed || parts == 3 {
+                                let poly = (part * inputs + input) * items + item;
+                                let addend = match (case.lifted, limb < limbs.q) {
+                                    (true, true) => m.mul(special, x[(poly * limbs.q + limb) * ring.n() + from]),
+                                    (true, false) => 0,
+                                    (false, _) => word(&x, limbs, poly, limb, from),
+                                };
+                                sum = m.add(sum, addend);
+                            }
+                            for d in 0..key.as_ref().map_or(0, |_| gadget.digits()) {
+                                let poly = ((input - skipped) * items + item) * gadget.digits() + d;
+                                let digit = word(&digit_words, limbs, poly, limb, from);
+                                let key = word(key.as_ref().unwrap(), key_limbs, 2 * d + part, limb, c);
+                                sum = m.add(sum, m.mul(digit, key));
+                            }
+                        }
+                        expected.push(sum);
+                    }
+                }
+            }
+            prop_assert!(got == expected, "{}: {case:?}", cpu.name());
+        }
+    }
+
+    #[test]
+    fn a_key_switch_moves_to_another_secret(
+        seed: u8, q in 1usize..=7, p in 1usize..=3, digit_limbs in 1usize..=3, g: u32, log_n in prop_oneof![Just(4), Just(7)],
+    ) {
+        // Digits below the product of the special primes, as parameters have them, keep the error small.
+        let (ring, digit_limbs) = (ring(log_n, 7, 3), digit_limbs.min(p));
+        let (gadget, base, n) = (Gadget { limbs: Limbs { q, p }, digit_limbs }, Limbs::q(q), ring.n());
+        let galois = GaloisElement::new((g | 1) % (2 * n as u32), n).unwrap();
+        let seed = Seed::from_bytes([seed; 32]);
+        let secret = Poly::from_signed(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
+        let (key, key_polys) = noiseless_key(&ring, gadget, p, &secret, &secret.automorphism(galois), &seed);
+        let x = [0, 1].map(|i| seed.sampler(Label::Public, 100 + i).uniform(&ring, base));
+        let words = [x[0].words(), x[1].words()].concat();
+        // What a keyless secret sees: s(x_0 + x_1 secret).
+        let mut plain = x[1].mul(&secret);
+        plain.add_assign(&x[0]);
+        let plain = plain.automorphism(galois);
+
+        for simd in support::simds() {
+            let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
+            let x = cpu.upload(base, 2, &words).unwrap();
+            let key = cpu.upload(ring.limbs(), key_polys, &key).unwrap();
+            let terms = [GadgetTerm { input: 0, output: 0, key: Some(&key), galois }];
+            let out = cpu.gadget_product(x.view(), Digits::Fresh(x.slice(1, 1)), 0, gadget, &terms, 1, 1);
+            let seen = |x: &Batch<Cpu, Ntt>| {
+                let part = |i| Poly::from_words(&ring, x.limbs(), cpu.download(x.slice(i, 1)).unwrap()).unwrap();
+                let mut sum = part(1);
+                sum = sum.mul(&secret);
+                sum.add_assign(&part(0));
+                sum
+            };
+            // P times the plain value, exactly: sum_d digit_d g_d = x_1 modulo the ciphertext primes, and the gadget
+            // vector vanishes modulo the special ones.
+            let phase = seen(&out);
+            for (limb, m) in ring.moduli(gadget.limbs).enumerate() {
+                let product = ring.moduli(Limbs { q: 0, p }).fold(1, |acc, p| m.mul(acc, p.q()));
+                for c in 0..n {
+                    let expected = if limb < q { m.mul(product, plain.words()[limb * n + c]) } else { 0 };
+                    prop_assert_eq!(phase.words()[limb * n + c], expected);
+                }
+            }
+            // Divided by P, each part is off by a half and a little, times 1 and the secret.
+            let mut error = seen(&cpu.rescale(out.view(), base));
+            error.sub_assign(&plain);
+            let bound = BigInt::from(n / 2 + 1);
+            for value in centred(&ring, base, error.into_coeff().words()) {
+                prop_assert!(-&bound <= value && value <= bound, "{value}");
+            }
+        }
+    }
+}
+
+/// For each digit `(-a s + P g_d t, a)`, over all limbs, with `P` of the first `p` special primes and `g_d` the unit
+/// modulo the primes of the digit.
+fn noiseless_key(
+    ring: &Arc<Ring>,
+    gadget: Gadget,
+    p: usize,
+    s: &Poly<Ntt>,
+    t: &Poly<Ntt>,
+    seed: &Seed,
+) -> (Vec<u32>, usize) {
+    let mut words = Vec::new();
+    for d in 0..gadget.digits() {
+        let a = seed.sampler(Label::Public, d as u32).uniform(ring, ring.limbs());
+        let mut shifted = t.clone();
+        for (index, limb) in shifted.limbs_mut() {
+            let m = ring.modulus(index);
+            let special = ring.moduli(Limbs { q: 0, p }).fold(1, |acc, p| m.mul(acc, p.q()));
+            let factor = if gadget.digit(d).contains(&index) { special } else { 0 };
+            limb.iter_mut().for_each(|word| *word = m.mul(*word, factor));
+        }
+        shifted.sub_assign(&a.mul(s));
+        words.extend_from_slice(shifted.words());
+        words.extend_from_slice(a.words());
+    }
+    (words, 2 * gadget.digits())
+}
+
+/// The coefficients of a poly as integers, nearest to zero.
+fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Vec<BigInt> {
+    let product: BigInt = ring.moduli(limbs).map(|m| BigInt::from(m.q())).product();
+    let value = |c: usize| {
+        let terms = ring.moduli(limbs).enumerate().map(|(limb, m)| {
+            let others = &product / m.q();
+            let inverse = m.inv((&others % m.q()).try_into().unwrap());
+            others * m.mul(inverse, words[limb * ring.n() + c])
+        });
+        let low = terms.sum::<BigInt>() % &product;
+        if &low * 2 > product { low - &product } else { low }
+    };
+    (0..ring.n()).map(value).collect()
+}
+
+/// Where `X -> X^g` takes word `i` of a transformed limb from, by the exponents of `psi`.
+fn source(i: usize, g: u32, log_n: u32) -> usize {
+    let exponent = (2 * bit_reverse(i, log_n) + 1) * g as usize % (2 << log_n);
+    bit_reverse(exponent / 2, log_n)
+}
+
+fn triples(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a * b * c).map(move |i| (i / (b * c), i / c % b, i % c))
+}
+
+/// Ciphertext primes of 26 to 29 bits, special primes of 30.
+fn ring(log_n: u32, q: usize, p: usize) -> Arc<Ring> {
+    let mut primes = Vec::new();
+    for i in 0..q {
+        primes.extend(primes_near(26.0 + i as f64 * 0.4, 1 << log_n, 1, &primes).unwrap());
+    }
+    let special = primes_near(30.0, 1 << log_n, p, &primes).unwrap();
+    Arc::new(Ring::new(log_n, &primes, &special).unwrap())
+}

@@ -1,0 +1,354 @@
+//! Every operation against its definition, computed without transforms, without lazy words and, where residues are
+//! converted, with big integers.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use num_bigint::BigInt;
+use pleura_ring::ntt::bit_reverse;
+use pleura_ring::sample::{Label, Seed};
+use pleura_ring::*;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn products_are_those_of_the_schoolbook(ring in rings(2..=8, 1..=3), seed: u8) {
+        let limbs = ring.limbs();
+        let [a, b] = [0, 1].map(|i| uniform(&ring, limbs, seed, i));
+        let expected = per_limb(&ring, limbs, |modulus, limb| schoolbook(modulus, at(&a, &ring, limb), at(&b, &ring, limb)));
+        for cpu in cpus(&ring) {
+            let x = cpu.ntt(cpu.upload(limbs, 2, &[a.clone(), b.clone()].concat()).unwrap());
+            let xy = cpu.mul_accumulate(x.slice(0, 1), x.slice(1, 1), &[Term { out: 0, a: 0, b: 0 }], 1, limbs);
+            prop_assert_eq!(cpu.download(cpu.intt(xy).view()).unwrap(), expected.clone());
+        }
+        let [a, b] = [a, b].map(|words| Poly::<Coeff>::from_words(&ring, limbs, words).unwrap().into_ntt());
+        let product = a.mul(&b).into_coeff();
+        prop_assert_eq!(product.words(), expected);
+    }
+
+    #[test]
+    fn transforms_are_values_at_odd_powers_of_psi(ring in rings(2..=8, 1..=3), seed: u8) {
+        let (limbs, log_n) = (ring.limbs(), ring.log_n());
+        let a = uniform(&ring, limbs, seed, 0);
+        let expected = per_limb(&ring, limbs, |modulus, limb| {
+            let (psi, a) = (ring.table(limb).psi(), at(&a, &ring, limb));
+            let value = |i| {
+                let point = modulus.pow(psi, 2 * bit_reverse(i, log_n) as u64 + 1);
+                a.iter().rev().fold(0, |value, &c| modulus.add(modulus.mul(value, point), c))
+            };
+            (0..ring.n()).map(value).collect()
+        });
+        for cpu in cpus(&ring) {
+            let x = cpu.ntt(cpu.upload(limbs, 1, &a).unwrap());
+            prop_assert_eq!(cpu.download(x.view()).unwrap(), expected.clone());
+            prop_assert_eq!(cpu.download(cpu.intt(x).view()).unwrap(), a.clone());
+        }
+    }
+
+    #[test]
+    fn transforms_are_linear(ring in rings(5..=10, 1..=4), seed: u8, scalar: u32) {
+        let limbs = ring.limbs();
+        let [a, b] = [0, 1].map(|i| uniform(&ring, limbs, seed, i));
+        let scalar: Vec<u32> = ring.moduli(limbs).map(|m| m.reduce(scalar.into())).collect();
+        for cpu in cpus(&ring) {
+            let combine = |mut x: Batch<Cpu, Ntt>, y: Batch<Cpu, Ntt>| {
+                cpu.mul_scalar_assign(&mut x, &scalar);
+                cpu.sub_assign(&mut x, 0, 1, y.view());
+                cpu.neg_assign(&mut x);
+                cpu.add_assign(&mut x, 0, 1, y.view());
+                cpu.download(x.view()).unwrap()
+            };
+            // The same words, read as coefficients and as values.
+            let direct = combine(cpu.upload(limbs, 1, &a).unwrap(), cpu.upload(limbs, 1, &b).unwrap());
+            let direct = cpu.intt(cpu.upload(limbs, 1, &direct).unwrap());
+            let [x, y] = [&a, &b].map(|words| cpu.intt(cpu.upload(limbs, 1, words).unwrap()));
+            let combined = combine(cpu.ntt(x), cpu.ntt(y));
+            prop_assert_eq!(cpu.download(cpu.ntt(direct).view()).unwrap(), combined);
+        }
+    }
+
+    #[test]
+    fn automorphisms_substitute_a_power_of_x(ring in rings(2..=8, 1..=2), seed: u8, g: u32, h: u32) {
+        let (limbs, n) = (ring.limbs(), ring.n());
+        let [g, h] = [g, h].map(|x| GaloisElement::new((x | 1) % (2 * n as u32), n).unwrap());
+        let both = GaloisElement::new(g.exponent() * h.exponent() % (2 * n as u32), n).unwrap();
+        let a = uniform(&ring, limbs, seed, 0);
+        let expected = per_limb(&ring, limbs, |modulus, limb| {
+            let mut out = vec![0; n];
+            for (i, &c) in at(&a, &ring, limb).iter().enumerate() {
+                let exponent = i * g.exponent() as usize % (2 * n);
+                out[exponent % n] = if exponent < n { c } else { modulus.neg(c) };
+            }
+            out
+        });
+        for cpu in cpus(&ring) {
+            let x = cpu.upload::<Coeff>(limbs, 1, &a).unwrap();
+            let permuted = cpu.automorphism(x.view(), g);
+            prop_assert_eq!(cpu.download(permuted.view()).unwrap(), expected.clone());
+            let x = cpu.ntt(x);
+            let transformed = cpu.automorphism(x.view(), g);
+            let expected = cpu.download(cpu.ntt(permuted).view()).unwrap();
+            prop_assert_eq!(cpu.download(transformed.view()).unwrap(), expected.clone());
+            let poly = Poly::<Coeff>::from_words(&ring, limbs, a.clone()).unwrap().into_ntt();
+            let permuted = poly.automorphism(g);
+            prop_assert_eq!(permuted.words(), expected);
+            // First g, then h, is their product.
+            let twice = cpu.automorphism(transformed.view(), h);
+            prop_assert_eq!(cpu.download(twice.view()).unwrap(), cpu.download(cpu.automorphism(x.view(), both).view()).unwrap());
+        }
+    }
+
+    #[test]
+    fn rescale_divides_and_rounds(
+        ring in chains(), seed: u8, q in 0usize..6, p in 0usize..3, to_q in 1usize..6, to_p in 0usize..3,
+    ) {
+        let (from, to) = (Limbs { q: to_q + q, p: to_p + p }, Limbs { q: to_q, p: to_p });
+        let (from, to) = (clip(from, ring.limbs()), clip(to, ring.limbs()));
+        prop_assume!(from != to);
+        rescale_is_right(&ring, from, to, &uniform(&ring, from, seed, 0));
+    }
+
+    #[test]
+    fn mod_up_extends_the_centred_digits(
+        ring in chains(), seed: u8, q in 1usize..=11, p in 1usize..=3, digit_limbs in 1usize..=4,
+    ) {
+        let gadget = Gadget { limbs: clip(Limbs { q, p }, ring.limbs()), digit_limbs };
+        mod_up_is_right(&ring, gadget, &uniform(&ring, Limbs::q(gadget.limbs.q), seed, 0));
+    }
+}
+
+#[test]
+fn conversions_from_fifteen_of_the_largest_primes_are_right() {
+    let primes = primes_near(30.0, 1 << 7, 18, &[]).unwrap();
+    let ring = Arc::new(Ring::new(7, &primes[..17], &primes[17..]).unwrap());
+    // Digits of 15 and of 2; then dropping 15 primes, and 14 with the special one.
+    let gadget = Gadget { limbs: ring.limbs(), digit_limbs: 15 };
+    let digits = [(0..15).collect(), vec![15, 16]];
+    for fill in EXTREMES {
+        mod_up_is_right(&ring, gadget, &extreme(&ring, Limbs::q(17), &digits, fill));
+        for (from, to) in [(Limbs::q(17), Limbs::q(2)), (ring.limbs(), Limbs::q(3))] {
+            let dropped = ring.indices(from).filter(|&i| i >= to.q).collect();
+            rescale_is_right(&ring, from, to, &extreme(&ring, from, &[dropped], fill));
+        }
+    }
+}
+
+#[test]
+fn conversions_of_any_mixture_of_sizes_are_right() {
+    let mut primes = Vec::new();
+    for bits in [20.0, 30.0, 25.0, 22.0, 30.0, 28.0, 20.0, 21.0] {
+        primes.extend(primes_near(bits, 1 << 7, 1, &primes).unwrap());
+    }
+    let ring = Arc::new(Ring::new(7, &primes[..6], &primes[6..]).unwrap());
+    for fill in EXTREMES {
+        for digit_limbs in 1..=6 {
+            let gadget = Gadget { limbs: ring.limbs(), digit_limbs };
+            let digits: Vec<_> = (0..gadget.digits()).map(|d| gadget.digit(d).collect()).collect();
+            mod_up_is_right(&ring, gadget, &extreme(&ring, Limbs::q(6), &digits, fill));
+        }
+        for q in 1..=6 {
+            let (from, to) = (ring.limbs(), Limbs::q(q));
+            let dropped = ring.indices(from).filter(|&i| i >= q).collect();
+            rescale_is_right(&ring, from, to, &extreme(&ring, from, &[dropped], fill));
+        }
+    }
+}
+
+#[test]
+fn conversions_of_primes_of_one_size_are_within_two_to_the_minus_26() {
+    for bits in [20.0, 25.0, 28.0, 29.0, 30.0] {
+        let primes = primes_near(bits, 1 << 5, 15, &[]).unwrap();
+        let sum: BigInt = primes.iter().map(|&d| BigInt::from(d)).sum();
+        assert!(sum << 26 <= BigInt::from(1) << shift(&primes), "{bits}");
+        let ring = Ring::new(5, &primes, &primes_near(bits, 1 << 5, 1, &primes).unwrap()).unwrap();
+        let conversion = Conversion::new(&ring, &(0..15).collect::<Vec<_>>(), &[15]).unwrap();
+        assert_eq!(conversion.shift(), shift(&primes));
+    }
+}
+
+/// Checks `|y D - x| <= D (1/2 + tolerance)` modulo the product of all primes.
+fn rescale_is_right(ring: &Arc<Ring>, from: Limbs, to: Limbs, coefficients: &[u32]) {
+    let kept = Crt::new(ring, to, |_| true);
+    let dropped = Crt::new(ring, from, |i| !kept.positions.contains(&i));
+    let all = Crt::new(ring, from, |_| true);
+    for cpu in cpus(ring) {
+        let x = cpu.ntt(cpu.upload(from, 1, coefficients).unwrap());
+        let y = cpu.download(cpu.intt(cpu.rescale(x.view(), to)).view()).unwrap();
+        for c in 0..ring.n() {
+            let (x, y) = (all.value(ring, coefficients, c), kept.value(ring, &y, c));
+            let distance = all.centre(y * &dropped.product - &x);
+            assert!(dropped.near_half(&distance), "{}: {from:?} to {to:?}: {x}", cpu.name());
+        }
+    }
+}
+
+/// Checks that each digit is one integer in all limbs, congruent to the digit and at most `D (1/2 + tolerance)`.
+fn mod_up_is_right(ring: &Arc<Ring>, gadget: Gadget, coefficients: &[u32]) {
+    let (limbs, base) = (gadget.limbs, Limbs::q(gadget.limbs.q));
+    for cpu in cpus(ring) {
+        let x = cpu.ntt(cpu.upload(base, 1, coefficients).unwrap());
+        let y = cpu.intt(cpu.mod_up(x.view(), gadget));
+        for d in 0..gadget.digits() {
+            let digit = Crt::new(ring, base, |i| gadget.digit(d).contains(&i));
+            let words = cpu.download(y.slice(d, 1)).unwrap();
+            for c in 0..ring.n() {
+                let low = digit.value(ring, coefficients, c);
+                let right = [low.clone(), low - &digit.product].into_iter().any(|v| {
+                    let same = |(limb, m): (usize, &Modulus)| residue(&v, m.q()) == at(&words, ring, limb)[c];
+                    digit.near_half(&v) && ring.moduli(limbs).enumerate().all(same)
+                });
+                assert!(right, "{}: digit {d} of {gadget:?}, coefficient {c}", cpu.name());
+            }
+        }
+    }
+}
+
+/// Some of the primes of some limbs, and the integers modulo their product.
+struct Crt {
+    /// Of the primes in the ring, and of their limbs in a poly.
+    positions: Vec<usize>,
+    limbs: Vec<usize>,
+    primes: Vec<u32>,
+    product: BigInt,
+    /// 1 modulo one prime, 0 modulo the others.
+    units: Vec<BigInt>,
+}
+
+impl Crt {
+    fn new(ring: &Ring, limbs: Limbs, keep: impl Fn(usize) -> bool) -> Self {
+        let (limbs, positions): (Vec<_>, Vec<_>) =
+            ring.indices(limbs).enumerate().filter(|&(_, i)| keep(i)).unzip();
+        let primes: Vec<u32> = positions.iter().map(|&i| ring.modulus(i).q()).collect();
+        let product: BigInt = primes.iter().map(|&q| BigInt::from(q)).product();
+        let unit = |&q: &u32| {
+            let others = &product / q;
+            let inverse = Modulus::new(q).unwrap().inv(residue(&others, q));
+            others * inverse
+        };
+        let units = primes.iter().map(unit).collect();
+        Self { positions, limbs, primes, product, units }
+    }
+
+    /// Coefficient `c` of a poly, from 0 to the product.
+    fn value(&self, ring: &Ring, poly: &[u32], c: usize) -> BigInt {
+        let terms = self.limbs.iter().zip(&self.units).map(|(&limb, unit)| unit * at(poly, ring, limb)[c]);
+        terms.sum::<BigInt>() % &self.product
+    }
+
+    /// The representative nearest to zero.
+    fn centre(&self, x: BigInt) -> BigInt {
+        let low = ((x % &self.product) + &self.product) % &self.product;
+        if &low * 2 > self.product { low - &self.product } else { low }
+    }
+
+    /// Whether `|x| <= D (1/2 + sum d_i / 2^shift)`, the bound that `convert` states.
+    fn near_half(&self, x: &BigInt) -> bool {
+        let shift = shift(&self.primes);
+        let sum: BigInt = self.primes.iter().map(|&d| BigInt::from(d)).sum();
+        BigInt::from(x.magnitude().clone()) << (shift + 1)
+            <= &self.product * ((BigInt::from(1) << shift) + sum * 2)
+    }
+}
+
+fn shift(primes: &[u32]) -> u32 {
+    31 + primes.iter().min().unwrap().ilog2()
+}
+
+fn residue(x: &BigInt, q: u32) -> u32 {
+    (((x % q) + q) % q).try_into().unwrap()
+}
+
+/// What to make of the primes of a group with product `D`.
+#[derive(Clone, Copy)]
+enum Extreme {
+    /// `y_i = d_i - 1`: the largest sums of a conversion.
+    Steep,
+    /// Integers next to `D/2`.
+    Half,
+    /// Integers next to 0.
+    Zero,
+}
+
+const EXTREMES: [Extreme; 3] = [Extreme::Steep, Extreme::Half, Extreme::Zero];
+
+/// Coefficients that are extreme for conversions from each group of primes.
+fn extreme(ring: &Ring, limbs: Limbs, groups: &[Vec<usize>], fill: Extreme) -> Vec<u32> {
+    let words = ring.indices(limbs).flat_map(|i| {
+        let (modulus, group) = (ring.modulus(i), groups.iter().find(|group| group.contains(&i)));
+        let crt = Crt::new(ring, ring.limbs(), |j| group.is_some_and(|group| group.contains(&j)));
+        (0..ring.n()).map(move |c| {
+            let offset = BigInt::from(c) - ring.n() / 2;
+            match fill {
+                Extreme::Steep => residue(&-(&crt.product / modulus.q()), modulus.q()),
+                Extreme::Half => residue(&(&crt.product / 2 + offset), modulus.q()),
+                Extreme::Zero => residue(&offset, modulus.q()),
+            }
+        })
+    });
+    words.collect()
+}
+
+fn schoolbook(modulus: &Modulus, a: &[u32], b: &[u32]) -> Vec<u32> {
+    let n = a.len();
+    let mut out = vec![0; n];
+    for (i, &x) in a.iter().enumerate() {
+        for (j, &y) in b.iter().enumerate() {
+            let term = modulus.mul(x, y);
+            let term = if i + j < n { term } else { modulus.neg(term) };
+            out[(i + j) % n] = modulus.add(out[(i + j) % n], term);
+        }
+    }
+    out
+}
+
+/// Rings with primes of 20 to 30 bits.
+fn rings(
+    log_n: std::ops::RangeInclusive<u32>,
+    primes: std::ops::RangeInclusive<usize>,
+) -> impl Strategy<Value = Arc<Ring>> {
+    (log_n, prop::collection::vec(20.0..=30.0, primes)).prop_map(|(log_n, bits)| mixed(log_n, &bits, 0))
+}
+
+/// Rings with up to eight ciphertext primes and three special ones, of sizes as far apart as chains have them.
+fn chains() -> impl Strategy<Value = Arc<Ring>> {
+    let special = 28.0..=30.0;
+    (
+        prop_oneof![Just(4), Just(7)],
+        prop::collection::vec(20.0..=30.0, 2..=8),
+        prop::collection::vec(special, 3),
+    )
+        .prop_map(|(log_n, q, p)| mixed(log_n, &[q, p].concat(), 3))
+}
+
+fn mixed(log_n: u32, bits: &[f64], special: usize) -> Arc<Ring> {
+    let mut primes = Vec::new();
+    for &bits in bits {
+        primes.extend(primes_near(bits, 1 << log_n, 1, &primes).unwrap());
+    }
+    let (q, p) = primes.split_at(primes.len() - special);
+    Arc::new(Ring::new(log_n, q, p).unwrap())
+}
+
+fn clip(limbs: Limbs, top: Limbs) -> Limbs {
+    Limbs { q: limbs.q.min(top.q), p: limbs.p.min(top.p) }
+}
+
+fn cpus(ring: &Arc<Ring>) -> impl Iterator<Item = Cpu> {
+    support::simds().into_iter().map(|simd| Cpu::with(ring.clone(), simd, 1).unwrap())
+}
+
+fn uniform(ring: &Arc<Ring>, limbs: Limbs, seed: u8, number: u32) -> Vec<u32> {
+    Seed::from_bytes([seed; 32]).sampler(Label::Public, number).uniform(ring, limbs).words().to_vec()
+}
+
+/// One limb of a poly.
+fn at<'a>(poly: &'a [u32], ring: &Ring, limb: usize) -> &'a [u32] {
+    &poly[limb * ring.n()..(limb + 1) * ring.n()]
+}
+
+fn per_limb(ring: &Ring, limbs: Limbs, f: impl Fn(&Modulus, usize) -> Vec<u32>) -> Vec<u32> {
+    ring.moduli(limbs).enumerate().flat_map(|(limb, modulus)| f(modulus, limb)).collect()
+}
