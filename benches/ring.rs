@@ -5,14 +5,14 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use pleura_ring::{Backend, Batch, Coeff, Cpu, Limbs, Ntt, Ring, Simd, primes_near};
+use pleura_ring::{Backend, Batch, Coeff, Cpu, Limbs, Ntt, Ring, Simd, primes_below};
 use std::hint::black_box;
 use std::sync::Arc;
 
 fn ntt(c: &mut Criterion) {
     for log_n in 13..=16 {
         let n = 1usize << log_n;
-        let q = primes_near(29.9, n, 1, &[]).unwrap();
+        let q = primes_below(29.9, n, 1, &[]).unwrap();
         let ring = Arc::new(Ring::new(log_n, &q, &[]).unwrap());
         let words: Vec<u32> = (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761) % q[0]).collect();
 

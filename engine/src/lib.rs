@@ -1,0 +1,22 @@
+//! Pleura, a homomorphic inference engine: this crate is the face of its parts.
+//!
+//! [`ckks`] encrypts vectors and computes on them, with the client's and the server's halves apart; [`ring`] is the
+//! arithmetic below it and the [`Backend`](ring::Backend) trait that every compute device implements.
+//!
+//! ```
+//! use pleura::ckks::{Encoder, Evaluator, KeyRequest, Params, SecretKey, Security};
+//! use pleura::ring::Cpu;
+//!
+//! let params = Params::choose(1, 28, Security::Bits128)?;
+//! let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
+//! let server = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
+//! let keys = server.prepare_keys(&secret.evaluation_keys(&KeyRequest::new().relin(1))?)?;
+//!
+//! let x = server.load(&[secret.encrypt(&encoder.encode_real(&[1.5, -2.0])?)?])?;
+//! let square = server.fetch(&server.mul_rescale(&x, &x, &keys)?)?.remove(0);
+//! assert_eq!(secret.decrypt(&encoder, &square)?.publish_real(8)?, [2.25, 4.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub use pleura_ckks as ckks;
+pub use pleura_ring as ring;

@@ -91,6 +91,11 @@ impl Encoder {
         Self { params: params.clone(), transforms }
     }
 
+    /// The parameters it was made for.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
     /// Encodes a power of two of values, at most `n/2`, at the usual scale of the top level. Fewer values than
     /// slots are repeated over all slots (sparse packing).
     ///

@@ -50,10 +50,8 @@ pub struct EvaluationKeys {
 /// Which keys a computation needs, each at the highest level it is used at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRequest {
-    /// For products.
-    pub relin: Option<usize>,
-    /// For rotations and conjugation.
-    pub galois: BTreeMap<GaloisElement, usize>,
+    pub(crate) relin: Option<usize>,
+    pub(crate) galois: BTreeMap<GaloisElement, usize>,
 }
 
 impl Ciphertext {
@@ -162,16 +160,6 @@ impl KeyRequest {
         self
     }
 
-    /// Adds the key of an automorphism at a level.
-    #[must_use]
-    pub fn galois(mut self, g: GaloisElement, level: usize) -> Self {
-        if g != GaloisElement::IDENTITY {
-            let entry = self.galois.entry(g).or_insert(level);
-            *entry = level.max(*entry);
-        }
-        self
-    }
-
     /// Adds keys for rotations of the `n/2` slots at a level.
     #[must_use]
     pub fn rotations(self, params: &Params, steps: impl IntoIterator<Item = i64>, level: usize) -> Self {
@@ -185,10 +173,25 @@ impl KeyRequest {
         self.galois(GaloisElement::conjugation(params.n()), level)
     }
 
-    /// Everything in either.
+    /// Everything in either; both must be meant for the same parameters.
     #[must_use]
     pub fn merge(self, other: &Self) -> Self {
         let keys = other.relin.into_iter().fold(self, Self::relin);
         other.galois.iter().fold(keys, |keys, (&g, &level)| keys.galois(g, level))
+    }
+
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        usize::from(self.relin.is_some()) + self.galois.len()
+    }
+
+    /// Adds the key of an automorphism at a level; the identity needs none.
+    #[must_use]
+    pub(crate) fn galois(mut self, g: GaloisElement, level: usize) -> Self {
+        if g != GaloisElement::IDENTITY {
+            let entry = self.galois.entry(g).or_insert(level);
+            *entry = level.max(*entry);
+        }
+        self
     }
 }

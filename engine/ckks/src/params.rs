@@ -2,7 +2,7 @@
 
 use crate::Security;
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Gadget, Limbs, Ring, RingError, primes_near};
+use pleura_ring::{Gadget, Limbs, Ring, RingError, primes_below};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -13,9 +13,8 @@ pub struct Literal {
     pub log_n: u32,
     /// How many rescalings a fresh ciphertext allows.
     pub levels: usize,
-    /// The least bits of scale at any level, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes
-    /// in turn, and their scales `scale_bits` and a quarter more; above, a level is two primes of at least 25
-    /// bits.
+    /// Bits of scale, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes in turn, with
+    /// scales of `scale_bits` and a quarter more; above, a level is two primes of at least 25 bits each.
     pub scale_bits: u32,
     /// Bits of the modulus that is left at level 0. What they exceed the scale by holds the integer part of the
     /// result and its sign.
@@ -158,6 +157,14 @@ impl Literal {
 }
 
 impl Params {
+    /// The smallest secure set for `levels` rescalings at `scale_bits` bits, see [`Literal::choose`].
+    ///
+    /// # Errors
+    /// As for [`Literal::choose`].
+    pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
+        Self::new(Literal::choose(levels, scale_bits, security)?)
+    }
+
     /// Finds the primes and checks everything.
     ///
     /// # Errors
@@ -166,24 +173,24 @@ impl Params {
         literal.check_ranges()?;
         let n = 1 << literal.log_n;
         // Special primes first: they must not be smaller than a digit's.
-        let special = primes_near(30.0, n, literal.digit_limbs, &[])?;
+        let special = primes_below(30.0, n, literal.digit_limbs, &[])?;
         let mut taken = special.clone();
         let mut limbs = Vec::new();
         for group in literal.prime_bits() {
             for bits in group {
-                let prime = primes_near(bits, n, 1, &taken)?;
+                let prime = primes_below(bits, n, 1, &taken)?;
                 taken.extend(prime);
             }
             limbs.push(taken.len() - special.len());
         }
-        let q = taken.split_off(special.len());
-        let ring = Arc::new(Ring::new(literal.log_n, &q, &special)?);
-
-        let (log2_qp, max) = (ring.log2(ring.limbs()), literal.security.max_log2_qp(literal.log_n));
+        let log2_qp = taken.iter().map(|&q| f64::from(q).log2()).sum();
+        let max = literal.security.max_log2_qp(literal.log_n);
         if log2_qp > max {
             let Literal { log_n, security, .. } = literal;
             return Err(ParamsError::Insecure { log_n, log2_qp, max, security });
         }
+        let q = taken.split_off(special.len());
+        let ring = Arc::new(Ring::new(literal.log_n, &q, &special)?);
         // The scale of level l is the one that squaring and rescaling turns into that of level l - 1. Taken from
         // the bottom up, these means of the primes stay among them; from the top down they would run away.
         let mut scales = vec![f64::from(literal.scale_bits).exp2()];

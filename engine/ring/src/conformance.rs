@@ -8,7 +8,7 @@
 mod operations;
 
 use crate::backend::{Backend, BackendError, Batch, Coeff, Domain, Ntt, View};
-use crate::{Cpu, Limbs, Ring, RingError, Simd, primes_near};
+use crate::{Cpu, Limbs, Ring, RingError, Simd, primes_below};
 use operations::operations;
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -137,13 +137,13 @@ fn rings(log_n: u32) -> Result<Vec<(&'static str, Arc<Ring>)>, RingError> {
     let mut primes = Vec::new();
     for bits in [30, 20, 27, 22, 29, 24, 26, 30, 23, 28] {
         // A prime of b bits needs room for several candidates 1 mod 2n.
-        primes.extend(primes_near(f64::from(bits.max(log_n + 7)), n, 1, &primes)?);
+        primes.extend(primes_below(f64::from(bits.max(log_n + 7)), n, 1, &primes)?);
     }
     let (q, p) = primes.split_at(if wide { 7 } else { 5 });
     let p = p.split_at(if wide { 3 } else { 2 }).0;
     let mut rings = vec![("mixed", Arc::new(Ring::new(log_n, q, p)?))];
     if wide {
-        let primes = primes_near(30.0, n, 21, &[])?;
+        let primes = primes_below(30.0, n, 21, &[])?;
         let (q, p) = primes.split_at(18);
         rings.insert(0, ("large", Arc::new(Ring::new(log_n, q, p)?)));
     }
@@ -207,12 +207,15 @@ impl<'a, B: Backend> Trial<'a, B> {
         let mut words = Vec::with_capacity(ring.words(limbs, polys));
         for modulus in (0..polys).flat_map(|_| ring.moduli(limbs)) {
             let q = modulus.q();
-            match fill {
-                Fill::Largest => words.resize(words.len() + ring.n(), q - 1),
-                Fill::Mixed => words.extend((0..ring.n()).map(|_| match self.random() {
-                    x if x % 32 > 3 => ((u64::from(x) * u64::from(q)) >> 32) as u32,
-                    x => [0, 1, q - 1, q / 2].get(x as usize % 32).copied().unwrap_or(0),
-                })),
+            if let Fill::Largest = fill {
+                words.resize(words.len() + ring.n(), q - 1);
+                continue;
+            }
+            let first_edge = words.len() + self.random() as usize % 8;
+            words.extend((0..ring.n()).map(|_| ((u64::from(self.random()) * u64::from(q)) >> 32) as u32));
+            let edges = [0, 1, q - 1, q / 2].into_iter().cycle();
+            for (word, edge) in words.iter_mut().skip(first_edge).step_by(8).zip(edges) {
+                *word = edge;
             }
         }
         self.uploaded(limbs, polys, &words)

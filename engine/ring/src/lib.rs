@@ -14,11 +14,11 @@
 //! one in this crate, and [`conformance`] holds any other to its words.
 //!
 //! ```
-//! use pleura_ring::{Backend, Coeff, Cpu, Limbs, Ring, Term, primes_near};
+//! use pleura_ring::{Backend, Coeff, Cpu, Limbs, Ring, Term, primes_below};
 //! use std::sync::Arc;
 //!
 //! // (1 + X)(1 - X) = 1 - X^2 modulo three primes, at degree 2^10.
-//! let primes = primes_near(29.0, 1 << 10, 3, &[])?;
+//! let primes = primes_below(29.0, 1 << 10, 3, &[])?;
 //! let ring = Arc::new(Ring::new(10, &primes, &[])?);
 //! let cpu = Cpu::new(ring.clone())?;
 //! let limbs = ring.limbs();
@@ -53,7 +53,7 @@ pub use backend::{
 pub use convert::Conversion;
 pub use cpu::{Cpu, Simd};
 pub use galois::{GaloisElement, NttPermutation};
-pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_near};
+pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_below};
 pub use ntt::NttTable;
 pub use poly::Poly;
 pub use ring::{Limbs, Ring};

@@ -146,34 +146,23 @@ impl Modulus {
     }
 }
 
-/// The `count` primes `= 1 mod 2n` nearest to `2^bits` (a real number of bits), below `2^30`, nearest first,
-/// none of them in `taken`.
+/// The `count` largest primes `= 1 mod 2n` below `2^bits` (a real number of bits, at most 30) that are not in
+/// `taken`, largest first.
+///
+/// Just below a power of two a residue wastes no bit on the wire, and drawing one uniformly rejects next to nothing.
 ///
 /// # Errors
-/// [`RingError::TooFewPrimes`] if the search, which stays within a factor of two of the target, ends early.
-pub fn primes_near(bits: f64, n: usize, count: usize, taken: &[u32]) -> Result<Vec<u32>, RingError> {
-    let target = bits.exp2();
-    let step = 2 * n as u64;
+/// [`RingError::TooFewPrimes`] if the search, which stays above half the bound, ends early.
+pub fn primes_below(bits: f64, n: usize, count: usize, taken: &[u32]) -> Result<Vec<u32>, RingError> {
     let too_few = |found| RingError::TooFewPrimes { n, bits, wanted: count, found };
     if !(4.0..=f64::from(MAX_PRIME_BITS)).contains(&bits) {
         return Err(too_few(0));
     }
-    let middle = (target / step as f64).round() as i64;
-    let mut found = Vec::with_capacity(count.min(1024));
-    let reach = middle / 2 + 1;
-    for offset in 0..=reach {
-        for k in [middle - offset, middle + offset] {
-            if found.len() == count {
-                return Ok(found);
-            }
-            let candidate = k.unsigned_abs() * step + 1;
-            let fits = k > 0 && candidate >> MAX_PRIME_BITS == 0 && candidate as f64 >= target / 2.0;
-            let candidate = candidate as u32;
-            if fits && is_prime(candidate) && !taken.contains(&candidate) && !found.contains(&candidate) {
-                found.push(candidate);
-            }
-        }
-    }
+    let (bound, step) = (bits.exp2() as u32, 2 * n);
+    let top = (bound as usize - 2) / step * step + 1;
+    let candidates = (0..).map_while(|k| top.checked_sub(k * step)).map(|c| c as u32);
+    let candidates = candidates.take_while(|&c| c > bound / 2).filter(|c| is_prime(*c) && !taken.contains(c));
+    let found: Vec<u32> = candidates.take(count).collect();
     if found.len() == count { Ok(found) } else { Err(too_few(found.len())) }
 }
 
@@ -235,16 +224,17 @@ mod tests {
     }
 
     #[test]
-    fn finds_primes_near_a_size() {
-        let primes = primes_near(28.0, 1 << 14, 10, &[]).unwrap();
+    fn finds_primes_below_a_size() {
+        let primes = primes_below(28.0, 1 << 14, 10, &[]).unwrap();
         assert_eq!(primes.len(), 10);
         for &q in &primes {
             assert!(is_prime(q) && q % (1 << 15) == 1);
-            assert!((f64::from(q).log2() - 28.0).abs() < 0.02);
+            assert!((27.98..28.0).contains(&f64::from(q).log2()));
         }
-        let others = primes_near(28.0, 1 << 14, 10, &primes).unwrap();
+        assert!(primes.is_sorted_by(|a, b| a > b));
+        let others = primes_below(28.0, 1 << 14, 10, &primes).unwrap();
         assert!(others.iter().all(|q| !primes.contains(q)));
-        assert!(matches!(primes_near(18.0, 1 << 16, 40, &[]), Err(RingError::TooFewPrimes { .. })));
+        assert!(matches!(primes_below(18.0, 1 << 16, 40, &[]), Err(RingError::TooFewPrimes { .. })));
     }
 
     proptest! {

@@ -49,9 +49,14 @@ fn a_missing_instruction_set_is_named() {
 }
 
 #[test]
+fn a_device_without_a_fault_passes() {
+    check(&DEGREES[..1], |ring| Faulty::new(ring, Fault::None)).unwrap();
+}
+
+#[test]
 fn one_wrong_word_is_found_in_every_operation() {
     // The last item is a sequence of the others.
-    for &operation in &OPERATIONS[..13] {
+    for &operation in &OPERATIONS[..14] {
         let fault = Fault::OneWord(operation);
         let failure = check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
         let Failure::Word { at, poly, limb, coefficient, expected, got } = &failure else {
@@ -86,7 +91,7 @@ fn other_faults_have_names_too() {
     assert!(matches!(no_ring, Failure::NoDevice { log_n: 1, .. }), "{no_ring}");
 }
 
-const OPERATIONS: [&str; 14] = [
+const OPERATIONS: [&str; 15] = [
     "upload",
     "concat",
     "ntt",
@@ -99,12 +104,14 @@ const OPERATIONS: [&str; 14] = [
     "automorphism",
     "mod_up",
     "gadget_product",
+    "gadget_sums",
     "rescale",
     "order",
 ];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
+    None,
     /// Word 5 of an operation's result is off.
     OneWord(&'static str),
     /// Outputs of `mul_accumulate` without a term keep what was in memory.
@@ -280,23 +287,14 @@ impl Backend for Faulty {
         self.result("mod_up", self.cpu.mod_up(self.to_cpu(x).view(), gadget))
     }
 
-    fn gadget_product(
-        &self,
-        x: View<'_, Self, Ntt>,
-        digits: Digits<'_, Self>,
-        skipped: usize,
-        gadget: Gadget,
-        terms: &[GadgetTerm<'_, Self>],
-        items: usize,
-        outputs: usize,
-    ) -> Batch<Self, Ntt> {
-        let (on_cpu, fresh) = match digits {
-            Digits::Extended(batch) => (self.to_cpu(batch.view()), false),
+    fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt> {
+        let (on_cpu, fresh) = match product.digits {
+            Digits::Extended(view) => (self.to_cpu(view), false),
             Digits::Fresh(view) => (self.to_cpu(view), true),
         };
-        let digits = if fresh { Digits::Fresh(on_cpu.view()) } else { Digits::Extended(&on_cpu) };
-        let keys: Vec<_> = terms.iter().map(|t| t.key.map(|key| self.to_cpu(key.view()))).collect();
-        let terms: Vec<_> = terms
+        let keys: Vec<_> = product.terms.iter().map(|t| t.key.map(|key| self.to_cpu(key.view()))).collect();
+        let terms: Vec<_> = product
+            .terms
             .iter()
             .zip(&keys)
             .map(|(t, key)| GadgetTerm {
@@ -306,9 +304,30 @@ impl Backend for Faulty {
                 galois: t.galois,
             })
             .collect();
-        let x = self.to_cpu(x);
-        let out = self.cpu.gadget_product(x.view(), digits, skipped, gadget, &terms, items, outputs);
-        self.result("gadget_product", out)
+        let x = self.to_cpu(product.x);
+        let product = GadgetProduct {
+            gadget: product.gadget,
+            x: x.view(),
+            digits: if fresh { Digits::Fresh(on_cpu.view()) } else { Digits::Extended(on_cpu.view()) },
+            skipped: product.skipped,
+            terms: &terms,
+            items: product.items,
+            outputs: product.outputs,
+        };
+        self.result("gadget_product", self.cpu.gadget_product(&product))
+    }
+
+    fn gadget_sums(
+        &self,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: View<'_, Self, Ntt>,
+        terms: &[Term],
+        outputs: usize,
+    ) -> Batch<Self, Ntt> {
+        let steps = self.gadget_product(product);
+        let mut sums = self.mul_accumulate(diagonals, steps.view(), terms, outputs, product.gadget.limbs);
+        self.assign("gadget_sums", &mut sums, |_| ());
+        sums
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {

@@ -45,8 +45,10 @@ fn gadget_products_of_the_largest_words() {
                     let galois = GaloisElement::conjugation(ring.n());
                     let term = || GadgetTerm { input: 0, output: 0, key: Some(&key), galois };
                     let terms: Vec<_> = (0..terms).map(|_| term()).collect();
-                    let out =
-                        cpu.gadget_product(x.view(), Digits::Extended(&digits), 0, gadget, &terms, 1, 1);
+                    let (digits, terms) = (Digits::Extended(digits.view()), &terms[..]);
+                    let (x, skipped, items, outputs) = (x.view(), 0, 1, 1);
+                    let product = GadgetProduct { gadget, x, digits, skipped, terms, items, outputs };
+                    let out = cpu.gadget_product(&product);
                     let out = cpu.download(out.view()).unwrap();
                     for (i, (words, m)) in out
                         .chunks(ring.n())
@@ -77,7 +79,7 @@ fn gadget_products_of_the_largest_words() {
 #[test]
 fn transforms_of_the_largest_words_at_every_degree() {
     for log_n in 2..=17 {
-        let primes = primes_near(30.0, 1 << log_n, 1, &[]).unwrap();
+        let primes = primes_below(30.0, 1 << log_n, 1, &[]).unwrap();
         let ring = Arc::new(Ring::new(log_n, &primes, &[]).unwrap());
         let (limbs, n) = (ring.limbs(), ring.n());
         // The transform of -1 (1 + X + ... ) is -2 / (1 - x) at each point x, as x^n = -1.
@@ -106,7 +108,7 @@ fn transforms_of_the_largest_words_at_every_degree() {
 
 fn ring(q: usize, p: usize) -> Arc<Ring> {
     // Seven is the least log_n at which every instruction set runs on its own vectors.
-    let primes = primes_near(30.0, 1 << 7, q + p, &[]).unwrap();
+    let primes = primes_below(30.0, 1 << 7, q + p, &[]).unwrap();
     assert!(primes.iter().all(|&q| q > (1 << 30) - (1 << 18)));
     Arc::new(Ring::new(7, &primes[..q], &primes[q..]).unwrap())
 }

@@ -78,8 +78,17 @@ proptest! {
                 terms.push(GadgetTerm { input, output, key: key.as_ref(), galois });
             }
             let x_batch = cpu.upload(x_limbs, x_polys, &x).unwrap();
-            let choice = if case.fresh { Digits::Fresh(last.view()) } else { Digits::Extended(&digits) };
-            let got = cpu.gadget_product(x_batch.view(), choice, skipped, gadget, &terms, items, outputs);
+            let choice = if case.fresh { Digits::Fresh(last.view()) } else { Digits::Extended(digits.view()) };
+            let x_view = x_batch.view();
+            let product = GadgetProduct { gadget, x: x_view, digits: choice, skipped, terms: &terms, items, outputs };
+            let got = cpu.gadget_product(&product);
+            let steps = got.polys();
+            let sums: Vec<_> = (0..2 * steps).map(|i| Term { out: i % 3, a: i * i % x_polys, b: i % steps }).collect();
+            if !case.lifted {
+                let direct = cpu.mul_accumulate(x_view, got.view(), &sums, 4, limbs);
+                let fused = cpu.gadget_sums(&product, x_view, &sums, 4);
+                prop_assert!(cpu.download(fused.view()).unwrap() == cpu.download(direct.view()).unwrap());
+            }
             let got = cpu.download(got.view()).unwrap();
 
             let word = |words: &[u32], of: Limbs, poly: usize, limb: usize, c: usize| {
@@ -140,7 +149,9 @@ proptest! {
             let x = cpu.upload(base, 2, &words).unwrap();
             let key = cpu.upload(ring.limbs(), key_polys, &key).unwrap();
             let terms = [GadgetTerm { input: 0, output: 0, key: Some(&key), galois }];
-            let out = cpu.gadget_product(x.view(), Digits::Fresh(x.slice(1, 1)), 0, gadget, &terms, 1, 1);
+            let (digits, terms) = (Digits::Fresh(x.slice(1, 1)), &terms[..]);
+            let product = GadgetProduct { gadget, x: x.view(), digits, skipped: 0, terms, items: 1, outputs: 1 };
+            let out = cpu.gadget_product(&product);
             let seen = |x: &Batch<Cpu, Ntt>| {
                 let part = |i| Poly::from_words(&ring, x.limbs(), cpu.download(x.slice(i, 1)).unwrap()).unwrap();
                 let mut sum = part(1);
@@ -225,8 +236,8 @@ fn triples(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, 
 fn ring(log_n: u32, q: usize, p: usize) -> Arc<Ring> {
     let mut primes = Vec::new();
     for i in 0..q {
-        primes.extend(primes_near(26.0 + i as f64 * 0.4, 1 << log_n, 1, &primes).unwrap());
+        primes.extend(primes_below(26.0 + i as f64 * 0.4, 1 << log_n, 1, &primes).unwrap());
     }
-    let special = primes_near(30.0, 1 << log_n, p, &primes).unwrap();
+    let special = primes_below(30.0, 1 << log_n, p, &primes).unwrap();
     Arc::new(Ring::new(log_n, &primes, &special).unwrap())
 }

@@ -122,7 +122,7 @@ proptest! {
 
 #[test]
 fn conversions_from_fifteen_of_the_largest_primes_are_right() {
-    let primes = primes_near(30.0, 1 << 7, 18, &[]).unwrap();
+    let primes = primes_below(30.0, 1 << 7, 18, &[]).unwrap();
     let ring = Arc::new(Ring::new(7, &primes[..17], &primes[17..]).unwrap());
     // Digits of 15 and of 2; then dropping 15 primes, and 14 with the special one.
     let gadget = Gadget { limbs: ring.limbs(), digit_limbs: 15 };
@@ -140,7 +140,7 @@ fn conversions_from_fifteen_of_the_largest_primes_are_right() {
 fn conversions_of_any_mixture_of_sizes_are_right() {
     let mut primes = Vec::new();
     for bits in [20.0, 30.0, 25.0, 22.0, 30.0, 28.0, 20.0, 21.0] {
-        primes.extend(primes_near(bits, 1 << 7, 1, &primes).unwrap());
+        primes.extend(primes_below(bits, 1 << 7, 1, &primes).unwrap());
     }
     let ring = Arc::new(Ring::new(7, &primes[..6], &primes[6..]).unwrap());
     for fill in EXTREMES {
@@ -160,10 +160,10 @@ fn conversions_of_any_mixture_of_sizes_are_right() {
 #[test]
 fn conversions_of_primes_of_one_size_are_within_two_to_the_minus_26() {
     for bits in [20.0, 25.0, 28.0, 29.0, 30.0] {
-        let primes = primes_near(bits, 1 << 5, 15, &[]).unwrap();
+        let primes = primes_below(bits, 1 << 5, 15, &[]).unwrap();
         let sum: BigInt = primes.iter().map(|&d| BigInt::from(d)).sum();
         assert!(sum << 26 <= BigInt::from(1) << shift(&primes), "{bits}");
-        let ring = Ring::new(5, &primes, &primes_near(bits, 1 << 5, 1, &primes).unwrap()).unwrap();
+        let ring = Ring::new(5, &primes, &primes_below(bits, 1 << 5, 1, &primes).unwrap()).unwrap();
         let conversion = Conversion::new(&ring, &(0..15).collect::<Vec<_>>(), &[15]).unwrap();
         assert_eq!(conversion.shift(), shift(&primes));
     }
@@ -326,7 +326,7 @@ fn chains() -> impl Strategy<Value = Arc<Ring>> {
 fn mixed(log_n: u32, bits: &[f64], special: usize) -> Arc<Ring> {
     let mut primes = Vec::new();
     for &bits in bits {
-        primes.extend(primes_near(bits, 1 << log_n, 1, &primes).unwrap());
+        primes.extend(primes_below(bits, 1 << log_n, 1, &primes).unwrap());
     }
     let (q, p) = primes.split_at(primes.len() - special);
     Arc::new(Ring::new(log_n, q, p).unwrap())

@@ -80,7 +80,7 @@ fn words_that_are_no_polynomial_are_refused() {
 
 #[test]
 fn rings_refuse_numbers_that_do_not_fit() {
-    let prime = primes_near(30.0, 1 << 10, 2, &[]).unwrap();
+    let prime = primes_below(30.0, 1 << 10, 2, &[]).unwrap();
     assert!(matches!(Ring::new(1, &prime, &[]), Err(RingError::BadDegree { log_n: 1 })));
     assert!(matches!(Ring::new(18, &prime, &[]), Err(RingError::BadDegree { log_n: 18 })));
     assert!(
@@ -88,7 +88,7 @@ fn rings_refuse_numbers_that_do_not_fit() {
     );
     assert!(matches!(Ring::new(10, &[15], &[]), Err(RingError::NotAPrime { q: 15 })));
     assert!(matches!(Ring::new(10, &[17], &[]), Err(RingError::NoRoot { q: 17, order: 2048 })));
-    let many = Ring::new(2, &primes_near(20.0, 4, 17, &[]).unwrap(), &[]).unwrap();
+    let many = Ring::new(2, &primes_below(20.0, 4, 17, &[]).unwrap(), &[]).unwrap();
     for sources in [0, 16] {
         let refused = Conversion::new(&many, &(0..sources).collect::<Vec<_>>(), &[16]).unwrap_err();
         assert_eq!(refused, RingError::TooManySources { sources });
@@ -122,7 +122,8 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     let (digits, key) = (upload(limbs, limbs.q), upload(limbs, 2 * limbs.q));
     let product = |x: &Batch<Cpu, Ntt>, digits: &Batch<Cpu, Ntt>, key: &Batch<Cpu, Ntt>, skipped: usize| {
         let terms = [GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }];
-        drop(cpu.gadget_product(x.view(), Digits::Extended(digits), skipped, gadget, &terms, 1, 1));
+        let (x, digits, terms) = (x.view(), Digits::Extended(digits.view()), &terms[..]);
+        drop(cpu.gadget_product(&GadgetProduct { gadget, x, digits, skipped, terms, items: 1, outputs: 1 }));
     };
     product(&x, &digits, &key, 0);
     panics("gadget product of other limbs", &|| product(&low, &digits, &key, 0));
@@ -142,7 +143,7 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
 fn setup() -> (Arc<Ring>, Cpu) {
     let mut primes = Vec::new();
     for bits in [28.0, 22.0, 25.0, 30.0, 30.0] {
-        primes.extend(primes_near(bits, 1 << 8, 1, &primes).unwrap());
+        primes.extend(primes_below(bits, 1 << 8, 1, &primes).unwrap());
     }
     let ring = Arc::new(Ring::new(8, &primes[..3], &primes[3..]).unwrap());
     let cpu = Cpu::with(ring.clone(), Simd::widest(), 1).unwrap();

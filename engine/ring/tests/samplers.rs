@@ -140,9 +140,9 @@ fn uniform_words_are_uniform_modulo_every_prime() {
 
 /// Primes of many sizes, among them one just above a power of two, where most candidates are rejected.
 fn ring() -> Arc<Ring> {
-    let mut primes = primes_near(25.0, 1 << 10, 1, &[33_540_097, 33_550_337]).unwrap();
+    let mut primes = primes_below(25.0, 1 << 10, 1, &[33_540_097, 33_550_337]).unwrap();
     for bits in [20.0, 22.5, 25.01, 28.0, 29.9, 30.0] {
-        primes.extend(primes_near(bits, 1 << 10, 1, &primes).unwrap());
+        primes.extend(primes_below(bits, 1 << 10, 1, &primes).unwrap());
     }
     assert!(primes.iter().any(|q| q > &(1 << 25) && q < &((1 << 25) + (1 << 18))));
     Arc::new(Ring::new(10, &primes[..5], &primes[5..]).unwrap())

@@ -1,7 +1,7 @@
 //! `PLEURA_SIMD`, each value in a process of its own: the environment of this one belongs to all its threads.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
-use pleura_ring::{Cpu, Ring, RingError, Simd, primes_near};
+use pleura_ring::{Cpu, Ring, RingError, Simd, primes_below};
 use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ fn child_process() {
     if std::env::var_os("PLEURA_TEST_CHILD").is_none() {
         return;
     }
-    let primes = primes_near(30.0, 1 << 10, 1, &[]).unwrap();
+    let primes = primes_below(30.0, 1 << 10, 1, &[]).unwrap();
     let ring = Arc::new(Ring::new(10, &primes, &[]).unwrap());
     let backend = match Cpu::new(ring.clone()) {
         Ok(_) => pleura_ring::Backend::name(&Cpu::with(ring, Simd::from_env().unwrap(), 1).unwrap()),

@@ -34,7 +34,7 @@ impl SecretKey {
     /// [`ClientError::ParamsMismatch`]
     pub fn decrypt(&self, encoder: &Encoder, ciphertext: &Ciphertext) -> Result<Decrypted, ClientError> {
         let Ciphertext { params, level, scale, log_slots, parts, .. } = ciphertext;
-        if *params != self.params {
+        if *params != self.params || *encoder.params() != self.params {
             return Err(ClientError::ParamsMismatch);
         }
         let ring = params.ring();

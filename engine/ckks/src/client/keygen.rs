@@ -57,8 +57,12 @@ impl SecretKey {
     /// The keys that a computation needs.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchLevel`], [`ClientError::NoEntropy`]
+    /// [`ClientError::NoSuchLevel`], [`ClientError::NoEntropy`], [`ClientError::ParamsMismatch`] if the request was
+    /// made for a larger degree
     pub fn evaluation_keys(&self, request: &KeyRequest) -> Result<EvaluationKeys, ClientError> {
+        if request.galois.keys().any(|g| g.exponent() as usize >= 2 * self.params.n()) {
+            return Err(ClientError::ParamsMismatch);
+        }
         let relin = request.relin.map(|level| self.switching_key(&self.s.mul(&self.s), level)).transpose()?;
         let galois = request
             .galois

@@ -1,11 +1,10 @@
 //! Arithmetic on batches of ciphertexts.
 
 use super::EvalError;
-use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
-use crate::{Params, Plaintext};
+use super::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
+use crate::Params;
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Poly, Term};
-use std::collections::BTreeMap;
+use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term};
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
@@ -14,72 +13,9 @@ pub struct Evaluator<B: Backend> {
     backend: B,
 }
 
-/// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
-#[derive(Debug)]
-pub struct Ciphertexts<B: Backend> {
-    pub(super) data: Batch<B, Ntt>,
-    pub(super) items: usize,
-    pub(super) level: usize,
-    pub(super) scale: f64,
-    pub(super) log_slots: u32,
-}
-
-/// Evaluation keys on a device.
-pub struct PreparedKeys<B: Backend> {
-    relin: Option<PreparedKey<B>>,
-    galois: BTreeMap<GaloisElement, PreparedKey<B>>,
-}
-
-struct PreparedKey<B: Backend> {
-    /// `[digit][2]`
-    data: Batch<B, Ntt>,
-    level: usize,
-}
-
-/// A plaintext on a device.
-pub struct PreparedPlaintext<B: Backend> {
-    data: Batch<B, Ntt>,
-    level: usize,
-    scale: f64,
-}
-
 /// Scales that differ by less count as equal: floating-point rounding along different paths, far below the
 /// precision of any ciphertext.
 const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 44) as f64;
-
-impl<B: Backend> Ciphertexts<B> {
-    /// How many ciphertexts.
-    pub fn items(&self) -> usize {
-        self.items
-    }
-
-    /// How many rescalings are left.
-    pub fn level(&self) -> usize {
-        self.level
-    }
-
-    /// The factor between values and coefficients.
-    pub fn scale(&self) -> f64 {
-        self.scale
-    }
-
-    /// Two, or three before relinearisation.
-    pub fn parts(&self) -> usize {
-        self.data.polys() / self.items
-    }
-
-    /// Declares the scale to be `scale`, which multiplies the encrypted values by the old scale over the new,
-    /// exactly and at no cost.
-    #[must_use]
-    pub fn with_scale(self, scale: f64) -> Self {
-        Self { scale, ..self }
-    }
-
-    /// The same attributes around other polynomials.
-    pub(super) fn like(&self, data: Batch<B, Ntt>, level: usize, scale: f64) -> Self {
-        Self { data, items: self.items, level, scale, log_slots: self.log_slots }
-    }
-}
 
 impl<B: Backend> Evaluator<B> {
     /// `backend` must have been made for the ring of `params`.
@@ -105,76 +41,6 @@ impl<B: Backend> Evaluator<B> {
         &self.backend
     }
 
-    /// Brings evaluation keys to the device.
-    ///
-    /// # Errors
-    /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
-    pub fn prepare_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
-        let prepare = |key: &SwitchingKey| -> Result<_, EvalError> {
-            self.check_params(key.params())?;
-            let data = self.upload(key.gadget().limbs, key.rows.iter().flatten())?;
-            Ok(PreparedKey { data, level: key.level() })
-        };
-        Ok(PreparedKeys {
-            relin: keys.relin().map(prepare).transpose()?,
-            galois: keys.galois().iter().map(|(&g, key)| prepare(key).map(|key| (g, key))).collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// Brings ciphertexts of equal level, scale, slots and parts to the device, side by side.
-    ///
-    /// # Errors
-    /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::Mismatch`],
-    /// [`EvalError::ScaleMismatch`], [`EvalError::Backend`]
-    pub fn load(&self, ciphertexts: &[Ciphertext]) -> Result<Ciphertexts<B>, EvalError> {
-        let first = ciphertexts.first().ok_or(EvalError::Empty)?;
-        for c in ciphertexts {
-            self.check_params(&c.params)?;
-            check_equal("levels", first.level, c.level)?;
-            check_equal("numbers of parts", first.parts(), c.parts())?;
-            check_equal("logarithms of slots", first.log_slots as usize, c.log_slots as usize)?;
-            check_scales(first.scale, c.scale)?;
-        }
-        let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.parts.get(i)));
-        let data = self.upload(self.params.limbs(first.level), parts)?;
-        let &Ciphertext { level, scale, log_slots, .. } = first;
-        Ok(Ciphertexts { data, items: ciphertexts.len(), level, scale, log_slots })
-    }
-
-    /// Waits for the device and brings the ciphertexts back.
-    ///
-    /// # Errors
-    /// [`EvalError::Backend`]
-    pub fn fetch(&self, x: &Ciphertexts<B>) -> Result<Vec<Ciphertext>, EvalError> {
-        let ring = self.params.ring();
-        let words = self.backend.download(x.data.view())?;
-        let polys: Vec<_> = words.chunks(ring.words(x.data.limbs(), 1)).collect();
-        let part = |poly: usize| {
-            let words = polys.get(poly).map(|p| p.to_vec()).unwrap_or_default();
-            let lost = pleura_ring::BackendError::DeviceLost { reason: "it returned words out of range".into() };
-            Poly::from_words(ring, x.data.limbs(), words).ok_or(EvalError::Backend(lost))
-        };
-        (0..x.items)
-            .map(|item| {
-                let parts = (0..x.parts()).map(|p| part(p * x.items + item)).collect::<Result<_, _>>()?;
-                let &Ciphertexts { level, scale, log_slots, .. } = x;
-                Ok(Ciphertext { params: self.params.clone(), level, scale, log_slots, parts, seed: None })
-            })
-            .collect()
-    }
-
-    /// Brings a plaintext to the device, for use at a level.
-    ///
-    /// # Errors
-    /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
-    pub fn prepare(&self, plaintext: &Plaintext, level: usize) -> Result<PreparedPlaintext<B>, EvalError> {
-        self.check_params(plaintext.params())?;
-        self.check_level(level)?;
-        let poly = plaintext.to_poly(self.params.limbs(level)).into_ntt();
-        let data = self.upload(poly.limbs(), [&poly])?;
-        Ok(PreparedPlaintext { data, level, scale: plaintext.scale() })
-    }
-
     /// `x + y`; the higher level is dropped to the lower one.
     ///
     /// # Errors
@@ -192,10 +58,14 @@ impl<B: Backend> Evaluator<B> {
     }
 
     /// `-x`
-    pub fn neg(&self, x: &Ciphertexts<B>) -> Ciphertexts<B> {
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], as for every operation
+    pub fn neg(&self, x: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
         self.backend.neg_assign(&mut data);
-        x.like(data, x.level, x.scale)
+        Ok(x.like(data, x.level, x.scale))
     }
 
     /// `x + y` for a plaintext of the same scale, prepared at this level or above.
@@ -203,8 +73,8 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`]
     pub fn add_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_plain(x, y)?;
         check_scales(x.scale, y.scale)?;
-        check_covers(y.level, x.level)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
         self.backend.add_assign(&mut data, 0, x.items, y.data.view());
         Ok(x.like(data, x.level, x.scale))
@@ -215,7 +85,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::OutOfLevels`]
     pub fn mul_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<Ciphertexts<B>, EvalError> {
-        check_covers(y.level, x.level)?;
+        self.check_plain(x, y)?;
         let polys = x.data.polys();
         let terms: Vec<_> = (0..polys).map(|i| Term { out: i, a: 0, b: i }).collect();
         let data = self.backend.mul_accumulate(y.data.view(), x.data.view(), &terms, polys, x.data.limbs());
@@ -227,6 +97,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::BadConstant`]
     pub fn add_const(&self, x: &Ciphertexts<B>, c: f64) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
         let residues = self.constant(c, x.scale, x.level)?;
         // A constant polynomial transforms to itself in every place.
         let n = self.params.n();
@@ -242,6 +113,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::BadConstant`]
     pub fn mul_const(&self, x: &Ciphertexts<B>, c: f64, scale: f64) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
         let residues = self.constant(c, scale, x.level)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
         self.backend.mul_scalar_assign(&mut data, &residues);
@@ -282,7 +154,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::Parts`], [`EvalError::Mismatch`]
     pub fn mul_no_relin(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
-        check_equal("numbers of ciphertexts", x.items, y.items)?;
+        self.check_pair(x, y)?;
         check_parts(x, 2)?;
         check_parts(y, 2)?;
         let (items, level) = (x.items, x.level.min(y.level));
@@ -319,6 +191,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::OutOfLevels`]
     pub fn rescale(&self, x: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
         let below = below(x.level)?;
         let data = self.backend.rescale(x.data.view(), self.params.limbs(below));
         Ok(x.like(data, below, x.scale / self.params.divisor(x.level)))
@@ -329,6 +202,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::OutOfLevels`] if it has fewer levels.
     pub fn drop_level(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
         check_covers(x.level, level)?;
         let data = self.backend.concat(&[x.data.view()], self.params.limbs(level));
         Ok(x.like(data, level, x.scale))
@@ -387,6 +261,21 @@ impl<B: Backend> Evaluator<B> {
         self.automorphism(x, GaloisElement::conjugation(self.params.n()), keys)
     }
 
+    /// From the secret key that `key` was made from to the one that made it
+    /// ([`SecretKey::switching_key_from`](crate::SecretKey::switching_key_from)).
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`]
+    pub fn switch_key(&self, x: &Ciphertexts<B>, key: &PreparedKey<B>) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
+        self.check_params(&key.params)?;
+        check_parts(x, 2)?;
+        if key.level < x.level {
+            return Err(EvalError::MissingKey { what: "another secret".into(), level: x.level });
+        }
+        Ok(x.like(self.switch(x, &key.data, x.level), x.level, x.scale))
+    }
+
     /// In every slot the sum of the `count` slots from it on, a power of two; needs the rotations
     /// [`Evaluator::inner_sum_rotations`].
     ///
@@ -420,6 +309,8 @@ impl<B: Backend> Evaluator<B> {
         keys: &PreparedKeys<B>,
         use_product: impl FnOnce(&GadgetProduct<'_, B>) -> Batch<B, Ntt>,
     ) -> Result<Batch<B, Ntt>, EvalError> {
+        self.check_params(&x.params)?;
+        self.check_params(&keys.params)?;
         check_parts(x, 2)?;
         let gadget = self.params.gadget(x.level);
         let mut terms = Vec::with_capacity(elements.len());
@@ -448,19 +339,25 @@ impl<B: Backend> Evaluator<B> {
     }
 
     fn relinearise_to(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>, level: usize) -> Result<Batch<B, Ntt>, EvalError> {
+        self.check_params(&x.params)?;
+        self.check_params(&keys.params)?;
         check_parts(x, 3)?;
-        let gadget = self.params.gadget(x.level);
-        let term = GadgetTerm { input: 0, output: 0, key: Some(keys.relin(x.level)?), galois: GaloisElement::IDENTITY };
+        Ok(self.switch(x, keys.relin(x.level)?, level))
+    }
+
+    /// Switches the last part, and divides down to `level` with the same division.
+    fn switch(&self, x: &Ciphertexts<B>, key: &Batch<B, Ntt>, level: usize) -> Batch<B, Ntt> {
+        let last = (x.parts() - 1) * x.items;
         let extended = self.backend.gadget_product(&GadgetProduct {
-            gadget,
+            gadget: self.params.gadget(x.level),
             x: x.data.view(),
-            digits: Digits::Fresh(x.data.slice(2 * x.items, x.items)),
+            digits: Digits::Fresh(x.data.slice(last, x.items)),
             skipped: 0,
-            terms: &[term],
+            terms: &[GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }],
             items: x.items,
             outputs: 1,
         });
-        Ok(self.divide(&extended, self.params.limbs(level)))
+        self.divide(&extended, self.params.limbs(level))
     }
 
     fn combine(
@@ -469,8 +366,8 @@ impl<B: Backend> Evaluator<B> {
         y: &Ciphertexts<B>,
         assign: fn(&B, &mut Batch<B, Ntt>, usize, usize, pleura_ring::View<'_, B, Ntt>),
     ) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_pair(x, y)?;
         check_scales(x.scale, y.scale)?;
-        check_equal("numbers of ciphertexts", x.items, y.items)?;
         let level = x.level.min(y.level);
         let limbs = self.params.limbs(level);
         // A part that `x` lacks counts as zero.
@@ -493,49 +390,32 @@ impl<B: Backend> Evaluator<B> {
         Ok(self.params.ring().moduli(self.params.limbs(level)).map(residue).collect())
     }
 
-    pub(super) fn upload<'a>(
-        &self,
-        limbs: Limbs,
-        polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
-    ) -> Result<Batch<B, Ntt>, EvalError> {
-        let polys: Vec<_> = polys.into_iter().collect();
-        let words: Vec<u32> = polys.iter().flat_map(|p| p.words()).copied().collect();
-        Ok(self.backend.upload(limbs, polys.len(), &words)?)
-    }
-
     pub(super) fn check_params(&self, params: &Params) -> Result<(), EvalError> {
         if *params == self.params { Ok(()) } else { Err(EvalError::ParamsMismatch) }
     }
 
-    fn check_level(&self, level: usize) -> Result<(), EvalError> {
+    fn check_pair(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<(), EvalError> {
+        self.check_params(&x.params)?;
+        self.check_params(&y.params)?;
+        check_equal("numbers of ciphertexts", x.items, y.items)?;
+        check_equal("logarithms of slots", x.log_slots as usize, y.log_slots as usize)
+    }
+
+    fn check_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<(), EvalError> {
+        self.check_params(&x.params)?;
+        self.check_params(&y.params)?;
+        // Fewer values are repeated over all slots; more have no room.
+        let shared = y.log_slots.min(x.log_slots);
+        check_equal("logarithms of slots", shared as usize, y.log_slots as usize)?;
+        check_covers(y.level, x.level)
+    }
+
+    pub(super) fn check_level(&self, level: usize) -> Result<(), EvalError> {
         check_covers(self.params.max_level(), level)
     }
 
     pub(super) fn gadget(&self, level: usize) -> Gadget {
         self.params.gadget(level)
-    }
-}
-
-impl<B: Backend> PreparedKeys<B> {
-    /// Words that the keys take on the device.
-    pub fn words(&self, ring: &pleura_ring::Ring) -> usize {
-        let keys = self.relin.iter().chain(self.galois.values());
-        keys.map(|k| ring.words(k.data.limbs(), k.data.polys())).sum()
-    }
-
-    fn relin(&self, level: usize) -> Result<&Batch<B, Ntt>, EvalError> {
-        let found = self.relin.as_ref().filter(|k| k.level >= level);
-        found.map(|k| &k.data).ok_or(EvalError::MissingKey { what: "products".into(), level })
-    }
-
-    /// The key of an automorphism; the identity needs none.
-    pub(super) fn galois(&self, g: GaloisElement, level: usize) -> Result<Option<&Batch<B, Ntt>>, EvalError> {
-        if g == GaloisElement::IDENTITY {
-            return Ok(None);
-        }
-        let found = self.galois.get(&g).filter(|k| k.level >= level);
-        let missing = || EvalError::MissingKey { what: format!("X -> X^{}", g.exponent()), level };
-        found.map(|k| Some(&k.data)).ok_or_else(missing)
     }
 }
 
@@ -547,7 +427,7 @@ fn check_covers(have: usize, needed: usize) -> Result<(), EvalError> {
     if have >= needed { Ok(()) } else { Err(EvalError::OutOfLevels { needed, level: have }) }
 }
 
-fn check_equal(what: &'static str, left: usize, right: usize) -> Result<(), EvalError> {
+pub(super) fn check_equal(what: &'static str, left: usize, right: usize) -> Result<(), EvalError> {
     if left == right { Ok(()) } else { Err(EvalError::Mismatch { what, left, right }) }
 }
 

@@ -1,10 +1,12 @@
 //! The server's half: it computes on ciphertexts with public keys, on any [`Backend`], and cannot decrypt.
 
+mod device;
 mod evaluator;
 mod polynomial;
 mod transform;
 
-pub use evaluator::{Ciphertexts, Evaluator, PreparedKeys, PreparedPlaintext};
+pub use device::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
+pub use evaluator::Evaluator;
 pub use polynomial::{Basis, Polynomial, PolynomialError};
 pub use transform::{LinearTransform, PreparedTransform, TransformError};
 

@@ -27,6 +27,7 @@ pub struct LinearTransform {
 
 /// A linear transform on a device.
 pub struct PreparedTransform<B: Backend> {
+    params: Params,
     level: usize,
     log_slots: u32,
     /// One poly per diagonal, over the extended primes.
@@ -159,6 +160,7 @@ impl<B: Backend> Evaluator<B> {
             giants.entry(giant).or_default().push((number, step));
         }
         Ok(PreparedTransform {
+            params: params.clone(),
             level: *level,
             log_slots: slots.ilog2(),
             diagonals: self.upload(limbs, &encoded)?,
@@ -183,6 +185,7 @@ impl<B: Backend> Evaluator<B> {
             let (left, right) = (x.log_slots as usize, transform.log_slots as usize);
             return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
         }
+        self.check_params(&transform.params)?;
         let x = &self.drop_level(x, *level)?;
         let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
 

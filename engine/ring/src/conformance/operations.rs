@@ -10,7 +10,7 @@ use crate::{GaloisElement, Limbs};
 type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
 
 /// The suite, in the order of the trait.
-pub(super) fn operations<B: Backend>() -> [Operation<B>; 14] {
+pub(super) fn operations<B: Backend>() -> [Operation<B>; 15] {
     [
         ("upload", upload),
         ("concat", concat),
@@ -24,6 +24,7 @@ pub(super) fn operations<B: Backend>() -> [Operation<B>; 14] {
         ("automorphism", automorphism),
         ("mod_up", mod_up),
         ("gadget_product", gadget_product),
+        ("gadget_sums", gadget_sums),
         ("rescale", rescale),
         ("order", order),
     ]
@@ -195,7 +196,7 @@ fn mod_up<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
-/// A case of [`gadget_product`].
+/// A case of [`gadget_product`] and [`gadget_sums`].
 struct Switch {
     name: &'static str,
     /// Ciphertext primes, special primes, primes in a digit.
@@ -243,51 +244,83 @@ const SWITCHES: [Switch; 11] = {
 };
 
 fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (top, n) = (t.ring().limbs(), t.ring().n());
     for case in &SWITCHES {
-        let Switch { parts, items, outputs, skipped, spare, terms, .. } = *case;
-        let (q, p, digit_limbs) = case.gadget;
-        let limbs = Limbs { q, p };
-        let gadget = Gadget { limbs, digit_limbs };
-        if !top.contains(limbs) {
-            continue;
-        }
-        let key_limbs = t.limbs(q + spare, p + spare);
-        let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
-        let (base, count) = (Limbs::q(q), gadget.digits());
-        for (fill, fresh) in [(Fill::Mixed, false), (Fill::Largest, false), (Fill::Mixed, true)] {
-            let x_limbs = if case.lifted { base } else { limbs };
-            let x = t.filled(x_limbs, 1 + parts * inputs * items, fill)?;
-            let switched = (inputs - skipped) * items;
-            let digits = match fresh {
-                true => t.filled(base, 1 + switched, fill)?,
-                false => t.filled(limbs, (switched * count).max(1), fill)?,
-            };
-            let mut keys = Vec::new();
-            for (.., keyed, _) in terms {
-                let key = keyed.then(|| t.filled(key_limbs, 2 * (count + spare), fill));
-                keys.push(key.transpose()?);
-            }
-            let mut products = Vec::new();
-            for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
-                products.push(GadgetTerm { input, output, key: key.as_ref(), galois: by.element(n) });
-            }
-            let case =
-                format!("{}, {} digits, {fill:?}", case.name, if fresh { "fresh" } else { "extended" });
-            t.check(&case, limbs, 2 * outputs * items, |d| {
-                let x = x.slice(1, parts * inputs * items);
-                let digits = match fresh {
-                    true => Digits::Fresh(digits.slice(1, switched)),
-                    false => Digits::Extended(digits.view()),
-                };
-                let terms = &products;
-                d.gadget_product(&GadgetProduct { gadget, x, digits, skipped, terms, items, outputs })
-            })?;
-            t.same("operand", x.view())?;
-            t.same("operand", digits.view())?;
+        // Where digits are many, accumulators fill.
+        let fill = if case.gadget.0 > 16 { Fill::Largest } else { Fill::Mixed };
+        switch(t, case, fill, false, None)?;
+        switch(t, case, Fill::Mixed, true, None)?;
+    }
+    Ok(())
+}
+
+fn gadget_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for case in SWITCHES.iter().filter(|case| case.outputs > 1) {
+        let steps = 2 * case.outputs * case.items;
+        // Sums of all steps once, of one, of none, of so many that accumulators are folded.
+        let counts = [steps, 1, 0, 35].into_iter().enumerate();
+        let terms =
+            counts.flat_map(|(out, n)| (0..n).map(move |i| Term { out, a: (i + out) % 5, b: i % steps }));
+        let terms: Vec<_> = terms.collect();
+        for (fill, fresh) in [(Fill::Mixed, false), (Fill::Largest, true)] {
+            switch(t, case, fill, fresh, Some(&terms))?;
         }
     }
     Ok(())
+}
+
+/// Checks a gadget product, or sums of its steps times five diagonals.
+fn switch<B: Backend>(
+    t: &mut Trial<'_, B>,
+    case: &Switch,
+    fill: Fill,
+    fresh: bool,
+    sums: Option<&[Term]>,
+) -> Outcome {
+    let Switch { parts, items, outputs, skipped, spare, terms, .. } = *case;
+    let (q, p, digit_limbs) = case.gadget;
+    let limbs = Limbs { q, p };
+    let gadget = Gadget { limbs, digit_limbs };
+    if !t.ring().limbs().contains(limbs) {
+        return Ok(());
+    }
+    let (base, wider, count, n) = (Limbs::q(q), t.limbs(q + spare, p + spare), gadget.digits(), t.ring().n());
+    let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
+    let (x_polys, switched) = (parts * inputs * items, (inputs - skipped) * items);
+    let x = t.filled(if case.lifted { base } else { limbs }, 1 + x_polys, fill)?;
+    let digits = match fresh {
+        true => t.filled(base, 1 + switched, fill)?,
+        false => t.filled(limbs, 1 + switched * count, fill)?,
+    };
+    let mut keys = Vec::new();
+    for (.., keyed, _) in terms {
+        keys.push(keyed.then(|| t.filled(wider, 2 * (count + spare), fill)).transpose()?);
+    }
+    let mut products = Vec::new();
+    for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
+        products.push(GadgetTerm { input, output, key: key.as_ref(), galois: by.element(n) });
+    }
+    let diagonals = t.filled(wider, 6, fill)?;
+    let product = GadgetProduct {
+        gadget,
+        x: x.slice(1, x_polys),
+        digits: match fresh {
+            true => Digits::Fresh(digits.slice(1, switched)),
+            false => Digits::Extended(digits.slice(1, switched * count)),
+        },
+        skipped,
+        terms: &products,
+        items,
+        outputs,
+    };
+    let name = format!("{}, {} digits, {fill:?}", case.name, if fresh { "fresh" } else { "extended" });
+    match sums {
+        None => t.check(&name, limbs, 2 * outputs * items, |d| d.gadget_product(&product))?,
+        Some(terms) => {
+            t.check(&name, limbs, 4, |d| d.gadget_sums(&product, diagonals.slice(1, 5), terms, 4))?
+        }
+    }
+    t.same("operand", x.view())?;
+    t.same("operand", digits.view())
 }
 
 fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {

@@ -1,0 +1,191 @@
+//! What lives on a device: ciphertexts, keys and plaintexts, and the way there and back.
+
+use super::evaluator::{check_equal, check_scales};
+use super::{EvalError, Evaluator};
+use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
+use crate::{Params, Plaintext};
+use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly, Ring};
+use std::collections::BTreeMap;
+
+/// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
+#[derive(Debug)]
+pub struct Ciphertexts<B: Backend> {
+    pub(super) params: Params,
+    pub(super) data: Batch<B, Ntt>,
+    pub(super) items: usize,
+    pub(super) level: usize,
+    pub(super) scale: f64,
+    pub(super) log_slots: u32,
+}
+
+/// Evaluation keys on a device.
+pub struct PreparedKeys<B: Backend> {
+    pub(super) params: Params,
+    relin: Option<PreparedKey<B>>,
+    galois: BTreeMap<GaloisElement, PreparedKey<B>>,
+}
+
+/// A switching key on a device.
+pub struct PreparedKey<B: Backend> {
+    pub(super) params: Params,
+    /// `[digit][2]`
+    pub(super) data: Batch<B, Ntt>,
+    pub(super) level: usize,
+}
+
+/// A plaintext on a device.
+pub struct PreparedPlaintext<B: Backend> {
+    pub(super) params: Params,
+    pub(super) data: Batch<B, Ntt>,
+    pub(super) level: usize,
+    pub(super) scale: f64,
+    pub(super) log_slots: u32,
+}
+
+impl<B: Backend> Ciphertexts<B> {
+    /// How many ciphertexts.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// How many rescalings are left.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The factor between values and coefficients.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Two, or three before relinearisation.
+    pub fn parts(&self) -> usize {
+        self.data.polys() / self.items
+    }
+
+    /// Declares the scale to be `scale`, which multiplies the encrypted values by the old scale over the new,
+    /// exactly and at no cost.
+    #[must_use]
+    pub fn with_scale(self, scale: f64) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// The same attributes around other polynomials.
+    pub(super) fn like(&self, data: Batch<B, Ntt>, level: usize, scale: f64) -> Self {
+        Self { params: self.params.clone(), data, items: self.items, level, scale, log_slots: self.log_slots }
+    }
+}
+
+impl<B: Backend> Evaluator<B> {
+    /// Brings evaluation keys to the device.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
+    pub fn prepare_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+        Ok(PreparedKeys {
+            params: self.params().clone(),
+            relin: keys.relin().map(|key| self.prepare_key(key)).transpose()?,
+            galois: keys.galois().iter().map(|(&g, key)| self.prepare_key(key).map(|key| (g, key))).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Brings one switching key to the device.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
+    pub fn prepare_key(&self, key: &SwitchingKey) -> Result<PreparedKey<B>, EvalError> {
+        self.check_params(key.params())?;
+        let data = self.upload(key.gadget().limbs, key.rows.iter().flatten())?;
+        Ok(PreparedKey { params: self.params().clone(), data, level: key.level() })
+    }
+
+    /// Brings ciphertexts of equal level, scale, slots and parts to the device, side by side.
+    ///
+    /// # Errors
+    /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::Mismatch`],
+    /// [`EvalError::ScaleMismatch`], [`EvalError::Backend`]
+    pub fn load(&self, ciphertexts: &[Ciphertext]) -> Result<Ciphertexts<B>, EvalError> {
+        let first = ciphertexts.first().ok_or(EvalError::Empty)?;
+        for c in ciphertexts {
+            self.check_params(&c.params)?;
+            check_equal("levels", first.level, c.level)?;
+            check_equal("numbers of parts", first.parts(), c.parts())?;
+            check_equal("logarithms of slots", first.log_slots as usize, c.log_slots as usize)?;
+            check_scales(first.scale, c.scale)?;
+        }
+        let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.parts.get(i)));
+        let data = self.upload(self.params().limbs(first.level), parts)?;
+        let &Ciphertext { level, scale, log_slots, .. } = first;
+        let (params, items) = (self.params().clone(), ciphertexts.len());
+        Ok(Ciphertexts { params, data, items, level, scale, log_slots })
+    }
+
+    /// Waits for the device and brings the ciphertexts back.
+    ///
+    /// # Errors
+    /// [`EvalError::Backend`]
+    pub fn fetch(&self, x: &Ciphertexts<B>) -> Result<Vec<Ciphertext>, EvalError> {
+        self.check_params(&x.params)?;
+        let ring = self.params().ring();
+        let words = self.backend().download(x.data.view())?;
+        let polys: Vec<_> = words.chunks(ring.words(x.data.limbs(), 1)).collect();
+        let part = |poly: usize| {
+            let words = polys.get(poly).map(|p| p.to_vec()).unwrap_or_default();
+            let lost = BackendError::DeviceLost { reason: "it returned words out of range".into() };
+            Poly::from_words(ring, x.data.limbs(), words).ok_or(EvalError::Backend(lost))
+        };
+        (0..x.items)
+            .map(|item| {
+                let parts = (0..x.parts()).map(|p| part(p * x.items + item)).collect::<Result<_, _>>()?;
+                let &Ciphertexts { level, scale, log_slots, .. } = x;
+                Ok(Ciphertext { params: self.params().clone(), level, scale, log_slots, parts, seed: None })
+            })
+            .collect()
+    }
+
+    /// Brings a plaintext to the device, for use at a level.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
+    pub fn prepare(&self, plaintext: &Plaintext, level: usize) -> Result<PreparedPlaintext<B>, EvalError> {
+        self.check_params(plaintext.params())?;
+        self.check_level(level)?;
+        let poly = plaintext.to_poly(self.params().limbs(level)).into_ntt();
+        let data = self.upload(poly.limbs(), [&poly])?;
+        let (params, scale, log_slots) = (self.params().clone(), plaintext.scale(), plaintext.log_slots());
+        Ok(PreparedPlaintext { params, data, level, scale, log_slots })
+    }
+
+    pub(super) fn upload<'a>(
+        &self,
+        limbs: Limbs,
+        polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
+    ) -> Result<Batch<B, Ntt>, EvalError> {
+        let polys: Vec<_> = polys.into_iter().collect();
+        let words: Vec<u32> = polys.iter().flat_map(|p| p.words()).copied().collect();
+        Ok(self.backend().upload(limbs, polys.len(), &words)?)
+    }
+}
+
+impl<B: Backend> PreparedKeys<B> {
+    /// Words that the keys take on the device.
+    pub fn words(&self, ring: &Ring) -> usize {
+        let keys = self.relin.iter().chain(self.galois.values());
+        keys.map(|k| ring.words(k.data.limbs(), k.data.polys())).sum()
+    }
+
+    pub(super) fn relin(&self, level: usize) -> Result<&Batch<B, Ntt>, EvalError> {
+        let found = self.relin.as_ref().filter(|k| k.level >= level);
+        found.map(|k| &k.data).ok_or(EvalError::MissingKey { what: "products".into(), level })
+    }
+
+    /// The key of an automorphism; the identity needs none.
+    pub(super) fn galois(&self, g: GaloisElement, level: usize) -> Result<Option<&Batch<B, Ntt>>, EvalError> {
+        if g == GaloisElement::IDENTITY {
+            return Ok(None);
+        }
+        let found = self.galois.get(&g).filter(|k| k.level >= level);
+        let missing = || EvalError::MissingKey { what: format!("X -> X^{}", g.exponent()), level };
+        found.map(|k| Some(&k.data)).ok_or_else(missing)
+    }
+}
