@@ -37,6 +37,11 @@ pub fn literal(log_n: u32) -> Option<Literal> {
     Some(Literal { log_n, levels, scale_bits: 30, base_bits: 60, digit_limbs, security: Security::Bits128 })
 }
 
+/// Seven levels at degree `2^14`, as the automatic choice makes them: where the linear transform is timed.
+pub fn seven_levels() -> Literal {
+    Literal::choose(7, 30, Security::Bits128).unwrap()
+}
+
 impl Bench {
     /// Makes all keys.
     pub fn new(literal: Literal, threads: usize) -> Self {
@@ -69,9 +74,9 @@ impl Bench {
         self.evaluator.load(&all).unwrap()
     }
 
-    /// A transform of `count` diagonals at `level`, with its keys.
-    pub fn transform(&self, count: usize, level: usize) -> (PreparedTransform<Cpu>, PreparedKeys<Cpu>) {
-        let slots = self.params.n() / 2;
+    /// A transform of `count` diagonals at the top level, with its keys.
+    pub fn transform(&self, count: usize) -> (PreparedTransform<Cpu>, PreparedKeys<Cpu>) {
+        let (slots, level) = (self.params.n() / 2, self.params.max_level());
         let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / count as f64)).collect();
         let diagonals = (0..count).map(|k| (k as i64, diagonal(k)));
         let transform = LinearTransform::new(&self.params, level, slots, diagonals).unwrap();

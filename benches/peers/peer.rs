@@ -3,7 +3,8 @@
 //! `cargo run --release -p benches --bin peer -- --log-n 14 --seconds 0.5`
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 
-use benches::{Bench, literal};
+use benches::{Bench, literal, seven_levels};
+use pleura_ckks::{EvaluationKeys, KeyRequest};
 use serde_json::{Map, Value, json};
 use std::error::Error;
 use std::hint::black_box;
@@ -29,12 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     time("encode", &mut || drop(black_box(encoder.encode_real(&values))));
     time("encrypt", &mut || drop(black_box(public.encrypt(&plaintext))));
     time("decrypt", &mut || drop(black_box(secret.decrypt(encoder, &ciphertext))));
-    if params.max_level() >= 7 {
-        let (transform, transform_keys) = bench.transform(64, 7);
-        let at_seven = evaluator.to_level(&x, 7)?;
-        time("linear_transform_64", &mut || {
-            drop(black_box(evaluator.transform(&at_seven, &transform, &transform_keys)));
-        });
+    if log_n == 14 {
+        let bench = Bench::new(seven_levels(), 1);
+        let (x, (transform, keys)) = (bench.ciphertexts(1), bench.transform(64));
+        time("linear_transform_64", &mut || drop(black_box(bench.evaluator.transform(&x, &transform, &keys))));
     }
 
     let top = params.max_level();
@@ -47,7 +46,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         "levels": top,
         "threads": 1,
         "ms": Value::Object(ms),
-        "bytes": {},
+        "bytes": {
+            "ciphertext": ciphertext.to_bytes().len(),
+            "seeded_ciphertext": secret.encrypt(&plaintext)?.to_bytes().len(),
+            "galois_key": EvaluationKeys::encoded_len(params, &KeyRequest::new().rotations(params, [1], top)),
+            "relin_key": EvaluationKeys::encoded_len(params, &KeyRequest::new().relin(top)),
+        },
     });
     println!("{report}");
     Ok(())

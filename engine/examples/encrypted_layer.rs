@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     // Both sides know the matrix; only the client knows the vectors.
-    let entry = |i: usize, k: usize| ((i * 7 + k * 3) as f64).sin() / DIAGONALS as f64;
+    let entry = |i: usize, k: usize| ((i * 7 + k) as f64).cos() / (DIAGONALS / 4) as f64;
     let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(entry(i, k))).collect();
     let layer = LinearTransform::new(&params, top, slots, (0..DIAGONALS).map(|k| (k as i64, diagonal(k))))?;
 
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (number, (x, z)) in inputs.iter().zip(&returned).enumerate() {
         let decrypted = secret.decrypt(&encoder, z)?;
         let expected: Vec<_> = (0..slots)
-            .map(|i| (0..DIAGONALS).map(|k| entry(i, k) * x.iter().cycle().nth(i + k).unwrap_or(&0.0)).sum::<f64>())
+            .map(|i| (0..DIAGONALS).map(|k| entry(i, k) * x.get((i + k) % slots).unwrap_or(&0.0)).sum::<f64>())
             .map(|y| Complex64::from(y * y))
             .collect();
         let precision = Precision::of(decrypted.for_key_owner(), &expected);

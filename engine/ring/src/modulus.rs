@@ -65,14 +65,15 @@ impl Modulus {
     pub fn reduce(&self, x: u64) -> u32 {
         let quotient = ((u128::from(x) * u128::from(self.barrett)) >> 64) as u64;
         let r = x.wrapping_sub(quotient.wrapping_mul(u64::from(self.q)));
-        // The estimate is short by at most one.
-        (if r >= u64::from(self.q) { r - u64::from(self.q) } else { r }) as u32
+        // The estimate is short by at most one. No branch: `x` may be secret.
+        r.min(r.wrapping_sub(u64::from(self.q))) as u32
     }
 
     /// `x mod q` in `[0, q)` for a signed `x`.
     pub fn reduce_signed(&self, x: i64) -> u32 {
         let r = self.reduce(x.unsigned_abs());
-        if x < 0 { self.neg(r) } else { r }
+        let negative = (x >> 63) as u32;
+        (self.neg(r) & negative) | (r & !negative)
     }
 
     /// `a + b mod q` for residues.

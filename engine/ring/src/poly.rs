@@ -119,6 +119,23 @@ impl Poly<Coeff> {
         out
     }
 
+    /// Small signed integers, as the samplers draw them, modulo every prime; each prime exceeds 128.
+    ///
+    /// # Panics
+    /// If there are not `n` of them.
+    pub fn from_small(ring: &Arc<Ring>, limbs: Limbs, coefficients: &[i8]) -> Self {
+        assert_eq!(coefficients.len(), ring.n(), "one coefficient per power of X");
+        let mut out = Self::zero(ring, limbs);
+        for (index, limb) in out.limbs_mut() {
+            let q = ring.modulus(index).q();
+            for (word, &c) in limb.iter_mut().zip(coefficients) {
+                let c = i32::from(c);
+                *word = (c as u32).wrapping_add((c >> 31) as u32 & q);
+            }
+        }
+        out
+    }
+
     /// Forward transform.
     pub fn into_ntt(mut self) -> Poly<Ntt> {
         let (kernels, ring) = (self.kernels(), self.ring.clone());

@@ -96,15 +96,15 @@ impl Sampler {
     }
 
     /// `n` coefficients, each -1, 0 or 1 with equal probability (up to 2^-32).
-    pub fn ternary(&mut self, n: usize) -> Zeroizing<Vec<i64>> {
+    pub fn ternary(&mut self, n: usize) -> Zeroizing<Vec<i8>> {
         // floor(3 x / 2^32) - 1 has no branch to leak through.
-        Zeroizing::new((0..n).map(|_| ((u64::from(self.word()) * 3) >> 32) as i64 - 1).collect())
+        Zeroizing::new((0..n).map(|_| ((u64::from(self.word()) * 3) >> 32) as i8 - 1).collect())
     }
 
     /// `n` coefficients of the centred binomial distribution.
-    pub fn error(&mut self, n: usize) -> Zeroizing<Vec<i64>> {
+    pub fn error(&mut self, n: usize) -> Zeroizing<Vec<i8>> {
         let mask = (1 << BINOMIAL_PAIRS) - 1;
-        let heads = |word: u32| i64::from((word & mask).count_ones());
+        let heads = |word: u32| (word & mask).count_ones() as i8;
         Zeroizing::new((0..n).map(|_| heads(self.word()) - heads(self.word())).collect())
     }
 

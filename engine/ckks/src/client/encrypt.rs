@@ -47,10 +47,10 @@ impl PublicKey {
         let (ring, limbs) = (self.params.ring(), self.params.limbs(level));
         let seed = Seed::from_os()?;
         let v = seed.sampler(Label::Ephemeral, 0).ternary(ring.n());
-        let v = Poly::from_signed(ring, limbs, &v).into_ntt();
+        let v = Poly::from_small(ring, limbs, &v).into_ntt();
         let part = |half: &Poly<_>, number, mut message: Poly<pleura_ring::Coeff>| {
             let error = seed.sampler(Label::Error, number).error(ring.n());
-            message.add_assign(&Poly::from_signed(ring, limbs, &error));
+            message.add_assign(&Poly::from_small(ring, limbs, &error));
             let mut part = v.mul(&half.restrict(limbs));
             part.add_assign(&message.into_ntt());
             part

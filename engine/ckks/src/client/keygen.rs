@@ -29,7 +29,7 @@ impl SecretKey {
     pub fn from_seed(params: &Params, seed: Seed) -> Self {
         let ring = params.ring();
         let coefficients = seed.sampler(Label::Secret, 0).ternary(ring.n());
-        let s = Poly::from_signed(ring, ring.limbs(), &coefficients).into_ntt();
+        let s = Poly::from_small(ring, ring.limbs(), &coefficients).into_ntt();
         Self { params: params.clone(), seed, s }
     }
 
@@ -120,7 +120,7 @@ impl SecretKey {
         let error = noise.sampler(Label::Error, number).error(ring.n());
         let mut b = a.mul(&self.s.restrict(a.limbs()));
         b.neg_assign();
-        b.add_assign(&Poly::from_signed(ring, a.limbs(), &error).into_ntt());
+        b.add_assign(&Poly::from_small(ring, a.limbs(), &error).into_ntt());
         b
     }
 }

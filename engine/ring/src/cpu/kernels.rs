@@ -2,6 +2,9 @@
 //!
 //! Words enter and leave canonical, in `[0, q)`; between the stages of a transform they stay lazily below `4q`
 //! (forward) or `2q` (inverse), after D. Harvey (2014).
+//!
+//! Everything is `inline(always)` down to the intrinsics, and hot code calls no closure and no library function that takes
+//! one: those may stay functions of their own, compiled without the instruction set, at a third of the speed.
 #![expect(clippy::indexing_slicing, reason = "array indices are constants once the loops are unrolled")]
 
 use super::simd::{Lanes, Simd, scalar::Scalar};
@@ -194,14 +197,23 @@ impl<V: Lanes> Prime<V> {
         unsafe { x.min(x.sub(self.two_q)) }
     }
 
+    /// `a - b` for residues.
+    #[inline(always)]
+    unsafe fn difference(self, a: V, b: V) -> V {
+        // SAFETY: see the block's contract.
+        unsafe {
+            let d = a.sub(b);
+            d.min(d.add(self.q))
+        }
+    }
+
     /// `acc / 2^32 mod q`, for an accumulator below `2^34 q`.
     #[inline(always)]
     unsafe fn montgomery(self, acc: V::Wide) -> V {
         // SAFETY: see the block's contract.
         unsafe {
             let hi = self.below_q(self.below_2q(V::wide_hi(acc)));
-            let d = hi.sub(V::wide_montgomery(acc, self.q_inv, self.q));
-            d.min(d.add(self.q))
+            self.difference(hi, V::wide_montgomery(acc, self.q_inv, self.q))
         }
     }
 
@@ -337,14 +349,20 @@ unsafe fn subtree_factors<V: Lanes, const C: usize>(twiddles: &Twiddles, k: usiz
 #[inline(always)]
 unsafe fn load_strided<V: Lanes, const C: usize>(x: *const u32, stride: usize) -> [V; C] {
     // SAFETY: see `Factor`.
-    std::array::from_fn(|i| unsafe { V::load(x.add(i * stride)) })
+    unsafe {
+        let mut v = [V::load(x); C];
+        for i in 1..C {
+            v[i] = V::load(x.add(i * stride));
+        }
+        v
+    }
 }
 
 #[inline(always)]
 unsafe fn store_strided<V: Lanes, const C: usize>(v: [V; C], x: *mut u32, stride: usize) {
-    for (i, v) in v.into_iter().enumerate() {
+    for i in 0..C {
         // SAFETY: see `Factor`.
-        unsafe { v.store(x.add(i * stride)) }
+        unsafe { v[i].store(x.add(i * stride)) }
     }
 }
 
@@ -416,7 +434,9 @@ unsafe fn forward_pass<V: Lanes, const C: usize>(
             let mut v = load_strided(x.add(j), stride);
             subtree(&mut v, &w, p);
             if V::N == 1 && stride == 1 {
-                v = v.map(|x| p.below_q(p.below_2q(x)));
+                for x in &mut v {
+                    *x = p.below_q(p.below_2q(*x));
+                }
             }
             store_strided(v, x.add(j), stride);
         }
@@ -442,9 +462,9 @@ unsafe fn forward_tail<V: Lanes>(table: &NttTable, p: Prime<V>, x: *mut u32, k: 
         if V::N >= 2 {
             forward_inside::<V, 1>(table, p, &mut v, 4 * k * V::N);
         }
-        let v = v.map(|x| p.below_q(p.below_2q(x)));
         for pair in 0..4 {
-            let (a, b) = V::zip(v[2 * pair], v[2 * pair + 1]);
+            let (a, b) = (v[2 * pair], v[2 * pair + 1]);
+            let (a, b) = V::zip(p.below_q(p.below_2q(a)), p.below_q(p.below_2q(b)));
             a.store(x.add(2 * pair * V::N));
             b.store(x.add((2 * pair + 1) * V::N));
         }
@@ -476,7 +496,7 @@ unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32) {
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::new(table.modulus());
-        let last = last.map(|f| Factor::splat(f.w, f.quotient));
+        let last = [Factor::splat(last[0].w, last[0].quotient), Factor::splat(last[1].w, last[1].quotient)];
         let x = x.as_mut_ptr();
         // Blocks of eight vectors first, then the passes from the smallest subtrees to the root: the mirror of
         // the forward walk.
@@ -599,60 +619,87 @@ unsafe fn inverse_inside<V: Lanes, const RUN: usize>(
 
 #[inline(always)]
 unsafe fn add<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
+    let n = span::<V>(x.len(), &[y]);
+    let out = x.as_mut_ptr();
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        map(x, [y], |x: V, [y]| p.below_q(x.add(y)));
+        for i in (0..n).step_by(V::N) {
+            let (a, b) = (V::load(out.add(i)), V::load(y.as_ptr().add(i)));
+            p.below_q(a.add(b)).store(out.add(i));
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn sub<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
+    let n = span::<V>(x.len(), &[y]);
+    let out = x.as_mut_ptr();
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        map(x, [y], |x: V, [y]| {
-            let d = x.sub(y);
-            d.min(d.add(p.q))
-        });
+        for i in (0..n).step_by(V::N) {
+            let (a, b) = (V::load(out.add(i)), V::load(y.as_ptr().add(i)));
+            p.difference(a, b).store(out.add(i));
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn neg<V: Lanes>(modulus: &Modulus, x: &mut [u32]) {
+    let n = span::<V>(x.len(), &[]);
+    let out = x.as_mut_ptr();
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        map(x, [], |x: V, []| p.below_q(p.q.sub(x)));
+        for i in (0..n).step_by(V::N) {
+            let a = V::load(out.add(i));
+            p.below_q(p.q.sub(a)).store(out.add(i));
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn mul_scalar<V: Lanes>(modulus: &Modulus, x: &mut [u32], factor: Shoup) {
+    let n = span::<V>(x.len(), &[]);
+    let out = x.as_mut_ptr();
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
         let factor = Factor::splat(factor.w, factor.quotient);
-        map(x, [], |x: V, []| p.below_q(factor.mul(x, p.q)));
+        for i in (0..n).step_by(V::N) {
+            let a = V::load(out.add(i));
+            p.below_q(factor.mul(a, p.q)).store(out.add(i));
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn mul<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
+    let n = span::<V>(x.len(), &[y]);
+    let out = x.as_mut_ptr();
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        map(x, [y], |x: V, [y]| p.reduce(V::wide_mac(V::wide_zero(), (x, x.odd()), (y, y.odd()))));
+        for i in (0..n).step_by(V::N) {
+            let (a, b) = (V::load(out.add(i)), V::load(y.as_ptr().add(i)));
+            p.reduce(V::wide_mac(V::wide_zero(), (a, a.odd()), (b, b.odd()))).store(out.add(i));
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn sub_mul<V: Lanes>(modulus: &Modulus, t: &mut [u32], x: &[u32], factor: Shoup) {
+    let n = span::<V>(t.len(), &[x]);
+    let out = t.as_mut_ptr();
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
         let factor = Factor::splat(factor.w, factor.quotient);
-        map(t, [x], |t: V, [x]| p.below_q(factor.mul(x.add(p.q).sub(t), p.q)));
+        for i in (0..n).step_by(V::N) {
+            let (a, b) = (V::load(out.add(i)), V::load(x.as_ptr().add(i)));
+            p.below_q(factor.mul(b.add(p.q).sub(a), p.q)).store(out.add(i));
+        }
     }
 }
 
@@ -747,7 +794,7 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
             room -= 2;
             for [ext, key0, key1] in limb.digits {
                 if room == 0 {
-                    acc = acc.map(|acc| p.fold(acc));
+                    acc = [p.fold(acc[0]), p.fold(acc[1])];
                     room = LAZY_PRODUCTS - 1;
                 }
                 let x = fetch.load(ext);
@@ -808,17 +855,6 @@ impl<V: Lanes> Fetch<V> {
                 None => v,
             }
         }
-    }
-}
-
-/// `x[i] = f(x[i], sources[i])` vector by vector.
-#[inline(always)]
-unsafe fn map<V: Lanes, const C: usize>(x: &mut [u32], sources: [&[u32]; C], f: impl Fn(V, [V; C]) -> V) {
-    let n = span::<V>(x.len(), &sources);
-    let x = x.as_mut_ptr();
-    for i in (0..n).step_by(V::N) {
-        // SAFETY: see `Factor`.
-        unsafe { f(V::load(x.add(i)), sources.map(|s| V::load(s.as_ptr().add(i)))).store(x.add(i)) }
     }
 }
 
