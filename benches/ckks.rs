@@ -1,7 +1,6 @@
 //! The scheme's operations, on one thread, and in batches on all of them.
 //!
 //! `cargo bench -p benches --bench ckks [-- NAME]`
-#![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use benches::{Bench, literal, seven_levels};

@@ -1,7 +1,6 @@
 //! The ring's operations, one thread and one limb or batch at a time; `ntt/tfhe-ntt` is the peer to beat.
 //!
 //! `cargo bench -p benches --bench ring [-- ntt/pleura]`
-#![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};

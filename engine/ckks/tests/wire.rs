@@ -382,8 +382,8 @@ fn write_corpus() {
 fn sizes_at_degree_2_14() {
     let params = Params::new(Literal::N14).unwrap();
     let rotation = KeyRequest::new().rotations(&params, [1], 8);
-    assert_eq!(Ciphertext::encoded_len(&params, 8, 2, true), 604_244);
-    assert_eq!(Ciphertext::encoded_len(&params, 8, 2, false), 1_208_372);
-    assert_eq!(EvaluationKeys::encoded_len(&params, &rotation), 2_549_841);
-    assert_eq!(EvaluationKeys::encoded_len(&params, &KeyRequest::new().relin(8)), 2_549_841);
+    assert_eq!(Ciphertext::encoded_len(&params, 8, 2, true), 594_004);
+    assert_eq!(Ciphertext::encoded_len(&params, 8, 2, false), 1_187_892);
+    assert_eq!(EvaluationKeys::encoded_len(&params, &rotation), 2_519_121);
+    assert_eq!(EvaluationKeys::encoded_len(&params, &KeyRequest::new().relin(8)), 2_519_121);
 }

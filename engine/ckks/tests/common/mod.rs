@@ -52,7 +52,7 @@ impl Setup {
 
     /// The coefficients of the secret key, which only its owner can compute.
     pub(crate) fn secret_coefficients(&self) -> Vec<i64> {
-        Self::seed().sampler(Label::Secret, 0).ternary(self.params.n()).to_vec()
+        Self::seed().sampler(Label::Secret, 0).ternary(self.params.n()).iter().map(|&c| i64::from(c)).collect()
     }
 
     pub(crate) fn slots(&self) -> usize {
@@ -125,7 +125,7 @@ pub(crate) fn reals(count: usize, seed: u64) -> Vec<f64> {
         (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     };
     // The first words are as poor as the seed.
-    let _ = [(); 8].map(|()| next());
+    (0..8).map(|_| next()).for_each(|_| ());
     (0..count).map(|_| next()).collect()
 }
 
