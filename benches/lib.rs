@@ -77,7 +77,8 @@ impl Bench {
     /// A transform of `count` diagonals at the top level, with its keys.
     pub fn transform(&self, count: usize) -> (PreparedTransform<Cpu>, PreparedKeys<Cpu>) {
         let (slots, level) = (self.params.n() / 2, self.params.max_level());
-        let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / count as f64)).collect();
+        let diagonal =
+            |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / count as f64)).collect();
         let diagonals = (0..count).map(|k| (k as i64, diagonal(k)));
         let transform = LinearTransform::new(&self.params, level, slots, diagonals).unwrap();
         let keys = self.secret.evaluation_keys(&transform.keys()).unwrap();

@@ -26,7 +26,8 @@ fn ntt(c: &mut Criterion) {
                         let buffer = if forward {
                             cpu.ntt(batch).into_buffer()
                         } else {
-                            cpu.intt(Batch::<_, Ntt>::from_buffer(batch.into_buffer(), Limbs::q(1), 1)).into_buffer()
+                            cpu.intt(Batch::<_, Ntt>::from_buffer(batch.into_buffer(), Limbs::q(1), 1))
+                                .into_buffer()
                         };
                         x = Some(Batch::from_buffer(buffer, Limbs::q(1), 1));
                     });

@@ -4,11 +4,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 3] = [
-    ("pleura-ring", &[]),
-    ("pleura-ckks", &["pleura-ring"]),
-    ("pleura", &["pleura-ckks", "pleura-ring"]),
-];
+const MAY_IMPORT: [(&str, &[&str]); 3] =
+    [("pleura-ring", &[]), ("pleura-ckks", &["pleura-ring"]), ("pleura", &["pleura-ckks", "pleura-ring"])];
 
 #[test]
 fn crates_import_only_what_the_architecture_allows() {
@@ -18,11 +15,14 @@ fn crates_import_only_what_the_architecture_allows() {
     for package in &metadata.packages {
         let name = package.name.as_str();
         let ours = package.dependencies.iter().filter(|d| members.contains(&d.name));
-        let imported: Vec<_> = ours.filter(|d| d.kind == DependencyKind::Normal).map(|d| d.name.as_str()).collect();
+        let imported: Vec<_> =
+            ours.filter(|d| d.kind == DependencyKind::Normal).map(|d| d.name.as_str()).collect();
         if ["tests", "benches"].contains(&name) {
             continue;
         }
-        let allowed = rules.get(name).unwrap_or_else(|| panic!("{name} has no rule: add it here and to ARCHITECTURE.md"));
+        let allowed = rules
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no rule: add it here and to ARCHITECTURE.md"));
         for import in imported {
             assert!(allowed.contains(&import), "{name} imports {import}");
         }
@@ -47,7 +47,11 @@ fn the_scheme_names_no_device() {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             for line in code {
                 let names = line.split(|c: char| !c.is_alphanumeric() && c != '_');
-                assert!(!names.into_iter().any(|word| ["Cpu", "Gpu"].contains(&word)), "{}: {line}", entry.path());
+                assert!(
+                    !names.into_iter().any(|word| ["Cpu", "Gpu"].contains(&word)),
+                    "{}: {line}",
+                    entry.path()
+                );
             }
         }
     }

@@ -33,7 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if log_n == 14 {
         let bench = Bench::new(seven_levels(), 1);
         let (x, (transform, keys)) = (bench.ciphertexts(1), bench.transform(64));
-        time("linear_transform_64", &mut || drop(black_box(bench.evaluator.transform(&x, &transform, &keys))));
+        time("linear_transform_64", &mut || {
+            drop(black_box(bench.evaluator.transform(&x, &transform, &keys)))
+        });
     }
 
     let top = params.max_level();

@@ -5,8 +5,8 @@
 #![expect(clippy::print_stdout, reason = "an example shows its results")]
 
 use pleura::ckks::{
-    Ciphertext, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params, Precision, SecretKey,
-    Security,
+    Ciphertext, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params,
+    Precision, SecretKey, Security,
 };
 use pleura::ring::{Backend, Cpu};
 use std::error::Error;
@@ -38,8 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("client      keys of {:.1} MB in {:.0} ms", keys.len() as f64 / 1e6, ms(clock));
 
     let clock = Instant::now();
-    let inputs: Vec<Vec<f64>> = (1..=2).map(|k| (0..slots).map(|i| ((i * k) as f64).cos()).collect()).collect();
-    let encrypt = |x: &Vec<f64>| -> Result<_, Box<dyn Error>> { Ok(secret.encrypt(&encoder.encode_real(x)?)?.to_bytes()) };
+    let inputs: Vec<Vec<f64>> =
+        (1..=2).map(|k| (0..slots).map(|i| ((i * k) as f64).cos()).collect()).collect();
+    let encrypt = |x: &Vec<f64>| -> Result<_, Box<dyn Error>> {
+        Ok(secret.encrypt(&encoder.encode_real(x)?)?.to_bytes())
+    };
     let sent = inputs.iter().map(encrypt).collect::<Result<Vec<_>, _>>()?;
     let bytes: usize = sent.iter().map(Vec::len).sum();
     println!("client      two ciphertexts, {:.2} MB, in {:.1} ms", bytes as f64 / 1e6, ms(clock));
@@ -62,7 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (number, (x, z)) in inputs.iter().zip(&returned).enumerate() {
         let decrypted = secret.decrypt(&encoder, z)?;
         let expected: Vec<_> = (0..slots)
-            .map(|i| (0..DIAGONALS).map(|k| entry(i, k) * x.get((i + k) % slots).unwrap_or(&0.0)).sum::<f64>())
+            .map(|i| {
+                (0..DIAGONALS).map(|k| entry(i, k) * x.get((i + k) % slots).unwrap_or(&0.0)).sum::<f64>()
+            })
             .map(|y| Complex64::from(y * y))
             .collect();
         let precision = Precision::of(decrypted.for_key_owner(), &expected);

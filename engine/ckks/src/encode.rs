@@ -59,7 +59,9 @@ pub enum EncodeError {
         index: usize,
     },
     /// A coefficient does not fit 62 bits.
-    #[error("the values times the scale 2^{log2_scale:.1} exceed 2^62; use smaller values or a smaller scale")]
+    #[error(
+        "the values times the scale 2^{log2_scale:.1} exceed 2^62; use smaller values or a smaller scale"
+    )]
     TooLarge {
         /// The scale.
         log2_scale: f64,
@@ -84,7 +86,9 @@ impl Encoder {
                     forward: planner.plan_fft_forward(m),
                     inverse: planner.plan_fft_inverse(m),
                     order: order.take(m).map(|e| (e - 1) / 4).collect(),
-                    twist: (0..m).map(|k| Complex64::from_polar(1.0, PI * k as f64 / (2 * m) as f64)).collect(),
+                    twist: (0..m)
+                        .map(|k| Complex64::from_polar(1.0, PI * k as f64 / (2 * m) as f64))
+                        .collect(),
                 }
             })
             .collect();
@@ -162,7 +166,10 @@ impl Encoder {
         let gap = n / 2 / m;
         let pairs = low.iter().step_by(gap).zip(high.iter().step_by(gap));
         let mut u = Erased(
-            pairs.zip(&transform.twist).map(|((&re, &im), twist)| Complex64::new(re, im) * twist / scale).collect(),
+            pairs
+                .zip(&transform.twist)
+                .map(|((&re, &im), twist)| Complex64::new(re, im) * twist / scale)
+                .collect(),
         );
         transform.inverse.process(&mut u);
         transform.order.iter().filter_map(|&at| u.get(at).copied()).collect()

@@ -2,7 +2,7 @@
 
 use crate::Params;
 use pleura_ring::sample::{Label, Seed};
-use pleura_ring::{GaloisElement, Gadget, Limbs, Ntt, Poly};
+use pleura_ring::{Gadget, GaloisElement, Limbs, Ntt, Poly};
 use std::collections::BTreeMap;
 
 /// An encrypted vector: `c_0 + c_1 s (+ c_2 s^2)` is the plaintext plus noise.

@@ -87,17 +87,41 @@ pub enum ParamsError {
 
 impl Literal {
     /// Degree `2^13`: three levels of 28 bits, three digits.
-    pub const N13: Self =
-        Self { log_n: 13, levels: 3, scale_bits: 28, base_bits: 56, digit_limbs: 2, security: Security::Bits128 };
+    pub const N13: Self = Self {
+        log_n: 13,
+        levels: 3,
+        scale_bits: 28,
+        base_bits: 56,
+        digit_limbs: 2,
+        security: Security::Bits128,
+    };
     /// Degree `2^14`: eight levels of 29 bits, three digits.
-    pub const N14: Self =
-        Self { log_n: 14, levels: 8, scale_bits: 29, base_bits: 58, digit_limbs: 4, security: Security::Bits128 };
+    pub const N14: Self = Self {
+        log_n: 14,
+        levels: 8,
+        scale_bits: 29,
+        base_bits: 58,
+        digit_limbs: 4,
+        security: Security::Bits128,
+    };
     /// Degree `2^15`: nineteen levels of 29 bits, three digits.
-    pub const N15: Self =
-        Self { log_n: 15, levels: 19, scale_bits: 29, base_bits: 58, digit_limbs: 7, security: Security::Bits128 };
+    pub const N15: Self = Self {
+        log_n: 15,
+        levels: 19,
+        scale_bits: 29,
+        base_bits: 58,
+        digit_limbs: 7,
+        security: Security::Bits128,
+    };
     /// Degree `2^16`: forty levels of 29 bits, three digits.
-    pub const N16: Self =
-        Self { log_n: 16, levels: 40, scale_bits: 29, base_bits: 58, digit_limbs: 14, security: Security::Bits128 };
+    pub const N16: Self = Self {
+        log_n: 16,
+        levels: 40,
+        scale_bits: 29,
+        base_bits: 58,
+        digit_limbs: 14,
+        security: Security::Bits128,
+    };
 
     /// The smallest secure set with so many levels of so many bits; of those at that degree, the one whose key
     /// switching takes the fewest transforms.

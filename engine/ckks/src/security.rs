@@ -54,6 +54,8 @@ impl Security {
 
     /// The security of so many bits; 0 is [`Security::InsecureForTests`].
     pub fn from_bits(bits: u32) -> Option<Self> {
-        [Self::Bits128, Self::Bits192, Self::Bits256, Self::InsecureForTests].into_iter().find(|s| s.bits() == bits)
+        [Self::Bits128, Self::Bits192, Self::Bits256, Self::InsecureForTests]
+            .into_iter()
+            .find(|s| s.bits() == bits)
     }
 }

@@ -52,7 +52,12 @@ pub trait Backend: Sized + Send + Sync {
     ///
     /// # Errors
     /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`].
-    fn upload<D: Domain>(&self, limbs: Limbs, polys: usize, words: &[u32]) -> Result<Batch<Self, D>, BackendError>;
+    fn upload<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: usize,
+        words: &[u32],
+    ) -> Result<Batch<Self, D>, BackendError>;
 
     /// Waits for all work before it and brings the words back.
     ///

@@ -48,7 +48,10 @@ impl Conversion {
         let shift = 31 + smallest.ilog2();
         Ok(Self {
             scale: sources.iter().map(|&s| ring.modulus(s).inv(product(ring.modulus(s), Some(s)))).collect(),
-            quotient: sources.iter().map(|&s| ((1u64 << shift) / u64::from(ring.modulus(s).q())) as u32).collect(),
+            quotient: sources
+                .iter()
+                .map(|&s| ((1u64 << shift) / u64::from(ring.modulus(s).q())) as u32)
+                .collect(),
             shift,
             targets: targets
                 .iter()

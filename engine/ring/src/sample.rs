@@ -71,7 +71,11 @@ impl Seed {
         for (bytes, word) in nonce.chunks_mut(4).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        Sampler { cipher: ChaCha20::new(&self.0.into(), &nonce.into()), block: Zeroizing::new([0; 4096]), used: 4096 }
+        Sampler {
+            cipher: ChaCha20::new(&self.0.into(), &nonce.into()),
+            block: Zeroizing::new([0; 4096]),
+            used: 4096,
+        }
     }
 }
 

@@ -135,7 +135,7 @@ proptest! {
         let (gadget, base, n) = (Gadget { limbs: Limbs { q, p }, digit_limbs }, Limbs::q(q), ring.n());
         let galois = GaloisElement::new((g | 1) % (2 * n as u32), n).unwrap();
         let seed = Seed::from_bytes([seed; 32]);
-        let secret = Poly::from_signed(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
+        let secret = Poly::from_small(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
         let (key, key_polys) = noiseless_key(&ring, gadget, p, &secret, &secret.automorphism(galois), &seed);
         let x = [0, 1].map(|i| seed.sampler(Label::Public, 100 + i).uniform(&ring, base));
         let words = [x[0].words(), x[1].words()].concat();

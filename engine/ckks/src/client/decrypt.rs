@@ -19,7 +19,9 @@ pub struct Decrypted {
 
 /// The precision asked for would show noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{bits} fractional bits would publish noise that depends on the secret key; at this scale publish at most {max}")]
+#[error(
+    "{bits} fractional bits would publish noise that depends on the secret key; at this scale publish at most {max}"
+)]
 pub struct PublishError {
     /// Bits asked for.
     pub bits: i32,
@@ -68,7 +70,11 @@ impl Decrypted {
             return Err(PublishError { bits, max: self.max_bits });
         }
         let step = f64::from(bits).exp2();
-        Ok(self.values.iter().map(|z| Complex64::new((z.re * step).round() / step, (z.im * step).round() / step)).collect())
+        Ok(self
+            .values
+            .iter()
+            .map(|z| Complex64::new((z.re * step).round() / step, (z.im * step).round() / step))
+            .collect())
     }
 
     /// The real parts of [`Decrypted::publish`].
@@ -97,7 +103,8 @@ impl Decrypted {
 fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
     let (n, moduli) = (ring.n(), ring.moduli(limbs).copied().collect::<Vec<_>>());
     // inverses[i] = (q_0 ... q_(i-1))^-1 mod q_i, and the factors of Horner's rule.
-    let inverses: Vec<u32> = moduli.iter().enumerate().map(|(i, m)| m.inv(product(m, moduli.iter().take(i)))).collect();
+    let inverses: Vec<u32> =
+        moduli.iter().enumerate().map(|(i, m)| m.inv(product(m, moduli.iter().take(i)))).collect();
     let rows: Vec<&[u32]> = words.chunks(n).collect();
     let mut digits = Zeroizing::new(Vec::with_capacity(moduli.len()));
     let mut out = Zeroizing::new(Vec::with_capacity(n));

@@ -55,12 +55,18 @@ impl PublicKey {
             part.add_assign(&message.into_ntt());
             part
         };
-        let parts = vec![part(&self.b, 0, plaintext.to_poly(limbs)), part(&self.a, 1, Poly::zero(ring, limbs))];
+        let parts =
+            vec![part(&self.b, 0, plaintext.to_poly(limbs)), part(&self.a, 1, Poly::zero(ring, limbs))];
         Ok(ciphertext(plaintext, level, parts, None))
     }
 }
 
-fn ciphertext(plaintext: &Plaintext, level: usize, parts: Vec<Poly<pleura_ring::Ntt>>, seed: Option<Seed>) -> Ciphertext {
+fn ciphertext(
+    plaintext: &Plaintext,
+    level: usize,
+    parts: Vec<Poly<pleura_ring::Ntt>>,
+    seed: Option<Seed>,
+) -> Ciphertext {
     let (scale, log_slots) = (plaintext.scale(), plaintext.log_slots());
     Ciphertext { params: plaintext.params().clone(), level, scale, log_slots, parts, seed }
 }

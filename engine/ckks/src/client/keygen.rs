@@ -1,8 +1,8 @@
 //! Making keys.
 
 use super::ClientError;
-use crate::objects::{EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 use crate::Params;
+use crate::objects::{EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 use pleura_ring::sample::{Label, Seed};
 use pleura_ring::{Limbs, Ntt, Poly};
 use std::fmt;
@@ -106,7 +106,10 @@ impl SecretKey {
                 let a = SwitchingKey::draw(params, &seed, gadget.limbs, d);
                 let mut b = self.mask(&a, &noise, d as u32);
                 let mut digit = lifted.clone();
-                digit.limbs_mut().filter(|(i, _)| !gadget.digit(d).contains(i)).for_each(|(_, limb)| limb.fill(0));
+                digit
+                    .limbs_mut()
+                    .filter(|(i, _)| !gadget.digit(d).contains(i))
+                    .for_each(|(_, limb)| limb.fill(0));
                 b.add_assign(&digit);
                 [b, a]
             })

@@ -85,7 +85,11 @@ impl<B: Backend> Evaluator<B> {
         Ok(PreparedKeys {
             params: self.params().clone(),
             relin: keys.relin().map(|key| self.prepare_key(key)).transpose()?,
-            galois: keys.galois().iter().map(|(&g, key)| self.prepare_key(key).map(|key| (g, key))).collect::<Result<_, _>>()?,
+            galois: keys
+                .galois()
+                .iter()
+                .map(|(&g, key)| self.prepare_key(key).map(|key| (g, key)))
+                .collect::<Result<_, _>>()?,
         })
     }
 

@@ -4,7 +4,9 @@ use super::EvalError;
 use super::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
 use crate::Params;
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term};
+use pleura_ring::{
+    Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term,
+};
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
@@ -46,7 +48,9 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
     pub fn add(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
-        self.combine(x, y, B::add_assign)
+        let (mut data, level) = self.widened(x, y)?;
+        self.backend.add_assign(&mut data, 0, y.data.polys(), y.data.view());
+        Ok(x.like(data, level, x.scale))
     }
 
     /// `x - y`; the higher level is dropped to the lower one.
@@ -54,7 +58,9 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
     pub fn sub(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
-        self.combine(x, y, B::sub_assign)
+        let (mut data, level) = self.widened(x, y)?;
+        self.backend.sub_assign(&mut data, 0, y.data.polys(), y.data.view());
+        Ok(x.like(data, level, x.scale))
     }
 
     /// `-x`
@@ -72,7 +78,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`]
-    pub fn add_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn add_plain(
+        &self,
+        x: &Ciphertexts<B>,
+        y: &PreparedPlaintext<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         self.check_plain(x, y)?;
         check_scales(x.scale, y.scale)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
@@ -84,7 +94,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`]
-    pub fn mul_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn mul_plain(
+        &self,
+        x: &Ciphertexts<B>,
+        y: &PreparedPlaintext<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         self.check_plain(x, y)?;
         let polys = x.data.polys();
         let terms: Vec<_> = (0..polys).map(|i| Term { out: i, a: 0, b: i }).collect();
@@ -124,7 +138,12 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::Mismatch`]
-    pub fn mul(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn mul(
+        &self,
+        x: &Ciphertexts<B>,
+        y: &Ciphertexts<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         self.relinearise(&self.mul_no_relin(x, y)?, keys)
     }
 
@@ -145,7 +164,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// As for [`Evaluator::mul_rescale`].
-    pub fn square_rescale(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn square_rescale(
+        &self,
+        x: &Ciphertexts<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         self.mul_rescale(x, x, keys)
     }
 
@@ -171,7 +194,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
-    pub fn relinearise(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn relinearise(
+        &self,
+        x: &Ciphertexts<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         let data = self.relinearise_to(x, keys, x.level)?;
         Ok(x.like(data, x.level, x.scale))
     }
@@ -180,7 +207,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::OutOfLevels`]
-    pub fn relinearise_rescale(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn relinearise_rescale(
+        &self,
+        x: &Ciphertexts<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         let below = below(x.level)?;
         let data = self.relinearise_to(x, keys, below)?;
         Ok(x.like(data, below, x.scale / self.params.divisor(x.level)))
@@ -227,7 +258,12 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
-    pub fn rotate(&self, x: &Ciphertexts<B>, steps: i64, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn rotate(
+        &self,
+        x: &Ciphertexts<B>,
+        steps: i64,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         self.automorphism(x, GaloisElement::rotation(steps, self.params.n()), keys)
     }
 
@@ -281,7 +317,12 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::Mismatch`] if `count` is no power of two
-    pub fn inner_sum(&self, x: &Ciphertexts<B>, count: usize, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn inner_sum(
+        &self,
+        x: &Ciphertexts<B>,
+        count: usize,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         check_equal("the count and its power of two", count, count.next_power_of_two())?;
         let mut sum = self.drop_level(x, x.level)?;
         for steps in Self::inner_sum_rotations(count) {
@@ -295,7 +336,12 @@ impl<B: Backend> Evaluator<B> {
         std::iter::successors(Some(1i64), |s| Some(s * 2)).take_while(|&s| s < count as i64).collect()
     }
 
-    fn automorphism(&self, x: &Ciphertexts<B>, g: GaloisElement, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    fn automorphism(
+        &self,
+        x: &Ciphertexts<B>,
+        g: GaloisElement,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Ciphertexts<B>, EvalError> {
         let extended = self.hoist(x, &[g], keys, |product| self.backend.gadget_product(product))?;
         Ok(x.like(self.divide(&extended, self.params.limbs(x.level)), x.level, x.scale))
     }
@@ -338,7 +384,12 @@ impl<B: Backend> Evaluator<B> {
         self.backend.rescale(x.view(), to)
     }
 
-    fn relinearise_to(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>, level: usize) -> Result<Batch<B, Ntt>, EvalError> {
+    fn relinearise_to(
+        &self,
+        x: &Ciphertexts<B>,
+        keys: &PreparedKeys<B>,
+        level: usize,
+    ) -> Result<Batch<B, Ntt>, EvalError> {
         self.check_params(&x.params)?;
         self.check_params(&keys.params)?;
         check_parts(x, 3)?;
@@ -360,29 +411,22 @@ impl<B: Backend> Evaluator<B> {
         self.divide(&extended, self.params.limbs(level))
     }
 
-    fn combine(
-        &self,
-        x: &Ciphertexts<B>,
-        y: &Ciphertexts<B>,
-        assign: fn(&B, &mut Batch<B, Ntt>, usize, usize, pleura_ring::View<'_, B, Ntt>),
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    /// `x` at the lower level of both, with as many parts as `y` has: a part that it lacks counts as zero.
+    fn widened(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<(Batch<B, Ntt>, usize), EvalError> {
         self.check_pair(x, y)?;
         check_scales(x.scale, y.scale)?;
         let level = x.level.min(y.level);
         let limbs = self.params.limbs(level);
-        // A part that `x` lacks counts as zero.
-        let excess = y.data.polys().saturating_sub(x.data.polys());
-        let zeros = vec![0; self.params.ring().words(limbs, excess)];
-        let zeros = self.backend.upload(limbs, excess, &zeros)?;
-        let mut data = self.backend.concat(&[x.data.view(), zeros.view()], limbs);
-        assign(&self.backend, &mut data, 0, y.data.polys(), y.data.view());
-        Ok(x.like(data, level, x.scale))
+        let lacking = y.data.polys().saturating_sub(x.data.polys());
+        let zeros = vec![0; self.params.ring().words(limbs, lacking)];
+        let zeros = self.backend.upload(limbs, lacking, &zeros)?;
+        Ok((self.backend.concat(&[x.data.view(), zeros.view()], limbs), level))
     }
 
     /// The residues of `c` rounded at `scale`.
     fn constant(&self, c: f64, scale: f64, level: usize) -> Result<Vec<u32>, EvalError> {
         let scaled = (c * scale).round();
-        if !scaled.is_finite() || scaled.abs() >= 120f64.exp2() {
+        if !scaled.is_finite() || scaled.abs() >= 126f64.exp2() {
             return Err(EvalError::BadConstant { value: c, log2_scale: scale.log2() });
         }
         let scaled = scaled as i128;

@@ -53,7 +53,8 @@ impl Polynomial {
             Basis::Power => 1.0,
             Basis::Chebyshev { from, to } => to - from,
         };
-        if !coefficients.iter().all(|c| c.is_finite()) || !(interval > 0.0 && interval.is_finite()) {
+        let finite = interval.is_finite() && coefficients.iter().all(|c| c.is_finite());
+        if !finite || interval <= 0.0 {
             return Err(PolynomialError::NotFinite);
         }
         trim(&mut coefficients);
@@ -64,7 +65,12 @@ impl Polynomial {
     ///
     /// # Errors
     /// [`PolynomialError`]
-    pub fn interpolate(f: impl Fn(f64) -> f64, from: f64, to: f64, degree: usize) -> Result<Self, PolynomialError> {
+    pub fn interpolate(
+        f: impl Fn(f64) -> f64,
+        from: f64,
+        to: f64,
+        degree: usize,
+    ) -> Result<Self, PolynomialError> {
         let count = degree + 1;
         let angle = |k: usize| std::f64::consts::PI * (k as f64 + 0.5) / count as f64;
         let values: Vec<f64> =
@@ -94,8 +100,12 @@ impl Polynomial {
             Basis::Chebyshev { from, to } => {
                 // Clenshaw's recurrence.
                 let y = (2.0 * x - from - to) / (to - from);
-                let (b1, b2) =
-                    self.coefficients.iter().skip(1).rev().fold((0.0, 0.0), |(b1, b2), c| (2.0 * y * b1 - b2 + c, b1));
+                let (b1, b2) = self
+                    .coefficients
+                    .iter()
+                    .skip(1)
+                    .rev()
+                    .fold((0.0, 0.0), |(b1, b2), c| (2.0 * y * b1 - b2 + c, b1));
                 self.coefficients.first().copied().unwrap_or(0.0) + y * b1 - b2
             }
         }
@@ -121,9 +131,11 @@ impl<B: Backend> Evaluator<B> {
             argument = argument.with_scale(scale);
             shift = -(from + to) / (to - from);
         }
-        // Powers would carry an unusual scale to unusual heights.
-        let usual = self.params().scale(argument.level());
-        if !(0.5..=2.0).contains(&(argument.scale() / usual)) {
+        // Powers carry an unusual scale to unusual heights: about as many bits of precision are lost as the highest
+        // giant step's scale is off, and more than two are worth a level.
+        let unusual = (argument.scale() / self.params().scale(argument.level())).log2();
+        let lost = unusual.abs() * f64::from(polynomial.degree().ilog2()).exp2();
+        if lost.is_nan() || lost > 2.0 {
             let level = below(argument.level())?;
             argument = self.to_level(&argument, level)?;
         }

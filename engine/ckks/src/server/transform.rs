@@ -7,8 +7,8 @@
 //! divided by `P` together, with the level's primes (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, eprint
 //! 2020/1203).
 
-use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
 use super::evaluator::below;
+use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
 use crate::encode::Encoder;
 use crate::{KeyRequest, Params};
 use num_complex::Complex64;
@@ -101,7 +101,8 @@ impl LinearTransform {
             }
             by_index.insert(index.rem_euclid(slots as i64) as usize, diagonal);
         }
-        let baby = Self::best_baby(&by_index.keys().copied().collect::<Vec<_>>(), slots).ok_or(TransformError::Empty)?;
+        let baby = Self::best_baby(&by_index.keys().copied().collect::<Vec<_>>(), slots)
+            .ok_or(TransformError::Empty)?;
         Ok(Self { params: params.clone(), level, slots, diagonals: by_index, baby })
     }
 
@@ -130,7 +131,8 @@ impl LinearTransform {
 
     /// How many baby steps and giant steps there are, those of zero included.
     pub fn steps(&self) -> (usize, usize) {
-        let count = |f: &dyn Fn(usize) -> usize| self.diagonals.keys().map(|&i| f(i)).collect::<BTreeSet<_>>().len();
+        let count =
+            |f: &dyn Fn(usize) -> usize| self.diagonals.keys().map(|&i| f(i)).collect::<BTreeSet<_>>().len();
         (count(&|i| i % self.baby), count(&|i| i / self.baby))
     }
 }
@@ -141,13 +143,18 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Encode`], [`EvalError::Backend`]
-    pub fn prepare_transform(&self, transform: &LinearTransform, encoder: &Encoder) -> Result<PreparedTransform<B>, EvalError> {
+    pub fn prepare_transform(
+        &self,
+        transform: &LinearTransform,
+        encoder: &Encoder,
+    ) -> Result<PreparedTransform<B>, EvalError> {
         let LinearTransform { params, level, slots, diagonals, baby } = transform;
         self.check_params(params)?;
         let scale = params.divisor(*level) * params.scale(level - 1) / params.scale(*level);
         let limbs = self.gadget(*level).limbs;
         let rotation = |steps: usize| GaloisElement::rotation(steps as i64, params.n());
-        let babies: Vec<usize> = diagonals.keys().map(|i| i % baby).collect::<BTreeSet<_>>().into_iter().collect();
+        let babies: Vec<usize> =
+            diagonals.keys().map(|i| i % baby).collect::<BTreeSet<_>>().into_iter().collect();
         let mut giants: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
         let mut encoded = Vec::with_capacity(diagonals.len());
         for (number, (&index, diagonal)) in diagonals.iter().enumerate() {

@@ -52,7 +52,12 @@ impl Setup {
 
     /// The coefficients of the secret key, which only its owner can compute.
     pub(crate) fn secret_coefficients(&self) -> Vec<i64> {
-        Self::seed().sampler(Label::Secret, 0).ternary(self.params.n()).iter().map(|&c| i64::from(c)).collect()
+        Self::seed()
+            .sampler(Label::Secret, 0)
+            .ternary(self.params.n())
+            .iter()
+            .map(|&c| i64::from(c))
+            .collect()
     }
 
     pub(crate) fn slots(&self) -> usize {

@@ -33,7 +33,7 @@ type Cache<K, V> = Mutex<HashMap<K, Arc<V>>>;
 
 /// Words of a task of [`Backend::mul_accumulate`]: small enough that the operands which several outputs share
 /// stay in the nearest cache.
-const TILE: usize = 1024;
+const TILE: usize = 4096;
 
 /// Words below which an operation is not worth waking threads for.
 const SERIAL_WORDS: usize = 1 << 15;
@@ -65,7 +65,15 @@ impl Cpu {
         };
         let kernels = Kernels::new(simd, ring.n());
         let pool = Arc::default();
-        Ok(Self { ring, simd, kernels, threads, pool, conversions: Cache::default(), permutations: Cache::default() })
+        Ok(Self {
+            ring,
+            simd,
+            kernels,
+            threads,
+            pool,
+            conversions: Cache::default(),
+            permutations: Cache::default(),
+        })
     }
 
     /// Gives recycled memory back to the system.
@@ -116,7 +124,12 @@ impl Cpu {
 
     /// Limb `limb` of `part`, in poly `poly` of a view whose limbs contain `part`.
     fn limb<'a, D: Domain>(&self, x: View<'a, Self, D>, poly: usize, part: Limbs, limb: usize) -> &'a [u32] {
-        assert!(poly < x.polys() && x.limbs().contains(part), "poly {poly} of {}, {part:?} of {:?}", x.polys(), x.limbs());
+        assert!(
+            poly < x.polys() && x.limbs().contains(part),
+            "poly {poly} of {}, {part:?} of {:?}",
+            x.polys(),
+            x.limbs()
+        );
         x.batch().buffer().limb((x.start() + poly) * x.limbs().count() + x.limbs().position(part, limb))
     }
 
@@ -180,7 +193,12 @@ impl Backend for Cpu {
         format!("cpu ({}, {threads} thread{})", self.simd.name(), if threads == 1 { "" } else { "s" })
     }
 
-    fn upload<D: Domain>(&self, limbs: Limbs, polys: usize, words: &[u32]) -> Result<Batch<Self, D>, BackendError> {
+    fn upload<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: usize,
+        words: &[u32],
+    ) -> Result<Batch<Self, D>, BackendError> {
         let expected = self.ring.words(limbs, polys);
         if words.len() != expected || !self.ring.limbs().contains(limbs) {
             return Err(BackendError::Shape { expected, got: words.len() });
@@ -202,7 +220,8 @@ impl Backend for Cpu {
     }
 
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {
-        let sources: Vec<_> = views.iter().flat_map(|&view| (0..view.polys()).map(move |i| (view, i))).collect();
+        let sources: Vec<_> =
+            views.iter().flat_map(|&view| (0..view.polys()).map(move |i| (view, i))).collect();
         let mut out = self.batch(limbs, sources.len());
         self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
             let (view, i) = sources[poly];
@@ -266,7 +285,8 @@ impl Backend for Cpu {
         let (n, indices) = (self.ring.n(), self.indices(limbs));
         let tile = TILE.min(n);
         let mut out = self.batch(limbs, outputs);
-        let mut tasks: Vec<_> = out.buffer_mut().limbs_mut().flat_map(|limb| limb.chunks_mut(tile)).enumerate().collect();
+        let mut tasks: Vec<_> =
+            out.buffer_mut().limbs_mut().flat_map(|limb| limb.chunks_mut(tile)).enumerate().collect();
         // Poly, limb, tile -> limb, tile, poly.
         let tiles = indices.len() * (n / tile);
         tasks.sort_by_key(|(i, _)| (i % tiles, i / tiles));
@@ -354,7 +374,11 @@ impl Cpu {
         kernel: fn(&crate::Modulus, &mut [u32], &[u32]),
     ) {
         let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
-        assert!(at + count <= x.polys() && (count == 0 || y.polys() > 0), "polys {at}+{count} of {}", x.polys());
+        assert!(
+            at + count <= x.polys() && (count == 0 || y.polys() > 0),
+            "polys {at}+{count} of {}",
+            x.polys()
+        );
         let target = x.buffer_mut().limbs_mut().skip(at * limbs.count()).take(count * limbs.count());
         self.for_each_limb(target, limbs.count(), |poly, limb, words| {
             kernel(self.ring.modulus(indices[limb]), words, self.limb(y, poly % y.polys(), limbs, limb));

@@ -29,9 +29,17 @@ impl<'a> Switching<'a> {
         let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *product;
         let (inputs, limbs) = (product.inputs(), gadget.limbs);
         let lifted = x.limbs() != limbs;
-        assert!(!lifted || x.limbs() == Limbs::q(limbs.q), "a gadget product over {limbs:?} of {:?}", x.limbs());
+        assert!(
+            !lifted || x.limbs() == Limbs::q(limbs.q),
+            "a gadget product over {limbs:?} of {:?}",
+            x.limbs()
+        );
         let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
-        assert_eq!(x.polys(), parts * inputs * items, "polys of {parts} parts, {inputs} inputs, {items} items");
+        assert_eq!(
+            x.polys(),
+            parts * inputs * items,
+            "polys of {parts} parts, {inputs} inputs, {items} items"
+        );
         assert!(!(0..skipped).any(|i| product.is_switched(i)), "a term with a key uses a skipped input");
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
@@ -56,22 +64,31 @@ impl<'a> Switching<'a> {
             tasks[i % limbs * items + i / limbs % items].push(pair);
         }
         let words = 2 * outputs * items * limbs * cpu.ring.n();
-        cpu.run(words, tasks.into_iter().enumerate().collect(), |(task, mut outs): (usize, Vec<Pair<'_>>)| {
-            let (limb, item) = (task / items, task % items);
-            let mut digits = cpu.scratch(self.scratch_limbs());
-            let mut touched = vec![false; outputs];
-            for input in 0..self.inputs {
-                self.extend(limb, item, input, &mut digits.limbs_mut().collect::<Vec<_>>());
-                let digits: Vec<_> = digits.limbs().collect();
-                self.add_terms(limb, item, input, 0, &digits, &mut outs, &mut touched);
-            }
-            clear_untouched(&mut outs, &touched);
-        });
+        cpu.run(
+            words,
+            tasks.into_iter().enumerate().collect(),
+            |(task, mut outs): (usize, Vec<Pair<'_>>)| {
+                let (limb, item) = (task / items, task % items);
+                let mut digits = cpu.scratch(self.scratch_limbs());
+                let mut touched = vec![false; outputs];
+                for input in 0..self.inputs {
+                    self.extend(limb, item, input, &mut digits.limbs_mut().collect::<Vec<_>>());
+                    let digits: Vec<_> = digits.limbs().collect();
+                    self.add_terms(limb, item, input, 0, &digits, &mut outs, &mut touched);
+                }
+                clear_untouched(&mut outs, &touched);
+            },
+        );
         out
     }
 
     /// `[out] = sum diagonal [2][outputs][items]`; a task is one limb, taken in tiles that stay in the cache.
-    pub(super) fn run_sums(&self, diagonals: View<'_, Cpu, Ntt>, terms: &[Term], sums: usize) -> Batch<Cpu, Ntt> {
+    pub(super) fn run_sums(
+        &self,
+        diagonals: View<'_, Cpu, Ntt>,
+        terms: &[Term],
+        sums: usize,
+    ) -> Batch<Cpu, Ntt> {
         let GadgetProduct { gadget, items, outputs, .. } = *self.product;
         let (cpu, limbs, n) = (self.cpu, gadget.limbs, self.cpu.ring.n());
         let mut of_sum = vec![Vec::new(); sums];
@@ -84,40 +101,54 @@ impl<'a> Switching<'a> {
             tasks[i % limbs.count()].push(limb);
         }
         let tile = TILE.min(n);
-        cpu.run(sums * limbs.count() * n, tasks.into_iter().enumerate().collect(), |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
-            let modulus = cpu.ring.modulus(self.indices[limb]);
-            let per_input = self.scratch_limbs();
-            let mut digits = cpu.scratch(per_input * self.inputs * items);
-            let mut places = digits.limbs_mut();
-            for (input, item) in (0..self.inputs).flat_map(|input| (0..items).map(move |item| (input, item))) {
-                self.extend(limb, item, input, &mut places.by_ref().take(per_input).collect::<Vec<_>>());
-            }
-            drop(places);
-            let digits: Vec<_> = digits.limbs().collect();
-            let mut steps = cpu.tiles(tile, 2 * outputs * items);
-            for start in (0..n).step_by(tile) {
-                let mut first: Vec<_> = steps.limbs_mut().collect();
-                let mut second = first.split_off(outputs * items);
-                for item in 0..items {
-                    let of_item = |(i, _): &(usize, &mut &mut [u32])| i % items == item;
-                    let first = first.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
-                    let second = second.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
-                    let mut pairs: Vec<Pair<'_>> = first.zip(second).collect();
-                    let mut touched = vec![false; outputs];
-                    for input in 0..self.inputs {
-                        let place = (input * items + item) * per_input;
-                        self.add_terms(limb, item, input, start, &digits[place..place + per_input], &mut pairs, &mut touched);
+        cpu.run(
+            sums * limbs.count() * n,
+            tasks.into_iter().enumerate().collect(),
+            |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
+                let modulus = cpu.ring.modulus(self.indices[limb]);
+                let per_input = self.scratch_limbs();
+                let mut digits = cpu.scratch(per_input * self.inputs * items);
+                let mut places = digits.limbs_mut();
+                for (input, item) in
+                    (0..self.inputs).flat_map(|input| (0..items).map(move |item| (input, item)))
+                {
+                    self.extend(limb, item, input, &mut places.by_ref().take(per_input).collect::<Vec<_>>());
+                }
+                drop(places);
+                let digits: Vec<_> = digits.limbs().collect();
+                let mut steps = cpu.tiles(tile, 2 * outputs * items);
+                for start in (0..n).step_by(tile) {
+                    let mut first: Vec<_> = steps.limbs_mut().collect();
+                    let mut second = first.split_off(outputs * items);
+                    for item in 0..items {
+                        let of_item = |(i, _): &(usize, &mut &mut [u32])| i % items == item;
+                        let first = first.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
+                        let second = second.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
+                        let mut pairs: Vec<Pair<'_>> = first.zip(second).collect();
+                        let mut touched = vec![false; outputs];
+                        for input in 0..self.inputs {
+                            let place = (input * items + item) * per_input;
+                            self.add_terms(
+                                limb,
+                                item,
+                                input,
+                                start,
+                                &digits[place..place + per_input],
+                                &mut pairs,
+                                &mut touched,
+                            );
+                        }
+                        clear_untouched(&mut pairs, &touched);
                     }
-                    clear_untouched(&mut pairs, &touched);
+                    let steps: Vec<_> = steps.limbs().collect();
+                    for (out, terms) in outs.iter_mut().zip(&of_sum) {
+                        let diagonal = |i| &cpu.limb(diagonals, i, limbs, limb)[start..start + tile];
+                        let terms: Vec<_> = terms.iter().map(|&(a, b)| [diagonal(a), steps[b]]).collect();
+                        (cpu.kernels.dot)(modulus, &terms, &mut out[start..start + tile]);
+                    }
                 }
-                let steps: Vec<_> = steps.limbs().collect();
-                for (out, terms) in outs.iter_mut().zip(&of_sum) {
-                    let diagonal = |i| &cpu.limb(diagonals, i, limbs, limb)[start..start + tile];
-                    let terms: Vec<_> = terms.iter().map(|&(a, b)| [diagonal(a), steps[b]]).collect();
-                    (cpu.kernels.dot)(modulus, &terms, &mut out[start..start + tile]);
-                }
-            }
-        });
+            },
+        );
         out
     }
 
@@ -155,12 +186,15 @@ impl<'a> Switching<'a> {
         let special = cpu.ring.moduli(Limbs { q: 0, ..limbs });
         let product = special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())));
         let digit = |d: usize| match digits {
-            Digits::Extended(view) => cpu.limb(view, ((input - skipped) * items + item) * count + d, limbs, limb),
+            Digits::Extended(view) => {
+                cpu.limb(view, ((input - skipped) * items + item) * count + d, limbs, limb)
+            }
             Digits::Fresh(_) => extended[d],
         };
         let addend = |part: usize| {
             let poly = (part * self.inputs + input) * items + item;
-            (!lifted || limb < limbs.q).then(|| cpu.limb(x, poly, if lifted { x.limbs() } else { limbs }, limb))
+            (!lifted || limb < limbs.q)
+                .then(|| cpu.limb(x, poly, if lifted { x.limbs() } else { limbs }, limb))
         };
         for (term, permutation) in terms.iter().zip(&self.permutations).filter(|(t, _)| t.input == input) {
             let key = |key: &'a Batch<Cpu, Ntt>, row: usize| cpu.limb(key.view(), row, limbs, limb);

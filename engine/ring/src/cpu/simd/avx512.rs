@@ -107,10 +107,7 @@ impl Lanes for Avx512 {
         unsafe {
             let lo = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
             let hi = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-            (
-                Self(_mm512_permutex2var_epi32(x.0, lo, y.0)),
-                Self(_mm512_permutex2var_epi32(x.0, hi, y.0)),
-            )
+            (Self(_mm512_permutex2var_epi32(x.0, lo, y.0)), Self(_mm512_permutex2var_epi32(x.0, hi, y.0)))
         }
     }
     #[inline(always)]
@@ -118,10 +115,7 @@ impl Lanes for Avx512 {
         unsafe {
             let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-            (
-                Self(_mm512_permutex2var_epi32(x.0, even, y.0)),
-                Self(_mm512_permutex2var_epi32(x.0, odd, y.0)),
-            )
+            (Self(_mm512_permutex2var_epi32(x.0, even, y.0)), Self(_mm512_permutex2var_epi32(x.0, odd, y.0)))
         }
     }
     #[inline(always)]
