@@ -57,6 +57,16 @@ fn signed_integers_are_reduced_by_every_prime() {
 }
 
 #[test]
+fn small_integers_are_reduced_by_every_prime() {
+    let (ring, _) = setup();
+    let integers: Vec<i8> = (0..ring.n()).map(|i| i as u8 as i8).collect();
+    assert!(integers.contains(&i8::MIN) && integers.contains(&i8::MAX) && integers.contains(&0));
+    let wide: Vec<i64> = integers.iter().map(|&x| x.into()).collect();
+    let poly = Poly::from_small(&ring, ring.limbs(), &integers);
+    assert_eq!(poly.words(), Poly::from_signed(&ring, ring.limbs(), &wide).words());
+}
+
+#[test]
 fn words_that_are_no_polynomial_are_refused() {
     let (ring, cpu) = setup();
     let limbs = ring.limbs();

@@ -239,8 +239,8 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(data, level, x.scale))
     }
 
-    /// Brings ciphertexts to a level and its usual scale, exactly: by nothing if they are there, else by a product with 1 at
-    /// the scale that is missing.
+    /// Brings ciphertexts to a level and its usual scale: by nothing if they are there, else by a product with 1 at
+    /// the scale that is missing, from as few levels above as that 1 is exact enough at (as a rule one).
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`]
@@ -249,9 +249,23 @@ impl<B: Backend> Evaluator<B> {
         if check_scales(x.scale, target).is_ok() {
             return Ok(self.drop_level(x, level)?.with_scale(target));
         }
-        let above = self.drop_level(x, level + 1)?;
-        let missing = target * self.params.divisor(level + 1) / x.scale;
-        Ok(self.rescale(&self.mul_const(&above, 1.0, missing)?)?.with_scale(target))
+        // What rounding may be off by: far less than the noise is.
+        let slight = (-0.75 * f64::from(self.params.literal().scale_bits)).exp2();
+        let (mut above, mut missing) = (level, target / x.scale);
+        loop {
+            above += 1;
+            check_covers(x.level, above)?;
+            missing *= self.params.divisor(above);
+            let off = (missing.round() / missing - 1.0).abs();
+            if off <= slight || off.is_nan() {
+                break;
+            }
+        }
+        let mut product = self.mul_const(&self.drop_level(x, above)?, 1.0, missing)?;
+        while product.level > level {
+            product = self.rescale(&product)?;
+        }
+        Ok(product.with_scale(target))
     }
 
     /// Rotates the slots to the left by `steps` (to the right if negative).
@@ -323,7 +337,7 @@ impl<B: Backend> Evaluator<B> {
         count: usize,
         keys: &PreparedKeys<B>,
     ) -> Result<Ciphertexts<B>, EvalError> {
-        check_equal("the count and its power of two", count, count.next_power_of_two())?;
+        check_equal("the count and its power of two", count, 1 << count.max(1).ilog2())?;
         let mut sum = self.drop_level(x, x.level)?;
         for steps in Self::inner_sum_rotations(count) {
             sum = self.add(&sum, &self.rotate(&sum, steps, keys)?)?;

@@ -251,10 +251,15 @@ impl<B: Backend> Tower<'_, B> {
         (quotient, remainder)
     }
 
-    /// Element `i`, dropped to `level`.
+    /// Element `i` at `level`. Where levels differ in scale it is brought to the level's own: what it multiplies would
+    /// have the rest, which may be too little.
     fn element_at(&mut self, i: usize, level: usize) -> Result<Ciphertexts<B>, EvalError> {
         self.find(i)?;
         let element = self.known.get(&i).ok_or(EvalError::Empty)?;
+        let unusual = (element.scale() / self.evaluator.params().scale(level)).log2().abs();
+        if element.level() > level && unusual > 1.0 {
+            return self.evaluator.to_level(element, level);
+        }
         self.evaluator.drop_level(element, level)
     }
 
@@ -265,20 +270,17 @@ impl<B: Backend> Tower<'_, B> {
         }
         let a = 1 << (i - 1).ilog2();
         let b = i - a;
-        for factor in [a, b, if self.chebyshev { a - b } else { 0 }] {
-            if factor > 0 {
-                self.find(factor)?;
-            }
-        }
+        // The last product is the lowest.
+        let level = self.level - depth(i - 1) + 1;
+        let (left, right) = (self.element_at(a, level)?, self.element_at(b, level)?);
         let evaluator = self.evaluator;
-        let get = |i: &usize| self.known.get(i).ok_or(EvalError::Empty);
-        let mut product = evaluator.mul_no_relin(get(&a)?, get(&b)?)?;
+        let mut product = evaluator.mul_no_relin(&left, &right)?;
         if self.chebyshev {
             product = evaluator.mul_const(&product, 2.0, 1.0)?;
             product = if a == b {
                 evaluator.add_const(&product, -1.0)?
             } else {
-                let low = evaluator.drop_level(get(&(a - b))?, product.level())?;
+                let low = self.element_at(a - b, level)?;
                 let missing = product.scale() / low.scale();
                 let low = evaluator.mul_const(&low, -1.0, missing)?.with_scale(product.scale());
                 evaluator.add(&product, &low)?
