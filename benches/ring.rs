@@ -4,7 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use pleura_ring::{Backend, Batch, Coeff, Cpu, Limbs, Ntt, Ring, Simd, primes_below};
+use pleura_ring::sample::{Label, Seed};
+use pleura_ring::{
+    Backend, Batch, Coeff, Cpu, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Ring,
+    Simd, Term, primes_below,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -42,5 +46,48 @@ fn ntt(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, ntt);
+/// The parts of key switching: eleven limbs, four special primes, three digits, as in a rotation at `2^14`.
+fn operations(c: &mut Criterion) {
+    for log_n in [13, 14, 15] {
+        let primes = primes_below(30.0, 1 << log_n, 15, &[]).unwrap();
+        let (p, q) = primes.split_at(4);
+        let ring = Arc::new(Ring::new(log_n, q, p).unwrap());
+        let cpu = Cpu::with(ring.clone(), Simd::from_env().unwrap(), 1).unwrap();
+        let (base, all) = (Limbs::q(11), ring.limbs());
+        let gadget = Gadget { limbs: all, digit_limbs: 4 };
+        let uniform = |limbs, polys| {
+            let mut sampler = Seed::from_bytes([1; 32]).sampler(Label::Public, polys as u32);
+            let words: Vec<u32> =
+                (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect();
+            cpu.upload::<Ntt>(limbs, polys, &words).unwrap()
+        };
+        let (mut x, key, extended) = (uniform(base, 2), uniform(all, 2 * gadget.digits()), uniform(all, 2));
+        let galois = GaloisElement::rotation(1, ring.n());
+        let tensor = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| Term { out: a + b, a, b });
+
+        let mut time = |name: &str, run: &mut dyn FnMut()| {
+            c.bench_function(&format!("{name}/{log_n}"), |b| b.iter(&mut *run));
+        };
+        time("mod_up", &mut || drop(cpu.mod_up(x.slice(1, 1), gadget)));
+        time("gadget_product", &mut || {
+            drop(cpu.gadget_product(&GadgetProduct {
+                gadget,
+                x: x.view(),
+                digits: Digits::Fresh(x.slice(1, 1)),
+                skipped: 0,
+                terms: &[GadgetTerm { input: 0, output: 0, key: Some(&key), galois }],
+                items: 1,
+                outputs: 1,
+            }));
+        });
+        time("mod_down", &mut || drop(cpu.rescale(extended.view(), base)));
+        time("rescale", &mut || drop(cpu.rescale(x.view(), Limbs::q(10))));
+        time("mul_accumulate", &mut || drop(cpu.mul_accumulate(x.view(), x.view(), &tensor, 3, base)));
+        time("automorphism", &mut || drop(cpu.automorphism(x.view(), galois)));
+        let y = uniform(base, 2);
+        time("add_assign", &mut || cpu.add_assign(&mut x, 0, 2, y.view()));
+    }
+}
+
+criterion_group!(benches, ntt, operations);
 criterion_main!(benches);

@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn arithmetic_is_that_of_each_word(ring in rings(2..=8, 1..=3), seed: u8, scalar: u32) {
+    fn arithmetic_is_that_of_each_word(ring in rings(2..=12, 1..=3), seed: u8, scalar: u32) {
         let limbs = ring.limbs();
         let [mut a, mut b] = [0, 1].map(|i| uniform(&ring, limbs, seed, i));
         for (limb, m) in ring.moduli(limbs).enumerate() {
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn automorphisms_substitute_a_power_of_x(ring in rings(2..=8, 1..=2), seed: u8, g: u32, h: u32) {
+    fn automorphisms_substitute_a_power_of_x(ring in rings(2..=12, 1..=2), seed: u8, g: u32, h: u32) {
         let (limbs, n) = (ring.limbs(), ring.n());
         let [g, h] = [g, h].map(|x| GaloisElement::new((x | 1) % (2 * n as u32), n).unwrap());
         let both = GaloisElement::new(g.exponent() * h.exponent() % (2 * n as u32), n).unwrap();

@@ -6,9 +6,9 @@ use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
 use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly, Ring};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
-#[derive(Debug)]
 pub struct Ciphertexts<B: Backend> {
     pub(super) params: Params,
     pub(super) data: Batch<B, Ntt>,
@@ -191,5 +191,14 @@ impl<B: Backend> PreparedKeys<B> {
         let found = self.galois.get(&g).filter(|k| k.level >= level);
         let missing = || EvalError::MissingKey { what: format!("X -> X^{}", g.exponent()), level };
         found.map(|k| Some(&k.data)).ok_or_else(missing)
+    }
+}
+
+impl<B: Backend> fmt::Debug for Ciphertexts<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { items, level, scale, log_slots, .. } = self;
+        let mut out = f.debug_struct("Ciphertexts");
+        out.field("items", items).field("level", level).field("scale", scale).field("log_slots", log_slots);
+        out.finish_non_exhaustive()
     }
 }

@@ -77,8 +77,8 @@ pub enum TransformError {
 const GIANT_COST: usize = 4;
 
 impl LinearTransform {
-    /// The map with the given diagonals (number `k`, modulo `slots`, holds `M[i, i+k]` for each row `i`), to be
-    /// applied at `level`.
+    /// The map with the given diagonals (number `k`, modulo `slots`, holds `M[i, i+k]` for each row `i`; those of the
+    /// same number add up), to be applied at `level`.
     ///
     /// # Errors
     /// [`TransformError`]
@@ -94,12 +94,14 @@ impl LinearTransform {
         if level == 0 || level > params.max_level() {
             return Err(TransformError::BadLevel { level, max: params.max_level() });
         }
-        let mut by_index = BTreeMap::new();
+        let mut by_index = BTreeMap::<usize, Vec<Complex64>>::new();
         for (index, diagonal) in diagonals {
             if diagonal.len() != slots {
                 return Err(TransformError::BadDiagonal { index, got: diagonal.len(), slots });
             }
-            by_index.insert(index.rem_euclid(slots as i64) as usize, diagonal);
+            let sum = by_index.entry(index.rem_euclid(slots as i64) as usize);
+            let sum = sum.or_insert_with(|| vec![Complex64::ZERO; slots]);
+            sum.iter_mut().zip(diagonal).for_each(|(sum, x)| *sum += x);
         }
         let baby = Self::best_baby(&by_index.keys().copied().collect::<Vec<_>>(), slots)
             .ok_or(TransformError::Empty)?;

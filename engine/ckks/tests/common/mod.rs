@@ -24,7 +24,7 @@ pub(crate) const SMALL: Literal = Literal {
 };
 
 /// [`SMALL`] with room for deep computations.
-pub(crate) const DEEP: Literal = Literal { levels: 8, digit_limbs: 3, ..SMALL };
+pub(crate) const DEEP: Literal = Literal { levels: 8, base_bits: 60, digit_limbs: 3, ..SMALL };
 
 pub(crate) struct Setup {
     pub(crate) params: Params,

@@ -24,6 +24,14 @@ pub(super) struct Switching<'a> {
 /// The two results of an output in one limb, or a part of it.
 type Pair<'a> = (&'a mut [u32], &'a mut [u32]);
 
+/// Which part of the work: one limb of one item, from the word `start` on.
+#[derive(Clone, Copy)]
+struct Spot {
+    limb: usize,
+    item: usize,
+    start: usize,
+}
+
 impl<'a> Switching<'a> {
     pub(super) fn new(cpu: &'a Cpu, product: &'a GadgetProduct<'a, Cpu>) -> Self {
         let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *product;
@@ -64,21 +72,18 @@ impl<'a> Switching<'a> {
             tasks[i % limbs * items + i / limbs % items].push(pair);
         }
         let words = 2 * outputs * items * limbs * cpu.ring.n();
-        cpu.run(
-            words,
-            tasks.into_iter().enumerate().collect(),
-            |(task, mut outs): (usize, Vec<Pair<'_>>)| {
-                let (limb, item) = (task / items, task % items);
-                let mut digits = cpu.scratch(self.scratch_limbs());
-                let mut touched = vec![false; outputs];
-                for input in 0..self.inputs {
-                    self.extend(limb, item, input, &mut digits.limbs_mut().collect::<Vec<_>>());
-                    let digits: Vec<_> = digits.limbs().collect();
-                    self.add_terms(limb, item, input, 0, &digits, &mut outs, &mut touched);
-                }
-                clear_untouched(&mut outs, &touched);
-            },
-        );
+        let tasks = tasks.into_iter().enumerate().collect();
+        cpu.run(words, tasks, |(task, mut outs): (usize, Vec<Pair<'_>>)| {
+            let spot = Spot { limb: task / items, item: task % items, start: 0 };
+            let mut digits = cpu.scratch(self.scratch_limbs());
+            let mut touched = vec![false; outputs];
+            for input in 0..self.inputs {
+                self.extend(spot, input, digits.limbs_mut());
+                let digits: Vec<_> = digits.limbs().collect();
+                self.add_terms(spot, input, &digits, &mut outs, &mut touched);
+            }
+            clear_untouched(&mut outs, &touched);
+        });
         out
     }
 
@@ -101,54 +106,28 @@ impl<'a> Switching<'a> {
             tasks[i % limbs.count()].push(limb);
         }
         let tile = TILE.min(n);
-        cpu.run(
-            sums * limbs.count() * n,
-            tasks.into_iter().enumerate().collect(),
-            |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
-                let modulus = cpu.ring.modulus(self.indices[limb]);
-                let per_input = self.scratch_limbs();
-                let mut digits = cpu.scratch(per_input * self.inputs * items);
-                let mut places = digits.limbs_mut();
-                for (input, item) in
-                    (0..self.inputs).flat_map(|input| (0..items).map(move |item| (input, item)))
-                {
-                    self.extend(limb, item, input, &mut places.by_ref().take(per_input).collect::<Vec<_>>());
+        let tasks = tasks.into_iter().enumerate().collect();
+        cpu.run(sums * limbs.count() * n, tasks, |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
+            let modulus = cpu.ring.modulus(self.indices[limb]);
+            let digits = self.extend_all(limb);
+            let digits: Vec<_> = digits.limbs().collect();
+            let mut steps = cpu.tiles(tile, 2 * outputs * items);
+            for start in (0..n).step_by(tile) {
+                let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
+                let mut first: Vec<_> = second.drain(..outputs * items).collect();
+                for item in 0..items {
+                    let pair = |o: usize| first[o * items + item].take().zip(second[o * items + item].take());
+                    let mut pairs: Vec<Pair<'_>> = (0..outputs).filter_map(pair).collect();
+                    self.add_all(Spot { limb, item, start }, &digits, &mut pairs);
                 }
-                drop(places);
-                let digits: Vec<_> = digits.limbs().collect();
-                let mut steps = cpu.tiles(tile, 2 * outputs * items);
-                for start in (0..n).step_by(tile) {
-                    let mut first: Vec<_> = steps.limbs_mut().collect();
-                    let mut second = first.split_off(outputs * items);
-                    for item in 0..items {
-                        let of_item = |(i, _): &(usize, &mut &mut [u32])| i % items == item;
-                        let first = first.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
-                        let second = second.iter_mut().enumerate().filter(of_item).map(|(_, x)| &mut **x);
-                        let mut pairs: Vec<Pair<'_>> = first.zip(second).collect();
-                        let mut touched = vec![false; outputs];
-                        for input in 0..self.inputs {
-                            let place = (input * items + item) * per_input;
-                            self.add_terms(
-                                limb,
-                                item,
-                                input,
-                                start,
-                                &digits[place..place + per_input],
-                                &mut pairs,
-                                &mut touched,
-                            );
-                        }
-                        clear_untouched(&mut pairs, &touched);
-                    }
-                    let steps: Vec<_> = steps.limbs().collect();
-                    for (out, terms) in outs.iter_mut().zip(&of_sum) {
-                        let diagonal = |i| &cpu.limb(diagonals, i, limbs, limb)[start..start + tile];
-                        let terms: Vec<_> = terms.iter().map(|&(a, b)| [diagonal(a), steps[b]]).collect();
-                        (cpu.kernels.dot)(modulus, &terms, &mut out[start..start + tile]);
-                    }
+                let steps: Vec<_> = steps.limbs().collect();
+                for (out, terms) in outs.iter_mut().zip(&of_sum) {
+                    let diagonal = |i| &cpu.limb(diagonals, i, limbs, limb)[start..start + tile];
+                    let terms: Vec<_> = terms.iter().map(|&(a, b)| [diagonal(a), steps[b]]).collect();
+                    (cpu.kernels.dot)(modulus, &terms, &mut out[start..start + tile]);
                 }
-            },
-        );
+            }
+        });
         out
     }
 
@@ -158,27 +137,49 @@ impl<'a> Switching<'a> {
     }
 
     /// Extends the digits of one input, if they are to be made here and used.
-    fn extend(&self, limb: usize, item: usize, input: usize, digits: &mut [&mut [u32]]) {
+    fn extend<'b>(&self, spot: Spot, input: usize, digits: impl Iterator<Item = &'b mut [u32]>) {
         let GadgetProduct { skipped, items, .. } = *self.product;
         if let (Some(fresh), true) = (&self.fresh, self.product.is_switched(input)) {
-            for (d, words) in digits.iter_mut().enumerate() {
-                fresh.extend((input - skipped) * items + item, d, limb, words);
+            for (d, words) in digits.enumerate() {
+                fresh.extend((input - skipped) * items + spot.item, d, spot.limb, words);
             }
         }
     }
 
-    /// Adds the terms of one input to the words of the outputs that start at `start`.
-    #[expect(clippy::too_many_arguments, reason = "the inner loop of both forms")]
+    /// The extended digits `[inputs][items]` in one limb.
+    fn extend_all(&self, limb: usize) -> CpuBuffer {
+        let (items, per_input) = (self.product.items, self.scratch_limbs());
+        let mut digits = self.cpu.scratch(per_input * self.inputs * items);
+        let mut places = digits.limbs_mut();
+        for i in 0..self.inputs * items {
+            let spot = Spot { limb, item: i % items, start: 0 };
+            self.extend(spot, i / items, places.by_ref().take(per_input));
+        }
+        drop(places);
+        digits
+    }
+
+    /// The words of all outputs of one item, from the digits of [`Switching::extend_all`].
+    fn add_all(&self, spot: Spot, digits: &[&[u32]], outs: &mut [Pair<'_>]) {
+        let mut touched = vec![false; outs.len()];
+        let per_input = self.scratch_limbs();
+        for input in 0..self.inputs {
+            let place = (input * self.product.items + spot.item) * per_input;
+            self.add_terms(spot, input, &digits[place..place + per_input], outs, &mut touched);
+        }
+        clear_untouched(outs, &touched);
+    }
+
+    /// Adds the terms of one input to the words of the outputs.
     fn add_terms(
         &self,
-        limb: usize,
-        item: usize,
+        spot: Spot,
         input: usize,
-        start: usize,
         extended: &[&[u32]],
         outs: &mut [Pair<'_>],
         touched: &mut [bool],
     ) {
+        let Spot { limb, item, start } = spot;
         let Self { cpu, parts, lifted, .. } = *self;
         let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *self.product;
         let (limbs, count) = (gadget.limbs, gadget.digits());
