@@ -150,12 +150,12 @@ impl<'a> Switching<'a> {
     fn extend_all(&self, limb: usize) -> CpuBuffer {
         let (items, per_input) = (self.product.items, self.scratch_limbs());
         let mut digits = self.cpu.scratch(per_input * self.inputs * items);
-        let mut places = digits.limbs_mut();
-        for i in 0..self.inputs * items {
+        let mut places: Vec<_> = digits.limbs_mut().collect();
+        // An input that is not switched keeps its places, unused; if none is, there are no places at all.
+        for (i, places) in places.chunks_mut(per_input.max(1)).enumerate() {
             let spot = Spot { limb, item: i % items, start: 0 };
-            self.extend(spot, i / items, places.by_ref().take(per_input));
+            self.extend(spot, i / items, places.iter_mut().map(|words| &mut **words));
         }
-        drop(places);
         digits
     }
 
