@@ -149,7 +149,8 @@ impl Encoder {
         let pairs = low.iter_mut().step_by(gap).zip(high.iter_mut().step_by(gap));
         for ((u, twist), (re, im)) in u.iter().zip(&transform.twist).zip(pairs) {
             let a = u * twist.conj() * (scale / m as f64);
-            if a.re.abs().max(a.im.abs()) >= 62f64.exp2() {
+            // Sums that overflow are not a number.
+            if a.is_nan() || a.re.abs().max(a.im.abs()) >= 62f64.exp2() {
                 return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
             }
             *re = a.re.round() as i64;

@@ -1,6 +1,13 @@
 //! Polynomials, linear transforms, and the keys that they and everything else need: all of them, at the level of use,
 //! and no more.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the functions beside the tests are tests too"
+)]
+
 mod common;
 
 use common::*;
@@ -105,7 +112,7 @@ fn polynomials_of_unusual_arguments() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_polynomial(
@@ -220,7 +227,7 @@ fn transforms_of_batches_and_from_above() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_transform(

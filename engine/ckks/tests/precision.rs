@@ -13,6 +13,13 @@
 //!
 //! `cargo test --release -p pleura-ckks --test precision -- --nocapture` prints the table.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "the functions beside the tests are tests too"
+)]
+
 mod common;
 
 use common::*;

@@ -1,6 +1,12 @@
 //! Every operation against the same computation in the clear; and, bit for bit, against itself in batches, on other
 //! devices and with other threads. Scales are exact.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the functions beside the tests are tests too"
+)]
+
 mod common;
 
 use common::*;
@@ -276,7 +282,7 @@ impl Ratio {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is computed, the scale says how values and coefficients relate.
     #[test]
@@ -288,6 +294,10 @@ proptest! {
         let mut exact = Ratio::of(s.params.scale(5));
         for (op, log2) in chain {
             let (level, scale) = (x.level(), log2.exp2());
+            // Squares of scales near 1 stay there for ever, and their rounding errors double.
+            if x.scale() < 1000.0 {
+                break;
+            }
             // Divided while it is divisible: a modulus that the scale exceeds proves nothing.
             if x.scale() > s.params.scale(level) * 1000.0 {
                 if level == 0 {

@@ -1,7 +1,5 @@
 //! The wire format: round trips, a rejection per field, and what version 1 wrote.
 
-#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
-
 mod common;
 
 use common::wire::*;

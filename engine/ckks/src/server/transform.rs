@@ -152,6 +152,7 @@ impl<B: Backend> Evaluator<B> {
     ) -> Result<PreparedTransform<B>, EvalError> {
         let LinearTransform { params, level, slots, diagonals, baby } = transform;
         self.check_params(params)?;
+        self.check_params(encoder.params())?;
         let scale = params.divisor(*level) * params.scale(level - 1) / params.scale(*level);
         let limbs = self.gadget(*level).limbs;
         let rotation = |steps: usize| GaloisElement::rotation(steps as i64, params.n());
