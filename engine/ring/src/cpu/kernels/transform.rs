@@ -4,176 +4,59 @@
 //! on eight adjacent vectors, the last ones inside pairs of them.
 
 use super::super::simd::Lanes;
-use super::{Factor, Prime, span};
+use super::{Factor, Prime};
 use crate::NttTable;
 use crate::ntt::Twiddles;
-
-/// # Safety
-/// As for every function here, see [`Factor`].
-impl<V: Lanes> Factor<V> {
-    #[inline(always)]
-    unsafe fn node(twiddles: &Twiddles, node: usize) -> Self {
-        // SAFETY: see the block's contract; nodes of a transform are below its degree.
-        unsafe { Self::splat(*twiddles.w.get_unchecked(node), *twiddles.quotient.get_unchecked(node)) }
-    }
-
-    #[inline(always)]
-    unsafe fn nodes(twiddles: &Twiddles, node: usize, run: usize) -> Self {
-        // SAFETY: see the block's contract; `node + N / run` does not exceed the degree.
-        unsafe {
-            let even = V::spread(twiddles.quotient.as_ptr().add(node), run);
-            Self { w: V::spread(twiddles.w.as_ptr().add(node), run), even, odd: even.odd() }
-        }
-    }
-}
-
-/// Forward butterfly: `[0, 4q)` in and out.
-#[inline(always)]
-unsafe fn butterfly<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> (V, V) {
-    // SAFETY: see `Factor`.
-    unsafe {
-        let x = p.below_2q(x);
-        let t = w.mul(y, p.q);
-        (x.add(t), x.add(p.two_q).sub(t))
-    }
-}
-
-/// Inverse butterfly: `[0, 2q)` in and out.
-#[inline(always)]
-unsafe fn butterfly_inverse<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> (V, V) {
-    // SAFETY: see `Factor`.
-    unsafe { (p.below_2q(x.add(y)), w.mul(x.add(p.two_q).sub(y), p.q)) }
-}
-
-/// The stages of a subtree of `C` leaves on `C` vectors, from its root down.
-#[inline(always)]
-unsafe fn subtree<V: Lanes, const C: usize>(v: &mut [V; C], w: &[Factor<V>; C], p: Prime<V>) {
-    // SAFETY: see `Factor`.
-    unsafe {
-        stage::<V, C, 1>(v, w, p);
-        if C >= 4 {
-            stage::<V, C, 2>(v, w, p);
-        }
-        if C >= 8 {
-            stage::<V, C, 4>(v, w, p);
-        }
-    }
-}
-
-/// The same from the leaves up; `last` holds the factors of the whole transform's last stage.
-#[inline(always)]
-unsafe fn subtree_inverse<V: Lanes, const C: usize>(
-    v: &mut [V; C],
-    w: &[Factor<V>; C],
-    p: Prime<V>,
-    last: Option<[Factor<V>; 2]>,
-) {
-    // SAFETY: see `Factor`.
-    unsafe {
-        if C >= 8 {
-            stage_inverse::<V, C, 4>(v, w, p);
-        }
-        if C >= 4 {
-            stage_inverse::<V, C, 2>(v, w, p);
-        }
-        let Some([sum, difference]) = last else {
-            stage_inverse::<V, C, 1>(v, w, p);
-            return;
-        };
-        for i in 0..C / 2 {
-            let (x, y) = (v[i], v[i + C / 2]);
-            v[i] = p.below_q(sum.mul(x.add(y), p.q));
-            v[i + C / 2] = p.below_q(difference.mul(x.add(p.two_q).sub(y), p.q));
-        }
-    }
-}
-
-/// One stage of `BLOCKS` blocks: a flat loop of constant length, since only such loops are sure to be unrolled.
-#[inline(always)]
-unsafe fn stage<V: Lanes, const C: usize, const BLOCKS: usize>(
-    v: &mut [V; C],
-    w: &[Factor<V>; C],
-    p: Prime<V>,
-) {
-    for pair in 0..C / 2 {
-        let (block, i, j) = place::<C>(BLOCKS, pair);
-        // SAFETY: see `Factor`.
-        (v[i], v[j]) = unsafe { butterfly(v[i], v[j], w[BLOCKS + block], p) };
-    }
-}
-
-#[inline(always)]
-unsafe fn stage_inverse<V: Lanes, const C: usize, const BLOCKS: usize>(
-    v: &mut [V; C],
-    w: &[Factor<V>; C],
-    p: Prime<V>,
-) {
-    for pair in 0..C / 2 {
-        let (block, i, j) = place::<C>(BLOCKS, pair);
-        // SAFETY: see `Factor`.
-        (v[i], v[j]) = unsafe { butterfly_inverse(v[i], v[j], w[BLOCKS + block], p) };
-    }
-}
-
-/// Block and operands of a butterfly, the `pair`-th of a stage of `blocks` blocks on `C` vectors.
-#[inline(always)]
-fn place<const C: usize>(blocks: usize, pair: usize) -> (usize, usize, usize) {
-    let half = C / 2 / blocks;
-    let (block, i) = (pair / half, pair % half);
-    (block, block * 2 * half + i, block * 2 * half + half + i)
-}
-
-/// The twiddles of the subtree of `C` leaves below node `k`, by their place in it.
-#[inline(always)]
-unsafe fn subtree_factors<V: Lanes, const C: usize>(twiddles: &Twiddles, k: usize) -> [Factor<V>; C] {
-    // SAFETY: see `Factor`.
-    unsafe {
-        let mut w = [Factor::node(twiddles, k); C];
-        for (place, w) in w.iter_mut().enumerate().skip(2) {
-            let level = place.ilog2();
-            *w = Factor::node(twiddles, (k << level) + place - (1 << level));
-        }
-        w
-    }
-}
-
-/// `C` vectors that lie `stride` words apart.
-#[inline(always)]
-unsafe fn load_strided<V: Lanes, const C: usize>(x: *const u32, stride: usize) -> [V; C] {
-    // SAFETY: see `Factor`.
-    unsafe {
-        let mut v = [V::load(x); C];
-        for (i, v) in v.iter_mut().enumerate() {
-            *v = V::load(x.add(i * stride));
-        }
-        v
-    }
-}
-
-#[inline(always)]
-unsafe fn store_strided<V: Lanes, const C: usize>(v: [V; C], x: *mut u32, stride: usize) {
-    for (i, v) in v.iter().enumerate() {
-        // SAFETY: see `Factor`.
-        unsafe { v.store(x.add(i * stride)) }
-    }
-}
-
-/// How many stages the pass at a node of `len` words takes, so that the walk ends at a block of eight vectors.
-fn stages<V: Lanes>(len: usize) -> u32 {
-    let log = len.ilog2();
-    match log.saturating_sub((8 * V::N).ilog2()) {
-        0 => log.min(3),
-        1 => 1,
-        2 | 4 => 2,
-        _ => 3,
-    }
-}
 
 #[inline(always)]
 pub(super) unsafe fn ntt<V: Lanes>(table: &NttTable, x: &mut [u32]) {
     // SAFETY: see `Factor`.
+    unsafe { forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), degree::<V>(table, x), 1) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32) {
+    let last = table.last_stage(factor);
+    let len = degree::<V>(table, x);
+    // SAFETY: see `Factor`.
     unsafe {
-        forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), span::<V>(x.len(), &[]), 1)
+        let p = Prime::new(table.modulus());
+        let last = [Factor::splat(last[0].w, last[0].quotient), Factor::splat(last[1].w, last[1].quotient)];
+        let x = x.as_mut_ptr();
+        // Blocks of eight vectors first, then the passes from the smallest subtrees to the root: the mirror of
+        // the forward walk.
+        let mut sizes = [0usize; 8];
+        let (mut depth, mut size) = (0, len);
+        while size > 8 * V::N {
+            sizes[depth] = size;
+            depth += 1;
+            size >>= stages::<V>(size);
+        }
+        for block in 0..len / size {
+            let (start, k) = (x.add(block * size), len / size + block);
+            if size == 8 * V::N {
+                inverse_tail(table, p, start, k, (size == len).then_some(last));
+            } else {
+                match size {
+                    2 => inverse_pass::<V, 2>(table, p, start, size, k, Some(last)),
+                    _ => inverse_pass::<V, 4>(table, p, start, size, k, Some(last)),
+                }
+            }
+            // A subtree is finished as soon as its last block is: its words are still in the cache.
+            for &subtree in sizes[..depth].iter().rev() {
+                let end = (block + 1) * size;
+                if !end.is_multiple_of(subtree) {
+                    break;
+                }
+                let (start, k) = (x.add(end - subtree), len / subtree + end / subtree - 1);
+                let last = (subtree == len).then_some(last);
+                match stages::<V>(subtree) {
+                    1 => inverse_pass::<V, 2>(table, p, start, subtree, k, last),
+                    2 => inverse_pass::<V, 4>(table, p, start, subtree, k, last),
+                    _ => inverse_pass::<V, 8>(table, p, start, subtree, k, last),
+                }
+            }
+        }
     }
 }
 
@@ -284,52 +167,6 @@ unsafe fn forward_inside<V: Lanes, const RUN: usize>(
 }
 
 #[inline(always)]
-pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32) {
-    let last = table.last_stage(factor);
-    let len = span::<V>(x.len(), &[]);
-    // SAFETY: see `Factor`.
-    unsafe {
-        let p = Prime::new(table.modulus());
-        let last = [Factor::splat(last[0].w, last[0].quotient), Factor::splat(last[1].w, last[1].quotient)];
-        let x = x.as_mut_ptr();
-        // Blocks of eight vectors first, then the passes from the smallest subtrees to the root: the mirror of
-        // the forward walk.
-        let mut sizes = [0usize; 8];
-        let (mut depth, mut size) = (0, len);
-        while size > 8 * V::N {
-            sizes[depth] = size;
-            depth += 1;
-            size >>= stages::<V>(size);
-        }
-        for block in 0..len / size {
-            let (start, k) = (x.add(block * size), len / size + block);
-            if size == 8 * V::N {
-                inverse_tail(table, p, start, k, (size == len).then_some(last));
-            } else {
-                match size {
-                    2 => inverse_pass::<V, 2>(table, p, start, size, k, Some(last)),
-                    _ => inverse_pass::<V, 4>(table, p, start, size, k, Some(last)),
-                }
-            }
-            // A subtree is finished as soon as its last block is: its words are still in the cache.
-            for &subtree in sizes[..depth].iter().rev() {
-                let end = (block + 1) * size;
-                if !end.is_multiple_of(subtree) {
-                    break;
-                }
-                let (start, k) = (x.add(end - subtree), len / subtree + end / subtree - 1);
-                let last = (subtree == len).then_some(last);
-                match stages::<V>(subtree) {
-                    1 => inverse_pass::<V, 2>(table, p, start, subtree, k, last),
-                    2 => inverse_pass::<V, 4>(table, p, start, subtree, k, last),
-                    _ => inverse_pass::<V, 8>(table, p, start, subtree, k, last),
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
 unsafe fn inverse_pass<V: Lanes, const C: usize>(
     table: &NttTable,
     p: Prime<V>,
@@ -407,6 +244,175 @@ unsafe fn inverse_inside<V: Lanes, const RUN: usize>(
             let w = Factor::nodes(table.inverse(), node + pair * (V::N / RUN), RUN);
             let (a, b) = butterfly_inverse(v[2 * pair], v[2 * pair + 1], w, p);
             (v[2 * pair], v[2 * pair + 1]) = V::exchange(a, b, RUN);
+        }
+    }
+}
+
+/// How many stages the pass at a node of `len` words takes, so that the walk ends at a block of eight vectors.
+fn stages<V: Lanes>(len: usize) -> u32 {
+    let log = len.ilog2();
+    match log.saturating_sub((8 * V::N).ilog2()) {
+        0 => log.min(3),
+        1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    }
+}
+
+/// The degree, which the unchecked accesses below rely on.
+#[inline(always)]
+fn degree<V: Lanes>(table: &NttTable, x: &[u32]) -> usize {
+    let n = 1 << table.log_n();
+    assert!(x.len() == n && (V::N == 1 || n >= 8 * V::N), "a transform of {} words, degree {n}", x.len());
+    n
+}
+
+/// The twiddles of the subtree of `C` leaves below node `k`, by their place in it.
+#[inline(always)]
+unsafe fn subtree_factors<V: Lanes, const C: usize>(twiddles: &Twiddles, k: usize) -> [Factor<V>; C] {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let mut w = [Factor::node(twiddles, k); C];
+        for (place, w) in w.iter_mut().enumerate().skip(2) {
+            let level = place.ilog2();
+            *w = Factor::node(twiddles, (k << level) + place - (1 << level));
+        }
+        w
+    }
+}
+
+/// `C` vectors that lie `stride` words apart.
+#[inline(always)]
+unsafe fn load_strided<V: Lanes, const C: usize>(x: *const u32, stride: usize) -> [V; C] {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let mut v = [V::load(x); C];
+        for (i, v) in v.iter_mut().enumerate() {
+            *v = V::load(x.add(i * stride));
+        }
+        v
+    }
+}
+
+#[inline(always)]
+unsafe fn store_strided<V: Lanes, const C: usize>(v: [V; C], x: *mut u32, stride: usize) {
+    for (i, v) in v.iter().enumerate() {
+        // SAFETY: see `Factor`.
+        unsafe { v.store(x.add(i * stride)) }
+    }
+}
+
+/// The stages of a subtree of `C` leaves on `C` vectors, from its root down.
+#[inline(always)]
+unsafe fn subtree<V: Lanes, const C: usize>(v: &mut [V; C], w: &[Factor<V>; C], p: Prime<V>) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        stage::<V, C, 1>(v, w, p);
+        if C >= 4 {
+            stage::<V, C, 2>(v, w, p);
+        }
+        if C >= 8 {
+            stage::<V, C, 4>(v, w, p);
+        }
+    }
+}
+
+/// The same from the leaves up; `last` holds the factors of the whole transform's last stage.
+#[inline(always)]
+unsafe fn subtree_inverse<V: Lanes, const C: usize>(
+    v: &mut [V; C],
+    w: &[Factor<V>; C],
+    p: Prime<V>,
+    last: Option<[Factor<V>; 2]>,
+) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        if C >= 8 {
+            stage_inverse::<V, C, 4>(v, w, p);
+        }
+        if C >= 4 {
+            stage_inverse::<V, C, 2>(v, w, p);
+        }
+        let Some([sum, difference]) = last else {
+            stage_inverse::<V, C, 1>(v, w, p);
+            return;
+        };
+        for i in 0..C / 2 {
+            let (x, y) = (v[i], v[i + C / 2]);
+            v[i] = p.below_q(sum.mul(x.add(y), p.q));
+            v[i + C / 2] = p.below_q(difference.mul(x.add(p.two_q).sub(y), p.q));
+        }
+    }
+}
+
+/// One stage of `BLOCKS` blocks: a flat loop of constant length, since only such loops are sure to be unrolled.
+#[inline(always)]
+unsafe fn stage<V: Lanes, const C: usize, const BLOCKS: usize>(
+    v: &mut [V; C],
+    w: &[Factor<V>; C],
+    p: Prime<V>,
+) {
+    for pair in 0..C / 2 {
+        let (block, i, j) = place::<C>(BLOCKS, pair);
+        // SAFETY: see `Factor`.
+        (v[i], v[j]) = unsafe { butterfly(v[i], v[j], w[BLOCKS + block], p) };
+    }
+}
+
+#[inline(always)]
+unsafe fn stage_inverse<V: Lanes, const C: usize, const BLOCKS: usize>(
+    v: &mut [V; C],
+    w: &[Factor<V>; C],
+    p: Prime<V>,
+) {
+    for pair in 0..C / 2 {
+        let (block, i, j) = place::<C>(BLOCKS, pair);
+        // SAFETY: see `Factor`.
+        (v[i], v[j]) = unsafe { butterfly_inverse(v[i], v[j], w[BLOCKS + block], p) };
+    }
+}
+
+/// Block and operands of a butterfly, the `pair`-th of a stage of `blocks` blocks on `C` vectors.
+#[inline(always)]
+fn place<const C: usize>(blocks: usize, pair: usize) -> (usize, usize, usize) {
+    let half = C / 2 / blocks;
+    let (block, i) = (pair / half, pair % half);
+    (block, block * 2 * half + i, block * 2 * half + half + i)
+}
+
+/// Forward butterfly: `[0, 4q)` in and out.
+#[inline(always)]
+unsafe fn butterfly<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> (V, V) {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let x = p.below_2q(x);
+        let t = w.mul(y, p.q);
+        (x.add(t), x.add(p.two_q).sub(t))
+    }
+}
+
+/// Inverse butterfly: `[0, 2q)` in and out.
+#[inline(always)]
+unsafe fn butterfly_inverse<V: Lanes>(x: V, y: V, w: Factor<V>, p: Prime<V>) -> (V, V) {
+    // SAFETY: see `Factor`.
+    unsafe { (p.below_2q(x.add(y)), w.mul(x.add(p.two_q).sub(y), p.q)) }
+}
+
+/// # Safety
+/// As for every function here, see [`Factor`].
+impl<V: Lanes> Factor<V> {
+    #[inline(always)]
+    unsafe fn node(twiddles: &Twiddles, node: usize) -> Self {
+        // SAFETY: see the block's contract; nodes of a transform are below its degree.
+        unsafe { Self::splat(*twiddles.w.get_unchecked(node), *twiddles.quotient.get_unchecked(node)) }
+    }
+
+    #[inline(always)]
+    unsafe fn nodes(twiddles: &Twiddles, node: usize, run: usize) -> Self {
+        // SAFETY: see the block's contract; `node + N / run` does not exceed the degree.
+        unsafe {
+            let even = V::spread(twiddles.quotient.as_ptr().add(node), run);
+            Self { w: V::spread(twiddles.w.as_ptr().add(node), run), even, odd: even.odd() }
         }
     }
 }
