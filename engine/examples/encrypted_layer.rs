@@ -17,7 +17,7 @@ const DIAGONALS: usize = 64;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let levels = arguments.next().map_or(Ok(3), |s| s.parse())?;
-    let scale_bits = arguments.next().map_or(Ok(30), |s| s.parse())?;
+    let scale_bits = arguments.next().map_or(Ok(29), |s| s.parse())?;
     let params = Params::choose(levels, scale_bits, Security::Bits128)?;
     let (top, slots) = (params.max_level(), params.n() / 2);
     println!(

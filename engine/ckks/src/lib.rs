@@ -16,8 +16,8 @@
 //! use pleura_ckks::{Basis, Encoder, Evaluator, KeyRequest, Params, Polynomial, SecretKey, Security};
 //! use pleura_ring::Cpu;
 //!
-//! // The smallest secure parameters with three levels of 30 bits.
-//! let params = Params::choose(3, 30, Security::Bits128)?;
+//! // The smallest secure parameters with three levels of 29 bits.
+//! let params = Params::choose(3, 29, Security::Bits128)?;
 //!
 //! // Client: keys, and an encrypted vector.
 //! let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);

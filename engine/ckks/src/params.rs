@@ -15,6 +15,9 @@ pub struct Literal {
     pub levels: usize,
     /// Bits of scale, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes in turn, with
     /// scales of `scale_bits` and a quarter more; above, a level is two primes of at least 25 bits each.
+    ///
+    /// Special primes have 30 bits. Where a level's have as many (30, 40, 60), a digit is as large as their
+    /// product, and each key switching costs two to three bits that 28 or 29 would keep.
     pub scale_bits: u32,
     /// Bits of the modulus that is left at level 0. What they exceed the scale by holds the integer part of the
     /// result and its sign.
