@@ -173,6 +173,14 @@ impl KeyRequest {
         self.galois(GaloisElement::conjugation(params.n()), level)
     }
 
+    /// Adds the keys of an inner sum over `count` slots, a power of two, at a level.
+    #[must_use]
+    pub fn inner_sum(self, params: &Params, count: usize, level: usize) -> Self {
+        let steps =
+            std::iter::successors(Some(1), |s| Some(s * 2)).take_while(|&s| s < count.min(params.n()) as i64);
+        self.rotations(params, steps, level)
+    }
+
     /// Everything in either; both must be meant for the same parameters.
     #[must_use]
     pub fn merge(self, other: &Self) -> Self {

@@ -13,8 +13,9 @@ pub struct Literal {
     pub log_n: u32,
     /// How many rescalings a fresh ciphertext allows.
     pub levels: usize,
-    /// Bits of scale, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes in turn, with
-    /// scales of `scale_bits` and a quarter more; above, a level is two primes of at least 25 bits each.
+    /// Bits of scale, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes in turn, of at
+    /// least 26 bits, and their scales about `scale_bits` (35 at the least) and a quarter more; above, a level is two primes of
+    /// at least 25 bits, and the scale 50 bits at the least. [`Params::scale`] tells.
     ///
     /// Special primes have 30 bits. Where a level's have as many (30, 40, 60), a digit is as large as their
     /// product, and each key switching costs two to three bits that 28 or 29 would keep.
@@ -264,7 +265,7 @@ impl Params {
     /// The ciphertext primes at a level.
     ///
     /// # Panics
-    /// If there is no such level, as for [`Params::scale`].
+    /// If there is no such level, as for everything here that takes a level.
     #[expect(clippy::indexing_slicing, reason = "documented; levels of every parsed object are checked")]
     pub fn limbs(&self, level: usize) -> Limbs {
         Limbs::q(self.0.limbs[level])
@@ -276,7 +277,7 @@ impl Params {
         self.0.scales[level]
     }
 
-    /// What rescaling at `level` divides by: the product of the primes that `level - 1` lacks.
+    /// What rescaling at `level` divides by: the product of the primes that `level - 1` lacks; 1 at level 0.
     pub fn divisor(&self, level: usize) -> f64 {
         let kept = self.limbs(level.saturating_sub(1)).q;
         let ring = self.ring();

@@ -17,11 +17,13 @@ pub struct Precision {
 }
 
 impl Precision {
-    /// Of `got` against `expected`, slot by slot. An error of zero counts as 60 bits.
+    /// Of `got` against `expected`, slot by slot, over as many slots as both have. An error of zero counts as 60 bits,
+    /// a value that is not a number as none.
     pub fn of(got: &[Complex64], expected: &[Complex64]) -> Self {
         let bits = |(g, e): (&Complex64, &Complex64)| {
             let d = g - e;
-            (-d.re.abs().max(d.im.abs()).log2()).min(60.0)
+            // `max` and `min` would let a value that is not a number count as exact.
+            if d.is_nan() { f64::NEG_INFINITY } else { (-d.re.abs().max(d.im.abs()).log2()).min(60.0) }
         };
         let mut bits: Vec<f64> = got.iter().zip(expected).map(bits).collect();
         bits.sort_by(f64::total_cmp);

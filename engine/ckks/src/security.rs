@@ -16,7 +16,7 @@ pub enum Security {
 
 /// Largest `log2(QP)` from degree `2^10` on, for 128, 192 and 256 bits: Bossuat et al., "Security guidelines for
 /// implementing homomorphic encryption" (eprint 2024/463), Table 5.2. The older table of the Homomorphic
-/// Encryption Standard (2018) is 3 to 13 bits too generous.
+/// Encryption Standard (2018) is 1 to 13 bits too generous.
 const MAX_LOG2_QP: [[u32; 3]; 8] = [
     [26, 0, 0],
     [53, 36, 27],

@@ -306,6 +306,14 @@ proptest! {
                 (x, exact) = (e.rescale(&x).unwrap(), exact.rescaled(&s.params, level));
                 continue;
             }
+            // A product that the modulus does not hold is refused.
+            let product = x.scale() * if op < 2 { x.scale() } else { scale };
+            if op < 4 && product.log2() + 1.0 > s.params.log2_q(level) {
+                let refused = e.mul_const(&x, 0.3, product / x.scale()).err();
+                let refused = matches!(refused, Some(EvalError::ScaleTooLarge { .. }));
+                prop_assert!(refused, "a scale of 2^{}", product.log2());
+                continue;
+            }
             (x, exact) = match op {
                 0 => (e.mul(&x, &x, &s.keys).unwrap(), exact.times(&exact)),
                 1 if level > 0 => (e.square_rescale(&x, &s.keys).unwrap(), exact.times(&exact).rescaled(&s.params, level)),

@@ -51,7 +51,8 @@ pub trait Backend: Sized + Send + Sync {
     /// Brings words of `polys` polynomials over `limbs` to the device.
     ///
     /// # Errors
-    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`].
+    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`]. That the words are canonical is
+    /// the caller's duty.
     fn upload<D: Domain>(
         &self,
         limbs: Limbs,
@@ -122,7 +123,7 @@ pub trait Backend: Sized + Send + Sync {
 
     /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
     /// several primes, ModDown, and both at once. (Next to a tie, as near as [`crate::convert`] says, either
-    /// neighbour may come out, the same on every device.)
+    /// neighbour may come out, the same on every device.) At most [`MAX_SOURCES`](crate::convert::MAX_SOURCES) primes at once.
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt>;
 }
 
@@ -158,7 +159,7 @@ pub struct Term {
 pub struct Gadget {
     /// The ciphertext primes that are decomposed and the special primes.
     pub limbs: Limbs,
-    /// Ciphertext primes in a digit.
+    /// Ciphertext primes in a digit, at most [`MAX_SOURCES`](crate::convert::MAX_SOURCES).
     pub digit_limbs: usize,
 }
 

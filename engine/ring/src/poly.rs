@@ -7,6 +7,8 @@ use std::sync::{Arc, LazyLock};
 use zeroize::Zeroize;
 
 /// A polynomial over some limbs of a ring, `[limb][coefficient]` canonical words, erased when dropped.
+///
+/// It uses the instruction set that `PLEURA_SIMD` names, or the widest where that is none of this processor's.
 #[derive(Clone)]
 pub struct Poly<D: Domain> {
     ring: Arc<Ring>,

@@ -1,9 +1,9 @@
 //! The ring in residue form: its degree, its primes, and which of them a polynomial carries.
 
 use crate::{Modulus, NttTable, RingError};
+use std::fmt;
 
 /// `Z[X]/(X^n + 1)` modulo a chain of ciphertext primes `q_0, q_1, ...` and special primes `p_0, p_1, ...`.
-#[derive(Debug)]
 pub struct Ring {
     log_n: u32,
     primes: Vec<NttTable>,
@@ -56,7 +56,11 @@ impl Ring {
     }
 
     /// The prime numbers of `limbs`, as positions in the ring's list: ciphertext primes first.
+    ///
+    /// # Panics
+    /// If the ring has no such limbs.
     pub fn indices(&self, limbs: Limbs) -> impl DoubleEndedIterator<Item = usize> + Clone + use<> {
+        assert!(self.limbs().contains(limbs), "{limbs:?} of a ring of {:?}", self.limbs());
         (0..limbs.q).chain(self.num_q..self.num_q + limbs.p)
     }
 
@@ -84,6 +88,14 @@ impl Ring {
     /// The primes of `limbs` times `polys` polynomials, in words.
     pub fn words(&self, limbs: Limbs, polys: usize) -> usize {
         (polys * limbs.count()) << self.log_n
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let primes: Vec<_> = self.primes.iter().map(|t| t.modulus().q()).collect();
+        let Self { log_n, num_q, .. } = self;
+        f.debug_struct("Ring").field("log_n", log_n).field("num_q", num_q).field("primes", &primes).finish()
     }
 }
 

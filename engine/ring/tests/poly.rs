@@ -159,3 +159,17 @@ fn setup() -> (Arc<Ring>, Cpu) {
     let cpu = Cpu::with(ring.clone(), Simd::widest(), 1).unwrap();
     (ring, cpu)
 }
+
+/// Tables are read without bounds checks, so a batch made for another degree must not get that far.
+#[test]
+#[should_panic(expected = "a transform of")]
+fn a_device_refuses_batches_of_another_degree() {
+    let [small, large] = [10, 11].map(|log_n| {
+        let primes = primes_below(29.0, 1 << 11, 1, &[]).unwrap();
+        Cpu::with(Arc::new(Ring::new(log_n, &primes, &[]).unwrap()), Simd::widest(), 1).unwrap()
+    });
+    let words = vec![1; large.ring().n()];
+    let batch = large.upload::<Coeff>(Limbs::q(1), 1, &words).unwrap();
+    let buffer = batch.into_buffer();
+    small.ntt(Batch::from_buffer(buffer, Limbs::q(1), 1));
+}

@@ -20,7 +20,7 @@ pub struct Decrypted {
 /// The precision asked for would show noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{bits} fractional bits would publish noise that depends on the secret key; at this scale publish at most {max}"
+    "{bits} fractional bits would publish noise that depends on the secret key; publish at most {max} of a fresh ciphertext of this scale, and fewer of a computed result"
 )]
 pub struct PublishError {
     /// Bits asked for.
@@ -85,7 +85,8 @@ impl Decrypted {
         Ok(self.publish(bits)?.into_iter().map(|z| z.re).collect())
     }
 
-    /// The most fractional bits that may be published.
+    /// The most fractional bits that hide the noise of a *fresh* ciphertext. A computation adds noise, and may amplify
+    /// it: publish as many bits as the result is exact to, not more.
     pub fn max_bits(&self) -> i32 {
         self.max_bits
     }

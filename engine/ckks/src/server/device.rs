@@ -4,7 +4,7 @@ use super::evaluator::{check_equal, check_scales};
 use super::{EvalError, Evaluator};
 use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
-use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly, Ring};
+use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -172,10 +172,10 @@ impl<B: Backend> Evaluator<B> {
 }
 
 impl<B: Backend> PreparedKeys<B> {
-    /// Words that the keys take on the device.
-    pub fn words(&self, ring: &Ring) -> usize {
+    /// Bytes that the keys take on the device.
+    pub fn bytes(&self) -> usize {
         let keys = self.relin.iter().chain(self.galois.values());
-        keys.map(|k| ring.words(k.data.limbs(), k.data.polys())).sum()
+        keys.map(|k| 4 * self.params.ring().words(k.data.limbs(), k.data.polys())).sum()
     }
 
     pub(super) fn relin(&self, level: usize) -> Result<&Batch<B, Ntt>, EvalError> {
@@ -189,7 +189,7 @@ impl<B: Backend> PreparedKeys<B> {
             return Ok(None);
         }
         let found = self.galois.get(&g).filter(|k| k.level >= level);
-        let missing = || EvalError::MissingKey { what: format!("X -> X^{}", g.exponent()), level };
+        let missing = || EvalError::MissingKey { what: describe(g, self.params.n()), level };
         found.map(|k| Some(&k.data)).ok_or_else(missing)
     }
 }
@@ -201,4 +201,13 @@ impl<B: Backend> fmt::Debug for Ciphertexts<B> {
         out.field("items", items).field("level", level).field("scale", scale).field("log_slots", log_slots);
         out.finish_non_exhaustive()
     }
+}
+
+/// An automorphism in the words of a key request.
+fn describe(g: GaloisElement, n: usize) -> String {
+    if g == GaloisElement::conjugation(n) {
+        return "conjugation".into();
+    }
+    let steps = (1..n as i64 / 2).find(|&steps| GaloisElement::rotation(steps, n) == g);
+    steps.map_or_else(|| format!("X -> X^{}", g.exponent()), |steps| format!("the rotation by {steps}"))
 }

@@ -3,13 +3,12 @@
 use super::EvalError;
 use super::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
 use crate::Params;
-use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{
-    Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term,
-};
+use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term};
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
+///
+/// Every operation refuses operands of other parameters with [`EvalError::ParamsMismatch`], beside the errors it lists.
 pub struct Evaluator<B: Backend> {
     params: Params,
     backend: B,
@@ -66,7 +65,7 @@ impl<B: Backend> Evaluator<B> {
     /// `-x`
     ///
     /// # Errors
-    /// [`EvalError::ParamsMismatch`], as for every operation
+    /// None but for operands of other parameters.
     pub fn neg(&self, x: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
         self.check_params(&x.params)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
@@ -77,7 +76,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x + y` for a plaintext of the same scale, prepared at this level or above.
     ///
     /// # Errors
-    /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`]
+    /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`]
     pub fn add_plain(
         &self,
         x: &Ciphertexts<B>,
@@ -93,13 +92,14 @@ impl<B: Backend> Evaluator<B> {
     /// `x y` for a plaintext prepared at this level or above; the scales multiply.
     ///
     /// # Errors
-    /// [`EvalError::OutOfLevels`]
+    /// [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::ScaleTooLarge`]
     pub fn mul_plain(
         &self,
         x: &Ciphertexts<B>,
         y: &PreparedPlaintext<B>,
     ) -> Result<Ciphertexts<B>, EvalError> {
         self.check_plain(x, y)?;
+        self.check_fits(x.scale * y.scale, x.level)?;
         let polys = x.data.polys();
         let terms: Vec<_> = (0..polys).map(|i| Term { out: i, a: 0, b: i }).collect();
         let data = self.backend.mul_accumulate(y.data.view(), x.data.view(), &terms, polys, x.data.limbs());
@@ -129,6 +129,7 @@ impl<B: Backend> Evaluator<B> {
     pub fn mul_const(&self, x: &Ciphertexts<B>, c: f64, scale: f64) -> Result<Ciphertexts<B>, EvalError> {
         self.check_params(&x.params)?;
         let residues = self.constant(c, scale, x.level)?;
+        self.check_fits(x.scale * scale, x.level)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
         self.backend.mul_scalar_assign(&mut data, &residues);
         Ok(x.like(data, x.level, x.scale * scale))
@@ -157,6 +158,7 @@ impl<B: Backend> Evaluator<B> {
         y: &Ciphertexts<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<Ciphertexts<B>, EvalError> {
+        below(x.level.min(y.level))?;
         self.relinearise_rescale(&self.mul_no_relin(x, y)?, keys)
     }
 
@@ -175,12 +177,13 @@ impl<B: Backend> Evaluator<B> {
     /// `x y` in three parts; the scales multiply.
     ///
     /// # Errors
-    /// [`EvalError::Parts`], [`EvalError::Mismatch`]
+    /// [`EvalError::Parts`], [`EvalError::Mismatch`], [`EvalError::ScaleTooLarge`]
     pub fn mul_no_relin(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
         self.check_pair(x, y)?;
         check_parts(x, 2)?;
         check_parts(y, 2)?;
         let (items, level) = (x.items, x.level.min(y.level));
+        self.check_fits(x.scale * y.scale, level)?;
         let terms: Vec<_> = (0..items)
             .flat_map(|i| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (i, a, b)))
             .map(|(i, a, b)| Term { out: (a + b) * items + i, a: a * items + i, b: b * items + i })
@@ -245,7 +248,9 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::OutOfLevels`]
     pub fn to_level(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
-        let target = self.params.scale(level.min(self.params.max_level()));
+        self.check_params(&x.params)?;
+        check_covers(x.level, level)?;
+        let target = self.params.scale(level);
         if check_scales(x.scale, target).is_ok() {
             return Ok(self.drop_level(x, level)?.with_scale(target));
         }
@@ -294,7 +299,7 @@ impl<B: Backend> Evaluator<B> {
     ) -> Result<Vec<Ciphertexts<B>>, EvalError> {
         let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::rotation(s, self.params.n())).collect();
         let extended = self.hoist(x, &elements, keys, |product| self.backend.gadget_product(product))?;
-        let data = self.divide(&extended, self.params.limbs(x.level));
+        let data = self.backend.rescale(extended.view(), self.params.limbs(x.level));
         let (items, outputs) = (x.items, elements.len());
         let output = |o: usize| {
             let part = |p: usize| data.slice((p * outputs + o) * items, items);
@@ -327,27 +332,25 @@ impl<B: Backend> Evaluator<B> {
     }
 
     /// In every slot the sum of the `count` slots from it on, a power of two; needs the rotations
-    /// [`Evaluator::inner_sum_rotations`].
+    /// [`KeyRequest::inner_sum`](crate::KeyRequest::inner_sum).
     ///
     /// # Errors
-    /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::Mismatch`] if `count` is no power of two
+    /// [`EvalError::BadCount`], [`EvalError::MissingKey`], [`EvalError::Parts`]
     pub fn inner_sum(
         &self,
         x: &Ciphertexts<B>,
         count: usize,
         keys: &PreparedKeys<B>,
     ) -> Result<Ciphertexts<B>, EvalError> {
-        check_equal("the count and its power of two", count, 1 << count.max(1).ilog2())?;
+        let max = self.params.n() / 2;
+        if !count.is_power_of_two() || count > max {
+            return Err(EvalError::BadCount { count, max });
+        }
         let mut sum = self.drop_level(x, x.level)?;
-        for steps in Self::inner_sum_rotations(count) {
-            sum = self.add(&sum, &self.rotate(&sum, steps, keys)?)?;
+        for log in 0..count.ilog2() {
+            sum = self.add(&sum, &self.rotate(&sum, 1 << log, keys)?)?;
         }
         Ok(sum)
-    }
-
-    /// The rotations that [`Evaluator::inner_sum`] takes.
-    pub fn inner_sum_rotations(count: usize) -> Vec<i64> {
-        std::iter::successors(Some(1i64), |s| Some(s * 2)).take_while(|&s| s < count as i64).collect()
     }
 
     fn automorphism(
@@ -357,7 +360,7 @@ impl<B: Backend> Evaluator<B> {
         keys: &PreparedKeys<B>,
     ) -> Result<Ciphertexts<B>, EvalError> {
         let extended = self.hoist(x, &[g], keys, |product| self.backend.gadget_product(product))?;
-        Ok(x.like(self.divide(&extended, self.params.limbs(x.level)), x.level, x.scale))
+        Ok(x.like(self.backend.rescale(extended.view(), self.params.limbs(x.level)), x.level, x.scale))
     }
 
     /// What `use_product` makes of several automorphisms of the same ciphertexts, `[2][element][item]` before
@@ -388,16 +391,6 @@ impl<B: Backend> Evaluator<B> {
         }))
     }
 
-    /// Divides by `P` and whatever else `to` lacks, at once where the backend can.
-    pub(super) fn divide(&self, x: &Batch<B, Ntt>, to: Limbs) -> Batch<B, Ntt> {
-        let from = x.limbs();
-        if from.count() - to.count() > MAX_SOURCES {
-            let quotient = self.backend.rescale(x.view(), Limbs::q(from.q));
-            return self.backend.rescale(quotient.view(), to);
-        }
-        self.backend.rescale(x.view(), to)
-    }
-
     fn relinearise_to(
         &self,
         x: &Ciphertexts<B>,
@@ -422,7 +415,7 @@ impl<B: Backend> Evaluator<B> {
             items: x.items,
             outputs: 1,
         });
-        self.divide(&extended, self.params.limbs(level))
+        self.backend.rescale(extended.view(), self.params.limbs(level))
     }
 
     /// `x` at the lower level of both, with as many parts as `y` has: a part that it lacks counts as zero.
@@ -432,6 +425,9 @@ impl<B: Backend> Evaluator<B> {
         let level = x.level.min(y.level);
         let limbs = self.params.limbs(level);
         let lacking = y.data.polys().saturating_sub(x.data.polys());
+        if lacking == 0 {
+            return Ok((self.backend.concat(&[x.data.view()], limbs), level));
+        }
         let zeros = vec![0; self.params.ring().words(limbs, lacking)];
         let zeros = self.backend.upload(limbs, lacking, &zeros)?;
         Ok((self.backend.concat(&[x.data.view(), zeros.view()], limbs), level))
@@ -457,6 +453,12 @@ impl<B: Backend> Evaluator<B> {
         self.check_params(&y.params)?;
         check_equal("numbers of ciphertexts", x.items, y.items)?;
         check_equal("logarithms of slots", x.log_slots as usize, y.log_slots as usize)
+    }
+
+    /// Values of one and a little more at this scale must not wrap around the modulus.
+    fn check_fits(&self, scale: f64, level: usize) -> Result<(), EvalError> {
+        let (log2_scale, log2_q) = (scale.log2(), self.params.log2_q(level));
+        if log2_scale + 1.0 > log2_q { Err(EvalError::ScaleTooLarge { log2_scale, log2_q }) } else { Ok(()) }
     }
 
     fn check_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<(), EvalError> {

@@ -30,12 +30,30 @@ pub enum EvalError {
         right: usize,
     },
     /// Scales differ by more than rounding.
-    #[error("scales differ: 2^{left} and 2^{right}; bring both to one level's scale with `to_level`")]
+    #[error("scales differ: 2^{left:.3} and 2^{right:.3}; bring both to one level's scale with `to_level`")]
     ScaleMismatch {
         /// `log2` of the left operand's.
         left: f64,
         /// `log2` of the right operand's.
         right: f64,
+    },
+    /// A product's scale does not fit the modulus that is left.
+    #[error(
+        "a scale of 2^{log2_scale:.1} does not fit the modulus of 2^{log2_q:.1} at this level; rescale first, or start with more levels"
+    )]
+    ScaleTooLarge {
+        /// `log2` of the scale.
+        log2_scale: f64,
+        /// `log2` of the modulus.
+        log2_q: f64,
+    },
+    /// An inner sum is over no power of two of slots.
+    #[error("an inner sum of {count} slots; it must be a power of two, at most {max}")]
+    BadCount {
+        /// Slots asked for.
+        count: usize,
+        /// Slots there are.
+        max: usize,
     },
     /// An operation needs more levels than are left.
     #[error("the operation needs {needed} levels and the ciphertext has {level}")]

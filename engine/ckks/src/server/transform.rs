@@ -12,7 +12,7 @@ use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
 use crate::encode::Encoder;
 use crate::{KeyRequest, Params};
 use num_complex::Complex64;
-use pleura_ring::{Backend, Batch, Digits, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term};
+use pleura_ring::{Backend, Batch, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear map on `slots` slots, given by its non-zero diagonals, and how to run it.
@@ -196,7 +196,13 @@ impl<B: Backend> Evaluator<B> {
             return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
         }
         self.check_params(&transform.params)?;
-        let x = &self.drop_level(x, *level)?;
+        let dropped;
+        let x = if x.level == *level {
+            x
+        } else {
+            dropped = self.drop_level(x, *level)?;
+            &dropped
+        };
         let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
 
         // [2][giant][item] = sum over its terms of diagonal [2][baby][item].
@@ -235,18 +241,14 @@ impl<B: Backend> Evaluator<B> {
                 outputs: 1,
             })
         };
-        let data = self.divide(&switched, to);
+        let data = self.backend().rescale(switched.view(), to);
         Ok(x.like(data, level - 1, x.scale * transform.scale / self.params().divisor(*level)))
     }
 }
 
 impl<B: Backend> PreparedTransform<B> {
-    /// Words that the diagonals take on the device.
-    pub fn words(&self, ring: &pleura_ring::Ring) -> usize {
-        ring.words(self.limbs(), self.diagonals.polys())
-    }
-
-    fn limbs(&self) -> Limbs {
-        self.diagonals.limbs()
+    /// Bytes that the diagonals take on the device.
+    pub fn bytes(&self) -> usize {
+        4 * self.params.ring().words(self.diagonals.limbs(), self.diagonals.polys())
     }
 }

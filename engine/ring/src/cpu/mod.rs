@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use switching::{Extension, Switching};
 
-/// The processor: SIMD chosen at run time, threads over limbs and polynomials.
+/// The processor: SIMD chosen at run time, threads over limbs and polynomials. Memory of dropped batches is kept for new
+/// ones until [`Cpu::trim`].
 pub struct Cpu {
     ring: Arc<Ring>,
     simd: Simd,
