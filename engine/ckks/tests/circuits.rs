@@ -302,6 +302,16 @@ fn other_keys_do_not_help() {
 
 /// Requests merge to the highest level of each key; steps that are the same rotation share one.
 #[test]
+fn inner_sums_ask_for_their_rotations() {
+    let params =
+        Params::new(Literal { security: Security::InsecureForTests, log_n: 10, ..Literal::N13 }).unwrap();
+    let sum = |count| KeyRequest::new().inner_sum(&params, count, 2);
+    assert_eq!(sum(8), KeyRequest::new().rotations(&params, [1, 2, 4], 2));
+    assert_eq!(sum(1).count(), 0);
+    assert_eq!(sum(512).count(), 9);
+}
+
+#[test]
 fn requests_merge() {
     let p = &SETUP.params;
     let left = KeyRequest::new().relin(2).rotations(p, [1, 2, 3], 5).rotations(p, [1], 3);

@@ -253,6 +253,11 @@ fn of_evaluation() {
         ("add_const, huge", e.add_const(&x, 1e300), constant(1e300, x.scale())),
         ("add_const, infinite", e.add_const(&x, f64::INFINITY), constant(f64::INFINITY, x.scale())),
         ("mul_const, huge", e.mul_const(&x, -1.0, 127f64.exp2()), constant(-1.0, 127f64.exp2())),
+        (
+            "mul, no modulus for it",
+            e.mul_no_relin(&low, &low),
+            EvalError::ScaleTooLarge { log2_scale: 2.0 * low.scale().log2(), log2_q: s.params.log2_q(0) },
+        ),
         ("inner_sum of three", e.inner_sum(&x, 3, keys), EvalError::BadCount { count: 3, max: 512 }),
         ("inner_sum of none", e.inner_sum(&x, 0, keys), EvalError::BadCount { count: 0, max: 512 }),
         ("load of nothing", e.load(&[]), EvalError::Empty),

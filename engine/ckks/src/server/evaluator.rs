@@ -125,7 +125,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x c` in every slot, with `c` rounded at `scale`, by which the scale grows.
     ///
     /// # Errors
-    /// [`EvalError::BadConstant`]
+    /// [`EvalError::BadConstant`], [`EvalError::ScaleTooLarge`]
     pub fn mul_const(&self, x: &Ciphertexts<B>, c: f64, scale: f64) -> Result<Ciphertexts<B>, EvalError> {
         self.check_params(&x.params)?;
         let residues = self.constant(c, scale, x.level)?;
@@ -138,7 +138,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x y`, relinearised; the scales multiply. The higher level is dropped to the lower one.
     ///
     /// # Errors
-    /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::Mismatch`]
+    /// As for [`Evaluator::mul_no_relin`], and [`EvalError::MissingKey`].
     pub fn mul(
         &self,
         x: &Ciphertexts<B>,

@@ -116,7 +116,8 @@ impl<B: Backend> Evaluator<B> {
     /// `polynomial(x)` in every slot, at the usual scale of its level. Needs the relinearisation key at `x`'s level.
     ///
     /// # Errors
-    /// [`EvalError::OutOfLevels`], [`EvalError::MissingKey`], [`EvalError::Parts`]
+    /// [`EvalError::OutOfLevels`], [`EvalError::MissingKey`], [`EvalError::Parts`]; [`EvalError::BadConstant`] or
+    /// [`EvalError::ScaleTooLarge`] where a coefficient or the argument's scale is out of all proportion
     pub fn polynomial(
         &self,
         x: &Ciphertexts<B>,

@@ -49,6 +49,10 @@ macro_rules! kernels {
 
         impl Kernels {
             /// The kernels of an instruction set, or the widest narrower one whose vectors fit degree `n`.
+            #[cfg_attr(
+                not(target_arch = "x86_64"),
+                expect(unused_variables, reason = "one lane fits any degree")
+            )]
             pub(crate) fn new(simd: Simd, n: usize) -> Self {
                 match simd {
                     #[cfg(target_arch = "x86_64")]

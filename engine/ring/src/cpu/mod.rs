@@ -32,8 +32,8 @@ pub struct Cpu {
 
 type Cache<K, V> = Mutex<HashMap<K, Arc<V>>>;
 
-/// Words of a task of [`Backend::mul_accumulate`]: small enough that the operands which several outputs share
-/// stay in the nearest cache.
+/// Words of a limb that sums of products take at a time: few enough that the operands which several outputs share stay
+/// in the core's own cache, many enough that the processor follows the streams of those that do not.
 const TILE: usize = 4096;
 
 /// Words below which an operation is not worth waking threads for.
