@@ -41,6 +41,8 @@ impl Domain for Ntt {
 pub trait Backend: Sized + Send + Sync {
     /// The device's storage of a batch.
     type Buffer: Send + Sync;
+    /// The device's storage of weights.
+    type Weights: Send + Sync;
 
     /// The ring that this device holds tables for.
     fn ring(&self) -> &Arc<Ring>;
@@ -108,17 +110,43 @@ pub trait Backend: Sized + Send + Sync {
     /// Key switching up to ModDown, see [`GadgetProduct`].
     fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt>;
 
-    /// [`Backend::mul_accumulate`] of `diagonals` with a gadget product's result, over the gadget's limbs: the
-    /// baby steps of a linear transform, which need not pass through memory.
+    /// Brings weights to the device.
+    ///
+    /// # Errors
+    /// [`BackendError::Shape`] if one has no power of two of coefficients up to `n`, [`BackendError::OutOfMemory`].
+    fn upload_weights(&self, weights: &[Weight]) -> Result<Self::Weights, BackendError>;
+
+    /// `count` weights from `start` on as polynomials.
+    fn expand(&self, weights: &Self::Weights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt>;
+
+    /// Sums of products of a gadget product's results with diagonals, over the gadget's limbs: the baby steps of a
+    /// linear transform, which need not pass through memory, and no more need the diagonals. For both parts
+    /// `out[t.out] += diagonal[t.a] step[t.b]` over all terms, with the steps `[output][item]`: `[2][sums]`.
     fn gadget_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
-        diagonals: View<'_, Self, Ntt>,
+        diagonals: Diagonals<'_, Self>,
         terms: &[Term],
-        outputs: usize,
+        sums: usize,
     ) -> Batch<Self, Ntt> {
+        let limbs = product.gadget.limbs;
+        let expanded;
+        let diagonals = match diagonals {
+            Diagonals::Polys(view) => view,
+            Diagonals::Weights(weights) => {
+                let count = terms.iter().map(|t| t.a + 1).max().unwrap_or(0);
+                expanded = self.expand(weights, 0, count, limbs);
+                expanded.view()
+            }
+        };
         let steps = self.gadget_product(product);
-        self.mul_accumulate(diagonals, steps.view(), terms, outputs, product.gadget.limbs)
+        let terms: Vec<_> = (0..2)
+            .flat_map(|part| {
+                let offset = part * product.outputs * product.items;
+                terms.iter().map(move |t| Term { out: part * sums + t.out, a: t.a, b: offset + t.b })
+            })
+            .collect();
+        self.mul_accumulate(diagonals, steps.view(), &terms, 2 * sums, limbs)
     }
 
     /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
@@ -151,6 +179,22 @@ pub struct Term {
     pub a: usize,
     /// Right factor.
     pub b: usize,
+}
+
+/// A polynomial with small coefficients, in powers of `X^(n / len)`: plaintexts that repeat after `len / 2` slots are
+/// of this form, and one that does not takes no more room than its coefficients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// A power of two of them, at most `n`.
+    pub coefficients: Vec<i32>,
+}
+
+/// What [`Backend::gadget_sums`] multiplies with.
+pub enum Diagonals<'a, B: Backend> {
+    /// Polynomials over at least the gadget's limbs.
+    Polys(View<'a, B, Ntt>),
+    /// Weights, transformed on the way.
+    Weights(&'a B::Weights),
 }
 
 /// How key switching decomposes: digits of `digit_limbs` ciphertext primes each (the last may be shorter),
@@ -331,6 +375,14 @@ impl<B: Backend> Clone for Digits<'_, B> {
 }
 
 impl<B: Backend> Copy for Digits<'_, B> {}
+
+impl<B: Backend> Clone for Diagonals<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Diagonals<'_, B> {}
 
 impl<B: Backend, D: Domain> Clone for View<'_, B, D> {
     fn clone(&self) -> Self {

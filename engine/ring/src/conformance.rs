@@ -7,7 +7,7 @@
 
 mod operations;
 
-use crate::backend::{Backend, BackendError, Batch, Coeff, Domain, Ntt, View};
+use crate::backend::{Backend, BackendError, Batch, Coeff, Domain, Ntt, View, Weight};
 use crate::{Cpu, Limbs, Ring, RingError, Simd, primes_below};
 use operations::operations;
 use std::collections::VecDeque;
@@ -224,6 +224,21 @@ impl<'a, B: Backend> Trial<'a, B> {
     fn uploaded<D: Domain>(&self, limbs: Limbs, polys: usize, words: &[u32]) -> Result<Batch<B, D>, Failure> {
         let uploaded = self.device.upload(limbs, polys, words);
         uploaded.map_err(|error| Failure::Device { at: self.at("upload of operands"), error })
+    }
+
+    /// Five weights of different lengths, with the largest coefficients among them.
+    fn weights(&mut self) -> Result<B::Weights, Failure> {
+        let log_n = self.ring().log_n();
+        let weights = [log_n, 1, log_n - 1, log_n.min(5), 0].map(|log_len| {
+            let coefficient = |i: u32| match i % 7 {
+                3 => i32::MIN,
+                5 => i32::MAX,
+                _ => self.random() as i32,
+            };
+            Weight { coefficients: (0..1 << log_len).map(coefficient).collect() }
+        });
+        let uploaded = self.device.upload_weights(&weights);
+        uploaded.map_err(|error| Failure::Device { at: self.at("upload of weights"), error })
     }
 
     /// Polys whose conversion from each group of limbs sums the largest words, `y_i = d_i - 1` (see

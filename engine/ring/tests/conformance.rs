@@ -56,7 +56,7 @@ fn a_device_without_a_fault_passes() {
 #[test]
 fn one_wrong_word_is_found_in_every_operation() {
     // The last item is a sequence of the others.
-    for &operation in &OPERATIONS[..14] {
+    for &operation in &OPERATIONS[..15] {
         let fault = Fault::OneWord(operation);
         let failure = check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
         let Failure::Word { at, poly, limb, coefficient, expected, got } = &failure else {
@@ -91,7 +91,7 @@ fn other_faults_have_names_too() {
     assert!(matches!(no_ring, Failure::NoDevice { log_n: 1, .. }), "{no_ring}");
 }
 
-const OPERATIONS: [&str; 15] = [
+const OPERATIONS: [&str; 16] = [
     "upload",
     "concat",
     "ntt",
@@ -104,6 +104,7 @@ const OPERATIONS: [&str; 15] = [
     "automorphism",
     "mod_up",
     "gadget_product",
+    "expand",
     "gadget_sums",
     "rescale",
     "order",
@@ -191,6 +192,7 @@ impl Faulty {
 }
 
 impl Backend for Faulty {
+    type Weights = <Cpu as Backend>::Weights;
     type Buffer = Recycled;
 
     fn ring(&self) -> &Arc<Ring> {
@@ -317,17 +319,33 @@ impl Backend for Faulty {
         self.result("gadget_product", self.cpu.gadget_product(&product))
     }
 
+    fn upload_weights(&self, weights: &[Weight]) -> Result<Self::Weights, BackendError> {
+        self.cpu.upload_weights(weights)
+    }
+
+    fn expand(&self, weights: &Self::Weights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt> {
+        self.result("expand", self.cpu.expand(weights, start, count, limbs))
+    }
+
     fn gadget_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
-        diagonals: View<'_, Self, Ntt>,
+        diagonals: Diagonals<'_, Self>,
         terms: &[Term],
-        outputs: usize,
+        sums: usize,
     ) -> Batch<Self, Ntt> {
+        let limbs = product.gadget.limbs;
+        let expanded = match diagonals {
+            Diagonals::Polys(view) => self.concat(&[view], limbs),
+            Diagonals::Weights(weights) => self.expand(weights, 0, 5, limbs),
+        };
         let steps = self.gadget_product(product);
-        let mut sums = self.mul_accumulate(diagonals, steps.view(), terms, outputs, product.gadget.limbs);
-        self.assign("gadget_sums", &mut sums, |_| ());
-        sums
+        let offset = steps.polys() / 2;
+        let part = |p: usize| terms.iter().map(move |t| Term { out: p * sums + t.out, a: t.a, b: p * offset + t.b });
+        let both: Vec<_> = part(0).chain(part(1)).collect();
+        let mut out = self.mul_accumulate(expanded.view(), steps.view(), &both, 2 * sums, limbs);
+        self.assign("gadget_sums", &mut out, |_| ());
+        out
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {

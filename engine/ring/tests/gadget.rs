@@ -82,11 +82,12 @@ proptest! {
             let x_view = x_batch.view();
             let product = GadgetProduct { gadget, x: x_view, digits: choice, skipped, terms: &terms, items, outputs };
             let got = cpu.gadget_product(&product);
-            let steps = got.polys();
-            let sums = (0..2 * steps).map(|i| Term { out: i % 3, a: i * i % steps, b: i % steps });
-            let sums: Vec<_> = sums.collect();
-            let direct = cpu.mul_accumulate(got.view(), got.view(), &sums, 4, limbs);
-            let fused = cpu.gadget_sums(&product, got.view(), &sums, 4);
+            let steps = got.polys() / 2;
+            let sums: Vec<_> = (0..2 * steps).map(|i| Term { out: i % 3, a: i * i % steps, b: i % steps }).collect();
+            let second = sums.iter().map(|t| Term { out: 4 + t.out, a: t.a, b: steps + t.b });
+            let both: Vec<_> = sums.iter().copied().chain(second).collect();
+            let direct = cpu.mul_accumulate(got.view(), got.view(), &both, 8, limbs);
+            let fused = cpu.gadget_sums(&product, Diagonals::Polys(got.view()), &sums, 4);
             prop_assert!(cpu.download(fused.view()).unwrap() == cpu.download(direct.view()).unwrap());
             let got = cpu.download(got.view()).unwrap();
 

@@ -387,3 +387,33 @@ fn at<'a>(poly: &'a [u32], ring: &Ring, limb: usize) -> &'a [u32] {
 fn per_limb(ring: &Ring, limbs: Limbs, f: impl Fn(&Modulus, usize) -> Vec<u32>) -> Vec<u32> {
     ring.moduli(limbs).enumerate().flat_map(|(limb, modulus)| f(modulus, limb)).collect()
 }
+
+#[test]
+fn a_weight_is_the_polynomial_in_a_power_of_x() {
+    for log_n in [4, 8, 11] {
+        let n = 1usize << log_n;
+        let primes = primes_below(29.0, n, 3, &[]).unwrap();
+        let ring = Arc::new(Ring::new(log_n, &primes[..2], &primes[2..]).unwrap());
+        for simd in support::simds() {
+            let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
+            let weights: Vec<_> = (0..=log_n)
+                .map(|log_len| Weight {
+                    coefficients: (0..1i32 << log_len).map(|i| (i - 9).wrapping_mul(0x3519_a7c1)).collect(),
+                })
+                .collect();
+            let uploaded = cpu.upload_weights(&weights).unwrap();
+            let words = cpu.download(cpu.expand(&uploaded, 0, weights.len(), ring.limbs()).view()).unwrap();
+            for (weight, words) in weights.iter().zip(words.chunks(ring.words(ring.limbs(), 1))) {
+                let mut coefficients = vec![0i64; n];
+                let gap = n / weight.coefficients.len();
+                for (i, &c) in weight.coefficients.iter().enumerate() {
+                    coefficients[i * gap] = c.into();
+                }
+                let poly = Poly::from_signed(&ring, ring.limbs(), &coefficients).into_ntt();
+                assert_eq!(poly.words(), words, "2^{log_n}, {} coefficients", weight.coefficients.len());
+            }
+            let odd = Weight { coefficients: vec![1; 3] };
+            assert!(matches!(cpu.upload_weights(&[odd]), Err(BackendError::Shape { got: 3, .. })));
+        }
+    }
+}

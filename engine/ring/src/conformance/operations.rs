@@ -2,7 +2,8 @@
 
 use super::{Failure, Fill, Outcome, Trial};
 use crate::backend::{
-    Backend, BackendError, Batch, Coeff, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt, Term, View,
+    Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt, Term,
+    View,
 };
 use crate::{GaloisElement, Limbs};
 
@@ -10,7 +11,7 @@ use crate::{GaloisElement, Limbs};
 type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
 
 /// The suite, in the order of the trait.
-pub(super) fn operations<B: Backend>() -> [Operation<B>; 15] {
+pub(super) fn operations<B: Backend>() -> [Operation<B>; 16] {
     [
         ("upload", upload),
         ("concat", concat),
@@ -24,6 +25,7 @@ pub(super) fn operations<B: Backend>() -> [Operation<B>; 15] {
         ("automorphism", automorphism),
         ("mod_up", mod_up),
         ("gadget_product", gadget_product),
+        ("expand", expand),
         ("gadget_sums", gadget_sums),
         ("rescale", rescale),
         ("order", order),
@@ -255,26 +257,37 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 
 fn gadget_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for case in SWITCHES.iter().filter(|case| case.outputs > 1) {
-        let steps = 2 * case.outputs * case.items;
+        let steps = case.outputs * case.items;
         // Sums of all steps once, of one, of none, of so many that accumulators are folded.
         let counts = [steps, 1, 0, 35].into_iter().enumerate();
         let terms =
             counts.flat_map(|(out, n)| (0..n).map(move |i| Term { out, a: (i + out) % 5, b: i % steps }));
         let terms: Vec<_> = terms.collect();
-        for (fill, fresh) in [(Fill::Mixed, false), (Fill::Largest, true)] {
-            switch(t, case, fill, fresh, Some(&terms))?;
+        for (fill, fresh, weights) in
+            [(Fill::Mixed, false, false), (Fill::Largest, true, false), (Fill::Mixed, true, true)]
+        {
+            switch(t, case, fill, fresh, Some((&terms, weights)))?;
         }
     }
     Ok(())
 }
 
-/// Checks a gadget product, or sums of its steps times five diagonals.
+fn expand<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let (weights, limbs) = (t.weights()?, t.limbs(7, 3));
+    for (start, count) in [(0, 5), (2, 2)] {
+        let case = format!("{count} from {start}");
+        t.check(&case, limbs, count, |d| d.expand(&weights, start, count, limbs))?;
+    }
+    Ok(())
+}
+
+/// Checks a gadget product, or sums of its steps times five diagonals, which may be weights.
 fn switch<B: Backend>(
     t: &mut Trial<'_, B>,
     case: &Switch,
     fill: Fill,
     fresh: bool,
-    sums: Option<&[Term]>,
+    sums: Option<(&[Term], bool)>,
 ) -> Outcome {
     let Switch { parts, items, outputs, skipped, spare, terms, .. } = *case;
     let (q, p, digit_limbs) = case.gadget;
@@ -299,7 +312,7 @@ fn switch<B: Backend>(
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
         products.push(GadgetTerm { input, output, key: key.as_ref(), galois: by.element(n) });
     }
-    let diagonals = t.filled(wider, 6, fill)?;
+    let (diagonals, weights) = (t.filled(wider, 6, fill)?, t.weights()?);
     let product = GadgetProduct {
         gadget,
         x: x.slice(1, x_polys),
@@ -313,16 +326,23 @@ fn switch<B: Backend>(
         outputs,
     };
     let name = format!("{}, {} digits, {fill:?}", case.name, if fresh { "fresh" } else { "extended" });
-    let (diagonals, by_definition) = (diagonals.slice(1, 5), t.expected.is_none());
+    let (polys, by_definition) = (diagonals.slice(1, 5), t.expected.is_none());
     match sums {
         None => t.check(&name, limbs, 2 * outputs * items, |d| d.gadget_product(&product))?,
-        Some(terms) => t.check(&name, limbs, 4, |d| {
-            if by_definition {
-                // The reference's own fused form is on trial too.
-                let steps = d.gadget_product(&product);
-                return d.mul_accumulate(diagonals, steps.view(), terms, 4, limbs);
+        Some((terms, as_weights)) => t.check(&name, limbs, 8, |d| {
+            if !by_definition {
+                let diagonals =
+                    if as_weights { Diagonals::Weights(&weights) } else { Diagonals::Polys(polys) };
+                return d.gadget_sums(&product, diagonals, terms, 4);
             }
-            d.gadget_sums(&product, diagonals, terms, 4)
+            // The reference's own fused form is on trial too.
+            let expanded = d.expand(&weights, 0, 5, limbs);
+            let factors = if as_weights { expanded.view() } else { polys };
+            let part = |p: usize| {
+                terms.iter().map(move |t| Term { out: p * 4 + t.out, a: t.a, b: p * outputs * items + t.b })
+            };
+            let both: Vec<_> = part(0).chain(part(1)).collect();
+            d.mul_accumulate(factors, d.gadget_product(&product).view(), &both, 8, limbs)
         })?,
     }
     t.same("operand", x.view())?;

@@ -37,6 +37,14 @@ pub(crate) struct GadgetLimb<'a> {
     pub(crate) accumulate: bool,
 }
 
+/// A product of [`Kernels::dot_pair`]: a diagonal, each word of which counts for `2^log_run` neighbours, and the same part
+/// of both polynomials of a ciphertext.
+pub(crate) struct PairTerm<'a> {
+    pub(crate) diagonal: &'a [u32],
+    pub(crate) log_run: u32,
+    pub(crate) x: [&'a [u32]; 2],
+}
+
 macro_rules! kernels {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*);)*) => {
         /// The kernels of one instruction set.
@@ -92,7 +100,8 @@ macro_rules! kernels {
 }
 
 kernels! {
-    /// Forward transform in place.
+    /// Forward transform in place; of fewer words than the table's degree, that of a polynomial in a power of `X`, each result
+    /// of which stands for a run of words of the full one.
     ntt(table: &NttTable, x: &mut [u32]);
     /// Inverse transform in place, then a product by `factor`.
     intt(table: &NttTable, x: &mut [u32], factor: u32);
@@ -108,6 +117,10 @@ kernels! {
     mul(modulus: &Modulus, x: &mut [u32], y: &[u32]);
     /// `t = (x - t) factor`
     sub_mul(modulus: &Modulus, t: &mut [u32], x: &[u32], factor: Shoup);
+    /// `x mod q` of signed words.
+    residues(modulus: &Modulus, x: &[i32], out: &mut [u32]);
+    /// `out0 = sum diagonal x[0]`, `out1 = sum diagonal x[1]` over the terms.
+    dot_pair(modulus: &Modulus, terms: &[PairTerm<'_>], out0: &mut [u32], out1: &mut [u32]);
     /// `out = sum a b` over the terms.
     dot(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32]);
     /// `out = sum source weight / 2^32`; at most fifteen sources below `2^30`, weights in Montgomery form.
@@ -333,6 +346,68 @@ unsafe fn dot<V: Lanes>(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32
                 room -= 1;
             }
             p.reduce(acc).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn residues<V: Lanes>(modulus: &Modulus, x: &[i32], out: &mut [u32]) {
+    let x: &[u32] = bytemuck::cast_slice(x);
+    let n = span::<V>(out.len(), &[x]);
+    let (one, offset) = (modulus.shoup(1), modulus.reduce(1 << 31));
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        let (one, offset, sign) = (Factor::splat(one.w, one.quotient), V::splat(offset), V::splat(1 << 31));
+        for i in (0..n).step_by(V::N) {
+            let above_zero = V::load(x.as_ptr().add(i)).add(sign);
+            let residue = p.below_q(one.mul(above_zero, p.q));
+            p.difference(residue, offset).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn dot_pair<V: Lanes>(
+    modulus: &Modulus,
+    terms: &[PairTerm<'_>],
+    out0: &mut [u32],
+    out1: &mut [u32],
+) {
+    let n = span::<V>(out0.len(), &[out1]);
+    for term in terms {
+        let enough = term.diagonal.len() << term.log_run >= n;
+        assert!(enough && term.x[0].len() == n && term.x[1].len() == n, "limbs of unequal length");
+    }
+    // SAFETY: see `Factor`; the diagonals reach as far as the words they count for.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        for i in (0..n).step_by(V::N) {
+            let (mut acc0, mut acc1) = (V::wide_zero(), V::wide_zero());
+            let mut room = LAZY_PRODUCTS;
+            for term in terms {
+                if room == 0 {
+                    (acc0, acc1) = (p.fold(acc0), p.fold(acc1));
+                    room = LAZY_PRODUCTS - 1;
+                }
+                let word = term.diagonal.as_ptr().add(i >> term.log_run);
+                let w = if term.log_run >= V::N.ilog2() {
+                    let w = V::splat(*word);
+                    (w, w)
+                } else {
+                    if term.log_run == 0 {
+                        V::prefetch(word.wrapping_add(AHEAD));
+                    }
+                    let w = V::spread(word, 1 << term.log_run);
+                    (w, w.odd())
+                };
+                let (x0, x1) = (V::load(term.x[0].as_ptr().add(i)), V::load(term.x[1].as_ptr().add(i)));
+                acc0 = V::wide_mac(acc0, w, (x0, x0.odd()));
+                acc1 = V::wide_mac(acc1, w, (x1, x1.odd()));
+                room -= 1;
+            }
+            p.reduce(acc0).store(out0.as_mut_ptr().add(i));
+            p.reduce(acc1).store(out1.as_mut_ptr().add(i));
         }
     }
 }

@@ -10,7 +10,9 @@ mod switching;
 pub(crate) use kernels::Kernels;
 pub use simd::Simd;
 
-use crate::backend::{Backend, BackendError, Batch, Coeff, Domain, Gadget, GadgetProduct, Ntt, Term, View};
+use crate::backend::{
+    Backend, BackendError, Batch, Coeff, Diagonals, Domain, Gadget, GadgetProduct, Ntt, Term, View, Weight,
+};
 use crate::{Conversion, GaloisElement, Limbs, NttPermutation, Ring, RingError};
 use buffer::{CpuBuffer, Pool};
 use rayon::prelude::*;
@@ -145,6 +147,13 @@ impl Cpu {
         (g != GaloisElement::IDENTITY).then(|| cached(&self.permutations, g, make))
     }
 
+    /// The transform of a polynomial in a power of `X`, modulo the prime at a position: one word for each run.
+    fn transform_weight(&self, index: usize, coefficients: &[i32], out: &mut [u32]) {
+        let (kernels, table) = (Kernels::new(self.simd, coefficients.len()), self.ring.table(index));
+        (kernels.residues)(table.modulus(), coefficients, out);
+        (kernels.ntt)(table, out);
+    }
+
     /// The coefficients `y_i` of a conversion and its quotient for each poly of a view: `[poly][source + 1]`.
     fn conversion_sources(
         &self,
@@ -182,8 +191,12 @@ impl Cpu {
     }
 }
 
+/// Weights in memory: their coefficients.
+pub struct CpuWeights(Vec<Weight>);
+
 impl Backend for Cpu {
     type Buffer = CpuBuffer;
+    type Weights = CpuWeights;
 
     fn ring(&self) -> &Arc<Ring> {
         &self.ring
@@ -335,14 +348,39 @@ impl Backend for Cpu {
         Switching::new(self, product).run()
     }
 
+    fn upload_weights(&self, weights: &[Weight]) -> Result<CpuWeights, BackendError> {
+        for weight in weights {
+            let (got, n) = (weight.coefficients.len(), self.ring.n());
+            if !got.is_power_of_two() || got > n {
+                return Err(BackendError::Shape { expected: n, got });
+            }
+        }
+        Ok(CpuWeights(weights.to_vec()))
+    }
+
+    fn expand(&self, weights: &CpuWeights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt> {
+        let (n, indices) = (self.ring.n(), self.indices(limbs));
+        let mut out = self.batch(limbs, count);
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
+            let coefficients = &weights.0[start + poly].coefficients;
+            let run = n / coefficients.len();
+            let (short, _) = words.split_at_mut(coefficients.len());
+            self.transform_weight(indices[limb], coefficients, short);
+            for i in (0..n).rev() {
+                words[i] = words[i / run];
+            }
+        });
+        out
+    }
+
     fn gadget_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
-        diagonals: View<'_, Self, Ntt>,
+        diagonals: Diagonals<'_, Self>,
         terms: &[Term],
-        outputs: usize,
+        sums: usize,
     ) -> Batch<Self, Ntt> {
-        Switching::new(self, product).run_sums(diagonals, terms, outputs)
+        Switching::new(self, product).run_sums(diagonals, terms, sums)
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {

@@ -1,11 +1,17 @@
 //! Key switching on the processor: one limb at a time, so that digits, keys and results meet in the cache.
 
 use super::buffer::CpuBuffer;
-use super::kernels::GadgetLimb;
+use super::kernels::{GadgetLimb, PairTerm};
 use super::{Cpu, TILE};
-use crate::backend::{Batch, Digits, Gadget, GadgetProduct, Ntt, Term, View};
+use crate::backend::{Batch, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View, Weight};
 use crate::{Conversion, Limbs, NttPermutation};
 use std::sync::Arc;
+
+/// Words of all steps of a tile: what stays in a core's own cache beside keys and diagonals.
+const CACHED_WORDS: usize = 1 << 18;
+
+/// Shorter tiles would be mostly overhead.
+const SMALLEST_TILE: usize = 256;
 
 /// A gadget product with everything that is common to its limbs.
 pub(super) struct Switching<'a> {
@@ -87,10 +93,10 @@ impl<'a> Switching<'a> {
         out
     }
 
-    /// `[out] = sum diagonal [2][outputs][items]`; a task is one limb, taken in tiles that stay in the cache.
+    /// `[2][sums] = sum diagonal [2][outputs][items]`; a task is one limb, taken in tiles that stay in the cache.
     pub(super) fn run_sums(
         &self,
-        diagonals: View<'_, Cpu, Ntt>,
+        diagonals: Diagonals<'_, Cpu>,
         terms: &[Term],
         sums: usize,
     ) -> Batch<Cpu, Ntt> {
@@ -100,18 +106,33 @@ impl<'a> Switching<'a> {
         for term in terms {
             of_sum[term.out].push((term.a, term.b));
         }
-        let mut out = cpu.batch(limbs, sums);
-        let mut tasks: Vec<Vec<_>> = (0..limbs.count()).map(|_| Vec::with_capacity(sums)).collect();
+        let mut out = cpu.batch(limbs, 2 * sums);
+        let mut tasks: Vec<Vec<_>> = (0..limbs.count()).map(|_| Vec::with_capacity(2 * sums)).collect();
         for (i, limb) in out.buffer_mut().limbs_mut().enumerate() {
             tasks[i % limbs.count()].push(limb);
         }
-        let tile = TILE.min(n);
+        let tile = self.tile();
         let tasks = tasks.into_iter().enumerate().collect();
-        cpu.run(sums * limbs.count() * n, tasks, |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
+        cpu.run(2 * sums * limbs.count() * n, tasks, |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
             let modulus = cpu.ring.modulus(self.indices[limb]);
+            let (mut expanded, log_runs) = self.expansion(diagonals);
+            let diagonals: Vec<&[u32]> = match diagonals {
+                Diagonals::Polys(view) => (0..view.polys()).map(|i| cpu.limb(view, i, limbs, limb)).collect(),
+                Diagonals::Weights(weights) => {
+                    let mut rest: &mut [u32] = expanded.limbs_mut().next().unwrap_or_default();
+                    let mut expand = |weight: &Weight| {
+                        let (words, after) = std::mem::take(&mut rest).split_at_mut(weight.coefficients.len());
+                        cpu.transform_weight(self.indices[limb], &weight.coefficients, words);
+                        rest = after;
+                        &*words
+                    };
+                    weights.0.iter().map(&mut expand).collect()
+                }
+            };
             let digits = self.extend_all(limb);
             let digits: Vec<_> = digits.limbs().collect();
             let mut steps = cpu.tiles(tile, 2 * outputs * items);
+            let (outs0, outs1) = outs.split_at_mut(sums);
             for start in (0..n).step_by(tile) {
                 let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
                 let mut first: Vec<_> = second.drain(..outputs * items).collect();
@@ -121,14 +142,38 @@ impl<'a> Switching<'a> {
                     self.add_all(Spot { limb, item, start }, &digits, &mut pairs);
                 }
                 let steps: Vec<_> = steps.limbs().collect();
-                for (out, terms) in outs.iter_mut().zip(&of_sum) {
-                    let diagonal = |i| &cpu.limb(diagonals, i, limbs, limb)[start..start + tile];
-                    let terms: Vec<_> = terms.iter().map(|&(a, b)| [diagonal(a), steps[b]]).collect();
-                    (cpu.kernels.dot)(modulus, &terms, &mut out[start..start + tile]);
+                for ((out0, out1), terms) in outs0.iter_mut().zip(outs1.iter_mut()).zip(&of_sum) {
+                    let term = |&(a, b): &(usize, usize)| {
+                        let (diagonal, log_run) = (diagonals[a], log_runs[a]);
+                        let diagonal = &diagonal[start >> log_run..];
+                        PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * items + b]] }
+                    };
+                    let terms: Vec<_> = terms.iter().map(term).collect();
+                    let words = start..start + tile;
+                    (cpu.kernels.dot_pair)(modulus, &terms, &mut out0[words.clone()], &mut out1[words]);
                 }
             }
         });
         out
+    }
+
+    /// Room for the transforms of all weights in one limb, and how many neighbouring words each word of a diagonal counts for.
+    fn expansion(&self, diagonals: Diagonals<'_, Cpu>) -> (CpuBuffer, Vec<u32>) {
+        let lengths: Vec<usize> = match diagonals {
+            Diagonals::Polys(view) => vec![self.cpu.ring.n(); view.polys()],
+            Diagonals::Weights(weights) => weights.0.iter().map(|w| w.coefficients.len()).collect(),
+        };
+        let words = if matches!(diagonals, Diagonals::Weights(_)) { lengths.iter().sum() } else { 0 };
+        let log_run = |len: &usize| self.cpu.ring.log_n() - len.ilog2();
+        (self.cpu.tiles(words, 1), lengths.iter().map(log_run).collect())
+    }
+
+    /// Words of a limb taken at a time: fewer, the more steps there are, so that they stay in the core's own cache.
+    fn tile(&self) -> usize {
+        let GadgetProduct { items, outputs, .. } = *self.product;
+        let most = CACHED_WORDS / (2 * outputs * items).max(1);
+        let tile = TILE.min(most.next_power_of_two()).max(SMALLEST_TILE);
+        tile.min(self.cpu.ring.n())
     }
 
     /// Limbs in which an input's digits are extended.

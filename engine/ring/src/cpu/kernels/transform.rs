@@ -11,13 +11,14 @@ use crate::ntt::Twiddles;
 #[inline(always)]
 pub(super) unsafe fn ntt<V: Lanes>(table: &NttTable, x: &mut [u32]) {
     // SAFETY: see `Factor`.
-    unsafe { forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), degree::<V>(table, x), 1) }
+    unsafe { forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), length::<V>(table, x), 1) }
 }
 
 #[inline(always)]
 pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32) {
     let last = table.last_stage(factor);
-    let len = degree::<V>(table, x);
+    let len = length::<V>(table, x);
+    assert!(len == 1 << table.log_n(), "the inverse's last factors are the full degree's");
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::new(table.modulus());
@@ -259,12 +260,13 @@ fn stages<V: Lanes>(len: usize) -> u32 {
     }
 }
 
-/// The degree, which the unchecked accesses below rely on.
+/// The length, which the unchecked accesses below rely on: a shorter one walks the same tree less deep.
 #[inline(always)]
-fn degree<V: Lanes>(table: &NttTable, x: &[u32]) -> usize {
-    let n = 1 << table.log_n();
-    assert!(x.len() == n && (V::N == 1 || n >= 8 * V::N), "a transform of {} words, degree {n}", x.len());
-    n
+fn length<V: Lanes>(table: &NttTable, x: &[u32]) -> usize {
+    let (len, n) = (x.len(), 1 << table.log_n());
+    let fits = len.is_power_of_two() && len <= n && (V::N == 1 || len >= 8 * V::N);
+    assert!(fits, "a transform of {len} words, degree {n}");
+    len
 }
 
 /// The twiddles of the subtree of `C` leaves below node `k`, by their place in it.
