@@ -1,7 +1,7 @@
 //! Pleura, a homomorphic inference engine: this crate is the face of its parts.
 //!
-//! [`ckks`] encrypts vectors and computes on them, with the client's and the server's halves apart; [`ring`] is the
-//! arithmetic below it and the [`Backend`](ring::Backend) trait that every compute device implements.
+//! [`nn`] runs neural networks on encrypted data; [`ckks`] encrypts vectors and computes on them, with the client's and
+//! the server's halves apart; [`ring`] is the arithmetic below it and the [`Backend`](ring::Backend) trait that every compute device implements.
 //!
 //! ```
 //! use pleura::ckks::{Encoder, Evaluator, KeyRequest, Params, SecretKey, Security};
@@ -19,4 +19,5 @@
 //! ```
 
 pub use pleura_ckks as ckks;
+pub use pleura_nn as nn;
 pub use pleura_ring as ring;

@@ -7,7 +7,7 @@
 
 use crate::Params;
 use num_complex::Complex64;
-use pleura_ring::{Coeff, Poly};
+use pleura_ring::{Coeff, Poly, Weight};
 use rustfft::{Fft, FftPlanner};
 use std::f64::consts::PI;
 use std::ops::{Deref, DerefMut};
@@ -58,9 +58,9 @@ pub enum EncodeError {
         /// Its position.
         index: usize,
     },
-    /// A coefficient does not fit 62 bits.
+    /// A coefficient does not fit 62 bits, or 32 where it must.
     #[error(
-        "the values times the scale 2^{log2_scale:.1} exceed 2^62; use smaller values or a smaller scale"
+        "the values times the scale 2^{log2_scale:.1} are too large; use smaller values or a smaller scale"
     )]
     TooLarge {
         /// The scale.
@@ -157,6 +157,21 @@ impl Encoder {
             *im = a.im.round() as i64;
         }
         Ok(Plaintext { coefficients, log_slots, scale, params: self.params.clone() })
+    }
+
+    /// Encodes real values that repeat, a power of two of them, as a factor of linear transforms: twice as many
+    /// coefficients as there are values.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; coefficients must fit 32 bits.
+    pub fn encode_weight(&self, values: &[f64], scale: f64) -> Result<Weight, EncodeError> {
+        let complex: Vec<_> = values.iter().map(|&x| Complex64::from(x)).collect();
+        let plaintext = self.encode_at(&complex, scale)?;
+        let coefficients = plaintext.coefficients.iter().step_by(self.params.n() / 2 / values.len());
+        let too_large = |_| EncodeError::TooLarge { log2_scale: scale.log2() };
+        let coefficients =
+            coefficients.map(|&c| i32::try_from(c).map_err(too_large)).collect::<Result<_, _>>()?;
+        Ok(Weight { coefficients })
     }
 
     /// The values of a polynomial with the given coefficients, `n` of them.

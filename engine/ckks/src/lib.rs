@@ -56,10 +56,11 @@ pub use encode::{EncodeError, Encoder, Plaintext};
 pub use num_complex::Complex64;
 pub use objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 pub use params::{Literal, Params, ParamsError};
+pub use pleura_ring::{Backend, BackendError, Weight};
 pub use precision::Precision;
 pub use security::Security;
 pub use server::{
-    Basis, Ciphertexts, EvalError, Evaluator, LinearTransform, Polynomial, PolynomialError, PreparedKey,
-    PreparedKeys, PreparedPlaintext, PreparedTransform, TransformError,
+    Basis, Block, BlockTransform, Ciphertexts, EvalError, Evaluator, LinearTransform, Polynomial,
+    PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext, PreparedTransform, TransformError,
 };
 pub use wire::WireError;

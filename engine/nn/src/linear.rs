@@ -206,7 +206,10 @@ impl Map {
     }
 
     #[inline]
-    #[expect(clippy::indexing_slicing, reason = "rows and inputs lie within the shapes checked at construction")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "rows and inputs lie within the shapes checked at construction"
+    )]
     fn row(&self, output: usize, f: &mut dyn FnMut(usize, f64)) {
         match self {
             Self::Convolution(c) => {

@@ -91,7 +91,10 @@ impl Network {
     ///
     /// # Panics
     /// As for [`Network::evaluate`].
-    #[expect(clippy::indexing_slicing, reason = "nodes read earlier ones, as checked when the network was made")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "nodes read earlier ones, as checked when the network was made"
+    )]
     pub fn trace(&self, item: &[f64]) -> Vec<Vec<f64>> {
         assert_eq!(item.len(), self.input_shape().iter().product::<usize>(), "elements of the input");
         let mut values: Vec<Vec<f64>> = Vec::with_capacity(self.nodes.len());

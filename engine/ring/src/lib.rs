@@ -48,8 +48,8 @@ mod ring;
 pub mod sample;
 
 pub use backend::{
-    Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt, Term,
-    View, Weight,
+    Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
+    Term, View, Weight,
 };
 pub use convert::Conversion;
 pub use cpu::{Cpu, Simd};

@@ -341,7 +341,8 @@ impl Backend for Faulty {
         };
         let steps = self.gadget_product(product);
         let offset = steps.polys() / 2;
-        let part = |p: usize| terms.iter().map(move |t| Term { out: p * sums + t.out, a: t.a, b: p * offset + t.b });
+        let part =
+            |p: usize| terms.iter().map(move |t| Term { out: p * sums + t.out, a: t.a, b: p * offset + t.b });
         let both: Vec<_> = part(0).chain(part(1)).collect();
         let mut out = self.mul_accumulate(expanded.view(), steps.view(), &both, 2 * sums, limbs);
         self.assign("gadget_sums", &mut out, |_| ());

@@ -231,6 +231,21 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(data, below, x.scale / self.params.divisor(x.level)))
     }
 
+    /// Divides by the primes of all levels down to `level`, and the scale with them, with one rounding.
+    ///
+    /// # Errors
+    /// [`EvalError::OutOfLevels`]
+    pub fn rescale_to(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+        self.check_params(&x.params)?;
+        check_covers(x.level, level)?;
+        if level == x.level {
+            return self.drop_level(x, level);
+        }
+        let data = self.backend.rescale(x.data.view(), self.params.limbs(level));
+        let divisor: f64 = (level + 1..=x.level).map(|l| self.params.divisor(l)).product();
+        Ok(x.like(data, level, x.scale / divisor))
+    }
+
     /// Forgets primes down to a level; values and scale stay.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod transform;
 pub use device::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
 pub use evaluator::Evaluator;
 pub use polynomial::{Basis, Polynomial, PolynomialError};
-pub use transform::{LinearTransform, PreparedTransform, TransformError};
+pub use transform::{Block, BlockTransform, LinearTransform, PreparedTransform, TransformError};
 
 use crate::EncodeError;
 use pleura_ring::BackendError;
@@ -90,6 +90,9 @@ pub enum EvalError {
         /// `log2` of the scale.
         log2_scale: f64,
     },
+    /// A linear transform does not fit the parameters.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
     /// A plaintext cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

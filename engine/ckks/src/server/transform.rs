@@ -7,12 +7,13 @@
 //! divided by `P` together, with the level's primes (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, eprint
 //! 2020/1203).
 
-use super::evaluator::below;
 use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
 use crate::encode::Encoder;
 use crate::{KeyRequest, Params};
 use num_complex::Complex64;
-use pleura_ring::{Backend, Batch, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term};
+use pleura_ring::{
+    Backend, Batch, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term, Weight,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear map on `slots` slots, given by its non-zero diagonals, and how to run it.
@@ -25,17 +26,68 @@ pub struct LinearTransform {
     baby: usize,
 }
 
+/// A linear map from a group of ciphertexts to another, by real diagonals that stay small coefficients on the device: what
+/// a layer of a network is. Baby steps are shared by all outputs, giant steps by all inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockTransform {
+    /// The level it is applied at.
+    pub level: usize,
+    /// The level of the result: the primes between are divided by once.
+    pub to: usize,
+    /// Of the diagonals.
+    pub scale: f64,
+    /// Ciphertexts that go in and come out.
+    pub groups: [usize; 2],
+    /// Rotations of the inputs.
+    pub babies: Vec<i64>,
+    /// Rotations of the sums.
+    pub giants: Vec<i64>,
+    /// What is added up.
+    pub blocks: Vec<Block>,
+}
+
+/// One diagonal of a [`BlockTransform`]: output `output` gains `rot_giant(weight * rot_baby(input))`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Which input.
+    pub input: usize,
+    /// Which output.
+    pub output: usize,
+    /// Position among the baby steps.
+    pub baby: usize,
+    /// Position among the giant steps.
+    pub giant: usize,
+    /// From [`Encoder::encode_weight`], of the diagonal rotated back by the giant step.
+    pub weight: Weight,
+}
+
 /// A linear transform on a device.
 pub struct PreparedTransform<B: Backend> {
     params: Params,
     level: usize,
+    to: usize,
     log_slots: u32,
-    /// One poly per diagonal, over the extended primes.
-    diagonals: Batch<B, Ntt>,
+    groups: [usize; 2],
+    diagonals: Stored<B>,
     scale: f64,
     babies: Vec<GaloisElement>,
-    /// Per giant step: its rotation, and (diagonal, baby step) of each of its terms. The step 0 is first.
-    giants: Vec<(GaloisElement, Vec<(usize, usize)>)>,
+    /// Per giant step: its rotation, and its terms. The step 0 is first.
+    giants: Vec<(GaloisElement, Vec<Product>)>,
+}
+
+/// Diagonals on a device.
+enum Stored<B: Backend> {
+    /// One poly per diagonal, over the extended primes.
+    Polys(Batch<B, Ntt>),
+    Weights(B::Weights, usize),
+}
+
+/// One term of a giant step.
+struct Product {
+    diagonal: usize,
+    baby: usize,
+    input: usize,
+    output: usize,
 }
 
 /// What is wrong with a linear transform.
@@ -62,6 +114,12 @@ pub enum TransformError {
     /// There is no diagonal.
     #[error("a linear transform needs at least one diagonal")]
     Empty,
+    /// A block names an input, an output or a step that there is not.
+    #[error("block {index} names an input, an output or a step that there is not")]
+    BadBlock {
+        /// Its position.
+        index: usize,
+    },
     /// The level is 0, or above the parameters' highest.
     #[error("a linear transform at level {level}; levels 1 to {max} are possible")]
     BadLevel {
@@ -139,7 +197,49 @@ impl LinearTransform {
     }
 }
 
+impl BlockTransform {
+    /// The keys it needs.
+    pub fn keys(&self, params: &Params) -> KeyRequest {
+        KeyRequest::new().rotations(params, self.babies.iter().chain(&self.giants).copied(), self.level)
+    }
+}
+
 impl<B: Backend> Evaluator<B> {
+    /// Brings a transform between groups of ciphertexts to the device.
+    ///
+    /// # Errors
+    /// [`EvalError::Transform`], [`EvalError::Backend`]
+    pub fn prepare_blocks(&self, transform: &BlockTransform) -> Result<PreparedTransform<B>, EvalError> {
+        let BlockTransform { level, to, scale, groups, babies, giants, blocks } = transform;
+        let params = self.params();
+        if *level > params.max_level() || to >= level {
+            return Err(TransformError::BadLevel { level: *level, max: params.max_level() }.into());
+        }
+        let rotation = |&steps: &i64| GaloisElement::rotation(steps, params.n());
+        let mut sums: Vec<_> = giants.iter().map(|g| (rotation(g), Vec::new())).collect();
+        for (diagonal, block) in blocks.iter().enumerate() {
+            let &Block { input, output, baby, giant, .. } = block;
+            let fits = input < groups[0] && output < groups[1] && baby < babies.len();
+            let sum = sums.get_mut(giant).filter(|_| fits);
+            let (_, terms) = sum.ok_or(TransformError::BadBlock { index: diagonal })?;
+            terms.push(Product { diagonal, baby, input, output });
+        }
+        sums.sort_by_key(|(g, _)| *g != GaloisElement::IDENTITY);
+        let weights: Vec<_> = blocks.iter().map(|b| b.weight.clone()).collect();
+        let bytes = weights.iter().map(|w| 4 * w.coefficients.len()).sum();
+        Ok(PreparedTransform {
+            params: params.clone(),
+            level: *level,
+            to: *to,
+            log_slots: params.max_log_slots(),
+            groups: *groups,
+            diagonals: Stored::Weights(self.backend().upload_weights(&weights)?, bytes),
+            scale: *scale,
+            babies: babies.iter().map(rotation).collect(),
+            giants: sums,
+        })
+    }
+
     /// Encodes the diagonals so that ciphertexts at the level's usual scale come out at the next one's, and
     /// brings them to the device.
     ///
@@ -158,7 +258,7 @@ impl<B: Backend> Evaluator<B> {
         let rotation = |steps: usize| GaloisElement::rotation(steps as i64, params.n());
         let babies: Vec<usize> =
             diagonals.keys().map(|i| i % baby).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut giants: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        let mut giants: BTreeMap<usize, Vec<Product>> = BTreeMap::new();
         let mut encoded = Vec::with_capacity(diagonals.len());
         for (number, (&index, diagonal)) in diagonals.iter().enumerate() {
             let giant = index - index % baby;
@@ -167,20 +267,24 @@ impl<B: Backend> Evaluator<B> {
             turned.rotate_right(giant % slots);
             encoded.push(encoder.encode_at(&turned, scale)?.to_poly(limbs).into_ntt());
             let step = babies.binary_search(&(index % baby)).unwrap_or(0);
-            giants.entry(giant).or_default().push((number, step));
+            let product = Product { diagonal: number, baby: step, input: 0, output: 0 };
+            giants.entry(giant).or_default().push(product);
         }
         Ok(PreparedTransform {
             params: params.clone(),
             level: *level,
+            to: level - 1,
             log_slots: slots.ilog2(),
-            diagonals: self.upload(limbs, &encoded)?,
+            groups: [1, 1],
+            diagonals: Stored::Polys(self.upload(limbs, &encoded)?),
             scale,
             babies: babies.into_iter().map(rotation).collect(),
             giants: giants.into_iter().map(|(giant, terms)| (rotation(giant), terms)).collect(),
         })
     }
 
-    /// Applies a transform, one level down. Ciphertexts at the level's usual scale come out at the next one's.
+    /// Applies a transform to each group of ciphertexts that its input takes, the groups one after the other. Ciphertexts at
+    /// the level's usual scale come out of a [`LinearTransform`] one level down, at that level's.
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::Parts`]
@@ -190,10 +294,15 @@ impl<B: Backend> Evaluator<B> {
         transform: &PreparedTransform<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<Ciphertexts<B>, EvalError> {
-        let PreparedTransform { level, diagonals, babies, giants, .. } = transform;
+        let PreparedTransform { level, to, diagonals, babies, giants, groups: [inputs, outputs], .. } =
+            transform;
         if x.log_slots != transform.log_slots {
             let (left, right) = (x.log_slots as usize, transform.log_slots as usize);
             return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
+        }
+        if !x.items.is_multiple_of(*inputs) {
+            let (left, right) = (x.items, *inputs);
+            return Err(EvalError::Mismatch { what: "ciphertexts of a group", left, right });
         }
         self.check_params(&transform.params)?;
         let dropped;
@@ -205,23 +314,27 @@ impl<B: Backend> Evaluator<B> {
         };
         let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
 
-        // [2][giant][item] = sum over its terms of diagonal [2][baby][item].
-        let (items, baby_count, count) = (x.items, babies.len(), giants.len());
+        // [2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input].
+        let (groups, count) = (x.items / inputs, giants.len());
+        let items = groups * outputs;
         let mut products = Vec::new();
-        for part in 0..2 {
-            for (giant, (_, terms)) in giants.iter().enumerate() {
-                for (&(diagonal, baby), item) in terms.iter().flat_map(|t| (0..items).map(move |i| (t, i))) {
-                    let out = (part * count + giant) * items + item;
-                    products.push(Term { out, a: diagonal, b: (part * baby_count + baby) * items + item });
-                }
+        for (giant, (_, terms)) in giants.iter().enumerate() {
+            for (product, group) in terms.iter().flat_map(|t| (0..groups).map(move |g| (t, g))) {
+                let out = giant * items + group * outputs + product.output;
+                let step = product.baby * x.items + group * inputs + product.input;
+                products.push(Term { out, a: product.diagonal, b: step });
             }
         }
+        let diagonals = match diagonals {
+            Stored::Polys(polys) => Diagonals::Polys(polys.view()),
+            Stored::Weights(weights, _) => Diagonals::Weights(weights),
+        };
         let sums = self.hoist(x, babies, keys, |steps| {
-            backend.gadget_sums(steps, diagonals.view(), &products, 2 * count * items)
+            backend.gadget_sums(steps, diagonals, &products, count * items)
         })?;
 
         let skipped = giants.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
-        let to = self.params().limbs(below(*level)?);
+        let (to, dropped) = (self.params().limbs(*to), to + 1..=*level);
         let switched = if skipped == count {
             sums
         } else {
@@ -242,13 +355,18 @@ impl<B: Backend> Evaluator<B> {
             })
         };
         let data = self.backend().rescale(switched.view(), to);
-        Ok(x.like(data, level - 1, x.scale * transform.scale / self.params().divisor(*level)))
+        let divisor: f64 = dropped.map(|level| self.params().divisor(level)).product();
+        let scale = x.scale * transform.scale / divisor;
+        Ok(Ciphertexts { items, ..x.like(data, transform.to, scale) })
     }
 }
 
 impl<B: Backend> PreparedTransform<B> {
     /// Bytes that the diagonals take on the device.
     pub fn bytes(&self) -> usize {
-        4 * self.params.ring().words(self.diagonals.limbs(), self.diagonals.polys())
+        match &self.diagonals {
+            Stored::Polys(polys) => 4 * self.params.ring().words(polys.limbs(), polys.polys()),
+            Stored::Weights(_, bytes) => *bytes,
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{Failure, Fill, Outcome, Trial};
 use crate::backend::{
-    Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt, Term,
-    View,
+    Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
+    Term, View,
 };
 use crate::{GaloisElement, Limbs};
 

@@ -368,12 +368,7 @@ unsafe fn residues<V: Lanes>(modulus: &Modulus, x: &[i32], out: &mut [u32]) {
 }
 
 #[inline(always)]
-unsafe fn dot_pair<V: Lanes>(
-    modulus: &Modulus,
-    terms: &[PairTerm<'_>],
-    out0: &mut [u32],
-    out1: &mut [u32],
-) {
+unsafe fn dot_pair<V: Lanes>(modulus: &Modulus, terms: &[PairTerm<'_>], out0: &mut [u32], out1: &mut [u32]) {
     let n = span::<V>(out0.len(), &[out1]);
     for term in terms {
         let enough = term.diagonal.len() << term.log_run >= n;

@@ -121,7 +121,8 @@ impl<'a> Switching<'a> {
                 Diagonals::Weights(weights) => {
                     let mut rest: &mut [u32] = expanded.limbs_mut().next().unwrap_or_default();
                     let mut expand = |weight: &Weight| {
-                        let (words, after) = std::mem::take(&mut rest).split_at_mut(weight.coefficients.len());
+                        let (words, after) =
+                            std::mem::take(&mut rest).split_at_mut(weight.coefficients.len());
                         cpu.transform_weight(self.indices[limb], &weight.coefficients, words);
                         rest = after;
                         &*words

@@ -1,0 +1,195 @@
+//! Constants: tensors of the file and what is computed from them while importing.
+
+use super::budget::{MAX_CONSTANT, MAX_RANK};
+use super::{ImportError, proto};
+use std::rc::Rc;
+
+/// A tensor whose value is known, but for the batch size. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(super) struct Constant {
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Data,
+}
+
+/// Elements, the last axis fastest.
+#[derive(Clone, Debug)]
+pub(super) enum Data {
+    Float(Rc<Vec<f64>>),
+    /// Booleans too, as 0 and 1.
+    Int(Rc<Vec<Int>>),
+}
+
+/// An integer of a shape computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Int {
+    Known(i64),
+    /// The batch size, which is not known.
+    Batch,
+}
+
+impl Constant {
+    pub(super) fn floats(shape: Vec<usize>, data: Vec<f64>) -> Self {
+        Self { shape, data: Data::Float(Rc::new(data)) }
+    }
+
+    pub(super) fn ints(shape: Vec<usize>, data: Vec<Int>) -> Self {
+        Self { shape, data: Data::Int(Rc::new(data)) }
+    }
+
+    /// A tensor of the file, every element checked to be finite.
+    pub(super) fn parse(tensor: &proto::Tensor) -> Result<Self, ImportError> {
+        let fail = |problem: String| ImportError::Tensor { tensor: tensor.name.clone(), problem };
+        let shape = shape_of(tensor).map_err(fail)?;
+        let data = data_of(tensor).map_err(fail)?;
+        let constant = Self { shape, data };
+        let (expected, found) = (constant.shape.iter().product::<usize>(), constant.len());
+        if expected != found {
+            let problem = format!("its shape {:?} has {expected} elements and the file {found}", constant.shape);
+            return Err(fail(problem));
+        }
+        match &constant.data {
+            Data::Float(data) if !data.iter().all(|x| x.is_finite()) => {
+                Err(fail("it holds NaN or infinity; check the training and export again".into()))
+            }
+            _ => Ok(constant),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.data {
+            Data::Float(data) => data.len(),
+            Data::Int(data) => data.len(),
+        }
+    }
+
+    /// The elements as numbers.
+    pub(super) fn to_floats(&self) -> Result<Rc<Vec<f64>>, String> {
+        match &self.data {
+            Data::Float(data) => Ok(Rc::clone(data)),
+            Data::Int(data) => Ok(Rc::new(
+                data.iter().map(|x| x.known().map(|x| x as f64)).collect::<Result<Vec<_>, String>>()?,
+            )),
+        }
+    }
+
+    /// The elements as integers.
+    pub(super) fn to_ints(&self) -> Result<Rc<Vec<Int>>, String> {
+        match &self.data {
+            Data::Int(data) => Ok(Rc::clone(data)),
+            Data::Float(_) => Err("numbers where there should be integers; export the model again".into()),
+        }
+    }
+
+    /// The element, if there is one only.
+    pub(super) fn scalar(&self) -> Result<f64, String> {
+        match self.to_floats()?.as_slice() {
+            &[x] => Ok(x),
+            other => Err(format!("a constant should be one number and is {}", other.len())),
+        }
+    }
+
+    /// The same elements by another shape.
+    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Self {
+        Self { shape, data: self.data.clone() }
+    }
+
+    /// Element `i` of the result is element `sources[i]`, or `fill`.
+    pub(super) fn select(&self, shape: Vec<usize>, sources: &[Option<u32>], fill: f64) -> Self {
+        fn pick<T: Copy>(data: &[T], sources: &[Option<u32>], fill: T) -> Vec<T> {
+            sources.iter().map(|s| s.and_then(|s| data.get(s as usize)).copied().unwrap_or(fill)).collect()
+        }
+        match &self.data {
+            Data::Float(data) => Self::floats(shape, pick(data, sources, fill)),
+            Data::Int(data) => Self::ints(shape, pick(data, sources, Int::Known(fill as i64))),
+        }
+    }
+}
+
+impl Int {
+    pub(super) fn known(self) -> Result<i64, String> {
+        match self {
+            Self::Known(x) => Ok(x),
+            Self::Batch => Err("it computes with the batch size, which must not matter for an item".into()),
+        }
+    }
+}
+
+fn shape_of(tensor: &proto::Tensor) -> Result<Vec<usize>, String> {
+    if tensor.dims.len() > MAX_RANK {
+        return Err(format!("it has {} axes, at most {MAX_RANK} are allowed", tensor.dims.len()));
+    }
+    let shape = tensor.dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("an axis of extent {d}")));
+    let shape = shape.collect::<Result<Vec<_>, _>>()?;
+    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+        Some(n) if n <= MAX_CONSTANT => Ok(shape),
+        _ => Err(format!("its shape {shape:?} has more than {MAX_CONSTANT} elements")),
+    }
+}
+
+/// The elements that are there, in whichever of the fields they are.
+fn data_of(tensor: &proto::Tensor) -> Result<Data, String> {
+    if tensor.data_location != 0 || !tensor.external_data.is_empty() {
+        return Err("its data is in another file; export with the weights inside the model \
+                    (external_data=False, or onnx.save with save_as_external_data=False)"
+            .into());
+    }
+    let raw = tensor.raw_data.as_slice();
+    let typed = raw.is_empty();
+    let small = &tensor.int32_data;
+    let float = |data: Vec<f64>| Data::Float(Rc::new(data));
+    let int = |data: Vec<Int>| Data::Int(Rc::new(data));
+    Ok(match tensor.data_type {
+        1 if typed => float(tensor.float_data.iter().map(|&x| x.into()).collect()),
+        1 => float(parse(raw, |b| f32::from_le_bytes(b).into())?),
+        10 if typed => float(small.iter().map(|&x| half(x as u16)).collect()),
+        10 => float(parse(raw, |b| half(u16::from_le_bytes(b)))?),
+        11 if typed => float(tensor.double_data.clone()),
+        11 => float(parse(raw, f64::from_le_bytes)?),
+        16 if typed => float(small.iter().map(|&x| brain(x as u16)).collect()),
+        16 => float(parse(raw, |b| brain(u16::from_le_bytes(b)))?),
+        2..=6 | 9 if typed => int(small.iter().map(|&x| Int::Known(x.into())).collect()),
+        2 | 9 => int(parse(raw, |b| Int::Known(u8::from_le_bytes(b).into()))?),
+        3 => int(parse(raw, |b| Int::Known(i8::from_le_bytes(b).into()))?),
+        4 => int(parse(raw, |b| Int::Known(u16::from_le_bytes(b).into()))?),
+        5 => int(parse(raw, |b| Int::Known(i16::from_le_bytes(b).into()))?),
+        6 => int(parse(raw, |b| Int::Known(i32::from_le_bytes(b).into()))?),
+        7 if typed => int(tensor.int64_data.iter().map(|&x| Int::Known(x)).collect()),
+        7 => int(parse(raw, |b| Int::Known(i64::from_le_bytes(b)))?),
+        // A uint64 beyond i64 has no use here; it becomes the greatest one, which no shape or index check passes.
+        12 | 13 if typed => int(tensor.uint64_data.iter().map(|&x| unsigned(x)).collect()),
+        12 => int(parse(raw, |b| Int::Known(u32::from_le_bytes(b).into()))?),
+        13 => int(parse(raw, |b| unsigned(u64::from_le_bytes(b)))?),
+        other => {
+            return Err(format!("its elements have type {other}; export with float32 weights"));
+        }
+    })
+}
+
+fn unsigned(x: u64) -> Int {
+    Int::Known(i64::try_from(x).unwrap_or(i64::MAX))
+}
+
+fn parse<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, String> {
+    let (chunks, rest) = raw.as_chunks::<N>();
+    if !rest.is_empty() {
+        return Err(format!("its {} bytes are not a multiple of {N}", raw.len()));
+    }
+    Ok(chunks.iter().map(|&bytes| read(bytes)).collect())
+}
+
+/// IEEE half precision.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    sign * match exponent {
+        0 => mantissa * (-24f64).exp2(),
+        31 if mantissa == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + mantissa) * f64::from(exponent - 25).exp2(),
+    }
+}
+
+/// The upper half of single precision.
+fn brain(bits: u16) -> f64 {
+    f32::from_bits(u32::from(bits) << 16).into()
+}
