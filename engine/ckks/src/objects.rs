@@ -193,6 +193,15 @@ impl KeyRequest {
         usize::from(self.relin.is_some()) + self.galois.len()
     }
 
+    /// Bytes that the keys take on a device.
+    pub fn bytes(&self, params: &Params) -> usize {
+        let key = |level: usize| {
+            let gadget = params.gadget(level);
+            8 * gadget.digits() * params.ring().words(gadget.limbs, 1)
+        };
+        self.relin.iter().chain(self.galois.values()).map(|&level| key(level)).sum()
+    }
+
     /// Adds the key of an automorphism at a level; the identity needs none.
     #[must_use]
     pub(crate) fn galois(mut self, g: GaloisElement, level: usize) -> Self {

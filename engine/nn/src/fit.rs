@@ -92,7 +92,9 @@ pub enum FitError {
         to: f64,
     },
     /// Powers of `x` cancel each other.
-    #[error("degree {degree} from {from} to {to} loses all precision in powers of x; lower it or center the interval")]
+    #[error(
+        "degree {degree} from {from} to {to} loses all precision in powers of x; lower it or center the interval"
+    )]
     Unstable {
         /// Degree asked for.
         degree: usize,
@@ -252,8 +254,7 @@ pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitt
     let sum: f64 = residues.iter().zip(weights.clone()).map(|(e, w)| e.abs() * w).sum();
     let mean_error = sum / weights.sum::<f64>();
     let size = 1.0 + greatest(&values);
-    // Written so that NaN is refused, too.
-    if !(max_error <= 2.0 * expected + 1e-6 * size) {
+    if max_error.is_nan() || max_error > 2.0 * expected + 1e-6 * size {
         return Err(FitError::Unstable { degree, from, to });
     }
     Ok(Fitted { coefficients, max_error, mean_error })

@@ -143,6 +143,22 @@ impl Linear {
         &self.maps
     }
 
+    /// Whether each output comes from the input at its own place.
+    pub fn is_elementwise(&self) -> bool {
+        self.maps.iter().all(|map| matches!(map, Map::Scale(_)))
+    }
+
+    /// The factor of each element, of a map that [`Linear::is_elementwise`].
+    pub fn scale_factors(&self) -> Vec<f64> {
+        let mut factors = vec![1.0; self.inputs];
+        for map in &self.maps {
+            if let Map::Scale(scale) = map {
+                factors.iter_mut().zip(scale).for_each(|(f, s)| *f *= s);
+            }
+        }
+        factors
+    }
+
     /// `A x + b`
     pub fn apply(&self, x: &[f64]) -> Vec<f64> {
         let mut y = self.maps.iter().fold(x.to_vec(), |x, map| map.apply(&x));

@@ -186,7 +186,7 @@ pub struct Term {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weight {
     /// A power of two of them, at most `n`.
-    pub coefficients: Vec<i32>,
+    pub coefficients: std::sync::Arc<[i32]>,
 }
 
 /// What [`Backend::gadget_sums`] multiplies with.

@@ -412,7 +412,7 @@ fn a_weight_is_the_polynomial_in_a_power_of_x() {
                 let poly = Poly::from_signed(&ring, ring.limbs(), &coefficients).into_ntt();
                 assert_eq!(poly.words(), words, "2^{log_n}, {} coefficients", weight.coefficients.len());
             }
-            let odd = Weight { coefficients: vec![1; 3] };
+            let odd = Weight { coefficients: vec![1; 3].into() };
             assert!(matches!(cpu.upload_weights(&[odd]), Err(BackendError::Shape { got: 3, .. })));
         }
     }

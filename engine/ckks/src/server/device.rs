@@ -152,11 +152,31 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
     pub fn prepare(&self, plaintext: &Plaintext, level: usize) -> Result<PreparedPlaintext<B>, EvalError> {
-        self.check_params(plaintext.params())?;
+        self.prepare_many(std::slice::from_ref(plaintext), level)
+    }
+
+    /// Brings plaintexts of one scale to the device, for use with as many ciphertexts, or with groups of as many.
+    ///
+    /// # Errors
+    /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`],
+    /// [`EvalError::OutOfLevels`], [`EvalError::Backend`]
+    pub fn prepare_many(
+        &self,
+        plaintexts: &[Plaintext],
+        level: usize,
+    ) -> Result<PreparedPlaintext<B>, EvalError> {
+        let first = plaintexts.first().ok_or(EvalError::Empty)?;
         self.check_level(level)?;
-        let poly = plaintext.to_poly(self.params().limbs(level)).into_ntt();
-        let data = self.upload(poly.limbs(), [&poly])?;
-        let (params, scale, log_slots) = (self.params().clone(), plaintext.scale(), plaintext.log_slots());
+        let mut polys = Vec::with_capacity(plaintexts.len());
+        for plaintext in plaintexts {
+            self.check_params(plaintext.params())?;
+            check_scales(first.scale(), plaintext.scale())?;
+            let (left, right) = (first.log_slots() as usize, plaintext.log_slots() as usize);
+            check_equal("logarithms of slots", left, right)?;
+            polys.push(plaintext.to_poly(self.params().limbs(level)).into_ntt());
+        }
+        let data = self.upload(self.params().limbs(level), &polys)?;
+        let (params, scale, log_slots) = (self.params().clone(), first.scale(), first.log_slots());
         Ok(PreparedPlaintext { params, data, level, scale, log_slots })
     }
 

@@ -101,7 +101,9 @@ impl<B: Backend> Evaluator<B> {
         self.check_plain(x, y)?;
         self.check_fits(x.scale * y.scale, x.level)?;
         let polys = x.data.polys();
-        let terms: Vec<_> = (0..polys).map(|i| Term { out: i, a: 0, b: i }).collect();
+        // Plaintexts take turns over the ciphertexts.
+        let factor = |i: usize| i % x.items % y.data.polys();
+        let terms: Vec<_> = (0..polys).map(|i| Term { out: i, a: factor(i), b: i }).collect();
         let data = self.backend.mul_accumulate(y.data.view(), x.data.view(), &terms, polys, x.data.limbs());
         Ok(x.like(data, x.level, x.scale * y.scale))
     }

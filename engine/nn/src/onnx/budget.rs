@@ -29,13 +29,13 @@ impl Budget {
     }
 }
 
-/// The elements of a shape, checked.
+/// The elements of a shape, checked; its extents too, should one of them be zero.
 pub(super) fn elements(shape: &[usize]) -> Result<usize, String> {
     if shape.len() > MAX_RANK {
         return Err(format!("a tensor of {} axes, at most {MAX_RANK} are allowed", shape.len()));
     }
-    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
-        Some(n) if n <= MAX_ELEMENTS => Ok(n),
+    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1))) {
+        Some(n) if n <= MAX_ELEMENTS => Ok(shape.iter().product()),
         _ => Err(format!("a tensor of shape {shape:?} has more than {MAX_ELEMENTS} elements")),
     }
 }

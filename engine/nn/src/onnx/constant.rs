@@ -44,7 +44,8 @@ impl Constant {
         let constant = Self { shape, data };
         let (expected, found) = (constant.shape.iter().product::<usize>(), constant.len());
         if expected != found {
-            let problem = format!("its shape {:?} has {expected} elements and the file {found}", constant.shape);
+            let problem =
+                format!("its shape {:?} has {expected} elements and the file {found}", constant.shape);
             return Err(fail(problem));
         }
         match &constant.data {
@@ -120,7 +121,7 @@ fn shape_of(tensor: &proto::Tensor) -> Result<Vec<usize>, String> {
     }
     let shape = tensor.dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("an axis of extent {d}")));
     let shape = shape.collect::<Result<Vec<_>, _>>()?;
-    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1))) {
         Some(n) if n <= MAX_CONSTANT => Ok(shape),
         _ => Err(format!("its shape {shape:?} has more than {MAX_CONSTANT} elements")),
     }

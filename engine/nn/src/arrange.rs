@@ -1,0 +1,336 @@
+//! Decisions about a rewritten network that need no parameters, or only the number of slots: levels and layouts.
+
+use crate::layout::{Copies, Grid, Layout};
+use crate::rewrite::is_square;
+use crate::{Linear, Map, Network, NodeId, Op};
+use std::sync::Arc;
+
+/// Bits of the factor between values at the edge of their range and encrypted integers.
+pub(crate) const MESSAGE_BITS: f64 = 31.0;
+/// Bits of a prime.
+pub(crate) const PRIME_BITS: u32 = 29;
+/// Least and most bits of the factor between weights and integers.
+const WEIGHT_BITS: [f64; 2] = [23.0, 30.0];
+/// Operands of a product have at most so many bits: larger ones are divided first.
+const MAX_FACTOR_BITS: f64 = 38.0;
+/// Bits of the constant that brings an operand to another scale.
+const ALIGNMENT_BITS: f64 = 18.0;
+
+/// Primes consumed and bits of scale left at every node.
+pub(crate) struct Levels {
+    pub(crate) nodes: Vec<NodeLevels>,
+    /// Primes that the whole network consumes.
+    pub(crate) total: usize,
+}
+
+/// Primes consumed up to a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeLevels {
+    /// With its own.
+    pub(crate) consumed: usize,
+    /// Bits of the product of scale and range.
+    bits: f64,
+    /// Primes that each operand is divided by before use.
+    pub(crate) rescaled: Vec<usize>,
+    /// Whether each operand of a sum is brought to the node's scale by a constant.
+    pub(crate) aligned: Vec<bool>,
+    /// Whether its scale can be chosen.
+    chosen: bool,
+}
+
+/// What a linear node is on ciphertexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinearKind {
+    /// One factor for all elements: the scale is declared to be another.
+    Relabel,
+    /// Products by plaintexts, and rotations.
+    Transform,
+}
+
+pub(crate) fn linear_kind(linear: &Linear, is_output: bool) -> LinearKind {
+    let factors = if linear.is_elementwise() && !is_output { linear.scale_factors() } else { Vec::new() };
+    match factors.first() {
+        Some(&first) if first != 0.0 && factors.iter().all(|f| *f == first) => LinearKind::Relabel,
+        _ => LinearKind::Transform,
+    }
+}
+
+impl Levels {
+    pub(crate) fn new(network: &Network) -> Self {
+        let mut nodes: Vec<NodeLevels> = Vec::new();
+        let prime = f64::from(PRIME_BITS);
+        let last = network.nodes().len() - 1;
+        for (i, node) in network.nodes().iter().enumerate() {
+            let of = |id: NodeId| nodes.get(id.0).cloned().unwrap_or_default();
+            // An operand of a product, and the primes it is divided by.
+            let factor = |id: NodeId| {
+                let x = of(id);
+                let primes =
+                    if x.bits > MAX_FACTOR_BITS { ((x.bits - MESSAGE_BITS) / prime).round() } else { 0.0 };
+                (x.consumed + primes as usize, x.bits - primes * prime, primes as usize)
+            };
+            nodes.push(match &node.op {
+                Op::Input => NodeLevels { bits: MESSAGE_BITS, chosen: true, ..NodeLevels::default() },
+                Op::Linear(x, linear) => {
+                    let x = of(*x);
+                    if linear_kind(linear, i == last) == LinearKind::Relabel {
+                        NodeLevels { chosen: false, rescaled: vec![0], ..x }
+                    } else {
+                        let primes = ((x.bits + WEIGHT_BITS[0] - MESSAGE_BITS) / prime).ceil().max(1.0);
+                        let bits = MESSAGE_BITS.min(x.bits + WEIGHT_BITS[1] - primes * prime);
+                        let consumed = x.consumed + primes as usize;
+                        NodeLevels { consumed, bits, chosen: true, ..NodeLevels::default() }
+                    }
+                }
+                Op::Polynomial(x, c) => {
+                    let (consumed, bits, primes) = factor(*x);
+                    if is_square(c) {
+                        NodeLevels { consumed, bits: 2.0 * bits, rescaled: vec![primes], ..NodeLevels::default() }
+                    } else {
+                        let consumed = consumed + polynomial_depth(c.degree());
+                        NodeLevels {
+                            consumed,
+                            bits: 2.0 * MESSAGE_BITS,
+                            rescaled: vec![primes],
+                            ..NodeLevels::default()
+                        }
+                    }
+                }
+                Op::Product(a, b) => {
+                    let (a, b) = (factor(*a), factor(*b));
+                    let (consumed, rescaled) = (a.0.max(b.0), vec![a.2, b.2]);
+                    NodeLevels { consumed, bits: a.1 + b.1, rescaled, ..NodeLevels::default() }
+                }
+                Op::Add(a, b) | Op::Sub(a, b) => {
+                    let operands = [of(*a), of(*b)].map(|x| {
+                        let bits = x.bits + ALIGNMENT_BITS - MESSAGE_BITS;
+                        let primes = if x.chosen { 0.0 } else { (bits / prime).ceil().max(1.0) };
+                        (x.consumed + primes as usize, primes as usize, !x.chosen)
+                    });
+                    NodeLevels {
+                        consumed: operands.iter().map(|o| o.0).max().unwrap_or(0),
+                        bits: MESSAGE_BITS,
+                        rescaled: operands.iter().map(|o| o.1).collect(),
+                        aligned: operands.iter().map(|o| o.2).collect(),
+                        chosen: true,
+                    }
+                }
+            });
+        }
+        let total = nodes.iter().map(|n| n.consumed).max().unwrap_or(0);
+        Self { nodes, total }
+    }
+}
+
+/// Primes that a polynomial consumes; its last product is left as it is.
+pub(crate) fn polynomial_depth(degree: usize) -> usize {
+    ((degree + 1).next_power_of_two().ilog2() as usize).saturating_sub(1)
+}
+
+/// Nodes whose scales must be equal because they are added to each other, by the first of each class.
+pub(crate) fn scale_classes(network: &Network, levels: &Levels) -> Vec<usize> {
+    let mut classes = Classes::new(network.nodes().len());
+    for (i, node) in network.nodes().iter().enumerate() {
+        let aligned = levels.nodes.get(i).map(|n| n.aligned.as_slice()).unwrap_or_default();
+        if let Op::Add(a, b) | Op::Sub(a, b) = node.op {
+            for (id, aligned) in [a, b].into_iter().zip(aligned) {
+                if !aligned {
+                    classes.join(i, id.0);
+                }
+            }
+        }
+    }
+    classes.firsts()
+}
+
+/// Where channels of different groups lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the layer that reads them would have it.
+    Reader,
+    /// As the layer that makes them would have it.
+    Maker,
+    /// In their own order.
+    Natural,
+}
+
+/// How a client fills ciphertexts with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// All channels side by side.
+    Dense,
+    /// A ciphertext for each channel.
+    Spread,
+}
+
+/// The layout of every node.
+pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Packing) -> Vec<Arc<Layout>> {
+    let nodes = network.nodes();
+    let mut classes = Classes::new(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        let same_place = !matches!(&node.op, Op::Linear(_, linear) if !linear.is_elementwise());
+        if same_place {
+            node.op.reads().iter().for_each(|id| classes.join(i, id.0));
+        }
+    }
+    let class_of = classes.firsts();
+    // The member that decides where its class lies: the input, or the first map from planes to planes.
+    let mut makers: Vec<Option<usize>> = vec![None; nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        let Some(maker) = class_of.get(i).and_then(|&c| makers.get_mut(c)) else { continue };
+        let decides = match &node.op {
+            Op::Input => true,
+            Op::Linear(_, linear) => is_planar(linear, &node.shape),
+            _ => false,
+        };
+        if maker.is_none() && decides {
+            *maker = Some(i);
+        }
+    }
+    let mut gaps: Vec<Option<[usize; 2]>> = vec![None; nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        let class = class_of.get(i).copied().unwrap_or(i);
+        if makers.get(class) != Some(&Some(i)) {
+            continue;
+        }
+        let gap = match &node.op {
+            Op::Linear(x, linear) => {
+                let before = class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
+                let stride = stride(linear);
+                Some([before[0] * stride[0], before[1] * stride[1]])
+            }
+            _ => (node.shape.len() == 3).then_some([1, 1]),
+        };
+        if let Some(place) = gaps.get_mut(class) {
+            *place = gap;
+        }
+    }
+    let extent = |axis: usize| {
+        let of_node = |(node, class): (&crate::Node, &usize)| {
+            let gap = gaps.get(*class).copied().flatten()?;
+            let len = if node.shape.len() == 3 { *node.shape.get(1 + axis)? } else { 1 };
+            gap.get(axis).map(|gap| (len - 1) * gap + 1)
+        };
+        nodes.iter().zip(&class_of).filter_map(of_node).max().unwrap_or(1).next_power_of_two()
+    };
+    let grid = Grid { slots, height: extent(0), width: extent(1) };
+
+    let mut of_class: Vec<Option<Arc<Layout>>> = vec![None; nodes.len()];
+    let mut out = Vec::with_capacity(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        let class = class_of.get(i).copied().unwrap_or(i);
+        let members = || (0..nodes.len()).filter(|&j| class_of.get(j) == Some(&class));
+        let known = of_class.get(class).cloned().flatten();
+        let layout = known.unwrap_or_else(|| {
+            let shape = match node.shape[..] {
+                [c, h, w] => [c, h, w],
+                _ => [node.len(), 1, 1],
+            };
+            let gap = gaps.get(class).copied().flatten();
+            Arc::new(match gap {
+                // Copies must be there for whoever relies on them: only a client makes them.
+                Some([1, 1]) if i == 0 && members().count() == 1 && shape[0] <= grid.planes() => match packing {
+                    Packing::Dense => grid.repeated(shape),
+                    Packing::Spread => grid.spread(shape),
+                },
+                Some(gap) => grid.layout(shape, gap, groups(network, &members().collect::<Vec<_>>(), order)),
+                None => Layout::vector(slots, node.len()),
+            })
+        });
+        if let Some(place) = of_class.get_mut(class) {
+            *place = Some(layout.clone());
+        }
+        out.push(layout);
+    }
+    out
+}
+
+/// Height and width of a result that windows make.
+pub(crate) fn plane(linear: &Linear, shape: &[usize]) -> Option<[usize; 2]> {
+    match *shape {
+        [_, height, width] if is_planar(linear, shape) => Some([height, width]),
+        _ => None,
+    }
+}
+
+/// Whether a map leaves zeros at the edges of planes, so that its diagonals differ there.
+pub(crate) fn has_edges(linear: &Linear) -> bool {
+    let selects = |map: &Map| matches!(map, Map::Select { .. } | Map::Sparse { .. });
+    linear.maps().iter().any(|map| selects(map) || map.window().is_some_and(|w| w.padding != [0, 0] || overhangs(w)))
+}
+
+fn overhangs(w: &crate::Window) -> bool {
+    (0..2).any(|axis| {
+        let reach = |v: [usize; 2]| v.get(axis).copied().unwrap_or(1);
+        let last = (reach(w.output) - 1) * reach(w.stride) + (reach(w.kernel) - 1) * reach(w.dilation);
+        last >= reach(w.input)
+    })
+}
+
+fn is_planar(linear: &Linear, shape: &[usize]) -> bool {
+    let maps = linear.maps();
+    let dense = maps.iter().any(|map| matches!(map, Map::Dense { .. }));
+    let windows = maps.iter().any(|map| map.window().is_some());
+    shape.len() == 3 && shape.iter().skip(1).any(|&len| len > 1) && windows && !dense
+}
+
+fn stride(linear: &Linear) -> [usize; 2] {
+    let windows = linear.maps().iter().filter_map(Map::window);
+    windows.fold([1, 1], |s, w| [s[0] * w.stride[0], s[1] * w.stride[1]])
+}
+
+/// The groups that a class of nodes is ordered by.
+fn groups(network: &Network, members: &[usize], order: Order) -> usize {
+    let nodes = network.nodes();
+    let grouped = |map: &Map| match map {
+        Map::Convolution(c) if c.groups > 1 => Some(c.groups),
+        _ => None,
+    };
+    let readers = nodes.iter().find_map(|node| match &node.op {
+        Op::Linear(x, linear) if members.contains(&x.0) => linear.maps().iter().find_map(grouped),
+        _ => None,
+    });
+    let makers = members.iter().find_map(|&i| match nodes.get(i).map(|n| &n.op) {
+        Some(Op::Linear(_, linear)) => linear.maps().iter().rev().find_map(grouped),
+        _ => None,
+    });
+    let wanted = match order {
+        Order::Reader => readers.or(makers),
+        Order::Maker => makers.or(readers),
+        Order::Natural => None,
+    };
+    let channels = members.first().and_then(|&i| nodes.get(i)).and_then(|n| n.shape.first()).copied();
+    wanted.filter(|&g| channels.unwrap_or(1).is_multiple_of(g)).unwrap_or(1)
+}
+
+/// Disjoint sets.
+struct Classes(Vec<usize>);
+
+impl Classes {
+    fn new(len: usize) -> Self {
+        Self((0..len).collect())
+    }
+
+    fn first(&self, mut i: usize) -> usize {
+        while let Some(&parent) = self.0.get(i).filter(|&&parent| parent != i) {
+            i = parent;
+        }
+        i
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.first(a), self.first(b));
+        if let Some(parent) = self.0.get_mut(a.max(b)) {
+            *parent = a.min(b);
+        }
+    }
+
+    fn firsts(&self) -> Vec<usize> {
+        (0..self.0.len()).map(|i| self.first(i)).collect()
+    }
+}
+
+/// How many values a layout's copies repeat after, for the estimate of diagonals.
+pub(crate) fn repeat(layout: &Layout) -> usize {
+    if let Copies::Period(period) = layout.copies { period } else { layout.slots }
+}

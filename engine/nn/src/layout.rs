@@ -1,0 +1,175 @@
+//! Where the elements of a tensor lie: in which ciphertext, in which slot.
+//!
+//! Planes share a grid of positions that stays the same through the whole network, with the channels of a ciphertext side
+//! by side at each position: `slot = (y width + x) planes + plane`. A layer with stride `s` leaves its results `s` positions
+//! apart and puts further channels in between (multiplexed packing, Lee et al. 2022). With the channels innermost, the
+//! weights of a layer repeat over all positions, and so do its diagonals: they have a short period.
+
+use serde::{Deserialize, Serialize};
+
+/// Places of the elements of one tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    pub(crate) slots: usize,
+    pub(crate) ciphertexts: usize,
+    /// Element -> ciphertext * slots + slot.
+    pub(crate) places: Vec<u32>,
+    pub(crate) copies: Copies,
+    pub(crate) description: String,
+}
+
+/// Where else an element lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Copies {
+    /// Nowhere.
+    None,
+    /// At every `step`-th of the `planes` slots of its position.
+    Planes { planes: usize, step: usize },
+    /// So many slots further, again and again.
+    Period(usize),
+}
+
+/// The positions that all planes of a network share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) slots: usize,
+    /// Powers of two.
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl Grid {
+    /// Channels at a position of one ciphertext.
+    pub(crate) fn planes(&self) -> usize {
+        (self.slots / (self.height * self.width)).max(1)
+    }
+
+    /// `[channels][height][width]` at every `gap`-th position, channels in the order that puts those of different
+    /// groups side by side.
+    pub(crate) fn layout(&self, shape: [usize; 3], gap: [usize; 2], groups: usize) -> Layout {
+        let [channels, height, width] = shape;
+        let planes = self.planes();
+        let subs = gap[0] * gap[1];
+        let depth = channels / groups.max(1);
+        let mut places = Vec::with_capacity(channels * height * width);
+        for channel in 0..channels {
+            let rank = channel % depth.max(1) * groups + channel / depth.max(1);
+            let (plane, sub, block) = (rank % planes, rank / planes % subs, rank / planes / subs);
+            for y in 0..height {
+                for x in 0..width {
+                    let row = y * gap[0] + sub / gap[1];
+                    let position = row * self.width + x * gap[1] + sub % gap[1];
+                    let flat = (block * self.height * self.width + position) * planes + plane;
+                    places.push(flat as u32);
+                }
+            }
+        }
+        let description = format!(
+            "{} x {} grid, gap {}, {} side by side",
+            self.height,
+            self.width,
+            if gap[0] == gap[1] { gap[0].to_string() } else { format!("{}x{}", gap[0], gap[1]) },
+            planes
+        );
+        Layout::new(self.slots, places, Copies::None, description)
+    }
+
+    /// Every channel in a ciphertext of its own, repeated in all planes.
+    pub(crate) fn spread(&self, shape: [usize; 3]) -> Layout {
+        let [channels, height, width] = shape;
+        let planes = self.planes();
+        let size = self.height * self.width * planes;
+        let mut places = Vec::with_capacity(channels * height * width);
+        for channel in 0..channels {
+            for y in 0..height {
+                for x in 0..width {
+                    places.push((channel * size + (y * self.width + x) * planes) as u32);
+                }
+            }
+        }
+        let description = format!("{} x {} grid, a channel per ciphertext", self.height, self.width);
+        Layout::new(self.slots, places, Copies::Planes { planes, step: 1 }, description)
+    }
+
+    /// `[channels][height][width]` with few channels, repeated at each position as often as they fit.
+    pub(crate) fn repeated(&self, shape: [usize; 3]) -> Layout {
+        let (planes, step) = (self.planes(), shape[0].next_power_of_two());
+        let mut layout = self.layout(shape, [1, 1], 1);
+        if step < planes {
+            layout.copies = Copies::Planes { planes, step };
+            layout.description.push_str(", repeated");
+        }
+        layout
+    }
+}
+
+impl Layout {
+    fn new(slots: usize, places: Vec<u32>, copies: Copies, description: String) -> Self {
+        let ciphertexts = places.iter().map(|&p| p as usize / slots + 1).max().unwrap_or(1);
+        Self { slots, ciphertexts, places, copies, description }
+    }
+
+    /// A vector that repeats as often as it fits.
+    pub(crate) fn vector(slots: usize, len: usize) -> Self {
+        let period = len.next_power_of_two();
+        let places = (0..len as u32).collect();
+        if period >= slots {
+            return Self::new(slots, places, Copies::None, "a vector".into());
+        }
+        Self::new(slots, places, Copies::Period(period), format!("a vector, every {period} slots"))
+    }
+
+    /// The slot that holds an element, and the ciphertext.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for every element")]
+    pub(crate) fn place(&self, element: usize) -> (usize, usize) {
+        let place = self.places[element] as usize;
+        (place / self.slots, place % self.slots)
+    }
+
+    /// How far left the element must be rotated to come to `slot`, from the copy that needs the fewest different rotations.
+    pub(crate) fn step(&self, element: usize, slot: usize) -> (usize, usize) {
+        let (ciphertext, place) = self.place(element);
+        let place = match self.copies {
+            Copies::None => place,
+            Copies::Planes { planes, step } => {
+                let (from, to) = (place % planes, slot % planes);
+                let mut nearest = to + (from + planes - to) % step;
+                if nearest >= planes {
+                    nearest -= step;
+                }
+                place - from + nearest
+            }
+            Copies::Period(period) => return (ciphertext, (place + self.slots - slot) % period),
+        };
+        (ciphertext, (place + self.slots - slot) % self.slots)
+    }
+
+    /// The slots of all ciphertexts with the elements in their places, copies included, zeros elsewhere.
+    #[expect(clippy::indexing_slicing, reason = "places lie in the ciphertexts")]
+    pub(crate) fn fill(&self, elements: &[f64]) -> Vec<Vec<f64>> {
+        let mut slots = vec![vec![0.0; self.slots]; self.ciphertexts];
+        for (i, &value) in elements.iter().enumerate() {
+            let (ciphertext, slot) = self.place(i);
+            let (first, step, count) = match self.copies {
+                Copies::None => (slot, 1, 1),
+                Copies::Planes { planes, step } => {
+                    (slot / planes * planes + slot % planes % step, step, planes / step)
+                }
+                Copies::Period(period) => (slot, period, self.slots / period),
+            };
+            for copy in 0..count {
+                slots[ciphertext][first + copy * step] = value;
+            }
+        }
+        slots
+    }
+
+    /// The elements, from the slots of all ciphertexts.
+    pub(crate) fn read(&self, slots: &[Vec<f64>]) -> Vec<f64> {
+        let at = |i| {
+            let (ciphertext, slot) = self.place(i);
+            slots.get(ciphertext).and_then(|s| s.get(slot)).copied().unwrap_or(0.0)
+        };
+        (0..self.places.len()).map(at).collect()
+    }
+}

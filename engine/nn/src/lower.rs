@@ -1,0 +1,184 @@
+//! An affine map between two layouts, as diagonals.
+//!
+//! Entry `(s, t)` of a map from the slots of a ciphertext to those of another lies on diagonal `t - s`: a rotation by that many
+//! slots brings the input to where it is needed (Halevi and Shoup 2014). The diagonals are enumerated from the rows of the map,
+//! never from a matrix. Slots that hold no element of the result may hold anything, and are filled so that diagonals repeat.
+
+use crate::Linear;
+use crate::layout::{Copies, Layout};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A map from one layout to another.
+pub(crate) struct Lowering<'a> {
+    pub(crate) linear: &'a Linear,
+    pub(crate) from: &'a Layout,
+    pub(crate) to: &'a Layout,
+    /// Whether slots without an element must be zero.
+    pub(crate) masked: bool,
+    /// Height and width of the result's planes, if it has some: then diagonals are found from a few positions.
+    pub(crate) plane: Option<[usize; 2]>,
+}
+
+/// A diagonal's place: result and operand by their ciphertext, and the rotation that brings one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) output: usize,
+    pub(crate) input: usize,
+    pub(crate) step: i64,
+}
+
+/// Values of a diagonal, repeated over all slots.
+pub(crate) type Diagonals = BTreeMap<Place, Vec<f64>>;
+
+/// How rotations are taken in two steps: what is left modulo `modulus`, from `-shift` on, is the baby step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) modulus: i64,
+    pub(crate) shift: i64,
+}
+
+impl Lowering<'_> {
+    /// Rotations whose sums complete the result: partial sums lie so far apart.
+    pub(crate) fn folds(&self) -> Vec<i64> {
+        let Some(window) = self.window() else { return Vec::new() };
+        let steps = std::iter::successors(Some(window), |w| Some(w * 2));
+        steps.take_while(|&w| w < self.period()).map(|w| w as i64).collect()
+    }
+
+    /// The diagonals that there are, by sampling positions.
+    pub(crate) fn places(&self) -> BTreeSet<Place> {
+        let mut places = BTreeSet::new();
+        let mut last = None;
+        for output in self.sample() {
+            self.row(output, |place, _, _| {
+                if last != Some(place) {
+                    last = Some(place);
+                    places.insert(place);
+                }
+            });
+        }
+        places
+    }
+
+    /// The diagonals of one ciphertext of the result.
+    pub(crate) fn diagonals(&self, ciphertext: usize) -> Diagonals {
+        let mut found: HashMap<(usize, i64), Vec<f64>> = HashMap::new();
+        let mut needed = vec![self.masked || self.window().is_some(); self.len()];
+        for output in 0..self.linear.outputs() {
+            let (at, slot) = self.to.place(output);
+            if at != ciphertext {
+                continue;
+            }
+            if let Some(needed) = needed.get_mut(slot) {
+                *needed = true;
+            }
+            self.row(output, |place, slot, weight| {
+                let values = found.entry((place.input, place.step));
+                let values = values.or_insert_with(|| vec![0.0; needed.len()]);
+                if let Some(value) = values.get_mut(slot) {
+                    *value += weight;
+                }
+            });
+        }
+        found
+            .into_iter()
+            .filter(|(_, values)| values.iter().any(|v| *v != 0.0))
+            .map(|((input, step), values)| {
+                (Place { output: ciphertext, input, step }, shorten(values, &needed))
+            })
+            .collect()
+    }
+
+    /// Calls `f(place, slot, weight)` for the entries of a row.
+    fn row(&self, output: usize, mut f: impl FnMut(Place, usize, f64)) {
+        let (ciphertext, slot) = self.to.place(output);
+        let slots = self.from.slots;
+        let Some(window) = self.window() else {
+            return self.linear.row(output, &mut |element, weight| {
+                let (input, step) = self.from.step(element, slot);
+                f(Place { output: ciphertext, input, step: signed(step, slots) }, slot, weight);
+            });
+        };
+        let period = self.period();
+        self.linear.row(output, &mut |element, weight| {
+            let (input, place) = self.from.place(element);
+            let step = (place + slots - slot) % window;
+            let at = if window == period { slot } else { (place + period - step) % period };
+            f(Place { output: ciphertext, input, step: signed(step, slots) }, at, weight);
+        });
+    }
+
+    /// For a vector as result: each slot sums over so many operands from its own on.
+    fn window(&self) -> Option<usize> {
+        match self.to.copies {
+            Copies::Period(period) => Some(period.min(self.period())),
+            _ => None,
+        }
+    }
+
+    /// After how many slots the operand repeats.
+    fn period(&self) -> usize {
+        if let Copies::Period(period) = self.from.copies { period } else { self.from.slots }
+    }
+
+    /// After how many slots the diagonals repeat at the latest.
+    fn len(&self) -> usize {
+        match self.to.copies {
+            Copies::Period(period) => period.max(self.period()),
+            _ => self.from.slots,
+        }
+    }
+
+    /// Elements of the result that between them use every diagonal: a diagonal depends on the position in a plane only where the
+    /// plane ends.
+    fn sample(&self) -> Vec<usize> {
+        let count = self.linear.outputs();
+        let Some([height, width]) = self.plane else { return (0..count).collect() };
+        let of_axis = |len: usize| BTreeSet::from([0, 1, len / 2, len.saturating_sub(2), len - 1]);
+        let (rows, columns) = (of_axis(height), of_axis(width));
+        let inside = |i: &usize| rows.contains(&(i / width % height)) && columns.contains(&(i % width));
+        (0..count).filter(inside).collect()
+    }
+}
+
+impl Split {
+    /// Baby and giant step of a rotation.
+    pub(crate) fn parts(&self, step: i64) -> (i64, i64) {
+        let baby = (step + self.shift).rem_euclid(self.modulus) - self.shift;
+        (baby, step - baby)
+    }
+
+    /// The candidates at so many slots.
+    pub(crate) fn all(slots: usize) -> impl Iterator<Item = Self> {
+        let moduli = std::iter::successors(Some(1), |m| Some(m * 2)).take_while(move |&m| m <= slots as i64);
+        moduli.flat_map(|modulus| {
+            [0, modulus / 8, modulus / 4, modulus / 2].map(|shift| Self { modulus, shift })
+        })
+    }
+}
+
+/// The rotation nearest to none.
+fn signed(step: usize, slots: usize) -> i64 {
+    if step > slots / 2 { step as i64 - slots as i64 } else { step as i64 }
+}
+
+/// The shortest period that agrees wherever values are needed.
+fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
+    let mut needed = needed.to_vec();
+    while values.len() > 1 {
+        let half = values.len() / 2;
+        let (low, high) = values.split_at(half);
+        let (low_needed, high_needed) = needed.split_at(half);
+        let differ = |((a, b), (a_needed, b_needed)): ((&f64, &f64), (&bool, &bool))| {
+            *a_needed && *b_needed && (a - b).abs() > 1e-14 * a.abs().max(b.abs())
+        };
+        if low.iter().zip(high).zip(low_needed.iter().zip(high_needed)).any(differ) {
+            break;
+        }
+        let merged = low.iter().zip(high).zip(low_needed).map(|((a, b), n)| if *n { *a } else { *b });
+        let (merged, merged_needed): (Vec<_>, Vec<_>) =
+            (merged.collect(), low_needed.iter().zip(high_needed).map(|(a, b)| *a || *b).collect());
+        (values, needed) = (merged, merged_needed);
+    }
+    values
+}

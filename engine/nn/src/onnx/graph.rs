@@ -1,0 +1,340 @@
+//! The model's graph: names checked, nodes put in order, a few patterns recognised.
+
+use super::constant::Constant;
+use super::{ImportError, ImportOptions, proto};
+use std::collections::{HashMap, HashSet};
+
+/// The nodes that the output depends on, each after those it reads.
+#[derive(Debug)]
+pub(super) struct Graph<'a> {
+    pub(super) steps: Vec<Step<'a>>,
+    pub(super) input: &'a proto::ValueInfo,
+    /// Name of the output, after what was dropped.
+    pub(super) output: &'a str,
+    pub(super) initializers: Vec<&'a proto::Tensor>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A node, with what was understood of it.
+#[derive(Clone, Debug)]
+pub(super) struct Step<'a> {
+    pub(super) node: &'a proto::Node,
+    pub(super) name: String,
+    pub(super) op: &'a str,
+    pub(super) inputs: Vec<&'a str>,
+}
+
+/// Who makes a value.
+#[derive(Clone, Copy, Debug)]
+enum Source<'a> {
+    Input(&'a proto::ValueInfo),
+    Initializer(&'a proto::Tensor),
+    Step(usize),
+}
+
+type Sources<'a> = HashMap<&'a str, Source<'a>>;
+
+impl<'a> Graph<'a> {
+    pub(super) fn new(graph: &'a proto::Graph, options: &ImportOptions) -> Result<Self, ImportError> {
+        let mut steps: Vec<Step<'a>> = graph.node.iter().enumerate().map(|(i, n)| Step::new(i, n)).collect();
+        let sources = sources(graph, &steps)?;
+        let mut notes = Vec::new();
+        let output = trim(choose_output(graph, options)?, &sources, &steps, &mut notes);
+        recognise(&sources, &mut steps);
+        let (order, used) = order(output, &sources, &steps)?;
+        let initializers =
+            used.iter().filter_map(|s| if let Source::Initializer(t) = s { Some(*t) } else { None });
+        let initializers = initializers.collect();
+        let inputs = used.iter().filter_map(|s| if let Source::Input(v) = s { Some(*v) } else { None });
+        let input = match *inputs.collect::<Vec<_>>() {
+            [input] => input,
+            [] => {
+                return Err(ImportError::Model(format!(
+                    "the output {output:?} does not depend on any input; export the network with its input"
+                )));
+            }
+            [a, b, ..] => {
+                return Err(ImportError::Model(format!(
+                    "the output depends on the inputs {:?} and {:?}; export a network with one input, \
+                     the others as constants",
+                    a.name, b.name
+                )));
+            }
+        };
+        let mut steps: Vec<Option<Step<'a>>> = steps.into_iter().map(Some).collect();
+        let steps = order.into_iter().filter_map(|i| steps.get_mut(i)?.take()).collect();
+        Ok(Self { steps, input, output, initializers, notes })
+    }
+}
+
+impl<'a> Step<'a> {
+    fn new(index: usize, node: &'a proto::Node) -> Self {
+        let name = if node.name.is_empty() { format!("{}_{index}", node.op_type) } else { node.name.clone() };
+        Self { node, name, op: &node.op_type, inputs: node.input.iter().map(String::as_str).collect() }
+    }
+
+    /// The error that this node cannot be imported.
+    pub(super) fn fail(&self, problem: String) -> ImportError {
+        let output = self.node.output.first().cloned().unwrap_or_default();
+        let named = !self.node.name.is_empty();
+        let name = if named { self.name.clone() } else { format!("the node that makes {output:?}") };
+        ImportError::Node { name, op: self.node.op_type.clone(), problem }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'a proto::Attribute> {
+        self.node.attribute.iter().find(|a| a.name == name)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
+    }
+
+    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |a| a.i)
+    }
+
+    pub(super) fn float(&self, name: &str, default: f64) -> Result<f64, String> {
+        let value = self.attribute(name).map_or(default, |a| a.f.into());
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            Err(format!("its {name} is {value}; correct it and export again"))
+        }
+    }
+
+    pub(super) fn ints(&self, name: &str) -> Option<&'a [i64]> {
+        self.attribute(name).map(|a| a.ints.as_slice())
+    }
+
+    pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+        self.attribute(name).map(|a| a.floats.as_slice())
+    }
+
+    pub(super) fn string(&self, name: &str) -> Option<&'a str> {
+        self.attribute(name).and_then(|a| std::str::from_utf8(&a.s).ok())
+    }
+
+    pub(super) fn tensor(&self, name: &str) -> Option<&'a proto::Tensor> {
+        self.attribute(name).and_then(|a| a.t.as_deref())
+    }
+}
+
+/// Every name and who defines it.
+fn sources<'a>(graph: &'a proto::Graph, steps: &[Step<'a>]) -> Result<Sources<'a>, ImportError> {
+    let mut out = Sources::new();
+    for tensor in &graph.initializer {
+        if out.insert(&tensor.name, Source::Initializer(tensor)).is_some() {
+            let problem = "there are two constants of this name; export the model again".into();
+            return Err(ImportError::Tensor { tensor: tensor.name.clone(), problem });
+        }
+    }
+    let mut inputs = HashSet::new();
+    for input in &graph.input {
+        if !inputs.insert(input.name.as_str()) {
+            let problem = "there are two inputs of this name; export the model again".into();
+            return Err(ImportError::Tensor { tensor: input.name.clone(), problem });
+        }
+        // Old files list initializers among the inputs.
+        out.entry(&input.name).or_insert(Source::Input(input));
+    }
+    for (i, step) in steps.iter().enumerate() {
+        for name in step.node.output.iter().filter(|name| !name.is_empty()) {
+            if out.insert(name, Source::Step(i)).is_some() {
+                return Err(step.fail(format!("it defines {name:?} a second time; export the model again")));
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn choose_output<'a>(graph: &'a proto::Graph, options: &ImportOptions) -> Result<&'a str, ImportError> {
+    let names: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+    match (names.as_slice(), &options.output) {
+        (names, Some(chosen)) => names.iter().find(|n| *n == chosen).copied().ok_or_else(|| {
+            ImportError::Model(format!("there is no output {chosen:?}; the model has {names:?}"))
+        }),
+        (&[only], None) => Ok(only),
+        ([], None) => Err(ImportError::Model("the graph has no output; export the model again".into())),
+        (names, None) => Err(ImportError::Model(format!(
+            "the model has the outputs {names:?}; choose one of them by `output`"
+        ))),
+    }
+}
+
+/// Goes back from the output over nodes that a client can compute from what it decrypts.
+fn trim<'a>(
+    mut output: &'a str,
+    sources: &Sources<'a>,
+    steps: &[Step<'a>],
+    notes: &mut Vec<String>,
+) -> &'a str {
+    for _ in 0..steps.len() {
+        let Some(step) = producer(output, sources, steps) else { break };
+        let Some(&before) = step.inputs.first() else { break };
+        let client_side = matches!(step.op, "Softmax" | "LogSoftmax" | "Sigmoid" | "ArgMax");
+        let is_result = step.node.output.first().is_some_and(|name| name == output);
+        if !is_result || !(client_side || step.op == "Identity") {
+            break;
+        }
+        if client_side {
+            notes.push(format!(
+                "dropped the final {} {}: apply it to the decrypted result if you need it",
+                step.op, step.name
+            ));
+        }
+        output = before;
+    }
+    output
+}
+
+/// Marks products that are one activation: `x sigmoid(x)`, `x hardsigmoid(x)`, `x (1 + erf(x / sqrt 2))`.
+fn recognise<'a>(sources: &Sources<'a>, steps: &mut [Step<'a>]) {
+    let found: Vec<(usize, &'static str, &'a str)> = (steps.iter().enumerate())
+        .filter(|(_, step)| step.op == "Mul")
+        .filter_map(|(i, step)| {
+            let &[a, b] = step.inputs.as_slice() else { return None };
+            let (op, x) = gate(a, b, sources, steps).or_else(|| gate(b, a, sources, steps))?;
+            Some((i, op, x))
+        })
+        .collect();
+    for (i, op, x) in found {
+        if let Some(step) = steps.get_mut(i) {
+            step.op = op;
+            step.inputs = vec![x];
+        }
+    }
+}
+
+/// The activation and its argument, if `gate` is the factor that makes one of `x`.
+fn gate<'a>(
+    x: &'a str,
+    gate: &'a str,
+    sources: &Sources<'a>,
+    steps: &[Step<'a>],
+) -> Option<(&'static str, &'a str)> {
+    let step = producer(gate, sources, steps)?;
+    let reads = |step: &Step<'a>, name: &str| step.inputs.first().is_some_and(|&first| first == name);
+    let near =
+        |name: &str, value: f64| scalar(name, sources, steps).is_some_and(|c| (c - value).abs() < 1e-3);
+    match step.op {
+        "Sigmoid" if reads(step, x) => Some(("Silu", x)),
+        "HardSigmoid" if reads(step, x) => {
+            let usual = |name, value: f64| step.float(name, value).is_ok_and(|c| (c - value).abs() < 1e-3);
+            let is_usual = step.has("alpha") && usual("alpha", 1.0 / 6.0) && usual("beta", 0.5);
+            is_usual.then_some(("HardSwish", x))
+        }
+        "Add" => {
+            let &[p, q] = step.inputs.as_slice() else { return None };
+            let erf = if near(q, 1.0) { p } else { q };
+            if !near(q, 1.0) && !near(p, 1.0) {
+                return None;
+            }
+            let erf = producer(erf, sources, steps).filter(|step| step.op == "Erf")?;
+            let scaled = producer(erf.inputs.first()?, sources, steps)?;
+            let &[argument, factor] = scaled.inputs.as_slice() else { return None };
+            let expected = match scaled.op {
+                "Div" => std::f64::consts::SQRT_2,
+                "Mul" => std::f64::consts::FRAC_1_SQRT_2,
+                _ => return None,
+            };
+            if !near(factor, expected) {
+                return None;
+            }
+            if argument == x {
+                return Some(("TwiceGelu", x));
+            }
+            let half = producer(x, sources, steps).filter(|step| step.op == "Mul")?;
+            let &[y, c] = half.inputs.as_slice() else { return None };
+            let halves = (y == argument && near(c, 0.5)) || (c == argument && near(y, 0.5));
+            halves.then_some(("Gelu", argument))
+        }
+        _ => None,
+    }
+}
+
+fn producer<'s, 'a>(name: &str, sources: &Sources<'a>, steps: &'s [Step<'a>]) -> Option<&'s Step<'a>> {
+    match sources.get(name) {
+        Some(&Source::Step(i)) => {
+            steps.get(i).filter(|step| matches!(step.node.domain.as_str(), "" | "ai.onnx"))
+        }
+        _ => None,
+    }
+}
+
+fn scalar(name: &str, sources: &Sources<'_>, steps: &[Step<'_>]) -> Option<f64> {
+    let tensor = match sources.get(name)? {
+        Source::Initializer(tensor) => tensor,
+        Source::Step(i) => steps.get(*i).filter(|step| step.op == "Constant")?.tensor("value")?,
+        Source::Input(_) => return None,
+    };
+    // Only small ones: others are not worth the work.
+    let small = tensor.dims.iter().all(|&d| d == 1);
+    if small { Constant::parse(tensor).ok()?.scalar().ok() } else { None }
+}
+
+/// The steps that a value depends on, in order, and what else it reads.
+fn order<'a>(
+    output: &'a str,
+    sources: &Sources<'a>,
+    steps: &[Step<'a>],
+) -> Result<(Vec<usize>, Vec<Source<'a>>), ImportError> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        Open,
+        Done,
+    }
+    let mut states = vec![State::New; steps.len()];
+    let (mut order, mut used, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    // Steps that are open, each with how many of its inputs were looked at; a list, for models nest deeper than stacks.
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    let mut next: Option<(&str, Option<usize>)> = Some((output, None));
+    loop {
+        if let Some((name, reader)) = next.take() {
+            match sources.get(name) {
+                None => {
+                    let problem = format!("reads {name:?}, which nothing defines; export the model again");
+                    let of_model =
+                        || ImportError::Model(format!("the output {name:?} is not defined by any node"));
+                    return Err(reader.and_then(|i| steps.get(i)).map_or_else(of_model, |s| s.fail(problem)));
+                }
+                Some(&Source::Step(i)) => match states.get_mut(i) {
+                    Some(state) if *state == State::New => {
+                        *state = State::Open;
+                        open.push((i, 0));
+                    }
+                    Some(State::Open) => {
+                        let problem =
+                            "it depends on its own output; only graphs without cycles can be imported";
+                        let of_model = || ImportError::Model("the graph has a cycle".into());
+                        return Err(steps.get(i).map_or_else(of_model, |s| s.fail(problem.into())));
+                    }
+                    _ => {}
+                },
+                Some(source) => {
+                    if seen.insert(name) {
+                        used.push(*source);
+                    }
+                }
+            }
+        }
+        let Some((i, looked_at)) = open.last_mut() else { return Ok((order, used)) };
+        let i = *i;
+        let Some(step) = steps.get(i) else { return Ok((order, used)) };
+        match step.inputs.get(*looked_at) {
+            Some(&name) => {
+                *looked_at += 1;
+                if !name.is_empty() {
+                    next = Some((name, Some(i)));
+                }
+            }
+            None => {
+                open.pop();
+                order.push(i);
+                if let Some(state) = states.get_mut(i) {
+                    *state = State::Done;
+                }
+            }
+        }
+    }
+}

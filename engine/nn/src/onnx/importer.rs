@@ -1,0 +1,290 @@
+//! From the nodes of the model to those of the network, one by one.
+
+use super::budget;
+use super::builder::{Builder, Tensor};
+use super::constant::{Constant, Int};
+use super::graph::{Graph, Step};
+use super::{Fit, ImportError, ImportOptions, Imported, proto};
+use std::collections::HashMap;
+
+/// Everything known so far.
+#[derive(Debug)]
+pub(super) struct Importer<'a> {
+    values: HashMap<&'a str, Value>,
+    pub(super) builder: Builder,
+    pub(super) fit: Option<Fit>,
+    /// The batch size, if the file fixes it.
+    pub(super) batch: Int,
+    pub(super) opset: i64,
+    pub(super) notes: Vec<String>,
+}
+
+/// What a name of the model stands for. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Constant(Constant),
+    Tensor(Tensor),
+}
+
+/// Imports a graph.
+pub(super) fn import(
+    name: String,
+    graph: &Graph<'_>,
+    opset: i64,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
+    let (batch, shape) = item_shape(graph.input, options)?;
+    let (builder, input) = Builder::new(&graph.input.name, &shape);
+    let mut importer = Importer {
+        values: HashMap::from([(graph.input.name.as_str(), Value::Tensor(input))]),
+        builder,
+        fit: options.fit,
+        batch,
+        opset,
+        notes: graph.notes.clone(),
+    };
+    for &tensor in &graph.initializers {
+        importer.values.insert(&tensor.name, Value::Constant(Constant::parse(tensor)?));
+    }
+    for step in &graph.steps {
+        let outputs = importer.run(step).map_err(|problem| step.fail(problem))?;
+        importer.values.extend(step.node.output.iter().map(String::as_str).zip(outputs));
+    }
+    let Some(Value::Tensor(output)) = importer.values.get(graph.output).cloned() else {
+        return Err(ImportError::Model(format!(
+            "the output {:?} does not depend on the input; export the network itself",
+            graph.output
+        )));
+    };
+    let network = importer.builder.finish(name, &output).map_err(ImportError::Model)?;
+    Ok(Imported { network, notes: importer.notes })
+}
+
+impl Importer<'_> {
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Value>, String> {
+        if !matches!(step.node.domain.as_str(), "" | "ai.onnx") {
+            return Err(format!(
+                "operators of the domain {:?} are not supported; export with standard ONNX operators only",
+                step.node.domain
+            ));
+        }
+        let one = |value: Value| vec![value];
+        match step.op {
+            "Constant" => constant_node(step).map(one),
+            "ConstantOfShape" => self.constant_of_shape(step).map(one),
+            "Range" => self.range(step).map(one),
+            "Shape" => self.shape(step).map(one),
+            "Size" => self.size(step).map(one),
+            "Identity" => self.value(step, 0).map(one),
+            "Dropout" => self.dropout(step).map(one),
+            "Cast" => self.cast(step).map(one),
+            "Reshape" => self.reshape(step).map(one),
+            "Flatten" => self.flatten(step).map(one),
+            "Squeeze" => self.squeeze(step).map(one),
+            "Unsqueeze" => self.unsqueeze(step).map(one),
+            "Transpose" => self.transpose(step).map(one),
+            "Slice" => self.slice(step).map(one),
+            "Split" => self.split(step),
+            "Gather" => self.gather(step).map(one),
+            "Concat" => self.concat(step).map(one),
+            "Expand" => self.expand(step).map(one),
+            "Tile" => self.tile(step).map(one),
+            "Pad" => self.pad(step).map(one),
+            "DepthToSpace" | "SpaceToDepth" => self.depth_and_space(step).map(one),
+            "Resize" | "Upsample" => self.resize(step).map(one),
+            "Add" | "Sub" | "Mul" | "Div" => self.binary(step, step.op).map(one),
+            "Sum" | "Mean" => self.sum(step).map(one),
+            "Pow" => self.power(step).map(one),
+            "Neg" => self.scaled(step, -1.0).map(one),
+            "Conv" => self.convolution(step).map(one),
+            "ConvTranspose" => self.transposed_convolution(step).map(one),
+            "BatchNormalization" => self.batch_normalization(step).map(one),
+            "AveragePool" => self.average_pool(step).map(one),
+            "GlobalAveragePool" => self.global_average_pool(step).map(one),
+            "Gemm" => self.gemm(step).map(one),
+            "MatMul" => self.matmul(step).map(one),
+            "ReduceMean" | "ReduceSum" | "ReduceSumSquare" | "ReduceProd" | "ReduceMax" | "ReduceMin" => {
+                self.reduce(step).map(one)
+            }
+            _ if self.are_constant(step) => self.fold(step).map(one),
+            _ => self.activation(step).map(one),
+        }
+    }
+
+    /// Input `i`, which may not be left out.
+    pub(super) fn value(&self, step: &Step<'_>, i: usize) -> Result<Value, String> {
+        self.optional(step, i)?.ok_or_else(|| format!("its input {i} is missing; export the model again"))
+    }
+
+    /// Input `i`, if there.
+    pub(super) fn optional(&self, step: &Step<'_>, i: usize) -> Result<Option<Value>, String> {
+        match step.inputs.get(i) {
+            None | Some(&"") => Ok(None),
+            Some(&name) => match self.values.get(name) {
+                Some(value) => Ok(Some(value.clone())),
+                None => {
+                    Err(format!("it reads {name:?}, an extra result of a node that has none at inference"))
+                }
+            },
+        }
+    }
+
+    /// Input `i`, which must depend on the network's.
+    pub(super) fn tensor(&self, step: &Step<'_>, i: usize) -> Result<Tensor, String> {
+        match self.value(step, i)? {
+            Value::Tensor(x) => Ok(x),
+            Value::Constant(_) => {
+                Err(format!("its input {i} is constant; simplify the model before, for example by onnxsim"))
+            }
+        }
+    }
+
+    /// Input `i`, which must not depend on the network's.
+    pub(super) fn constant(&self, step: &Step<'_>, i: usize, what: &str) -> Result<Constant, String> {
+        self.optional_constant(step, i, what)?
+            .ok_or_else(|| format!("its {what} (input {i}) is missing; export the model again"))
+    }
+
+    /// Input `i`, if there, which must not depend on the network's.
+    pub(super) fn optional_constant(
+        &self,
+        step: &Step<'_>,
+        i: usize,
+        what: &str,
+    ) -> Result<Option<Constant>, String> {
+        match self.optional(step, i)? {
+            None => Ok(None),
+            Some(Value::Constant(c)) => Ok(Some(c)),
+            Some(Value::Tensor(_)) => Err(format!(
+                "its {what} (input {i}) depends on the encrypted input; only constants are supported there"
+            )),
+        }
+    }
+
+    /// Integers, by input `i` in new models and by an attribute in old ones.
+    pub(super) fn integers(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<Int>>, String> {
+        if let Some(list) = step.ints(name) {
+            return Ok(Some(list.iter().map(|&x| Int::Known(x)).collect()));
+        }
+        let constant = self.optional_constant(step, i, name)?;
+        constant.map(|c| c.to_ints().map(|list| list.to_vec())).transpose()
+    }
+
+    /// As [`Importer::integers`], where the batch size has no place.
+    pub(super) fn known(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<i64>>, String> {
+        self.integers(step, i, name)?.map(|list| list.into_iter().map(Int::known).collect()).transpose()
+    }
+
+    fn are_constant(&self, step: &Step<'_>) -> bool {
+        let constant = |name: &&str| matches!(self.values.get(name), Some(Value::Constant(_)));
+        step.inputs.iter().all(|name| name.is_empty() || constant(name))
+    }
+}
+
+impl Value {
+    /// The shape, the batch axis of a tensor having extent one.
+    pub(super) fn full_shape(&self) -> Vec<usize> {
+        match self {
+            Self::Constant(c) => c.shape.clone(),
+            Self::Tensor(x) => x.full_shape(),
+        }
+    }
+
+    /// Whether axis 0 is the batch.
+    pub(super) fn has_batch(&self) -> bool {
+        matches!(self, Self::Tensor(_))
+    }
+
+    /// The same elements by another shape.
+    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, String> {
+        let from = self.full_shape();
+        if budget::elements(&shape)? != from.iter().product() {
+            return Err(format!("shape {from:?} has other elements than {shape:?}; correct the model"));
+        }
+        match (self, shape.as_slice()) {
+            (Self::Constant(c), _) => Ok(Self::Constant(c.reshaped(shape))),
+            (Self::Tensor(x), [1, item @ ..]) => Ok(Self::Tensor(x.reshaped(item.to_vec()))),
+            (Self::Tensor(_), _) => Err(mixes_batch()),
+        }
+    }
+}
+
+/// What to say where items of a batch would mix.
+pub(super) fn mixes_batch() -> String {
+    "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it treats \
+     one item"
+        .into()
+}
+
+fn constant_node(step: &Step<'_>) -> Result<Value, String> {
+    if let Some(tensor) = step.tensor("value") {
+        return Constant::parse(tensor).map(Value::Constant).map_err(|e| match e {
+            ImportError::Tensor { problem, .. } => problem,
+            other => other.to_string(),
+        });
+    }
+    let floats = |list: &[f32]| list.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+    let ints = |list: &[i64]| list.iter().map(|&x| Int::Known(x)).collect::<Vec<_>>();
+    let constant = if step.has("value_float") {
+        Constant::floats(vec![], vec![step.float("value_float", 0.0)?])
+    } else if let Some(list) = step.floats("value_floats") {
+        Constant::floats(vec![list.len()], floats(list))
+    } else if step.has("value_int") {
+        Constant::ints(vec![], vec![Int::Known(step.int("value_int", 0))])
+    } else if let Some(list) = step.ints("value_ints") {
+        Constant::ints(vec![list.len()], ints(list))
+    } else {
+        return Err("only constants that are tensors or numbers are supported".into());
+    };
+    match constant.to_floats() {
+        Ok(list) if list.iter().all(|x| x.is_finite()) => Ok(Value::Constant(constant)),
+        _ => Err("it holds NaN or infinity; correct the model".into()),
+    }
+}
+
+/// The batch size and the shape of an item.
+fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int, Vec<usize>), ImportError> {
+    let fail = |problem: String| ImportError::Tensor { tensor: input.name.clone(), problem };
+    let tensor_type = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let tensor_type =
+        tensor_type.ok_or_else(|| fail("the input is no tensor; export a network of tensors".into()))?;
+    // Floating point of all widths, and bytes, which images may be.
+    if !matches!(tensor_type.elem_type, 1 | 2 | 10 | 11 | 16) {
+        let problem =
+            format!("the input has elements of type {}; export with a float32 input", tensor_type.elem_type);
+        return Err(fail(problem));
+    }
+    let sizes = tensor_type.shape.as_ref().map(|shape| shape.dim.iter().map(|d| d.dim_value));
+    let sizes: Option<Vec<Option<i64>>> = sizes.map(|sizes| sizes.map(|d| d.filter(|&d| d > 0)).collect());
+    let (batch, item) = match (sizes.as_deref(), &options.input_shape) {
+        (Some([batch, ..]), Some(chosen)) => {
+            (*batch, chosen.iter().map(|&d| i64::try_from(d).ok()).collect())
+        }
+        (Some([batch, item @ ..]), None) => (*batch, item.to_vec()),
+        (_, Some(chosen)) => (None, chosen.iter().map(|&d| i64::try_from(d).ok()).collect()),
+        (_, None) => {
+            return Err(fail("the input has no shape; export with one, or give `input_shape`".into()));
+        }
+    };
+    if let (Some([_, declared @ ..]), Some(chosen)) = (sizes.as_deref(), &options.input_shape) {
+        let agrees = declared.len() == item.len()
+            && declared.iter().zip(&item).all(|(declared, chosen)| declared.is_none() || declared == chosen);
+        if !agrees {
+            return Err(fail(format!("the model fixes the shape of an item otherwise than {chosen:?}")));
+        }
+    }
+    let extent = |d: &Option<i64>| usize::try_from((*d)?).ok().filter(|&d| d > 0);
+    let shape = item.iter().map(extent).collect::<Option<Vec<usize>>>().ok_or_else(|| {
+        fail("an axis of the input other than the batch has no fixed size; export with fixed size, or give `input_shape`"
+            .into())
+    })?;
+    if !(1..=3).contains(&shape.len()) {
+        return Err(fail(format!(
+            "an item of the input has {} axes besides the batch axis, 1 to 3 are supported; export as [batch, features], \
+             [batch, channels, length] or [batch, channels, height, width]",
+            shape.len()
+        )));
+    }
+    budget::elements(&shape).map_err(fail)?;
+    Ok((batch.map_or(Int::Batch, Int::Known), shape))
+}

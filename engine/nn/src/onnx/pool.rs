@@ -1,0 +1,100 @@
+//! Average pooling.
+
+use super::graph::Step;
+use super::importer::{Importer, Value};
+use super::window::{Motion, Planes, checked};
+use crate::{Linear, Map, Pool, Window};
+
+impl Importer<'_> {
+    pub(super) fn average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let x = self.tensor(step, 0)?;
+        let planes = Planes::of(&x.shape)?;
+        let kernel =
+            step.ints("kernel_shape").ok_or("its kernel_shape is missing; export the model again")?;
+        let kernel = planes.pair(&checked(kernel, 1, "kernel_shape")?, 1, "kernel_shape")?;
+        let ceil = step.int("ceil_mode", 0) != 0;
+        let (window, motion) = Motion::new(step, &planes, kernel)?.over(planes.size, ceil)?;
+        let count_padding = step.int("count_include_pad", 0) != 0;
+        if (0..2).any(|a| {
+            let reach = motion.reach(a);
+            motion.before.get(a).is_some_and(|&p| p >= reach)
+                || motion.after.get(a).is_some_and(|&p| p >= reach)
+        }) {
+            return Err("its padding is as large as its kernel; correct the model".into());
+        }
+        let shape = planes.shape(planes.channels, window.output);
+        super::budget::elements(&shape)?;
+        let map = if count_padding && exceeds(&window, &motion) {
+            self.ceiled_pool(planes.channels, &window, &motion)?
+        } else {
+            Map::Pool(Pool { channels: planes.channels, window, count_padding })
+        };
+        self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
+    }
+
+    pub(super) fn global_average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let x = self.tensor(step, 0)?;
+        let [channels, plane @ ..] = x.shape.as_slice() else {
+            return Err("its input has no channels; correct the model".into());
+        };
+        let shape: Vec<usize> = std::iter::once(*channels).chain(plane.iter().map(|_| 1)).collect();
+        let map = mean_of_planes(*channels, &x.shape, plane.iter().product());
+        self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
+    }
+
+    /// Averages where the last windows reach beyond the padding: what lies there counts neither as value nor as padding.
+    fn ceiled_pool(&mut self, channels: usize, window: &Window, motion: &Motion) -> Result<Map, String> {
+        let Window { input: [height, width], output: [rows, columns], .. } = *window;
+        let taps: usize = window.kernel.iter().product();
+        self.builder.budget.charge((channels * rows * columns).saturating_mul(taps))?;
+        let axis = |a: usize, p: usize, n: usize| -> (Vec<usize>, usize) {
+            let get = |list: [usize; 2]| list.get(a).copied().unwrap_or(0);
+            let (before, after) = (get(window.padding), get(motion.after));
+            let all = (0..get(window.kernel)).map(move |i| p * get(window.stride) + i * get(window.dilation));
+            let padded = all.filter(|&at| at < n + before + after);
+            let count = padded.clone().count();
+            (padded.filter_map(|at| at.checked_sub(before)).filter(|&at| at < n).collect(), count)
+        };
+        let (mut starts, mut entries) = (vec![0u32], Vec::new());
+        for channel in 0..channels {
+            for y in 0..rows {
+                let (ys, height_count) = axis(0, y, height);
+                for x in 0..columns {
+                    let (xs, width_count) = axis(1, x, width);
+                    let factor = 1.0 / (height_count * width_count) as f64;
+                    for y in &ys {
+                        entries
+                            .extend(xs.iter().map(|x| (((channel * height + y) * width + x) as u32, factor)));
+                    }
+                    starts.push(entries.len() as u32);
+                }
+            }
+        }
+        Ok(Map::Sparse { inputs: channels * height * width, starts, entries })
+    }
+}
+
+/// The mean of each run of `count` elements, as windows over planes if those are the last two axes.
+pub(super) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> Map {
+    let size = match *shape {
+        [.., height, width] if height * width == count => [height, width],
+        _ => [1, count],
+    };
+    let window = Window {
+        input: size,
+        output: [1, 1],
+        kernel: size,
+        stride: [1, 1],
+        dilation: [1, 1],
+        padding: [0, 0],
+    };
+    Map::Pool(Pool { channels, window, count_padding: false })
+}
+
+fn exceeds(window: &Window, motion: &Motion) -> bool {
+    let get = |list: [usize; 2], a: usize| list.get(a).copied().unwrap_or(0);
+    (0..2).any(|a| {
+        let last = (get(window.output, a) - 1) * get(window.stride, a) + motion.reach(a);
+        last > get(window.input, a) + get(motion.before, a) + get(motion.after, a)
+    })
+}

@@ -1,0 +1,108 @@
+//! Sums and means along axes.
+
+use super::budget;
+use super::constant::{Constant, Int};
+use super::graph::Step;
+use super::importer::{Importer, Value, mixes_batch};
+use super::pool::mean_of_planes;
+use super::shape::{self, Selection};
+use crate::{Linear, Map};
+
+impl Importer<'_> {
+    /// Reductions: of constants any, of tensors those that are sums.
+    pub(super) fn reduce(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let axes = self.known(step, 1, "axes")?.filter(|axes| !axes.is_empty());
+        let axes = match axes {
+            Some(axes) => axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?,
+            None if step.int("noop_with_empty_axes", 0) != 0 => return Ok(value),
+            None => (0..shape.len()).collect(),
+        };
+        if value.has_batch() && axes.contains(&0) {
+            return Err(mixes_batch());
+        }
+        let reduced = |a: usize| axes.contains(&a);
+        let kept_shape: Vec<usize> =
+            shape.iter().enumerate().map(|(a, &n)| if reduced(a) { 1 } else { n }).collect();
+        let result_shape = if step.int("keepdims", 1) != 0 {
+            kept_shape.clone()
+        } else {
+            shape.iter().enumerate().filter(|(a, _)| !reduced(*a)).map(|(_, &n)| n).collect()
+        };
+        let x = match &value {
+            Value::Constant(c) => return self.reduce_constant(step, c, &kept_shape, result_shape),
+            Value::Tensor(x) => x,
+        };
+        let squared;
+        let x = match step.op {
+            "ReduceMean" | "ReduceSum" => x,
+            "ReduceSumSquare" => {
+                squared = x.with(&step.name, x.polynomial().times(x.polynomial(), &mut self.builder.budget)?);
+                &squared
+            }
+            op => return Err(format!("{op} is no polynomial; replace it by ReduceMean or ReduceSum")),
+        };
+        let places = self.places(&shape, &kept_shape)?;
+        let count = x.len() / places.iter().max().map_or(1, |last| *last as usize + 1);
+        let factor = if step.op == "ReduceMean" { 1.0 / count as f64 } else { 1.0 };
+        let trailing = (0..shape.len()).skip_while(|&a| !reduced(a)).all(reduced);
+        let linear = if trailing {
+            let mean = Linear::new(mean_of_planes(x.len() / count, &x.shape, count));
+            match step.op {
+                "ReduceMean" => mean,
+                _ => mean.then(Linear::new(Map::Scale(vec![count as f64; x.len() / count]))),
+            }
+        } else {
+            let mut rows: Vec<(u32, u32)> = places.iter().enumerate().map(|(i, &o)| (o, i as u32)).collect();
+            rows.sort_unstable();
+            let starts = (0..=x.len() / count).map(|row| (row * count) as u32).collect();
+            let entries = rows.into_iter().map(|(_, i)| (i, factor)).collect();
+            Linear::new(Map::Sparse { inputs: x.len(), starts, entries })
+        };
+        let [_, item @ ..] = result_shape.as_slice() else { return Err(mixes_batch()) };
+        self.builder.linear(&step.name, x, item, linear).map(Value::Tensor)
+    }
+
+    fn reduce_constant(
+        &mut self,
+        step: &Step<'_>,
+        c: &Constant,
+        kept: &[usize],
+        shape: Vec<usize>,
+    ) -> Result<Value, String> {
+        let places = self.places(&c.shape, kept)?;
+        let (start, f): (f64, fn(f64, f64) -> f64) = match step.op {
+            "ReduceProd" => (1.0, |a, b| a * b),
+            "ReduceMax" => (f64::NEG_INFINITY, f64::max),
+            "ReduceMin" => (f64::INFINITY, f64::min),
+            "ReduceSumSquare" => (0.0, |a, b| a + b * b),
+            _ => (0.0, |a, b| a + b),
+        };
+        let mut out = vec![start; budget::elements(kept)?];
+        for (&place, &x) in places.iter().zip(c.to_floats()?.iter()) {
+            if let Some(out) = out.get_mut(place as usize) {
+                *out = f(*out, x);
+            }
+        }
+        if step.op == "ReduceMean" {
+            let count = c.len() as f64 / out.len() as f64;
+            out.iter_mut().for_each(|x| *x /= count);
+        }
+        if !out.iter().all(|x| x.is_finite()) {
+            return Err("its result is NaN or infinity; correct the constants".into());
+        }
+        let integers = c.to_ints().is_ok();
+        Ok(Value::Constant(if integers {
+            Constant::ints(shape, out.iter().map(|&x| Int::Known(x as i64)).collect())
+        } else {
+            Constant::floats(shape, out)
+        }))
+    }
+
+    /// For each element, where it goes if its axes of extent 1 in `kept` collapse.
+    fn places(&mut self, shape: &[usize], kept: &[usize]) -> Result<Vec<u32>, String> {
+        let selection = Selection::broadcast(kept, shape, &mut self.builder.budget)?;
+        Ok(selection.sources.into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,108 @@
+//! Shapes, and maps between tensors that only move elements.
+
+use super::budget::{self, Budget};
+
+/// Element `i` of a tensor of this shape is element `sources[i]` of another, or a fill value.
+#[derive(Clone, Debug)]
+pub(super) struct Selection {
+    pub(super) shape: Vec<usize>,
+    pub(super) sources: Vec<Option<u32>>,
+}
+
+impl Selection {
+    /// Each axis by itself: index `i` of axis `a` comes from `axes[a][i]`, if from anywhere.
+    pub(super) fn by_axes(
+        shape: &[usize],
+        axes: &[Vec<Option<usize>>],
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
+        let offsets = axes
+            .iter()
+            .zip(strides(shape))
+            .map(|(axis, stride)| axis.iter().map(|i| i.map(|i| i * stride)).collect::<Vec<Option<usize>>>());
+        Self::combine(&offsets.collect::<Vec<_>>(), budget)
+    }
+
+    /// Axis `a` of the result is axis `order[a]`.
+    pub(super) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, String> {
+        let strides = strides(shape);
+        let axis = |&a: &usize| {
+            let (n, stride) = (shape.get(a).copied().unwrap_or(0), strides.get(a).copied().unwrap_or(0));
+            (0..n).map(|i| Some(i * stride)).collect::<Vec<_>>()
+        };
+        Self::combine(&order.iter().map(axis).collect::<Vec<_>>(), budget)
+    }
+
+    /// Repeats along axes of extent one, and along new ones in front.
+    pub(super) fn broadcast(shape: &[usize], to: &[usize], budget: &mut Budget) -> Result<Self, String> {
+        budget::elements(to)?;
+        let new = to.len().saturating_sub(shape.len());
+        let padded: Vec<usize> = std::iter::repeat_n(1, new).chain(shape.iter().copied()).collect();
+        let axis =
+            |(&n, &out): (&usize, &usize)| (0..out).map(|i| Some(if n == 1 { 0 } else { i })).collect();
+        Self::by_axes(&padded, &padded.iter().zip(to).map(axis).collect::<Vec<_>>(), budget)
+    }
+
+    /// Sums of one offset per axis.
+    fn combine(axes: &[Vec<Option<usize>>], budget: &mut Budget) -> Result<Self, String> {
+        let shape: Vec<usize> = axes.iter().map(Vec::len).collect();
+        let len = budget::elements(&shape)?;
+        budget.charge(len)?;
+        if len == 0 {
+            return Ok(Self { shape, sources: Vec::new() });
+        }
+        let mut sources = vec![Some(0u32)];
+        for axis in axes {
+            let mut next = Vec::with_capacity(sources.len() * axis.len());
+            for source in &sources {
+                next.extend(axis.iter().map(|offset| Some((*source)? + u32::try_from((*offset)?).ok()?)));
+            }
+            sources = next;
+        }
+        Ok(Self { shape, sources })
+    }
+
+    /// An axis that stays as it is.
+    pub(super) fn all(n: usize) -> Vec<Option<usize>> {
+        (0..n).map(Some).collect()
+    }
+}
+
+/// How far apart neighbours along each axis are.
+pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut out = vec![1; shape.len()];
+    let mut stride = 1usize;
+    for (place, n) in out.iter_mut().zip(shape).rev() {
+        *place = stride;
+        stride = stride.saturating_mul(*n);
+    }
+    out
+}
+
+/// The shape that two broadcast to.
+pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+    let rank = a.len().max(b.len());
+    let padded = |shape: &[usize]| {
+        let new = rank - shape.len();
+        std::iter::repeat_n(1, new).chain(shape.iter().copied()).collect::<Vec<_>>()
+    };
+    let pairs = padded(a).into_iter().zip(padded(b));
+    let shape = pairs.map(|(a, b)| match (a, b) {
+        (1, n) | (n, 1) => Ok(n),
+        (a, b) if a == b => Ok(a),
+        _ => Err(()),
+    });
+    let shape = shape.collect::<Result<Vec<_>, ()>>();
+    let shape = shape.map_err(|()| format!("shapes {a:?} and {b:?} do not broadcast; correct the model"))?;
+    budget::elements(&shape)?;
+    Ok(shape)
+}
+
+/// An axis, counted from the end if negative.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
+    let from_end = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+    usize::try_from(from_end)
+        .ok()
+        .filter(|&a| a < rank)
+        .ok_or_else(|| format!("there is no axis {axis} in a tensor of {rank} axes; correct the model"))
+}

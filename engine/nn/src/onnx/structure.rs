@@ -1,0 +1,301 @@
+//! Elements moved from place to place.
+
+use super::budget;
+use super::constant::{Constant, Int};
+use super::graph::Step;
+use super::importer::{Importer, Value, mixes_batch};
+use super::shape::{self, Selection};
+use super::view::extents;
+
+/// For each index of an axis, the index it comes from.
+pub(super) type Axis = Vec<Option<usize>>;
+
+impl Importer<'_> {
+    pub(super) fn transpose(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let order = match step.ints("perm") {
+            Some(order) => {
+                order.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?
+            }
+            None => (0..shape.len()).rev().collect(),
+        };
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..shape.len()) {
+            return Err("its `perm` is no permutation of the axes; correct the model".into());
+        }
+        if value.has_batch() && order.first() != Some(&0) {
+            return Err(mixes_batch());
+        }
+        let selection = Selection::permute(&shape, &order, &mut self.builder.budget)?;
+        self.select(step, &value, selection, 0.0)
+    }
+
+    pub(super) fn slice(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let missing = "its starts and ends are missing; export the model again";
+        let starts = self.integers(step, 1, "starts")?.ok_or(missing)?;
+        let ends = self.integers(step, 2, "ends")?.ok_or(missing)?;
+        let axes = self.known(step, 3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+        let steps = self.known(step, 4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+        if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
+            return Err("its starts, ends, axes and steps differ in number; correct the model".into());
+        }
+        let mut picked: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
+        for (((&start, &end), &a), &by) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+            let a = shape::axis(a, shape.len())?;
+            if value.has_batch() && a == 0 {
+                let to_end = end == Int::Batch
+                    || end.known().is_ok_and(|e| e >= i64::from(i32::MAX) || Int::Known(e) == self.batch);
+                if start != Int::Known(0) || by != 1 || !to_end {
+                    return Err(mixes_batch());
+                }
+                continue;
+            }
+            let n = shape.get(a).copied().unwrap_or(0) as i64;
+            let from_end = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
+            let (start, end) = (from_end(start.known()?), from_end(end.known()?));
+            let indices: Vec<i64> = match usize::try_from(by.unsigned_abs()) {
+                Ok(0) | Err(_) => return Err("its step is zero; correct the model".into()),
+                Ok(width) if by > 0 => (start.clamp(0, n)..end.clamp(0, n)).step_by(width).collect(),
+                Ok(width) => {
+                    ((end.clamp(-1, n - 1) + 1)..=start.clamp(-1, n - 1)).rev().step_by(width).collect()
+                }
+            };
+            if let Some(place) = picked.get_mut(a) {
+                *place = indices.into_iter().map(|i| usize::try_from(i).ok()).collect();
+            }
+        }
+        self.by_axes(step, &value, &picked, 0.0)
+    }
+
+    pub(super) fn split(&mut self, step: &Step<'_>) -> Result<Vec<Value>, String> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let a = shape::axis(step.int("axis", 0), shape.len())?;
+        if value.has_batch() && a == 0 {
+            return Err(mixes_batch());
+        }
+        let n = shape.get(a).copied().unwrap_or(0);
+        let parts = step.node.output.len();
+        let sizes = match self.known(step, 1, "split")? {
+            Some(sizes) => sizes,
+            // All alike, the last smaller if need be.
+            None => {
+                let size = n.div_ceil(parts.max(1));
+                (0..parts).map(|i| n.saturating_sub(i * size).min(size) as i64).collect()
+            }
+        };
+        let sizes: Vec<usize> = sizes.iter().filter_map(|&s| usize::try_from(s).ok()).collect();
+        let total = sizes.iter().try_fold(0usize, |sum, &s| sum.checked_add(s));
+        if sizes.len() != parts || total != Some(n) {
+            return Err(format!("its parts do not make up the {n} indices of axis {a}; correct the model"));
+        }
+        let mut start = 0;
+        let mut out = Vec::new();
+        for size in sizes {
+            let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
+            if let Some(place) = axes.get_mut(a) {
+                *place = (start..start + size).map(Some).collect();
+            }
+            out.push(self.by_axes(step, &value, &axes, 0.0)?);
+            start += size;
+        }
+        Ok(out)
+    }
+
+    pub(super) fn gather(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let indices = self.constant(step, 1, "indices")?;
+        let a = shape::axis(step.int("axis", 0), shape.len())?;
+        if value.has_batch() && a == 0 {
+            return Err(mixes_batch());
+        }
+        let n = shape.get(a).copied().unwrap_or(0);
+        let pick = |i: &Int| shape::axis(i.known()?, n).map(Some);
+        let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
+        if let Some(place) = axes.get_mut(a) {
+            *place = indices.to_ints()?.iter().map(pick).collect::<Result<_, String>>()?;
+        }
+        let picked = self.by_axes(step, &value, &axes, 0.0)?;
+        let (before, after) = (shape.get(..a).unwrap_or_default(), shape.get(a + 1..).unwrap_or_default());
+        picked.reshaped([before, &indices.shape, after].concat())
+    }
+
+    pub(super) fn concat(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let values = (0..step.inputs.len()).map(|i| self.value(step, i)).collect::<Result<Vec<_>, _>>()?;
+        let first = values.first().ok_or("it has no inputs; correct the model")?;
+        let mut shape = first.full_shape();
+        let a = shape::axis(step.int("axis", 0), shape.len())?;
+        let has_batch = values.iter().any(Value::has_batch);
+        if has_batch && a == 0 {
+            return Err(mixes_batch());
+        }
+        let shapes: Vec<Vec<usize>> = values.iter().map(Value::full_shape).collect();
+        let mut total = 0usize;
+        for other in &shapes {
+            let fits = other.len() == shape.len()
+                && other.iter().zip(&shape).enumerate().all(|(i, (n, m))| i == a || n == m);
+            if !fits {
+                return Err(format!("its inputs have shapes {shapes:?}; correct the model"));
+            }
+            total = total.saturating_add(other.get(a).copied().unwrap_or(0));
+        }
+        if let Some(place) = shape.get_mut(a) {
+            *place = total;
+        }
+        budget::elements(&shape)?;
+        if let [only] = values.as_slice() {
+            return Ok(only.clone());
+        }
+        if !has_batch {
+            return self.concat_constants(&values, &shape, a);
+        }
+        // A sum of tensors that are zero where another has its part; constants are part of the first one's bias.
+        let (mut start, mut sum, mut bias): (usize, Option<Value>, Option<Vec<f64>>) = (0, None, None);
+        for (i, (value, part)) in values.iter().zip(&shapes).enumerate() {
+            let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
+            let extent = part.get(a).copied().unwrap_or(0);
+            if let Some(place) = axes.get_mut(a) {
+                *place = (0..total).map(|i| i.checked_sub(start).filter(|&i| i < extent)).collect();
+            }
+            start += extent;
+            let selection = Selection::by_axes(part, &axes, &mut self.builder.budget)?;
+            match value {
+                Value::Constant(c) => {
+                    let placed = c.select(selection.shape, &selection.sources, 0.0).to_floats()?;
+                    bias = Some(match bias {
+                        None => placed.to_vec(),
+                        Some(sum) => sum.iter().zip(placed.iter()).map(|(a, b)| a + b).collect(),
+                    });
+                }
+                Value::Tensor(x) => {
+                    let placed = self.builder.select(&format!("{}.{i}", step.name), x, selection, 0.0)?;
+                    let placed = Value::Tensor(placed);
+                    sum = Some(match sum {
+                        None => placed,
+                        Some(sum) => self.combine(step, "Add", &sum, &placed)?,
+                    });
+                }
+            }
+        }
+        let sum = sum.ok_or("it has no inputs; correct the model")?;
+        match bias {
+            None => Ok(sum),
+            Some(bias) => {
+                let bias = Value::Constant(Constant::floats(shape, bias));
+                self.combine(step, "Add", &sum, &bias)
+            }
+        }
+    }
+
+    fn concat_constants(&mut self, values: &[Value], shape: &[usize], a: usize) -> Result<Value, String> {
+        let constants: Vec<&Constant> =
+            values.iter().filter_map(|v| if let Value::Constant(c) = v { Some(c) } else { None }).collect();
+        let len = budget::elements(shape)?;
+        self.builder.budget.charge(len)?;
+        let outer: usize = shape.iter().take(a).product();
+        let integers = constants.iter().all(|c| c.to_ints().is_ok());
+        if integers {
+            let parts = constants.iter().map(|c| c.to_ints()).collect::<Result<Vec<_>, _>>()?;
+            let parts: Vec<&[Int]> = parts.iter().map(|p| p.as_slice()).collect();
+            return Ok(Value::Constant(Constant::ints(shape.to_vec(), interleave(&parts, outer))));
+        }
+        let parts = constants.iter().map(|c| c.to_floats()).collect::<Result<Vec<_>, _>>()?;
+        let parts: Vec<&[f64]> = parts.iter().map(|p| p.as_slice()).collect();
+        Ok(Value::Constant(Constant::floats(shape.to_vec(), interleave(&parts, outer))))
+    }
+
+    pub(super) fn expand(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let value = self.value(step, 0)?;
+        let mut target =
+            self.integers(step, 1, "shape")?.ok_or("its shape is missing; export the model again")?;
+        let from = value.full_shape();
+        let batch = target.first_mut().filter(|first| **first == self.batch);
+        if let Some(batch) = batch.filter(|_| value.has_batch()) {
+            *batch = Int::Batch;
+        }
+        let shape = shape::broadcast(&from, &extents(&target)?)?;
+        match &value {
+            Value::Constant(c) => self.spread(c, &shape),
+            Value::Tensor(x) => self.widened(step, x, &shape).map(Value::Tensor),
+        }
+    }
+
+    pub(super) fn tile(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let repeats = extents(&self.integers(step, 1, "repeats")?.unwrap_or_default())?;
+        let extents = shape.iter().zip(&repeats).map(|(&n, &r)| n.saturating_mul(r)).collect::<Vec<_>>();
+        budget::elements(&extents)?;
+        if repeats.len() != shape.len() || value.has_batch() && repeats.first() != Some(&1) {
+            return Err(mixes_batch());
+        }
+        let axis = |(&n, &out): (&usize, &usize)| (0..out).map(|i| i.checked_rem(n)).collect();
+        let axes: Vec<Axis> = shape.iter().zip(&extents).map(axis).collect();
+        self.by_axes(step, &value, &axes, 0.0)
+    }
+
+    pub(super) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, String> {
+        let x = self.tensor(step, 0)?;
+        let block = usize::try_from(step.int("blocksize", 1)).ok().filter(|b| (1..=64).contains(b));
+        let block = block.ok_or("its blocksize must be 1 to 64; correct the model")?;
+        let &[c, h, w] = x.shape.as_slice() else {
+            return Err(
+                "its input should have the shape [batch, channels, height, width]; correct the model".into(),
+            );
+        };
+        let (split, order, shape) = if step.op == "DepthToSpace" {
+            let depth = c / (block * block);
+            let shape = [1, depth, h * block, w * block];
+            match step.string("mode") {
+                Some("CRD") => ([1, depth, block, block, h, w], [0, 1, 4, 2, 5, 3], shape),
+                _ => ([1, block, block, depth, h, w], [0, 3, 4, 1, 5, 2], shape),
+            }
+        } else {
+            let (rows, columns) = (h / block, w / block);
+            let shape = [1, c * block * block, rows, columns];
+            ([1, c, rows, block, columns, block], [0, 3, 5, 1, 2, 4], shape)
+        };
+        let value = Value::Tensor(x).reshaped(split.to_vec())?;
+        let selection = Selection::permute(&split, &order, &mut self.builder.budget)?;
+        self.select(step, &value, selection, 0.0)?.reshaped(shape.to_vec())
+    }
+
+    pub(super) fn by_axes(
+        &mut self,
+        step: &Step<'_>,
+        value: &Value,
+        axes: &[Axis],
+        fill: f64,
+    ) -> Result<Value, String> {
+        let selection = Selection::by_axes(&value.full_shape(), axes, &mut self.builder.budget)?;
+        self.select(step, value, selection, fill)
+    }
+
+    pub(super) fn select(
+        &mut self,
+        step: &Step<'_>,
+        value: &Value,
+        selection: Selection,
+        fill: f64,
+    ) -> Result<Value, String> {
+        match value {
+            Value::Constant(c) => Ok(Value::Constant(c.select(selection.shape, &selection.sources, fill))),
+            Value::Tensor(x) => self.builder.select(&step.name, x, selection, fill).map(Value::Tensor),
+        }
+    }
+}
+
+fn interleave<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {
+    let row = |i: usize| {
+        parts.iter().flat_map(move |part| {
+            let width = part.len() / outer.max(1);
+            part.get(i * width..(i + 1) * width).unwrap_or_default().iter().copied()
+        })
+    };
+    (0..outer).flat_map(row).collect()
+}

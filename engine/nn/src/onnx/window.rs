@@ -1,0 +1,136 @@
+//! How kernels move over planes; one-dimensional ones over planes of height one.
+
+use super::budget;
+use super::graph::Step;
+use crate::Window;
+
+/// Greatest stride, dilation, padding and extent of a kernel.
+const MAX_STEP: i64 = 1 << 24;
+
+/// An item as channels of planes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planes {
+    pub(super) channels: usize,
+    pub(super) size: [usize; 2],
+    /// Whether there is a length only, no height and width.
+    pub(super) flat: bool,
+}
+
+/// The attributes that say how a kernel moves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Motion {
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) dilation: [usize; 2],
+    pub(super) before: [usize; 2],
+    pub(super) after: [usize; 2],
+    /// Whether padding is such that the output has as many windows as strides fit, the odd one before or after.
+    pub(super) same: Option<Odd>,
+}
+
+/// Where the odd row of padding goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Odd {
+    Before,
+    After,
+}
+
+impl Planes {
+    pub(super) fn of(shape: &[usize]) -> Result<Self, String> {
+        match *shape {
+            [channels, length] => Ok(Self { channels, size: [1, length], flat: true }),
+            [channels, height, width] => Ok(Self { channels, size: [height, width], flat: false }),
+            _ => Err(format!(
+                "an item of shape {shape:?}; only [channels, length] and [channels, height, width] are supported"
+            )),
+        }
+    }
+
+    /// The shape of an item with other channels and planes.
+    pub(super) fn shape(&self, channels: usize, [height, width]: [usize; 2]) -> Vec<usize> {
+        if self.flat { vec![channels, width] } else { vec![channels, height, width] }
+    }
+
+    /// One number per axis of the plane, from those of the model.
+    pub(super) fn pair<T: Copy>(&self, list: &[T], one: T, what: &str) -> Result<[T; 2], String> {
+        match (list, self.flat) {
+            (&[x], true) => Ok([one, x]),
+            (&[y, x], false) => Ok([y, x]),
+            _ => Err(format!(
+                "its {what} has {} numbers, which is not one per axis; correct the model",
+                list.len()
+            )),
+        }
+    }
+}
+
+impl Motion {
+    pub(super) fn new(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<Self, String> {
+        let steps = |name: &str| match step.ints(name) {
+            Some(list) if !list.is_empty() => planes.pair(&checked(list, 1, name)?, 1, name),
+            _ => Ok([1, 1]),
+        };
+        let (stride, dilation) = (steps("strides")?, steps("dilations")?);
+        if kernel.contains(&0) || kernel.iter().any(|&k| k > MAX_STEP as usize) {
+            return Err(format!("its kernel has the shape {kernel:?}; correct the model"));
+        }
+        let (mut before, mut after, mut same) = ([0, 0], [0, 0], None);
+        match step.string("auto_pad") {
+            Some("SAME_UPPER") => same = Some(Odd::After),
+            Some("SAME_LOWER") => same = Some(Odd::Before),
+            Some("VALID") => {}
+            None | Some("NOTSET" | "") => {
+                if let Some(list) = step.ints("pads").filter(|list| !list.is_empty()) {
+                    let pads = checked(list, 0, "pads")?;
+                    let (first, last) = pads.split_at(pads.len() / 2);
+                    (before, after) = (planes.pair(first, 0, "pads")?, planes.pair(last, 0, "pads")?);
+                }
+            }
+            Some(other) => return Err(format!("its auto_pad is {other:?}; export with explicit pads")),
+        }
+        Ok(Self { kernel, stride, dilation, before, after, same })
+    }
+
+    /// From the first tap to the last, both counted.
+    pub(super) fn reach(&self, axis: usize) -> usize {
+        self.dilation.get(axis).zip(self.kernel.get(axis)).map_or(1, |(d, k)| d * (k - 1) + 1)
+    }
+
+    /// The windows over an input, and the motion with its padding filled in.
+    #[expect(clippy::indexing_slicing, reason = "two axes")]
+    pub(super) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), String> {
+        let mut output = [0; 2];
+        for a in 0..2 {
+            let (reach, stride) = (self.reach(a), self.stride[a]);
+            if let Some(odd) = self.same {
+                let total = ((input[a].div_ceil(stride) - 1) * stride + reach).saturating_sub(input[a]);
+                self.before[a] = if odd == Odd::After { total / 2 } else { total.div_ceil(2) };
+                self.after[a] = total - self.before[a];
+            }
+            let extent = input[a] + self.before[a] + self.after[a];
+            let Some(room) = extent.checked_sub(reach) else {
+                return Err(format!(
+                    "its kernel reaches over {reach} positions and the padded input has {extent}; correct the model or \
+                     give a larger `input_shape`"
+                ));
+            };
+            output[a] = if ceil { room.div_ceil(stride) } else { room / stride } + 1;
+            // A window that starts in the padding behind the input does not count.
+            if ceil && (output[a] - 1) * stride >= input[a] + self.before[a] {
+                output[a] -= 1;
+            }
+        }
+        budget::elements(&output)?;
+        let Self { kernel, stride, dilation, before: padding, .. } = self;
+        Ok((Window { input, output, kernel, stride, dilation, padding }, self))
+    }
+}
+
+/// Numbers of an attribute within sensible limits.
+pub(super) fn checked(list: &[i64], least: i64, name: &str) -> Result<Vec<usize>, String> {
+    let check = |&x: &i64| match usize::try_from(x) {
+        Ok(value) if (least..=MAX_STEP).contains(&x) => Ok(value),
+        _ => Err(format!("its {name} are {list:?}; they must be {least} to {MAX_STEP}")),
+    };
+    list.iter().map(check).collect()
+}

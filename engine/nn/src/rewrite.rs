@@ -1,0 +1,236 @@
+//! A network in the form that is cheapest on ciphertexts: quadratics as one square between affine maps, affine maps
+//! merged, polynomials on what is already spread out.
+
+use crate::{Coefficients, Linear, Map, Network, Node, NodeId, Op};
+
+/// Which neighbouring maps become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Merging {
+    /// Averages and what follows them.
+    pub(crate) pools: bool,
+    /// Convolutions with convolutions.
+    pub(crate) convolutions: bool,
+}
+
+/// A square that is completed may lose so much by cancellation: `(x + k)^2` with `k` in units of the range of `x`.
+const MAX_SHIFT: f64 = 32.0;
+
+/// The same network, rewritten. `ranges` are the largest magnitudes seen at each node.
+pub(crate) fn rewrite(network: &Network, ranges: &[f64], merging: Merging) -> Network {
+    let nodes = complete_squares(network, ranges);
+    let nodes = spread_early(nodes);
+    let mut nodes = merge(nodes, merging);
+    // What leaves the server comes from an affine map, which can mask everything that is not the result.
+    if let Some(last) = nodes.last().filter(|last| !matches!(last.op, Op::Linear(..))).cloned() {
+        let id = NodeId(nodes.len() - 1);
+        let identity = Linear::new(Map::Scale(vec![1.0; last.len()]));
+        push(&mut nodes, "output", &last.shape, Op::Linear(id, identity));
+    }
+    Network::new(network.name().to_owned(), without_unused(nodes))
+}
+
+/// Whether a polynomial is `x^2`.
+pub(crate) fn is_square(c: &Coefficients) -> bool {
+    c.0.len() == 3 && c.0.iter().zip([0.0, 0.0, 1.0]).all(|(c, value)| c.len() == 1 && c.first() == Some(&value))
+}
+
+/// Appends a node, and says where.
+fn push(nodes: &mut Vec<Node>, name: &str, shape: &[usize], op: Op) -> NodeId {
+    nodes.push(Node { name: name.to_owned(), shape: shape.to_vec(), op });
+    NodeId(nodes.len() - 1)
+}
+
+/// `a x^2 + b x + c = s (u^2) + t` with `u = sqrt|a| (x + b / 2a)`, where that loses little.
+fn complete_squares(network: &Network, ranges: &[f64]) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut new_ids: Vec<NodeId> = Vec::new();
+    let mapped = |ids: &[NodeId], id: NodeId| ids.get(id.0).copied().unwrap_or(id);
+    for node in network.nodes() {
+        let len = node.len();
+        let per_element = |c: &Coefficients, k| (0..len).map(|i| c.at(k, i)).collect::<Vec<_>>();
+        let id = match &node.op {
+            Op::Polynomial(x, c) if c.degree() <= 1 => {
+                let linear = Linear::new(Map::Scale(per_element(c, 1))).plus(&per_element(c, 0));
+                let x = mapped(&new_ids, *x);
+                push(&mut nodes, &node.name, &node.shape, Op::Linear(x, linear))
+            }
+            Op::Polynomial(x, c) if c.degree() == 2 && !is_square(c) => {
+                let range = ranges.get(x.0).copied().unwrap_or(1.0);
+                let (a, b, c0) = (per_element(c, 2), per_element(c, 1), per_element(c, 0));
+                let far = a.iter().zip(&b).any(|(a, b)| b.abs() > 2.0 * a.abs() * MAX_SHIFT * range);
+                let x = mapped(&new_ids, *x);
+                if far || a.contains(&0.0) {
+                    push(&mut nodes, &node.name, &node.shape, Op::Polynomial(x, c.clone()))
+                } else {
+                    let root: Vec<_> = a.iter().map(|a| a.abs().sqrt()).collect();
+                    let shift: Vec<_> =
+                        root.iter().zip(a.iter().zip(&b)).map(|(r, (a, b))| r * b / (2.0 * a)).collect();
+                    let sign = a.iter().map(|a| a.signum()).collect();
+                    let rest: Vec<_> =
+                        c0.iter().zip(a.iter().zip(&b)).map(|(c, (a, b))| c - b * b / (4.0 * a)).collect();
+                    let before = Linear::new(Map::Scale(root)).plus(&shift);
+                    let after = Linear::new(Map::Scale(sign)).plus(&rest);
+                    let u = push(&mut nodes, "", &node.shape, Op::Linear(x, before));
+                    let square = Coefficients(vec![vec![0.0], vec![0.0], vec![1.0]]);
+                    let square = push(&mut nodes, &node.name, &node.shape, Op::Polynomial(u, square));
+                    push(&mut nodes, "", &node.shape, Op::Linear(square, after))
+                }
+            }
+            op => {
+                let op = with_reads(op.clone(), &|id| mapped(&new_ids, id));
+                push(&mut nodes, &node.name, &node.shape, op)
+            }
+        };
+        new_ids.push(id);
+    }
+    nodes
+}
+
+/// Repeats elements before polynomials rather than after: the map that makes the fewer elements then does it for free.
+fn spread_early(mut nodes: Vec<Node>) -> Vec<Node> {
+    loop {
+        let readers = readers(&nodes);
+        let found = nodes.iter().enumerate().find_map(|(i, node)| {
+            let Op::Linear(x, linear) = &node.op else { return None };
+            let [Map::Select { sources, .. }] = linear.maps() else { return None };
+            let sources: Vec<u32> = sources.iter().copied().collect::<Option<_>>()?;
+            let producer = nodes.get(x.0)?;
+            let before = match &producer.op {
+                Op::Polynomial(before, c) => (*before, Some(c.clone())),
+                Op::Linear(before, map) if map.is_elementwise() => (*before, None),
+                _ => return None,
+            };
+            let plain = linear.bias().iter().all(|b| *b == 0.0) && sources.len() > producer.len();
+            (plain && readers.get(x.0) == Some(&1)).then_some((i, *x, before.0, before.1, sources))
+        });
+        let Some((at, producer, before, polynomial, sources)) = found else { return nodes };
+        // The select takes the producer's place, and the producer the select's.
+        let pick = |values: &[f64]| -> Vec<f64> {
+            sources.iter().filter_map(|&s| values.get(s as usize).copied()).collect()
+        };
+        let (Some(select), Some(elementwise)) = (nodes.get(at).cloned(), nodes.get(producer.0).cloned()) else {
+            return nodes;
+        };
+        let later = match (polynomial, &elementwise.op) {
+            (Some(c), _) => {
+                let c = c.0.iter().map(|c| if c.len() == 1 { c.clone() } else { pick(c) }).collect();
+                Op::Polynomial(producer, Coefficients(c))
+            }
+            (None, Op::Linear(_, map)) => {
+                let scale = map.scale_factors();
+                Op::Linear(producer, Linear::new(Map::Scale(pick(&scale))).plus(&pick(map.bias())))
+            }
+            _ => return nodes,
+        };
+        let earlier = match select.op {
+            Op::Linear(_, linear) => Op::Linear(before, linear),
+            op => op,
+        };
+        if let Some(node) = nodes.get_mut(producer.0) {
+            *node = Node { name: select.name, shape: select.shape.clone(), op: earlier };
+        }
+        if let Some(node) = nodes.get_mut(at) {
+            *node = Node { name: elementwise.name, shape: select.shape, op: later };
+        }
+    }
+}
+
+/// Composes affine maps that follow each other, where nothing else reads the first.
+fn merge(mut nodes: Vec<Node>, merging: Merging) -> Vec<Node> {
+    for i in 0..nodes.len() {
+        loop {
+            let readers = readers(&nodes);
+            let merged = nodes.get(i).and_then(|node| {
+                let Op::Linear(x, linear) = &node.op else { return None };
+                let producer = nodes.get(x.0)?;
+                let Op::Linear(before, first) = &producer.op else { return None };
+                let alone = readers.get(x.0) == Some(&1) || first.is_elementwise();
+                let wanted = alone && is_worth_merging(first, linear, merging);
+                wanted.then(|| {
+                    let name = join(&producer.name, &node.name);
+                    (name, Op::Linear(*before, first.clone().then(linear.clone())))
+                })
+            });
+            let Some(((name, op), node)) = merged.zip(nodes.get_mut(i)) else { break };
+            (node.name, node.op) = (name, op);
+        }
+    }
+    nodes
+}
+
+fn is_worth_merging(first: &Linear, second: &Linear, merging: Merging) -> bool {
+    let has = |linear: &Linear, f: fn(&Map) -> bool| linear.maps().iter().any(f);
+    let convolution = |map: &Map| matches!(map, Map::Convolution(c) if c.window.kernel != [1, 1]);
+    let (pool, dense) = (|map: &Map| matches!(map, Map::Pool(_)), |map: &Map| matches!(map, Map::Dense { .. }));
+    if first.is_elementwise() || second.is_elementwise() || has(second, dense) {
+        return true;
+    }
+    if has(first, pool) && has(second, convolution) {
+        return merging.pools;
+    }
+    if has(first, convolution) && (has(second, convolution) || has(second, pool)) {
+        return merging.convolutions;
+    }
+    true
+}
+
+fn join(first: &str, second: &str) -> String {
+    match (first, second) {
+        ("", name) | (name, "") => name.to_owned(),
+        _ => format!("{first} + {second}"),
+    }
+}
+
+/// How many nodes read each; the last is read by the user.
+pub(crate) fn readers(nodes: &[Node]) -> Vec<usize> {
+    let mut counts = vec![0; nodes.len()];
+    for id in nodes.iter().flat_map(|node| node.op.reads()) {
+        if let Some(count) = counts.get_mut(id.0) {
+            *count += 1;
+        }
+    }
+    if let Some(last) = counts.last_mut() {
+        *last += 1;
+    }
+    counts
+}
+
+fn without_unused(nodes: Vec<Node>) -> Vec<Node> {
+    let mut used = vec![false; nodes.len()];
+    if let Some(last) = used.last_mut() {
+        *last = true;
+    }
+    if let Some(first) = used.first_mut() {
+        *first = true;
+    }
+    for (i, node) in nodes.iter().enumerate().rev() {
+        if used.get(i) == Some(&true) {
+            for id in node.op.reads() {
+                if let Some(used) = used.get_mut(id.0) {
+                    *used = true;
+                }
+            }
+        }
+    }
+    let mut new_ids = Vec::with_capacity(nodes.len());
+    let mut kept = Vec::new();
+    for (node, used) in nodes.into_iter().zip(used) {
+        new_ids.push(NodeId(kept.len()));
+        if used {
+            let op = with_reads(node.op, &|id| new_ids.get(id.0).copied().unwrap_or(id));
+            kept.push(Node { op, ..node });
+        }
+    }
+    kept
+}
+
+fn with_reads(op: Op, new: &dyn Fn(NodeId) -> NodeId) -> Op {
+    match op {
+        Op::Input => Op::Input,
+        Op::Linear(x, linear) => Op::Linear(new(x), linear),
+        Op::Polynomial(x, c) => Op::Polynomial(new(x), c),
+        Op::Add(a, b) => Op::Add(new(a), new(b)),
+        Op::Sub(a, b) => Op::Sub(new(a), new(b)),
+        Op::Product(a, b) => Op::Product(new(a), new(b)),
+    }
+}

@@ -1,0 +1,227 @@
+//! Plans as bytes, for a cache: a description, then the coefficients of all weights as little-endian words.
+
+use crate::layout::Layout;
+use crate::plan::{Operand, Plan, PlanError, Step};
+use crate::{Coefficients, Report};
+use pleura_ckks::{Block, BlockTransform, Literal, Params, Security, Weight};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    log_n: u32,
+    levels: usize,
+    scale_bits: u32,
+    base_bits: u32,
+    digit_limbs: usize,
+    security: u32,
+    steps: Vec<SavedStep>,
+    layouts: Vec<Layout>,
+    /// Position of each step's layout.
+    layout_of: Vec<usize>,
+    scales: Vec<f64>,
+    input_len: usize,
+    output_len: usize,
+    ranges: Vec<f64>,
+    report: Report,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SavedStep {
+    Input,
+    Transform {
+        input: usize,
+        level: usize,
+        to: usize,
+        scale: f64,
+        groups: [usize; 2],
+        babies: Vec<i64>,
+        giants: Vec<i64>,
+        /// Input, output, baby, giant, logarithm of the coefficients.
+        blocks: Vec<[u32; 5]>,
+        folds: Vec<i64>,
+        bias: Vec<f64>,
+    },
+    Relabel {
+        input: usize,
+        factor: f64,
+        bias: Vec<f64>,
+    },
+    Square(SavedOperand),
+    Polynomial(SavedOperand, Coefficients, f64),
+    Product([SavedOperand; 2]),
+    Sum([SavedOperand; 2], bool, f64),
+}
+
+/// Step, primes, whether aligned.
+type SavedOperand = (usize, usize, bool);
+
+/// Changes when the form does.
+const VERSION: u32 = 1;
+
+impl Plan {
+    /// The plan as bytes, for [`Plan::from_bytes`] of the same version of this crate.
+    ///
+    /// # Errors
+    /// [`PlanError::Damaged`] if a number does not fit its field, which no plan's does.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PlanError> {
+        let literal = self.params.literal();
+        let mut layouts: Vec<Layout> = Vec::new();
+        let mut known: Vec<Arc<Layout>> = Vec::new();
+        let mut layout_of = Vec::new();
+        for layout in &self.layouts {
+            let at = known.iter().position(|k| Arc::ptr_eq(k, layout)).unwrap_or_else(|| {
+                known.push(layout.clone());
+                layouts.push(Layout::clone(layout));
+                known.len() - 1
+            });
+            layout_of.push(at);
+        }
+        let saved = Saved {
+            version: VERSION,
+            log_n: literal.log_n,
+            levels: literal.levels,
+            scale_bits: literal.scale_bits,
+            base_bits: literal.base_bits,
+            digit_limbs: literal.digit_limbs,
+            security: literal.security.bits(),
+            steps: self.steps.iter().map(save).collect(),
+            layouts,
+            layout_of,
+            scales: self.scales.clone(),
+            input_len: self.input_len,
+            output_len: self.output_len,
+            ranges: self.ranges.clone(),
+            report: self.report.clone(),
+        };
+        let description = postcard::to_allocvec(&saved).map_err(|_| PlanError::Damaged)?;
+        let mut bytes = (description.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(description);
+        for step in &self.steps {
+            if let Step::Transform { transform, .. } = step {
+                let words = transform.blocks.iter().flat_map(|b| b.weight.coefficients.iter());
+                words.for_each(|c| bytes.extend(c.to_le_bytes()));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// A plan that [`Plan::to_bytes`] saved. The bytes are checked for form; that nobody changed them is the caller's
+    /// to check, with a digest.
+    ///
+    /// # Errors
+    /// [`PlanError::Damaged`], [`PlanError::Params`]
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PlanError> {
+        let (len, rest) = bytes.split_first_chunk::<8>().ok_or(PlanError::Damaged)?;
+        let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| PlanError::Damaged)?;
+        let (description, mut words) = rest.split_at_checked(len).ok_or(PlanError::Damaged)?;
+        let saved: Saved = postcard::from_bytes(description).map_err(|_| PlanError::Damaged)?;
+        let security = Security::from_bits(saved.security).ok_or(PlanError::Damaged)?;
+        if saved.version != VERSION {
+            return Err(PlanError::Damaged);
+        }
+        let params = Params::new(Literal {
+            log_n: saved.log_n,
+            levels: saved.levels,
+            scale_bits: saved.scale_bits,
+            base_bits: saved.base_bits,
+            digit_limbs: saved.digit_limbs,
+            security,
+        })?;
+        let mut steps = Vec::new();
+        for (i, step) in saved.steps.into_iter().enumerate() {
+            steps.push(load(step, i, &params, &mut words).ok_or(PlanError::Damaged)?);
+        }
+        let known: Vec<_> = saved.layouts.into_iter().map(Arc::new).collect();
+        let sound = |l: &Arc<Layout>| {
+            l.slots == params.n() / 2 && l.places.iter().all(|&p| (p as usize) < l.slots * l.ciphertexts)
+        };
+        let layouts: Option<Vec<_>> = saved.layout_of.iter().map(|&i| known.get(i).cloned()).collect();
+        let layouts = layouts.filter(|l| l.len() == steps.len() && l.iter().all(sound));
+        if !words.is_empty() || saved.scales.len() != steps.len() || saved.report.layers.len() != steps.len() {
+            return Err(PlanError::Damaged);
+        }
+        Ok(Self {
+            params,
+            steps,
+            layouts: layouts.ok_or(PlanError::Damaged)?,
+            scales: saved.scales,
+            input_len: saved.input_len,
+            output_len: saved.output_len,
+            ranges: saved.ranges,
+            report: saved.report,
+        })
+    }
+}
+
+fn save(step: &Step) -> SavedStep {
+    let operand = |o: &Operand| (o.step, o.primes, o.aligned);
+    match step {
+        Step::Input => SavedStep::Input,
+        Step::Transform { input, transform: t, folds, bias } => SavedStep::Transform {
+            input: *input,
+            level: t.level,
+            to: t.to,
+            scale: t.scale,
+            groups: t.groups,
+            babies: t.babies.clone(),
+            giants: t.giants.clone(),
+            blocks: t
+                .blocks
+                .iter()
+                .map(|b| {
+                    let log_len = b.weight.coefficients.len().ilog2();
+                    [b.input as u32, b.output as u32, b.baby as u32, b.giant as u32, log_len]
+                })
+                .collect(),
+            folds: folds.clone(),
+            bias: bias.clone(),
+        },
+        Step::Relabel { input, factor, bias } => {
+            SavedStep::Relabel { input: *input, factor: *factor, bias: bias.clone() }
+        }
+        Step::Square { input } => SavedStep::Square(operand(input)),
+        Step::Polynomial { input, coefficients, scale } => {
+            SavedStep::Polynomial(operand(input), coefficients.clone(), *scale)
+        }
+        Step::Product { inputs } => SavedStep::Product(inputs.each_ref().map(operand)),
+        Step::Sum { inputs, negative, scale } => {
+            SavedStep::Sum(inputs.each_ref().map(operand), *negative, *scale)
+        }
+    }
+}
+
+/// A step, whose weights are taken from the front of `words`.
+fn load(step: SavedStep, number: usize, params: &Params, words: &mut &[u8]) -> Option<Step> {
+    let operand = |(step, primes, aligned): SavedOperand| {
+        (step < number).then_some(Operand { step, primes, aligned })
+    };
+    let read = |input: usize| (input < number).then_some(input);
+    Some(match step {
+        SavedStep::Input => Step::Input,
+        SavedStep::Transform { input, level, to, scale, groups, babies, giants, blocks, folds, bias } => {
+            let mut loaded = Vec::with_capacity(blocks.len().min(words.len()));
+            for [input, output, baby, giant, log_len] in blocks {
+                let len = 1usize.checked_shl(log_len).filter(|&len| len <= params.n())?;
+                let (own, rest) = words.split_at_checked(4 * len)?;
+                *words = rest;
+                let word = |w: &[u8]| w.try_into().map(i32::from_le_bytes).unwrap_or_default();
+                let weight = Weight { coefficients: own.chunks_exact(4).map(word).collect() };
+                let [input, output, baby, giant] = [input, output, baby, giant].map(|i| i as usize);
+                loaded.push(Block { input, output, baby, giant, weight });
+            }
+            let transform = BlockTransform { level, to, scale, groups, babies, giants, blocks: loaded };
+            Step::Transform { input: read(input)?, transform, folds, bias }
+        }
+        SavedStep::Relabel { input, factor, bias } => Step::Relabel { input: read(input)?, factor, bias },
+        SavedStep::Square(o) => Step::Square { input: operand(o)? },
+        SavedStep::Polynomial(o, coefficients, scale) => {
+            Step::Polynomial { input: operand(o)?, coefficients, scale }
+        }
+        SavedStep::Product([a, b]) => Step::Product { inputs: [operand(a)?, operand(b)?] },
+        SavedStep::Sum([a, b], negative, scale) => {
+            Step::Sum { inputs: [operand(a)?, operand(b)?], negative, scale }
+        }
+    })
+}

@@ -1,0 +1,133 @@
+//! Activations replaced by polynomials.
+
+use crate::model::{Builder, float, kinds, numbers};
+use pleura_nn::{Fit, FitError, Function, ImportOptions, fit};
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+
+#[test]
+fn names_are_read_back() {
+    for name in Function::NAMES {
+        assert_eq!(name.parse::<Function>().unwrap().name(), name);
+    }
+    assert!(matches!("step".parse::<Function>(), Err(FitError::Unknown(_))));
+}
+
+#[test]
+fn values() {
+    for (function, x, y) in [
+        (Function::Erf, 0.5, 0.520_499_877_813_046_5),
+        (Function::Erf, -2.5, -0.999_593_047_982_555),
+        (Function::Gelu, 1.0, 0.841_344_746_068_542_9),
+        (Function::Silu, -1.0, -0.268_941_421_369_995_1),
+        (Function::Softplus, 0.0, 0.693_147_180_559_945_3),
+        (Function::HardSwish, 1.0, 2.0 / 3.0),
+        (Function::Elu(1.0), -1.0, -0.632_120_558_828_557_7),
+        (Function::LeakyRelu(0.01), -2.0, -0.02),
+    ] {
+        assert!((function.evaluate(x) - y).abs() < 1e-14, "{function} of {x}");
+    }
+}
+
+/// Best errors known from the literature or from the equations themselves.
+#[test]
+fn errors_are_the_least_possible() {
+    // Best quadratic for |x| on [-1, 1] is x^2 + 1/8, off by 1/8.
+    let quadratic = fit(Function::Abs, 2, -1.0, 1.0).unwrap();
+    assert!((quadratic.max_error - 0.125).abs() < 1e-6, "{quadratic:?}");
+    assert!(
+        (quadratic.coefficients[0] - 0.125).abs() < 1e-6 && (quadratic.coefficients[2] - 1.0).abs() < 1e-6
+    );
+    // relu is half of x + |x|.
+    let relu = fit(Function::Relu, 2, -1.0, 1.0).unwrap();
+    assert!((relu.max_error - 0.0625).abs() < 1e-6, "{relu:?}");
+    // Quartic for |x|: 0.067621 (Bernstein's constant at 2n = 4 times 1/4).
+    let quartic = fit(Function::Abs, 4, -1.0, 1.0).unwrap();
+    assert!((quartic.max_error - 0.067_621).abs() < 1e-5, "{quartic:?}");
+    // e^x by a straight line on [0, 1]: slope e - 1.
+    let line = fit(Function::Exp, 1, 0.0, 1.0).unwrap();
+    assert!((line.coefficients[1] - (1f64.exp() - 1.0)).abs() < 1e-5, "{line:?}");
+}
+
+#[test]
+fn errors_are_told_truly_and_shrink() {
+    for name in Function::NAMES {
+        let function: Function = name.parse().unwrap();
+        let mut last = f64::INFINITY;
+        for degree in [1, 2, 3, 5, 8, 13] {
+            let (from, to) = if name == "exp" { (-3.0, 1.0) } else { (-4.0, 6.0) };
+            let fitted = fit(function, degree, from, to).unwrap();
+            assert_eq!(fitted.coefficients.len(), degree + 1);
+            let error = |i: usize| {
+                let x = from + (to - from) * i as f64 / 1000.0;
+                (fitted.coefficients.iter().rev().fold(0.0, |y, c| y * x + c) - function.evaluate(x)).abs()
+            };
+            let worst = (0..=1000).map(error).fold(0.0, f64::max);
+            assert!(worst <= fitted.max_error * 1.02 + 1e-9, "{name} {degree}: {worst} {}", fitted.max_error);
+            assert!(fitted.mean_error <= fitted.max_error);
+            assert!(
+                fitted.max_error <= last * 1.001 + 1e-9,
+                "{name} {degree}: {} after {last}",
+                fitted.max_error
+            );
+            last = fitted.max_error;
+        }
+    }
+}
+
+#[test]
+fn refusals() {
+    assert_eq!(fit(Function::Relu, 0, -1.0, 1.0), Err(FitError::Degree(0)));
+    assert!(fit(Function::Relu, 33, -1.0, 1.0).is_err());
+    assert!(fit(Function::Relu, 2, 1.0, -1.0).is_err());
+    assert!(fit(Function::Relu, 2, f64::NAN, 1.0).is_err());
+    assert!(fit(Function::Relu, 2, f64::NEG_INFINITY, 1.0).is_err());
+    assert!(matches!(fit(Function::Exp, 2, 0.0, 1e4), Err(FitError::Overflow { .. })));
+    assert!(matches!(fit(Function::Sigmoid, 32, 900.0, 1000.0), Ok(_) | Err(FitError::Unstable { .. })));
+    let _ = fit(Function::Silu, 4, -1e300, 1e300);
+    let _ = fit(Function::Silu, 32, -1e-300, 1e-300);
+}
+
+fn options() -> ImportOptions {
+    ImportOptions { fit: Some(Fit { degree: 4, from: -3.0, to: 3.0 }), ..ImportOptions::default() }
+}
+
+#[test]
+fn activations_are_replaced() {
+    let model = Builder::new(&[6]).node("Relu", "x", "y", &[]);
+    let imported = model.import_with(&options()).unwrap();
+    assert_eq!(kinds(&imported.network), "I P4");
+    assert!(imported.notes[0].starts_with("replaced relu at /y"), "{:?}", imported.notes);
+    let found = imported.network.evaluate(&numbers(6, 0));
+    for (y, x) in found.iter().zip(numbers(6, 0)) {
+        assert!((y - x.max(0.0)).abs() < 0.11, "{x} {y}");
+    }
+}
+
+#[test]
+fn patterns_are_one_function() {
+    let silu = Builder::new(&[6]).node("Sigmoid", "x", "s", &[]).node("Mul", "x s", "y", &[]);
+    let hard = [float("alpha", 1.0 / 6.0), float("beta", 0.5)];
+    let hardswish = Builder::new(&[6]).node("HardSigmoid", "x", "s", &hard).node("Mul", "s x", "y", &[]);
+    let constants =
+        |b: Builder| b.scalar("one", 1.0).scalar("half", 0.5).scalar("r", SQRT_2).scalar("i", FRAC_1_SQRT_2);
+    let erf = constants(Builder::new(&[6])).node("Div", "x r", "d", &[]).node("Erf", "d", "e", &[]);
+    let gelu =
+        erf.node("Add", "e one", "a", &[]).node("Mul", "x a", "m", &[]).node("Mul", "m half", "y", &[]);
+    let erf = constants(Builder::new(&[6])).node("Mul", "x i", "d", &[]).node("Erf", "d", "e", &[]);
+    let other =
+        erf.node("Mul", "x half", "h", &[]).node("Add", "one e", "a", &[]).node("Mul", "h a", "y", &[]);
+    for (model, function) in [
+        (silu, Function::Silu),
+        (hardswish, Function::HardSwish),
+        (gelu, Function::Gelu),
+        (other, Function::Gelu),
+    ] {
+        assert!(model.error().contains(function.name()), "{}", model.error());
+        let imported = model.import_with(&options()).unwrap();
+        assert_eq!(kinds(&imported.network), "I P4", "{function}");
+        let best = fit(function, 4, -3.0, 3.0).unwrap();
+        for (y, x) in imported.network.evaluate(&numbers(6, 0)).iter().zip(numbers(6, 0)) {
+            assert!((y - function.evaluate(x)).abs() < best.max_error * 1.01, "{function} of {x}: {y}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What cannot be imported is refused by the node's name, and with what to do instead.
+
+use crate::model::{Builder, float, int, ints, tensor, text};
+use pleura_nn::proto::{Entry, Tensor, ValueInfo};
+use pleura_nn::{ImportError, Network};
+
+#[track_caller]
+fn refused(model: Builder, parts: &[&str]) {
+    let error = model.error();
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+}
+
+#[test]
+fn activations_with_advice() {
+    for op in [
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "Gelu",
+        "Softplus",
+        "Clip",
+        "Abs",
+        "Exp",
+        "Erf",
+        "HardSwish",
+        "Elu",
+        "Selu",
+    ] {
+        let model = Builder::new(&[4]).node(op, "x", "act", &[]).node("Neg", "act", "y", &[]);
+        refused(model, &["/act (", op, "a*x^2 + b*x + c", "--fit DEGREE --interval LO,HI"]);
+    }
+    let pool = Builder::new(&[1, 4, 4]).node("MaxPool", "x", "p", &[ints("kernel_shape", &[2, 2])]);
+    refused(pool, &["/p (MaxPool): ", "average pooling"]);
+}
+
+#[test]
+fn operators_with_advice() {
+    let two = || Builder::new(&[4, 4]).scalar("c", 2.0);
+    for (op, inputs, part) in [
+        ("Div", "c x", "multiply by"),
+        ("Div", "x x", "multiply by"),
+        ("MatMul", "x x", "attention"),
+        ("LayerNormalization", "x c", "batch normalization"),
+        ("InstanceNormalization", "x c c", "batch normalization"),
+        ("LSTM", "x", "recurrent"),
+        ("If", "x", "control flow"),
+        ("Loop", "x", "control flow"),
+        ("Scan", "x", "control flow"),
+        ("Max", "x c", "compared"),
+        ("Sqrt", "x", "polynomial"),
+        ("QLinearConv", "x", "floating point"),
+        ("Frobnicate", "x", "not supported"),
+    ] {
+        refused(two().node(op, inputs, "y", &[]), &["/y (", op, part]);
+    }
+    let inside = two().node("Softmax", "x", "s", &[]).node("Mul", "s x", "y", &[]);
+    refused(inside, &["/s (Softmax)", "client"]);
+    let mut foreign = two().node("Neg", "x", "y", &[]);
+    foreign.graph().node[0].domain = "com.acme".into();
+    refused(foreign, &["com.acme", "standard"]);
+    let mut unnamed = two().node("Relu", "x", "y", &[]);
+    unnamed.graph().node[0].name.clear();
+    refused(unnamed, &["the node that makes \"y\" (Relu)"]);
+}
+
+#[test]
+fn batches_stay_apart() {
+    let new = || Builder::with_dims(&[Some(4), Some(2), Some(3)]);
+    let batch = &["batch axis", "one item"];
+    refused(new().node("Transpose", "x", "y", &[ints("perm", &[1, 0, 2])]), batch);
+    refused(new().ints("s", &[-1]).node("Reshape", "x s", "y", &[]), batch);
+    refused(new().ints("s", &[8, 3]).node("Reshape", "x s", "y", &[]), batch);
+    refused(new().ints("s", &[-1, 3]).node("Reshape", "x s", "y", &[]), batch);
+    refused(new().ints("s", &[1, -1]).node("Reshape", "x s", "y", &[]), batch);
+    refused(new().node("Flatten", "x", "y", &[int("axis", 0)]), batch);
+    refused(new().node("Flatten", "x", "y", &[int("axis", 2)]), batch);
+    refused(new().node("ReduceMean", "x", "y", &[ints("axes", &[0])]), batch);
+    refused(new().node("ReduceSum", "x", "y", &[]), batch);
+    refused(new().node("Concat", "x x", "y", &[int("axis", 0)]), batch);
+    refused(new().node("Split", "x", "a b", &[int("axis", 0)]), batch);
+    refused(new().ints("i", &[0]).node("Gather", "x i", "y", &[]), batch);
+    refused(new().ints("a", &[0]).node("Unsqueeze", "x a", "y", &[]), batch);
+    refused(new().ints("s", &[0]).ints("e", &[1]).ints("a", &[0]).node("Slice", "x s e a", "y", &[]), batch);
+    refused(new().floats("c", &[4, 1, 1], &[1.0, 2.0, 3.0, 4.0]).node("Mul", "x c", "y", &[]), batch);
+    refused(new().floats("c", &[1, 1, 1, 3], &[1.0, 2.0, 3.0]).node("Mul", "x c", "y", &[]), batch);
+    refused(new().ints("p", &[1, 0, 0, 0, 0, 0]).node("Pad", "x p", "y", &[]), batch);
+    let size = new().node("ReduceMean", "x", "m", &[ints("axes", &[2]), int("keepdims", 0)]);
+    refused(size.node("Mul", "m x", "y", &[]), batch);
+}
+
+#[test]
+fn weights() {
+    for value in [f64::NAN, f64::INFINITY] {
+        let model = Builder::new(&[2]).floats("layer.weight", &[2], &[1.0, value]).node(
+            "Mul",
+            "x layer.weight",
+            "y",
+            &[],
+        );
+        refused(model, &["\"layer.weight\"", "NaN or infinity"]);
+    }
+    let external = Tensor {
+        name: "w".into(),
+        dims: vec![2],
+        data_type: 1,
+        data_location: 1,
+        external_data: vec![Entry { key: "location".into(), value: "/etc/passwd".into() }],
+        ..Tensor::default()
+    };
+    refused(Builder::new(&[2]).tensor(external).node("Mul", "x w", "y", &[]), &["\"w\"", "another file"]);
+    let encrypted = Builder::new(&[1, 2, 2]).node("Conv", "x x", "y", &[]);
+    refused(encrypted, &["weights (input 1) depends on the encrypted input"]);
+    let zero = Builder::new(&[2]).scalar("c", 0.0).node("Div", "x c", "y", &[]);
+    refused(zero, &["/y (Div)", "divide by zero"]);
+    let v = [1.0, -1.0];
+    let model = Builder::new(&[2]).floats("v", &[2], &v).node("BatchNormalization", "x v v v v", "y", &[]);
+    refused(model, &["variance"]);
+    let training = Builder::new(&[2]).floats("v", &[2], &v);
+    let training = training.node("BatchNormalization", "x v v v v", "y", &[int("training_mode", 1)]);
+    refused(training, &["model.eval()"]);
+}
+
+#[test]
+fn graphs() {
+    let relu = || Builder::new(&[2]).node("Neg", "x", "y", &[]);
+    let mut cycle = relu().node("Add", "y b", "a", &[]).node("Neg", "a", "b", &[]);
+    refused(cycle.clone(), &["(Add): it depends on its own output"]);
+    cycle.graph().node[1].input[1] = "a".into();
+    refused(cycle, &["/a (Add): it depends on its own output"]);
+    refused(relu().node("Neg", "nowhere", "z", &[]), &["/z (Neg): reads \"nowhere\""]);
+    refused(relu().node("Neg", "x", "y", &[]), &["/y (Neg): it defines \"y\" a second time"]);
+    refused(relu().node("Neg", "y", "x", &[]), &["it defines \"x\" a second time"]);
+    refused(relu().scalar("c", 1.0).scalar("c", 1.0), &["\"c\": there are two constants"]);
+    refused(relu().opset(6), &["version 6", "opset_version"]);
+    refused(Builder::new(&[2]), &["no output"]);
+    refused(Builder::new(&[]).node("Neg", "x", "y", &[]), &["[batch, features]"]);
+    refused(Builder::new(&[1, 2, 3, 4]).node("Neg", "x", "y", &[]), &["4 axes"]);
+    let mut constant = relu().scalar("c", 1.0).node("Neg", "c", "z", &[]);
+    refused(constant.clone(), &["does not depend on any input"]);
+    constant.graph().output = vec![ValueInfo { name: "missing".into(), r#type: None }];
+    refused(constant, &["\"missing\" is not defined"]);
+    let mut inputs = relu().node("Add", "y other", "z", &[]);
+    let second = ValueInfo { name: "other".into(), ..inputs.graph().input[0].clone() };
+    inputs.graph().input.push(second);
+    refused(inputs.clone(), &["the inputs \"x\" and \"other\""]);
+    inputs.graph().input[1].name = "x".into();
+    refused(inputs, &["two inputs of this name"]);
+    let mut token = relu();
+    token.graph().input[0].r#type = Some(crate::model::tensor_type(7, &[None, Some(2)]));
+    refused(token, &["float32 input"]);
+    let mut graphless = relu();
+    graphless.0.graph = None;
+    refused(graphless, &["no graph"]);
+    assert!(matches!(Network::from_onnx(b"\xffPNG", &Default::default()), Err(ImportError::NotOnnx(_))));
+    assert!(Network::from_onnx(b"", &Default::default()).is_err());
+}
+
+#[test]
+fn attributes() {
+    let conv = |attributes: &[_]| {
+        Builder::new(&[1, 4, 4]).floats("w", &[1, 1, 2, 2], &[1.0; 4]).node("Conv", "x w", "y", attributes)
+    };
+    refused(conv(&[ints("strides", &[0, 1])]), &["strides"]);
+    refused(conv(&[ints("strides", &[-1, 1])]), &["strides"]);
+    refused(conv(&[ints("strides", &[1])]), &["strides"]);
+    refused(conv(&[ints("dilations", &[i64::MAX, 1])]), &["dilations"]);
+    refused(conv(&[ints("pads", &[-1, 0, 0, 0])]), &["pads"]);
+    refused(conv(&[ints("pads", &[i64::MAX; 4])]), &["pads"]);
+    refused(conv(&[ints("pads", &[1 << 24; 4])]), &["more than"]);
+    refused(conv(&[ints("kernel_shape", &[3, 3])]), &["kernel_shape"]);
+    refused(conv(&[int("group", 0)]), &["groups"]);
+    refused(conv(&[int("group", i64::MIN)]), &["groups"]);
+    refused(conv(&[text("auto_pad", "DIAGONAL")]), &["auto_pad"]);
+    refused(conv(&[ints("dilations", &[4, 4])]), &["reaches over 5 positions"]);
+    let pool = |attributes: &[_]| Builder::new(&[1, 4, 4]).node("AveragePool", "x", "y", attributes);
+    refused(pool(&[]), &["kernel_shape is missing"]);
+    refused(pool(&[ints("kernel_shape", &[0, 2])]), &["kernel_shape"]);
+    refused(pool(&[ints("kernel_shape", &[1 << 40, 2])]), &["kernel_shape"]);
+    refused(pool(&[ints("kernel_shape", &[2, 2]), ints("pads", &[2, 2, 0, 0])]), &["as large as its kernel"]);
+    refused(Builder::new(&[2]).node("Gemm", "x x", "y", &[int("transA", 1)]), &["encrypted side"]);
+    let nan = Builder::new(&[2]).floats("w", &[2, 2], &[1.0; 4]).node(
+        "Gemm",
+        "x w",
+        "y",
+        &[float("alpha", f32::NAN)],
+    );
+    refused(nan, &["alpha"]);
+    let big = Builder::new(&[2]).scalar("e", 65.0).node("Pow", "x e", "y", &[]);
+    refused(big, &["exponent is 65"]);
+    let half = Builder::new(&[2]).scalar("e", 0.5).node("Pow", "x e", "y", &[]);
+    refused(half, &["exponent is 0.5"]);
+    let value = Tensor { dims: vec![1], data_type: 1, float_data: vec![f32::NAN], ..Tensor::default() };
+    let constant =
+        Builder::new(&[2]).node("Constant", "", "c", &[tensor("value", value)]).node("Mul", "x c", "y", &[]);
+    refused(constant, &["/c (Constant)", "NaN"]);
+}
