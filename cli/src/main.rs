@@ -1,3 +1,117 @@
 //! The command line of Pleura.
 
-fn main() {}
+mod cache;
+mod device;
+mod error;
+mod files;
+mod fit;
+mod memory;
+mod model;
+mod npy;
+mod outcome;
+mod plan;
+mod run;
+mod table;
+mod terminal;
+
+use cache::Cache;
+use clap::{Args, Parser, Subcommand};
+use error::CliError;
+use std::process::ExitCode;
+use table::bytes_text;
+
+/// Neural networks on data that stays encrypted.
+#[derive(Parser)]
+#[command(
+    name = "pleura",
+    version,
+    after_help = "\
+Examples:
+  pleura plan --model lenet5.onnx
+  pleura run --model lenet5.onnx --input x.npy --output y.npy
+  pleura fit --function relu --interval -6,6
+
+`pleura COMMAND --help` tells more about each."
+)]
+struct Pleura {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Encrypt items, run a network on them, decrypt, and compare with the clear network.
+    Run(run::RunArgs),
+    /// Compile a network and tell what it needs, without running it.
+    Plan(plan::PlanArgs),
+    /// Tell how close polynomials come to an activation function.
+    Fit(fit::FitArgs),
+    /// Tell where compiled plans are kept, and delete them.
+    Cache(CacheArgs),
+}
+
+/// Arguments of `pleura cache`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura cache
+  pleura cache --clear
+  PLEURA_CACHE=/tmp/plans pleura cache
+
+Plans are safe to delete at any time. The least recently used ones go by themselves at 4 GiB.")]
+struct CacheArgs {
+    /// Delete all plans.
+    #[arg(long)]
+    clear: bool,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Pleura::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), CliError> {
+    ctrlc::set_handler(|| files::interrupted())?;
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Cache(args) => cache(&args),
+    }
+}
+
+fn cache(args: &CacheArgs) -> Result<(), CliError> {
+    let cache = Cache::find()?;
+    if args.clear {
+        cache.clear().map_err(|source| CliError::Write { path: cache.folder().into(), source })?;
+    }
+    let (plans, bytes) = cache.size();
+    if args.json {
+        let place = cache.folder().to_string_lossy();
+        return terminal::publish_json(
+            &serde_json::json!({ "place": place, "plans": plans, "bytes": bytes }),
+        );
+    }
+    let plural = if plans == 1 { "" } else { "s" };
+    terminal::publish(&format!("{}\n{plans} plan{plural}, {}\n", cache.folder().display(), bytes_text(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Pleura::command().debug_assert();
+    }
+}

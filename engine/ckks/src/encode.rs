@@ -14,6 +14,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
+/// Larger coefficients exceed the moduli that a plaintext could be meant for.
+const MAX_COEFFICIENT_BITS: f64 = 120.0;
+
 /// Turns vectors into plaintexts and back.
 pub struct Encoder {
     params: Params,
@@ -32,7 +35,9 @@ struct Transform {
 
 /// A vector as an integer polynomial. It may be secret: it cannot be printed, and is erased when dropped.
 pub struct Plaintext {
+    /// To be multiplied by `2^exponent`: floating point has no more digits than these.
     coefficients: Zeroizing<Vec<i64>>,
+    exponent: u32,
     log_slots: u32,
     scale: f64,
     params: Params,
@@ -58,9 +63,9 @@ pub enum EncodeError {
         /// Its position.
         index: usize,
     },
-    /// A coefficient does not fit 62 bits, or 32 where it must.
+    /// A coefficient does not fit 120 bits, or 32 where it must.
     #[error(
-        "the values times the scale 2^{log2_scale:.1} are too large; use smaller values or a smaller scale"
+        "the values times the scale 2^{log2_scale:.1} are too large for a coefficient; use smaller values or a smaller scale"
     )]
     TooLarge {
         /// The scale.
@@ -147,16 +152,24 @@ impl Encoder {
         let mut coefficients = Zeroizing::new(vec![0i64; n]);
         let (low, high) = coefficients.split_at_mut(n / 2);
         let pairs = low.iter_mut().step_by(gap).zip(high.iter_mut().step_by(gap));
-        for ((u, twist), (re, im)) in u.iter().zip(&transform.twist).zip(pairs) {
-            let a = u * twist.conj() * (scale / m as f64);
+        let largest = u.iter().fold(0.0f64, |m, a| {
             // Sums that overflow are not a number.
-            if a.is_nan() || a.re.abs().max(a.im.abs()) >= 62f64.exp2() {
-                return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
-            }
+            if a.is_nan() { f64::INFINITY } else { m.max(a.re.abs()).max(a.im.abs()) }
+        });
+        // Turning by the twist makes a part longer by the root of two at most.
+        let bits = (largest * scale / m as f64).log2() + 0.5;
+        if bits >= MAX_COEFFICIENT_BITS {
+            return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
+        }
+        let exponent = (bits - 62.0).ceil().max(0.0);
+        let factor = scale / m as f64 / exponent.exp2();
+        for ((u, twist), (re, im)) in u.iter().zip(&transform.twist).zip(pairs) {
+            let a = u * twist.conj() * factor;
             *re = a.re.round() as i64;
             *im = a.im.round() as i64;
         }
-        Ok(Plaintext { coefficients, log_slots, scale, params: self.params.clone() })
+        let exponent = exponent as u32;
+        Ok(Plaintext { coefficients, exponent, log_slots, scale, params: self.params.clone() })
     }
 
     /// Encodes real values that repeat, a power of two of them, as a factor of linear transforms: twice as many
@@ -167,6 +180,9 @@ impl Encoder {
     pub fn encode_weight(&self, values: &[f64], scale: f64) -> Result<Weight, EncodeError> {
         let complex: Vec<_> = values.iter().map(|&x| Complex64::from(x)).collect();
         let plaintext = self.encode_at(&complex, scale)?;
+        if plaintext.exponent > 0 {
+            return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
+        }
         let coefficients = plaintext.coefficients.iter().step_by(self.params.n() / 2 / values.len());
         let too_large = |_| EncodeError::TooLarge { log2_scale: scale.log2() };
         let coefficients =
@@ -210,7 +226,15 @@ impl Plaintext {
 
     /// Its residues.
     pub(crate) fn to_poly(&self, limbs: pleura_ring::Limbs) -> Poly<Coeff> {
-        Poly::from_signed(self.params.ring(), limbs, &self.coefficients)
+        let mut poly = Poly::from_signed(self.params.ring(), limbs, &self.coefficients);
+        if self.exponent > 0 {
+            for (index, limb) in poly.limbs_mut() {
+                let modulus = self.params.ring().modulus(index);
+                let power = modulus.pow(2, self.exponent.into());
+                limb.iter_mut().for_each(|x| *x = modulus.mul(*x, power));
+            }
+        }
+        poly
     }
 }
 

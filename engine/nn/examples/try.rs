@@ -1,5 +1,11 @@
 //! Scratch.
-#![allow(clippy::all, clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, reason = "scratch")]
+#![allow(
+    clippy::all,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "scratch"
+)]
 use pleura_nn::*;
 use pleura_ring::{Backend, Cpu};
 use std::time::Instant;
@@ -7,9 +13,22 @@ fn npy(path: &str) -> (Vec<usize>, Vec<f64>) {
     let b = std::fs::read(path).unwrap();
     let h = u16::from_le_bytes([b[8], b[9]]) as usize;
     let head = String::from_utf8_lossy(&b[10..10 + h]).to_string();
-    let shape: Vec<usize> = head.split("'shape': (").nth(1).unwrap().split(')').next().unwrap().split(',').filter_map(|s| s.trim().parse().ok()).collect();
+    let shape: Vec<usize> = head
+        .split("'shape': (")
+        .nth(1)
+        .unwrap()
+        .split(')')
+        .next()
+        .unwrap()
+        .split(',')
+        .filter_map(|s| s.trim().parse().ok())
+        .collect();
     let d = &b[10 + h..];
-    let v = if head.contains("<f4") { d.chunks(4).map(|c| f32::from_le_bytes(c.try_into().unwrap()) as f64).collect() } else { d.chunks(8).map(|c| f64::from_le_bytes(c.try_into().unwrap())).collect() };
+    let v = if head.contains("<f4") {
+        d.chunks(4).map(|c| f32::from_le_bytes(c.try_into().unwrap()) as f64).collect()
+    } else {
+        d.chunks(8).map(|c| f64::from_le_bytes(c.try_into().unwrap())).collect()
+    };
     (shape, v)
 }
 fn main() {
@@ -23,14 +42,33 @@ fn main() {
         let n = x.len() / shape[0];
         let t = Instant::now();
         let clear = network.evaluate(&x[..n]);
-        println!("clear {:.3} s, worst vs torch {:.2e}", t.elapsed().as_secs_f64(), clear.iter().zip(&y).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max));
+        println!(
+            "clear {:.3} s, worst vs torch {:.2e}",
+            t.elapsed().as_secs_f64(),
+            clear.iter().zip(&y).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        );
         let t = Instant::now();
-        let plan = match Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ()) { Ok(p) => p, Err(e) => { println!("ERROR {e}"); continue; } };
+        let plan = match Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ()) {
+            Ok(p) => p,
+            Err(e) => {
+                println!("ERROR {e}");
+                continue;
+            }
+        };
         let compile = t.elapsed().as_secs_f64();
         let r = plan.report().clone();
         println!("compile {compile:.2} s; {:?}", r.parameters);
-        println!("keys {} {:.0} MB, weights {:.0} MB, memory {:.0} MB, predicted {:.3}", r.rotation_keys, r.key_bytes as f64 / 1e6, r.weight_bytes as f64 / 1e6, r.memory_bytes as f64 / 1e6, r.seconds);
-        for n in &r.notes { println!("note: {n}"); }
+        println!(
+            "keys {} {:.0} MB, weights {:.0} MB, memory {:.0} MB, predicted {:.3}",
+            r.rotation_keys,
+            r.key_bytes as f64 / 1e6,
+            r.weight_bytes as f64 / 1e6,
+            r.memory_bytes as f64 / 1e6,
+            r.seconds
+        );
+        for n in &r.notes {
+            println!("note: {n}");
+        }
         let t = Instant::now();
         let client = Client::new(&plan).unwrap();
         let keys = client.evaluation_keys().unwrap();
@@ -52,7 +90,19 @@ fn main() {
             let got = client.decrypt(&out).unwrap();
             if round == 2 {
                 for (l, t) in r.layers.iter().zip(&times) {
-                    println!("{:>9} L{:<2} {:>3} ct {:>5} diag {:>4} rot {:>9} B  pred {:.4} got {:.4}  {} [{}]", l.kind, l.level, l.ciphertexts, l.diagonals, l.rotations, l.bytes, l.seconds, t, &l.name.chars().take(60).collect::<String>(), l.layout);
+                    println!(
+                        "{:>9} L{:<2} {:>3} ct {:>5} diag {:>4} rot {:>9} B  pred {:.4} got {:.4}  {} [{}]",
+                        l.kind,
+                        l.level,
+                        l.ciphertexts,
+                        l.diagonals,
+                        l.rotations,
+                        l.bytes,
+                        l.seconds,
+                        t,
+                        &l.name.chars().take(60).collect::<String>(),
+                        l.layout
+                    );
                 }
                 println!("{:?}", Fidelity::new(&[clear.clone()], &got));
             }

@@ -1,16 +1,14 @@
 //! Decisions about a rewritten network that need no parameters, or only the number of slots: levels and layouts.
 
 use crate::layout::{Copies, Grid, Layout};
-use crate::rewrite::is_square;
+use crate::rewrite::is_monic;
 use crate::{Linear, Map, Network, NodeId, Op};
 use std::sync::Arc;
 
-/// Bits of the factor between values at the edge of their range and encrypted integers.
-pub(crate) const MESSAGE_BITS: f64 = 31.0;
 /// Bits of a prime.
-pub(crate) const PRIME_BITS: u32 = 29;
-/// Least and most bits of the factor between weights and integers.
-const WEIGHT_BITS: [f64; 2] = [23.0, 30.0];
+pub(crate) const PRIME_BITS: u32 = 30;
+/// Least bits of the factor between weights and integers.
+const WEIGHT_BITS: f64 = 23.0;
 /// Operands of a product have at most so many bits: larger ones are divided first.
 const MAX_FACTOR_BITS: f64 = 38.0;
 /// Bits of the constant that brings an operand to another scale.
@@ -21,6 +19,8 @@ pub(crate) struct Levels {
     pub(crate) nodes: Vec<NodeLevels>,
     /// Primes that the whole network consumes.
     pub(crate) total: usize,
+    /// Bits of the factor between values at the edge of their range and encrypted integers.
+    pub(crate) message_bits: f64,
 }
 
 /// Primes consumed up to a node.
@@ -29,7 +29,7 @@ pub(crate) struct NodeLevels {
     /// With its own.
     pub(crate) consumed: usize,
     /// Bits of the product of scale and range.
-    bits: f64,
+    pub(crate) bits: f64,
     /// Primes that each operand is divided by before use.
     pub(crate) rescaled: Vec<usize>,
     /// Whether each operand of a sum is brought to the node's scale by a constant.
@@ -56,7 +56,7 @@ pub(crate) fn linear_kind(linear: &Linear, is_output: bool) -> LinearKind {
 }
 
 impl Levels {
-    pub(crate) fn new(network: &Network) -> Self {
+    pub(crate) fn new(network: &Network, message_bits: f64) -> Self {
         let mut nodes: Vec<NodeLevels> = Vec::new();
         let prime = f64::from(PRIME_BITS);
         let last = network.nodes().len() - 1;
@@ -66,31 +66,35 @@ impl Levels {
             let factor = |id: NodeId| {
                 let x = of(id);
                 let primes =
-                    if x.bits > MAX_FACTOR_BITS { ((x.bits - MESSAGE_BITS) / prime).round() } else { 0.0 };
+                    if x.bits > MAX_FACTOR_BITS { ((x.bits - message_bits) / prime).round() } else { 0.0 };
                 (x.consumed + primes as usize, x.bits - primes * prime, primes as usize)
             };
             nodes.push(match &node.op {
-                Op::Input => NodeLevels { bits: MESSAGE_BITS, chosen: true, ..NodeLevels::default() },
+                Op::Input => NodeLevels { bits: message_bits, chosen: true, ..NodeLevels::default() },
                 Op::Linear(x, linear) => {
                     let x = of(*x);
                     if linear_kind(linear, i == last) == LinearKind::Relabel {
                         NodeLevels { chosen: false, rescaled: vec![0], ..x }
                     } else {
-                        let primes = ((x.bits + WEIGHT_BITS[0] - MESSAGE_BITS) / prime).ceil().max(1.0);
-                        let bits = MESSAGE_BITS.min(x.bits + WEIGHT_BITS[1] - primes * prime);
+                        let primes = ((x.bits + WEIGHT_BITS - message_bits) / prime).ceil().max(1.0);
                         let consumed = x.consumed + primes as usize;
-                        NodeLevels { consumed, bits, chosen: true, ..NodeLevels::default() }
+                        NodeLevels { consumed, bits: message_bits, chosen: true, ..NodeLevels::default() }
                     }
                 }
                 Op::Polynomial(x, c) => {
                     let (consumed, bits, primes) = factor(*x);
-                    if is_square(c) {
-                        NodeLevels { consumed, bits: 2.0 * bits, rescaled: vec![primes], ..NodeLevels::default() }
+                    if is_monic(c) {
+                        NodeLevels {
+                            consumed,
+                            bits: 2.0 * bits,
+                            rescaled: vec![primes],
+                            ..NodeLevels::default()
+                        }
                     } else {
                         let consumed = consumed + polynomial_depth(c.degree());
                         NodeLevels {
                             consumed,
-                            bits: 2.0 * MESSAGE_BITS,
+                            bits: 2.0 * message_bits,
                             rescaled: vec![primes],
                             ..NodeLevels::default()
                         }
@@ -103,13 +107,13 @@ impl Levels {
                 }
                 Op::Add(a, b) | Op::Sub(a, b) => {
                     let operands = [of(*a), of(*b)].map(|x| {
-                        let bits = x.bits + ALIGNMENT_BITS - MESSAGE_BITS;
+                        let bits = x.bits + ALIGNMENT_BITS - message_bits;
                         let primes = if x.chosen { 0.0 } else { (bits / prime).ceil().max(1.0) };
                         (x.consumed + primes as usize, primes as usize, !x.chosen)
                     });
                     NodeLevels {
                         consumed: operands.iter().map(|o| o.0).max().unwrap_or(0),
-                        bits: MESSAGE_BITS,
+                        bits: message_bits,
                         rescaled: operands.iter().map(|o| o.1).collect(),
                         aligned: operands.iter().map(|o| o.2).collect(),
                         chosen: true,
@@ -118,7 +122,13 @@ impl Levels {
             });
         }
         let total = nodes.iter().map(|n| n.consumed).max().unwrap_or(0);
-        Self { nodes, total }
+        Self { nodes, total, message_bits }
+    }
+
+    /// Bits of the factor between weights and integers, from a node to the next linear one.
+    pub(crate) fn weight_bits(&self, from: usize, to: usize) -> f64 {
+        let (Some(a), Some(b)) = (self.nodes.get(from), self.nodes.get(to)) else { return 0.0 };
+        b.bits + f64::from(PRIME_BITS) * (b.consumed - a.consumed) as f64 - a.bits
     }
 }
 
@@ -195,7 +205,8 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
         }
         let gap = match &node.op {
             Op::Linear(x, linear) => {
-                let before = class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
+                let before =
+                    class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
                 let stride = stride(linear);
                 Some([before[0] * stride[0], before[1] * stride[1]])
             }
@@ -229,10 +240,12 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
             let gap = gaps.get(class).copied().flatten();
             Arc::new(match gap {
                 // Copies must be there for whoever relies on them: only a client makes them.
-                Some([1, 1]) if i == 0 && members().count() == 1 && shape[0] <= grid.planes() => match packing {
-                    Packing::Dense => grid.repeated(shape),
-                    Packing::Spread => grid.spread(shape),
-                },
+                Some([1, 1]) if i == 0 && members().count() == 1 && shape[0] <= grid.planes() => {
+                    match packing {
+                        Packing::Dense => grid.repeated(shape),
+                        Packing::Spread => grid.spread(shape),
+                    }
+                }
                 Some(gap) => grid.layout(shape, gap, groups(network, &members().collect::<Vec<_>>(), order)),
                 None => Layout::vector(slots, node.len()),
             })
@@ -256,7 +269,10 @@ pub(crate) fn plane(linear: &Linear, shape: &[usize]) -> Option<[usize; 2]> {
 /// Whether a map leaves zeros at the edges of planes, so that its diagonals differ there.
 pub(crate) fn has_edges(linear: &Linear) -> bool {
     let selects = |map: &Map| matches!(map, Map::Select { .. } | Map::Sparse { .. });
-    linear.maps().iter().any(|map| selects(map) || map.window().is_some_and(|w| w.padding != [0, 0] || overhangs(w)))
+    linear
+        .maps()
+        .iter()
+        .any(|map| selects(map) || map.window().is_some_and(|w| w.padding != [0, 0] || overhangs(w)))
 }
 
 fn overhangs(w: &crate::Window) -> bool {

@@ -25,7 +25,7 @@ pub(crate) struct Cost {
 }
 
 /// What a linear step consists of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinearWork {
     /// Ciphertexts in and out.
     pub(crate) groups: [usize; 2],
@@ -65,7 +65,10 @@ impl Cost {
     /// A rotation or relinearisation of one ciphertext.
     pub(crate) fn rotation(&self, level: usize) -> f64 {
         let extended = self.limbs(level) + self.special as f64;
-        self.mod_up(level) + self.key(level) + self.key_bytes(level) * MEMORY + self.transforms(2.0 * extended)
+        self.mod_up(level)
+            + self.key(level)
+            + self.key_bytes(level) * MEMORY
+            + self.transforms(2.0 * extended)
     }
 
     /// A product of two ciphertexts, relinearised.
@@ -80,7 +83,12 @@ impl Cost {
     }
 
     /// The split that costs least, with the distinct baby and giant steps that are not zero.
-    pub(crate) fn split(&self, places: &BTreeSet<Place>, slots: usize, work: LinearWork) -> (Split, LinearWork) {
+    pub(crate) fn split(
+        &self,
+        places: &BTreeSet<Place>,
+        slots: usize,
+        work: LinearWork,
+    ) -> (Split, LinearWork) {
         let steps: BTreeSet<i64> = places.iter().map(|p| p.step).collect();
         let candidate = |split: Split| {
             let count = |part: fn((i64, i64)) -> i64| {

@@ -1,10 +1,10 @@
 //! A plan at work: the client with its secret key, the server with everything else.
 
-use crate::plan::{Operand, Plan, Step};
 use crate::Coefficients;
+use crate::plan::{Operand, Plan, Step};
 use pleura_ckks::{
-    Backend, Ciphertext, Ciphertexts, ClientError, EncodeError, Encoder, EvalError, EvaluationKeys, Evaluator,
-    Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, SecretKey,
+    Backend, Ciphertext, Ciphertexts, ClientError, EncodeError, Encoder, EvalError, EvaluationKeys,
+    Evaluator, Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, SecretKey,
 };
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -201,8 +201,14 @@ impl<'p, B: Backend> Server<'p, B> {
             e.rescale_to(x, x.level() - o.primes.min(x.level()))
         };
         Ok(match (step, prepared) {
-            (Step::Transform { input, folds, .. }, Prepared::Transform(transform, bias)) => {
-                let mut y = e.transform(at(*input)?, transform, keys)?;
+            (Step::Transform { input, boost, folds, .. }, Prepared::Transform(transform, bias)) => {
+                let mut x = at(*input)?;
+                let boosted;
+                if *boost > 0 {
+                    boosted = e.mul_const(x, 1.0, f64::from(*boost).exp2())?;
+                    x = &boosted;
+                }
+                let mut y = e.transform(x, transform, keys)?;
                 for &fold in folds {
                     y = e.add(&y, &e.rotate(&y, fold, keys)?)?;
                 }
@@ -223,9 +229,13 @@ impl<'p, B: Backend> Server<'p, B> {
                 let bias = encode(self.plan, number, bias, y.scale(), &self.encoder)?;
                 e.add_plain(&y, &e.prepare_many(&bias, y.level())?)?
             }
-            (Step::Square { input }, _) => {
+            (Step::Square { input, slope, constant }, _) => {
                 let x = factor(input)?;
-                e.mul(&x, &x, keys)?
+                let mut y = e.mul(&x, &x, keys)?;
+                if slope.iter().any(|b| *b != 0.0) {
+                    y = e.add(&y, &self.times(number, &x, slope, y.scale())?)?;
+                }
+                e.add_const(&y, *constant)?
             }
             (Step::Product { inputs: [a, b] }, _) => e.mul(&factor(a)?, &factor(b)?, keys)?,
             (Step::Sum { inputs, negative, scale }, _) => {
@@ -244,6 +254,25 @@ impl<'p, B: Backend> Server<'p, B> {
             }
             _ => return Err(EvalError::Empty.into()),
         })
+    }
+
+    /// `c x` at a scale, for a constant or one for each element.
+    fn times(
+        &self,
+        step: usize,
+        x: &Ciphertexts<B>,
+        c: &[f64],
+        scale: f64,
+    ) -> Result<Ciphertexts<B>, InferenceError> {
+        let (e, missing) = (&self.evaluator, scale / x.scale());
+        let product = match c {
+            [shared] => e.mul_const(x, *shared, missing)?,
+            each => {
+                let factors = encode(self.plan, step, each, missing, &self.encoder)?;
+                e.mul_plain(x, &e.prepare_many(&factors, x.level())?)?
+            }
+        };
+        Ok(product.with_scale(scale))
     }
 
     /// An operand of a sum, at the sum's scale.
@@ -291,7 +320,10 @@ impl<B: Backend> Powers<'_, '_, B> {
         let giant = 1 << degree.ilog2();
         let power = e.drop_level(self.power(giant)?, level)?;
         let product = if degree == giant {
-            self.times(&power, from + giant, scale)?
+            {
+                let c = self.coefficients.0.get(from + giant).map(Vec::as_slice).unwrap_or_default();
+                self.server.times(self.step, &power, c, scale)?
+            }
         } else {
             let above = scale / power.scale();
             let divisor = e.params().divisor(level + 1);
@@ -318,21 +350,6 @@ impl<B: Backend> Powers<'_, '_, B> {
             self.known.insert(i, square);
         }
         self.known.get(&i).ok_or(EvalError::Empty)
-    }
-
-    /// `c_k x` at a scale.
-    fn times(&self, x: &Ciphertexts<B>, k: usize, scale: f64) -> Result<Ciphertexts<B>, InferenceError> {
-        let (server, missing) = (self.server, scale / x.scale());
-        let e = &server.evaluator;
-        let product = match self.coefficients.0.get(k).map(Vec::as_slice) {
-            Some([shared]) => e.mul_const(x, *shared, missing)?,
-            Some(each) => {
-                let factors = encode(server.plan, self.step, each, missing, &server.encoder)?;
-                e.mul_plain(x, &e.prepare_many(&factors, x.level())?)?
-            }
-            None => return Err(EvalError::Empty.into()),
-        };
-        Ok(product.with_scale(scale))
     }
 
     /// `x + c_k`
@@ -376,8 +393,10 @@ impl Plan {
             let reads = match step {
                 Step::Input => Vec::new(),
                 Step::Transform { input, .. } | Step::Relabel { input, .. } => vec![*input],
-                Step::Square { input } | Step::Polynomial { input, .. } => vec![input.step],
-                Step::Product { inputs } | Step::Sum { inputs, .. } => inputs.iter().map(|o| o.step).collect(),
+                Step::Square { input, .. } | Step::Polynomial { input, .. } => vec![input.step],
+                Step::Product { inputs } | Step::Sum { inputs, .. } => {
+                    inputs.iter().map(|o| o.step).collect()
+                }
             };
             for read in reads {
                 if let Some(last) = last.get_mut(read) {

@@ -175,8 +175,8 @@ impl Function {
 impl FromStr for Function {
     type Err = FitError;
 
-    /// One of [`Function::NAMES`]; parameters are those that are usual: slope 0.01 of leaky_relu, 1 of elu, the clip
-    /// of tanh's range, PyTorch's hardsigmoid.
+    /// One of [`Function::NAMES`], with the usual parameters: 0.01 for leaky_relu, 1 for elu, -1 and 1 for clip,
+    /// 1/6 and 1/2 for hardsigmoid.
     fn from_str(name: &str) -> Result<Self, FitError> {
         Ok(match name.to_ascii_lowercase().as_str() {
             "relu" => Self::Relu,
@@ -246,6 +246,14 @@ pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitt
 
     let mut coefficients = to_powers(&best, from, to);
     coefficients.resize(degree + 1, 0.0);
+    // Powers that a polynomial of lower degree or of one parity lacks come out as rounding errors.
+    let size = 1.0 + greatest(&values);
+    let reach = from.abs().max(to.abs());
+    for (power, c) in coefficients.iter_mut().enumerate() {
+        if c.abs() * reach.powi(power as i32) < 1e-13 * size {
+            *c = 0.0;
+        }
+    }
     let horner = |x: f64| coefficients.iter().rev().fold(0.0, |y, c| y * x + c);
     let residues: Vec<f64> = ts.iter().map(|&t| horner(x_of(t)) - function.evaluate(x_of(t))).collect();
     let max_error = greatest(&residues);
@@ -253,7 +261,6 @@ pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitt
     let weights = ts.iter().map(|t| (1.0 - t * t).sqrt());
     let sum: f64 = residues.iter().zip(weights.clone()).map(|(e, w)| e.abs() * w).sum();
     let mean_error = sum / weights.sum::<f64>();
-    let size = 1.0 + greatest(&values);
     if max_error.is_nan() || max_error > 2.0 * expected + 1e-6 * size {
         return Err(FitError::Unstable { degree, from, to });
     }

@@ -20,6 +20,6 @@ pub use linear::{Convolution, Linear, Map, Pool, Window};
 pub use network::{Coefficients, Network, Node, NodeId, Op};
 #[doc(hidden)]
 pub use onnx::proto;
-pub use plan::{Plan, PlanError, PlanOptions, Progress};
 pub use onnx::{Fit, ImportError, ImportOptions, Imported};
+pub use plan::{Plan, PlanError, PlanOptions, Progress};
 pub use report::{Fidelity, LayerReport, ParameterReport, Report, label};

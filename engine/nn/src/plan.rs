@@ -1,11 +1,11 @@
 //! From a network to a plan: everything that a server does to a ciphertext, as data.
 
-use crate::arrange::{self, Levels, LinearKind, MESSAGE_BITS, Order, PRIME_BITS, Packing};
+use crate::arrange::{self, Levels, LinearKind, Order, PRIME_BITS, Packing};
 use crate::cost::{Cost, LinearWork};
 use crate::layout::Layout;
-use crate::lower::{Diagonals, Lowering, Split};
+use crate::lower::{Diagonals, Lowering, Place, Split};
 use crate::report::{LayerReport, ParameterReport, Report};
-use crate::rewrite::{Merging, is_square, rewrite};
+use crate::rewrite::{Merging, is_monic, rewrite};
 use crate::{Coefficients, Linear, Network, NodeId, Op};
 use pleura_ckks::{
     Block, BlockTransform, EncodeError, Encoder, KeyRequest, Literal, Params, ParamsError, Security,
@@ -46,13 +46,39 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Input,
-    Transform { input: usize, transform: BlockTransform, folds: Vec<i64>, bias: Vec<f64> },
+    /// `boost`: the operand is multiplied by two to so much first, so that large weights need no more than their words.
+    Transform {
+        input: usize,
+        boost: u32,
+        transform: BlockTransform,
+        folds: Vec<i64>,
+        bias: Vec<f64>,
+    },
     /// The same ciphertexts, read at another scale: values are multiplied by `factor`.
-    Relabel { input: usize, factor: f64, bias: Vec<f64> },
-    Square { input: Operand },
-    Polynomial { input: Operand, coefficients: Coefficients, scale: f64 },
-    Product { inputs: [Operand; 2] },
-    Sum { inputs: [Operand; 2], negative: bool, scale: f64 },
+    Relabel {
+        input: usize,
+        factor: f64,
+        bias: Vec<f64>,
+    },
+    /// `x^2 + slope x + constant`, the slope shared or one for each element.
+    Square {
+        input: Operand,
+        slope: Vec<f64>,
+        constant: f64,
+    },
+    Polynomial {
+        input: Operand,
+        coefficients: Coefficients,
+        scale: f64,
+    },
+    Product {
+        inputs: [Operand; 2],
+    },
+    Sum {
+        inputs: [Operand; 2],
+        negative: bool,
+        scale: f64,
+    },
 }
 
 /// A step's operand, and how it is brought to where it is used.
@@ -95,7 +121,9 @@ pub enum PlanError {
         node: String,
     },
     /// The lowered network differs from the clear twin.
-    #[error("the plan does not compute the network: {node} is off by {error:.1e} of its range, which is a bug")]
+    #[error(
+        "the plan does not compute the network: {node} is off by {error:.1e} of its range, which is a bug"
+    )]
     Wrong {
         /// The node's name.
         node: String,
@@ -131,8 +159,20 @@ struct Draft {
 
 /// Values beyond their calibrated range by this factor may overflow, of junk in unused slots too.
 const HEADROOM: f64 = 8.0;
-/// Bits by which the smallest modulus exceeds the scale.
-const BASE_BITS: u32 = MESSAGE_BITS as u32 + 14;
+/// Bits of scale times range that are tried.
+const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
+/// A typical value, in units of the range.
+const TYPICAL: f64 = 0.15;
+/// Special primes at most: they are dropped together with up to three of a level.
+const MAX_SPECIAL: usize = 12;
+/// Bits by which the smallest modulus exceeds scale times range.
+const BASE_BITS: f64 = 12.0;
+/// Bits of them that the result uses.
+const OUTPUT_BITS: f64 = 6.0;
+/// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations shows.
+const ROTATION_BITS: f64 = 37.0;
+/// Bits of the largest coefficient of a weight.
+const WORD_BITS: f64 = 30.0;
 /// Degrees that are tried.
 const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=16;
 
@@ -148,21 +188,21 @@ impl Plan {
     ///
     /// # Errors
     /// [`PlanError`]
-    pub fn compile(network: &Network, options: &PlanOptions, progress: Progress<'_>) -> Result<Self, PlanError> {
+    pub fn compile(
+        network: &Network,
+        options: &PlanOptions,
+        progress: Progress<'_>,
+    ) -> Result<Self, PlanError> {
         let items = calibration(network, &options.calibration)?;
         let ranges = ranges(network, &items)?;
-        let draft = Draft::best(network, &ranges, options, progress)?;
-        let mut headroom = 1.0;
-        loop {
-            match draft.lower(&items, headroom, progress) {
-                // Weights that are large in units of the ranges need more room.
-                Err(PlanError::Encode { source: EncodeError::TooLarge { .. }, .. }) if headroom < 1e4 => {
-                    headroom *= 16.0;
-                }
-                Err(error) => return Err(error),
-                Ok(plan) => return Ok(Self { ranges, ..plan }),
-            }
-        }
+        let draft = Draft::best(
+            network,
+            &ranges,
+            &network.trace(items.first().map_or(&[], |i| i)),
+            options,
+            progress,
+        )?;
+        Ok(Self { ranges, ..draft.lower(&items, progress)? })
     }
 
     /// The parameters.
@@ -214,6 +254,7 @@ impl Draft {
     fn best(
         network: &Network,
         ranges: &[f64],
+        trace: &[Vec<f64>],
         options: &PlanOptions,
         progress: Progress<'_>,
     ) -> Result<Self, PlanError> {
@@ -224,14 +265,16 @@ impl Draft {
             [(true, false), (false, false), (true, true)].into_iter().enumerate()
         {
             progress("choosing a layout", number, 3);
-            let rewritten = Arc::new(rewrite(network, ranges, Merging { pools, convolutions }));
+            let rewritten = Arc::new(rewrite(network, ranges, trace, Merging { pools, convolutions }));
             if tried.contains(&rewritten) {
                 continue;
             }
             tried.push(rewritten.clone());
-            let levels = Arc::new(Levels::new(&rewritten));
+            let levels = Levels::new(&rewritten, MESSAGE_BITS[0]);
             needed = needed.min(levels.total);
-            let Some(literals) = literals(levels.total, options.security) else { continue };
+            let Some(log_n) = literals(&levels, options.security).and_then(|l| Some(l.first()?.log_n)) else {
+                continue;
+            };
             for (order, packing) in [
                 (Order::Reader, Packing::Dense),
                 (Order::Reader, Packing::Spread),
@@ -243,14 +286,16 @@ impl Draft {
                     (false, _) => "pools as steps of their own",
                     (true, true) => "convolutions merged",
                 };
-                let label = format!("{merged}, channels in {order:?} order, input {packing:?}").to_lowercase();
-                drafts.extend(Self::new(&rewritten, &levels, &literals, order, packing, options.threads, label));
+                let label =
+                    format!("{merged}, channels in {order:?} order, input {packing:?}").to_lowercase();
+                drafts.extend(Self::new(&rewritten, log_n, order, packing, options, label));
             }
         }
         progress("choosing a layout", 3, 3);
         drafts.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let too_deep = PlanError::TooDeep { levels: needed, security: options.security.bits() };
-        let others: Vec<_> = drafts.iter().skip(1).map(|d| format!("{} {:.3} s", d.label, d.seconds)).collect();
+        let others: Vec<_> =
+            drafts.iter().skip(1).map(|d| format!("{} {:.3} s", d.label, d.seconds)).collect();
         let mut best = drafts.into_iter().next().ok_or(too_deep)?;
         let mut label = format!("predicted {:.3} s with {}", best.seconds, best.label);
         if !others.is_empty() {
@@ -262,72 +307,91 @@ impl Draft {
 
     fn new(
         network: &Arc<Network>,
-        levels: &Arc<Levels>,
-        literals: &[Literal],
+        log_n: u32,
         order: Order,
         packing: Packing,
-        threads: usize,
+        options: &PlanOptions,
         label: String,
     ) -> Option<Self> {
-        let slots = 1 << (literals.first()?.log_n - 1);
+        let slots = 1 << (log_n - 1);
         let layouts = arrange::layouts(network, slots, order, packing);
         let last = network.nodes().len() - 1;
+        // Diagonals do not depend on the parameters.
         let lowered: Vec<_> = network
             .nodes()
-            .iter()
+            .par_iter()
             .enumerate()
             .map(|(i, node)| {
                 let (linear, from, to) = linear_at(network, &layouts, i)?;
                 let plane = arrange::plane(linear, &node.shape);
                 let lowering = Lowering { linear, from, to, masked: i == last, plane };
-                let width = to.slots / arrange::repeat(to);
                 let period = if plane.is_none() || arrange::has_edges(linear) || i == last {
-                    slots / width.max(1)
+                    arrange::repeat(to)
                 } else {
                     (slots / 8).min(512)
                 };
-                Some((lowering.places(), lowering.folds().len(), [from.ciphertexts, to.ciphertexts], period))
+                let work = LinearWork {
+                    groups: [from.ciphertexts, to.ciphertexts],
+                    period,
+                    folds: lowering.folds().len(),
+                    ..LinearWork::default()
+                };
+                Some((lowering.places(), work))
             })
             .collect();
-        let candidates = literals.iter().map(|literal| {
-            let cost = Cost::new(literal, threads);
-            let mut seconds = 0.0;
-            let mut works = Vec::new();
-            for (i, node) in network.nodes().iter().enumerate() {
+        let mut drafts = Vec::new();
+        for message_bits in MESSAGE_BITS {
+            let levels = Arc::new(Levels::new(network, message_bits));
+            let literals = literals(&levels, options.security)?;
+            let fitting = literals.iter().filter(|l| l.log_n == log_n);
+            let drafted = fitting.map(|&literal| {
+                let cost = Cost::new(&literal, options.threads);
                 let at = |i: usize| levels.nodes.get(i).map_or(0, |n| levels.total - n.consumed);
-                let count = layouts.get(i).map_or(1, |l| l.ciphertexts);
-                let level = node.op.reads().iter().map(|id| at(id.0)).min().unwrap_or(levels.total);
-                let work = lowered.get(i).and_then(Option::as_ref).map(|(places, folds, groups, period)| {
-                    let work = LinearWork {
-                        groups: *groups,
-                        diagonals: places.len(),
-                        period: *period,
-                        babies: 0,
-                        giants: 0,
-                        folds: *folds,
-                        level,
-                        to: at(i),
+                let mut seconds = 0.0;
+                let mut works = Vec::new();
+                for (i, node) in network.nodes().iter().enumerate() {
+                    let count = layouts.get(i).map_or(1, |l| l.ciphertexts);
+                    let level = node.op.reads().iter().map(|id| at(id.0)).min().unwrap_or(levels.total);
+                    let work = lowered.get(i).and_then(Option::as_ref).map(|(places, work)| {
+                        let work = LinearWork { diagonals: places.len(), level, to: at(i), ..*work };
+                        cost.split(places, slots, work)
+                    });
+                    seconds += match (&node.op, &work) {
+                        (_, Some((_, work))) => cost.linear(work),
+                        (Op::Input, _) => count as f64 * CLIENT_SECONDS,
+                        (Op::Polynomial(_, c), _) => c.degree() as f64 / 2.0 * cost.product(count, at(i)),
+                        (Op::Product(..), _) => cost.product(count, at(i)),
+                        _ => cost.pointwise(count, level),
                     };
-                    cost.split(places, slots, work)
-                });
-                seconds += match (&node.op, &work) {
-                    (_, Some((_, work))) => cost.linear(work),
-                    (Op::Input, _) => count as f64 * CLIENT_SECONDS,
-                    (Op::Polynomial(_, c), _) => c.degree() as f64 / 2.0 * cost.product(count, at(i)),
-                    (Op::Product(..), _) => cost.product(count, at(i)),
-                    _ => cost.pointwise(count, level),
-                };
-                works.push(work);
-            }
-            (literal, works, seconds)
-        });
-        let (literal, works, seconds) = candidates.min_by(|a, b| a.2.total_cmp(&b.2))?;
-        let (network, levels, literal) = (network.clone(), levels.clone(), *literal);
-        Some(Self { network, levels, literal, layouts, works, seconds, label })
+                    works.push(work);
+                }
+                let (network, levels) = (network.clone(), levels.clone());
+                let (layouts, label) = (layouts.clone(), label.clone());
+                Self { network, levels, literal, layouts, works, seconds, label }
+            });
+            drafts.extend(drafted.min_by(|a, b| a.seconds.total_cmp(&b.seconds)));
+        }
+        drafts.into_iter().min_by(|a, b| a.error().total_cmp(&b.error()))
+    }
+
+    /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding of its
+    /// weights, which grows with their number.
+    fn error(&self) -> f64 {
+        let Self { levels, literal, works, network, .. } = self;
+        let division = 0.25 * f64::from(1u32 << literal.log_n) / levels.message_bits.exp2();
+        let of_work = |(i, work): (usize, &Option<(Split, LinearWork)>)| {
+            let (_, work) = work.as_ref()?;
+            let read = network.nodes().get(i)?.op.reads().first()?.0;
+            let weights = levels.weight_bits(read, i);
+            let terms = work.diagonals as f64 / work.groups[1] as f64;
+            let rounded = (terms * 2.0 * work.period as f64 / 12.0).sqrt() * TYPICAL / weights.exp2();
+            Some(division * division + rounded * rounded)
+        };
+        works.iter().enumerate().filter_map(of_work).sum::<f64>().sqrt()
     }
 
     /// Every step with its weights, checked on the first calibration item against the clear twin.
-    fn lower(&self, items: &[Vec<f64>], headroom: f64, progress: Progress<'_>) -> Result<Plan, PlanError> {
+    fn lower(&self, items: &[Vec<f64>], progress: Progress<'_>) -> Result<Plan, PlanError> {
         let Self { network, levels, layouts, .. } = self;
         let params = Params::new(self.literal)?;
         let encoder = Encoder::new(&params);
@@ -335,9 +399,13 @@ impl Draft {
         let classes = arrange::scale_classes(network, levels);
         let class_range = |i: usize| {
             let members = classes.iter().zip(&ranges).filter(|(class, _)| classes.get(i) == Some(class));
-            members.fold(0.0f64, |m, (_, r)| m.max(*r)).max(f64::MIN_POSITIVE) * headroom
+            members.fold(0.0f64, |m, (_, r)| m.max(*r)).max(f64::MIN_POSITIVE)
         };
-        let scale_at = |i: usize| MESSAGE_BITS.exp2() / class_range(i);
+        let scale_at = |i: usize| {
+            // Nothing follows the result: it may use most of what is left.
+            let more = if i + 1 == network.nodes().len() { OUTPUT_BITS } else { 0.0 };
+            (levels.message_bits + more).exp2() / class_range(i)
+        };
         let item = items.first().cloned().unwrap_or_default();
         let trace = network.trace(&item);
         let mut values: Vec<Vec<Vec<f64>>> = Vec::new();
@@ -353,7 +421,8 @@ impl Draft {
             let scale_of = |id: &NodeId| scales.get(id.0).copied().unwrap_or(1.0);
             let level_of = |id: &NodeId| levels.total - levels.nodes.get(id.0).map_or(0, |n| n.consumed);
             let slots_of = |id: &NodeId| values.get(id.0).cloned().unwrap_or_default();
-            let divisor = |from: usize, to: usize| (to + 1..=from).map(|l| params.divisor(l)).product::<f64>();
+            let divisor =
+                |from: usize, to: usize| (to + 1..=from).map(|l| params.divisor(l)).product::<f64>();
             let operand = |k: usize, id: &NodeId| Operand {
                 step: id.0,
                 primes: plan.rescaled.get(k).copied().unwrap_or(0),
@@ -371,7 +440,8 @@ impl Draft {
             let (step, scale, value) = match &node.op {
                 Op::Input => (Step::Input, scale_at(i), layout.fill(&item)),
                 Op::Linear(x, linear)
-                    if arrange::linear_kind(linear, i + 1 == network.nodes().len()) == LinearKind::Relabel =>
+                    if arrange::linear_kind(linear, i + 1 == network.nodes().len())
+                        == LinearKind::Relabel =>
                 {
                     let factor = linear.scale_factors().first().copied().unwrap_or(1.0);
                     let bias = linear.bias().to_vec();
@@ -384,11 +454,22 @@ impl Draft {
                     let from = level_of(x);
                     let weight_scale = scale * divisor(from, level) / scale_of(x);
                     let input = slots_of(x);
-                    let split = self.works.get(i).copied().flatten().map_or(Split { modulus: 1, shift: 0 }, |w| w.0);
-                    let lowered = self.transform(i, linear, split, &encoder, weight_scale, &input, &mut |k, of| {
-                        progress(&format!("encoding {done} of {total}"), k, of);
-                    });
-                    let (mut blocks, mut value) = lowered?;
+                    let split =
+                        self.works.get(i).copied().flatten().map_or(Split { modulus: 1, shift: 0 }, |w| w.0);
+                    let bits = levels.nodes.get(x.0).map_or(0.0, |n| n.bits);
+                    let lowered = self.transform(
+                        i,
+                        linear,
+                        split,
+                        &encoder,
+                        weight_scale,
+                        bits,
+                        &input,
+                        &mut |k, of| {
+                            progress(&format!("encoding {done} of {total}"), k, of);
+                        },
+                    );
+                    let (mut blocks, boost, mut value) = lowered?;
                     (blocks.level, blocks.to) = (from, level);
                     let bias = linear.bias().to_vec();
                     value = each(value, layout.fill(&bias), |a, b| a + b);
@@ -397,19 +478,25 @@ impl Draft {
                     layer.diagonals = blocks.blocks.len();
                     layer.rotations = rotations(&blocks) + folds.len() * blocks.groups[1];
                     layer.bytes = blocks.blocks.iter().map(|b| 4 * b.weight.coefficients.len()).sum();
-                    (Step::Transform { input: x.0, transform: blocks, folds, bias }, scale, value)
+                    (Step::Transform { input: x.0, boost, transform: blocks, folds, bias }, scale, value)
                 }
-                Op::Polynomial(x, c) if is_square(c) => {
+                Op::Polynomial(x, c) if is_monic(c) => {
                     let scale = factor_scale(0, x).powi(2);
-                    let value = slots_of(x);
-                    (Step::Square { input: operand(0, x) }, scale, each(value.clone(), value, |a, b| a * b))
+                    let (slope, constant) = (c.0.get(1).cloned().unwrap_or_default(), c.at(0, 0));
+                    let linear = each(slots_of(x), fill(&layout, &slope), |x, b| x + b);
+                    let mut value = each(slots_of(x), linear, |a, b| a * b);
+                    value.iter_mut().flatten().for_each(|v| *v += constant);
+                    (Step::Square { input: operand(0, x), slope, constant }, scale, value)
                 }
                 Op::Polynomial(x, c) => {
-                    let scale = (2.0 * MESSAGE_BITS).exp2() / class_range(i);
+                    let scale = (2.0 * levels.message_bits).exp2() / class_range(i);
                     let per_slot: Vec<_> = c.0.iter().map(|c| fill(&layout, c)).collect();
                     let apply = |(ct, slots): (usize, Vec<f64>)| -> Vec<f64> {
-                        let at = |k: &Vec<Vec<f64>>, s: usize| k.get(ct).and_then(|k| k.get(s)).copied().unwrap_or(0.0);
-                        let horner = |(s, x): (usize, &f64)| per_slot.iter().rev().fold(0.0, |y, k| y * x + at(k, s));
+                        let at = |k: &Vec<Vec<f64>>, s: usize| {
+                            k.get(ct).and_then(|k| k.get(s)).copied().unwrap_or(0.0)
+                        };
+                        let horner =
+                            |(s, x): (usize, &f64)| per_slot.iter().rev().fold(0.0, |y, k| y * x + at(k, s));
                         slots.iter().enumerate().map(horner).collect()
                     };
                     let value = slots_of(x).into_iter().enumerate().map(apply).collect();
@@ -436,7 +523,8 @@ impl Draft {
             scales.push(scale);
             values.push(value);
         }
-        let (input_len, output_len) = (network.input_shape().iter().product(), network.output_shape().iter().product());
+        let (input_len, output_len) =
+            (network.input_shape().iter().product(), network.output_shape().iter().product());
         report.weight_bytes = report.layers.iter().map(|l| l.bytes).sum();
         let layouts = layouts.clone();
         let mut plan = Plan { params, steps, layouts, scales, input_len, output_len, ranges, report };
@@ -453,9 +541,10 @@ impl Draft {
         split: Split,
         encoder: &Encoder,
         scale: f64,
+        input_bits: f64,
         input: &[Vec<f64>],
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(BlockTransform, Vec<Vec<f64>>), PlanError> {
+    ) -> Result<(BlockTransform, u32, Vec<Vec<f64>>), PlanError> {
         let name = || self.network.nodes().get(node).map(|n| n.name.clone()).unwrap_or_default();
         let Some((_, from, to)) = linear_at(&self.network, &self.layouts, node) else {
             return Err(PlanError::Damaged);
@@ -471,46 +560,44 @@ impl Draft {
             giants: vec![0],
             blocks: Vec::new(),
         };
-        let mut out = Vec::new();
-        let group = rayon::current_num_threads().max(1);
-        for first in (0..to.ciphertexts).step_by(group) {
-            progress(first, to.ciphertexts);
-            let range = first..(first + group).min(to.ciphertexts);
-            let lowered: Vec<_> = range
-                .into_par_iter()
-                .map(|ciphertext| {
-                    let mut diagonals = lower(masked).diagonals(ciphertext);
-                    let mut value = simulate(&diagonals, input, from.slots, &lower(masked).folds());
-                    if grows(linear, to, ciphertext, &value) {
-                        // Junk beside the elements would outgrow them: leave none.
-                        diagonals = lower(true).diagonals(ciphertext);
-                        value = simulate(&diagonals, input, from.slots, &lower(true).folds());
-                    }
-                    let encode = |(place, values): (_, Vec<f64>)| {
-                        let place: crate::lower::Place = place;
-                        let (baby, giant) = split.parts(place.step);
-                        let mut turned = values;
-                        let by = giant.rem_euclid(turned.len() as i64) as usize;
-                        turned.rotate_right(by);
-                        let weight = encoder.encode_weight(&turned, scale);
-                        weight.map(|weight| (place, baby, giant, weight))
-                    };
-                    let encoded: Result<Vec<_>, _> = diagonals.into_par_iter().map(encode).collect();
-                    encoded.map(|e| (e, value))
-                })
-                .collect();
-            for lowered in lowered {
-                let (encoded, value) = lowered.map_err(|source| PlanError::Encode { node: name(), source })?;
-                out.push(value);
-                for (place, baby, giant, weight) in encoded {
-                    let (baby, giant) = (position(&mut blocks.babies, baby), position(&mut blocks.giants, giant));
-                    let (input, output) = (place.input, place.output);
-                    blocks.blocks.push(Block { input, output, baby, giant, weight });
+        let lowered: Vec<_> = (0..to.ciphertexts)
+            .into_par_iter()
+            .map(|ciphertext| {
+                let diagonals = lower(masked).diagonals(ciphertext);
+                let value = simulate(&diagonals, input, from.slots, &lower(masked).folds());
+                if !grows(linear, to, ciphertext, &value) {
+                    return (diagonals, value);
                 }
+                // Junk beside the elements would outgrow them: leave none.
+                let diagonals = lower(true).diagonals(ciphertext);
+                let value = simulate(&diagonals, input, from.slots, &lower(true).folds());
+                (diagonals, value)
+            })
+            .collect();
+        let largest =
+            lowered.iter().flat_map(|(d, _)| d.values()).flatten().fold(0.0f64, |m, v| m.max(v.abs()));
+        let quiet = ROTATION_BITS - input_bits;
+        let boost = ((largest * scale).log2() - WORD_BITS).max(quiet).ceil().clamp(0.0, 100.0);
+        blocks.scale = scale / boost.exp2();
+        let mut out = Vec::new();
+        for (done, (diagonals, value)) in lowered.into_iter().enumerate() {
+            progress(done, to.ciphertexts);
+            let encode = |(place, mut values): (Place, Vec<f64>)| {
+                let (baby, giant) = split.parts(place.step);
+                let by = giant.rem_euclid(values.len() as i64) as usize;
+                values.rotate_right(by);
+                encoder.encode_weight(&values, blocks.scale).map(|weight| (place, baby, giant, weight))
+            };
+            let encoded: Result<Vec<_>, _> = diagonals.into_par_iter().map(encode).collect();
+            let encoded = encoded.map_err(|source| PlanError::Encode { node: name(), source })?;
+            for (place, baby, giant, weight) in encoded {
+                let (baby, giant) = (position(&mut blocks.babies, baby), position(&mut blocks.giants, giant));
+                let (input, output) = (place.input, place.output);
+                blocks.blocks.push(Block { input, output, baby, giant, weight });
             }
+            out.push(value);
         }
-        progress(to.ciphertexts, to.ciphertexts);
-        Ok((blocks, out))
+        Ok((blocks, boost as u32, out))
     }
 
     fn folds(&self, node: usize, linear: &Linear) -> Vec<i64> {
@@ -536,7 +623,7 @@ impl Draft {
                     Some((_, work)) => ("linear", start, cost.linear(work)),
                     None => ("scale", start, 0.0),
                 },
-                Op::Polynomial(_, c) if is_square(c) => {
+                Op::Polynomial(_, c) if is_monic(c) => {
                     ("square", level_of(i), cost.product(ciphertexts, level_of(i)))
                 }
                 Op::Polynomial(_, c) => {
@@ -597,21 +684,22 @@ fn linear_at<'a>(
 }
 
 /// Parameter sets of the smallest secure degree, one for each number of special primes.
-fn literals(levels: usize, security: Security) -> Option<Vec<Literal>> {
-    let base = BASE_BITS.max(PRIME_BITS + 2);
+fn literals(levels: &Levels, security: Security) -> Option<Vec<Literal>> {
+    let total = levels.total;
     LOG_DEGREES.into_iter().find_map(|log_n| {
+        // Small primes are rare at large degrees, where there is room enough for larger ones.
+        let base = (levels.message_bits + BASE_BITS).max(if log_n > 14 { 58.0 } else { 0.0 }) as u32;
         let literal = |digit_limbs| Literal {
             log_n,
-            levels,
+            levels: total,
             scale_bits: PRIME_BITS,
             base_bits: base,
             digit_limbs,
             security,
         };
-        let bits = |digits: usize| f64::from(base) + (PRIME_BITS as usize * levels + 30 * digits) as f64;
-        // A level's primes, two at most, are dropped together with the special ones.
-        let fits = |&d: &usize| bits(d) <= security.max_log2_qp(log_n) && d <= levels + 2;
-        let found: Vec<_> = (1..=12).filter(fits).map(literal).collect();
+        let bits = |digits: usize| f64::from(base) + (PRIME_BITS as usize * total + 30 * digits) as f64;
+        let fits = |&d: &usize| bits(d) <= security.max_log2_qp(log_n) && d <= total + 2;
+        let found: Vec<_> = (1..=MAX_SPECIAL).filter(fits).map(literal).collect();
         (!found.is_empty()).then_some(found)
     })
 }
@@ -644,7 +732,8 @@ fn ranges(network: &Network, items: &[Vec<f64>]) -> Result<Vec<f64>, PlanError> 
     let traces: Vec<_> = items.par_iter().map(|item| network.trace(item)).collect();
     for trace in &traces {
         for ((range, values), node) in ranges.iter_mut().zip(trace).zip(network.nodes()) {
-            let largest = values.iter().fold(0.0f64, |m, x| if x.is_finite() { m.max(x.abs()) } else { f64::INFINITY });
+            let largest =
+                values.iter().fold(0.0f64, |m, x| if x.is_finite() { m.max(x.abs()) } else { f64::INFINITY });
             if !largest.is_finite() {
                 return Err(PlanError::Diverges { node: node.name.clone() });
             }
@@ -729,8 +818,12 @@ impl Plan {
         let q = |level: usize| params.limbs(level).q;
         let top = params.max_level();
         let (input, output) = (self.layouts.first(), self.layouts.last());
-        let lowest = self.steps.last().map_or(0, |s| if let Step::Transform { transform, .. } = s { transform.to } else { 0 });
-        let products = |s: &Step| matches!(s, Step::Square { .. } | Step::Product { .. } | Step::Polynomial { .. });
+        let lowest = self
+            .steps
+            .last()
+            .map_or(0, |s| if let Step::Transform { transform, .. } = s { transform.to } else { 0 });
+        let products =
+            |s: &Step| matches!(s, Step::Square { .. } | Step::Product { .. } | Step::Polynomial { .. });
         let needs_relin = self.steps.iter().any(products);
         let mut busiest = 0;
         for (step, layer) in self.steps.iter().zip(&self.report.layers) {

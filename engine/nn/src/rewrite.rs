@@ -12,12 +12,12 @@ pub(crate) struct Merging {
     pub(crate) convolutions: bool,
 }
 
-/// A square that is completed may lose so much by cancellation: `(x + k)^2` with `k` in units of the range of `x`.
-const MAX_SHIFT: f64 = 32.0;
+/// In `u^2 + b u` with `u` of range one, `b` may be so large: the result takes as much more room.
+const MAX_SLOPE: f64 = 64.0;
 
-/// The same network, rewritten. `ranges` are the largest magnitudes seen at each node.
-pub(crate) fn rewrite(network: &Network, ranges: &[f64], merging: Merging) -> Network {
-    let nodes = complete_squares(network, ranges);
+/// The same network, rewritten. `ranges` are the largest magnitudes seen at each node, `trace` values of one item.
+pub(crate) fn rewrite(network: &Network, ranges: &[f64], trace: &[Vec<f64>], merging: Merging) -> Network {
+    let nodes = normalise_quadratics(network, ranges, trace);
     let nodes = spread_early(nodes);
     let mut nodes = merge(nodes, merging);
     // What leaves the server comes from an affine map, which can mask everything that is not the result.
@@ -29,9 +29,9 @@ pub(crate) fn rewrite(network: &Network, ranges: &[f64], merging: Merging) -> Ne
     Network::new(network.name().to_owned(), without_unused(nodes))
 }
 
-/// Whether a polynomial is `x^2`.
-pub(crate) fn is_square(c: &Coefficients) -> bool {
-    c.0.len() == 3 && c.0.iter().zip([0.0, 0.0, 1.0]).all(|(c, value)| c.len() == 1 && c.first() == Some(&value))
+/// Whether a polynomial is `x^2 + b x + t` with one `t` for all: then it needs no product but the square.
+pub(crate) fn is_monic(c: &Coefficients) -> bool {
+    matches!(&c.0[..], [t, _, a] if t.len() == 1 && a[..] == [1.0])
 }
 
 /// Appends a node, and says where.
@@ -40,8 +40,10 @@ fn push(nodes: &mut Vec<Node>, name: &str, shape: &[usize], op: Op) -> NodeId {
     NodeId(nodes.len() - 1)
 }
 
-/// `a x^2 + b x + c = s (u^2) + t` with `u = sqrt|a| (x + b / 2a)`, where that loses little.
-fn complete_squares(network: &Network, ranges: &[f64]) -> Vec<Node> {
+/// `a x^2 + b x + c = s (u^2 + b' u - m) + c + s m` with `u = sqrt|a| x` and `s` the sign of `a`: what is left around the square
+/// are affine maps, which merge with their neighbours. The constant `m` is the mean over the trace: the rounding of weights counts times the
+/// values they multiply, which should therefore be small.
+fn normalise_quadratics(network: &Network, ranges: &[f64], trace: &[Vec<f64>]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     let mut new_ids: Vec<NodeId> = Vec::new();
     let mapped = |ids: &[NodeId], id: NodeId| ids.get(id.0).copied().unwrap_or(id);
@@ -54,25 +56,28 @@ fn complete_squares(network: &Network, ranges: &[f64]) -> Vec<Node> {
                 let x = mapped(&new_ids, *x);
                 push(&mut nodes, &node.name, &node.shape, Op::Linear(x, linear))
             }
-            Op::Polynomial(x, c) if c.degree() == 2 && !is_square(c) => {
+            Op::Polynomial(x, c) if c.degree() == 2 => {
                 let range = ranges.get(x.0).copied().unwrap_or(1.0);
-                let (a, b, c0) = (per_element(c, 2), per_element(c, 1), per_element(c, 0));
-                let far = a.iter().zip(&b).any(|(a, b)| b.abs() > 2.0 * a.abs() * MAX_SHIFT * range);
+                let far = |i: usize| c.at(1, i).abs() > MAX_SLOPE * range * c.at(2, i).abs();
+                let values = trace.get(x.0).map(Vec::as_slice).unwrap_or_default();
                 let x = mapped(&new_ids, *x);
-                if far || a.contains(&0.0) {
+                if (0..len).any(|i| c.at(2, i) == 0.0 || far(i)) {
                     push(&mut nodes, &node.name, &node.shape, Op::Polynomial(x, c.clone()))
                 } else {
-                    let root: Vec<_> = a.iter().map(|a| a.abs().sqrt()).collect();
-                    let shift: Vec<_> =
-                        root.iter().zip(a.iter().zip(&b)).map(|(r, (a, b))| r * b / (2.0 * a)).collect();
-                    let sign = a.iter().map(|a| a.signum()).collect();
-                    let rest: Vec<_> =
-                        c0.iter().zip(a.iter().zip(&b)).map(|(c, (a, b))| c - b * b / (4.0 * a)).collect();
-                    let before = Linear::new(Map::Scale(root)).plus(&shift);
+                    let shared = c.0.iter().skip(1).all(|c| c.len() == 1);
+                    let root: Vec<_> = (0..len).map(|i| c.at(2, i).abs().sqrt()).collect();
+                    let sign: Vec<_> = (0..len).map(|i| c.at(2, i).signum()).collect();
+                    let slope = |i: usize| c.at(1, i) * c.at(2, i).signum() / c.at(2, i).abs().sqrt();
+                    let slopes: Vec<_> = (0..if shared { 1 } else { len }).map(slope).collect();
+                    let centred = |(i, x): (usize, &f64)| {
+                        c.at(2, i).abs() * x * x + c.at(1, i) * c.at(2, i).signum() * x
+                    };
+                    let mean = values.iter().enumerate().map(centred).sum::<f64>() / len as f64;
+                    let rest: Vec<_> = sign.iter().enumerate().map(|(i, s)| c.at(0, i) + s * mean).collect();
+                    let u = push(&mut nodes, "", &node.shape, Op::Linear(x, Linear::new(Map::Scale(root))));
+                    let monic = Coefficients(vec![vec![-mean], slopes, vec![1.0]]);
+                    let square = push(&mut nodes, &node.name, &node.shape, Op::Polynomial(u, monic));
                     let after = Linear::new(Map::Scale(sign)).plus(&rest);
-                    let u = push(&mut nodes, "", &node.shape, Op::Linear(x, before));
-                    let square = Coefficients(vec![vec![0.0], vec![0.0], vec![1.0]]);
-                    let square = push(&mut nodes, &node.name, &node.shape, Op::Polynomial(u, square));
                     push(&mut nodes, "", &node.shape, Op::Linear(square, after))
                 }
             }
@@ -108,7 +113,8 @@ fn spread_early(mut nodes: Vec<Node>) -> Vec<Node> {
         let pick = |values: &[f64]| -> Vec<f64> {
             sources.iter().filter_map(|&s| values.get(s as usize).copied()).collect()
         };
-        let (Some(select), Some(elementwise)) = (nodes.get(at).cloned(), nodes.get(producer.0).cloned()) else {
+        let (Some(select), Some(elementwise)) = (nodes.get(at).cloned(), nodes.get(producer.0).cloned())
+        else {
             return nodes;
         };
         let later = match (polynomial, &elementwise.op) {
@@ -161,7 +167,8 @@ fn merge(mut nodes: Vec<Node>, merging: Merging) -> Vec<Node> {
 fn is_worth_merging(first: &Linear, second: &Linear, merging: Merging) -> bool {
     let has = |linear: &Linear, f: fn(&Map) -> bool| linear.maps().iter().any(f);
     let convolution = |map: &Map| matches!(map, Map::Convolution(c) if c.window.kernel != [1, 1]);
-    let (pool, dense) = (|map: &Map| matches!(map, Map::Pool(_)), |map: &Map| matches!(map, Map::Dense { .. }));
+    let (pool, dense) =
+        (|map: &Map| matches!(map, Map::Pool(_)), |map: &Map| matches!(map, Map::Dense { .. }));
     if first.is_elementwise() || second.is_elementwise() || has(second, dense) {
         return true;
     }

@@ -32,6 +32,7 @@ enum SavedStep {
     Input,
     Transform {
         input: usize,
+        boost: u32,
         level: usize,
         to: usize,
         scale: f64,
@@ -48,7 +49,7 @@ enum SavedStep {
         factor: f64,
         bias: Vec<f64>,
     },
-    Square(SavedOperand),
+    Square(SavedOperand, Vec<f64>, f64),
     Polynomial(SavedOperand, Coefficients, f64),
     Product([SavedOperand; 2]),
     Sum([SavedOperand; 2], bool, f64),
@@ -139,7 +140,8 @@ impl Plan {
         };
         let layouts: Option<Vec<_>> = saved.layout_of.iter().map(|&i| known.get(i).cloned()).collect();
         let layouts = layouts.filter(|l| l.len() == steps.len() && l.iter().all(sound));
-        if !words.is_empty() || saved.scales.len() != steps.len() || saved.report.layers.len() != steps.len() {
+        if !words.is_empty() || saved.scales.len() != steps.len() || saved.report.layers.len() != steps.len()
+        {
             return Err(PlanError::Damaged);
         }
         Ok(Self {
@@ -159,8 +161,9 @@ fn save(step: &Step) -> SavedStep {
     let operand = |o: &Operand| (o.step, o.primes, o.aligned);
     match step {
         Step::Input => SavedStep::Input,
-        Step::Transform { input, transform: t, folds, bias } => SavedStep::Transform {
+        Step::Transform { input, boost, transform: t, folds, bias } => SavedStep::Transform {
             input: *input,
+            boost: *boost,
             level: t.level,
             to: t.to,
             scale: t.scale,
@@ -181,7 +184,9 @@ fn save(step: &Step) -> SavedStep {
         Step::Relabel { input, factor, bias } => {
             SavedStep::Relabel { input: *input, factor: *factor, bias: bias.clone() }
         }
-        Step::Square { input } => SavedStep::Square(operand(input)),
+        Step::Square { input, slope, constant } => {
+            SavedStep::Square(operand(input), slope.clone(), *constant)
+        }
         Step::Polynomial { input, coefficients, scale } => {
             SavedStep::Polynomial(operand(input), coefficients.clone(), *scale)
         }
@@ -194,13 +199,24 @@ fn save(step: &Step) -> SavedStep {
 
 /// A step, whose weights are taken from the front of `words`.
 fn load(step: SavedStep, number: usize, params: &Params, words: &mut &[u8]) -> Option<Step> {
-    let operand = |(step, primes, aligned): SavedOperand| {
-        (step < number).then_some(Operand { step, primes, aligned })
-    };
+    let operand =
+        |(step, primes, aligned): SavedOperand| (step < number).then_some(Operand { step, primes, aligned });
     let read = |input: usize| (input < number).then_some(input);
     Some(match step {
         SavedStep::Input => Step::Input,
-        SavedStep::Transform { input, level, to, scale, groups, babies, giants, blocks, folds, bias } => {
+        SavedStep::Transform {
+            input,
+            boost,
+            level,
+            to,
+            scale,
+            groups,
+            babies,
+            giants,
+            blocks,
+            folds,
+            bias,
+        } => {
             let mut loaded = Vec::with_capacity(blocks.len().min(words.len()));
             for [input, output, baby, giant, log_len] in blocks {
                 let len = 1usize.checked_shl(log_len).filter(|&len| len <= params.n())?;
@@ -212,10 +228,10 @@ fn load(step: SavedStep, number: usize, params: &Params, words: &mut &[u8]) -> O
                 loaded.push(Block { input, output, baby, giant, weight });
             }
             let transform = BlockTransform { level, to, scale, groups, babies, giants, blocks: loaded };
-            Step::Transform { input: read(input)?, transform, folds, bias }
+            Step::Transform { input: read(input)?, boost, transform, folds, bias }
         }
         SavedStep::Relabel { input, factor, bias } => Step::Relabel { input: read(input)?, factor, bias },
-        SavedStep::Square(o) => Step::Square { input: operand(o)? },
+        SavedStep::Square(o, slope, constant) => Step::Square { input: operand(o)?, slope, constant },
         SavedStep::Polynomial(o, coefficients, scale) => {
             Step::Polynomial { input: operand(o)?, coefficients, scale }
         }

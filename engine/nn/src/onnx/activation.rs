@@ -6,31 +6,28 @@ use super::importer::{Importer, Value};
 use super::polynomial::Polynomial;
 use crate::fit::{Function, fit};
 
+/// What helps with all activations.
+const TRAIN: &str = "replace it by a polynomial such as a*x^2 + b*x + c and train";
+
 impl Importer<'_> {
     pub(super) fn activation(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let Some((function, factor)) = self.function(step)? else { return Err(advice(step.op)) };
         let x = self.tensor(step, 0)?;
         let Some(Fit { degree, from, to }) = self.fit else {
             return Err(format!(
-                "ciphertexts cannot compute {function}; replace it by a polynomial such as a*x^2 + b*x + c and train, or \
-                 let `--fit DEGREE --interval LO,HI` approximate it"
+                "ciphertexts cannot compute {function}; {TRAIN}, or let `--fit DEGREE --interval LO,HI` approximate it"
             ));
         };
         let fitted = fit(function, degree, from, to).map_err(|e| e.to_string())?;
         self.notes.push(format!(
-            "replaced {function} at {} by a polynomial of degree {degree} on {from} to {to}, off by at most {:.2e} and \
-             {:.2e} on average",
+            "replaced {function} at {} by a polynomial of degree {degree} on {from} to {to}, off by at most \
+             {:.2e} and {:.2e} on average",
             step.name, fitted.max_error, fitted.mean_error
         ));
         let coefficients: Vec<f64> = fitted.coefficients.iter().map(|c| c * factor).collect();
-        // Of a polynomial it becomes one of a higher degree only if that is affine; else the degrees multiply.
-        let budget = &mut self.builder.budget;
-        let result = if x.polynomial().degree() <= 1 {
-            x.with(&step.name, x.polynomial().then(&coefficients, budget)?)
-        } else {
-            let node = self.builder.node(&x)?;
-            x.over(node).with(&step.name, Polynomial::of(&coefficients))
-        };
+        // Over a node of its own: composed with what comes before, the powers of another interval might cancel.
+        let node = self.builder.node(&x)?;
+        let result = x.over(node).with(&step.name, Polynomial::of(&coefficients));
         Ok(Value::Tensor(result))
     }
 
@@ -79,36 +76,45 @@ impl Importer<'_> {
 
 /// What to do about an operator that has no polynomial.
 fn advice(op: &str) -> String {
-    match op {
+    let advice = match op {
         "MaxPool" | "GlobalMaxPool" | "LpPool" | "GlobalLpPool" | "MaxRoiPool" => {
-            "ciphertexts cannot be compared; train with average pooling instead".into()
+            "ciphertexts cannot be compared; train with average pooling instead"
         }
-        "PRelu" => "its slopes differ by channel; replace it by a polynomial such as a*x^2 + b*x + c and train".into(),
-        "Softmax" | "LogSoftmax" | "Softmax_13" => {
-            "ciphertexts cannot compute it inside a network; leave it to the client at the end, or use polynomials".into()
+        "PRelu" => return format!("its slopes differ by channel; {TRAIN}"),
+        "Softmax" | "LogSoftmax" => {
+            "ciphertexts cannot compute it inside a network; leave it to the client or use polynomials"
         }
-        "ArgMax" | "ArgMin" | "TopK" | "Max" | "Min" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Equal"
-        | "Where" | "NonMaxSuppression" | "NonZero" | "Sign" | "Not" | "And" | "Or" => {
-            "ciphertexts cannot be compared; leave it to the client at the end, or use polynomials".into()
+        "ArgMax" | "ArgMin" | "TopK" | "Max" | "Min" | "Greater" | "Less" | "GreaterOrEqual"
+        | "LessOrEqual" | "Equal" | "Where" | "NonMaxSuppression" | "NonZero" | "Sign" | "Not" | "And"
+        | "Or" => "ciphertexts cannot be compared; leave it to the client at the end, or use polynomials",
+        "InstanceNormalization"
+        | "LayerNormalization"
+        | "GroupNormalization"
+        | "LpNormalization"
+        | "LRN"
+        | "MeanVarianceNormalization"
+        | "RMSNormalization" => {
+            "it divides by a norm of the encrypted values; train with batch normalization instead"
         }
-        "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LpNormalization" | "LRN"
-        | "MeanVarianceNormalization" | "RMSNormalization" => {
-            "it divides by a norm of the encrypted values; train with batch normalization instead".into()
-        }
-        "Sqrt" | "Reciprocal" | "Log" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" | "ThresholdedRelu" | "Celu"
-        | "Mish" | "Softsign" | "Shrink" => {
-            "ciphertexts cannot compute it; replace it by a polynomial such as a*x^2 + b*x + c and train".into()
+        "Sqrt" | "Reciprocal" | "Log" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" | "ThresholdedRelu"
+        | "Celu" | "Mish" | "Softsign" | "Shrink" => {
+            return format!("ciphertexts cannot compute it; {TRAIN}");
         }
         "If" | "Loop" | "Scan" | "SequenceMap" => {
-            "sub-graphs are not supported; export the network without control flow".into()
+            "sub-graphs are not supported; export the network without control flow"
         }
-        "LSTM" | "GRU" | "RNN" => "recurrent layers are not supported; use convolutions or dense layers".into(),
-        "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" | "QLinearConv" | "ConvInteger"
-        | "MatMulInteger" | "QLinearMatMul" => {
-            "quantized layers are not supported; export the network in floating point".into()
+        "LSTM" | "GRU" | "RNN" => "recurrent layers are not supported; use convolutions or dense layers",
+        "QuantizeLinear"
+        | "DequantizeLinear"
+        | "DynamicQuantizeLinear"
+        | "QLinearConv"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "QLinearMatMul" => "quantized layers are not supported; export the network in floating point",
+        _ => {
+            "this operator is not supported; rewrite the network with convolutions, dense layers, sums, \
+             products and polynomials"
         }
-        _ => "this operator is not supported; rewrite the network with convolutions, dense layers, sums, products and \
-              polynomials"
-            .into(),
-    }
+    };
+    advice.into()
 }

@@ -6,12 +6,19 @@ use super::constant::{Constant, Data, Int};
 use super::graph::Step;
 use super::importer::{Importer, Value, mixes_batch};
 use super::polynomial::{Polynomial, Term, term};
-use super::shape::{Selection, broadcast};
+use super::shape::{self, Selection, broadcast};
 use crate::Op;
 
 impl Importer<'_> {
     pub(super) fn binary(&mut self, step: &Step<'_>, op: &str) -> Result<Value, String> {
-        let (a, b) = (self.value(step, 0)?, self.value(step, 1)?);
+        let (a, mut b) = (self.value(step, 0)?, self.value(step, 1)?);
+        // Before version 7, the right side started at an axis of the left.
+        if self.opset < 7 && step.has("axis") {
+            let (rank, mut shape) = (a.full_shape().len(), b.full_shape());
+            let axis = shape::axis(step.int("axis", 0), rank)?;
+            shape.resize(shape.len().max(rank - axis), 1);
+            b = b.reshaped(shape)?;
+        }
         self.combine(step, op, &a, &b)
     }
 
@@ -59,6 +66,12 @@ impl Importer<'_> {
         if x.shape.len() != y.shape.len() {
             return Err(mixes_batch());
         }
+        // One may be what the other is a polynomial of.
+        let (x, y) = match (x.made(), y.made()) {
+            (Some(node), _) if node == y.base() => (&x.over(node), y),
+            (_, Some(node)) if node == x.base() => (x, &y.over(node)),
+            _ => (x, y),
+        };
         if x.shape == y.shape && x.base() == y.base() {
             let (p, q, budget) = (x.polynomial(), y.polynomial(), &mut self.builder.budget);
             let result = match op {
@@ -287,7 +300,7 @@ impl Importer<'_> {
 }
 
 fn no_division() -> String {
-    "it divides by a value that depends on the encrypted input; multiply by a constant or a polynomial instead".into()
+    "it divides by an encrypted value; multiply by a constant or a polynomial instead".into()
 }
 
 fn finite(constant: Constant) -> Result<Constant, String> {

@@ -7,7 +7,7 @@ pub(super) const MAX_CONSTANT: usize = 1 << 28;
 /// Most elements of a tensor that depends on the input, or is computed from constants.
 pub(super) const MAX_ELEMENTS: usize = 1 << 24;
 /// Most elements of all that is made while importing.
-const MAX_TOTAL: usize = 1 << 28;
+const MAX_TOTAL: usize = 1 << 27;
 
 /// What may yet be made.
 #[derive(Debug)]

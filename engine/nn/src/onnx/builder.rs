@@ -194,6 +194,11 @@ impl Tensor {
         self.form.base
     }
 
+    /// The node that it is, if it became one.
+    pub(super) fn made(&self) -> Option<NodeId> {
+        self.form.made.get().copied()
+    }
+
     pub(super) fn polynomial(&self) -> &Polynomial {
         &self.form.polynomial
     }

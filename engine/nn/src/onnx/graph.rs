@@ -286,7 +286,8 @@ fn order<'a>(
     }
     let mut states = vec![State::New; steps.len()];
     let (mut order, mut used, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    // Steps that are open, each with how many of its inputs were looked at; a list, for models nest deeper than stacks.
+    // Steps that are open, each with how many of its inputs were looked at; a list, for models may be deeper than
+    // the stack.
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut next: Option<(&str, Option<usize>)> = Some((output, None));
     loop {

@@ -211,8 +211,8 @@ impl Value {
 
 /// What to say where items of a batch would mix.
 pub(super) fn mixes_batch() -> String {
-    "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it treats \
-     one item"
+    "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it \
+     treats one item"
         .into()
 }
 
@@ -270,18 +270,24 @@ fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int,
         let agrees = declared.len() == item.len()
             && declared.iter().zip(&item).all(|(declared, chosen)| declared.is_none() || declared == chosen);
         if !agrees {
-            return Err(fail(format!("the model fixes the shape of an item otherwise than {chosen:?}")));
+            let open = |d: &Option<i64>| d.map_or("?".into(), |d| d.to_string());
+            let declared = declared.iter().map(open).collect::<Vec<_>>().join(", ");
+            return Err(fail(format!(
+                "`input_shape` is {chosen:?}, but the model has items of shape [{declared}]"
+            )));
         }
     }
     let extent = |d: &Option<i64>| usize::try_from((*d)?).ok().filter(|&d| d > 0);
     let shape = item.iter().map(extent).collect::<Option<Vec<usize>>>().ok_or_else(|| {
-        fail("an axis of the input other than the batch has no fixed size; export with fixed size, or give `input_shape`"
-            .into())
+        fail(
+            "an axis beside the batch has no fixed size; export with fixed sizes, or give `input_shape`"
+                .into(),
+        )
     })?;
     if !(1..=3).contains(&shape.len()) {
         return Err(fail(format!(
-            "an item of the input has {} axes besides the batch axis, 1 to 3 are supported; export as [batch, features], \
-             [batch, channels, length] or [batch, channels, height, width]",
+            "an item of the input has {} axes besides the batch axis, 1 to 3 are supported; export as \
+             [batch, features], [batch, channels, length] or [batch, channels, height, width]",
             shape.len()
         )));
     }

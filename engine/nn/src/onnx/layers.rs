@@ -83,7 +83,7 @@ impl Importer<'_> {
     }
 
     pub(super) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, String> {
-        if step.int("training_mode", 0) != 0 {
+        if step.int("training_mode", 0) != 0 || self.opset < 7 && step.int("is_test", 0) == 0 {
             return Err("it is in training mode; call model.eval() before the export".into());
         }
         let x = self.tensor(step, 0)?;
@@ -169,7 +169,8 @@ impl Importer<'_> {
             (Value::Tensor(x), Value::Constant(w)) => self.times_matrix(step, &x, &w),
             (Value::Constant(w), Value::Tensor(x)) => self.matrix_times(step, &w, &x),
             (Value::Tensor(_), Value::Tensor(_)) => {
-                Err("it multiplies two encrypted matrices, as attention does; only constant weights are supported".into())
+                Err("it multiplies two encrypted matrices, as attention does; only constant weights work"
+                    .into())
             }
             (Value::Constant(_), Value::Constant(_)) => {
                 Err("both its sides are constant; simplify the model before, for example by onnxsim".into())
@@ -222,8 +223,8 @@ impl Importer<'_> {
     fn matrix_times(&mut self, step: &Step<'_>, w: &Constant, x: &Tensor) -> Result<Value, String> {
         let (&[outputs, rows], &[inputs, count]) = (w.shape.as_slice(), x.shape.as_slice()) else {
             return Err(format!(
-                "a constant of shape {:?} times an item of shape {:?}; only matrices are supported, or put the constant \
-                 right",
+                "a constant of shape {:?} times an item of shape {:?}; only matrices are supported, or put the \
+                 constant right",
                 w.shape, x.shape
             ));
         };

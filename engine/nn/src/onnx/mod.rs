@@ -28,8 +28,8 @@ use prost::Message;
 
 /// Largest file, in bytes.
 const MAX_BYTES: usize = 1 << 30;
-/// Oldest version of the operators; before, broadcasting had other rules.
-const MIN_OPSET: i64 = 7;
+/// Oldest version of the operators.
+const MIN_OPSET: i64 = 6;
 
 /// What the file does not say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,10 +111,12 @@ impl Network {
         let graph = graph
             .ok_or_else(|| ImportError::Model("the file has no graph; export the model again".into()))?;
         let version = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-        let opset = version.map_or(0, |set| set.version);
+        let opset = version.map(|set| set.version).ok_or_else(|| {
+            ImportError::Model("the model uses no standard operators; export a neural network".into())
+        })?;
         if opset < MIN_OPSET {
             return Err(ImportError::Model(format!(
-                "the model uses version {opset} of the operators; export with opset_version={MIN_OPSET} or later, best 17"
+                "the model uses version {opset} of the operators; export with opset_version=17 or so"
             )));
         }
         let named = model.metadata_props.iter().find(|entry| entry.key == "name");

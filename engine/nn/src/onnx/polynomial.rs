@@ -21,7 +21,8 @@ impl Polynomial {
 
     /// The same for all elements.
     pub(super) fn of(coefficients: &[f64]) -> Self {
-        Self(coefficients.iter().map(|&c| Rc::from([c])).collect())
+        let degree = coefficients.iter().rposition(|&c| c != 0.0).unwrap_or(0);
+        Self(coefficients.iter().take(degree + 1).map(|&c| Rc::from([c])).collect())
     }
 
     /// A constant.

@@ -42,7 +42,8 @@ impl Importer<'_> {
         self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
     }
 
-    /// Averages where the last windows reach beyond the padding: what lies there counts neither as value nor as padding.
+    /// Averages where the last windows reach beyond the padding: what lies there counts neither as value nor as
+    /// padding.
     fn ceiled_pool(&mut self, channels: usize, window: &Window, motion: &Motion) -> Result<Map, String> {
         let Window { input: [height, width], output: [rows, columns], .. } = *window;
         let taps: usize = window.kernel.iter().product();

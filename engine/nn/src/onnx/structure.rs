@@ -43,6 +43,9 @@ impl Importer<'_> {
         if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
             return Err("its starts, ends, axes and steps differ in number; correct the model".into());
         }
+        if starts.len() > shape.len() {
+            return Err(format!("it cuts {} axes of {}; correct the model", starts.len(), shape.len()));
+        }
         let mut picked: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
         for (((&start, &end), &a), &by) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
             let a = shape::axis(a, shape.len())?;

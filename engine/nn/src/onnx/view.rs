@@ -18,19 +18,22 @@ impl Importer<'_> {
     }
 
     pub(super) fn range(&mut self, step: &Step<'_>) -> Result<Value, String> {
-        let mut ends = [0; 3];
-        for (i, end) in ends.iter_mut().enumerate() {
-            let list = self.constant(step, i, "bound")?.to_ints()?;
-            *end = list.first().copied().unwrap_or(Int::Known(0)).known()?;
+        let mut bounds = Vec::new();
+        for i in 0..3 {
+            bounds.push(self.constant(step, i, "bound")?);
         }
-        let [from, to, by] = ends.map(i128::from);
-        if by == 0 {
-            return Err("its step is zero; correct the model".into());
-        }
-        let count = usize::try_from(((to - from) + by - by.signum()) / by).unwrap_or(0);
+        let integers = bounds.iter().all(|bound| bound.to_ints().is_ok());
+        let numbers = bounds.iter().map(Constant::scalar).collect::<Result<Vec<_>, _>>()?;
+        let &[from, to, by] = numbers.as_slice() else { return Err("its bounds are missing".into()) };
+        // Casts saturate, and a count of NaN is none.
+        let count = ((to - from) / by).ceil() as usize;
         self.builder.budget.charge(budget::elements(&[count])?)?;
-        let values = (0..count as i128).map(|i| Int::Known((from + i * by) as i64)).collect();
-        Ok(Value::Constant(Constant::ints(vec![count], values)))
+        let values = (0..count).map(|i| from + i as f64 * by);
+        Ok(Value::Constant(if integers {
+            Constant::ints(vec![count], values.map(|x| Int::Known(x as i64)).collect())
+        } else {
+            Constant::floats(vec![count], values.collect())
+        }))
     }
 
     pub(super) fn shape(&mut self, step: &Step<'_>) -> Result<Value, String> {
@@ -40,7 +43,8 @@ impl Importer<'_> {
             *first = self.batch;
         }
         let rank = extents.len() as i64;
-        let place = |i: i64| if i < 0 { i.saturating_add(rank) } else { i }.clamp(0, rank) as usize;
+        let from_end = |i: i64| if i < 0 { i.saturating_add(rank) } else { i };
+        let place = |i: i64| from_end(i).clamp(0, rank) as usize;
         let (from, to) = (place(step.int("start", 0)), place(step.int("end", rank)));
         let kept = extents.get(from..to.max(from)).unwrap_or_default().to_vec();
         Ok(Value::Constant(Constant::ints(vec![kept.len()], kept)))

@@ -110,8 +110,8 @@ impl Motion {
             let extent = input[a] + self.before[a] + self.after[a];
             let Some(room) = extent.checked_sub(reach) else {
                 return Err(format!(
-                    "its kernel reaches over {reach} positions and the padded input has {extent}; correct the model or \
-                     give a larger `input_shape`"
+                    "its kernel reaches over {reach} positions and the padded input has {extent}; correct the \
+                     model or give a larger `input_shape`"
                 ));
             };
             output[a] = if ceil { room.div_ceil(stride) } else { room / stride } + 1;

@@ -1,7 +1,9 @@
 //! Networks exported elsewhere, with what came out there.
 
 use crate::model::kinds;
+use pleura_nn::proto::{Model, Tensor};
 use pleura_nn::{Fit, ImportOptions, Network};
+use prost::Message;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -68,34 +70,66 @@ fn reference_networks_agree_with_pytorch() {
     }
 }
 
-/// Prints what becomes of each model in the directory that `PLEURA_FOREIGN_ONNX` names; those with one input and an
-/// output beside them are compared.
+/// Prints what becomes of each model in the directory that `PLEURA_FOREIGN_ONNX` names: as it is, then with
+/// activations fitted, then with what has no polynomial replaced to see how far the rest goes. Those with their
+/// inputs and an output beside them are compared, further inputs made constants.
 #[test]
 #[ignore = "reads a directory of models that is not in the repository"]
 fn foreign_networks() {
     let Ok(directory) = std::env::var("PLEURA_FOREIGN_ONNX") else { return };
     for path in models(Path::new(&directory)) {
         let bytes = fs::read(&path).unwrap();
-        let name = path.strip_prefix(&directory).unwrap().display();
-        let start = Instant::now();
-        let mut result = Network::from_onnx(&bytes, &ImportOptions::default());
-        let mut how = "imported";
-        if let Err(e) = &result {
-            println!("{name}: {e} [{:?}]", start.elapsed());
-            let fit = Some(Fit { degree: 3, from: -5.0, to: 5.0 });
-            result = Network::from_onnx(&bytes, &ImportOptions { fit, ..ImportOptions::default() });
-            how = "  with activations fitted";
-            if let Err(e) = &result {
-                println!("  fitted: {e}");
+        println!("{}", path.strip_prefix(&directory).unwrap().display());
+        let attempt = |how: &str, model: &[u8], options: &ImportOptions| {
+            let start = Instant::now();
+            match Network::from_onnx(model, options) {
+                Ok(imported) => {
+                    println!("  {how}: {} nodes [{:?}]", imported.network.nodes().len(), start.elapsed());
+                    Some(imported.network)
+                }
+                Err(e) => {
+                    println!("  {how}: {e} [{:?}]", start.elapsed());
+                    None
+                }
+            }
+        };
+        let mut options = ImportOptions::default();
+        let Ok(mut model) = Model::decode(bytes.as_slice()) else { continue };
+        let Some(graph) = model.graph.as_mut() else { continue };
+        for (i, value) in graph.input.iter().enumerate().skip(1) {
+            let file = path.with_extension(format!("input{i}.npy"));
+            if file.exists() {
+                let ((shape, data), name) = (npy(&file), value.name.clone());
+                let (dims, double_data) = (shape.iter().map(|&d| d as i64).collect(), data);
+                graph.initializer.push(Tensor {
+                    name,
+                    dims,
+                    data_type: 11,
+                    double_data,
+                    ..Tensor::default()
+                });
             }
         }
-        let Ok(imported) = result else { continue };
-        let nodes = imported.network.nodes().len();
-        print!("{how}: {name}: {nodes} nodes [{:?}]", start.elapsed());
+        let bytes = model.encode_to_vec();
+        let mut network = attempt("as it is", &bytes, &options);
         let (input, output) = (path.with_extension("input0.npy"), path.with_extension("output0.npy"));
-        if input.exists() && !path.with_extension("input1.npy").exists() && how == "imported" {
-            print!(" difference {:.1e}", difference(&imported.network, &input, &output));
+        if let Some(network) = network.as_ref().filter(|_| input.exists()) {
+            println!("  difference {:.1e}", difference(network, &input, &output));
         }
-        println!();
+        options.fit = Some(Fit { degree: 3, from: -5.0, to: 5.0 });
+        network = network.or_else(|| attempt("fitted", &bytes, &options));
+        for node in &mut model.graph.as_mut().unwrap().node {
+            match node.op_type.as_str() {
+                "MaxPool" => node.op_type = "AveragePool".into(),
+                "LRN" | "Softmax" | "Sqrt" => node.op_type = "Identity".into(),
+                _ => {}
+            }
+        }
+        let bytes = model.encode_to_vec();
+        network = network.or_else(|| attempt("replaced", &bytes, &options));
+        for shape in [vec![3, 64, 320], vec![1, 64, 128], vec![3, 320, 320], vec![4, 4, 1]] {
+            options.input_shape = Some(shape.clone());
+            network = network.or_else(|| attempt(&format!("of shape {shape:?}"), &bytes, &options));
+        }
     }
 }

@@ -1,6 +1,14 @@
 //! Import of ONNX models: each operator against naive arithmetic, the forms of polynomials, what is refused and with
 //! which words, files made to do harm, and networks written elsewhere.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and tell what it saw"
+)]
+
 mod files;
 mod fits;
 mod hostile;

@@ -477,3 +477,39 @@ fn nodes_in_any_order() {
     let x = numbers(2, 0);
     model.gives(&[2], &[-x[0] * x[0], -x[1] * x[1]]);
 }
+
+/// Before version 7, a right side was put beside an axis of the left, and normalization said that it was no training.
+#[test]
+fn old_operators() {
+    let x = numbers(6, 0);
+    let model = Builder::new(&[2, 3]).opset(6).floats("c", &[2], &[1.0, 2.0]);
+    let model = model.node("Add", "x c", "a", &[int("broadcast", 1), int("axis", 1)]);
+    let expected: Vec<f64> = (0..6).map(|i| x[i] + if i < 3 { 1.0 } else { 2.0 }).collect();
+    model.gives(&[2, 3], &expected);
+    let normalized = model.node("BatchNormalization", "x c c c c", "y", &[]);
+    assert!(normalized.error().contains("model.eval()"), "{}", normalized.error());
+}
+
+#[test]
+fn constants_are_computed() {
+    let x = numbers(3, 0);
+    let bound = |name: &str, value: f64| Tensor {
+        name: name.into(),
+        data_type: 1,
+        float_data: vec![value as f32],
+        ..Tensor::default()
+    };
+    let model =
+        Builder::new(&[3]).tensor(bound("from", 1.0)).tensor(bound("to", 2.5)).tensor(bound("by", 0.5));
+    let model =
+        model.node("Range", "from to by", "r", &[]).node("Sqrt", "r", "s", &[]).node("Pow", "s to", "p", &[]);
+    let model = model.node("Max", "p to", "m", &[]).node("Mul", "x m", "y", &[]);
+    let expected: Vec<f64> =
+        x.iter().zip([1.0f64, 1.5, 2.0]).map(|(x, r)| x * r.sqrt().powf(2.5).max(2.5)).collect();
+    model.gives(&[3], &expected);
+    let product = Builder::new(&[2, 3]).ints("one", &[1]).node("Shape", "x", "s", &[int("start", 1)]);
+    let product = product.node("ReduceProd", "s", "n", &[int("keepdims", 1)]);
+    let product = product.node("Shape", "x", "b", &[int("end", 1)]).node("Mul", "b one", "b1", &[]);
+    let product = product.node("Concat", "b1 n", "to", &[int("axis", 0)]).node("Reshape", "x to", "y", &[]);
+    product.gives(&[6], &numbers(6, 0));
+}

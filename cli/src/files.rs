@@ -1,0 +1,140 @@
+//! Files read within limits, and files that are written whole or not at all.
+
+use crate::error::CliError;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tempfile::Builder;
+
+/// How names of files that are being written start.
+pub(crate) const UNFINISHED_PREFIX: &str = ".pleura-";
+
+/// What an interruption has to delete.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Opens what is not a directory.
+pub(crate) fn open(path: &Path) -> Result<File, CliError> {
+    let failed = |source| CliError::Read { path: path.into(), source };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(CliError::Directory { path: path.into() });
+    }
+    Ok(file)
+}
+
+/// The content of a file that is neither empty nor longer than `max` bytes.
+pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Read { path: path.into(), source };
+    let file = open(path)?;
+    let too_large = || CliError::TooLarge { path: path.into(), max };
+    if file.metadata().map_err(failed)?.len() > max {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // Pipes and devices have no length to go by.
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 {
+        0 => Err(CliError::Empty { path: path.into() }),
+        len if len > max => Err(too_large()),
+        _ => Ok(bytes),
+    }
+}
+
+/// Whether a result can be written there, asked before the work that leads to it.
+pub(crate) fn check_writable(path: &Path, replace: bool) -> Result<(), CliError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => return Err(CliError::Directory { path: path.into() }),
+        Ok(_) if !replace => return Err(CliError::Exists { path: path.into() }),
+        Ok(found) if !found.is_file() => return Err(CliError::Special { path: path.into() }),
+        _ => {}
+    }
+    let failed = |source| CliError::Write { path: path.into(), source };
+    tempfile::tempfile_in(folder(path)).map(drop).map_err(failed)
+}
+
+/// Writes `parts` one after the other under a temporary name, then renames. `private` files are their owner's alone.
+pub(crate) fn write(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> io::Result<()> {
+    let mut builder = Builder::new();
+    builder.prefix(UNFINISHED_PREFIX);
+    #[cfg(unix)]
+    if !private {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    #[cfg(not(unix))]
+    let _ = private;
+    let mut file = {
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = builder.tempfile_in(folder(path))?;
+        *unfinished = Some(file.path().to_owned());
+        file
+    };
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.as_file().sync_all()?;
+    let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    *unfinished = None;
+    if replace { file.persist(path) } else { file.persist_noclobber(path) }.map(drop).map_err(|e| e.error)
+}
+
+/// On an interruption: deletes what is half written and keeps anything else from being started.
+pub(crate) fn interrupted() -> ! {
+    let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = unfinished.as_ref() {
+        let _ = fs::remove_file(path);
+    }
+    // Still locked: a rename that waits must not happen now.
+    std::process::exit(130)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_replaced_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("y");
+        write(&path, &[b"a", b"b"], false, false).unwrap();
+        assert!(write(&path, &[b"c"], false, false).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"ab");
+        write(&path, &[b"c"], true, true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"c");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "temporary files are gone");
+    }
+
+    #[test]
+    fn places_are_checked_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("y");
+        check_writable(&path, false).unwrap();
+        fs::write(&path, b"a").unwrap();
+        assert!(matches!(check_writable(&path, false), Err(CliError::Exists { .. })));
+        check_writable(&path, true).unwrap();
+        assert!(matches!(check_writable(folder.path(), true), Err(CliError::Directory { .. })));
+        assert!(matches!(check_writable(&folder.path().join("no/y"), true), Err(CliError::Write { .. })));
+        #[cfg(unix)]
+        assert!(matches!(check_writable(Path::new("/dev/null"), true), Err(CliError::Special { .. })));
+    }
+
+    #[test]
+    fn reading_has_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        assert!(matches!(read(&path, 9), Err(CliError::Read { .. })));
+        assert!(matches!(read(folder.path(), 9), Err(CliError::Directory { .. } | CliError::Read { .. })));
+        fs::write(&path, b"").unwrap();
+        assert!(matches!(read(&path, 9), Err(CliError::Empty { .. })));
+        fs::write(&path, b"0123456789").unwrap();
+        assert!(matches!(read(&path, 9), Err(CliError::TooLarge { .. })));
+        assert_eq!(read(&path, 10).unwrap(), b"0123456789");
+        #[cfg(unix)]
+        assert!(matches!(read(Path::new("/dev/zero"), 9), Err(CliError::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,212 @@
+//! From a model file to a plan: what `run` and `plan` share.
+
+use crate::cache::{Cache, Key};
+use crate::error::CliError;
+use crate::npy::Tensor;
+use crate::{files, terminal};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use pleura::ckks::Security;
+use pleura::nn::{Fit, ImportOptions, Imported, Network, Plan, PlanOptions};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+/// ONNX files of more than 2 GiB keep their weights elsewhere, by the limits of their format.
+const MAX_MODEL: u64 = 2 << 30;
+
+/// Which network, and how to compile it.
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// The network, in ONNX.
+    #[arg(long, value_name = "M.onnx")]
+    pub(crate) model: PathBuf,
+
+    /// Bits of security: 128, 192 or 256.
+    #[arg(long, value_name = "BITS", default_value = "128", value_parser = security)]
+    security: Security,
+
+    /// Replace activations that ciphertexts cannot compute by polynomials of this degree, over --interval.
+    #[arg(long, value_name = "DEGREE", requires = "interval")]
+    fit: Option<usize>,
+
+    /// Where such polynomials are close: the values that reach the activations should lie in it.
+    #[arg(long, value_name = "LO,HI", requires = "fit", allow_hyphen_values = true, value_parser = interval)]
+    interval: Option<(f64, f64)>,
+
+    /// Items that show what values to expect; without them, standard normal ones.
+    #[arg(long, value_name = "X.npy")]
+    calibrate: Option<PathBuf>,
+
+    /// The shape of an item, without batch axis, where the model file leaves it open.
+    #[arg(long, value_name = "C,H,W", value_delimiter = ',')]
+    input_shape: Option<Vec<usize>>,
+
+    /// Which output is wanted, where the model file has several.
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
+
+    /// Threads of the processor; all cores unless said.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    threads: Option<usize>,
+
+    /// Compile even if the plan is cached, and do not keep it.
+    #[arg(long)]
+    no_cache: bool,
+}
+
+/// A network and what its plan depends on.
+pub(crate) struct Model {
+    pub(crate) network: Network,
+    /// What the importer has to say.
+    pub(crate) notes: Vec<String>,
+    options: PlanOptions,
+    key: Key,
+    cached: bool,
+}
+
+/// A plan and how it came about.
+pub(crate) struct Compiled {
+    pub(crate) plan: Plan,
+    pub(crate) seconds: f64,
+    pub(crate) from_cache: bool,
+}
+
+impl ModelArgs {
+    /// How many threads the processor has for this.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Reads the files.
+    pub(crate) fn import(&self) -> Result<Model, CliError> {
+        let bytes = files::read(&self.model, MAX_MODEL)?;
+        let fit = self.fit.zip(self.interval).map(|(degree, (from, to))| Fit { degree, from, to });
+        let options =
+            ImportOptions { input_shape: self.input_shape.clone(), output: self.output_name.clone(), fit };
+        let failed = |source| CliError::Import { path: self.model.clone(), source };
+        let Imported { network, notes } = Network::from_onnx(&bytes, &options).map_err(failed)?;
+        let calibrate = self.calibrate.as_deref().map(|path| read_items(path, network.input_shape()));
+        let calibration = calibrate.transpose()?.unwrap_or_default();
+        let threads = self.threads();
+        let described = format!("{:?} {threads} {options:?}", self.security);
+        let mut key = Key::new().and(&bytes).and(described.as_bytes());
+        for item in &calibration {
+            key = key.and(&item.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+        }
+        let options = PlanOptions { security: self.security, calibration, threads };
+        Ok(Model { network, notes, options, key, cached: !self.no_cache })
+    }
+}
+
+impl Model {
+    /// Takes the plan from the cache or makes it; gives the network and the importer's notes back.
+    pub(crate) fn compile(self) -> Result<(Network, Vec<String>, Compiled), CliError> {
+        let Self { network, notes, options, key, cached } = self;
+        let clock = Instant::now();
+        let cache = if cached { Cache::find().map_err(|e| unwell(&e)).ok() } else { None };
+        let place = cache.map(|cache| (cache.entry(key), cache));
+        let found = place.as_ref().and_then(|(entry, cache)| Plan::from_bytes(&cache.load(entry)?).ok());
+        // A plan from a directory that others can write may be of anything, but not of less security.
+        if let Some(plan) = found.filter(|plan| plan.params().literal().security == options.security) {
+            let seconds = clock.elapsed().as_secs_f64();
+            return Ok((network, notes, Compiled { plan, seconds, from_cache: true }));
+        }
+        let plan = compile(&network, &options)?;
+        let seconds = clock.elapsed().as_secs_f64();
+        if let Some((entry, cache)) = place {
+            match plan.to_bytes() {
+                Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&e))),
+                Err(error) => unwell(&error),
+            }
+        }
+        Ok((network, notes, Compiled { plan, seconds, from_cache: false }))
+    }
+}
+
+fn compile(network: &Network, options: &PlanOptions) -> Result<Plan, CliError> {
+    let bar = terminal::bar().with_prefix("compile");
+    let mut observe = |step: &str, done: usize, of: usize| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message(terminal::plain(step));
+    };
+    let plan = Plan::compile(network, options, &mut observe);
+    bar.finish_and_clear();
+    Ok(plan?)
+}
+
+fn unwell(error: &dyn std::error::Error) {
+    terminal::warn(&format!("the plan is not cached: {}", terminal::chain(error)));
+}
+
+/// Items of a shape, as long as there are any and all are numbers.
+pub(crate) fn read_items(path: &Path, shape: &[usize]) -> Result<Vec<Vec<f64>>, CliError> {
+    let tensor = Tensor::open(path)?;
+    let got = tensor.shape().to_vec();
+    let Some(items) = tensor.items(shape) else {
+        return Err(CliError::Shape { path: path.into(), expected: shape.into(), got });
+    };
+    if items.is_empty() {
+        return Err(CliError::NoItem { path: path.into(), shape: got });
+    }
+    for (item, values) in items.iter().enumerate() {
+        if let Some(element) = values.iter().position(|x| !x.is_finite()) {
+            let value = if values.get(element).is_some_and(|x| x.is_nan()) { "NaN" } else { "infinite" };
+            return Err(CliError::NotFinite { path: path.into(), item, element, value });
+        }
+    }
+    Ok(items)
+}
+
+fn security(text: &str) -> Result<Security, String> {
+    let security = text.parse().ok().and_then(Security::from_bits);
+    security.filter(|&s| s != Security::InsecureForTests).ok_or_else(|| "it is 128, 192 or 256".to_owned())
+}
+
+/// Two numbers in order, with a comma between them.
+pub(crate) fn interval(text: &str) -> Result<(f64, f64), String> {
+    let ends = text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    let ordered = |&(from, to): &(f64, f64)| from.is_finite() && to.is_finite() && from < to;
+    ends.filter(ordered).ok_or_else(|| "it is two numbers in order, as in -4,4".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::npy;
+
+    #[test]
+    fn intervals_are_ordered() {
+        assert_eq!(interval("-4,4"), Ok((-4.0, 4.0)));
+        assert_eq!(interval(" 0 , 1e3"), Ok((0.0, 1000.0)));
+        for text in ["", "4", "4,-4", "1,1", "0,inf", "nan,1", "a,b", "1,2,3"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn insecurity_is_not_to_be_had() {
+        assert_eq!(security("192"), Ok(Security::Bits192));
+        for text in ["0", "80", "-128", "high"] {
+            assert!(security(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn items_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npy");
+        let read = |shape: &[usize], values: &[f64]| {
+            std::fs::write(&path, npy::encode(shape, values.iter().copied())).unwrap();
+            read_items(&path, &[2])
+        };
+        assert_eq!(read(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
+        assert_eq!(read(&[2], &[1.0, 2.0]).unwrap(), [[1.0, 2.0]]);
+        let message = |shape: &[usize], values: &[f64]| read(shape, values).unwrap_err().to_string();
+        assert!(message(&[3], &[0.0; 3]).contains("has shape (3,); the network takes (2,)"));
+        assert!(message(&[0, 2], &[]).contains("holds no item: its shape is (0, 2)"));
+        assert!(message(&[2, 2], &[1.0, 2.0, 3.0, f64::NAN]).contains("element 1 of item 1 of"));
+        assert!(message(&[2], &[f64::NEG_INFINITY, 0.0]).ends_with("is infinite"));
+    }
+}

@@ -1,0 +1,115 @@
+//! `pleura plan`: what a network costs before anything is encrypted.
+
+use crate::error::CliError;
+use crate::model::ModelArgs;
+use crate::table::{Table, bytes_text};
+use crate::terminal;
+use clap::Args;
+use pleura::nn::{ParameterReport, Report};
+
+/// Arguments of `pleura plan`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura plan --model lenet5.onnx
+  pleura plan --model resnet20.onnx --fit 4 --interval -6,6 --calibrate images.npy
+  pleura plan --model lenet5.onnx --security 192 --json | jq .parameters")]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compiles and tells.
+pub(crate) fn plan(args: &PlanArgs) -> Result<(), CliError> {
+    let (_, mut notes, compiled) = args.model.import()?.compile()?;
+    let mut report = compiled.plan.report().clone();
+    notes.append(&mut report.notes);
+    report.notes = notes;
+    if args.json {
+        return terminal::publish_json(&report);
+    }
+    let place = if compiled.from_cache { "from the cache" } else { "compiled" };
+    report.notes.iter().for_each(|text| terminal::note(text));
+    terminal::publish(&format!(
+        "{}{}\n{}\n{place} in {:.2} s\n",
+        heading(&report),
+        sizes(&report),
+        layers(&report),
+        compiled.seconds
+    ))
+}
+
+fn heading(report: &Report) -> String {
+    let name = terminal::plain(&report.network);
+    format!("network     {name}\nparameters  {}\n", parameters(&report.parameters))
+}
+
+/// A parameter set in a line.
+pub(crate) fn parameters(p: &ParameterReport) -> String {
+    format!(
+        "n = 2^{}, {} slots, {} level{} of {} bits, log2(QP) = {:.0} of {:.0} allowed for {} bits of security",
+        p.log_n,
+        p.slots,
+        p.levels,
+        if p.levels == 1 { "" } else { "s" },
+        p.scale_bits,
+        p.log2_qp,
+        p.max_log2_qp,
+        p.security
+    )
+}
+
+fn sizes(report: &Report) -> String {
+    let bytes = |n: usize| bytes_text(n as u64);
+    format!(
+        "item        {} ciphertext{} in ({}), {} out ({})\n\
+         keys        {} for rotations; {} sent, {} on the device\n\
+         weights     {}\n\
+         memory      {} at the busiest moment\n\
+         predicted   {:.3} s an item\n",
+        report.input_ciphertexts,
+        if report.input_ciphertexts == 1 { "" } else { "s" },
+        bytes(report.input_bytes),
+        report.output_ciphertexts,
+        bytes(report.output_bytes),
+        report.rotation_keys,
+        bytes(report.key_wire_bytes),
+        bytes(report.key_bytes),
+        bytes(report.weight_bytes),
+        bytes(report.memory_bytes),
+        report.seconds
+    )
+}
+
+fn layers(report: &Report) -> Table {
+    const HEADINGS: [&str; 9] = [
+        "layer",
+        "kind",
+        "layout",
+        "level",
+        "ciphertexts",
+        "diagonals",
+        "rotations",
+        "weights",
+        "predicted ms",
+    ];
+    let mut table = Table::new(3, HEADINGS);
+    for layer in &report.layers {
+        table.row([
+            layer.name.clone(),
+            layer.kind.clone(),
+            layer.layout.clone(),
+            layer.level.to_string(),
+            layer.ciphertexts.to_string(),
+            layer.diagonals.to_string(),
+            layer.rotations.to_string(),
+            bytes_text(layer.bytes as u64),
+            format!("{:.1}", layer.seconds * 1e3),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,175 @@
+//! `pleura run`: a network on encrypted items, from the file to the decrypted result.
+
+use crate::device::{Device, OnDevice, Wanted};
+use crate::error::CliError;
+use crate::model::{Compiled, ModelArgs, read_items};
+use crate::outcome::{Fidelities, Outcome, Seconds};
+use crate::table::bytes_text;
+use crate::{files, memory, npy, terminal};
+use clap::Args;
+use pleura::ckks::Backend;
+use pleura::nn::{Client, Fidelity, Network, Plan, Server};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `pleura run`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura run --model mlp.onnx --input x.npy --output y.npy
+  pleura run --model lenet5.onnx --input x.npy --fit 4 --interval -6,6 --calibrate train.npy
+  pleura run --model mlp.onnx --input x.npy --device cpu --threads 4 --json | jq .fidelity
+
+The seconds of `keys` are those of making keys, and of getting them and the weights ready on the device.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Items: real numbers of any width, batch axis first; or one item without batch axis.
+    #[arg(long, value_name = "X.npy")]
+    input: PathBuf,
+
+    /// Where the decrypted results go: float64, batch axis first.
+    #[arg(long, value_name = "Y.npy")]
+    output: Option<PathBuf>,
+
+    /// Replace the output file if it exists.
+    #[arg(long, requires = "output")]
+    force: bool,
+
+    /// Where to compute: auto, cpu, gpu or the number of a GPU.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Wanted,
+
+    /// Memory to allow instead of what is available.
+    #[arg(long, value_name = "GIB", value_parser = gib)]
+    max_memory: Option<f64>,
+
+    /// Print one JSON object, decrypted results included.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it all.
+pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
+    let device = Device::find(args.device, args.model.threads())?;
+    if let Some(path) = &args.output {
+        files::check_writable(path, args.force)?;
+    }
+    let model = args.model.import()?;
+    let items = read_items(&args.input, model.network.input_shape())?;
+    let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
+    let report = plan.report();
+    notes.extend_from_slice(&report.notes);
+    if !args.json {
+        notes.iter().for_each(|text| terminal::note(text));
+    }
+    let needed = report.memory_bytes as u64;
+    memory::check(needed, args.max_memory)?;
+    let available =
+        memory::available().map_or(String::new(), |b| format!(", {} are available", bytes_text(b)));
+    terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
+    warn_beyond_range(&plan, &network, &items);
+
+    let work = Inference { plan: &plan, items: &items };
+    let measured = device.run(plan.params().ring(), work)?;
+    let clear: Vec<Vec<f64>> = items.iter().map(|item| network.evaluate(item)).collect();
+    if let Some(path) = &args.output {
+        let shape = [&[items.len()], network.output_shape()].concat();
+        let bytes = npy::encode(&shape, measured.outputs.iter().flatten().copied());
+        let failed = |source| CliError::Write { path: path.clone(), source };
+        files::write(path, &[&bytes], args.force, false).map_err(failed)?;
+    }
+    let outcome = Outcome {
+        report,
+        shape: network.output_shape(),
+        fidelity: Fidelities::from(Fidelity::new(&clear, &measured.outputs)),
+        seconds: Seconds { compile: seconds, ..measured.seconds },
+        layer_seconds: &measured.layer_seconds,
+        outputs: &measured.outputs,
+        device: measured.device,
+        from_cache,
+        notes,
+    };
+    if args.json { terminal::publish_json(&outcome.json()) } else { terminal::publish(&outcome.to_string()) }
+}
+
+/// What the device has to do.
+struct Inference<'a> {
+    plan: &'a Plan,
+    items: &'a [Vec<f64>],
+}
+
+/// What came of it, over all items.
+struct Measured {
+    device: String,
+    seconds: Seconds,
+    layer_seconds: Vec<f64>,
+    outputs: Vec<Vec<f64>>,
+}
+
+impl OnDevice for Inference<'_> {
+    type Output = Measured;
+
+    fn run<B: Backend>(self, backend: B) -> Result<Measured, CliError> {
+        let Self { plan, items } = self;
+        let device = backend.name();
+        let mut seconds = Seconds::default();
+        let mut layer_seconds = vec![0.0; plan.report().layers.len()];
+        let mut outputs = Vec::with_capacity(items.len());
+
+        let bar = terminal::bar().with_prefix("keys");
+        bar.set_length((items.len() * layer_seconds.len()) as u64);
+        bar.tick();
+        let clock = Instant::now();
+        let client = Client::new(plan)?;
+        // The host's copy of the keys goes when the device has its own.
+        let server = Server::new(plan, backend, &client.evaluation_keys()?)?;
+        seconds.keys = clock.elapsed().as_secs_f64();
+
+        bar.set_prefix("infer");
+        // One after the other: the plan's memory is that of one item.
+        for (number, item) in items.iter().enumerate() {
+            bar.set_message(format!("item {} of {}", number + 1, items.len()));
+            let sent = timed(&mut seconds.encrypt, || client.encrypt(std::slice::from_ref(item)))?;
+            let mut observe = |step: usize, took: f64| {
+                if let Some(sum) = layer_seconds.get_mut(step) {
+                    *sum += took;
+                }
+                bar.inc(1);
+            };
+            let received = timed(&mut seconds.infer, || server.infer(&sent, &mut observe))?;
+            outputs.extend(timed(&mut seconds.decrypt, || client.decrypt(&received))?);
+        }
+        bar.finish_and_clear();
+        Ok(Measured { device, seconds, layer_seconds, outputs })
+    }
+}
+
+fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
+    let clock = Instant::now();
+    let result = work();
+    *sum += clock.elapsed().as_secs_f64();
+    result
+}
+
+fn warn_beyond_range(plan: &Plan, network: &Network, items: &[Vec<f64>]) {
+    let mut worst: BTreeMap<String, (f64, f64, usize)> = BTreeMap::new();
+    for (node, calibrated, seen) in items.iter().flat_map(|item| plan.beyond_range(network, item)) {
+        let entry = worst.entry(node).or_insert((calibrated, seen, 0));
+        *entry = (calibrated, entry.1.max(seen), entry.2 + 1);
+    }
+    for (node, (calibrated, seen, count)) in worst {
+        terminal::warn(&format!(
+            "{node} was calibrated up to {calibrated:.3} and reaches {seen:.3} (in {count} of {} items): results may be \
+             far off; --calibrate with items like these",
+            items.len()
+        ));
+    }
+}
+
+fn gib(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|gib: &f64| gib.is_finite() && *gib > 0.0);
+    number.ok_or_else(|| "it is a number of GiB".to_owned())
+}

@@ -1,0 +1,83 @@
+//! Words for people: results on standard output, everything else on standard error.
+
+use crate::error::CliError;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::io::{self, Write};
+
+/// Prints a result. A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn publish(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints one JSON object.
+pub(crate) fn publish_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    publish(&(serde_json::to_string(value).map_err(CliError::Json)? + "\n"))
+}
+
+/// Says something beside the result.
+pub(crate) fn note(text: &str) {
+    say("note", text);
+}
+
+/// Says what may be wrong with the result.
+pub(crate) fn warn(text: &str) {
+    say("warning", text);
+}
+
+/// Says why there is no result.
+pub(crate) fn fail(error: &dyn Error) {
+    say("error", &chain(error));
+}
+
+/// An error and what it came from, as one sentence.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Some errors already repeat their source.
+        if !text.ends_with(&next) {
+            text = text + ": " + &next;
+        }
+        source = error.source();
+    }
+    text
+}
+
+// `eprintln!` would panic if nobody reads.
+fn say(kind: &str, text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{kind}: {}", plain(text));
+}
+
+/// Without control characters, which names in a model file may carry to play with the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A bar on standard error, or nothing where that is no terminal.
+pub(crate) fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:9} {bar:30} {pos}/{len} {msg}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_move_the_cursor() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+
+    #[test]
+    fn errors_name_their_sources_once() {
+        let source = io::Error::other("the disk is gone");
+        let error = CliError::Write { path: "y.npy".into(), source };
+        assert_eq!(chain(&error), "cannot write y.npy: the disk is gone");
+    }
+}
