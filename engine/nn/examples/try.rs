@@ -82,13 +82,14 @@ fn main() {
         let t = Instant::now();
         let input = client.encrypt(&[x[..n].to_vec()]).unwrap();
         println!("encrypt {:.3} s, {} cts", t.elapsed().as_secs_f64(), input.len());
-        for round in 0..3 {
+        let rounds: usize = std::env::var("ROUNDS").map_or(3, |r| r.parse().unwrap());
+        for round in 0..rounds {
             let mut times = vec![0.0; r.layers.len()];
             let t = Instant::now();
             let out = server.infer(&input, &mut |i, s| times[i] = s).unwrap();
             let total = t.elapsed().as_secs_f64();
             let got = client.decrypt(&out).unwrap();
-            if round == 2 {
+            if round + 1 == rounds {
                 for (l, t) in r.layers.iter().zip(&times) {
                     println!(
                         "{:>9} L{:<2} {:>3} ct {:>5} diag {:>4} rot {:>9} B  pred {:.4} got {:.4}  {} [{}]",

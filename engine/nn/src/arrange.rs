@@ -190,41 +190,40 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
         let Some(maker) = class_of.get(i).and_then(|&c| makers.get_mut(c)) else { continue };
         let decides = match &node.op {
             Op::Input => true,
-            Op::Linear(_, linear) => is_planar(linear, &node.shape),
+            Op::Linear(_, linear) => planar(linear).is_some(),
             _ => false,
         };
         if maker.is_none() && decides {
             *maker = Some(i);
         }
     }
+    let shape_of = |i: usize| -> Option<[usize; 3]> {
+        let node = nodes.get(i)?;
+        match &node.op {
+            Op::Linear(_, linear) => planar(linear),
+            _ => node.shape.as_slice().try_into().ok(),
+        }
+    };
     let mut gaps: Vec<Option<[usize; 2]>> = vec![None; nodes.len()];
+    let mut extents = [1, 1];
     for (i, node) in nodes.iter().enumerate() {
         let class = class_of.get(i).copied().unwrap_or(i);
-        if makers.get(class) != Some(&Some(i)) {
-            continue;
-        }
+        let Some(shape) = shape_of(i).filter(|_| makers.get(class) == Some(&Some(i))) else { continue };
         let gap = match &node.op {
             Op::Linear(x, linear) => {
-                let before =
-                    class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
+                let before = class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
                 let stride = stride(linear);
-                Some([before[0] * stride[0], before[1] * stride[1]])
+                [before[0] * stride[0], before[1] * stride[1]]
             }
-            _ => (node.shape.len() == 3).then_some([1, 1]),
+            _ => [1, 1],
         };
+        extents = [0, 1].map(|axis| extents[axis].max((shape[1 + axis] - 1) * gap[axis] + 1));
         if let Some(place) = gaps.get_mut(class) {
-            *place = gap;
+            *place = Some(gap);
         }
     }
-    let extent = |axis: usize| {
-        let of_node = |(node, class): (&crate::Node, &usize)| {
-            let gap = gaps.get(*class).copied().flatten()?;
-            let len = if node.shape.len() == 3 { *node.shape.get(1 + axis)? } else { 1 };
-            gap.get(axis).map(|gap| (len - 1) * gap + 1)
-        };
-        nodes.iter().zip(&class_of).filter_map(of_node).max().unwrap_or(1).next_power_of_two()
-    };
-    let grid = Grid { slots, height: extent(0), width: extent(1) };
+    let [height, width] = extents.map(usize::next_power_of_two);
+    let grid = Grid { slots, height, width };
 
     let mut of_class: Vec<Option<Arc<Layout>>> = vec![None; nodes.len()];
     let mut out = Vec::with_capacity(nodes.len());
@@ -233,10 +232,8 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
         let members = || (0..nodes.len()).filter(|&j| class_of.get(j) == Some(&class));
         let known = of_class.get(class).cloned().flatten();
         let layout = known.unwrap_or_else(|| {
-            let shape = match node.shape[..] {
-                [c, h, w] => [c, h, w],
-                _ => [node.len(), 1, 1],
-            };
+            let maker = makers.get(class).copied().flatten();
+            let shape = maker.and_then(shape_of).unwrap_or([node.len(), 1, 1]);
             let gap = gaps.get(class).copied().flatten();
             Arc::new(match gap {
                 // Copies must be there for whoever relies on them: only a client makes them.
@@ -246,7 +243,10 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
                         Packing::Spread => grid.spread(shape),
                     }
                 }
-                Some(gap) => grid.layout(shape, gap, groups(network, &members().collect::<Vec<_>>(), order)),
+                Some(gap) => {
+                    let groups = groups(network, shape[0], &members().collect::<Vec<_>>(), order);
+                    grid.layout(shape, gap, groups)
+                }
                 None => Layout::vector(slots, node.len()),
             })
         });
@@ -258,12 +258,18 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
     out
 }
 
-/// Height and width of a result that windows make.
-pub(crate) fn plane(linear: &Linear, shape: &[usize]) -> Option<[usize; 2]> {
-    match *shape {
-        [_, height, width] if is_planar(linear, shape) => Some([height, width]),
-        _ => None,
+/// Channels, height and width of a result that windows make, whatever its tensor is called afterwards.
+pub(crate) fn planar(linear: &Linear) -> Option<[usize; 3]> {
+    let mut shape = None;
+    for map in linear.maps() {
+        shape = match map {
+            Map::Convolution(c) => Some([c.channels[1], c.window.output[0], c.window.output[1]]),
+            Map::Pool(p) => Some([p.channels, p.window.output[0], p.window.output[1]]),
+            Map::Scale(_) => shape,
+            Map::Dense { .. } | Map::Select { .. } | Map::Sparse { .. } => None,
+        };
     }
+    shape.filter(|&[_, height, width]| height * width > 1)
 }
 
 /// Whether a map leaves zeros at the edges of planes, so that its diagonals differ there.
@@ -283,20 +289,13 @@ fn overhangs(w: &crate::Window) -> bool {
     })
 }
 
-fn is_planar(linear: &Linear, shape: &[usize]) -> bool {
-    let maps = linear.maps();
-    let dense = maps.iter().any(|map| matches!(map, Map::Dense { .. }));
-    let windows = maps.iter().any(|map| map.window().is_some());
-    shape.len() == 3 && shape.iter().skip(1).any(|&len| len > 1) && windows && !dense
-}
-
 fn stride(linear: &Linear) -> [usize; 2] {
     let windows = linear.maps().iter().filter_map(Map::window);
     windows.fold([1, 1], |s, w| [s[0] * w.stride[0], s[1] * w.stride[1]])
 }
 
 /// The groups that a class of nodes is ordered by.
-fn groups(network: &Network, members: &[usize], order: Order) -> usize {
+fn groups(network: &Network, channels: usize, members: &[usize], order: Order) -> usize {
     let nodes = network.nodes();
     let grouped = |map: &Map| match map {
         Map::Convolution(c) if c.groups > 1 => Some(c.groups),
@@ -315,8 +314,7 @@ fn groups(network: &Network, members: &[usize], order: Order) -> usize {
         Order::Maker => makers.or(readers),
         Order::Natural => None,
     };
-    let channels = members.first().and_then(|&i| nodes.get(i)).and_then(|n| n.shape.first()).copied();
-    wanted.filter(|&g| channels.unwrap_or(1).is_multiple_of(g)).unwrap_or(1)
+    wanted.filter(|&g| channels.is_multiple_of(g)).unwrap_or(1)
 }
 
 /// Disjoint sets.

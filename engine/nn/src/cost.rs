@@ -10,9 +10,13 @@ use std::collections::BTreeSet;
 /// Seconds per word and stage of a transform.
 const BUTTERFLY: f64 = 3.6e-11;
 /// Seconds per word of a product that is added to a sum.
-const MULTIPLY: f64 = 7.0e-11;
-/// Seconds per byte that comes from main memory.
-const MEMORY: f64 = 1.0e-10;
+const MULTIPLY: f64 = 1.3e-10;
+/// Seconds per coefficient of a weight that is read and reduced.
+const RESIDUE: f64 = 2.8e-10;
+/// Seconds per weight and limb, however short.
+const WEIGHT: f64 = 3.0e-7;
+/// Seconds per byte that comes from main memory, which threads share.
+const MEMORY: f64 = 1.2e-10;
 
 /// The parameters that costs depend on.
 #[derive(Clone, Copy, Debug)]
@@ -52,14 +56,14 @@ impl Cost {
         let (q, extended) = (limbs, limbs + self.special as f64);
         let (babies, giants) = (babies as f64, giants as f64);
         let lift = if babies > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
-        let expansion = self.transform_of(2 * work.period) * extended * diagonals as f64;
+        let expansion = self.expansion(2 * work.period) * extended * diagonals as f64;
         let sums = diagonals as f64 * extended * 2.0 * self.n * MULTIPLY;
         let per_giant = self.transforms(self.special as f64 + q) + self.mod_up(level) + self.key(level);
         let key_bytes = self.key_bytes(level) * MEMORY;
         let switch = inputs * babies * self.key(level) + outputs * giants * per_giant;
         let drop = outputs * 2.0 * self.transforms(self.limbs(level) + self.special as f64);
-        let folds = folds as f64 * outputs * self.rotation(to);
-        (lift + expansion + sums + switch + (babies + giants) * key_bytes + drop + folds) / self.threads
+        let folds = folds as f64 * (outputs * self.rotation(to) / self.threads + self.key_bytes(to) * MEMORY);
+        (lift + expansion + sums + switch + drop) / self.threads + (babies + giants) * key_bytes + folds
     }
 
     /// A rotation or relinearisation of one ciphertext.
@@ -74,7 +78,7 @@ impl Cost {
     /// A product of two ciphertexts, relinearised.
     pub(crate) fn product(&self, count: usize, level: usize) -> f64 {
         let tensor = 4.0 * self.limbs(level) * self.n * MULTIPLY;
-        count as f64 * (tensor + self.rotation(level)) / self.threads
+        count as f64 * (tensor + self.rotation(level)) / self.threads + self.key_bytes(level) * MEMORY
     }
 
     /// Products of ciphertexts by plaintexts, and sums.
@@ -130,8 +134,9 @@ impl Cost {
         count * self.n * self.log_n * BUTTERFLY
     }
 
-    fn transform_of(&self, len: usize) -> f64 {
+    /// A weight of so many coefficients in one limb.
+    fn expansion(&self, len: usize) -> f64 {
         let len = len as f64;
-        len * len.log2() * BUTTERFLY
+        WEIGHT + len * (len.log2() * BUTTERFLY + RESIDUE)
     }
 }

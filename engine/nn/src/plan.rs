@@ -96,7 +96,7 @@ pub(crate) struct Operand {
 pub enum PlanError {
     /// No parameter set is deep enough.
     #[error(
-        "the network needs {levels} levels, which no degree up to 2^16 carries with {security}-bit security; use fewer or lower-degree activations"
+        "the network needs {levels} levels, which no degree up to 2^17 carries with {security}-bit security; use fewer or lower-degree activations"
     )]
     TooDeep {
         /// Primes consumed.
@@ -174,7 +174,7 @@ const ROTATION_BITS: f64 = 37.0;
 /// Bits of the largest coefficient of a weight.
 const WORD_BITS: f64 = 30.0;
 /// Degrees that are tried.
-const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=16;
+const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
 
 impl Default for PlanOptions {
     fn default() -> Self {
@@ -317,13 +317,11 @@ impl Draft {
         let layouts = arrange::layouts(network, slots, order, packing);
         let last = network.nodes().len() - 1;
         // Diagonals do not depend on the parameters.
-        let lowered: Vec<_> = network
-            .nodes()
-            .par_iter()
-            .enumerate()
-            .map(|(i, node)| {
+        let lowered: Vec<_> = (0..network.nodes().len())
+            .into_par_iter()
+            .map(|i| {
                 let (linear, from, to) = linear_at(network, &layouts, i)?;
-                let plane = arrange::plane(linear, &node.shape);
+                let plane = arrange::planar(linear).map(|[_, height, width]| [height, width]);
                 let lowering = Lowering { linear, from, to, masked: i == last, plane };
                 let period = if plane.is_none() || arrange::has_edges(linear) || i == last {
                     arrange::repeat(to)
