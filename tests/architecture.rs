@@ -4,8 +4,13 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 3] =
-    [("pleura-ring", &[]), ("pleura-ckks", &["pleura-ring"]), ("pleura", &["pleura-ckks", "pleura-ring"])];
+const MAY_IMPORT: [(&str, &[&str]); 5] = [
+    ("pleura-ring", &[]),
+    ("pleura-ckks", &["pleura-ring"]),
+    ("pleura-nn", &["pleura-ckks"]),
+    ("pleura", &["pleura-nn", "pleura-ckks", "pleura-ring"]),
+    ("pleura-cli", &["pleura"]),
+];
 
 #[test]
 fn crates_import_only_what_the_architecture_allows() {
@@ -34,9 +39,9 @@ fn crates_import_only_what_the_architecture_allows() {
 }
 
 #[test]
-fn the_scheme_names_no_device() {
+fn scheme_and_networks_name_no_device() {
     let root = MetadataCommand::new().no_deps().exec().unwrap().workspace_root;
-    let mut folders = vec![root.join("engine/ckks/src")];
+    let mut folders = vec![root.join("engine/ckks/src"), root.join("engine/nn/src")];
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir_utf8().unwrap().map(Result::unwrap) {
             if entry.file_type().unwrap().is_dir() {

@@ -125,7 +125,7 @@ impl OnDevice for Inference<'_> {
         let clock = Instant::now();
         let client = Client::new(plan)?;
         // The host's copy of the keys goes when the device has its own.
-        let server = Server::new(plan, backend, &client.evaluation_keys()?)?;
+        let server = Server::new(plan, backend, client.evaluation_keys()?)?;
         seconds.keys = clock.elapsed().as_secs_f64();
 
         bar.set_prefix("infer");

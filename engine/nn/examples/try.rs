@@ -76,8 +76,7 @@ fn main() {
         let t = Instant::now();
         let cpu = Cpu::new(plan.params().ring().clone()).unwrap();
         println!("{}", cpu.name());
-        let server = Server::new(&plan, cpu, &keys).unwrap();
-        drop(keys);
+        let server = Server::new(&plan, cpu, keys).unwrap();
         println!("server {:.2} s", t.elapsed().as_secs_f64());
         let t = Instant::now();
         let input = client.encrypt(&[x[..n].to_vec()]).unwrap();

@@ -164,6 +164,15 @@ pub(crate) enum Order {
     Natural,
 }
 
+/// Where the channels of a ciphertext lie: next to each other at each position, or plane after plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channels {
+    /// Next to each other.
+    Inner,
+    /// Plane after plane.
+    Outer,
+}
+
 /// How a client fills ciphertexts with an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
@@ -174,7 +183,11 @@ pub(crate) enum Packing {
 }
 
 /// The layout of every node.
-pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Packing) -> Vec<Arc<Layout>> {
+pub(crate) fn layouts(
+    network: &Network,
+    slots: usize,
+    (order, channels, packing): (Order, Channels, Packing),
+) -> Vec<Arc<Layout>> {
     let nodes = network.nodes();
     let mut classes = Classes::new(nodes.len());
     for (i, node) in nodes.iter().enumerate() {
@@ -211,7 +224,8 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
         let Some(shape) = shape_of(i).filter(|_| makers.get(class) == Some(&Some(i))) else { continue };
         let gap = match &node.op {
             Op::Linear(x, linear) => {
-                let before = class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
+                let before =
+                    class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
                 let stride = stride(linear);
                 [before[0] * stride[0], before[1] * stride[1]]
             }
@@ -223,7 +237,7 @@ pub(crate) fn layouts(network: &Network, slots: usize, order: Order, packing: Pa
         }
     }
     let [height, width] = extents.map(usize::next_power_of_two);
-    let grid = Grid { slots, height, width };
+    let grid = Grid { slots, height, width, inner: channels == Channels::Inner };
 
     let mut of_class: Vec<Option<Arc<Layout>>> = vec![None; nodes.len()];
     let mut out = Vec::with_capacity(nodes.len());

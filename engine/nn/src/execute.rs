@@ -127,9 +127,9 @@ impl<'p, B: Backend> Server<'p, B> {
     ///
     /// # Errors
     /// [`InferenceError::Eval`]
-    pub fn new(plan: &'p Plan, backend: B, keys: &EvaluationKeys) -> Result<Self, InferenceError> {
+    pub fn new(plan: &'p Plan, backend: B, keys: EvaluationKeys) -> Result<Self, InferenceError> {
         let (evaluator, encoder) = (Evaluator::new(plan.params(), backend)?, Encoder::new(plan.params()));
-        let keys = evaluator.prepare_keys(keys)?;
+        let keys = evaluator.take_keys(keys)?;
         let mut prepared = Vec::with_capacity(plan.steps.len());
         for (i, step) in plan.steps.iter().enumerate() {
             prepared.push(match step {

@@ -1,9 +1,11 @@
 //! Where the elements of a tensor lie: in which ciphertext, in which slot.
 //!
-//! Planes share a grid of positions that stays the same through the whole network, with the channels of a ciphertext side
-//! by side at each position: `slot = (y width + x) planes + plane`. A layer with stride `s` leaves its results `s` positions
-//! apart and puts further channels in between (multiplexed packing, Lee et al. 2022). With the channels innermost, the
-//! weights of a layer repeat over all positions, and so do its diagonals: they have a short period.
+//! Planes share a grid of positions that stays the same through the whole network. A layer with stride `s` leaves its results
+//! `s` positions apart and puts further channels in between (multiplexed packing, Lee et al. 2022). The channels of a
+//! ciphertext lie in one of two ways. Innermost, `slot = (y width + x) planes + plane`: the weights of a layer without
+//! padding repeat over all positions, and so do its diagonals, which then have a short period. Or outermost,
+//! `slot = plane height width + y width + x`: a rotation past the last plane comes back to the first, and few channels repeat until the
+//! ciphertext is full, so that dense layers with padding need half as many diagonals, of a shorter period.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,8 @@ pub(crate) struct Layout {
     /// Element -> ciphertext * slots + slot.
     pub(crate) places: Vec<u32>,
     pub(crate) copies: Copies,
+    /// Whether channels lie side by side at each position.
+    pub(crate) inner: bool,
     pub(crate) description: String,
 }
 
@@ -36,6 +40,8 @@ pub(crate) struct Grid {
     /// Powers of two.
     pub(crate) height: usize,
     pub(crate) width: usize,
+    /// Where the channels of a ciphertext lie.
+    pub(crate) inner: bool,
 }
 
 impl Grid {
@@ -48,65 +54,79 @@ impl Grid {
     /// groups side by side.
     pub(crate) fn layout(&self, shape: [usize; 3], gap: [usize; 2], groups: usize) -> Layout {
         let [channels, height, width] = shape;
-        let planes = self.planes();
-        let subs = gap[0] * gap[1];
-        let depth = channels / groups.max(1);
+        let (planes, subs) = (self.planes(), gap[0] * gap[1]);
+        let depth = (channels / groups.max(1)).max(1);
+        // So many planes are filled first, then the places between positions, then further planes.
+        let first = if self.inner { planes } else { planes.min(groups.next_power_of_two()) };
         let mut places = Vec::with_capacity(channels * height * width);
+        let mut used = first;
         for channel in 0..channels {
-            let rank = channel % depth.max(1) * groups + channel / depth.max(1);
-            let (plane, sub, block) = (rank % planes, rank / planes % subs, rank / planes / subs);
+            let rank = channel % depth * groups + channel / depth;
+            let (low, sub, high) = (rank % first, rank / first % subs, rank / first / subs);
+            let plane = high * first + low;
+            used = used.max(plane + 1);
             for y in 0..height {
                 for x in 0..width {
-                    let row = y * gap[0] + sub / gap[1];
-                    let position = row * self.width + x * gap[1] + sub % gap[1];
-                    let flat = (block * self.height * self.width + position) * planes + plane;
-                    places.push(flat as u32);
+                    let at = [y * gap[0] + sub / gap[1], x * gap[1] + sub % gap[1]];
+                    places.push(self.flat(at, plane) as u32);
                 }
             }
         }
-        let description = format!(
-            "{} x {} grid, gap {}, {} side by side",
-            self.height,
-            self.width,
-            if gap[0] == gap[1] { gap[0].to_string() } else { format!("{}x{}", gap[0], gap[1]) },
-            planes
-        );
-        Layout::new(self.slots, places, Copies::None, description)
+        let gap = if gap[0] == gap[1] { gap[0].to_string() } else { format!("{}x{}", gap[0], gap[1]) };
+        let order = if self.inner { "side by side" } else { "one after the other" };
+        let description = format!("{} x {} grid, gap {gap}, {planes} {order}", self.height, self.width);
+        let period = used.next_power_of_two() * self.height * self.width;
+        let copies = if self.inner || period >= self.slots { Copies::None } else { Copies::Period(period) };
+        Layout { inner: self.inner, ..Layout::new(self.slots, places, copies, description) }
     }
 
     /// Every channel in a ciphertext of its own, repeated in all planes.
     pub(crate) fn spread(&self, shape: [usize; 3]) -> Layout {
         let [channels, height, width] = shape;
         let planes = self.planes();
-        let size = self.height * self.width * planes;
         let mut places = Vec::with_capacity(channels * height * width);
         for channel in 0..channels {
             for y in 0..height {
                 for x in 0..width {
-                    places.push((channel * size + (y * self.width + x) * planes) as u32);
+                    places.push(self.flat([y, x], channel * planes) as u32);
                 }
             }
         }
         let description = format!("{} x {} grid, a channel per ciphertext", self.height, self.width);
-        Layout::new(self.slots, places, Copies::Planes { planes, step: 1 }, description)
+        let copies = match planes {
+            1 => Copies::None,
+            _ if self.inner => Copies::Planes { planes, step: 1 },
+            _ => Copies::Period(self.height * self.width),
+        };
+        Layout { inner: self.inner, ..Layout::new(self.slots, places, copies, description) }
     }
 
-    /// `[channels][height][width]` with few channels, repeated at each position as often as they fit.
+    /// `[channels][height][width]` with few channels, repeated as often as they fit.
     pub(crate) fn repeated(&self, shape: [usize; 3]) -> Layout {
         let (planes, step) = (self.planes(), shape[0].next_power_of_two());
         let mut layout = self.layout(shape, [1, 1], 1);
-        if step < planes {
+        if self.inner && step < planes {
             layout.copies = Copies::Planes { planes, step };
             layout.description.push_str(", repeated");
         }
         layout
+    }
+
+    /// Ciphertext times slots, plus slot, of a position in a plane, planes being counted through all ciphertexts.
+    fn flat(&self, [y, x]: [usize; 2], plane: usize) -> usize {
+        let (planes, position, size) = (self.planes(), y * self.width + x, self.height * self.width);
+        if self.inner {
+            (plane / planes * size + position) * planes + plane % planes
+        } else {
+            plane * size + position
+        }
     }
 }
 
 impl Layout {
     fn new(slots: usize, places: Vec<u32>, copies: Copies, description: String) -> Self {
         let ciphertexts = places.iter().map(|&p| p as usize / slots + 1).max().unwrap_or(1);
-        Self { slots, ciphertexts, places, copies, description }
+        Self { slots, ciphertexts, places, copies, inner: false, description }
     }
 
     /// A vector that repeats as often as it fits.

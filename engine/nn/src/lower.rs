@@ -63,7 +63,8 @@ impl Lowering<'_> {
     /// The diagonals of one ciphertext of the result.
     pub(crate) fn diagonals(&self, ciphertext: usize) -> Diagonals {
         let mut found: HashMap<(usize, i64), Vec<f64>> = HashMap::new();
-        let mut needed = vec![self.masked || self.window().is_some(); self.len()];
+        // Where partial sums are added up, there is no slot that nobody needs.
+        let mut needed = vec![self.masked || !self.folds().is_empty(); self.len()];
         for output in 0..self.linear.outputs() {
             let (at, slot) = self.to.place(output);
             if at != ciphertext {
@@ -99,16 +100,17 @@ impl Lowering<'_> {
                 f(Place { output: ciphertext, input, step: signed(step, slots) }, slot, weight);
             });
         };
-        let period = self.period();
+        let (period, len) = (self.period(), self.len());
         self.linear.row(output, &mut |element, weight| {
             let (input, place) = self.from.place(element);
-            let step = (place + slots - slot) % window;
-            let at = if window == period { slot } else { (place + period - step) % period };
-            f(Place { output: ciphertext, input, step: signed(step, slots) }, at, weight);
+            let step = signed((place + slots - slot) % window, window);
+            let at =
+                if window == period { slot } else { (place as i64 - step).rem_euclid(len as i64) as usize };
+            f(Place { output: ciphertext, input, step }, at, weight);
         });
     }
 
-    /// For a vector as result: each slot sums over so many operands from its own on.
+    /// For a result that repeats: each slot sums over so many operands around its own.
     fn window(&self) -> Option<usize> {
         match self.to.copies {
             Copies::Period(period) => Some(period.min(self.period())),

@@ -1,6 +1,6 @@
 //! From a network to a plan: everything that a server does to a ciphertext, as data.
 
-use crate::arrange::{self, Levels, LinearKind, Order, PRIME_BITS, Packing};
+use crate::arrange::{self, Channels, Levels, LinearKind, Order, PRIME_BITS, Packing};
 use crate::cost::{Cost, LinearWork};
 use crate::layout::Layout;
 use crate::lower::{Diagonals, Lowering, Place, Split};
@@ -275,31 +275,38 @@ impl Draft {
             let Some(log_n) = literals(&levels, options.security).and_then(|l| Some(l.first()?.log_n)) else {
                 continue;
             };
-            for (order, packing) in [
-                (Order::Reader, Packing::Dense),
-                (Order::Reader, Packing::Spread),
-                (Order::Maker, Packing::Dense),
-                (Order::Natural, Packing::Dense),
+            let merged = match (pools, convolutions) {
+                (true, false) => "pools merged",
+                (false, _) => "pools apart",
+                (true, true) => "convolutions merged",
+            };
+            let mut seen: Vec<Vec<Arc<Layout>>> = Vec::new();
+            for (order, channels, packing) in [
+                (Order::Reader, Channels::Inner, Packing::Spread),
+                (Order::Reader, Channels::Inner, Packing::Dense),
+                (Order::Reader, Channels::Outer, Packing::Dense),
+                (Order::Maker, Channels::Inner, Packing::Dense),
+                (Order::Natural, Channels::Outer, Packing::Dense),
             ] {
-                let merged = match (pools, convolutions) {
-                    (true, false) => "pools merged into what follows",
-                    (false, _) => "pools as steps of their own",
-                    (true, true) => "convolutions merged",
-                };
+                let layouts = arrange::layouts(&rewritten, 1 << (log_n - 1), (order, channels, packing));
+                if seen.contains(&layouts) {
+                    continue;
+                }
                 let label =
-                    format!("{merged}, channels in {order:?} order, input {packing:?}").to_lowercase();
-                drafts.extend(Self::new(&rewritten, log_n, order, packing, options, label));
+                    format!("{merged}, channels {channels:?} in the {order:?}'s order, input {packing:?}");
+                drafts.extend(Self::new(&rewritten, log_n, &layouts, options, label.to_lowercase()));
+                seen.push(layouts);
             }
         }
         progress("choosing a layout", 3, 3);
         drafts.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let too_deep = PlanError::TooDeep { levels: needed, security: options.security.bits() };
-        let others: Vec<_> =
-            drafts.iter().skip(1).map(|d| format!("{} {:.3} s", d.label, d.seconds)).collect();
+        let milliseconds = |d: &Self| format!("{:.0} ms with {}", 1e3 * d.seconds, d.label);
+        let others: Vec<_> = drafts.iter().skip(1).take(2).map(milliseconds).collect();
         let mut best = drafts.into_iter().next().ok_or(too_deep)?;
-        let mut label = format!("predicted {:.3} s with {}", best.seconds, best.label);
+        let mut label = format!("chosen: {}", milliseconds(&best));
         if !others.is_empty() {
-            label = format!("{label}; instead of: {}", others.join("; "));
+            label = format!("{label}; rather than {}", others.join(", or "));
         }
         best.label = label;
         Ok(best)
@@ -308,25 +315,24 @@ impl Draft {
     fn new(
         network: &Arc<Network>,
         log_n: u32,
-        order: Order,
-        packing: Packing,
+        layouts: &[Arc<Layout>],
         options: &PlanOptions,
         label: String,
     ) -> Option<Self> {
         let slots = 1 << (log_n - 1);
-        let layouts = arrange::layouts(network, slots, order, packing);
         let last = network.nodes().len() - 1;
         // Diagonals do not depend on the parameters.
         let lowered: Vec<_> = (0..network.nodes().len())
             .into_par_iter()
             .map(|i| {
-                let (linear, from, to) = linear_at(network, &layouts, i)?;
+                let (linear, from, to) = linear_at(network, layouts, i)?;
                 let plane = arrange::planar(linear).map(|[_, height, width]| [height, width]);
                 let lowering = Lowering { linear, from, to, masked: i == last, plane };
-                let period = if plane.is_none() || arrange::has_edges(linear) || i == last {
-                    arrange::repeat(to)
-                } else {
-                    (slots / 8).min(512)
+                // An estimate: with channels innermost, taps of the middle row repeat every row, edges or not.
+                let period = match (plane.is_none() || i == last, arrange::has_edges(linear), to.inner) {
+                    (true, ..) | (_, _, false) => arrange::repeat(to),
+                    (_, true, true) => arrange::repeat(to) * 2 / 3,
+                    (_, false, true) => (slots / 8).min(512),
                 };
                 let work = LinearWork {
                     groups: [from.ciphertexts, to.ciphertexts],
@@ -364,7 +370,7 @@ impl Draft {
                     works.push(work);
                 }
                 let (network, levels) = (network.clone(), levels.clone());
-                let (layouts, label) = (layouts.clone(), label.clone());
+                let (layouts, label) = (layouts.to_vec(), label.clone());
                 Self { network, levels, literal, layouts, works, seconds, label }
             });
             drafts.extend(drafted.min_by(|a, b| a.seconds.total_cmp(&b.seconds)));

@@ -5,6 +5,7 @@ use crate::Params;
 use crate::objects::{EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 use pleura_ring::sample::{Label, Seed};
 use pleura_ring::{Limbs, Ntt, Poly};
+use rayon::prelude::*;
 use std::fmt;
 
 /// Whoever holds it reads everything. It cannot be copied or printed, and is erased when dropped.
@@ -66,7 +67,7 @@ impl SecretKey {
         let relin = request.relin.map(|level| self.switching_key(&self.s.mul(&self.s), level)).transpose()?;
         let galois = request
             .galois
-            .iter()
+            .par_iter()
             .map(|(&g, &level)| Ok((g, self.switching_key(&self.s.automorphism(g), level)?)))
             .collect::<Result<_, ClientError>>()?;
         Ok(EvaluationKeys { params: self.params.clone(), relin, galois })

@@ -5,6 +5,7 @@ use super::{EvalError, Evaluator};
 use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
 use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -90,6 +91,20 @@ impl<B: Backend> Evaluator<B> {
                 .iter()
                 .map(|(&g, key)| self.prepare_key(key).map(|key| (g, key)))
                 .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The same for keys that are not needed elsewhere: each leaves the host's memory as soon as it is on the device.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
+    pub fn take_keys(&self, keys: EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+        let EvaluationKeys { relin, galois, .. } = keys;
+        let prepare = |(g, key)| self.prepare_key(&key).map(|key| (g, key));
+        Ok(PreparedKeys {
+            params: self.params().clone(),
+            galois: galois.into_par_iter().map(prepare).collect::<Result<_, _>>()?,
+            relin: relin.map(|key| self.prepare_key(&key)).transpose()?,
         })
     }
 

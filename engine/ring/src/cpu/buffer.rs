@@ -8,9 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[repr(C, align(64))]
 struct Line([u32; 16]);
 
-/// Free storage by size.
+/// Free storage.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<HashMap<usize, Vec<Vec<Line>>>>);
+pub(super) struct Pool(Mutex<Free>);
+
+/// Free storage by size, and how many lines it is in all.
+#[derive(Default)]
+struct Free {
+    by_size: HashMap<usize, Vec<Vec<Line>>>,
+    lines: usize,
+}
+
+/// A pool keeps no more than this, so that sizes that are not asked for again do not pile up.
+const MAX_FREE_BYTES: usize = 512 << 20;
 
 /// Limbs on loan from a pool; their first content is whatever the last owner left.
 ///
@@ -26,8 +36,9 @@ pub struct CpuBuffer {
 impl CpuBuffer {
     pub(super) fn new(pool: &Arc<Pool>, n: usize, limbs: usize) -> Self {
         let count = limbs * Self::stride(n);
-        let free = pool.lock().get_mut(&count).and_then(Vec::pop);
-        let lines = free.unwrap_or_else(|| vec![Line([0; 16]); count]);
+        let free = pool.lock().take(count);
+        // Zeros that the system provides: only pages that are used are ever touched.
+        let lines = free.unwrap_or_else(|| bytemuck::zeroed_vec(count));
         Self { lines, n, pool: pool.clone() }
     }
 
@@ -54,19 +65,39 @@ impl CpuBuffer {
 }
 
 impl Pool {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Vec<Vec<Line>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Free> {
         // A list of free storage is sound whatever its last user was doing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn clear(&self) {
-        self.lock().clear();
+        *self.lock() = Free::default();
+    }
+}
+
+impl Free {
+    fn take(&mut self, lines: usize) -> Option<Vec<Line>> {
+        let found = self.by_size.get_mut(&lines)?.pop()?;
+        self.lines -= lines;
+        Some(found)
+    }
+
+    fn put(&mut self, storage: Vec<Line>) {
+        let max = MAX_FREE_BYTES / size_of::<Line>();
+        if storage.len() > max {
+            return;
+        }
+        if self.lines + storage.len() > max {
+            *self = Self::default();
+        }
+        self.lines += storage.len();
+        self.by_size.entry(storage.len()).or_default().push(storage);
     }
 }
 
 impl Drop for CpuBuffer {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        self.pool.lock().entry(lines.len()).or_default().push(lines);
+        self.pool.lock().put(lines);
     }
 }
