@@ -7,8 +7,10 @@ use pleura_nn::{Client, Fidelity, ImportOptions, Network, Plan, PlanOptions, Rep
 use pleura_ring::{Backend, Cpu};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -19,7 +21,9 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 const DEFAULT: &str = "hefnet_16_32_64 hefnet hefnet_se vgg5 lenet5 lola mlp separable dilated odd";
 /// What `all` adds.
 const LARGE: &str = "vgg5_se lenet5_se resnet20";
-/// Figures of a network that the summary has, too.
+/// What is known of other systems, too, and marked.
+const COMPARED: [&str; 6] = ["inference s", "compile s", "from cache s", "peak GB", "rotation keys", "bits"];
+/// Figures of a network that the summary has.
 const SUMMARY: usize = 14;
 
 struct Options {
@@ -31,24 +35,15 @@ struct Options {
     child: bool,
 }
 
-/// One network in figures; times in seconds, those of inferences one for each round.
+/// One network in figures.
 #[derive(Serialize, Deserialize)]
 struct Measured {
     name: String,
     device: String,
-    import: f64,
-    compile: f64,
-    /// The plan from its saved bytes.
-    cached: f64,
-    keys: f64,
-    /// Keys and weights brought to the device.
-    server: f64,
-    encrypt: Vec<f64>,
-    inference: Vec<f64>,
-    decrypt: Vec<f64>,
-    /// Medians, in the order of the report's layers.
-    layers: Vec<f64>,
-    plan_bytes: usize,
+    seconds: Times,
+    /// Seconds of each of the report's layers.
+    layers: Vec<Vec<f64>>,
+    saved_bytes: usize,
     /// Most memory that was resident up to the end of compiling.
     compile_peak_gb: Option<f64>,
     /// Most memory that was ever resident.
@@ -58,17 +53,12 @@ struct Measured {
     report: Report,
 }
 
-/// What a network is held against: a mark or another system, as far as figures are known.
-#[derive(Clone, Copy, Default, Serialize)]
-struct Reference {
-    whose: &'static str,
-    inference: Option<f64>,
-    compile: Option<f64>,
-    cached: Option<f64>,
-    peak_gb: Option<f64>,
-    rotation_keys: Option<usize>,
-    bits: Option<f64>,
-}
+/// Seconds that a step took, every time.
+type Times = BTreeMap<String, Vec<f64>>;
+
+/// What a network is held against: a mark or another system, with what is known of [`COMPARED`].
+#[derive(Serialize)]
+struct Reference(&'static str, [Option<f64>; 6]);
 
 fn main() -> Result<()> {
     let options = Options::read()?;
@@ -94,7 +84,7 @@ fn main() -> Result<()> {
     if let Some(file) = &options.json {
         let of_network = |m: &Measured| json!({ "measured": m, "references": references(&m.name) });
         let networks: Vec<_> = measured.iter().map(of_network).collect();
-        let all = json!({ "rounds": options.rounds, "networks": networks, "failed": failed });
+        let all = json!({ "compared": COMPARED, "networks": networks, "failed": failed });
         let unfinished = file.with_added_extension("tmp");
         fs::write(&unfinished, serde_json::to_string_pretty(&all)? + "\n")?;
         fs::rename(&unfinished, file)?;
@@ -103,26 +93,27 @@ fn main() -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
 }
 
-/// The marks and the peers of a network. Peers: measured on a machine of this class, two cores with AVX-512.
+/// The marks and the peers of a network. Peers: on a machine of this class, two cores with AVX-512.
 fn references(network: &str) -> Vec<Reference> {
-    let peer = |whose| Reference { whose, ..Reference::default() };
-    let mark = Reference { compile: Some(10.0), cached: Some(1.0), bits: Some(12.0), ..peer("mark") };
-    let orion = peer("Orion on Lattigo");
-    let measured = Reference { compile: Some(63.0), rotation_keys: Some(146), bits: Some(19.6), ..orion };
+    let mark =
+        |inference, gb, bits| Reference("mark", [inference, Some(10.0), Some(1.0), gb, None, Some(bits)]);
+    let peer =
+        |name, seconds, compile, gb, keys, bits| Reference(name, [seconds, compile, None, gb, keys, bits]);
+    let orion = |seconds| peer("Orion on Lattigo", Some(seconds), None, None, None, None);
     match network {
         "hefnet_16_32_64" => vec![
-            Reference { inference: Some(0.25), peak_gb: Some(1.0), ..mark },
-            Reference { inference: Some(2.53), peak_gb: Some(13.1), ..measured },
-            Reference { inference: Some(9.4), peak_gb: Some(3.6), ..peer("HElayers on SEAL, dense") },
+            mark(Some(0.25), Some(1.0), 12.0),
+            peer("Orion on Lattigo", Some(2.53), Some(63.0), Some(13.1), Some(146.0), Some(19.6)),
+            peer("HElayers on SEAL, dense", Some(9.4), None, Some(3.6), None, None),
         ],
         "hefnet" => vec![
-            Reference { inference: Some(1.2), peak_gb: Some(4.0), bits: Some(16.0), ..mark },
-            Reference { peak_gb: Some(20.0), ..peer("Orion, 2^15: killed while compiling") },
+            mark(Some(1.2), Some(4.0), 16.0),
+            peer("Orion, 2^15: killed while compiling", None, None, Some(20.0), None, None),
         ],
-        "hefnet_se" => vec![Reference { inference: Some(2.5), ..mark }],
-        "lola" => vec![mark, Reference { inference: Some(0.14), ..orion }],
-        "mlp" => vec![mark, Reference { inference: Some(0.20), ..orion }],
-        _ => vec![mark],
+        "hefnet_se" => vec![mark(Some(2.5), None, 12.0)],
+        "lola" => vec![mark(None, None, 12.0), orion(0.14)],
+        "mlp" => vec![mark(None, None, 12.0), orion(0.20)],
+        _ => vec![mark(None, None, 12.0)],
     }
 }
 
@@ -138,56 +129,47 @@ fn measure_apart(name: &str, rounds: usize) -> Result<Measured> {
 }
 
 fn measure(name: &str, rounds: usize) -> Result<Measured> {
+    let mut seconds = Times::new();
     let model = fs::read(file(name, "onnx"))?;
-    let (import, imported) = timed(|| Network::from_onnx(&model, &ImportOptions::default()))?;
+    let imported = time(&mut seconds, "import", || Network::from_onnx(&model, &ImportOptions::default()))?;
     let network = imported.network;
     let item = first_item(name, network.input_shape().iter().product())?;
-    let (compile, plan) = timed(|| Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ()))?;
+    let clear = network.evaluate(&item);
+    let items = [item];
+    let plan = time(&mut seconds, "compile", || {
+        Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ())
+    })?;
     let compile_peak_gb = peak_gb();
     let saved = plan.to_bytes()?;
+    let saved_bytes = saved.len();
     drop(plan);
-    let (cached, plan) = timed(|| Plan::from_bytes(&saved))?;
-    let plan_bytes = saved.len();
+    let plan = time(&mut seconds, "from cache", || Plan::from_bytes(&saved))?;
     drop(saved);
 
     let client = Client::new(&plan)?;
-    let (keys, evaluation_keys) = timed(|| client.evaluation_keys())?;
+    let keys = time(&mut seconds, "make keys", || client.evaluation_keys())?;
     let cpu = Cpu::new(plan.params().ring().clone())?;
     let device = cpu.name();
-    let (server, on_device) = timed(|| Server::new(&plan, cpu, evaluation_keys))?;
-    let [mut encrypt, mut inference, mut decrypt] = [const { Vec::new() }; 3];
-    let mut layers = vec![Vec::new(); plan.report().layers.len()];
+    let server = time(&mut seconds, "prepare server", || Server::new(&plan, cpu, keys))?;
+    server.infer(&client.encrypt(&items)?, &mut |_, _| ())?; // Fills caches and pools.
+    let mut layers: Vec<Vec<f64>> = vec![Vec::new(); plan.report().layers.len()];
     let mut results = Vec::new();
-    for round in 0..=rounds {
-        let (encrypting, input) = timed(|| client.encrypt(std::slice::from_ref(&item)))?;
-        let mut steps = Vec::new();
-        let (inferring, output) = timed(|| on_device.infer(&input, &mut |_, seconds| steps.push(seconds)))?;
-        let (decrypting, result) = timed(|| client.decrypt(&output))?;
-        if round == 0 {
-            continue; // Fills caches and pools.
-        }
-        encrypt.push(encrypting);
-        inference.push(inferring);
-        decrypt.push(decrypting);
-        layers.iter_mut().zip(steps).for_each(|(layer, seconds)| layer.push(seconds));
-        results.extend(result);
+    for _ in 0..rounds {
+        let input = time(&mut seconds, "encrypt", || client.encrypt(&items))?;
+        let mut observed = layers.iter_mut();
+        let mut observe = |_, seconds| observed.next().into_iter().for_each(|layer| layer.push(seconds));
+        let output = time(&mut seconds, "inference", || server.infer(&input, &mut observe))?;
+        results.extend(time(&mut seconds, "decrypt", || client.decrypt(&output))?);
     }
     Ok(Measured {
         name: name.to_owned(),
         device,
-        import,
-        compile,
-        cached,
-        keys,
-        server,
-        encrypt,
-        inference,
-        decrypt,
-        layers: layers.iter().map(|times| median(times).unwrap_or_default()).collect(),
-        plan_bytes,
+        seconds,
+        layers,
+        saved_bytes,
         compile_peak_gb,
         peak_gb: peak_gb(),
-        fidelity: Fidelity::new(&vec![network.evaluate(&item); rounds], &results),
+        fidelity: Fidelity::new(&vec![clear; rounds], &results),
         report: plan.report().clone(),
     })
 }
@@ -197,9 +179,9 @@ impl Measured {
         println!("\n{}, {}", self.name, self.device);
         let head = "layer|kind|level|ciphertexts|diagonals|rotations|predicted ms|median ms";
         let mut rows = vec![head.split('|').map(String::from).collect()];
-        for (layer, seconds) in self.report.layers.iter().zip(&self.layers) {
+        for (layer, times) in self.report.layers.iter().zip(&self.layers) {
             let counts = [layer.level, layer.ciphertexts, layer.diagonals, layer.rotations];
-            let times = [layer.seconds, *seconds].map(|seconds| format!("{:.2}", seconds * 1e3));
+            let times = [Some(layer.seconds), median(times)].map(|s| figure(s.map(|s| s * 1e3)));
             let words = [layer.name.chars().take(50).collect(), layer.kind.clone()];
             rows.push(words.into_iter().chain(counts.map(|c| c.to_string())).chain(times).collect());
         }
@@ -208,59 +190,50 @@ impl Measured {
         self.figures().iter().skip(1).for_each(|(what, figure)| println!("{what:<18} {figure}"));
     }
 
-    /// First those that are known of others, in the order of [`Reference::figures`].
+    /// Under [`COMPARED`].
+    fn compared(&self) -> [Option<f64>; 6] {
+        let [inference, compile, cached] =
+            ["inference", "compile", "from cache"].map(|what| median(self.times(what)));
+        let keys = self.report.rotation_keys as f64;
+        [inference, compile, cached, self.peak_gb, Some(keys), Some(self.fidelity.bits)]
+    }
+
+    /// The name, what is compared, and everything else.
     fn figures(&self) -> Vec<(&'static str, String)> {
         let Self { report, fidelity, .. } = self;
         let parameters = &report.parameters;
-        let both = |times: &[f64]| format!("{} ({})", figure(median(times)), spread(times));
-        let bytes = |bytes: usize| figure(Some(bytes as f64 / 1e6));
-        vec![
-            ("", format!("**{}** Pleura", self.name)),
-            ("inference s", figure(median(&self.inference))),
-            ("compile s", figure(Some(self.compile))),
-            ("from cache s", figure(Some(self.cached))),
-            ("peak GB", figure(self.peak_gb)),
-            ("rotation keys", report.rotation_keys.to_string()),
-            ("bits", format!("{:.1}", fidelity.bits)),
-            ("spread s", spread(&self.inference)),
+        let seconds = |what| figure(median(self.times(what)));
+        let both = |what| format!("{} ({})", seconds(what), spread(self.times(what)));
+        let megabytes = |bytes: usize| figure(Some(bytes as f64 / 1e6));
+        let mut all = vec![("", format!("**{}** Pleura", self.name))];
+        all.extend(COMPARED.into_iter().zip(self.compared().map(figure)));
+        all.extend([
+            ("spread s", spread(self.times("inference"))),
             ("N, levels", format!("2^{}, {}", parameters.log_n, parameters.levels)),
-            ("make keys s", figure(Some(self.keys))),
-            ("prepare server s", figure(Some(self.server))),
-            ("keys MB", bytes(report.key_bytes)),
-            ("weights MB", bytes(report.weight_bytes)),
-            ("planned MB", bytes(report.memory_bytes)),
-            ("encrypt s", both(&self.encrypt)),
-            ("decrypt s", both(&self.decrypt)),
+            ("make keys s", seconds("make keys")),
+            ("prepare server s", seconds("prepare server")),
+            ("keys MB", megabytes(report.key_bytes)),
+            ("weights MB", megabytes(report.weight_bytes)),
+            ("planned MB", megabytes(report.memory_bytes)),
+            ("encrypt s", both("encrypt")),
+            ("decrypt s", both("decrypt")),
             ("predicted s", figure(Some(report.seconds))),
-            ("import s", figure(Some(self.import))),
-            ("saved plan MB", bytes(self.plan_bytes)),
+            ("import s", seconds("import")),
+            ("saved plan MB", megabytes(self.saved_bytes)),
             ("compile peak GB", figure(self.compile_peak_gb)),
             ("log2 QP", figure(Some(parameters.log2_qp))),
             ("worst error", format!("{:.1e}", fidelity.worst)),
             ("same label", format!("{:.0} %", 100.0 * fidelity.label_agreement)),
-        ]
+        ]);
+        all
+    }
+
+    fn times(&self, what: &str) -> &[f64] {
+        self.seconds.get(what).map_or(&[], Vec::as_slice)
     }
 }
 
-impl Reference {
-    /// Each with how many times ours it is.
-    fn figures(&self, ours: &Measured) -> Vec<String> {
-        let beside = |theirs: Option<f64>, ours: Option<f64>| match (theirs, ours) {
-            (Some(t), Some(o)) => format!("{} (x {:.2})", figure(theirs), t / o),
-            _ => figure(theirs),
-        };
-        vec![
-            self.whose.to_owned(),
-            beside(self.inference, median(&ours.inference)),
-            beside(self.compile, Some(ours.compile)),
-            beside(self.cached, Some(ours.cached)),
-            beside(self.peak_gb, ours.peak_gb),
-            self.rotation_keys.map_or_else(String::new, |keys| keys.to_string()),
-            self.bits.map_or_else(String::new, |bits| format!("{bits:.1}")),
-        ]
-    }
-}
-
+/// Below each network what it is held against, and how many times ours that is.
 fn print_summary(measured: &[Measured]) {
     let mut rows = Vec::new();
     for network in measured {
@@ -269,7 +242,16 @@ fn print_summary(measured: &[Measured]) {
             rows.push(head.into_iter().map(String::from).collect());
         }
         rows.push(row);
-        rows.extend(references(&network.name).iter().map(|r| r.figures(network)));
+        for Reference(whose, figures) in references(&network.name) {
+            let cells = figures.iter().zip(network.compared()).zip(COMPARED);
+            let cells = cells.map(|((&theirs, ours), what)| match (theirs, ours) {
+                (Some(t), Some(o)) if what != "bits" => {
+                    format!("{} (x {})", figure(theirs), figure(Some(t / o)))
+                }
+                _ => figure(theirs),
+            });
+            rows.push(std::iter::once(whose.to_owned()).chain(cells).collect());
+        }
     }
     print_table(&rows);
 }
@@ -302,15 +284,12 @@ impl Options {
             match argument.as_str() {
                 "--bench" => {} // From cargo.
                 "--child" => options.child = true,
-                "--rounds" => options.rounds = value()?.parse()?,
+                "--rounds" => options.rounds = value()?.parse::<NonZero<usize>>()?.get(),
                 "--json" => options.json = Some(value()?.into()),
                 "all" => options.names.extend([DEFAULT, LARGE].iter().flat_map(split)),
                 name if file(name, "onnx").is_file() => options.names.push(argument),
                 _ => return Err(format!("{argument} is no network of models/reference and no option").into()),
             }
-        }
-        if options.rounds == 0 {
-            return Err("--rounds takes one or more".into());
         }
         if options.names.is_empty() {
             options.names.extend(split(&DEFAULT));
@@ -333,11 +312,11 @@ fn first_item(name: &str, len: usize) -> Result<Vec<f64>> {
     if item.len() == len { Ok(item) } else { Err(format!("{name}.input.npy is too short").into()) }
 }
 
-/// How many seconds it takes, and what comes of it.
-fn timed<T, E>(run: impl FnOnce() -> Result<T, E>) -> Result<(f64, T), E> {
+fn time<T, E>(seconds: &mut Times, what: &str, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let start = Instant::now();
     let value = run()?;
-    Ok((start.elapsed().as_secs_f64(), value))
+    seconds.entry(what.to_owned()).or_default().push(start.elapsed().as_secs_f64());
+    Ok(value)
 }
 
 /// The most memory that this process had resident so far, where the system tells.
@@ -358,9 +337,10 @@ fn spread(times: &[f64]) -> String {
     [f64::min, f64::max].map(|f| figure(times.iter().copied().reduce(f))).join("..")
 }
 
-/// Three digits.
+/// Three digits, or a whole number.
 fn figure(x: Option<f64>) -> String {
     let Some(x) = x else { return String::new() };
     let decimals = (2.0 - x.abs().max(1e-4).log10().floor()).clamp(0.0, 5.0) as usize;
+    let decimals = if x.fract() == 0.0 { 0 } else { decimals };
     format!("{x:.decimals$}")
 }

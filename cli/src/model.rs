@@ -86,6 +86,9 @@ impl ModelArgs {
             ImportOptions { input_shape: self.input_shape.clone(), output: self.output_name.clone(), fit };
         let failed = |source| CliError::Import { path: self.model.clone(), source };
         let Imported { network, notes } = Network::from_onnx(&bytes, &options).map_err(failed)?;
+        // Exporters name the graph after themselves.
+        let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let network = network.renamed(name.unwrap_or_default());
         let calibrate = self.calibrate.as_deref().map(|path| read_items(path, network.input_shape()));
         let calibration = calibrate.transpose()?.unwrap_or_default();
         let threads = self.threads();

@@ -38,6 +38,11 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "output")]
     force: bool,
 
+    /// Give results with all their digits, not rounded to twelve bits. Whoever sees such digits may learn of the secret key, and with it
+    /// the input.
+    #[arg(long)]
+    insecure_exact_results: bool,
+
     /// Where to compute: auto, cpu, gpu or the number of a GPU.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Wanted,
@@ -72,7 +77,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
     warn_beyond_range(&plan, &network, &items);
 
-    let work = Inference { plan: &plan, items: &items };
+    let work = Inference { plan: &plan, items: &items, exact: args.insecure_exact_results };
     let measured = device.run(plan.params().ring(), work)?;
     let clear: Vec<Vec<f64>> = items.iter().map(|item| network.evaluate(item)).collect();
     if let Some(path) = &args.output {
@@ -84,7 +89,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     let outcome = Outcome {
         report,
         shape: network.output_shape(),
-        fidelity: Fidelities::from(Fidelity::new(&clear, &measured.outputs)),
+        fidelity: Fidelities::from(Fidelity::new(&clear, &measured.decrypted)),
         seconds: Seconds { compile: seconds, ..measured.seconds },
         layer_seconds: &measured.layer_seconds,
         outputs: &measured.outputs,
@@ -99,6 +104,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
 struct Inference<'a> {
     plan: &'a Plan,
     items: &'a [Vec<f64>],
+    /// Whether results are not rounded.
+    exact: bool,
 }
 
 /// What came of it, over all items.
@@ -106,6 +113,8 @@ struct Measured {
     device: String,
     seconds: Seconds,
     layer_seconds: Vec<f64>,
+    /// With all digits, to be compared and not shown.
+    decrypted: Vec<Vec<f64>>,
     outputs: Vec<Vec<f64>>,
 }
 
@@ -113,10 +122,11 @@ impl OnDevice for Inference<'_> {
     type Output = Measured;
 
     fn run<B: Backend>(self, backend: B) -> Result<Measured, CliError> {
-        let Self { plan, items } = self;
+        let Self { plan, items, exact } = self;
         let device = backend.name();
         let mut seconds = Seconds::default();
         let mut layer_seconds = vec![0.0; plan.report().layers.len()];
+        let mut decrypted = Vec::with_capacity(items.len());
         let mut outputs = Vec::with_capacity(items.len());
 
         let bar = terminal::bar().with_prefix("keys");
@@ -140,10 +150,12 @@ impl OnDevice for Inference<'_> {
                 bar.inc(1);
             };
             let received = timed(&mut seconds.infer, || server.infer(&sent, &mut observe))?;
-            outputs.extend(timed(&mut seconds.decrypt, || client.decrypt(&received))?);
+            let opened = timed(&mut seconds.decrypt, || client.decrypt(&received))?;
+            outputs.extend(if exact { opened.clone() } else { client.publish(&received)? });
+            decrypted.extend(opened);
         }
         bar.finish_and_clear();
-        Ok(Measured { device, seconds, layer_seconds, outputs })
+        Ok(Measured { device, seconds, layer_seconds, decrypted, outputs })
     }
 }
 

@@ -231,7 +231,8 @@ pub(crate) fn layouts(
             }
             _ => [1, 1],
         };
-        extents = [0, 1].map(|axis| extents[axis].max((shape[1 + axis] - 1) * gap[axis] + 1));
+        let reach = |len: usize, gap: usize| (len - 1) * gap + 1;
+        extents = [extents[0].max(reach(shape[1], gap[0])), extents[1].max(reach(shape[2], gap[1]))];
         if let Some(place) = gaps.get_mut(class) {
             *place = Some(gap);
         }

@@ -103,7 +103,7 @@ impl Cost {
         };
         let best = Split::all(slots).map(candidate);
         let best = best.min_by(|a, b| self.linear(&a.1).total_cmp(&self.linear(&b.1)));
-        best.unwrap_or((Split { modulus: 1, shift: 0 }, work))
+        best.unwrap_or((Split::NONE, work))
     }
 
     /// Bytes of a switching key on a device.

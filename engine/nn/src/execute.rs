@@ -3,11 +3,14 @@
 use crate::Coefficients;
 use crate::plan::{Operand, Plan, Step};
 use pleura_ckks::{
-    Backend, Ciphertext, Ciphertexts, ClientError, EncodeError, Encoder, EvalError, EvaluationKeys,
-    Evaluator, Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, SecretKey,
+    Backend, Ciphertext, Ciphertexts, ClientError, Decrypted, EncodeError, Encoder, EvalError, EvaluationKeys,
+    Evaluator, Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, PublishError, SecretKey,
 };
 use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// Bits of published results, in units of the calibrated range: what every plan is exact to.
+pub const PUBLISHED_BITS: i32 = 12;
 
 /// Encrypts items and decrypts results. Whoever has it can read them.
 pub struct Client<'p> {
@@ -53,6 +56,9 @@ pub enum InferenceError {
     /// The client failed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Rounding would not hide the noise.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// A value cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -97,28 +103,39 @@ impl<'p> Client<'p> {
         Ok(out)
     }
 
-    /// The results, one per item, with all their digits: for the owner of the key alone. Digits that are shown to others may tell of the
-    /// key; round them first ([`pleura_ckks::Decrypted::publish`]).
+    /// The results, one per item, rounded to [`PUBLISHED_BITS`] bits of the calibrated range: what may be shown to others.
+    ///
+    /// # Errors
+    /// [`InferenceError::CiphertextCount`], [`InferenceError::Client`], [`InferenceError::Publish`]
+    pub fn publish(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Vec<f64>>, InferenceError> {
+        let range = self.plan.ranges.last().copied().unwrap_or(1.0);
+        let bits = PUBLISHED_BITS - range.log2().ceil() as i32;
+        self.open(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
+    }
+
+    /// The results with all their digits: for the owner of the key alone. Digits that are shown to others may tell of the key.
     ///
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::Client`]
     pub fn decrypt(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Vec<f64>>, InferenceError> {
+        self.open(ciphertexts, |decrypted| Ok(decrypted.for_key_owner().iter().map(|z| z.re).collect()))
+    }
+
+    fn open(
+        &self,
+        ciphertexts: &[Ciphertext],
+        slots: impl Fn(&Decrypted) -> Result<Vec<f64>, InferenceError>,
+    ) -> Result<Vec<Vec<f64>>, InferenceError> {
         let Some(layout) = self.plan.layouts.last() else { return Ok(Vec::new()) };
         let (expected, got) = (layout.ciphertexts, ciphertexts.len());
         if !got.is_multiple_of(expected) {
             return Err(InferenceError::CiphertextCount { expected, got });
         }
-        ciphertexts
-            .chunks(expected)
-            .map(|item| {
-                let slots = |c| -> Result<Vec<f64>, InferenceError> {
-                    let decrypted = self.secret.decrypt(&self.encoder, c)?;
-                    Ok(decrypted.for_key_owner().iter().map(|z| z.re).collect())
-                };
-                let slots = item.iter().map(slots).collect::<Result<Vec<_>, _>>()?;
-                Ok(layout.read(&slots))
-            })
-            .collect()
+        let open = |item: &[Ciphertext]| {
+            let slots = item.iter().map(|c| slots(&self.secret.decrypt(&self.encoder, c)?));
+            Ok(layout.read(&slots.collect::<Result<Vec<_>, InferenceError>>()?))
+        };
+        ciphertexts.chunks(expected).map(open).collect()
     }
 }
 

@@ -10,13 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A map from one layout to another.
 pub(crate) struct Lowering<'a> {
-    pub(crate) linear: &'a Linear,
-    pub(crate) from: &'a Layout,
-    pub(crate) to: &'a Layout,
-    /// Whether slots without an element must be zero.
-    pub(crate) masked: bool,
+    linear: &'a Linear,
+    from: &'a Layout,
+    to: &'a Layout,
+    masked: bool,
     /// Height and width of the result's planes, if it has some: then diagonals are found from a few positions.
-    pub(crate) plane: Option<[usize; 2]>,
+    plane: Option<[usize; 2]>,
 }
 
 /// A diagonal's place: result and operand by their ciphertext, and the rotation that brings one to the other.
@@ -37,7 +36,12 @@ pub(crate) struct Split {
     pub(crate) shift: i64,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    /// With `masked`, slots without an element are zero.
+    pub(crate) fn new(linear: &'a Linear, from: &'a Layout, to: &'a Layout, masked: bool) -> Self {
+        Self { linear, from, to, masked, plane: crate::arrange::planar(linear).map(|[_, h, w]| [h, w]) }
+    }
+
     /// Rotations whose sums complete the result: partial sums lie so far apart.
     pub(crate) fn folds(&self) -> Vec<i64> {
         let Some(window) = self.window() else { return Vec::new() };
@@ -144,6 +148,9 @@ impl Lowering<'_> {
 }
 
 impl Split {
+    /// Every rotation in one step.
+    pub(crate) const NONE: Self = Self { modulus: 1, shift: 0 };
+
     /// Baby and giant step of a rotation.
     pub(crate) fn parts(&self, step: i64) -> (i64, i64) {
         let baby = (step + self.shift).rem_euclid(self.modulus) - self.shift;

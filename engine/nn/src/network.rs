@@ -59,6 +59,12 @@ impl Network {
         Self { name, nodes }
     }
 
+    /// The same network under another name.
+    #[must_use]
+    pub fn renamed(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

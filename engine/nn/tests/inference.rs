@@ -1171,15 +1171,9 @@ fn layer() -> impl Strategy<Value = Layer> {
     ]
 }
 
-fn chain() -> impl Strategy<Value = Network> {
-    let shape = [1usize..=5, 1usize..=12, 1usize..=12];
-    (shape, proptest::collection::vec(layer(), 2..=5)).prop_map(|(shape, layers)| {
-        net(&shape, |n| {
-            for layer in layers {
-                place(n, layer);
-            }
-        })
-    })
+fn chain() -> impl Strategy<Value = (Vec<usize>, Vec<Layer>)> {
+    let shape = [1usize..=5, 1usize..=12, 1usize..=12].prop_map(|shape| shape.to_vec());
+    (shape, proptest::collection::vec(layer(), 2..=5))
 }
 
 fn place(n: &mut Net, layer: Layer) {
@@ -1218,8 +1212,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn networks_drawn_at_random(network in chain()) {
-        runs(network, 10.0);
+    fn networks_drawn_at_random((shape, layers) in chain()) {
+        runs(net(&shape, |n| layers.into_iter().for_each(|layer| place(n, layer))), 10.0);
     }
 }
 
