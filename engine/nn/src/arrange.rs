@@ -1,7 +1,7 @@
 //! Decisions about a rewritten network that need no parameters, or only the number of slots: levels and layouts.
 
 use crate::layout::{Copies, Grid, Layout};
-use crate::rewrite::is_monic;
+use crate::rewrite::{Pools, is_monic, tiling_pool};
 use crate::{Linear, Map, Network, NodeId, Op};
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(crate) struct Levels {
     pub(crate) total: usize,
     /// Bits of the factor between values at the edge of their range and encrypted integers.
     pub(crate) message_bits: f64,
+    /// What becomes of averages.
+    pub(crate) pools: Pools,
 }
 
 /// Primes consumed up to a node.
@@ -43,11 +45,17 @@ pub(crate) struct NodeLevels {
 pub(crate) enum LinearKind {
     /// One factor for all elements: the scale is declared to be another.
     Relabel,
+    /// Sums of rotations.
+    Pool,
     /// Products by plaintexts, and rotations.
     Transform,
 }
 
-pub(crate) fn linear_kind(linear: &Linear, is_output: bool) -> LinearKind {
+/// `pools` says what becomes of averages.
+pub(crate) fn linear_kind(linear: &Linear, is_output: bool, pools: Pools) -> LinearKind {
+    if pools == Pools::Rotated && !is_output && tiling_pool(linear).is_some() {
+        return LinearKind::Pool;
+    }
     let factors = if linear.is_elementwise() && !is_output { linear.scale_factors() } else { Vec::new() };
     match factors.first() {
         Some(&first) if first != 0.0 && factors.iter().all(|f| *f == first) => LinearKind::Relabel,
@@ -56,7 +64,7 @@ pub(crate) fn linear_kind(linear: &Linear, is_output: bool) -> LinearKind {
 }
 
 impl Levels {
-    pub(crate) fn new(network: &Network, message_bits: f64) -> Self {
+    pub(crate) fn new(network: &Network, message_bits: f64, pools: Pools) -> Self {
         let mut nodes: Vec<NodeLevels> = Vec::new();
         let prime = f64::from(PRIME_BITS);
         let last = network.nodes().len() - 1;
@@ -73,8 +81,13 @@ impl Levels {
                 Op::Input => NodeLevels { bits: message_bits, chosen: true, ..NodeLevels::default() },
                 Op::Linear(x, linear) => {
                     let x = of(*x);
-                    if linear_kind(linear, i == last) == LinearKind::Relabel {
-                        NodeLevels { chosen: false, rescaled: vec![0], ..x }
+                    let kind = linear_kind(linear, i == last, pools);
+                    if kind != LinearKind::Transform {
+                        // A sum of so many values is read at a scale as many times larger.
+                        let count = tiling_pool(linear).filter(|_| kind == LinearKind::Pool);
+                        let count = count.map_or(1, |p| p.window.kernel[0] * p.window.kernel[1]);
+                        let bits = x.bits + (count as f64).log2();
+                        NodeLevels { bits, chosen: false, rescaled: vec![0], ..x }
                     } else {
                         let primes = ((x.bits + WEIGHT_BITS - message_bits) / prime).ceil().max(1.0);
                         let consumed = x.consumed + primes as usize;
@@ -122,7 +135,7 @@ impl Levels {
             });
         }
         let total = nodes.iter().map(|n| n.consumed).max().unwrap_or(0);
-        Self { nodes, total, message_bits }
+        Self { nodes, total, message_bits, pools }
     }
 
     /// Bits of the factor between weights and integers, from a node to the next linear one.
@@ -186,6 +199,7 @@ pub(crate) enum Packing {
 pub(crate) fn layouts(
     network: &Network,
     slots: usize,
+    pools: Pools,
     (order, channels, packing): (Order, Channels, Packing),
 ) -> Vec<Arc<Layout>> {
     let nodes = network.nodes();
@@ -245,7 +259,14 @@ pub(crate) fn layouts(
     for (i, node) in nodes.iter().enumerate() {
         let class = class_of.get(i).copied().unwrap_or(i);
         let members = || (0..nodes.len()).filter(|&j| class_of.get(j) == Some(&class));
-        let known = of_class.get(class).cloned().flatten();
+        let in_place = match &node.op {
+            Op::Linear(x, linear) if linear_kind(linear, false, pools) == LinearKind::Pool => {
+                tiling_pool(linear).zip(out.get(x.0))
+            }
+            _ => None,
+        };
+        let pooled = in_place.map(|(pool, before): (_, &Arc<Layout>)| Arc::new(before.pooled(&pool.window)));
+        let known = of_class.get(class).cloned().flatten().or(pooled);
         let layout = known.unwrap_or_else(|| {
             let maker = makers.get(class).copied().flatten();
             let shape = maker.and_then(shape_of).unwrap_or([node.len(), 1, 1]);

@@ -1,7 +1,7 @@
 //! A draft with its weights: every step is lowered, encoded, and tried on the slots of a calibration item.
 
 use crate::arrange::{self, LinearKind};
-use crate::draft::{Draft, linear_at};
+use crate::draft::{Draft, linear_at, pool_rotations};
 use crate::layout::Layout;
 use crate::lower::{Diagonals, Lowering, Place, Split};
 use crate::plan::{HEADROOM, Operand, Plan, PlanError, Progress, Step, ranges};
@@ -85,8 +85,9 @@ impl Assembly<'_> {
         let is_output = i + 1 == self.draft.network.nodes().len();
         let (step, scale, slots) = match &node.op {
             Op::Input => (Step::Input, self.free_scale(i), layout.fill(item)),
-            Op::Linear(x, linear) => match arrange::linear_kind(linear, is_output) {
+            Op::Linear(x, linear) => match arrange::linear_kind(linear, is_output, self.draft.levels.pools) {
                 LinearKind::Relabel => self.relabel(*x, linear, &layout),
+                LinearKind::Pool => self.pool(i, *x)?,
                 LinearKind::Transform => self.transform(i, node, *x, linear, &layout)?,
             },
             Op::Polynomial(x, c) => self.polynomial(i, *x, c, &layout),
@@ -120,6 +121,23 @@ impl Assembly<'_> {
         let bias = linear.bias().to_vec();
         let slots = zip(self.slots(x), &layout.fill(&bias), |x, b| x * factor + b);
         (Step::Relabel { input: x.0, factor, bias }, self.scale(x) / factor.abs(), slots)
+    }
+
+    fn pool(&mut self, i: usize, x: NodeId) -> Result<(Step, f64, Slots), PlanError> {
+        let Draft { network, layouts, levels, .. } = self.draft;
+        let rotations = pool_rotations(network, layouts, levels.pools, i).flatten();
+        let rotations = rotations.ok_or(PlanError::Damaged)?;
+        let count = f64::from(1u32 << rotations.len());
+        let sums = |slots: &Vec<f64>| {
+            let mut sums = slots.clone();
+            sum_rotations(&mut sums, &rotations);
+            sums.iter().map(|x| x / count).collect()
+        };
+        let slots: Slots = self.slots(x).iter().map(sums).collect();
+        if let Some(layer) = self.report.layers.get_mut(i) {
+            layer.rotations = rotations.len() * slots.len();
+        }
+        Ok((Step::Pool { input: x.0, rotations }, self.scale(x) * count, slots))
     }
 
     fn polynomial(&self, i: usize, x: NodeId, c: &Coefficients, layout: &Layout) -> (Step, f64, Slots) {
@@ -171,7 +189,7 @@ impl Assembly<'_> {
                 .map_err(|source| PlanError::Encode { node: node.name.clone(), source })?;
             slots.push(value);
         }
-        let folds = linear_at(&self.draft.network, &self.draft.layouts, i)
+        let folds = linear_at(&self.draft.network, &self.draft.layouts, self.draft.levels.pools, i)
             .map_or_else(Vec::new, |(linear, from, to)| Lowering::new(linear, from, to, false).folds());
         let bias = linear.bias().to_vec();
         let slots = zip(&slots, &layout.fill(&bias), |x, b| x + b);
@@ -192,8 +210,8 @@ impl Assembly<'_> {
         linear: &Linear,
         input: &[Vec<f64>],
     ) -> Result<Vec<(Diagonals, Vec<f64>)>, PlanError> {
-        let Draft { network, layouts, .. } = self.draft;
-        let (_, from, to) = linear_at(network, layouts, i).ok_or(PlanError::Damaged)?;
+        let Draft { network, layouts, levels, .. } = self.draft;
+        let (_, from, to) = linear_at(network, layouts, levels.pools, i).ok_or(PlanError::Damaged)?;
         let masked = i + 1 == network.nodes().len();
         let lower = |ciphertext, masked| {
             let lowering = Lowering::new(linear, from, to, masked);
@@ -289,12 +307,17 @@ fn apply(diagonals: &Diagonals, input: &[Vec<f64>], slots: usize, folds: &[i64])
             *out += x * d;
         }
     }
-    for &fold in folds {
-        let mut turned = out.clone();
-        turned.rotate_left(fold.rem_euclid(slots as i64) as usize);
-        out.iter_mut().zip(&turned).for_each(|(x, y)| *x += y);
-    }
+    sum_rotations(&mut out, folds);
     out
+}
+
+/// Adds to the slots what each rotation in turn makes of them.
+fn sum_rotations(slots: &mut [f64], rotations: &[i64]) {
+    for &steps in rotations {
+        let mut turned = slots.to_vec();
+        turned.rotate_left(steps.rem_euclid(slots.len().max(1) as i64) as usize);
+        slots.iter_mut().zip(&turned).for_each(|(x, y)| *x += y);
+    }
 }
 
 /// Whether slots without elements hold far larger values than those with.

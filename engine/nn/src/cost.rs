@@ -66,6 +66,12 @@ impl Cost {
         (lift + expansion + sums + switch + drop) / self.threads + (babies + giants) * key_bytes + folds
     }
 
+    /// So many rotations of so many ciphertexts, one after the other.
+    pub(crate) fn rotations(&self, rotations: usize, count: usize, level: usize) -> f64 {
+        let one = count as f64 * self.rotation(level) / self.threads + self.key_bytes(level) * MEMORY;
+        rotations as f64 * one
+    }
+
     /// A rotation or relinearisation of one ciphertext.
     pub(crate) fn rotation(&self, level: usize) -> f64 {
         let extended = self.limbs(level) + self.special as f64;

@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::lower::{Lowering, Split};
 use crate::plan::{PlanError, PlanOptions, Progress};
 use crate::report::{LayerReport, ParameterReport, Report};
-use crate::rewrite::{Merging, is_monic, rewrite};
+use crate::rewrite::{Merging, Pools, is_monic, rewrite, tiling_pool};
 use crate::{Linear, Network, Op};
 use pleura_ckks::{Literal, Params, Security};
 use rayon::prelude::*;
@@ -38,6 +38,10 @@ const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
 /// Seconds to encode and encrypt one ciphertext, about.
 const CLIENT_SECONDS: f64 = 0.003;
 
+/// What is merged: pools, and whether convolutions are.
+const STRATEGIES: [(Pools, bool); 4] =
+    [(Pools::Merged, false), (Pools::Apart, false), (Pools::Rotated, false), (Pools::Merged, true)];
+
 impl Draft {
     /// The cheapest way at the smallest degree that is secure.
     pub(crate) fn best(
@@ -50,24 +54,21 @@ impl Draft {
         let mut drafts: Vec<Self> = Vec::new();
         let mut tried: Vec<Arc<Network>> = Vec::new();
         let mut needed = usize::MAX;
-        for (number, (pools, convolutions)) in
-            [(true, false), (false, false), (true, true)].into_iter().enumerate()
-        {
-            progress("choosing a layout", number, 3);
+        for (number, (pools, convolutions)) in STRATEGIES.into_iter().enumerate() {
+            progress("choosing a layout", number, STRATEGIES.len());
             let rewritten = Arc::new(rewrite(network, ranges, trace, Merging { pools, convolutions }));
             if tried.contains(&rewritten) {
                 continue;
             }
             tried.push(rewritten.clone());
-            let levels = Levels::new(&rewritten, MESSAGE_BITS[0]);
+            let levels = Levels::new(&rewritten, MESSAGE_BITS[0], pools);
             needed = needed.min(levels.total);
             let Some(log_n) = literals(&levels, options.security).and_then(|l| Some(l.first()?.log_n)) else {
                 continue;
             };
             let merged = match (pools, convolutions) {
-                (true, false) => "pools merged",
-                (false, _) => "pools apart",
-                (true, true) => "convolutions merged",
+                (_, true) => "pools and convolutions merged".to_owned(),
+                (pools, false) => format!("pools {pools:?}"),
             };
             let mut seen: Vec<Vec<Arc<Layout>>> = Vec::new();
             for (order, channels, packing) in [
@@ -77,17 +78,18 @@ impl Draft {
                 (Order::Maker, Channels::Inner, Packing::Dense),
                 (Order::Natural, Channels::Outer, Packing::Dense),
             ] {
-                let layouts = arrange::layouts(&rewritten, 1 << (log_n - 1), (order, channels, packing));
+                let layouts =
+                    arrange::layouts(&rewritten, 1 << (log_n - 1), pools, (order, channels, packing));
                 if seen.contains(&layouts) {
                     continue;
                 }
                 let label =
                     format!("{merged}, channels {channels:?} in the {order:?}'s order, input {packing:?}");
-                drafts.extend(Self::new(&rewritten, log_n, &layouts, options, label.to_lowercase()));
+                drafts.extend(Self::new(&rewritten, (log_n, pools), &layouts, options, label.to_lowercase()));
                 seen.push(layouts);
             }
         }
-        progress("choosing a layout", 3, 3);
+        progress("choosing a layout", STRATEGIES.len(), STRATEGIES.len());
         drafts.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let too_deep = PlanError::TooDeep { levels: needed, security: options.security.bits() };
         let milliseconds = |d: &Self| format!("{:.0} ms with {}", 1e3 * d.seconds, d.label);
@@ -103,18 +105,23 @@ impl Draft {
 
     fn new(
         network: &Arc<Network>,
-        log_n: u32,
+        (log_n, pools): (u32, Pools),
         layouts: &[Arc<Layout>],
         options: &PlanOptions,
         label: String,
     ) -> Option<Self> {
         let slots = 1 << (log_n - 1);
         let last = network.nodes().len() - 1;
+        // A layout where neighbours do not lie evenly is not for rotated pools.
+        let rotations: Vec<_> = (0..=last).map(|i| pool_rotations(network, layouts, pools, i)).collect();
+        if rotations.iter().any(|r| matches!(r, Some(None))) {
+            return None;
+        }
         // Diagonals do not depend on the parameters.
         let lowered: Vec<_> = (0..network.nodes().len())
             .into_par_iter()
             .map(|i| {
-                let (linear, from, to) = linear_at(network, layouts, i)?;
+                let (linear, from, to) = linear_at(network, layouts, pools, i)?;
                 let lowering = Lowering::new(linear, from, to, i == last);
                 let planar = arrange::planar(linear).is_some();
                 // An estimate: with channels innermost, taps of the middle row repeat every row, edges or not.
@@ -134,7 +141,7 @@ impl Draft {
             .collect();
         let mut drafts = Vec::new();
         for message_bits in MESSAGE_BITS {
-            let levels = Arc::new(Levels::new(network, message_bits));
+            let levels = Arc::new(Levels::new(network, message_bits, pools));
             let literals = literals(&levels, options.security)?;
             let fitting = literals.iter().filter(|l| l.log_n == log_n);
             let drafted = fitting.map(|&literal| {
@@ -152,6 +159,10 @@ impl Draft {
                     seconds += match (&node.op, &work) {
                         (_, Some((_, work))) => cost.linear(work),
                         (Op::Input, _) => count as f64 * CLIENT_SECONDS,
+                        (Op::Linear(..), _) => {
+                            let rotated = rotations.get(i).cloned().flatten().flatten().unwrap_or_default();
+                            cost.rotations(rotated.len(), count, level)
+                        }
                         (Op::Polynomial(_, c), _) => c.degree() as f64 / 2.0 * cost.product(count, at(i)),
                         (Op::Product(..), _) => cost.product(count, at(i)),
                         _ => cost.pointwise(count, level),
@@ -198,7 +209,10 @@ impl Draft {
                 Op::Input => ("input", top, 0.0),
                 Op::Linear(..) => match work {
                     Some((_, work)) => ("linear", start, cost.linear(work)),
-                    None => ("scale", start, 0.0),
+                    None => match pool_rotations(network, layouts, levels.pools, i).flatten() {
+                        Some(r) => ("pool", start, cost.rotations(r.len(), ciphertexts, start)),
+                        None => ("scale", start, 0.0),
+                    },
                 },
                 Op::Polynomial(_, c) if is_monic(c) => {
                     ("square", level_of(i), cost.product(ciphertexts, level_of(i)))
@@ -245,16 +259,37 @@ impl Draft {
 pub(crate) fn linear_at<'a>(
     network: &'a Network,
     layouts: &'a [Arc<Layout>],
+    pools: Pools,
     node: usize,
 ) -> Option<(&'a Linear, &'a Layout, &'a Layout)> {
     match &network.nodes().get(node)?.op {
         Op::Linear(x, linear)
-            if arrange::linear_kind(linear, node + 1 == network.nodes().len()) == LinearKind::Transform =>
+            if arrange::linear_kind(linear, node + 1 == network.nodes().len(), pools)
+                == LinearKind::Transform =>
         {
             Some((linear, layouts.get(x.0)?, layouts.get(node)?))
         }
         _ => None,
     }
+}
+
+/// The rotations that a node sums over, if it is a pool that is made so; none if its layout does not allow them.
+pub(crate) fn pool_rotations(
+    network: &Network,
+    layouts: &[Arc<Layout>],
+    pools: Pools,
+    node: usize,
+) -> Option<Option<Vec<i64>>> {
+    let Op::Linear(x, linear) = &network.nodes().get(node)?.op else { return None };
+    if arrange::linear_kind(linear, node + 1 == network.nodes().len(), pools) != LinearKind::Pool {
+        return None;
+    }
+    let window = &tiling_pool(linear)?.window;
+    let strides = layouts.get(x.0)?.strides(window.input);
+    let doublings = |stride: usize, kernel: usize| (0..kernel.ilog2()).map(move |j| (stride << j) as i64);
+    Some(strides.map(|[down, across]| {
+        doublings(down, window.kernel[0]).chain(doublings(across, window.kernel[1])).collect()
+    }))
 }
 
 /// Parameter sets of the smallest secure degree, one for each number of special primes.

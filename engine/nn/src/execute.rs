@@ -3,8 +3,9 @@
 use crate::Coefficients;
 use crate::plan::{Operand, Plan, Step};
 use pleura_ckks::{
-    Backend, Ciphertext, Ciphertexts, ClientError, Decrypted, EncodeError, Encoder, EvalError, EvaluationKeys,
-    Evaluator, Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, PublishError, SecretKey,
+    Backend, Ciphertext, Ciphertexts, ClientError, Decrypted, EncodeError, Encoder, EvalError,
+    EvaluationKeys, Evaluator, Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, PublishError,
+    SecretKey,
 };
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -225,10 +226,7 @@ impl<'p, B: Backend> Server<'p, B> {
                     boosted = e.mul_const(x, 1.0, f64::from(*boost).exp2())?;
                     x = &boosted;
                 }
-                let mut y = e.transform(x, transform, keys)?;
-                for &fold in folds {
-                    y = e.add(&y, &e.rotate(&y, fold, keys)?)?;
-                }
+                let y = self.sum_rotations(e.transform(x, transform, keys)?, folds)?;
                 // The weights' scale was chosen to lead here; what floating point adds is below any noise.
                 let y = y.with_scale(self.plan.scale(number));
                 match bias {
@@ -245,6 +243,11 @@ impl<'p, B: Backend> Server<'p, B> {
                 }
                 let bias = encode(self.plan, number, bias, y.scale(), &self.encoder)?;
                 e.add_plain(&y, &e.prepare_many(&bias, y.level())?)?
+            }
+            (Step::Pool { input, rotations }, _) => {
+                let x = at(*input)?;
+                let y = self.sum_rotations(e.drop_level(x, x.level())?, rotations)?;
+                y.with_scale(self.plan.scale(number))
             }
             (Step::Square { input, slope, constant }, _) => {
                 let x = factor(input)?;
@@ -271,6 +274,14 @@ impl<'p, B: Backend> Server<'p, B> {
             }
             _ => return Err(EvalError::Empty.into()),
         })
+    }
+
+    /// Adds to the ciphertexts what each rotation in turn makes of them.
+    fn sum_rotations(&self, x: Ciphertexts<B>, rotations: &[i64]) -> Result<Ciphertexts<B>, EvalError> {
+        let add = |x: Ciphertexts<B>, &steps: &i64| {
+            self.evaluator.add(&x, &self.evaluator.rotate(&x, steps, &self.keys)?)
+        };
+        rotations.iter().try_fold(x, add)
     }
 
     /// `c x` at a scale, for a constant or one for each element.
@@ -409,7 +420,9 @@ impl Plan {
         for (i, step) in self.steps.iter().enumerate() {
             let reads = match step {
                 Step::Input => Vec::new(),
-                Step::Transform { input, .. } | Step::Relabel { input, .. } => vec![*input],
+                Step::Transform { input, .. } | Step::Relabel { input, .. } | Step::Pool { input, .. } => {
+                    vec![*input]
+                }
                 Step::Square { input, .. } | Step::Polynomial { input, .. } => vec![input.step],
                 Step::Product { inputs } | Step::Sum { inputs, .. } => {
                     inputs.iter().map(|o| o.step).collect()

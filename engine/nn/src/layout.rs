@@ -7,6 +7,7 @@
 //! `slot = plane height width + y width + x`: a rotation past the last plane comes back to the first, and few channels repeat until the
 //! ciphertext is full, so that dense layers with padding need half as many diagonals, of a shorter period.
 
+use crate::Window;
 use serde::{Deserialize, Serialize};
 
 /// Places of the elements of one tensor.
@@ -137,6 +138,33 @@ impl Layout {
             return Self::new(slots, places, Copies::None, "a vector".into());
         }
         Self::new(slots, places, Copies::Period(period), format!("a vector, every {period} slots"))
+    }
+
+    /// Every result of a window where the window's first element is.
+    pub(crate) fn pooled(&self, window: &Window) -> Self {
+        let ([height, width], [rows, columns]) = (window.input, window.output);
+        let places = (0..self.places.len() / (height * width) * rows * columns).map(|i| {
+            let (channel, y, x) = (i / (rows * columns), i / columns % rows, i % columns);
+            let from = (channel * height + y * window.stride[0]) * width + x * window.stride[1];
+            self.places.get(from).copied().unwrap_or(0)
+        });
+        let (places, description) = (places.collect(), format!("{}, pooled in place", self.description));
+        Self { places, description, ..self.clone() }
+    }
+
+    /// How far apart neighbours in a column and in a row of a plane lie, if that is the same throughout.
+    pub(crate) fn strides(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
+        let between = |a: Option<&u32>, b: Option<&u32>| Some(b?.checked_sub(*a?)? as usize);
+        let first = [
+            if height > 1 { between(self.places.first(), self.places.get(width))? } else { 0 },
+            if width > 1 { between(self.places.first(), self.places.get(1))? } else { 0 },
+        ];
+        let same = |i: usize| {
+            let (y, x, here) = (i / width % height, i % width, self.places.get(i));
+            let down = y + 1 == height || between(here, self.places.get(i + width)) == Some(first[0]);
+            down && (x + 1 == width || between(here, self.places.get(i + 1)) == Some(first[1]))
+        };
+        (0..self.places.len()).all(same).then_some(first)
     }
 
     /// The slot that holds an element, and the ciphertext.

@@ -87,6 +87,18 @@ pub struct Pool {
     pub count_padding: bool,
 }
 
+impl Pool {
+    /// Whether windows lie side by side without padding, of sizes that doubling reaches: then sums of rotations make the averages.
+    pub(crate) fn is_tiling(&self) -> bool {
+        let Window { input, output, kernel, stride, dilation, padding } = self.window;
+        let fits = |axis: usize| {
+            let of = |v: [usize; 2]| v.get(axis).copied().unwrap_or(0);
+            of(kernel).is_power_of_two() && of(output) * of(stride) <= of(input)
+        };
+        kernel == stride && dilation == [1, 1] && padding == [0, 0] && fits(0) && fits(1)
+    }
+}
+
 impl Linear {
     /// A map with a bias of zero.
     pub fn new(map: Map) -> Self {

@@ -55,6 +55,11 @@ pub(crate) enum Step {
         factor: f64,
         bias: Vec<f64>,
     },
+    /// Sums over windows by rotations, read as averages.
+    Pool {
+        input: usize,
+        rotations: Vec<i64>,
+    },
     /// `x^2 + slope x + constant`, the slope shared or one for each element.
     Square {
         input: Operand,
@@ -144,7 +149,7 @@ pub enum PlanError {
 /// Values beyond their calibrated range by this factor may overflow, of junk in unused slots too.
 pub(crate) const HEADROOM: f64 = 8.0;
 /// Bytes that a backend keeps for reuse, at most.
-const KEPT_BYTES: usize = 512 << 20;
+const KEPT_BYTES: usize = 1 << 30;
 
 impl Default for PlanOptions {
     fn default() -> Self {
@@ -191,6 +196,9 @@ impl Plan {
                 }
                 Step::Square { .. } | Step::Product { .. } | Step::Polynomial { .. } => {
                     request = request.relin(level);
+                }
+                Step::Pool { rotations, .. } => {
+                    request = request.rotations(&self.params, rotations.iter().copied(), level);
                 }
                 Step::Input | Step::Relabel { .. } | Step::Sum { .. } => {}
             }

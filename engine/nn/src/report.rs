@@ -61,7 +61,7 @@ pub struct ParameterReport {
 pub struct LayerReport {
     /// The network's nodes that it stands for.
     pub name: String,
-    /// `linear`, `square`, `polynomial`, `product`, `add`.
+    /// `linear`, `pool`, `scale`, `square`, `polynomial`, `product`, `add`.
     pub kind: String,
     /// Where the elements of its result lie.
     pub layout: String,
@@ -96,8 +96,10 @@ impl Fidelity {
     /// Compares results, item by item.
     pub fn new(clear: &[Vec<f64>], encrypted: &[Vec<f64>]) -> Self {
         let pairs = || clear.iter().flatten().zip(encrypted.iter().flatten());
-        let worst = pairs().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        let mean = pairs().map(|(a, b)| (a - b).abs()).sum::<f64>() / pairs().count().max(1) as f64;
+        // What is not a number is as wrong as can be.
+        let difference = |(a, b): (&f64, &f64)| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
+        let worst = pairs().map(difference).fold(0.0, f64::max);
+        let mean = pairs().map(difference).sum::<f64>() / pairs().count().max(1) as f64;
         let largest = clear.iter().flatten().fold(1.0f64, |m, x| m.max(x.abs()));
         let same = clear.iter().zip(encrypted).filter(|(a, b)| label(a) == label(b)).count();
         let label_agreement = same as f64 / clear.len().max(1) as f64;

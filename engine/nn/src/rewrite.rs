@@ -1,15 +1,26 @@
 //! A network in the form that is cheapest on ciphertexts: quadratics as one square between affine maps, affine maps
 //! merged, polynomials on what is already spread out.
 
-use crate::{Coefficients, Linear, Map, Network, Node, NodeId, Op};
+use crate::{Coefficients, Linear, Map, Network, Node, NodeId, Op, Pool};
 
 /// Which neighbouring maps become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Merging {
-    /// Averages and what follows them.
-    pub(crate) pools: bool,
+    /// What becomes of averages.
+    pub(crate) pools: Pools,
     /// Convolutions with convolutions.
     pub(crate) convolutions: bool,
+}
+
+/// What becomes of averages over windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pools {
+    /// They become part of the layer that follows.
+    Merged,
+    /// They are steps of their own, which also move channels together.
+    Apart,
+    /// They are sums of rotations, which consume no level and leave everything in its place.
+    Rotated,
 }
 
 /// In `u^2 + b u` with `u` of range one, `b` may be so large: the result takes as much more room.
@@ -19,6 +30,7 @@ const MAX_SLOPE: f64 = 64.0;
 pub(crate) fn rewrite(network: &Network, ranges: &[f64], trace: &[Vec<f64>], merging: Merging) -> Network {
     let nodes = normalise_quadratics(network, ranges, trace);
     let nodes = spread_early(nodes);
+    let nodes = if merging.pools == Pools::Rotated { pool_early(nodes) } else { nodes };
     let mut nodes = merge(nodes, merging);
     // What leaves the server comes from an affine map, which can mask everything that is not the result.
     if let Some(last) = nodes.last().filter(|last| !matches!(last.op, Op::Linear(..))).cloned() {
@@ -141,6 +153,51 @@ fn spread_early(mut nodes: Vec<Node>) -> Vec<Node> {
     }
 }
 
+/// The average that is all of a map, if sums of rotations can make it.
+pub(crate) fn tiling_pool(linear: &Linear) -> Option<&Pool> {
+    match linear.maps() {
+        [Map::Pool(pool)] if pool.is_tiling() && linear.bias().iter().all(|b| *b == 0.0) => Some(pool),
+        _ => None,
+    }
+}
+
+/// Exchanges averages with elementwise maps before them that are the same throughout each plane, which can then merge with what follows.
+fn pool_early(mut nodes: Vec<Node>) -> Vec<Node> {
+    for i in 0..nodes.len() {
+        let readers = readers(&nodes);
+        let found = nodes.get(i).and_then(|node| {
+            let Op::Linear(x, linear) = &node.op else { return None };
+            let (producer, pool) = (nodes.get(x.0)?, tiling_pool(linear)?);
+            let Op::Linear(before, first) = &producer.op else { return None };
+            let [height, width] = pool.window.input;
+            let constant = |v: &[f64]| {
+                v.chunks(height * width).all(|plane| plane.iter().all(|x| Some(x) == plane.first()))
+            };
+            let factors = first.scale_factors();
+            let alone = readers.get(x.0) == Some(&1) && first.is_elementwise();
+            if !alone || !constant(&factors) || !constant(first.bias()) {
+                return None;
+            }
+            let [rows, columns] = pool.window.output;
+            let pick = |v: &[f64]| -> Vec<f64> {
+                let planes = v.chunks(height * width).filter_map(|plane| plane.first());
+                planes.flat_map(|&x| std::iter::repeat_n(x, rows * columns)).collect()
+            };
+            let later = Linear::new(Map::Scale(pick(&factors))).plus(&pick(first.bias()));
+            Some((*x, Op::Linear(*before, linear.clone()), Op::Linear(*x, later)))
+        });
+        let Some((x, earlier, later)) = found else { continue };
+        let Some((name, shape)) = nodes.get(i).map(|n| (n.name.clone(), n.shape.clone())) else { continue };
+        if let Some(producer) = nodes.get_mut(x.0) {
+            *producer = Node { name, shape, op: earlier };
+        }
+        if let Some(node) = nodes.get_mut(i) {
+            (node.name, node.op) = (String::new(), later);
+        }
+    }
+    nodes
+}
+
 /// Composes affine maps that follow each other, where nothing else reads the first.
 fn merge(mut nodes: Vec<Node>, merging: Merging) -> Vec<Node> {
     for i in 0..nodes.len() {
@@ -169,11 +226,14 @@ fn is_worth_merging(first: &Linear, second: &Linear, merging: Merging) -> bool {
     let convolution = |map: &Map| matches!(map, Map::Convolution(c) if c.window.kernel != [1, 1]);
     let (pool, dense) =
         (|map: &Map| matches!(map, Map::Pool(_)), |map: &Map| matches!(map, Map::Dense { .. }));
-    if first.is_elementwise() || second.is_elementwise() || has(second, dense) {
-        return true;
+    if merging.pools == Pools::Rotated && [first, second].into_iter().any(|l| tiling_pool(l).is_some()) {
+        return false;
     }
     if has(first, pool) && has(second, convolution) {
-        return merging.pools;
+        return merging.pools == Pools::Merged;
+    }
+    if first.is_elementwise() || second.is_elementwise() || has(second, dense) {
+        return true;
     }
     if has(first, convolution) && (has(second, convolution) || has(second, pool)) {
         return merging.convolutions;

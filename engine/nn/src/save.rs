@@ -49,6 +49,7 @@ enum SavedStep {
         factor: f64,
         bias: Vec<f64>,
     },
+    Pool(usize, Vec<i64>),
     Square(SavedOperand, Vec<f64>, f64),
     Polynomial(SavedOperand, Coefficients, f64),
     Product([SavedOperand; 2]),
@@ -59,7 +60,7 @@ enum SavedStep {
 type SavedOperand = (usize, usize, bool);
 
 /// Changes when the form does.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Plan {
     /// The plan as bytes, for [`Plan::from_bytes`] of the same version of this crate.
@@ -184,6 +185,7 @@ fn save(step: &Step) -> SavedStep {
         Step::Relabel { input, factor, bias } => {
             SavedStep::Relabel { input: *input, factor: *factor, bias: bias.clone() }
         }
+        Step::Pool { input, rotations } => SavedStep::Pool(*input, rotations.clone()),
         Step::Square { input, slope, constant } => {
             SavedStep::Square(operand(input), slope.clone(), *constant)
         }
@@ -231,6 +233,7 @@ fn load(step: SavedStep, number: usize, params: &Params, words: &mut &[u8]) -> O
             Step::Transform { input: read(input)?, boost, transform, folds, bias }
         }
         SavedStep::Relabel { input, factor, bias } => Step::Relabel { input: read(input)?, factor, bias },
+        SavedStep::Pool(input, rotations) => Step::Pool { input: read(input)?, rotations },
         SavedStep::Square(o, slope, constant) => Step::Square { input: operand(o)?, slope, constant },
         SavedStep::Polynomial(o, coefficients, scale) => {
             Step::Polynomial { input: operand(o)?, coefficients, scale }

@@ -162,7 +162,7 @@ fn what_is_sent_has_the_size_and_levels_that_the_report_tells() {
     let report = plan.report();
     let near = |bytes: usize, told: usize, what: &str| {
         // The report counts whole words; on the wire, primes take the bits they have.
-        assert!((0.85..=1.01).contains(&(bytes as f64 / told as f64)), "{what}: {bytes} bytes, {told} told");
+        assert!((0.7..=1.01).contains(&(bytes as f64 / told as f64)), "{what}: {bytes} bytes, {told} told");
     };
     near(keys.to_bytes().len(), report.key_wire_bytes, "keys");
     // A relinearisation key, and one for each rotation.
@@ -506,9 +506,9 @@ fn damaged_plans_parse_or_not_but_harm_nothing() {
     // All values of what comes first: the parameters; then whatever, everywhere.
     let first = (8..24.min(*weights)).flat_map(|at| (0..=255).map(move |byte| (at, byte)));
     let random = reals(6000, 99);
-    let random = random.chunks(2).map(|r| {
-        (((r[0] + 1.0) / 2.0 * *weights as f64) as usize, ((r[1] + 1.0) * 128.0) as u8)
-    });
+    let random = random
+        .chunks(2)
+        .map(|r| (((r[0] + 1.0) / 2.0 * *weights as f64) as usize, ((r[1] + 1.0) * 128.0) as u8));
     let mut parsed = 0;
     for (at, byte) in first.chain(random) {
         other[at] = byte;
@@ -522,7 +522,7 @@ fn damaged_plans_parse_or_not_but_harm_nothing() {
 fn damaged_plans_that_parse_run_to_a_result_or_an_error() {
     let (bytes, weights) = &*SAVED;
     let mut other = bytes.clone();
-    let random = reals(800, 98);
+    let random = reals(20000, 98);
     for r in random.chunks(2) {
         let at = ((r[0] + 1.0) / 2.0 * *weights as f64) as usize;
         other[at] = ((r[1] + 1.0) * 128.0) as u8;

@@ -357,7 +357,8 @@ pub(crate) fn runs(network: Network, min_bits: f64) {
     let got = encrypted(&plan, std::slice::from_ref(&item));
     let bits = bits(&network.evaluate(&item), &got[0], output_range(&network));
     tell(bits, min_bits, &plan);
-    let layers = plan.report().layers.iter().map(|l| format!("\n  {} at level {}: {}", l.kind, l.level, l.name));
+    let layers =
+        plan.report().layers.iter().map(|l| format!("\n  {} at level {}: {}", l.kind, l.level, l.name));
     let layers: String = layers.collect();
     assert!(bits >= min_bits, "{bits:.1} bits, where {min_bits} are expected, of{layers}");
 }

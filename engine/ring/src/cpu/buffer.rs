@@ -20,7 +20,7 @@ struct Free {
 }
 
 /// A pool keeps no more than this, so that sizes that are not asked for again do not pile up.
-const MAX_FREE_BYTES: usize = 512 << 20;
+const MAX_FREE_BYTES: usize = 1 << 30;
 
 /// Limbs on loan from a pool; their first content is whatever the last owner left.
 ///
