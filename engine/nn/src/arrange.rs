@@ -19,6 +19,8 @@ pub(crate) struct Levels {
     pub(crate) nodes: Vec<NodeLevels>,
     /// Primes that the whole network consumes.
     pub(crate) total: usize,
+    /// Least bits of the factor between coefficients of polynomials and integers.
+    pub(crate) coefficient_bits: f64,
     /// Bits of the factor between values at the edge of their range and encrypted integers.
     pub(crate) message_bits: f64,
     /// What becomes of averages.
@@ -34,6 +36,8 @@ pub(crate) struct NodeLevels {
     pub(crate) bits: f64,
     /// Primes that each operand is divided by before use.
     pub(crate) rescaled: Vec<usize>,
+    /// Bits that each operand is multiplied by before it is divided, so that the division leaves enough.
+    pub(crate) boosts: Vec<u32>,
     /// Whether each operand of a sum is brought to the node's scale by a constant.
     pub(crate) aligned: Vec<bool>,
     /// Whether its scale can be chosen.
@@ -64,7 +68,9 @@ pub(crate) fn linear_kind(linear: &Linear, is_output: bool, pools: Pools) -> Lin
 }
 
 impl Levels {
-    pub(crate) fn new(network: &Network, message_bits: f64, pools: Pools) -> Self {
+    pub(crate) fn new(network: &Network, ranges: &[f64], message_bits: f64, pools: Pools) -> Self {
+        let range = |i: usize| ranges.get(i).copied().unwrap_or(1.0);
+        let mut coefficients = f64::INFINITY;
         let mut nodes: Vec<NodeLevels> = Vec::new();
         let prime = f64::from(PRIME_BITS);
         let last = network.nodes().len() - 1;
@@ -75,18 +81,25 @@ impl Levels {
                 let x = of(id);
                 let primes =
                     if x.bits > MAX_FACTOR_BITS { ((x.bits - message_bits) / prime).round() } else { 0.0 };
-                (x.consumed + primes as usize, x.bits - primes * prime, primes as usize)
+                let left = x.bits - primes * prime;
+                let boost = (message_bits - left).max(0.0).ceil();
+                (x.consumed + primes as usize, left + boost, primes as usize, boost as u32)
             };
             nodes.push(match &node.op {
                 Op::Input => NodeLevels { bits: message_bits, chosen: true, ..NodeLevels::default() },
-                Op::Linear(x, linear) => {
-                    let x = of(*x);
+                Op::Linear(read, linear) => {
+                    let x = of(*read);
                     let kind = linear_kind(linear, i == last, pools);
                     if kind != LinearKind::Transform {
                         // A sum of so many values is read at a scale as many times larger.
                         let count = tiling_pool(linear).filter(|_| kind == LinearKind::Pool);
                         let count = count.map_or(1, |p| p.window.kernel[0] * p.window.kernel[1]);
-                        let bits = x.bits + (count as f64).log2();
+                        let factor = linear.scale_factors().first().copied().unwrap_or(1.0).abs();
+                        let grown = match kind {
+                            LinearKind::Relabel => (range(i) / (factor * range(read.0))).log2(),
+                            _ => (count as f64).log2(),
+                        };
+                        let bits = x.bits + grown;
                         NodeLevels { bits, chosen: false, rescaled: vec![0], ..x }
                     } else {
                         let primes = ((x.bits + WEIGHT_BITS - message_bits) / prime).ceil().max(1.0);
@@ -95,28 +108,52 @@ impl Levels {
                     }
                 }
                 Op::Polynomial(x, c) => {
-                    let (consumed, bits, primes) = factor(*x);
+                    let (consumed, bits, primes, boost) = if is_monic(c) || of(*x).chosen {
+                        factor(*x)
+                    } else {
+                        // Powers keep their bits if they have those of a prime.
+                        let x = of(*x);
+                        let primes = ((x.bits - prime - 1.0) / prime).ceil().max(0.0);
+                        let boost = (prime * (primes + 1.0) - x.bits).max(0.0).ceil();
+                        (
+                            x.consumed + primes as usize,
+                            x.bits + boost - primes * prime,
+                            primes as usize,
+                            boost as u32,
+                        )
+                    };
                     if is_monic(c) {
                         NodeLevels {
                             consumed,
-                            bits: 2.0 * bits,
+                            bits: 2.0 * bits + (range(i) / range(x.0).powi(2)).log2(),
                             rescaled: vec![primes],
+                            boosts: vec![boost],
                             ..NodeLevels::default()
                         }
                     } else {
+                        coefficients =
+                            coefficients.min(coefficient_bits(c.degree(), bits, 2.0 * message_bits));
                         let consumed = consumed + polynomial_depth(c.degree());
                         NodeLevels {
                             consumed,
                             bits: 2.0 * message_bits,
                             rescaled: vec![primes],
+                            boosts: vec![boost],
                             ..NodeLevels::default()
                         }
                     }
                 }
                 Op::Product(a, b) => {
+                    let grown = (range(i) / (range(a.0) * range(b.0))).log2();
                     let (a, b) = (factor(*a), factor(*b));
-                    let (consumed, rescaled) = (a.0.max(b.0), vec![a.2, b.2]);
-                    NodeLevels { consumed, bits: a.1 + b.1, rescaled, ..NodeLevels::default() }
+                    let (consumed, rescaled, boosts) = (a.0.max(b.0), vec![a.2, b.2], vec![a.3, b.3]);
+                    NodeLevels {
+                        consumed,
+                        bits: a.1 + b.1 + grown,
+                        rescaled,
+                        boosts,
+                        ..NodeLevels::default()
+                    }
                 }
                 Op::Add(a, b) | Op::Sub(a, b) => {
                     let operands = [of(*a), of(*b)].map(|x| {
@@ -130,12 +167,13 @@ impl Levels {
                         rescaled: operands.iter().map(|o| o.1).collect(),
                         aligned: operands.iter().map(|o| o.2).collect(),
                         chosen: true,
+                        ..NodeLevels::default()
                     }
                 }
             });
         }
         let total = nodes.iter().map(|n| n.consumed).max().unwrap_or(0);
-        Self { nodes, total, message_bits, pools }
+        Self { nodes, total, message_bits, coefficient_bits: coefficients, pools }
     }
 
     /// Bits of the factor between weights and integers, from a node to the next linear one.
@@ -143,6 +181,19 @@ impl Levels {
         let (Some(a), Some(b)) = (self.nodes.get(from), self.nodes.get(to)) else { return 0.0 };
         b.bits + f64::from(PRIME_BITS) * (b.consumed - a.consumed) as f64 - a.bits
     }
+}
+
+/// Least bits of a coefficient's factor, in a polynomial whose operand and result have so many: powers by squaring and dividing
+/// run away from the size of a prime, and what is left for the coefficients shrinks.
+pub(crate) fn coefficient_bits(degree: usize, operand: f64, result: f64) -> f64 {
+    let prime = f64::from(PRIME_BITS);
+    if degree == 0 {
+        return f64::INFINITY;
+    }
+    let giant = 1usize << degree.ilog2();
+    let left = result - (giant as f64 * (operand - prime) + prime);
+    let rest = coefficient_bits(giant - 1, operand, result);
+    left.min(rest).min(coefficient_bits(degree - giant, operand, left + prime))
 }
 
 /// Primes that a polynomial consumes; its last product is left as it is.

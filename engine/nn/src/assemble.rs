@@ -255,13 +255,15 @@ impl Assembly<'_> {
         let node = self.draft.levels.nodes.get(i);
         let primes = node.and_then(|n| n.rescaled.get(k)).copied().unwrap_or(0);
         let aligned = node.and_then(|n| n.aligned.get(k)).copied().unwrap_or(false);
-        Operand { step: id.0, primes, aligned }
+        let boost = node.and_then(|n| n.boosts.get(k)).copied().unwrap_or(0);
+        Operand { step: id.0, primes, aligned, boost }
     }
 
     /// The scale of a factor after its division.
     fn factor_scale(&self, operand: &Operand) -> f64 {
         let level = self.level(operand.step);
-        self.scale(NodeId(operand.step)) / self.divisor(level, level - operand.primes.min(level))
+        self.scale(NodeId(operand.step)) * f64::from(operand.boost).exp2()
+            / self.divisor(level, level - operand.primes.min(level))
     }
 
     /// The scale of a node that can have any: the largest value of its class fills the message bits.

@@ -27,6 +27,10 @@ pub(crate) struct Draft {
 
 /// Bits of scale times range that are tried.
 const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
+/// Bits that are enough for the coefficients of polynomials.
+const COEFFICIENT_BITS: f64 = 20.0;
+/// Levels at most: parameters have no more.
+const MAX_LEVELS: usize = 100;
 /// A typical value, in units of the range.
 const TYPICAL: f64 = 0.15;
 /// Special primes at most: they are dropped together with up to three of a level.
@@ -47,21 +51,23 @@ impl Draft {
     pub(crate) fn best(
         network: &Network,
         ranges: &[f64],
-        trace: &[Vec<f64>],
+        items: &[Vec<f64>],
         options: &PlanOptions,
         progress: Progress<'_>,
     ) -> Result<Self, PlanError> {
+        let trace = network.trace(items.first().map(Vec::as_slice).unwrap_or_default());
         let mut drafts: Vec<Self> = Vec::new();
         let mut tried: Vec<Arc<Network>> = Vec::new();
         let mut needed = usize::MAX;
         for (number, (pools, convolutions)) in STRATEGIES.into_iter().enumerate() {
             progress("choosing a layout", number, STRATEGIES.len());
-            let rewritten = Arc::new(rewrite(network, ranges, trace, Merging { pools, convolutions }));
+            let rewritten = Arc::new(rewrite(network, ranges, &trace, Merging { pools, convolutions }));
             if tried.contains(&rewritten) {
                 continue;
             }
             tried.push(rewritten.clone());
-            let levels = Levels::new(&rewritten, MESSAGE_BITS[0], pools);
+            let ranges = crate::plan::ranges(&rewritten, items)?;
+            let levels = Levels::new(&rewritten, &ranges, MESSAGE_BITS[0], pools);
             needed = needed.min(levels.total);
             let Some(log_n) = literals(&levels, options.security).and_then(|l| Some(l.first()?.log_n)) else {
                 continue;
@@ -85,7 +91,14 @@ impl Draft {
                 }
                 let label =
                     format!("{merged}, channels {channels:?} in the {order:?}'s order, input {packing:?}");
-                drafts.extend(Self::new(&rewritten, (log_n, pools), &layouts, options, label.to_lowercase()));
+                drafts.extend(Self::new(
+                    &rewritten,
+                    &ranges,
+                    (log_n, pools),
+                    &layouts,
+                    options,
+                    label.to_lowercase(),
+                ));
                 seen.push(layouts);
             }
         }
@@ -105,6 +118,7 @@ impl Draft {
 
     fn new(
         network: &Arc<Network>,
+        ranges: &[f64],
         (log_n, pools): (u32, Pools),
         layouts: &[Arc<Layout>],
         options: &PlanOptions,
@@ -141,7 +155,10 @@ impl Draft {
             .collect();
         let mut drafts = Vec::new();
         for message_bits in MESSAGE_BITS {
-            let levels = Arc::new(Levels::new(network, message_bits, pools));
+            let levels = Arc::new(Levels::new(network, ranges, message_bits, pools));
+            if message_bits > MESSAGE_BITS[0] && levels.coefficient_bits < COEFFICIENT_BITS {
+                continue;
+            }
             let literals = literals(&levels, options.security)?;
             let fitting = literals.iter().filter(|l| l.log_n == log_n);
             let drafted = fitting.map(|&literal| {
@@ -175,7 +192,8 @@ impl Draft {
             });
             drafts.extend(drafted.min_by(|a, b| a.seconds.total_cmp(&b.seconds)));
         }
-        drafts.into_iter().min_by(|a, b| a.error().total_cmp(&b.error()))
+        let levels = |d: &Self| d.levels.total;
+        drafts.into_iter().min_by(|a, b| levels(a).cmp(&levels(b)).then(a.error().total_cmp(&b.error())))
     }
 
     /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding of its
@@ -307,7 +325,8 @@ fn literals(levels: &Levels, security: Security) -> Option<Vec<Literal>> {
             security,
         };
         let bits = |digits: usize| f64::from(base) + (PRIME_BITS as usize * total + 30 * digits) as f64;
-        let fits = |&d: &usize| bits(d) <= security.max_log2_qp(log_n) && d <= total + 2;
+        let fits =
+            |&d: &usize| bits(d) <= security.max_log2_qp(log_n) && d <= total + 2 && total <= MAX_LEVELS;
         let found: Vec<_> = (1..=MAX_SPECIAL).filter(fits).map(literal).collect();
         (!found.is_empty()).then_some(found)
     })

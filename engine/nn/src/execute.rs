@@ -216,7 +216,12 @@ impl<'p, B: Backend> Server<'p, B> {
         let at = |i: usize| values.get(i).and_then(Option::as_ref).ok_or(EvalError::Empty);
         let factor = |o: &Operand| -> Result<Ciphertexts<B>, EvalError> {
             let x = at(o.step)?;
-            e.rescale_to(x, x.level() - o.primes.min(x.level()))
+            let to = x.level() - o.primes.min(x.level());
+            if o.boost == 0 {
+                return e.rescale_to(x, to);
+            }
+            // By an integer, which costs nothing but modulus; the values stay, the scale grows.
+            e.rescale_to(&e.mul_const(x, 1.0, f64::from(o.boost).exp2())?, to)
         };
         Ok(match (step, prepared) {
             (Step::Transform { input, boost, folds, .. }, Prepared::Transform(transform, bias)) => {

@@ -55,7 +55,11 @@ impl Grid {
     /// groups side by side.
     pub(crate) fn layout(&self, shape: [usize; 3], gap: [usize; 2], groups: usize) -> Layout {
         let [channels, height, width] = shape;
-        let (planes, subs) = (self.planes(), gap[0] * gap[1]);
+        let planes = self.planes();
+        // Places between positions, as far as the grid reaches beyond the last position.
+        let room = |size: usize, gap: usize, len: usize| size.saturating_sub((len - 1) * gap).clamp(1, gap);
+        let (rows, columns) = (room(self.height, gap[0], height), room(self.width, gap[1], width));
+        let subs = rows * columns;
         let depth = (channels / groups.max(1)).max(1);
         // So many planes are filled first, then the places between positions, then further planes.
         let first = if self.inner { planes } else { planes.min(groups.next_power_of_two()) };
@@ -68,7 +72,7 @@ impl Grid {
             used = used.max(plane + 1);
             for y in 0..height {
                 for x in 0..width {
-                    let at = [y * gap[0] + sub / gap[1], x * gap[1] + sub % gap[1]];
+                    let at = [y * gap[0] + sub / columns, x * gap[1] + sub % columns];
                     places.push(self.flat(at, plane) as u32);
                 }
             }

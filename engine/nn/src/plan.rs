@@ -1,5 +1,6 @@
 //! From a network to a plan: everything that a server does to a ciphertext, as data.
 
+use crate::arrange::PRIME_BITS;
 use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::report::Report;
@@ -89,6 +90,8 @@ pub(crate) struct Operand {
     pub(crate) primes: usize,
     /// Whether a constant brings it to the step's scale on the way.
     pub(crate) aligned: bool,
+    /// It is multiplied by two to so much before.
+    pub(crate) boost: u32,
 }
 
 /// Why a network has no plan.
@@ -170,8 +173,7 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let items = calibration(network, &options.calibration)?;
         let ranges = ranges(network, &items)?;
-        let trace = network.trace(items.first().map(Vec::as_slice).unwrap_or_default());
-        let draft = Draft::best(network, &ranges, &trace, options, progress)?;
+        let draft = Draft::best(network, &ranges, &items, options, progress)?;
         Ok(Self { ranges, ..draft.assemble(&items, progress)? })
     }
 
@@ -251,11 +253,16 @@ impl Plan {
         let report = &mut self.report;
         report.input_ciphertexts = ciphertexts(self.layouts.first());
         report.output_ciphertexts = ciphertexts(self.layouts.last());
-        report.input_bytes = report.input_ciphertexts * poly(q(params.max_level()));
-        report.output_bytes = report.output_ciphertexts * 2 * poly(q(lowest.unwrap_or(0)));
+        // On the wire words have the bits of their primes, and seeds stand for uniform halves.
+        let packed = |level: usize| {
+            let moduli = params.ring().moduli(params.limbs(level));
+            moduli.map(|m| (u32::BITS - m.q().leading_zeros()) as usize * params.n() / 8).sum::<usize>()
+        };
+        report.input_bytes = report.input_ciphertexts * packed(params.max_level());
+        report.output_bytes = report.output_ciphertexts * 2 * packed(lowest.unwrap_or(0));
         report.key_bytes = keys.bytes(&params);
         report.rotation_keys = keys.count() - relin;
-        report.key_wire_bytes = report.key_bytes / 2;
+        report.key_wire_bytes = report.key_bytes / 2 / 32 * PRIME_BITS as usize;
         // Client and server in one process hold the keys twice, for a moment.
         let busiest = working.into_iter().max().unwrap_or(0);
         report.memory_bytes = 2 * report.key_bytes + 2 * report.weight_bytes + busiest + kept;

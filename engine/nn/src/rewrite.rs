@@ -77,19 +77,24 @@ fn normalise_quadratics(network: &Network, ranges: &[f64], trace: &[Vec<f64>]) -
                     push(&mut nodes, &node.name, &node.shape, Op::Polynomial(x, c.clone()))
                 } else {
                     let shared = c.0.iter().skip(1).all(|c| c.len() == 1);
-                    let root: Vec<_> = (0..len).map(|i| c.at(2, i).abs().sqrt()).collect();
+                    // In units of the range: else the square of something small has too large a scale.
+                    let largest = (0..len).fold(0.0f64, |m, i| m.max(c.at(2, i).abs().sqrt()));
+                    let unit = (range * largest).recip().log2().round().exp2();
+                    let root: Vec<_> = (0..len).map(|i| unit * c.at(2, i).abs().sqrt()).collect();
                     let sign: Vec<_> = (0..len).map(|i| c.at(2, i).signum()).collect();
-                    let slope = |i: usize| c.at(1, i) * c.at(2, i).signum() / c.at(2, i).abs().sqrt();
+                    let slope = |i: usize| unit * c.at(1, i) * c.at(2, i).signum() / c.at(2, i).abs().sqrt();
                     let slopes: Vec<_> = (0..if shared { 1 } else { len }).map(slope).collect();
                     let centred = |(i, x): (usize, &f64)| {
                         c.at(2, i).abs() * x * x + c.at(1, i) * c.at(2, i).signum() * x
                     };
-                    let mean = values.iter().enumerate().map(centred).sum::<f64>() / len as f64;
-                    let rest: Vec<_> = sign.iter().enumerate().map(|(i, s)| c.at(0, i) + s * mean).collect();
+                    let mean = unit * unit * values.iter().enumerate().map(centred).sum::<f64>() / len as f64;
+                    let rest: Vec<_> =
+                        sign.iter().enumerate().map(|(i, s)| c.at(0, i) + s * mean / unit / unit).collect();
                     let u = push(&mut nodes, "", &node.shape, Op::Linear(x, Linear::new(Map::Scale(root))));
                     let monic = Coefficients(vec![vec![-mean], slopes, vec![1.0]]);
                     let square = push(&mut nodes, &node.name, &node.shape, Op::Polynomial(u, monic));
-                    let after = Linear::new(Map::Scale(sign)).plus(&rest);
+                    let after = sign.iter().map(|s| s / unit / unit).collect();
+                    let after = Linear::new(Map::Scale(after)).plus(&rest);
                     push(&mut nodes, "", &node.shape, Op::Linear(square, after))
                 }
             }

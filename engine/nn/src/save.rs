@@ -1,6 +1,6 @@
 //! Plans as bytes, for a cache: a description, then the coefficients of all weights as little-endian words.
 
-use crate::layout::Layout;
+use crate::layout::{Copies, Layout};
 use crate::plan::{Operand, Plan, PlanError, Step};
 use crate::{Coefficients, Report};
 use pleura_ckks::{Block, BlockTransform, Literal, Params, Security, Weight};
@@ -56,11 +56,11 @@ enum SavedStep {
     Sum([SavedOperand; 2], bool, f64),
 }
 
-/// Step, primes, whether aligned.
-type SavedOperand = (usize, usize, bool);
+/// Step, primes, whether aligned, boost.
+type SavedOperand = (usize, usize, bool, u32);
 
 /// Changes when the form does.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Plan {
     /// The plan as bytes, for [`Plan::from_bytes`] of the same version of this crate.
@@ -137,10 +137,43 @@ impl Plan {
         }
         let known: Vec<_> = saved.layouts.into_iter().map(Arc::new).collect();
         let sound = |l: &Arc<Layout>| {
-            l.slots == params.n() / 2 && l.places.iter().all(|&p| (p as usize) < l.slots * l.ciphertexts)
+            let within = |p: u32, end: usize| (p as usize % l.slots.max(1)) < end;
+            let ciphertexts = l.places.iter().map(|&p| p as usize / l.slots.max(1) + 1).max().unwrap_or(1);
+            let copies = match l.copies {
+                Copies::None => true,
+                Copies::Planes { planes, step } => {
+                    let divides = |a: usize, b: usize| a > 0 && b.is_multiple_of(a);
+                    divides(planes, l.slots) && divides(step, planes)
+                }
+                Copies::Period(period) => {
+                    period > 0
+                        && l.slots.is_multiple_of(period)
+                        && l.places.iter().all(|&p| within(p, period))
+                }
+            };
+            l.slots == params.n() / 2 && l.ciphertexts == ciphertexts && copies
         };
         let layouts: Option<Vec<_>> = saved.layout_of.iter().map(|&i| known.get(i).cloned()).collect();
         let layouts = layouts.filter(|l| l.len() == steps.len() && l.iter().all(sound));
+        let len = |l: Option<&Arc<Layout>>| l.map_or(0, |l| l.places.len());
+        let fits = |c: &Vec<f64>, l: &Arc<Layout>| c.len() == 1 || c.len() == l.places.len();
+        let whole = |(step, l): (&Step, &Arc<Layout>)| match step {
+            Step::Transform { transform: t, bias, .. } => {
+                bias.len() == l.places.len() && t.level <= params.max_level() && t.to <= t.level
+            }
+            Step::Relabel { bias, .. } => bias.len() == l.places.len(),
+            Step::Square { slope, .. } => fits(slope, l),
+            Step::Polynomial { coefficients, .. } => coefficients.0.iter().all(|c| fits(c, l)),
+            Step::Input | Step::Pool { .. } | Step::Product { .. } | Step::Sum { .. } => true,
+        };
+        let layouts = layouts.filter(|l| {
+            let first_only = steps.iter().enumerate().all(|(i, s)| matches!(s, Step::Input) == (i == 0));
+            first_only
+                && len(l.first()) == saved.input_len
+                && len(l.last()) == saved.output_len
+                && steps.iter().zip(l).all(whole)
+                && saved.report.layers.iter().all(|layer| layer.level <= params.max_level())
+        });
         if !words.is_empty() || saved.scales.len() != steps.len() || saved.report.layers.len() != steps.len()
         {
             return Err(PlanError::Damaged);
@@ -159,7 +192,7 @@ impl Plan {
 }
 
 fn save(step: &Step) -> SavedStep {
-    let operand = |o: &Operand| (o.step, o.primes, o.aligned);
+    let operand = |o: &Operand| (o.step, o.primes, o.aligned, o.boost);
     match step {
         Step::Input => SavedStep::Input,
         Step::Transform { input, boost, transform: t, folds, bias } => SavedStep::Transform {
@@ -201,8 +234,9 @@ fn save(step: &Step) -> SavedStep {
 
 /// A step, whose weights are taken from the front of `words`.
 fn load(step: SavedStep, number: usize, params: &Params, words: &mut &[u8]) -> Option<Step> {
-    let operand =
-        |(step, primes, aligned): SavedOperand| (step < number).then_some(Operand { step, primes, aligned });
+    let operand = |(step, primes, aligned, boost): SavedOperand| {
+        (step < number).then_some(Operand { step, primes, aligned, boost })
+    };
     let read = |input: usize| (input < number).then_some(input);
     Some(match step {
         SavedStep::Input => Step::Input,

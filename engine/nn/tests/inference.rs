@@ -826,12 +826,12 @@ fn polynomials_of_degree_8() {
 
 #[test]
 fn polynomials_of_degree_15() {
-    runs(of_degree(15, false), 12.0);
+    runs(of_degree(15, false), 10.0);
 }
 
 #[test]
 fn polynomials_of_degree_16() {
-    runs(of_degree(16, false), 12.0);
+    runs(of_degree(16, false), 10.0);
 }
 
 #[test]
@@ -851,7 +851,7 @@ fn polynomials_of_degree_7_for_each_element() {
 
 #[test]
 fn polynomials_of_degree_15_for_each_element() {
-    runs(of_degree(15, true), 12.0);
+    runs(of_degree(15, true), 10.0);
 }
 
 #[test]
@@ -909,7 +909,7 @@ fn a_high_power_of_planes_with_gaps() {
         let x = n.polynomial(x, &[0.1, 0.2, 0.0, 0.3]);
         n.dense(x, 3);
     });
-    runs(network, 11.0);
+    runs(network, 10.0);
 }
 
 // Scales.

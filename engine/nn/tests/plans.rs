@@ -429,9 +429,14 @@ fn a_saved_plan_runs_as_before() {
 
 /// A small plan's bytes, and where its weights begin.
 static SAVED: LazyLock<(Vec<u8>, usize)> = LazyLock::new(|| {
+    // Every kind of step.
     let network = net(&[6], |n| {
-        let x = n.dense(X, 4);
-        let x = n.act(x);
+        let a = n.dense(X, 4);
+        let b = n.act(a);
+        let x = n.polynomial(a, &[0.1, 0.2, 0.3, 0.4]);
+        let x = n.product(x, b);
+        let x = n.affine(x, -2.0, 0.5);
+        let x = n.sub(x, a);
         n.dense(x, 2);
     });
     let bytes = plan_of(&network).to_bytes().unwrap();
@@ -522,14 +527,14 @@ fn damaged_plans_parse_or_not_but_harm_nothing() {
 fn damaged_plans_that_parse_run_to_a_result_or_an_error() {
     let (bytes, weights) = &*SAVED;
     let mut other = bytes.clone();
-    let random = reals(20000, 98);
+    let random = reals(3000, 98);
     for r in random.chunks(2) {
         let at = ((r[0] + 1.0) / 2.0 * *weights as f64) as usize;
         other[at] = ((r[1] + 1.0) * 128.0) as u8;
-        if let Ok(plan) = parse(&other).as_ref().map(Plan::clone) {
-            if plan.report().parameters.log_n == 12 && plan.params().n() == 4096 {
-                let _ = run_anyhow(&plan);
-            }
+        if let Ok(plan) = parse(&other)
+            && plan.params().n() == 4096
+        {
+            let _ = run_anyhow(&plan);
         }
         other[at] = bytes[at];
     }
