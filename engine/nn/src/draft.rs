@@ -29,6 +29,8 @@ pub(crate) struct Draft {
 const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
 /// Bits that are enough for the coefficients of polynomials.
 const COEFFICIENT_BITS: f64 = 20.0;
+/// Bits of precision beyond which there is no need to try.
+const ENOUGH_BITS: f64 = 18.5;
 /// Levels at most: parameters have no more.
 const MAX_LEVELS: usize = 100;
 /// A typical value, in units of the range.
@@ -192,8 +194,11 @@ impl Draft {
             });
             drafts.extend(drafted.min_by(|a, b| a.seconds.total_cmp(&b.seconds)));
         }
-        let levels = |d: &Self| d.levels.total;
-        drafts.into_iter().min_by(|a, b| levels(a).cmp(&levels(b)).then(a.error().total_cmp(&b.error())))
+        // A level is worth a bit, up to the bits that are enough.
+        let price = |d: &Self| d.error().log2().max(-ENOUGH_BITS) + d.levels.total as f64;
+        drafts
+            .into_iter()
+            .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error())))
     }
 
     /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding of its

@@ -151,8 +151,8 @@ pub enum PlanError {
 
 /// Values beyond their calibrated range by this factor may overflow, of junk in unused slots too.
 pub(crate) const HEADROOM: f64 = 8.0;
-/// Bytes that a backend keeps for reuse, at most.
-const KEPT_BYTES: usize = 1 << 30;
+/// Bytes of a process beside all that, about.
+const PROCESS_BYTES: usize = 64 << 20;
 
 impl Default for PlanOptions {
     fn default() -> Self {
@@ -240,8 +240,7 @@ impl Plan {
             }
             _ => 10 * layer.ciphertexts * poly(q(layer.level)),
         });
-        let working: Vec<usize> = working.collect();
-        let kept = working.iter().sum::<usize>().min(KEPT_BYTES);
+        let busiest = working.max().unwrap_or(0);
         let lowest = self.steps.iter().rev().find_map(|step| match step {
             Step::Transform { transform, .. } => Some(transform.to),
             _ => None,
@@ -263,9 +262,8 @@ impl Plan {
         report.key_bytes = keys.bytes(&params);
         report.rotation_keys = keys.count() - relin;
         report.key_wire_bytes = report.key_bytes / 2 / 32 * PRIME_BITS as usize;
-        // Client and server in one process hold the keys twice, for a moment.
-        let busiest = working.into_iter().max().unwrap_or(0);
-        report.memory_bytes = 2 * report.key_bytes + 2 * report.weight_bytes + busiest + kept;
+        // Client and server in one process hold the keys twice, for a moment, and storage is kept for reuse.
+        report.memory_bytes = 2 * (report.key_bytes + report.weight_bytes + busiest) + PROCESS_BYTES;
     }
 }
 

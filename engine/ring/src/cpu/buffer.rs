@@ -1,6 +1,6 @@
 //! Aligned storage that is recycled: a fresh allocation costs a page fault every 4 KiB.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One cache line, the unit of alignment.
@@ -15,12 +15,12 @@ pub(super) struct Pool(Mutex<Free>);
 /// Free storage by size, and how many lines it is in all.
 #[derive(Default)]
 struct Free {
-    by_size: HashMap<usize, Vec<Vec<Line>>>,
+    by_size: BTreeMap<usize, Vec<Vec<Line>>>,
     lines: usize,
 }
 
 /// A pool keeps no more than this, so that sizes that are not asked for again do not pile up.
-const MAX_FREE_BYTES: usize = 1 << 30;
+const MAX_FREE_BYTES: usize = 2 << 30;
 
 /// Limbs on loan from a pool; their first content is whatever the last owner left.
 ///
@@ -28,8 +28,10 @@ const MAX_FREE_BYTES: usize = 1 << 30;
 /// limb would fall into the same set of the cache, which holds a dozen lines, and sums over many limbs would
 /// evict their own operands.
 pub struct CpuBuffer {
+    /// As many as the limbs need, or somewhat more.
     lines: Vec<Line>,
     n: usize,
+    limbs: usize,
     pool: Arc<Pool>,
 }
 
@@ -39,7 +41,7 @@ impl CpuBuffer {
         let free = pool.lock().take(count);
         // Zeros that the system provides: only pages that are used are ever touched.
         let lines = free.unwrap_or_else(|| bytemuck::zeroed_vec(count));
-        Self { lines, n, pool: pool.clone() }
+        Self { lines, n, limbs, pool: pool.clone() }
     }
 
     /// Lines from one limb to the next.
@@ -55,12 +57,14 @@ impl CpuBuffer {
     }
 
     pub(super) fn limbs(&self) -> impl Iterator<Item = &[u32]> {
-        self.lines.chunks(Self::stride(self.n)).filter_map(|lines| bytemuck::cast_slice(lines).get(..self.n))
+        let lines = self.lines.chunks(Self::stride(self.n)).take(self.limbs);
+        lines.filter_map(|lines| bytemuck::cast_slice(lines).get(..self.n))
     }
 
     pub(super) fn limbs_mut(&mut self) -> impl Iterator<Item = &mut [u32]> {
         let (n, stride) = (self.n, Self::stride(self.n));
-        self.lines.chunks_mut(stride).filter_map(move |lines| bytemuck::cast_slice_mut(lines).get_mut(..n))
+        let lines = self.lines.chunks_mut(stride).take(self.limbs);
+        lines.filter_map(move |lines| bytemuck::cast_slice_mut(lines).get_mut(..n))
     }
 }
 
@@ -76,9 +80,11 @@ impl Pool {
 }
 
 impl Free {
+    /// Storage of so many lines, or up to half as much again: the sizes of a computation change from level to level.
     fn take(&mut self, lines: usize) -> Option<Vec<Line>> {
-        let found = self.by_size.get_mut(&lines)?.pop()?;
-        self.lines -= lines;
+        let mut fitting = self.by_size.range_mut(lines..=lines + lines / 2);
+        let found = fitting.find_map(|(_, free)| free.pop())?;
+        self.lines -= found.len();
         Some(found)
     }
 
