@@ -161,7 +161,7 @@ impl Draft {
             if message_bits > MESSAGE_BITS[0] && levels.coefficient_bits < COEFFICIENT_BITS {
                 continue;
             }
-            let literals = literals(&levels, options.security)?;
+            let Some(literals) = literals(&levels, options.security) else { continue };
             let fitting = literals.iter().filter(|l| l.log_n == log_n);
             let drafted = fitting.map(|&literal| {
                 let cost = Cost::new(&literal, options.threads);
