@@ -191,3 +191,49 @@ fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Grid;
+    use crate::{Convolution, Map, Window};
+
+    /// 2 to 2 channels of 8x8 in two groups, 3x3 without padding, over 4 planes.
+    fn example() -> (Linear, Layout, Layout) {
+        let window = Window {
+            input: [8, 8],
+            output: [6, 6],
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            padding: [0, 0],
+        };
+        let weights = (1..=18).map(f64::from).collect();
+        let linear =
+            Linear::new(Map::Convolution(Convolution { channels: [2, 2], groups: 2, window, weights }));
+        let grid = Grid { slots: 256, height: 8, width: 8, inner: true };
+        (linear, grid.layout([2, 8, 8], [1, 1], 2), grid.layout([2, 6, 6], [1, 1], 2))
+    }
+
+    #[test]
+    fn diagonals_without_edges_repeat_over_the_planes() {
+        let (linear, from, to) = example();
+        let lowering = Lowering::new(&linear, &from, &to, false);
+        let diagonals = lowering.diagonals(0);
+        assert_eq!(diagonals.len(), 9);
+        assert!(diagonals.values().all(|values| values.len() == 2), "a weight for each channel");
+        assert_eq!(diagonals.keys().copied().collect::<BTreeSet<_>>(), lowering.places());
+    }
+
+    #[test]
+    fn masked_diagonals_are_zero_where_no_element_is() {
+        let (linear, from, to) = example();
+        let elements: BTreeSet<usize> = (0..linear.outputs()).map(|i| to.place(i).1).collect();
+        for values in Lowering::new(&linear, &from, &to, true).diagonals(0).values() {
+            assert_eq!(values.len(), 256, "nothing repeats where edges are cut off");
+            for (slot, value) in values.iter().enumerate() {
+                assert_eq!(*value != 0.0, elements.contains(&slot), "slot {slot}");
+            }
+        }
+    }
+}
