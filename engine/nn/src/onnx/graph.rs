@@ -156,7 +156,7 @@ fn choose_output<'a>(graph: &'a proto::Graph, options: &ImportOptions) -> Result
         (&[only], None) => Ok(only),
         ([], None) => Err(ImportError::Model("the graph has no output; export the model again".into())),
         (names, None) => Err(ImportError::Model(format!(
-            "the model has the outputs {names:?}; choose one of them by `output`"
+            "the model has the outputs {names:?}; choose one of them by `--output-name`"
         ))),
     }
 }

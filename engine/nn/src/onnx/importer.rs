@@ -263,7 +263,7 @@ fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int,
         (Some([batch, item @ ..]), None) => (*batch, item.to_vec()),
         (_, Some(chosen)) => (None, chosen.iter().map(|&d| i64::try_from(d).ok()).collect()),
         (_, None) => {
-            return Err(fail("the input has no shape; export with one, or give `input_shape`".into()));
+            return Err(fail("the input has no shape; export with one, or give `--input-shape`".into()));
         }
     };
     if let (Some([_, declared @ ..]), Some(chosen)) = (sizes.as_deref(), &options.input_shape) {
@@ -273,14 +273,14 @@ fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int,
             let open = |d: &Option<i64>| d.map_or("?".into(), |d| d.to_string());
             let declared = declared.iter().map(open).collect::<Vec<_>>().join(", ");
             return Err(fail(format!(
-                "`input_shape` is {chosen:?}, but the model has items of shape [{declared}]"
+                "`--input-shape` is {chosen:?}, but the model has items of shape [{declared}]"
             )));
         }
     }
     let extent = |d: &Option<i64>| usize::try_from((*d)?).ok().filter(|&d| d > 0);
     let shape = item.iter().map(extent).collect::<Option<Vec<usize>>>().ok_or_else(|| {
         fail(
-            "an axis beside the batch has no fixed size; export with fixed sizes, or give `input_shape`"
+            "an axis beside the batch has no fixed size; export with fixed sizes, or give `--input-shape`"
                 .into(),
         )
     })?;

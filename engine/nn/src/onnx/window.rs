@@ -111,7 +111,7 @@ impl Motion {
             let Some(room) = extent.checked_sub(reach) else {
                 return Err(format!(
                     "its kernel reaches over {reach} positions and the padded input has {extent}; correct the \
-                     model or give a larger `input_shape`"
+                     model or give a larger `--input-shape`"
                 ));
             };
             output[a] = if ceil { room.div_ceil(stride) } else { room / stride } + 1;

@@ -465,7 +465,7 @@ fn options() {
     let mut two = Builder::new(&[2]).node("Neg", "x", "a", &[]).node("Mul", "x x", "b", &[]);
     let first = pleura_nn::proto::ValueInfo { name: "a".into(), r#type: None };
     two.graph().output.push(first);
-    assert!(two.error().contains("`output`"), "{}", two.error());
+    assert!(two.error().contains("`--output-name`"), "{}", two.error());
     let options = ImportOptions { output: Some("a".into()), ..ImportOptions::default() };
     assert_eq!(kinds(&two.import_with(&options).unwrap().network), "I L");
 }
