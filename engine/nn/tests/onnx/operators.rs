@@ -456,7 +456,7 @@ fn last_nodes_that_the_client_computes_are_dropped() {
 #[test]
 fn options() {
     let open = Builder::with_dims(&[None, Some(2), None]).node("Flatten", "x", "y", &[]);
-    assert!(open.error().contains("input_shape"), "{}", open.error());
+    assert!(open.error().contains("--input-shape"), "{}", open.error());
     let options = ImportOptions { input_shape: Some(vec![2, 5]), ..ImportOptions::default() };
     assert_eq!(open.import_with(&options).unwrap().network.output_shape(), [10]);
     let options = ImportOptions { input_shape: Some(vec![3, 5]), ..ImportOptions::default() };
