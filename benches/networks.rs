@@ -181,7 +181,7 @@ impl Measured {
         let mut rows = vec![head.split('|').map(String::from).collect()];
         for (layer, times) in self.report.layers.iter().zip(&self.layers) {
             let counts = [layer.level, layer.ciphertexts, layer.diagonals, layer.rotations];
-            let times = [Some(layer.seconds), median(times)].map(|s| figure(s.map(|s| s * 1e3)));
+            let times = [Some(layer.predicted_seconds), median(times)].map(|s| figure(s.map(|s| s * 1e3)));
             let words = [layer.name.chars().take(50).collect(), layer.kind.clone()];
             rows.push(words.into_iter().chain(counts.map(|c| c.to_string())).chain(times).collect());
         }
@@ -217,7 +217,7 @@ impl Measured {
             ("planned MB", megabytes(report.memory_bytes)),
             ("encrypt s", both("encrypt")),
             ("decrypt s", both("decrypt")),
-            ("predicted s", figure(Some(report.seconds))),
+            ("predicted s", figure(Some(report.predicted_seconds))),
             ("import s", seconds("import")),
             ("saved plan MB", megabytes(self.saved_bytes)),
             ("compile peak GB", figure(self.compile_peak_gb)),

@@ -39,7 +39,7 @@ pub(crate) enum CliError {
     NotFinite { path: PathBuf, item: usize, element: usize, value: &'static str },
     #[error("cannot import {}", path.display())]
     Import { path: PathBuf, source: ImportError },
-    #[error("cannot plan the network")]
+    #[error("cannot compile the network")]
     Plan(#[from] PlanError),
     #[error("cannot compute on encrypted data")]
     Inference(#[from] InferenceError),

@@ -67,7 +67,8 @@ pub(crate) fn run(args: &FitArgs) -> Result<(), CliError> {
             }
             Err(error) => return Err(error.into()),
         };
-        let levels = (degree + 1).next_power_of_two().ilog2();
+        // A square and the layer that follows are divided at once.
+        let levels = if degree == 2 { 1 } else { (degree + 1).next_power_of_two().ilog2() };
         let (max_error, mean_error) = (fitted.max_error, fitted.mean_error);
         fits.push(Row { degree, levels, max_error, mean_error, coefficients: fitted.coefficients });
     }

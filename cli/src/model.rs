@@ -78,12 +78,19 @@ impl ModelArgs {
         self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
     }
 
+    /// What stands in for functions that ciphertexts cannot compute, if the user allows it.
+    pub(crate) fn fit(&self) -> Option<Fit> {
+        self.fit.zip(self.interval).map(|(degree, (from, to))| Fit { degree, from, to })
+    }
+
     /// Reads the files.
     pub(crate) fn import(&self) -> Result<Model, CliError> {
         let bytes = files::read(&self.model, MAX_MODEL)?;
-        let fit = self.fit.zip(self.interval).map(|(degree, (from, to))| Fit { degree, from, to });
-        let options =
-            ImportOptions { input_shape: self.input_shape.clone(), output: self.output_name.clone(), fit };
+        let options = ImportOptions {
+            input_shape: self.input_shape.clone(),
+            output: self.output_name.clone(),
+            fit: self.fit(),
+        };
         let failed = |source| CliError::Import { path: self.model.clone(), source };
         let Imported { network, notes } = Network::from_onnx(&bytes, &options).map_err(failed)?;
         // Exporters name the graph after themselves.

@@ -88,7 +88,7 @@ impl Outcome<'_> {
             ciphertexts: layer.ciphertexts,
             diagonals: layer.diagonals,
             rotations: layer.rotations,
-            predicted_seconds: layer.seconds * items as f64,
+            predicted_seconds: layer.predicted_seconds * items as f64,
             seconds,
         });
         Json {
@@ -118,7 +118,7 @@ impl Outcome<'_> {
                 layer.level.to_string(),
                 layer.ciphertexts.to_string(),
                 layer.rotations.to_string(),
-                format!("{:.4}", layer.seconds * items),
+                format!("{:.4}", layer.predicted_seconds * items),
                 format!("{seconds:.4}"),
             ]);
         }

@@ -81,7 +81,7 @@ fn sizes(report: &Report) -> String {
         bytes(report.key_bytes),
         bytes(report.weight_bytes),
         bytes(report.memory_bytes),
-        report.seconds
+        report.predicted_seconds
     )
 }
 
@@ -108,7 +108,7 @@ fn layers(report: &Report) -> Table {
             layer.diagonals.to_string(),
             layer.rotations.to_string(),
             bytes_text(layer.bytes as u64),
-            format!("{:.1}", layer.seconds * 1e3),
+            format!("{:.1}", layer.predicted_seconds * 1e3),
         ]);
     }
     table

@@ -8,10 +8,13 @@ use crate::table::bytes_text;
 use crate::{files, memory, npy, terminal};
 use clap::Args;
 use pleura::ckks::Backend;
-use pleura::nn::{Client, Fidelity, Network, Plan, Server};
+use pleura::nn::{Client, Fidelity, Fit, Network, Op, Plan, Server};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
+
+/// Results with fewer right bits are not worth having.
+const USELESS_BITS: f64 = 6.0;
 
 /// Arguments of `pleura run`.
 #[derive(Args)]
@@ -75,7 +78,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     let available =
         memory::available().map_or(String::new(), |b| format!(", {} are available", bytes_text(b)));
     terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
-    warn_beyond_range(&plan, &network, &items);
+    let mut warnings = beyond_range(&plan, &network, &items);
+    warnings.extend(args.model.fit().and_then(|fit| beyond_fit(fit, &network, &items)));
 
     let work = Inference { plan: &plan, items: &items, exact: args.insecure_exact_results };
     let measured = device.run(plan.params().ring(), work)?;
@@ -86,10 +90,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
         let failed = |source| CliError::Write { path: path.clone(), source };
         files::write(path, &[&bytes], args.force, false).map_err(failed)?;
     }
+    let fidelity = Fidelity::new(&clear, &measured.decrypted);
+    if fidelity.bits < USELESS_BITS {
+        warnings.push(format!(
+            "the result is not that of the network: {:.1} bits are right; the values may be too large or too different in \
+             size, --calibrate with typical items may help",
+            fidelity.bits
+        ));
+    }
+    warnings.iter().for_each(|text| terminal::warn(text));
+    notes.extend(warnings);
     let outcome = Outcome {
         report,
         shape: network.output_shape(),
-        fidelity: Fidelities::from(Fidelity::new(&clear, &measured.decrypted)),
+        fidelity: Fidelities::from(fidelity),
         seconds: Seconds { compile: seconds, ..measured.seconds },
         layer_seconds: &measured.layer_seconds,
         outputs: &measured.outputs,
@@ -166,19 +180,43 @@ fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn warn_beyond_range(plan: &Plan, network: &Network, items: &[Vec<f64>]) {
+/// What is wrong with values that a plan was not made for.
+fn beyond_range(plan: &Plan, network: &Network, items: &[Vec<f64>]) -> Vec<String> {
     let mut worst: BTreeMap<String, (f64, f64, usize)> = BTreeMap::new();
     for (node, calibrated, seen) in items.iter().flat_map(|item| plan.beyond_range(network, item)) {
         let entry = worst.entry(node).or_insert((calibrated, seen, 0));
         *entry = (calibrated, entry.1.max(seen), entry.2 + 1);
     }
-    for (node, (calibrated, seen, count)) in worst {
-        terminal::warn(&format!(
-            "{node} was calibrated up to {calibrated:.3} and reaches {seen:.3} (in {count} of {} items): results may be \
+    let sentence = |(node, (calibrated, seen, count)): (String, (f64, f64, usize))| {
+        format!(
+            "{node} was calibrated up to {calibrated:.3e} and reaches {seen:.3e} (in {count} of {} items): results may be \
              far off; --calibrate with items like these",
             items.len()
-        ));
+        )
+    };
+    worst.into_iter().map(sentence).collect()
+}
+
+/// What is wrong with values outside the interval that functions were fitted on.
+fn beyond_fit(fit: Fit, network: &Network, items: &[Vec<f64>]) -> Option<String> {
+    let fitted = |op: &Op| match op {
+        Op::Polynomial(read, c) if c.degree() == fit.degree => Some(read.0),
+        _ => None,
+    };
+    let reads: Vec<usize> = network.nodes().iter().filter_map(|node| fitted(&node.op)).collect();
+    let mut seen = (f64::INFINITY, f64::NEG_INFINITY);
+    for item in items {
+        for (_, values) in network.trace(item).iter().enumerate().filter(|(i, _)| reads.contains(i)) {
+            seen = values.iter().fold(seen, |(low, high), &x| (low.min(x), high.max(x)));
+        }
     }
+    (seen.0 < fit.from || seen.1 > fit.to).then(|| {
+        format!(
+            "polynomials of degree {} were fitted on {} to {}, and values from {:.3} to {:.3} reach them: results are not those \
+             of the model; use a wider --interval",
+            fit.degree, fit.from, fit.to, seen.0, seen.1
+        )
+    })
 }
 
 fn gib(text: &str) -> Result<f64, String> {

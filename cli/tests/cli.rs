@@ -136,7 +136,7 @@ fn fit_prints_a_table() {
     assert_eq!(lines[2], "degree  levels  largest error  mean error");
     assert_eq!(lines.len(), 3 + 14 + 2 + 14, "{said:?}");
     let levels: Vec<_> = lines[3..17].iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
-    assert_eq!(levels.join(" "), "2 2 3 3 3 3 4 4 4 4 4 4 4 4");
+    assert_eq!(levels.join(" "), "1 2 3 3 3 3 4 4 4 4 4 4 4 4");
     assert!(said.err.is_empty());
 }
 

@@ -14,7 +14,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Larger coefficients exceed the moduli that a plaintext could be meant for.
+/// Far above any useful scale; coefficients beyond 62 bits are kept as 62 bits and a power of two.
 const MAX_COEFFICIENT_BITS: f64 = 120.0;
 
 /// Turns vectors into plaintexts and back.

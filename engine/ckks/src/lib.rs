@@ -10,7 +10,7 @@
 //! *key switching*, here the hybrid one (Han and Ki 2020).
 //!
 //! The halves are apart. The client ([`SecretKey`], [`PublicKey`], [`Encoder`]) runs on the host; the server
-//! ([`Evaluator`]) runs on any [`Backend`](pleura_ring::Backend), and no secret is within its reach.
+//! ([`Evaluator`]) runs on any [`Backend`], and no secret is within its reach.
 //!
 //! ```
 //! use pleura_ckks::{Basis, Encoder, Evaluator, KeyRequest, Params, Polynomial, SecretKey, Security};

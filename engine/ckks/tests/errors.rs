@@ -85,7 +85,7 @@ fn of_encoding() {
     }
     let nan = e.encode_at(&vector(8, 1), f64::NAN).err().unwrap();
     assert!(matches!(nan, EncodeError::BadScale { .. }));
-    // One coefficient of 2^120; one less fits. Sums that overflow floating point are too large as well.
+    // One coefficient of 2^120; half of it fits. Sums that overflow floating point are too large as well.
     let one = [Complex64::ONE];
     let expected = EncodeError::TooLarge { log2_scale: 120.0 };
     assert_fails(e.encode_at(&one, 120f64.exp2()), expected, &["2^120", "smaller"]);

@@ -55,7 +55,7 @@ pub(crate) enum LinearKind {
     Transform,
 }
 
-/// `pools` says what becomes of averages.
+/// What a linear node is on ciphertexts. The output is always a transform, which can mask what is not the result.
 pub(crate) fn linear_kind(linear: &Linear, is_output: bool, pools: Pools) -> LinearKind {
     if pools == Pools::Rotated && !is_output && tiling_pool(linear).is_some() {
         return LinearKind::Pool;
@@ -131,12 +131,12 @@ impl Levels {
                             ..NodeLevels::default()
                         }
                     } else {
-                        coefficients =
-                            coefficients.min(coefficient_bits(c.degree(), bits, 2.0 * message_bits));
+                        let result = polynomial_bits(message_bits);
+                        coefficients = coefficients.min(coefficient_bits(c.degree(), bits, result));
                         let consumed = consumed + polynomial_depth(c.degree());
                         NodeLevels {
                             consumed,
-                            bits: 2.0 * message_bits,
+                            bits: result,
                             rescaled: vec![primes],
                             boosts: vec![boost],
                             ..NodeLevels::default()
@@ -181,6 +181,11 @@ impl Levels {
         let (Some(a), Some(b)) = (self.nodes.get(from), self.nodes.get(to)) else { return 0.0 };
         b.bits + f64::from(PRIME_BITS) * (b.consumed - a.consumed) as f64 - a.bits
     }
+}
+
+/// Bits of scale times range of a polynomial's result: more than a square's, since its inner sums have what powers leave of them.
+pub(crate) fn polynomial_bits(message_bits: f64) -> f64 {
+    2.0 * message_bits + 6.0
 }
 
 /// Least bits of a coefficient's factor, in a polynomial whose operand and result have so many: powers by squaring and dividing

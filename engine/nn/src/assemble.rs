@@ -50,6 +50,7 @@ impl Draft {
             steps,
             layouts: self.layouts.clone(),
             scales,
+            error: self.error(),
             input_len: length(self.network.input_shape()),
             output_len: length(self.network.output_shape()),
             ranges,
@@ -152,7 +153,7 @@ impl Assembly<'_> {
             let scale = self.factor_scale(&input).powi(2);
             return (Step::Square { input, slope, constant }, scale, slots);
         }
-        let scale = (2.0 * self.draft.levels.message_bits).exp2() / self.range(i);
+        let scale = arrange::polynomial_bits(self.draft.levels.message_bits).exp2() / self.range(i);
         (Step::Polynomial { input, coefficients: c.clone(), scale }, scale, slots)
     }
 

@@ -72,13 +72,10 @@ impl Cost {
         rotations as f64 * one
     }
 
-    /// A rotation or relinearisation of one ciphertext.
-    pub(crate) fn rotation(&self, level: usize) -> f64 {
+    /// A rotation or relinearisation of one ciphertext, without reading the key.
+    fn rotation(&self, level: usize) -> f64 {
         let extended = self.limbs(level) + self.special as f64;
-        self.mod_up(level)
-            + self.key(level)
-            + self.key_bytes(level) * MEMORY
-            + self.transforms(2.0 * extended)
+        self.mod_up(level) + self.key(level) + self.transforms(2.0 * extended)
     }
 
     /// A product of two ciphertexts, relinearised.

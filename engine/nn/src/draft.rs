@@ -22,13 +22,14 @@ pub(crate) struct Draft {
     pub(crate) works: Vec<Option<(Split, LinearWork)>>,
     /// Predicted.
     seconds: f64,
+    threads: usize,
     label: String,
 }
 
 /// Bits of scale times range that are tried.
 const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
 /// Bits that are enough for the coefficients of polynomials.
-const COEFFICIENT_BITS: f64 = 20.0;
+const COEFFICIENT_BITS: f64 = 24.0;
 /// Bits of precision beyond which there is no need to try.
 const ENOUGH_BITS: f64 = 18.5;
 /// Levels at most: parameters have no more.
@@ -190,7 +191,7 @@ impl Draft {
                 }
                 let (network, levels) = (network.clone(), levels.clone());
                 let (layouts, label) = (layouts.to_vec(), label.clone());
-                Self { network, levels, literal, layouts, works, seconds, label }
+                Self { network, levels, literal, layouts, works, seconds, threads: options.threads, label }
             });
             drafts.extend(drafted.min_by(|a, b| a.seconds.total_cmp(&b.seconds)));
         }
@@ -203,7 +204,7 @@ impl Draft {
 
     /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding of its
     /// weights, which grows with their number.
-    fn error(&self) -> f64 {
+    pub(crate) fn error(&self) -> f64 {
         let Self { levels, literal, works, network, .. } = self;
         let division = 0.25 * f64::from(1u32 << literal.log_n) / levels.message_bits.exp2();
         let of_work = |(i, work): (usize, &Option<(Split, LinearWork)>)| {
@@ -214,13 +215,15 @@ impl Draft {
             let rounded = (terms * 2.0 * work.period as f64 / 12.0).sqrt() * TYPICAL / weights.exp2();
             Some(division * division + rounded * rounded)
         };
-        works.iter().enumerate().filter_map(of_work).sum::<f64>().sqrt()
+        // Inner sums of polynomials have about as many bits as their coefficients.
+        let polynomials = 0.25 * f64::from(1u32 << literal.log_n) / levels.coefficient_bits.exp2();
+        (works.iter().enumerate().filter_map(of_work).sum::<f64>() + polynomials * polynomials).sqrt()
     }
 
     /// What is known before weights are encoded.
     pub(crate) fn report(&self, params: &Params) -> Report {
         let Self { network, levels, layouts, literal, .. } = self;
-        let cost = Cost::new(literal, rayon::current_num_threads());
+        let cost = Cost::new(literal, self.threads);
         let top = params.max_level();
         let layers = network.nodes().iter().enumerate().map(|(i, node)| {
             let level_of = |i: usize| levels.nodes.get(i).map_or(top, |n| top - n.consumed);
@@ -229,7 +232,7 @@ impl Draft {
             let work = self.works.get(i).and_then(Option::as_ref);
             let start = node.op.reads().iter().map(|id| level_of(id.0)).min().unwrap_or(top);
             let (kind, level, seconds) = match &node.op {
-                Op::Input => ("input", top, 0.0),
+                Op::Input => ("input", top, ciphertexts as f64 * CLIENT_SECONDS),
                 Op::Linear(..) => match work {
                     Some((_, work)) => ("linear", start, cost.linear(work)),
                     None => match pool_rotations(network, layouts, levels.pools, i).flatten() {
@@ -242,7 +245,7 @@ impl Draft {
                 }
                 Op::Polynomial(_, c) => {
                     let level = level_of(i) + arrange::polynomial_depth(c.degree());
-                    ("polynomial", level, c.degree() as f64 / 2.0 * cost.product(ciphertexts, level))
+                    ("polynomial", level, c.degree() as f64 / 2.0 * cost.product(ciphertexts, level_of(i)))
                 }
                 Op::Product(..) => ("product", level_of(i), cost.product(ciphertexts, level_of(i))),
                 Op::Add(..) | Op::Sub(..) => ("add", start, cost.pointwise(ciphertexts, start)),
@@ -253,7 +256,7 @@ impl Draft {
                 layout: layout.map(|l| l.description.clone()).unwrap_or_default(),
                 ciphertexts,
                 level,
-                seconds,
+                predicted_seconds: seconds,
                 ..LayerReport::default()
             }
         });
@@ -270,7 +273,7 @@ impl Draft {
                 max_log2_qp: literal.security.max_log2_qp(literal.log_n),
                 security: literal.security.bits(),
             },
-            seconds: layers.iter().map(|l| l.seconds).sum(),
+            predicted_seconds: layers.iter().map(|l| l.predicted_seconds).sum(),
             layers,
             notes: vec![self.label.clone()],
             ..Report::default()

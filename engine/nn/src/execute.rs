@@ -10,7 +10,7 @@ use pleura_ckks::{
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Bits of published results, in units of the calibrated range: what every plan is exact to.
+/// Bits of published results, in units of the calibrated range; fewer where the plan is expected to be less exact.
 pub const PUBLISHED_BITS: i32 = 12;
 
 /// Encrypts items and decrypts results. Whoever has it can read them.
@@ -104,13 +104,15 @@ impl<'p> Client<'p> {
         Ok(out)
     }
 
-    /// The results, one per item, rounded to [`PUBLISHED_BITS`] bits of the calibrated range: what may be shown to others.
+    /// The results, one per item, rounded to [`PUBLISHED_BITS`] bits of the calibrated range or to as many as the plan is
+    /// expected to be exact to: what may be shown to others.
     ///
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::Client`], [`InferenceError::Publish`]
     pub fn publish(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Vec<f64>>, InferenceError> {
         let range = self.plan.ranges.last().copied().unwrap_or(1.0);
-        let bits = PUBLISHED_BITS - range.log2().ceil() as i32;
+        let exact = (-self.plan.error.log2()).floor().max(0.0) as i32;
+        let bits = PUBLISHED_BITS.min(exact) - range.log2().ceil() as i32;
         self.open(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
     }
 
@@ -144,7 +146,7 @@ impl<'p, B: Backend> Server<'p, B> {
     /// Brings keys and weights to a device made for the plan's ring.
     ///
     /// # Errors
-    /// [`InferenceError::Eval`]
+    /// [`InferenceError::Eval`], [`InferenceError::Encode`]
     pub fn new(plan: &'p Plan, backend: B, keys: EvaluationKeys) -> Result<Self, InferenceError> {
         let (evaluator, encoder) = (Evaluator::new(plan.params(), backend)?, Encoder::new(plan.params()));
         let keys = evaluator.take_keys(keys)?;
@@ -174,7 +176,7 @@ impl<'p, B: Backend> Server<'p, B> {
     /// the order of the report's layers; on devices that work in the background, those seconds are of recording alone.
     ///
     /// # Errors
-    /// [`InferenceError::CiphertextCount`], [`InferenceError::Eval`]
+    /// [`InferenceError::CiphertextCount`], [`InferenceError::Eval`], [`InferenceError::Encode`]
     pub fn infer(
         &self,
         items: &[Ciphertext],
@@ -353,10 +355,8 @@ impl<B: Backend> Powers<'_, '_, B> {
         let giant = 1 << degree.ilog2();
         let power = e.drop_level(self.power(giant)?, level)?;
         let product = if degree == giant {
-            {
-                let c = self.coefficients.0.get(from + giant).map(Vec::as_slice).unwrap_or_default();
-                self.server.times(self.step, &power, c, scale)?
-            }
+            let c = self.coefficients.0.get(from + giant).map(Vec::as_slice).unwrap_or_default();
+            self.server.times(self.step, &power, c, scale)?
         } else {
             let above = scale / power.scale();
             let divisor = e.params().divisor(level + 1);
@@ -419,7 +419,7 @@ impl Plan {
         self.scales.get(step).copied().unwrap_or(1.0)
     }
 
-    /// The last step that reads each step's result; its own for the last, which the client reads.
+    /// The last step that reads each step's result; `usize::MAX` if none does, as for the output.
     fn last_uses(&self) -> Vec<usize> {
         let mut last: Vec<usize> = vec![usize::MAX; self.steps.len()];
         for (i, step) in self.steps.iter().enumerate() {

@@ -1,9 +1,7 @@
 //! Affine maps on tensors, by index formula: nothing here ever becomes a dense matrix that was not one.
 
-use serde::{Deserialize, Serialize};
-
 /// `x -> A x + b` with `A` a product of [`Map`]s, on tensors laid out flat, the last axis fastest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
     /// Applied from first to last.
     maps: Vec<Map>,
@@ -13,7 +11,7 @@ pub struct Linear {
 }
 
 /// A linear map whose rows can be told one by one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Map {
     /// Cross-correlation of a `[channel][y][x]` tensor.
     Convolution(Convolution),
@@ -47,7 +45,7 @@ pub enum Map {
 }
 
 /// How windows move over a plane: output `p` reads inputs `p stride + i dilation - padding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Height and width of the input.
     pub input: [usize; 2],
@@ -64,7 +62,7 @@ pub struct Window {
 }
 
 /// A convolution without bias.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Convolution {
     /// Input and output channels.
     pub channels: [usize; 2],
@@ -77,7 +75,7 @@ pub struct Convolution {
 }
 
 /// An average over windows, channel by channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Channels.
     pub channels: usize,

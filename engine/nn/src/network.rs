@@ -4,18 +4,18 @@ use crate::Linear;
 use serde::{Deserialize, Serialize};
 
 /// A network on one item (no batch axis): nodes in an order in which each comes after what it reads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     name: String,
     nodes: Vec<Node>,
 }
 
 /// A node's position in its network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub usize);
 
 /// One tensor of a network and how it comes about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// As in the model file.
     pub name: String,
@@ -26,7 +26,7 @@ pub struct Node {
 }
 
 /// What a node computes, element by element unless it is [`Op::Linear`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// The network's input; the first node and no other.
     Input,

@@ -31,6 +31,8 @@ pub struct Plan {
     pub(crate) layouts: Vec<Arc<Layout>>,
     /// Of each step's result.
     pub(crate) scales: Vec<f64>,
+    /// Expected of the result, in units of its range.
+    pub(crate) error: f64,
     pub(crate) input_len: usize,
     pub(crate) output_len: usize,
     /// Largest magnitude seen at each node of the network as it was given.
@@ -208,8 +210,11 @@ impl Plan {
         request
     }
 
-    /// Nodes of the network that the plan was made from where an item goes beyond what the plan has room for: name, calibrated
-    /// range, and largest magnitude.
+    /// Nodes of the network that the plan was made from where an item comes near the end of the plan's room, four times the
+    /// calibrated range: name, calibrated range, and largest magnitude.
+    ///
+    /// # Panics
+    /// If the item has another length than the network's input.
     pub fn beyond_range(&self, network: &Network, item: &[f64]) -> Vec<(String, f64, f64)> {
         let largest = |values: &Vec<f64>| values.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         let trace = network.trace(item);

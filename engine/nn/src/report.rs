@@ -11,7 +11,7 @@ pub struct Report {
     pub parameters: ParameterReport,
     /// Every step, in order.
     pub layers: Vec<LayerReport>,
-    /// Ciphertexts that a client sends for an item, and their bytes on the wire.
+    /// Ciphertexts that a client sends for an item.
     pub input_ciphertexts: usize,
     /// Bytes of one item's ciphertexts on the wire, as sent.
     pub input_bytes: usize,
@@ -29,8 +29,8 @@ pub struct Report {
     pub weight_bytes: usize,
     /// Bytes of everything at the busiest moment, for one item at a time.
     pub memory_bytes: usize,
-    /// Predicted seconds of an inference.
-    pub seconds: f64,
+    /// Predicted seconds of an inference, the client's among them.
+    pub predicted_seconds: f64,
     /// What was merged, and why one layout won over another.
     pub notes: Vec<String>,
 }
@@ -61,7 +61,7 @@ pub struct ParameterReport {
 pub struct LayerReport {
     /// The network's nodes that it stands for.
     pub name: String,
-    /// `linear`, `pool`, `scale`, `square`, `polynomial`, `product`, `add`.
+    /// `input`, `linear`, `pool`, `scale`, `square`, `polynomial`, `product` or `add`, which differences are too.
     pub kind: String,
     /// Where the elements of its result lie.
     pub layout: String,
@@ -76,7 +76,7 @@ pub struct LayerReport {
     /// Bytes of its weights.
     pub bytes: usize,
     /// Predicted seconds.
-    pub seconds: f64,
+    pub predicted_seconds: f64,
 }
 
 /// How close encrypted results came to the clear twin's.
@@ -98,7 +98,9 @@ impl Fidelity {
         let pairs = || clear.iter().flatten().zip(encrypted.iter().flatten());
         // What is not a number is as wrong as can be.
         let difference = |(a, b): (&f64, &f64)| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
-        let worst = pairs().map(difference).fold(0.0, f64::max);
+        let alike =
+            clear.len() == encrypted.len() && clear.iter().zip(encrypted).all(|(a, b)| a.len() == b.len());
+        let worst = pairs().map(difference).fold(if alike { 0.0 } else { f64::INFINITY }, f64::max);
         let mean = pairs().map(difference).sum::<f64>() / pairs().count().max(1) as f64;
         let largest = clear.iter().flatten().fold(1.0f64, |m, x| m.max(x.abs()));
         let same = clear.iter().zip(encrypted).filter(|(a, b)| label(a) == label(b)).count();
@@ -107,7 +109,7 @@ impl Fidelity {
     }
 }
 
-/// The position of the largest score.
+/// The position of the largest score, the first of equal ones.
 pub fn label(scores: &[f64]) -> Option<usize> {
-    scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i)
+    scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i)
 }

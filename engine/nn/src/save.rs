@@ -21,6 +21,7 @@ struct Saved {
     /// Position of each step's layout.
     layout_of: Vec<usize>,
     scales: Vec<f64>,
+    error: f64,
     input_len: usize,
     output_len: usize,
     ranges: Vec<f64>,
@@ -60,7 +61,7 @@ enum SavedStep {
 type SavedOperand = (usize, usize, bool, u32);
 
 /// Changes when the form does.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 impl Plan {
     /// The plan as bytes, for [`Plan::from_bytes`] of the same version of this crate.
@@ -92,6 +93,7 @@ impl Plan {
             layouts,
             layout_of,
             scales: self.scales.clone(),
+            error: self.error,
             input_len: self.input_len,
             output_len: self.output_len,
             ranges: self.ranges.clone(),
@@ -183,6 +185,7 @@ impl Plan {
             steps,
             layouts: layouts.ok_or(PlanError::Damaged)?,
             scales: saved.scales,
+            error: saved.error,
             input_len: saved.input_len,
             output_len: saved.output_len,
             ranges: saved.ranges,

@@ -120,7 +120,7 @@ pub trait Backend: Sized + Send + Sync {
     fn expand(&self, weights: &Self::Weights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt>;
 
     /// Sums of products of a gadget product's results with diagonals, over the gadget's limbs: the baby steps of a
-    /// linear transform, which need not pass through memory, and no more need the diagonals. For both parts
+    /// linear transform, which need not pass through memory; nor need the expanded diagonals. For both parts
     /// `out[t.out] += diagonal[t.a] step[t.b]` over all terms, with the steps `[output][item]`: `[2][sums]`.
     fn gadget_sums(
         &self,

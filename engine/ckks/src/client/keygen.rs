@@ -5,7 +5,7 @@ use crate::Params;
 use crate::objects::{EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 use pleura_ring::sample::{Label, Seed};
 use pleura_ring::{Limbs, Ntt, Poly};
-use rayon::prelude::*;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::fmt;
 
 /// Whoever holds it reads everything. It cannot be copied or printed, and is erased when dropped.

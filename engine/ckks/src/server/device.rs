@@ -5,7 +5,7 @@ use super::{EvalError, Evaluator};
 use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
 use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly};
-use rayon::prelude::*;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -83,6 +83,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
     pub fn prepare_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+        self.check_params(&keys.params)?;
         Ok(PreparedKeys {
             params: self.params().clone(),
             relin: keys.relin().map(|key| self.prepare_key(key)).transpose()?,
@@ -99,6 +100,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
     pub fn take_keys(&self, keys: EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+        self.check_params(&keys.params)?;
         let EvaluationKeys { relin, galois, .. } = keys;
         let prepare = |(g, key)| self.prepare_key(&key).map(|key| (g, key));
         Ok(PreparedKeys {

@@ -3,7 +3,10 @@
 use super::EvalError;
 use super::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
 use crate::Params;
-use pleura_ring::{Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term};
+use pleura_ring::convert::MAX_SOURCES;
+use pleura_ring::{
+    Backend, Batch, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Term,
+};
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
@@ -236,13 +239,14 @@ impl<B: Backend> Evaluator<B> {
     /// Divides by the primes of all levels down to `level`, and the scale with them, with one rounding.
     ///
     /// # Errors
-    /// [`EvalError::OutOfLevels`]
+    /// [`EvalError::OutOfLevels`], [`EvalError::TooManyPrimes`]
     pub fn rescale_to(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
         self.check_params(&x.params)?;
         check_covers(x.level, level)?;
         if level == x.level {
             return self.drop_level(x, level);
         }
+        self.check_dropped(x.data.limbs(), self.params.limbs(level))?;
         let data = self.backend.rescale(x.data.view(), self.params.limbs(level));
         let divisor: f64 = (level + 1..=x.level).map(|l| self.params.divisor(l)).product();
         Ok(x.like(data, level, x.scale / divisor))
@@ -484,7 +488,21 @@ impl<B: Backend> Evaluator<B> {
         // Fewer values are repeated over all slots; more have no room.
         let shared = y.log_slots.min(x.log_slots);
         check_equal("logarithms of slots", shared as usize, y.log_slots as usize)?;
+        if !x.items.is_multiple_of(y.data.polys()) {
+            let (left, right) = (x.items, y.data.polys());
+            return Err(EvalError::Mismatch { what: "numbers of ciphertexts and plaintexts", left, right });
+        }
         check_covers(y.level, x.level)
+    }
+
+    /// A backend divides by so many primes at once and no more.
+    pub(super) fn check_dropped(&self, from: Limbs, to: Limbs) -> Result<(), EvalError> {
+        let dropped = from.count().saturating_sub(to.count());
+        if dropped > MAX_SOURCES {
+            Err(EvalError::TooManyPrimes { dropped, max: MAX_SOURCES })
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn check_level(&self, level: usize) -> Result<(), EvalError> {

@@ -63,6 +63,14 @@ pub enum EvalError {
         /// Levels there are.
         level: usize,
     },
+    /// More primes would be divided by at once than a backend can.
+    #[error("{dropped} primes cannot be divided by at once; {max} can: go down in steps")]
+    TooManyPrimes {
+        /// Primes between the levels, special ones included.
+        dropped: usize,
+        /// Most at once.
+        max: usize,
+    },
     /// An evaluation key is missing, or was made for lower levels.
     #[error("the key for {what} at level {level} is missing; ask for it in the `KeyRequest`")]
     MissingKey {

@@ -9,7 +9,7 @@
 
 use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
 use crate::encode::Encoder;
-use crate::{KeyRequest, Params};
+use crate::{EncodeError, KeyRequest, Params};
 use num_complex::Complex64;
 use pleura_ring::{
     Backend, Batch, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term, Weight,
@@ -120,6 +120,14 @@ pub enum TransformError {
         /// Its position.
         index: usize,
     },
+    /// The result's level is not below the operand's.
+    #[error("a linear transform from level {level} to {to}; it must lead down")]
+    BadTarget {
+        /// The operand's level.
+        level: usize,
+        /// The result's.
+        to: usize,
+    },
     /// The level is 0, or above the parameters' highest.
     #[error("a linear transform at level {level}; levels 1 to {max} are possible")]
     BadLevel {
@@ -208,13 +216,23 @@ impl<B: Backend> Evaluator<B> {
     /// Brings a transform between groups of ciphertexts to the device.
     ///
     /// # Errors
-    /// [`EvalError::Transform`], [`EvalError::Backend`]
+    /// [`EvalError::Transform`], [`EvalError::Encode`], [`EvalError::TooManyPrimes`], [`EvalError::Backend`]
     pub fn prepare_blocks(&self, transform: &BlockTransform) -> Result<PreparedTransform<B>, EvalError> {
         let BlockTransform { level, to, scale, groups, babies, giants, blocks } = transform;
         let params = self.params();
-        if *level > params.max_level() || to >= level {
+        if *level > params.max_level() || *level == 0 {
             return Err(TransformError::BadLevel { level: *level, max: params.max_level() }.into());
         }
+        if to >= level {
+            return Err(TransformError::BadTarget { level: *level, to: *to }.into());
+        }
+        if babies.is_empty() || giants.is_empty() || groups.contains(&0) {
+            return Err(TransformError::Empty.into());
+        }
+        if !(scale.is_finite() && *scale > 0.0) {
+            return Err(EncodeError::BadScale { scale: *scale }.into());
+        }
+        self.check_dropped(params.gadget(*level).limbs, params.limbs(*to))?;
         let rotation = |&steps: &i64| GaloisElement::rotation(steps, params.n());
         let mut sums: Vec<_> = giants.iter().map(|g| (rotation(g), Vec::new())).collect();
         for (diagonal, block) in blocks.iter().enumerate() {
@@ -287,7 +305,8 @@ impl<B: Backend> Evaluator<B> {
     /// the level's usual scale come out of a [`LinearTransform`] one level down, at that level's.
     ///
     /// # Errors
-    /// [`EvalError::MissingKey`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::Parts`]
+    /// [`EvalError::ParamsMismatch`], [`EvalError::MissingKey`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`],
+    /// [`EvalError::Parts`]
     pub fn transform(
         &self,
         x: &Ciphertexts<B>,
