@@ -47,7 +47,13 @@ impl Cost {
     pub(crate) fn new(literal: &Literal, threads: usize) -> Self {
         let base = (f64::from(literal.base_bits) / 30.0).ceil() as usize;
         let n = f64::from(1u32 << literal.log_n);
-        Self { n, log_n: literal.log_n.into(), base, special: literal.digit_limbs, threads: threads as f64 }
+        Self {
+            n,
+            log_n: literal.log_n.into(),
+            base,
+            special: literal.digit_limbs,
+            threads: threads.max(1) as f64,
+        }
     }
 
     pub(crate) fn linear(&self, work: &LinearWork) -> f64 {

@@ -50,11 +50,25 @@ impl Network {
     /// The nodes, the input first and the output last.
     ///
     /// # Panics
-    /// If there is no node, or one reads what comes after it.
+    /// If the first node is not the only input, one reads what comes after it, or lengths do not fit.
     pub fn new(name: String, nodes: Vec<Node>) -> Self {
         assert!(matches!(nodes.first(), Some(Node { op: Op::Input, .. })), "the first node is the input");
         for (i, node) in nodes.iter().enumerate() {
             assert!(node.op.reads().iter().all(|id| id.0 < i), "{} reads what comes after it", node.name);
+            assert!(i == 0 || !matches!(node.op, Op::Input), "{} is a second input", node.name);
+            let reads = node.op.reads().into_iter().filter_map(|id| nodes.get(id.0)).map(Node::len);
+            let fits = match &node.op {
+                Op::Input => true,
+                Op::Linear(_, map) => {
+                    reads.into_iter().all(|len| len == map.inputs()) && node.len() == map.outputs()
+                }
+                Op::Polynomial(_, c) => {
+                    reads.into_iter().all(|len| len == node.len())
+                        && c.0.iter().all(|c| c.len() == 1 || c.len() == node.len())
+                }
+                Op::Add(..) | Op::Sub(..) | Op::Product(..) => reads.into_iter().all(|len| len == node.len()),
+            };
+            assert!(fits, "{} does not fit what it reads", node.name);
         }
         Self { name, nodes }
     }
