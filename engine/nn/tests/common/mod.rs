@@ -395,3 +395,26 @@ pub(crate) fn first_item(file: &str) -> Vec<f64> {
     };
     values[..len].to_vec()
 }
+
+/// Each channel is multiplied by a polynomial of what all of them are on average.
+pub(crate) fn squeeze_and_excitation(spread_first: bool) -> Network {
+    net(&[3, 6, 6], |n| {
+        let map = n.conv(X, 8, Moves::of(3, 3).padding(1, 1));
+        let map = n.act(map);
+        let x = n.global_pool(map);
+        let x = n.dense(x, 4);
+        let x = n.act(x);
+        let mut x = n.dense(x, 8);
+        let gate = |n: &mut Net, x| n.polynomial(x, &[0.5, 0.12, 0.0, -1e-5]);
+        if spread_first {
+            x = n.spread(x, &[8, 6, 6]);
+            x = gate(n, x);
+        } else {
+            x = gate(n, x);
+            x = n.spread(x, &[8, 6, 6]);
+        }
+        let x = n.product(map, x);
+        let x = n.act(x);
+        n.dense(x, 5);
+    })
+}
