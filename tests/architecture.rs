@@ -4,11 +4,12 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 5] = [
+const MAY_IMPORT: [(&str, &[&str]); 6] = [
     ("pleura-ring", &[]),
+    ("pleura-latent", &[]),
     ("pleura-ckks", &["pleura-ring"]),
     ("pleura-nn", &["pleura-ckks"]),
-    ("pleura", &["pleura-nn", "pleura-ckks", "pleura-ring"]),
+    ("pleura", &["pleura-latent", "pleura-nn", "pleura-ckks", "pleura-ring"]),
     ("pleura-cli", &["pleura"]),
 ];
 

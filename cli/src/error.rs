@@ -1,7 +1,9 @@
 //! What a command can fail with.
 
 use crate::npy::{NpyError, shape_text};
+use crate::shipped::{CODECS, MODELS};
 use crate::table::bytes_text;
+use pleura::latent::{CodecError, ImageError, LatentFileError};
 use pleura::nn::{FitError, ImportError, InferenceError, PlanError};
 use pleura::ring::RingError;
 use std::io;
@@ -52,8 +54,41 @@ pub(crate) enum CliError {
     #[error("the network needs {} of memory at its busiest moment, and {} are {}", bytes_text(*needed),
         bytes_text(*allowed), if *asked { "allowed by --max-memory" } else { "available; --max-memory GIB overrides" })]
     Memory { needed: u64, allowed: u64, asked: bool },
+    #[error("cannot read {}", path.display())]
+    Image { path: PathBuf, source: ImageError },
+    #[error("cannot use the latents in {}", path.display())]
+    Latents { path: PathBuf, source: Box<LatentFileError> },
+    #[error("codec {name}")]
+    Codec { name: String, source: CodecError },
+    #[error("there is no codec {name}; there are {}", known(CODECS.iter().map(|c| c.0)))]
+    UnknownCodec { name: String },
+    #[error("there is no model {name:?}, shipped or in a file; shipped are {}", known(MODELS.iter().map(|m| m.name)))]
+    UnknownModel { name: String },
+    #[error("{} holds latents, and the network looks at images: give it those", path.display())]
+    NoCodec { path: PathBuf },
+    #[error("{} holds latents already; give it images", path.display())]
+    Compressed { path: PathBuf },
+    #[error(
+        "{name} takes items of shape {}, and {wanted}: it cannot classify X-rays; `pleura run` runs any network",
+        shape_text(shape)
+    )]
+    NotXrays { name: String, shape: Vec<usize>, wanted: String },
+    #[error("{} has no PNG, JPEG or DICOM file in it", path.display())]
+    NoImages { path: PathBuf },
+    #[error("{failed} of {of} could not be read; what is wrong with them is said above")]
+    NotAll { failed: usize, of: usize },
+    #[error("{name} has one output; a classifier has one for each class")]
+    OneScore { name: String },
+    #[error("{} is of another network, or of something else: finish it with that network, or delete it", path.display())]
+    OtherPart { path: PathBuf },
+    #[error("another run is writing to {}", path.display())]
+    InUse { path: PathBuf },
     #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]
     NoCache,
     #[error("cannot handle interruptions")]
     Signals(#[from] ctrlc::Error),
+}
+
+fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }

@@ -1,16 +1,24 @@
 //! The command line of Pleura.
 
 mod cache;
+mod classifier;
+mod classify;
+mod compress;
 mod device;
 mod error;
 mod files;
 mod fit;
 mod memory;
 mod model;
+mod models;
 mod npy;
 mod outcome;
 mod plan;
+mod records;
 mod run;
+mod sheet;
+mod shipped;
+mod sources;
 mod table;
 mod terminal;
 
@@ -20,13 +28,15 @@ use error::CliError;
 use std::process::ExitCode;
 use table::bytes_text;
 
-/// Neural networks on data that stays encrypted.
+/// Neural networks on data that stays encrypted. Without a command: `pleura classify`, on sample X-rays.
 #[derive(Parser)]
 #[command(
     name = "pleura",
     version,
     after_help = "\
 Examples:
+  pleura classify chest.dcm
+  pleura classify ward/ --out ward.csv
   pleura plan --model lenet5.onnx
   pleura run --model lenet5.onnx --input x.npy --output y.npy
   pleura fit --function relu --interval -6,6
@@ -35,11 +45,19 @@ Examples:
 )]
 struct Pleura {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Classify X-rays as ciphertexts, and compare with the clear network.
+    Classify(classify::ClassifyArgs),
+    /// Compress X-rays into latents.
+    Compress(compress::CompressArgs),
+    /// Make pictures of latents.
+    Reconstruct(compress::ReconstructArgs),
+    /// Tell which networks and codecs are shipped, and print their cards.
+    Models(models::ModelsArgs),
     /// Encrypt items, run a network on them, decrypt, and compare with the clear network.
     Run(run::RunArgs),
     /// Compile a network and tell what it needs, without running it.
@@ -70,7 +88,9 @@ struct CacheArgs {
 }
 
 fn main() -> ExitCode {
-    match dispatch(Pleura::parse().command) {
+    let given = Pleura::parse().command;
+    let command = given.or_else(|| Pleura::parse_from(["pleura", "classify"]).command);
+    match command.map_or(Ok(()), dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::fail(&error);
@@ -82,6 +102,10 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), CliError> {
     ctrlc::set_handler(|| files::interrupted())?;
     match command {
+        Command::Classify(args) => classify::classify(&args),
+        Command::Compress(args) => compress::compress(&args),
+        Command::Reconstruct(args) => compress::reconstruct(&args),
+        Command::Models(args) => models::models(&args),
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Fit(args) => fit::run(&args),

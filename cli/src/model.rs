@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 /// ONNX files of more than 2 GiB keep their weights elsewhere, by the limits of their format.
-const MAX_MODEL: u64 = 2 << 30;
+pub(crate) const MAX_MODEL: u64 = 2 << 30;
 
 /// Which network, and how to compile it.
 #[derive(Args)]
@@ -75,7 +75,7 @@ pub(crate) struct Compiled {
 impl ModelArgs {
     /// How many threads the processor has for this.
     pub(crate) fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+        self.threads.unwrap_or_else(all_cores)
     }
 
     /// What stands in for functions that ciphertexts cannot compute, if the user allows it.
@@ -92,7 +92,7 @@ impl ModelArgs {
             fit: self.fit(),
         };
         let failed = |source| CliError::Import { path: self.model.clone(), source };
-        let Imported { network, notes } = Network::from_onnx(&bytes, &options).map_err(failed)?;
+        let Imported { network, notes, .. } = Network::from_onnx(&bytes, &options).map_err(failed)?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let network = network.renamed(name.unwrap_or_default());
@@ -113,25 +113,41 @@ impl Model {
     /// Takes the plan from the cache or makes it; gives the network and the importer's notes back.
     pub(crate) fn compile(self) -> Result<(Network, Vec<String>, Compiled), CliError> {
         let Self { network, notes, options, key, cached } = self;
-        let clock = Instant::now();
-        let cache = if cached { Cache::find().map_err(|e| unwell(&e)).ok() } else { None };
-        let place = cache.map(|cache| (cache.entry(key), cache));
-        let found = place.as_ref().and_then(|(entry, cache)| Plan::from_bytes(&cache.load(entry)?).ok());
-        // A plan from a directory that others can write may be of anything, but not of less security.
-        if let Some(plan) = found.filter(|plan| plan.params().literal().security == options.security) {
-            let seconds = clock.elapsed().as_secs_f64();
-            return Ok((network, notes, Compiled { plan, seconds, from_cache: true }));
-        }
-        let plan = compile(&network, &options)?;
-        let seconds = clock.elapsed().as_secs_f64();
-        if let Some((entry, cache)) = place {
-            match plan.to_bytes() {
-                Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&e))),
-                Err(error) => unwell(&error),
-            }
-        }
-        Ok((network, notes, Compiled { plan, seconds, from_cache: false }))
+        let compiled = planned(&network, key, options.security, cached, || Ok(options))?;
+        Ok((network, notes, compiled))
     }
+}
+
+/// Threads that the processor runs at once.
+pub(crate) fn all_cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The plan of `key` from the cache; otherwise it is made, with options that only then are needed.
+pub(crate) fn planned(
+    network: &Network,
+    key: Key,
+    security: Security,
+    cached: bool,
+    options: impl FnOnce() -> Result<PlanOptions, CliError>,
+) -> Result<Compiled, CliError> {
+    let clock = Instant::now();
+    let cache = if cached { Cache::find().map_err(|e| unwell(&e)).ok() } else { None };
+    let place = cache.map(|cache| (cache.entry(key), cache));
+    let found = place.as_ref().and_then(|(entry, cache)| Plan::from_bytes(&cache.load(entry)?).ok());
+    // A plan from a directory that others can write may be of anything, but not of less security.
+    if let Some(plan) = found.filter(|plan| plan.params().literal().security == security) {
+        return Ok(Compiled { plan, seconds: clock.elapsed().as_secs_f64(), from_cache: true });
+    }
+    let plan = compile(network, &options()?)?;
+    let seconds = clock.elapsed().as_secs_f64();
+    if let Some((entry, cache)) = place {
+        match plan.to_bytes() {
+            Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&e))),
+            Err(error) => unwell(&error),
+        }
+    }
+    Ok(Compiled { plan, seconds, from_cache: false })
 }
 
 fn compile(network: &Network, options: &PlanOptions) -> Result<Plan, CliError> {

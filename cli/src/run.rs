@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// Results with fewer right bits are not worth having.
-const USELESS_BITS: f64 = 6.0;
+pub(crate) const USELESS_BITS: f64 = 6.0;
 
 /// Arguments of `pleura run`.
 #[derive(Args)]
@@ -173,7 +173,8 @@ impl OnDevice for Inference<'_> {
     }
 }
 
-fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
+/// Adds to a sum of seconds.
+pub(crate) fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
     let clock = Instant::now();
     let result = work();
     *sum += clock.elapsed().as_secs_f64();
@@ -219,7 +220,8 @@ fn beyond_fit(fit: Fit, network: &Network, items: &[Vec<f64>]) -> Option<String>
     })
 }
 
-fn gib(text: &str) -> Result<f64, String> {
+/// Some GiB.
+pub(crate) fn gib(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|gib: &f64| gib.is_finite() && *gib > 0.0);
     number.ok_or_else(|| "it is a number of GiB".to_owned())
 }

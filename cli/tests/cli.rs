@@ -5,96 +5,13 @@
     reason = "the functions beside the tests are tests too"
 )]
 
-use serde_json::Value;
+mod common;
+
+use common::{Place, Said, npy, reference};
 use sha2::Digest;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use tempfile::TempDir;
-
-/// A directory of its own for each test, its cache included.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        fs::write(self.path(name), bytes).unwrap();
-        self.path(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pleura"));
-        command.args(arguments).current_dir(self.0.path()).env("PLEURA_CACHE", self.path("cache"));
-        command
-    }
-
-    fn pleura(&self, arguments: &[&str]) -> Said {
-        Said::from(self.command(arguments).output().unwrap())
-    }
-
-    /// Runs a reference network.
-    fn run(&self, model: &str, arguments: &[&str]) -> Said {
-        let (model, input) = (reference(&format!("{model}.onnx")), reference(&format!("{model}.input.npy")));
-        self.pleura(&[&["run", "--model", &model, "--input", &input], arguments].concat())
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-impl Said {
-    fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self
-    }
-
-    fn json(self) -> Value {
-        serde_json::from_str(&self.ok().out).unwrap()
-    }
-
-    /// It failed with one sentence that contains all of these, and said nothing else.
-    fn fails(self, parts: &[&str]) {
-        assert_eq!(self.code, Some(1), "{self:?}");
-        assert!(self.out.is_empty(), "{self:?}");
-        let last = self.err.lines().last().unwrap();
-        assert!(last.starts_with("error: ") && parts.iter().all(|part| last.contains(part)), "{self:?}");
-        assert!(!self.err.contains("panicked"), "{self:?}");
-    }
-
-    /// Its arguments were not understood.
-    fn misused(self, part: &str) {
-        assert_eq!(self.code, Some(2), "{self:?}");
-        assert!(self.err.contains(part) && !self.err.contains("panicked"), "{self:?}");
-    }
-}
-
-fn reference(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/reference").join(name);
-    path.to_str().unwrap().to_owned()
-}
-
-fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), values].concat()
-}
+use std::path::Path;
+use std::process::Command;
 
 /// A file of f32 or f64 in C order: its header and its values.
 fn read_npy(path: impl AsRef<Path>) -> (String, Vec<f64>) {
@@ -116,14 +33,21 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn help_has_examples() {
     let place = Place::new();
-    for arguments in
-        [&["--help"][..], &["run", "--help"], &["plan", "--help"], &["fit", "--help"], &["cache", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["classify", "--help"],
+        &["compress", "--help"],
+        &["reconstruct", "--help"],
+        &["models", "--help"],
+        &["run", "--help"],
+        &["plan", "--help"],
+        &["fit", "--help"],
+        &["cache", "--help"],
+    ] {
         let said = place.pleura(arguments).ok();
         assert!(said.out.contains("Examples:\n  pleura "), "{said:?}");
     }
     assert!(place.pleura(&["--version"]).ok().out.starts_with("pleura "));
-    place.pleura(&[]).misused("Usage");
     place.pleura(&["fly"]).misused("fly");
 }
 
@@ -312,7 +236,7 @@ fn an_interruption_ends_it_quietly() {
     let said = Said::from(child.wait_with_output().unwrap());
     drop(pipe);
     assert_eq!((said.code, said.err.as_str()), (Some(130), ""));
-    assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 1, "the pipe alone");
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1, "the pipe alone");
 }
 
 #[test]
@@ -328,7 +252,7 @@ fn run_on_a_perceptron_gives_the_clear_result() {
     assert!(header.contains("'<f8'"));
     assert_eq!(shape(&header), shape(&expected_header));
     assert!(largest_difference(&values, &expected) < 1e-2);
-    assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 2, "y.npy and the cache, no temporary file");
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 2, "y.npy and the cache, no temporary file");
 }
 
 #[test]

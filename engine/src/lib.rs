@@ -19,5 +19,6 @@
 //! ```
 
 pub use pleura_ckks as ckks;
+pub use pleura_latent as latent;
 pub use pleura_nn as nn;
 pub use pleura_ring as ring;

@@ -50,6 +50,7 @@
 
 mod arrange;
 mod assemble;
+mod batch;
 mod cost;
 mod draft;
 mod execute;

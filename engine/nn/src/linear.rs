@@ -236,7 +236,7 @@ impl Map {
         clippy::indexing_slicing,
         reason = "rows lie within the shapes, which whoever builds a map vouches for"
     )]
-    fn row(&self, output: usize, f: &mut dyn FnMut(usize, f64)) {
+    pub(crate) fn row(&self, output: usize, f: &mut dyn FnMut(usize, f64)) {
         match self {
             Self::Convolution(c) => {
                 let plane = area(c.window.output);

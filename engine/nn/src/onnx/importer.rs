@@ -4,7 +4,8 @@ use super::budget;
 use super::builder::{Builder, Tensor};
 use super::constant::{Constant, Int};
 use super::graph::{Graph, Step};
-use super::{Fit, ImportError, ImportOptions, Imported, proto};
+use super::{Fit, ImportError, ImportOptions, proto};
+use crate::Network;
 use std::collections::HashMap;
 
 /// Everything known so far.
@@ -32,7 +33,7 @@ pub(super) fn import(
     graph: &Graph<'_>,
     opset: i64,
     options: &ImportOptions,
-) -> Result<Imported, ImportError> {
+) -> Result<(Network, Vec<String>), ImportError> {
     let (batch, shape) = item_shape(graph.input, options)?;
     let (builder, input) = Builder::new(&graph.input.name, &shape);
     let mut importer = Importer {
@@ -57,7 +58,7 @@ pub(super) fn import(
         )));
     };
     let network = importer.builder.finish(name, &output).map_err(ImportError::Model)?;
-    Ok(Imported { network, notes: importer.notes })
+    Ok((network, importer.notes))
 }
 
 impl Importer<'_> {

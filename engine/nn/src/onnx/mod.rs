@@ -25,6 +25,7 @@ mod window;
 use crate::Network;
 use graph::Graph;
 use prost::Message;
+use std::collections::BTreeMap;
 
 /// Largest file, in bytes.
 const MAX_BYTES: usize = 1 << 30;
@@ -60,6 +61,8 @@ pub struct Imported {
     pub network: Network,
     /// Where it differs from the model: what was dropped or approximated, a sentence each.
     pub notes: Vec<String>,
+    /// What its author wrote into the file, by name.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Why a model cannot be imported.
@@ -121,6 +124,8 @@ impl Network {
         }
         let named = model.metadata_props.iter().find(|entry| entry.key == "name");
         let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
-        importer::import(name, &Graph::new(graph, options)?, opset, options)
+        let (network, notes) = importer::import(name, &Graph::new(graph, options)?, opset, options)?;
+        let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        Ok(Imported { network, notes, metadata })
     }
 }

@@ -1,0 +1,238 @@
+//! `pleura compress` and `pleura reconstruct`: the codec by itself.
+
+use crate::error::CliError;
+use crate::shipped::{self, CODECS};
+use crate::sources::{Content, Item, Source};
+use crate::table::{Table, bytes_text};
+use crate::{files, terminal};
+use clap::Args;
+use pleura::latent::{LatentFile, Stored, Xray, psnr, ssim};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// Files of latents are no larger.
+const MAX_LATENTS: u64 = 1 << 30;
+
+/// Arguments of `pleura compress`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura compress chest.dcm --out chest.safetensors
+  pleura compress ward/ --out ward.safetensors --codec f4
+  pleura compress chest.png --out chest.safetensors --quantise
+  pleura classify chest.safetensors
+
+The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantise. Classify continuous latents: they are
+what the networks were trained on.")]
+pub(crate) struct CompressArgs {
+    /// PNG, JPEG or DICOM files, or folders of them.
+    #[arg(value_name = "IMAGE|DIR", required = true)]
+    images: Vec<PathBuf>,
+
+    /// Where the latents go.
+    #[arg(long, value_name = "F.safetensors")]
+    out: PathBuf,
+
+    /// Which codec: f8, f4 or f16.
+    #[arg(long, value_name = "NAME", default_value = CODECS[0].0)]
+    codec: String,
+
+    /// Keep the nearest codes of the codebook: ten bits for each position.
+    #[arg(long)]
+    quantise: bool,
+
+    /// Replace the output file if it exists.
+    #[arg(long)]
+    force: bool,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `pleura reconstruct`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura reconstruct chest.safetensors --out pictures/")]
+pub(crate) struct ReconstructArgs {
+    /// Latents from `pleura compress`.
+    #[arg(value_name = "F.safetensors")]
+    latents: PathBuf,
+
+    /// The folder that PNG files go into; it is made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the codec made of an X-ray.
+struct Quality {
+    name: String,
+    /// PSNR in dB and SSIM, from the continuous latent and from its codes.
+    continuous: [f64; 2],
+    quantised: [f64; 2],
+}
+
+/// X-rays to latents.
+pub(crate) fn compress(args: &CompressArgs) -> Result<(), CliError> {
+    let codec = shipped::codec(&args.codec)?;
+    files::check_writable(&args.out, args.force)?;
+    let sources = Source::list(&args.images)?;
+    let bar = terminal::bar().with_prefix("compress");
+    bar.set_length(sources.len() as u64);
+    let failed = |source| CliError::Codec { name: args.codec.clone(), source };
+    let (mut stored, mut qualities, mut unread) = (Vec::new(), Vec::new(), 0);
+    for source in &sources {
+        bar.set_message(terminal::plain(&source.name()));
+        bar.inc(1);
+        let read = source.read(Some(&codec)).and_then(|items| match items.into_iter().next() {
+            Some(Item { content: Content::Xray(xray), notes, .. }) => Ok((xray, notes)),
+            _ => Err(CliError::Compressed { path: source.name().into() }),
+        });
+        let (xray, notes) = match read {
+            Ok(read) => read,
+            Err(error) if source.is_named() => return Err(error),
+            Err(error) => {
+                unread += 1;
+                bar.suspend(|| terminal::warn(&format!("passed over: {}", terminal::chain(&error))));
+                continue;
+            }
+        };
+        bar.suspend(|| notes.iter().for_each(|text| terminal::note(text)));
+        let latent = codec.encode(&xray);
+        let codes = codec.quantise(&latent).map_err(failed)?;
+        let compare = |other: &Xray| [psnr(&xray, other), ssim(&xray, other)];
+        let name = source.name();
+        qualities.push(Quality {
+            name: name.clone(),
+            continuous: compare(&codec.decode(&latent).map_err(failed)?),
+            quantised: compare(&codec.decode(&codec.dequantise(&codes).map_err(failed)?).map_err(failed)?),
+        });
+        stored.push((name, if args.quantise { Stored::Codes(codes) } else { Stored::Latent(latent) }));
+    }
+    bar.finish_and_clear();
+    if stored.is_empty() {
+        return Err(CliError::NotAll { failed: unread, of: sources.len() });
+    }
+    let failed = |source| CliError::Latents { path: args.out.clone(), source: Box::new(source) };
+    let bytes = LatentFile::new(&codec, stored).map_err(failed)?.to_bytes();
+    let failed = |source| CliError::Write { path: args.out.clone(), source };
+    files::write(&args.out, &[&bytes], args.force, false).map_err(failed)?;
+    report(args, &qualities, bytes.len() as u64, unread)
+}
+
+fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize) -> Result<(), CliError> {
+    let mean =
+        |of: fn(&Quality) -> f64| qualities.iter().map(of).sum::<f64>() / qualities.len().max(1) as f64;
+    let means = [
+        [mean(|q| q.continuous[0]), mean(|q| q.continuous[1])],
+        [mean(|q| q.quantised[0]), mean(|q| q.quantised[1])],
+    ];
+    if args.json {
+        let pair = |[psnr, ssim]: [f64; 2]| json!({ "psnr": psnr, "ssim": ssim });
+        let image = |q: &Quality| json!({ "image": q.name, "continuous": pair(q.continuous), "quantised": pair(q.quantised) });
+        return terminal::publish_json(&json!({
+            "codec": args.codec,
+            "out": args.out.to_string_lossy(),
+            "bytes": bytes,
+            "failed": unread,
+            "images": qualities.iter().map(image).collect::<Value>(),
+            "mean": { "continuous": pair(means[0]), "quantised": pair(means[1]) },
+        }));
+    }
+    let mut table = Table::new(1, ["image", "PSNR dB", "SSIM", "quantised PSNR dB", "SSIM"]);
+    let mut row = |name: &str, [a, b]: [[f64; 2]; 2]| {
+        let cells =
+            [format!("{:.2}", a[0]), format!("{:.4}", a[1]), format!("{:.2}", b[0]), format!("{:.4}", b[1])];
+        let [a, b, c, d] = cells;
+        table.row([name.to_owned(), a, b, c, d]);
+    };
+    qualities.iter().for_each(|q| row(&q.name, [q.continuous, q.quantised]));
+    if qualities.len() > 1 {
+        row("mean", means);
+    }
+    let count = qualities.len();
+    let plural = if count == 1 { "" } else { "s" };
+    terminal::publish(&format!(
+        "{table}\n{count} latent{plural} in {}, {}\n",
+        args.out.display(),
+        bytes_text(bytes)
+    ))
+}
+
+/// Latents to pictures.
+pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<(), CliError> {
+    let failed = |source| CliError::Latents { path: args.latents.clone(), source: Box::new(source) };
+    let file = LatentFile::from_bytes(&files::read(&args.latents, MAX_LATENTS)?).map_err(failed)?;
+    let codec = shipped::codec(file.codec_name())?;
+    let latents = file.latents(&codec).map_err(failed)?;
+    fs::create_dir_all(&args.out).map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    let mut taken = HashMap::new();
+    let places: Vec<PathBuf> =
+        latents.iter().map(|(name, _)| args.out.join(file_name(name, &mut taken))).collect();
+    // All of them before the first is written.
+    places.iter().try_for_each(|path| files::check_writable(path, args.force))?;
+    let bar = terminal::bar().with_prefix("decode");
+    bar.set_length(places.len() as u64);
+    for ((name, latent), path) in latents.iter().zip(&places) {
+        let failed = |source| CliError::Codec { name: file.codec_name().to_owned(), source };
+        let xray = codec.decode(latent).map_err(failed)?;
+        let png = xray.to_png().map_err(|source| CliError::Image { path: name.into(), source })?;
+        let failed = |source| CliError::Write { path: path.clone(), source };
+        files::write(path, &[&png], args.force, false).map_err(failed)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if args.json {
+        let names: Vec<_> = places.iter().map(|path| path.to_string_lossy()).collect();
+        return terminal::publish_json(&json!({ "codec": codec.name(), "images": names }));
+    }
+    terminal::publish(&places.iter().map(|path| format!("{}\n", path.display())).collect::<String>())
+}
+
+/// A name inside the folder whatever the latents' file says: its last part, without what paths are made of.
+fn file_name(name: &str, taken: &mut HashMap<String, usize>) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let stem = last.rsplit_once('.').map_or(last, |(stem, _)| stem);
+    let safe: String =
+        stem.chars().filter(|c| c.is_alphanumeric() || " _-+()".contains(*c)).take(100).collect();
+    // What would be a device on Windows is a name with something before it.
+    let start = safe.get(..3).unwrap_or_default().to_lowercase();
+    let device = ["con", "prn", "aux", "nul", "com", "lpt"].contains(&start.as_str());
+    let safe = match safe.trim() {
+        "" => "xray".to_owned(),
+        safe if device => format!("xray {safe}"),
+        safe => safe.to_owned(),
+    };
+    let count = taken.entry(safe.to_lowercase()).or_insert(0);
+    *count += 1;
+    // Two underscores, which few names have: numbers shall not meet names.
+    if *count == 1 { format!("{safe}.png") } else { format!("{safe}__{count}.png") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside_the_folder() {
+        let mut taken = HashMap::new();
+        let names =
+            ["a.png", "a.jpeg", "A.dcm", "../../etc/passwd", "..", "", "x\u{1b}[2J\0y.png", "c:\\b.png"];
+        let made = names.map(|name| file_name(name, &mut taken));
+        assert_eq!(
+            made,
+            ["a.png", "a__2.png", "A__3.png", "passwd.png", "xray.png", "xray__2.png", "x2Jy.png", "b.png"]
+        );
+    }
+}

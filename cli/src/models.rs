@@ -1,0 +1,79 @@
+//! `pleura models`: what is shipped.
+
+use crate::classifier::Classifier;
+use crate::error::CliError;
+use crate::shipped::{self, CODEC_CARD, CODECS, MODELS};
+use crate::table::{Table, bytes_text};
+use crate::terminal;
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Arguments of `pleura models`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura models
+  pleura models pneumonia
+  pleura models f8")]
+pub(crate) struct ModelsArgs {
+    /// Print the card of this network or codec: how it was made, what it was measured on, what it is not good for.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists them, or prints a card.
+pub(crate) fn models(args: &ModelsArgs) -> Result<(), CliError> {
+    if let Some(name) = &args.name {
+        let is_codec = CODECS.iter().any(|(codec, _)| codec == name);
+        let card = shipped::model(name).map(|model| model.card).or(is_codec.then_some(CODEC_CARD));
+        let card = card.ok_or_else(|| CliError::UnknownModel { name: name.clone() })?;
+        return if args.json {
+            terminal::publish_json(&json!({ "name": name, "card": card }))
+        } else {
+            terminal::publish(card)
+        };
+    }
+    let loaded = MODELS.iter().map(|model| Ok((model, Classifier::load(model.name)?)));
+    let loaded = loaded.collect::<Result<Vec<_>, CliError>>()?;
+    let codecs = CODECS.iter().map(|(name, bytes)| Ok((shipped::codec(name)?, bytes.len())));
+    let codecs = codecs.collect::<Result<Vec<_>, CliError>>()?;
+    if args.json {
+        let networks = loaded.iter().map(|(model, classifier)| {
+            json!({
+                "name": model.name,
+                "about": model.about,
+                "classes": classifier.classes,
+                "codec": classifier.input.codec().map(|codec| codec.name().to_owned()),
+                "input_shape": classifier.network.input_shape(),
+                "bytes": model.onnx.len(),
+            })
+        });
+        let codecs = codecs.iter().map(|(codec, bytes)| {
+            json!({
+                "name": codec.name(), "latent_shape": codec.latent_shape(), "id": format!("{:016x}", codec.id()), "bytes": bytes,
+            })
+        });
+        let (networks, codecs): (Value, Value) = (networks.collect(), codecs.collect());
+        return terminal::publish_json(&json!({ "networks": networks, "codecs": codecs }));
+    }
+    let mut networks = Table::new(4, ["network", "classes", "sees", "what it is", "size"]);
+    for (model, classifier) in &loaded {
+        let sees = classifier
+            .input
+            .codec()
+            .map_or_else(|| "pixels".to_owned(), |codec| format!("{} latents", codec.name()));
+        let classes = classifier.classes.join(", ");
+        let size = bytes_text(model.onnx.len() as u64);
+        networks.row([model.name.into(), classes, sees, model.about.into(), size]);
+    }
+    let mut table = Table::new(2, ["codec", "latent", "size"]);
+    for (codec, bytes) in &codecs {
+        let [channels, height, width] = codec.latent_shape();
+        table.row([codec.name().into(), format!("{channels}x{height}x{width}"), bytes_text(*bytes as u64)]);
+    }
+    terminal::publish(&format!("{networks}\n{table}\n`pleura models NAME` prints a card.\n"))
+}

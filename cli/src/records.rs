@@ -1,0 +1,265 @@
+//! What `classify` says of each X-ray: a line of a table or of JSON, and a row of a CSV file.
+
+use crate::classifier::Classifier;
+use crate::error::CliError;
+use crate::sheet::Sheet;
+use crate::sources::Source;
+use crate::table::short;
+use crate::terminal;
+use pleura::nn::Fidelity;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Characters of a probability.
+const PROBABILITY: usize = 6;
+
+/// Of one X-ray.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) truth: Option<&'static str>,
+    pub(crate) verdict: Verdict,
+    pub(crate) seconds: Seconds,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What came out.
+pub(crate) struct Verdict {
+    pub(crate) label: String,
+    pub(crate) probabilities: Vec<f64>,
+    /// Rounded, as published.
+    pub(crate) scores: Vec<f64>,
+    /// The clear twin's label.
+    pub(crate) clear: String,
+    pub(crate) fidelity: Fidelity,
+}
+
+/// How long each step took.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct Seconds {
+    pub(crate) read: f64,
+    pub(crate) compress: f64,
+    pub(crate) encrypt: f64,
+    pub(crate) infer: f64,
+    pub(crate) decrypt: f64,
+}
+
+/// Of all X-rays.
+#[derive(Default)]
+pub(crate) struct Summary {
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    /// Done by an earlier run.
+    pub(crate) before: usize,
+    agreeing: usize,
+    right: usize,
+    known: usize,
+    worst: f64,
+    seconds: Vec<Seconds>,
+}
+
+/// Where rows go.
+pub(crate) struct Records<'a> {
+    classifier: &'a Classifier,
+    json: bool,
+    device: String,
+    /// Widths of a table's columns of words.
+    widths: [usize; 2],
+    sheet: Option<Sheet>,
+}
+
+impl Summary {
+    /// Takes a row into account.
+    pub(crate) fn count(&mut self, row: &Row) {
+        self.done += 1;
+        self.agreeing += usize::from(row.verdict.label == row.verdict.clear);
+        self.known += usize::from(row.truth.is_some());
+        self.right += usize::from(row.truth == Some(row.verdict.label.as_str()));
+        self.worst = self.worst.max(row.verdict.fidelity.worst);
+        self.seconds.push(row.seconds);
+    }
+
+    fn medians(&self) -> Seconds {
+        let median = |of: fn(&Seconds) -> f64| {
+            let mut all: Vec<f64> = self.seconds.iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all.get(all.len() / 2).copied().unwrap_or(0.0)
+        };
+        Seconds {
+            read: median(|s| s.read),
+            compress: median(|s| s.compress),
+            encrypt: median(|s| s.encrypt),
+            infer: median(|s| s.infer),
+            decrypt: median(|s| s.decrypt),
+        }
+    }
+}
+
+impl<'a> Records<'a> {
+    /// Opens the file that rows are to go into, if there is one.
+    pub(crate) fn open(
+        classifier: &'a Classifier,
+        json: bool,
+        out: Option<&Path>,
+        force: bool,
+        sources: &[Source],
+    ) -> Result<Self, CliError> {
+        let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+        let names = longest(&mut sources.iter().map(|s| s.name().chars().count())).clamp(5, 48);
+        let labels = longest(&mut classifier.classes.iter().map(|c| c.chars().count())).max(5);
+        let sheet = out.map(|path| Sheet::open(path, classifier.identity(), &classifier.classes, force));
+        let sheet = sheet.transpose()?;
+        if let Some((done, part)) = sheet.as_ref().map(Sheet::earlier).filter(|(done, _)| *done > 0) {
+            terminal::note(&format!("going on with {}, where {done} X-rays are done", part.display()));
+        }
+        Ok(Self { classifier, json, device: String::new(), widths: [names, labels], sheet })
+    }
+
+    /// Whether an earlier run has it.
+    pub(crate) fn has(&mut self, name: &str) -> bool {
+        self.sheet.as_mut().is_some_and(|sheet| sheet.take(name))
+    }
+
+    /// Before the first row.
+    pub(crate) fn begin(&mut self, device: &str) -> Result<(), CliError> {
+        device.clone_into(&mut self.device);
+        if self.json {
+            return Ok(());
+        }
+        let [names, labels] = self.widths;
+        let classes: String =
+            self.classifier.classes.iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
+        terminal::publish(&format!(
+            "{:names$}  {:labels$}{classes}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}\n",
+            "image", "label", "clear", "error", "compress", "encrypt", "infer", "decrypt"
+        ))
+    }
+
+    /// An X-ray is done.
+    pub(crate) fn add(&mut self, row: &Row) -> Result<(), CliError> {
+        row.warnings.iter().for_each(|text| terminal::warn(text));
+        if let Some(sheet) = &mut self.sheet {
+            sheet.add(row, &self.device)?;
+        }
+        if self.json { terminal::publish_json(&self.object(row)) } else { terminal::publish(&self.line(row)) }
+    }
+
+    /// A source could not be read.
+    pub(crate) fn fail(&mut self, name: &str, error: &CliError) -> Result<(), CliError> {
+        let text = terminal::chain(error);
+        terminal::warn(&format!("passed over: {text}"));
+        if self.json { terminal::publish_json(&json!({ "image": name, "error": text })) } else { Ok(()) }
+    }
+
+    /// All is done: the summary, and the CSV file gets its name.
+    pub(crate) fn finish(self, summary: &Summary) -> Result<(), CliError> {
+        let Summary { done, failed, before, agreeing, right, known, worst, .. } = summary;
+        let medians = summary.medians();
+        if let Some(sheet) = self.sheet {
+            sheet.finish()?;
+        }
+        if self.json {
+            return terminal::publish_json(&json!({ "summary": {
+                "model": self.classifier.name,
+                "device": self.device,
+                "images": done,
+                "failed": failed,
+                "done_before": before,
+                "right": if *known > 0 { json!(right) } else { Value::Null },
+                "clear_labels_equal": agreeing,
+                "max_abs_error": two_digits(*worst),
+                "median_seconds": medians,
+            }}));
+        }
+        let mut parts = vec![format!("{done} X-ray{}", if *done == 1 { "" } else { "s" })];
+        if *known > 0 {
+            parts.push(format!("{right} labelled as by the doctors"));
+        }
+        parts.push(format!("{agreeing} as in the clear"));
+        parts.push(format!("scores off by at most {}", short(two_digits(*worst))));
+        if *failed > 0 {
+            parts.push(format!("{failed} could not be read"));
+        }
+        if *before > 0 {
+            parts.push(format!("{before} done before"));
+        }
+        terminal::publish(&format!(
+            "\n{}. Medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.\nNot a medical device.\n",
+            parts.join(", "),
+            ms(medians.compress),
+            ms(medians.encrypt),
+            ms(medians.infer),
+            ms(medians.decrypt),
+            self.device,
+        ))
+    }
+
+    fn line(&self, row: &Row) -> String {
+        let [names, labels] = self.widths;
+        let (verdict, seconds) = (&row.verdict, &row.seconds);
+        let probabilities = self.classifier.classes.iter().zip(&verdict.probabilities).map(|(class, p)| {
+            let width = class.chars().count().max(PROBABILITY);
+            format!("  {p:>width$.4}")
+        });
+        let probabilities: String = probabilities.collect();
+        let wrong = row.truth.filter(|&truth| truth != verdict.label);
+        let wrong = wrong.map(|truth| format!("  (labelled {truth})")).unwrap_or_default();
+        format!(
+            "{:names$}  {:labels$}{probabilities}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}{wrong}\n",
+            tail(&terminal::plain(&row.name), names),
+            verdict.label,
+            verdict.clear,
+            format!("{:.1e}", verdict.fidelity.worst),
+            ms(seconds.compress),
+            ms(seconds.encrypt),
+            ms(seconds.infer),
+            ms(seconds.decrypt),
+        )
+    }
+
+    fn object(&self, row: &Row) -> Value {
+        let Verdict { label, probabilities, scores, clear, fidelity } = &row.verdict;
+        let by_class = |values: &[f64]| -> Value {
+            let pairs = self.classifier.classes.iter().cloned().zip(values.iter().map(|&v| json!(v)));
+            Value::Object(pairs.collect())
+        };
+        let mut object = json!({
+            "image": row.name,
+            "label": label,
+            "probabilities": by_class(probabilities),
+            "scores": by_class(scores),
+            "clear": {
+                "label": clear,
+                "max_abs_error": two_digits(fidelity.worst),
+                "bits": (fidelity.bits * 10.0).round() / 10.0,
+            },
+            "seconds": row.seconds,
+            "device": self.device,
+        });
+        if let Some(object) = object.as_object_mut() {
+            row.truth.map(|truth| object.insert("truth".into(), truth.into()));
+            if !row.warnings.is_empty() {
+                object.insert("warnings".into(), row.warnings.clone().into());
+            }
+        }
+        object
+    }
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.0} ms", 1e3 * seconds)
+}
+
+/// The end of a name that is too long: folders are alike, files are not.
+fn tail(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width {
+        return name.to_owned();
+    }
+    std::iter::once('\u{2026}').chain(name.chars().skip(length + 1 - width)).collect()
+}
+
+/// What an error's digits beyond these say is noise, which is nobody's business.
+fn two_digits(x: f64) -> f64 {
+    format!("{x:.1e}").parse().unwrap_or(x)
+}

@@ -1,0 +1,227 @@
+//! X-rays from outside: `classify`, `compress`, `reconstruct` and `models`.
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+
+mod common;
+
+use common::{Place, reference};
+use serde_json::Value;
+use std::fs;
+
+fn sample(name: &str) -> String {
+    reference(&format!("../samples/{name}"))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const NORMAL: &str = "NORMAL2-IM-1438-0001.jpeg";
+const PNEUMONIA: &str = "person1951_bacteria_4882.jpeg";
+
+/// A small grey picture that is no chest.
+fn noise(place: &Place, name: &str, colours: u8) -> String {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let kind = if colours == 3 { image::ExtendedColorType::Rgb8 } else { image::ExtendedColorType::L8 };
+    let pixels: Vec<u8> = (0..300 * 280 * u32::from(colours)).map(|_| next()).collect();
+    let path = place.path(name);
+    image::save_buffer(&path, &pixels, 300, 280, kind).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn without_a_command_the_samples_are_classified() {
+    let place = Place::new();
+    let said = place.pleura(&[]).ok();
+    assert!(said.out.contains("16 X-rays, ") && said.out.contains("16 as in the clear"), "{said:?}");
+    let rows = lines(&place.pleura(&["classify", "--json"]).ok().out);
+    let (summary, rows) = rows.split_last().unwrap();
+    let summary = &summary["summary"];
+    assert_eq!((rows.len(), summary["images"].as_u64(), summary["failed"].as_u64()), (16, Some(16), Some(0)));
+    assert!(summary["right"].as_u64().unwrap() >= 14, "{summary}");
+    assert!(summary["max_abs_error"].as_f64().unwrap() < 1.0 / 256.0, "{summary}");
+    for row in rows {
+        let sum: f64 = row["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{row}");
+        assert_eq!(row["label"], row["clear"]["label"]);
+        assert!(
+            row["clear"]["bits"].as_f64().unwrap() > 8.0 && row["seconds"]["infer"].as_f64().unwrap() > 0.0
+        );
+        assert!(row["device"].as_str().unwrap().starts_with("cpu"), "{row}");
+        assert!(row.get("warnings").is_none(), "{row}");
+    }
+}
+
+#[test]
+fn the_clear_twin_runs_alone() {
+    let place = Place::new();
+    let rows = lines(&place.pleura(&["classify", &sample(PNEUMONIA), "--clear", "--json"]).ok().out);
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["label"], "pneumonia");
+    assert_eq!(rows[0]["clear"]["max_abs_error"], 0.0);
+    place.pleura(&["classify", "--clear", "--device", "cpu"]).misused("--clear");
+}
+
+#[test]
+fn every_shipped_network_runs_in_the_clear() {
+    let place = Place::new();
+    let listed = place.pleura(&["models", "--json"]).json();
+    let names: Vec<_> =
+        listed["networks"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 7);
+    for name in names {
+        let rows = lines(&place.pleura(&["classify", "--clear", "--json", "--model", name]).ok().out);
+        assert_eq!(rows.len(), 17, "{name}");
+        let card = place.pleura(&["models", name]).ok().out;
+        assert!(card.contains("Not a medical device") && card.contains("| AUC"), "{name}: {card}");
+    }
+    assert!(place.pleura(&["models"]).ok().out.contains("f8     4x32x32"));
+    assert!(place.pleura(&["models", "f16"]).ok().out.contains("PSNR"));
+    place.pleura(&["models", "f32"]).fails(&["f32", "pneumonia"]);
+}
+
+#[test]
+fn several_small_images_share_ciphertexts() {
+    let place = Place::new();
+    let said = place.pleura(&["classify", "--model", "pneumoniamnist", "--json"]).ok();
+    assert!(said.err.contains("4 X-rays"), "{said:?}");
+    let rows = lines(&said.out);
+    assert_eq!(rows[16]["summary"]["clear_labels_equal"], 16);
+    // Two that do not fill a ciphertext, in their order.
+    let two = place.pleura(&[
+        "classify",
+        "--model",
+        "pneumoniamnist",
+        "--json",
+        &sample(NORMAL),
+        &sample(PNEUMONIA),
+    ]);
+    let two = lines(&two.ok().out);
+    assert_eq!(two[1]["scores"], rows[13]["scores"]);
+}
+
+#[test]
+fn broken_files_of_a_folder_are_passed_over() {
+    let place = Place::new();
+    let folder = place.path("ward");
+    fs::create_dir(&folder).unwrap();
+    for (i, name) in [NORMAL, PNEUMONIA].iter().enumerate() {
+        fs::copy(sample(name), folder.join(format!("{i}.jpeg"))).unwrap();
+    }
+    let jpeg = fs::read(sample(NORMAL)).unwrap();
+    fs::write(folder.join("cut.jpeg"), &jpeg[..2000]).unwrap();
+    fs::write(folder.join("empty.png"), b"").unwrap();
+    fs::write(folder.join("notes.txt"), b"not for reading").unwrap();
+    let folder = folder.to_str().unwrap();
+
+    let said = place.pleura(&["classify", folder, "--out", "ward.csv"]).ok();
+    assert!(
+        said.err.contains("passed over: ") && said.err.contains("cut.jpeg") && said.err.contains("empty"),
+        "{said:?}"
+    );
+    assert!(
+        said.out.contains("2 X-rays, 2 as in the clear") && said.out.contains("2 could not be read"),
+        "{said:?}"
+    );
+    let csv = fs::read_to_string(place.path("ward.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    assert!(csv.starts_with("image,model,label,p(normal),p(pneumonia),clear_label,"), "{csv}");
+    assert!(!place.path("ward.csv.part").exists());
+    place.pleura(&["classify", folder, "--out", "ward.csv"]).fails(&["ward.csv exists", "--force"]);
+
+    place.pleura(&["classify", folder, "--out", "ward.csv", "--force", "--clear"]).ok();
+
+    // An interruption leaves whole rows, and half of one; the first is not done again.
+    let mut rows: Vec<_> = csv.lines().map(str::to_owned).collect();
+    rows[1] = rows[1].replace(",normal,", ",kept,");
+    fs::write(place.path("other.csv.part"), format!("{}\n{}\n{}", rows[0], rows[1], &rows[2][..9])).unwrap();
+    let said = place.pleura(&["classify", folder, "--out", "other.csv", "--clear"]).ok();
+    assert!(said.err.contains("going on with other.csv.part, where 1 X-rays are done"), "{said:?}");
+    let resumed = fs::read_to_string(place.path("other.csv")).unwrap();
+    assert!(resumed.lines().count() == 3 && resumed.contains(",kept,"), "{resumed}");
+    fs::write(place.path("x.csv.part"), &csv).unwrap();
+    place
+        .pleura(&["classify", folder, "--out", "x.csv", "--model", "covid"])
+        .fails(&["x.csv.part", "of another network"]);
+
+    // By name, they are failures; so is a folder of nothing else.
+    place.pleura(&["classify", "ward/cut.jpeg", "--clear"]).failed_after_words(&["1 of 1"]);
+    place.pleura(&["classify", "ward/0.jpeg", "ward/empty.png", "--clear"]).failed_after_words(&["1 of 2"]);
+    fs::create_dir(place.path("none")).unwrap();
+    place.pleura(&["classify", "none"]).fails(&["none has no PNG, JPEG or DICOM"]);
+    place.pleura(&["classify", "nowhere.png"]).fails(&["cannot read nowhere.png"]);
+}
+
+#[test]
+fn what_is_no_chest_gets_a_warning() {
+    let place = Place::new();
+    let path = noise(&place, "noise.png", 1);
+    let said = place.pleura(&["classify", &path, "--clear"]).ok();
+    assert!(said.err.contains("does not look like a chest X-ray"), "{said:?}");
+    let path = noise(&place, "photo.png", 3);
+    let rows = place.pleura(&["classify", &path, "--clear", "--json"]).ok();
+    let warnings = lines(&rows.out)[0]["warnings"].to_string();
+    assert!(warnings.contains("colour") && warnings.contains("does not look like"), "{warnings}");
+    let said = place.pleura(&["classify", &sample(NORMAL), &sample(PNEUMONIA), "--clear"]).ok();
+    assert!(!said.err.contains("warning"), "{said:?}");
+}
+
+#[test]
+fn latents_go_from_one_command_to_the_next() {
+    let place = Place::new();
+    let images = [sample(NORMAL), sample(PNEUMONIA)];
+    let arguments = ["compress", &images[0], &images[1], "--out", "two.safetensors", "--json"];
+    let quality = place.pleura(&arguments).json();
+    assert_eq!(quality["images"].as_array().unwrap().len(), 2);
+    let (continuous, quantised) = (&quality["mean"]["continuous"], &quality["mean"]["quantised"]);
+    assert!(
+        continuous["psnr"].as_f64() > quantised["psnr"].as_f64() && continuous["psnr"].as_f64() > Some(30.0)
+    );
+    place.pleura(&arguments).fails(&["two.safetensors exists"]);
+
+    let latents = lines(&place.pleura(&["classify", "two.safetensors", "--clear", "--json"]).ok().out);
+    let direct = lines(&place.pleura(&["classify", &images[0], &images[1], "--clear", "--json"]).ok().out);
+    assert_eq!(latents[1]["scores"], direct[1]["scores"]);
+    assert!(latents[0]["image"].as_str().unwrap().ends_with(NORMAL), "{latents:?}");
+
+    let said = place.pleura(&["reconstruct", "two.safetensors", "--out", "pictures"]).ok();
+    assert_eq!(said.out.lines().count(), 2);
+    let picture = image::open(place.path("pictures").join(NORMAL).with_extension("png")).unwrap();
+    assert_eq!((picture.width(), picture.height()), (256, 256));
+    place.pleura(&["reconstruct", "two.safetensors", "--out", "pictures"]).fails(&["exists", "--force"]);
+
+    let quantised = ["compress", &images[0], "--out", "codes.safetensors", "--codec", "f16", "--quantise"];
+    assert!(place.pleura(&quantised).ok().out.contains("1 latent in codes.safetensors"));
+    place.pleura(&["reconstruct", "codes.safetensors", "--out", "pictures", "--force"]).ok();
+    let said = place.pleura(&["classify", "codes.safetensors"]);
+    said.failed_after_words(&["1 of 1"]);
+    let said = place.pleura(&["classify", "codes.safetensors"]);
+    assert!(said.err.contains("made by codec f16") && said.err.contains("this is f8"), "{said:?}");
+    place
+        .pleura(&["classify", "two.safetensors", "--model", "pneumoniamnist"])
+        .failed_after_words(&["1 of 1"]);
+    place.pleura(&["compress", "two.safetensors", "--out", "x"]).fails(&["holds latents already"]);
+    place.pleura(&["reconstruct", &images[0], "--out", "pictures"]).fails(&["cannot use the latents"]);
+    place
+        .pleura(&["compress", &images[0], "--out", "x", "--codec", "f9"])
+        .fails(&["no codec f9", "f8, f4, f16"]);
+}
+
+#[test]
+fn networks_that_cannot_look_at_x_rays_are_refused() {
+    let place = Place::new();
+    place
+        .pleura(&["classify", "--model", "pnuemonia"])
+        .fails(&["no model \"pnuemonia\"", "pneumonia-hefnet"]);
+    place.pleura(&["classify", "--model", &reference("odd.onnx")]).fails(&["(3, 30, 27)", "pleura run"]);
+    place.pleura(&["classify", "--model", &sample(NORMAL)]).fails(&["cannot import"]);
+    place.pleura(&["classify", "--device", "gpu"]).fails(&["GPU"]);
+    // Any network on latents will do.
+    let own = reference("hefnet_16_32_64.onnx");
+    let rows =
+        lines(&place.pleura(&["classify", &sample(NORMAL), "--clear", "--json", "--model", &own]).ok().out);
+    assert!(rows[0]["label"].as_str().unwrap().starts_with("class "), "{rows:?}");
+}
