@@ -55,11 +55,19 @@ impl Classifier {
         };
         let imported = Network::from_onnx(&bytes, &ImportOptions::default());
         let failed = |source| CliError::Import { path: path.into(), source };
-        let Imported { network, notes, metadata } = imported.map_err(failed)?;
+        let Imported { network, mut notes, metadata } = imported.map_err(failed)?;
         let input = Input::of(&network, &metadata, &name)?;
         let classes = classes(&network, &metadata);
         if classes.len() < 2 {
             return Err(CliError::OneScore { name });
+        }
+        if metadata.contains_key(&format!("{PREFIX}classes"))
+            && classes.iter().all(|c| c.starts_with("class "))
+        {
+            notes.push(
+                "the names of classes in the model file do not fit its outputs, which are numbered instead"
+                    .into(),
+            );
         }
         Ok(Self { network: network.renamed(name.clone()), name, classes, input, notes, onnx: bytes })
     }
@@ -113,7 +121,8 @@ impl Input {
                 found.map(|codec| Self::Latent(Box::new(codec))).ok_or_else(|| wrong("no codec makes that"))
             }
             (Some(codec), _) => {
-                let codec = shipped::codec(codec)?;
+                let codec: String = codec.chars().take(CLASS_CHARS).collect();
+                let codec = shipped::codec(&codec)?;
                 let id = format!("{:016x}", codec.id());
                 if metadata.get(&format!("{PREFIX}codec_id")).is_some_and(|trained_on| *trained_on != id) {
                     return Err(wrong(&format!(

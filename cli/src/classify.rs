@@ -137,6 +137,7 @@ struct Batch<'a> {
 /// An X-ray that waits for its group to be full.
 struct Waiting {
     name: String,
+    digest: String,
     truth: Option<&'static str>,
     features: Vec<f64>,
     seconds: Seconds,
@@ -151,20 +152,15 @@ impl Batch<'_> {
         let mut summary = Summary::default();
         let mut unnamed = 0;
         let mut waiting = Vec::new();
-        self.records.begin(device)?;
+        self.records.begin(device);
         for source in self.sources {
             bar.set_message(terminal::plain(&source.name()));
-            if self.records.has(&source.name()) {
-                summary.before += 1;
-                bar.inc(1);
-                continue;
-            }
             let clock = Instant::now();
             match source.read(self.classifier.input.codec()) {
                 Ok(items) => {
                     let read = clock.elapsed().as_secs_f64() / items.len().max(1) as f64;
                     for item in items {
-                        if self.records.has(&item.name) {
+                        if self.records.has(&item.name, &item.digest) {
                             summary.before += 1;
                             continue;
                         }
@@ -175,6 +171,8 @@ impl Batch<'_> {
                         }
                     }
                 }
+                // Alone, it has nothing to be passed over for.
+                Err(error) if self.sources.len() == 1 && source.is_named() => return Err(error),
                 Err(error) => {
                     unnamed += usize::from(!source.is_named());
                     summary.failed += 1;
@@ -189,6 +187,9 @@ impl Batch<'_> {
             self.write(rows, &mut summary)?;
         }
         self.records.finish(&summary)?;
+        if summary.useless > 0 {
+            return Err(CliError::Useless { count: summary.useless });
+        }
         let (failed, of) = (summary.failed, self.sources.len());
         // One bad file in a folder is no failure; one that was asked for by name is, and so is nothing but bad files.
         if failed > unnamed || (failed > 0 && summary.done + summary.before == 0) {
@@ -198,7 +199,7 @@ impl Batch<'_> {
     }
 
     fn waiting(&self, item: Item, truth: Option<&'static str>, read: f64) -> Result<Waiting, CliError> {
-        let Item { name, content, notes: mut warnings } = item;
+        let Item { name, digest, content, notes: mut warnings } = item;
         let clock = Instant::now();
         let features = match &content {
             Content::Xray(xray) => self.classifier.input.features(xray)?,
@@ -211,7 +212,7 @@ impl Batch<'_> {
                  them): its scores mean nothing"
             ));
         }
-        Ok(Waiting { name, truth, features: features.values, seconds, warnings })
+        Ok(Waiting { name, digest, truth, features: features.values, seconds, warnings })
     }
 
     fn write(&mut self, rows: Vec<Row>, summary: &mut Summary) -> Result<(), CliError> {
@@ -229,13 +230,16 @@ impl Batch<'_> {
         let share = 1.0 / group.len() as f64;
         let class = |scores: &[f64]| label(scores).and_then(|i| classes.get(i)).cloned().unwrap_or_default();
         let row = |(waiting, opened): (Waiting, Opened)| {
-            let Waiting { name, truth, features, seconds, mut warnings } = waiting;
-            let (clear, exact) = match opened.exact {
-                Some(exact) => (network.evaluate(&features), exact),
-                None => (opened.published.clone(), opened.published.clone()),
+            let Waiting { name, digest, truth, features, seconds, mut warnings } = waiting;
+            let (clear, fidelity) = match opened.exact {
+                Some(exact) => {
+                    let clear = network.evaluate(&features);
+                    let fidelity = Fidelity::new(std::slice::from_ref(&clear), std::slice::from_ref(&exact));
+                    (clear, Some(fidelity))
+                }
+                None => (opened.published.clone(), None),
             };
-            let fidelity = Fidelity::new(std::slice::from_ref(&clear), std::slice::from_ref(&exact));
-            if fidelity.bits < run::USELESS_BITS {
+            if fidelity.is_some_and(|f| f.bits < run::USELESS_BITS) {
                 warnings.push(format!(
                     "{name}: the encrypted scores are not those of the network; its values are beyond what the plan has room for"
                 ));
@@ -254,7 +258,7 @@ impl Batch<'_> {
                 decrypt: decrypt * share,
                 ..seconds
             };
-            Row { name, truth, verdict, seconds, warnings }
+            Row { name, digest, truth, verdict, seconds, warnings }
         };
         Ok(group.into_iter().zip(opened).map(row).collect())
     }

@@ -127,7 +127,8 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<(), CliError> {
     let failed = |source| CliError::Latents { path: args.out.clone(), source: Box::new(source) };
     let bytes = LatentFile::new(&codec, stored).map_err(failed)?.to_bytes();
     let failed = |source| CliError::Write { path: args.out.clone(), source };
-    files::write(&args.out, &[&bytes], args.force, false).map_err(failed)?;
+    // They are as private as the X-rays.
+    files::write(&args.out, &[&bytes], args.force, true).map_err(failed)?;
     report(args, &qualities, bytes.len() as u64, unread)
 }
 
@@ -205,7 +206,7 @@ fn file_name(name: &str, taken: &mut HashMap<String, usize>) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let stem = last.rsplit_once('.').map_or(last, |(stem, _)| stem);
     let safe: String =
-        stem.chars().filter(|c| c.is_alphanumeric() || " _-+()".contains(*c)).take(100).collect();
+        stem.chars().filter(|c| c.is_alphanumeric() || " _-+()".contains(*c)).take(60).collect();
     // What would be a device on Windows is a name with something before it.
     let start = safe.get(..3).unwrap_or_default().to_lowercase();
     let device = ["con", "prn", "aux", "nul", "com", "lpt"].contains(&start.as_str());

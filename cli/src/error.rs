@@ -81,6 +81,8 @@ pub(crate) enum CliError {
     OneScore { name: String },
     #[error("{} is of another network, or of something else: finish it with that network, or delete it", path.display())]
     OtherPart { path: PathBuf },
+    #[error("the encrypted scores of {count} X-rays are not those of the network, as said above")]
+    Useless { count: usize },
     #[error("another run is writing to {}", path.display())]
     InUse { path: PathBuf },
     #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]

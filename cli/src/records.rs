@@ -2,6 +2,7 @@
 
 use crate::classifier::Classifier;
 use crate::error::CliError;
+use crate::run::USELESS_BITS;
 use crate::sheet::Sheet;
 use crate::sources::Source;
 use crate::table::short;
@@ -17,6 +18,7 @@ const PROBABILITY: usize = 6;
 /// Of one X-ray.
 pub(crate) struct Row {
     pub(crate) name: String,
+    pub(crate) digest: String,
     pub(crate) truth: Option<&'static str>,
     pub(crate) verdict: Verdict,
     pub(crate) seconds: Seconds,
@@ -31,7 +33,8 @@ pub(crate) struct Verdict {
     pub(crate) scores: Vec<f64>,
     /// The clear twin's label.
     pub(crate) clear: String,
-    pub(crate) fidelity: Fidelity,
+    /// Against the clear twin, of scores that were encrypted.
+    pub(crate) fidelity: Option<Fidelity>,
 }
 
 /// How long each step took.
@@ -51,6 +54,8 @@ pub(crate) struct Summary {
     pub(crate) failed: usize,
     /// Done by an earlier run.
     pub(crate) before: usize,
+    /// Scores that are not the network's.
+    pub(crate) useless: usize,
     agreeing: usize,
     right: usize,
     known: usize,
@@ -63,6 +68,8 @@ pub(crate) struct Records<'a> {
     classifier: &'a Classifier,
     json: bool,
     device: String,
+    /// Whether the table has its headings.
+    begun: bool,
     /// Widths of a table's columns of words.
     widths: [usize; 2],
     sheet: Option<Sheet>,
@@ -75,7 +82,10 @@ impl Summary {
         self.agreeing += usize::from(row.verdict.label == row.verdict.clear);
         self.known += usize::from(row.truth.is_some());
         self.right += usize::from(row.truth == Some(row.verdict.label.as_str()));
-        self.worst = self.worst.max(row.verdict.fidelity.worst);
+        if let Some(fidelity) = row.verdict.fidelity {
+            self.worst = self.worst.max(fidelity.worst);
+            self.useless += usize::from(fidelity.bits < USELESS_BITS);
+        }
         self.seconds.push(row.seconds);
     }
 
@@ -110,29 +120,19 @@ impl<'a> Records<'a> {
         let sheet = out.map(|path| Sheet::open(path, classifier.identity(), &classifier.classes, force));
         let sheet = sheet.transpose()?;
         if let Some((done, part)) = sheet.as_ref().map(Sheet::earlier).filter(|(done, _)| *done > 0) {
-            terminal::note(&format!("going on with {}, where {done} X-rays are done", part.display()));
+            terminal::note(&format!("going on with {}, where {done} rows are done", part.display()));
         }
-        Ok(Self { classifier, json, device: String::new(), widths: [names, labels], sheet })
+        Ok(Self { classifier, json, device: String::new(), begun: false, widths: [names, labels], sheet })
     }
 
     /// Whether an earlier run has it.
-    pub(crate) fn has(&mut self, name: &str) -> bool {
-        self.sheet.as_mut().is_some_and(|sheet| sheet.take(name))
+    pub(crate) fn has(&mut self, name: &str, digest: &str) -> bool {
+        self.sheet.as_mut().is_some_and(|sheet| sheet.take(name, digest))
     }
 
-    /// Before the first row.
-    pub(crate) fn begin(&mut self, device: &str) -> Result<(), CliError> {
+    /// Where scores come from.
+    pub(crate) fn begin(&mut self, device: &str) {
         device.clone_into(&mut self.device);
-        if self.json {
-            return Ok(());
-        }
-        let [names, labels] = self.widths;
-        let classes: String =
-            self.classifier.classes.iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
-        terminal::publish(&format!(
-            "{:names$}  {:labels$}{classes}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}\n",
-            "image", "label", "clear", "error", "compress", "encrypt", "infer", "decrypt"
-        ))
     }
 
     /// An X-ray is done.
@@ -141,7 +141,13 @@ impl<'a> Records<'a> {
         if let Some(sheet) = &mut self.sheet {
             sheet.add(row, &self.device)?;
         }
-        if self.json { terminal::publish_json(&self.object(row)) } else { terminal::publish(&self.line(row)) }
+        if self.json {
+            return terminal::publish_json(&self.object(row));
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            terminal::publish(&self.headings())?;
+        }
+        terminal::publish(&self.line(row))
     }
 
     /// A source could not be read.
@@ -171,12 +177,17 @@ impl<'a> Records<'a> {
                 "median_seconds": medians,
             }}));
         }
+        if done + before == 0 {
+            return Ok(());
+        }
         let mut parts = vec![format!("{done} X-ray{}", if *done == 1 { "" } else { "s" })];
         if *known > 0 {
             parts.push(format!("{right} labelled as by the doctors"));
         }
-        parts.push(format!("{agreeing} as in the clear"));
-        parts.push(format!("scores off by at most {}", short(two_digits(*worst))));
+        if *worst > 0.0 {
+            parts.push(format!("{agreeing} as in the clear"));
+            parts.push(format!("scores off by at most {}", short(two_digits(*worst))));
+        }
         if *failed > 0 {
             parts.push(format!("{failed} could not be read"));
         }
@@ -194,6 +205,16 @@ impl<'a> Records<'a> {
         ))
     }
 
+    fn headings(&self) -> String {
+        let [names, labels] = self.widths;
+        let classes: String =
+            self.classifier.classes.iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
+        format!(
+            "{:names$}  {:labels$}{classes}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}\n",
+            "image", "label", "clear", "error", "compress", "encrypt", "infer", "decrypt"
+        )
+    }
+
     fn line(&self, row: &Row) -> String {
         let [names, labels] = self.widths;
         let (verdict, seconds) = (&row.verdict, &row.seconds);
@@ -209,7 +230,7 @@ impl<'a> Records<'a> {
             tail(&terminal::plain(&row.name), names),
             verdict.label,
             verdict.clear,
-            format!("{:.1e}", verdict.fidelity.worst),
+            verdict.fidelity.map_or_else(|| "-".to_owned(), |f| format!("{:.1e}", f.worst)),
             ms(seconds.compress),
             ms(seconds.encrypt),
             ms(seconds.infer),
@@ -230,8 +251,8 @@ impl<'a> Records<'a> {
             "scores": by_class(scores),
             "clear": {
                 "label": clear,
-                "max_abs_error": two_digits(fidelity.worst),
-                "bits": (fidelity.bits * 10.0).round() / 10.0,
+                "max_abs_error": fidelity.map(|f| two_digits(f.worst)),
+                "bits": fidelity.map(|f| (f.bits * 10.0).round() / 10.0),
             },
             "seconds": row.seconds,
             "device": self.device,

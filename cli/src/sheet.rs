@@ -45,12 +45,11 @@ impl Sheet {
             .map_err(failed)?;
         file.try_lock().map_err(|_| CliError::InUse { path: part.clone() })?;
         let mut bytes = Vec::new();
-        if !replace {
-            file.read_to_end(&mut bytes).map_err(failed)?;
-        }
+        file.read_to_end(&mut bytes).map_err(failed)?;
         let header = header(classes);
-        let (whole, done) =
+        let found =
             left(&bytes, &header, &model).ok_or_else(|| CliError::OtherPart { path: part.clone() })?;
+        let (whole, done) = if replace { (0, HashMap::new()) } else { found };
         file.set_len(whole as u64).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         let empty = done.is_empty();
@@ -66,9 +65,9 @@ impl Sheet {
         (self.done.values().sum(), &self.part)
     }
 
-    /// Whether an earlier run has an X-ray of this name; each row counts once.
-    pub(crate) fn take(&mut self, name: &str) -> bool {
-        match self.done.get_mut(&terminal::plain(name)) {
+    /// Whether an earlier run has this X-ray; each row counts once.
+    pub(crate) fn take(&mut self, name: &str, digest: &str) -> bool {
+        match self.done.get_mut(&key(&terminal::plain(name), digest)) {
             Some(left) if *left > 0 => {
                 *left -= 1;
                 true
@@ -81,9 +80,13 @@ impl Sheet {
     pub(crate) fn add(&mut self, row: &Row, device: &str) -> Result<(), CliError> {
         let Verdict { label, probabilities, clear, fidelity, .. } = &row.verdict;
         // Without control characters, a row is a line.
-        let mut cells = vec![terminal::plain(&row.name), self.model.clone(), label.clone()];
+        let mut cells =
+            vec![terminal::plain(&row.name), row.digest.clone(), self.model.clone(), label.clone()];
         cells.extend(probabilities.iter().map(|p| format!("{p:.6}")));
-        cells.extend([clear.clone(), format!("{:.1e}", fidelity.worst), format!("{:.1}", fidelity.bits)]);
+        let fidelity = fidelity
+            .map_or_else(Default::default, |f| [format!("{:.1e}", f.worst), format!("{:.1}", f.bits)]);
+        cells.push(clear.clone());
+        cells.extend(fidelity);
         let s = &row.seconds;
         cells.extend([s.read, s.compress, s.encrypt, s.infer, s.decrypt].map(|s| format!("{s:.6}")));
         cells.push(device.to_owned());
@@ -120,8 +123,12 @@ impl Sheet {
     }
 }
 
+fn key(name: &str, digest: &str) -> String {
+    format!("{digest} {name}")
+}
+
 fn header(classes: &[String]) -> Vec<String> {
-    let ahead = ["image", "model", "label"];
+    let ahead = ["image", "sha256", "model", "label"];
     let behind = [
         "clear_label",
         "max_abs_error",
@@ -154,8 +161,8 @@ fn left(bytes: &[u8], header: &[String], model: &str) -> Option<(usize, HashMap<
                 return (bytes.iter().filter(|&&b| b == b'\n').count() == 1 && row.get(0) == Some("image"))
                     .then_some((0, done));
             }
-        } else if row.get(1) == Some(model) {
-            *done.entry(row.get(0)?.to_owned()).or_insert(0) += 1;
+        } else if row.get(2) == Some(model) {
+            *done.entry(key(row.get(0)?, row.get(1)?)).or_insert(0) += 1;
         } else {
             return None;
         }
@@ -175,17 +182,17 @@ mod tests {
         let line = |cells: &[&str]| cells.join(",") + "\n";
         let row = |image: &str, model: &str| {
             let mut cells = vec!["x"; columns];
-            (cells[0], cells[1]) = (image, model);
+            (cells[0], cells[2]) = (image, model);
             line(&cells)
         };
         let top = line(&header.iter().map(String::as_str).collect::<Vec<_>>());
         let two = format!("{top}{}{}", row("a.png", "m"), row("a.png", "m"));
         let found = |text: &str| {
-            left(text.as_bytes(), &header, "m").map(|(whole, done)| (whole, done.get("a.png").copied()))
+            left(text.as_bytes(), &header, "m").map(|(whole, done)| (whole, done.get("x a.png").copied()))
         };
         assert_eq!(found(""), Some((0, None)));
-        assert_eq!(found("image,mo"), Some((0, None)));
-        assert_eq!(found("image,model,label,p(other)\n"), Some((0, None)));
+        assert_eq!(found("image,sh"), Some((0, None)));
+        assert_eq!(found("image,sha256,model,label,p(other)\n"), Some((0, None)));
         assert_eq!(found(&two), Some((two.len(), Some(2))));
         assert_eq!(found(&format!("{two}b.pn")), Some((two.len(), Some(2))));
         assert_eq!(left(&[two.as_bytes(), &[0xc3]].concat(), &header, "m").unwrap().0, two.len());

@@ -1,9 +1,10 @@
 //! What the arguments of `classify` and `compress` name: X-rays in files and folders, latents, the samples.
 
 use crate::error::CliError;
-use crate::files;
 use crate::shipped::{SAMPLES, Sample};
+use crate::{files, terminal};
 use pleura::latent::{Codec, Latent, LatentFile, Xray};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ pub(crate) enum Content {
 /// One thing to classify.
 pub(crate) struct Item {
     pub(crate) name: String,
+    /// Of the file's bytes: the same name may stand for another X-ray another day.
+    pub(crate) digest: String,
     pub(crate) content: Content,
     /// What reading it brought up.
     pub(crate) notes: Vec<String>,
@@ -102,7 +105,13 @@ impl Source {
         let codec = codec.ok_or_else(|| CliError::NoCodec { path: path.clone() })?;
         let latents = file.latents(codec).map_err(failed)?.into_iter();
         let name = |name: String| format!("{}#{name}", self.name());
-        let item = |(n, latent)| Item { name: name(n), content: Content::Latent(latent), notes: Vec::new() };
+        let digest = digest(&bytes);
+        let item = |(n, latent)| Item {
+            name: name(n),
+            digest: digest.clone(),
+            content: Content::Latent(latent),
+            notes: Vec::new(),
+        };
         Ok(latents.map(item).collect())
     }
 }
@@ -112,16 +121,20 @@ fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(4..9) == Some(b"\0\0\0\0{")
 }
 
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn image(name: String, path: &Path, bytes: &[u8]) -> Result<Item, CliError> {
     let read = Xray::from_bytes(bytes).map_err(|source| CliError::Image { path: path.into(), source });
     let (xray, notes) = read?;
     let notes = notes.iter().map(|note| format!("{name}: {note}")).collect();
-    Ok(Item { name, content: Content::Xray(xray), notes })
+    Ok(Item { name, digest: digest(bytes), content: Content::Xray(xray), notes })
 }
 
 /// Files that may be X-rays, by name.
 fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let (mut found, mut folders) = (Vec::new(), 0);
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
         let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
@@ -129,9 +142,14 @@ fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
         // DICOM files named by their UID end in a number.
         let number = |e: &str| e.chars().all(|c| c.is_ascii_digit());
         let fitting = extension.is_none_or(|e| EXTENSIONS.contains(&e.as_str()) || number(&e));
+        folders += usize::from(!hidden && path.is_dir());
         if !hidden && fitting && path.is_file() {
             found.push(path);
         }
+    }
+    if folders > 0 {
+        let plural = if folders == 1 { "" } else { "s" };
+        terminal::note(&format!("{folders} folder{plural} in {} not entered: name them", path.display()));
     }
     found.sort();
     Ok(found)

@@ -76,7 +76,7 @@ impl Said {
     }
 
     /// It did what it could, and failed with one sentence at the end.
-    pub(crate) fn failed_after_words(self, parts: &[&str]) {
+    pub(crate) fn fails_late(self, parts: &[&str]) {
         assert_eq!(self.code, Some(1), "{self:?}");
         let last = self.err.lines().last().unwrap();
         assert!(last.starts_with("error: ") && parts.iter().all(|part| last.contains(part)), "{self:?}");

@@ -80,7 +80,7 @@ pub struct LayerReport {
 }
 
 /// How close encrypted results came to the clear twin's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
     /// Largest difference.
     pub worst: f64,
