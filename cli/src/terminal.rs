@@ -41,7 +41,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     while let Some(error) = source {
         let next = error.to_string();
         // Some errors already repeat their source.
-        if !text.ends_with(&next) {
+        if !text.contains(&next) {
             text = text + ": " + &next;
         }
         source = error.source();
