@@ -81,7 +81,8 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<(), CliError> {
     classifier.notes.iter().for_each(|text| terminal::note(text));
     let sources = Source::list(&args.inputs)?;
     let batch = || -> Result<Batch<'_>, CliError> {
-        let records = Records::open(&classifier, args.json, args.out.as_deref(), args.force, &sources)?;
+        let out = args.out.as_deref();
+        let records = Records::open(&classifier, args.json, out, args.force, args.clear, &sources)?;
         Ok(Batch { classifier: &classifier, sources: &sources, records })
     };
     if args.clear {

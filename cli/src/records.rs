@@ -112,12 +112,15 @@ impl<'a> Records<'a> {
         json: bool,
         out: Option<&Path>,
         force: bool,
+        clear: bool,
         sources: &[Source],
     ) -> Result<Self, CliError> {
         let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
         let names = longest(&mut sources.iter().map(|s| s.name().chars().count())).clamp(5, 48);
         let labels = longest(&mut classifier.classes.iter().map(|c| c.chars().count())).max(5);
-        let sheet = out.map(|path| Sheet::open(path, classifier.identity(), &classifier.classes, force));
+        // Rows of ciphertexts and rows of the clear twin do not mix.
+        let model = classifier.identity() + if clear { " in the clear" } else { "" };
+        let sheet = out.map(|path| Sheet::open(path, model, &classifier.classes, force));
         let sheet = sheet.transpose()?;
         if let Some((done, part)) = sheet.as_ref().map(Sheet::earlier).filter(|(done, _)| *done > 0) {
             terminal::note(&format!("going on with {}, where {done} rows are done", part.display()));

@@ -144,6 +144,9 @@ fn broken_files_of_a_folder_are_passed_over() {
     assert!(resumed.lines().count() == 3 && resumed.contains(",kept,"), "{resumed}");
     fs::write(place.path("x.csv.part"), &csv).unwrap();
     place
+        .pleura(&["classify", folder, "--out", "x.csv", "--clear"])
+        .fails(&["x.csv.part", "of another network"]);
+    place
         .pleura(&["classify", folder, "--out", "x.csv", "--model", "covid"])
         .fails(&["x.csv.part", "of another network"]);
 
