@@ -99,6 +99,11 @@ fn depthwise_separable_convolutions() {
 }
 
 #[test]
+fn windows_that_lie_on_padding_and_gaps() {
+    runs(convolution([1, 2, 7], 4, Moves::of(2, 4).stride(2, 2).dilation(2, 1).padding(1, 0)), 14.0);
+}
+
+#[test]
 fn kernel_larger_than_the_input() {
     runs(convolution([2, 3, 4], 3, Moves::of(5, 7).padding(2, 3)), 14.0);
 }

@@ -234,11 +234,18 @@ impl<B: Backend> Evaluator<B> {
         }
         self.check_dropped(params.gadget(*level).limbs, params.limbs(*to))?;
         let rotation = |&steps: &i64| GaloisElement::rotation(steps, params.n());
-        let mut sums: Vec<_> = giants.iter().map(|g| (rotation(g), Vec::new())).collect();
+        // Steps that differ by all slots are one: only one of them may be the identity, which has no key.
+        let mut sums: Vec<(GaloisElement, Vec<Product>)> = Vec::new();
+        for giant in giants.iter().map(rotation) {
+            if sums.iter().all(|(g, _)| *g != giant) {
+                sums.push((giant, Vec::new()));
+            }
+        }
         for (diagonal, block) in blocks.iter().enumerate() {
             let &Block { input, output, baby, giant, .. } = block;
             let fits = input < groups[0] && output < groups[1] && baby < babies.len();
-            let sum = sums.get_mut(giant).filter(|_| fits);
+            let giant = giants.get(giant).filter(|_| fits).map(rotation);
+            let sum = sums.iter_mut().find(|(g, _)| Some(*g) == giant);
             let (_, terms) = sum.ok_or(TransformError::BadBlock { index: diagonal })?;
             terms.push(Product { diagonal, baby, input, output });
         }
