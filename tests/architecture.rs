@@ -4,12 +4,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 6] = [
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
+    ("pleura-shaders", &[]),
     ("pleura-ring", &[]),
+    ("pleura-gpu", &["pleura-ring", "pleura-shaders"]),
     ("pleura-latent", &[]),
     ("pleura-ckks", &["pleura-ring"]),
     ("pleura-nn", &["pleura-ckks"]),
-    ("pleura", &["pleura-latent", "pleura-nn", "pleura-ckks", "pleura-ring"]),
+    ("pleura", &["pleura-latent", "pleura-nn", "pleura-ckks", "pleura-gpu", "pleura-ring"]),
     ("pleura-cli", &["pleura"]),
 ];
 

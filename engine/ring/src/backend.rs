@@ -33,8 +33,8 @@ impl Domain for Ntt {
 /// * **Value.** A [`Batch`] is `[poly][limb][coefficient]` words, each canonical in `[0, q)` of its limb.
 /// * **Exact.** The words of every result are determined by the words of the operands: all devices agree bit for
 ///   bit.
-/// * **Ordered, not synchronous.** Operations take effect in program order; only [`Backend::download`] waits, and
-///   it is where a lost device is reported.
+/// * **Ordered, not synchronous.** Operations take effect in program order; only [`Backend::download`] and [`Backend::wait`]
+///   wait, and they are where a lost device is reported.
 /// * **Memory.** Results are new batches from the device's own pool, whose former content is undefined; dropping
 ///   a batch returns it. Operands are never changed unless they are `&mut`, which cannot alias.
 /// * **Shapes** are the caller's duty: a violation is a bug, and panics.
@@ -67,6 +67,12 @@ pub trait Backend: Sized + Send + Sync {
     /// # Errors
     /// [`BackendError::DeviceLost`] for whatever went wrong since the last download.
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError>;
+
+    /// Waits for all work before it: for clocks and progress bars.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    fn wait(&self) -> Result<(), BackendError>;
 
     /// The polynomials of all views, one after the other, reduced to `limbs`.
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D>;

@@ -222,6 +222,10 @@ impl Backend for Faulty {
         self.cpu.download(self.to_cpu(x).view())
     }
 
+    fn wait(&self) -> Result<(), BackendError> {
+        self.cpu.wait()
+    }
+
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {
         let on_cpu: Vec<_> = views.iter().map(|&x| self.to_cpu(x)).collect();
         let views: Vec<_> = on_cpu.iter().map(Batch::view).collect();

@@ -233,6 +233,10 @@ impl Backend for Cpu {
         Ok(words)
     }
 
+    fn wait(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {
         let sources: Vec<_> =
             views.iter().flat_map(|&view| (0..view.polys()).map(move |i| (view, i))).collect();

@@ -1,0 +1,36 @@
+// Inverse transform of blocks: of whole limbs, or of what `intt_head` then puts together. Words 4 to 7 of a limb's entry are the
+// two factors of the last stage.
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let limb = limb_entry(group.y);
+    let row = row_entry(group.z);
+    let p = limb_prime(limb);
+    let start = group.x << LOG_BLOCK;
+    let root = (1u << (params.log_n - LOG_BLOCK)) + group.x;
+
+    let log_wide = LOG_BLOCK - 4u;
+    var v = load16(limb, row, start + thread, 1u << log_wide, p);
+    put(&v, thread, log_wide);
+    workgroupBarrier();
+    var left = STAGES;
+    while left > FIRST {
+        left -= 4u;
+        let log_stride = LOG_BLOCK - left - 4u;
+        v = take(thread, log_stride);
+        let node = (root << left) + (thread >> log_stride);
+        inverse16(&v, node, 4u, p);
+        inverse_node(&v, node, p);
+        workgroupBarrier();
+        put(&v, thread, log_stride);
+        workgroupBarrier();
+    }
+    v = take(thread, log_wide);
+    inverse16(&v, root, FIRST, p);
+    if root == 1u {
+        inverse_root(&v, vec4(factor_at(limb + 4u), factor_at(limb + 6u)), p.q);
+    } else {
+        inverse_node(&v, root, p);
+    }
+    store16(limb, row, start + thread, 1u << log_wide, &v, p);
+}

@@ -1,0 +1,30 @@
+// Forward transform of blocks: of whole limbs, or of what `ntt_head` left of them.
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let limb = limb_entry(group.y);
+    let row = row_entry(group.z);
+    let p = limb_prime(limb);
+    let start = group.x << LOG_BLOCK;
+    // The root of this block's tree: block b of 2^h hangs on node 2^h + b.
+    let root = (1u << (params.log_n - LOG_BLOCK)) + group.x;
+
+    var log_stride = LOG_BLOCK - 4u;
+    var v = load16(limb, row, start + thread, 1u << log_stride, p);
+    forward16(&v, root, FIRST, p);
+    var done = FIRST;
+    put(&v, thread, log_stride);
+    while done < STAGES {
+        workgroupBarrier();
+        log_stride = LOG_BLOCK - done - 4u;
+        v = take(thread, log_stride);
+        forward16(&v, (root << done) + (thread >> log_stride), 4u, p);
+        done += 4u;
+        workgroupBarrier();
+        put(&v, thread, log_stride);
+    }
+    workgroupBarrier();
+    // Neighbouring threads write neighbouring words.
+    v = take(thread, LOG_BLOCK - 4u);
+    store16(limb, row, start + thread, 1u << (LOG_BLOCK - 4u), &v, p);
+}

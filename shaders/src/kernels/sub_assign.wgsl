@@ -1,0 +1,14 @@
+// out -= x
+
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = id.x;
+    if i >= 1u << params.log_n {
+        return;
+    }
+    let limb = limb_entry(id.y);
+    let row = row_entry(id.z);
+    let p = limb_prime(limb);
+    let at = out_at(limb, row) + i;
+    out[at] = sub_mod(out[at], x[x_at(limb, row) + i], p.q);
+}

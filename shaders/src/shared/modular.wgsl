@@ -1,0 +1,72 @@
+// Residues of primes below 2^30: canonical in [0, q), or lazily below 2q or 4q.
+
+struct Prime {
+    q: u32,
+    // q^-1 mod 2^32
+    q_inv: u32,
+    // 2^32 mod q with its Shoup quotient: undoes a Montgomery reduction.
+    r: vec2<u32>,
+    // floor(2^32 / q)
+    one_quotient: u32,
+    // 2^31 mod q
+    offset: u32,
+    // Where its twiddles begin.
+    forward: u32,
+    inverse: u32,
+}
+
+// [0, 2m) -> [0, m)
+fn below(x: u32, m: u32) -> u32 {
+    return min(x, x - m);
+}
+
+// x w in [0, 2q) for any word x; a factor is w with floor(w 2^32 / q).
+fn shoup(x: u32, factor: vec2<u32>, q: u32) -> u32 {
+    return x * factor.x - mul_high(x, factor.y) * q;
+}
+
+// a + b and a - b of canonical residues.
+fn add_mod(a: u32, b: u32, q: u32) -> u32 {
+    return below(a + b, q);
+}
+
+fn sub_mod(a: u32, b: u32, q: u32) -> u32 {
+    let d = a - b;
+    return min(d, d + q);
+}
+
+// sum / 2^32 mod q, for sums below 2^34 q: sixteen products of residues.
+fn montgomery(sum: Sum, p: Prime) -> u32 {
+    let high = below(below(sum_high(sum), 2u * p.q), p.q);
+    return sub_mod(high, mul_high(sum_low(sum) * p.q_inv, p.q), p.q);
+}
+
+// Sums are reduced after so many products.
+const LAZY_PRODUCTS: u32 = 16u;
+
+// A sum of any number of products: what is reduced (still divided by 2^32) and what is not.
+struct Total {
+    done: u32,
+    open: Sum,
+    room: u32,
+}
+
+fn total_zero() -> Total {
+    return Total(0u, sum_zero(), LAZY_PRODUCTS);
+}
+
+fn total_add(total: ptr<function, Total>, a: u32, b: u32, p: Prime) {
+    if (*total).room == 0u {
+        (*total).done = add_mod((*total).done, montgomery((*total).open, p), p.q);
+        (*total).open = sum_zero();
+        (*total).room = LAZY_PRODUCTS;
+    }
+    (*total).open = sum_add((*total).open, a, b);
+    (*total).room -= 1u;
+}
+
+// The total mod q.
+fn total_residue(total: Total, p: Prime) -> u32 {
+    let sum = add_mod(total.done, montgomery(total.open, p), p.q);
+    return below(shoup(sum, p.r, p.q), p.q);
+}
