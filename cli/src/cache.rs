@@ -16,6 +16,8 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 const MAGIC: &[u8; 8] = b"PLEURA\0\x01";
 const HASH: usize = 32;
 const SUFFIX: &str = ".plan";
+/// How names of files of compiled kernels start.
+const KERNELS_PREFIX: &str = "wgpu_pipeline_cache";
 
 /// A directory of plans.
 pub(crate) struct Cache {
@@ -25,6 +27,26 @@ pub(crate) struct Cache {
 
 /// The place of a plan.
 pub(crate) struct Entry(PathBuf);
+
+/// Where compiled kernels of GPUs are kept, if there is a place for them.
+pub(crate) fn kernels() -> Option<PathBuf> {
+    Some(place()?.join("kernels"))
+}
+
+/// Deletes compiled kernels.
+pub(crate) fn clear_kernels() -> io::Result<()> {
+    kernel_files().iter().try_for_each(|(path, _)| delete(path))
+}
+
+/// Bytes of compiled kernels.
+pub(crate) fn kernel_bytes() -> u64 {
+    kernel_files().iter().map(|(_, file)| file.len()).sum()
+}
+
+fn kernel_files() -> Vec<(PathBuf, Metadata)> {
+    let kernels = |name: &str| name.starts_with(KERNELS_PREFIX);
+    self::kernels().map(|folder| regular_files(&folder, kernels)).unwrap_or_default()
+}
 
 /// A hash of all that a plan depends on.
 pub(crate) struct Key(Sha256);
@@ -56,10 +78,7 @@ impl Key {
 impl Cache {
     /// Where `PLEURA_CACHE` says, or where the system keeps caches.
     pub(crate) fn find() -> Result<Self, CliError> {
-        let asked = std::env::var_os("PLEURA_CACHE").filter(|place| !place.is_empty()).map(PathBuf::from);
-        let usual = || Some(choose_native_strategy().ok()?.cache_dir());
-        let place = asked.or_else(usual).ok_or(CliError::NoCache)?;
-        Ok(Self { folder: place.join("pleura").join("plans"), limit: LIMIT })
+        Ok(Self { folder: place().ok_or(CliError::NoCache)?.join("plans"), limit: LIMIT })
     }
 
     /// Its directory.
@@ -129,12 +148,22 @@ impl Cache {
     }
 
     fn files(&self, wanted: fn(&str) -> bool) -> Vec<(PathBuf, Metadata)> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let wanted = entries.filter(|entry| entry.file_name().to_str().is_some_and(wanted));
-        wanted
-            .filter_map(|entry| Some((entry.path(), entry.metadata().ok().filter(Metadata::is_file)?)))
-            .collect()
+        regular_files(&self.folder, wanted)
     }
+}
+
+fn place() -> Option<PathBuf> {
+    let asked = std::env::var_os("PLEURA_CACHE").filter(|place| !place.is_empty()).map(PathBuf::from);
+    let usual = || Some(choose_native_strategy().ok()?.cache_dir());
+    Some(asked.or_else(usual)?.join("pleura"))
+}
+
+fn regular_files(folder: &Path, wanted: fn(&str) -> bool) -> Vec<(PathBuf, Metadata)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let wanted = entries.filter(|entry| entry.file_name().to_str().is_some_and(wanted));
+    wanted
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok().filter(Metadata::is_file)?)))
+        .collect()
 }
 
 // Another process may have been faster.

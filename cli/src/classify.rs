@@ -1,7 +1,7 @@
 //! `pleura classify`: X-rays compressed, encrypted, classified as ciphertexts, decrypted, and held against the clear twin.
 
 use crate::classifier::Classifier;
-use crate::device::{Device, OnDevice, Wanted};
+use crate::device::{DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
 use crate::model::all_cores;
 use crate::records::{Records, Row, Seconds, Summary, Verdict};
@@ -11,7 +11,6 @@ use crate::table::bytes_text;
 use crate::{memory, run, terminal};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use pleura::ckks::Backend;
 use pleura::nn::{Client, Fidelity, Plan, Server, label};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -23,6 +22,7 @@ Examples:
   pleura classify
   pleura classify chest.dcm
   pleura classify ward/ --model covid --out ward.csv
+  pleura classify ward/ --device gpu --gpu-memory 6GB
   pleura classify chest.png --json | jq .probabilities
 
 A folder is taken file by file; broken ones are told of and passed over. With --out, what an interruption left in
@@ -39,16 +39,15 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = MODELS[0].name)]
     model: String,
 
-    /// Where to compute: auto, cpu, gpu or the number of a GPU.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: Wanted,
+    #[command(flatten)]
+    device: DeviceArgs,
 
     /// Threads of the processor; all cores unless said.
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 
     /// Encrypt nothing: run the network in the clear.
-    #[arg(long, conflicts_with_all = ["device", "max_memory", "no_cache"])]
+    #[arg(long, conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache"])]
     clear: bool,
 
     /// A table of the results, in CSV.
@@ -92,7 +91,7 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<(), CliError> {
             Ok(scores.into_iter().map(|published| Opened { published, exact: None }).collect())
         });
     }
-    let device = Device::find(args.device, threads)?;
+    let device = args.device.find(threads)?;
     let clock = Instant::now();
     let (plan, group) = plan(&classifier, threads, !args.no_cache, &sources)?;
     memory::check(plan.report().memory_bytes as u64, args.max_memory)?;
@@ -276,7 +275,7 @@ struct Encrypted<'a> {
 impl OnDevice for Encrypted<'_> {
     type Output = ();
 
-    fn run<B: Backend>(self, backend: B) -> Result<(), CliError> {
+    fn run<B: Metered>(self, backend: B) -> Result<(), CliError> {
         let Self { plan, batch, group, compile } = self;
         let device = backend.name();
         let clock = Instant::now();

@@ -3,6 +3,8 @@
 use crate::npy::{NpyError, shape_text};
 use crate::shipped::{CODECS, MODELS};
 use crate::table::bytes_text;
+use pleura::ckks::{BackendError, ClientError, EncodeError, EvalError, ParamsError, TransformError};
+use pleura::gpu::GpuError;
 use pleura::latent::{CodecError, ImageError, LatentFileError};
 use pleura::nn::{FitError, ImportError, InferenceError, PlanError};
 use pleura::ring::RingError;
@@ -47,8 +49,26 @@ pub(crate) enum CliError {
     Inference(#[from] InferenceError),
     #[error("there is no such fit")]
     Fit(#[from] FitError),
-    #[error("this build has no GPU backend; use --device cpu")]
-    NoGpu,
+    #[error("there is no GPU{}; --device cpu computes on the processor", why.as_ref().map_or(String::new(), |w| format!(": {w}")))]
+    NoGpu { why: Option<String> },
+    #[error("there is no GPU {number}; {known}")]
+    NoSuchGpu { number: usize, known: String },
+    #[error("cannot start the GPU")]
+    Gpu(#[from] GpuError),
+    #[error("{failed} of {of} devices cannot be trusted with a computation, for the reasons above")]
+    SelfCheck { failed: usize, of: usize },
+    #[error("cannot make the parameters")]
+    Params(#[from] ParamsError),
+    #[error("there is no such linear transform")]
+    Transform(#[from] TransformError),
+    #[error(
+        "{count} results differ between devices, as said above: do not compute on a device that differs from the processor"
+    )]
+    Differs { count: usize },
+    #[error("{count} measurements failed; what is wrong with them is said above")]
+    Unmeasured { count: usize },
+    #[error("{} was not written by `pleura bench --json`: {why}", path.display())]
+    NoRecord { path: PathBuf, why: String },
     #[error("cannot start the device")]
     Device(#[from] RingError),
     #[error("the network needs {} of memory at its busiest moment, and {} are {}", bytes_text(*needed),
@@ -91,6 +111,77 @@ pub(crate) enum CliError {
     Signals(#[from] ctrlc::Error),
 }
 
+impl CliError {
+    /// What to do about it, where that is not said already.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        let backend = match self {
+            Self::Inference(InferenceError::Eval(EvalError::Backend(error))) => error,
+            Self::Gpu(GpuError::Backend(error)) => error,
+            Self::Gpu(_) => {
+                return Some(
+                    "--device cpu computes on the processor, and `pleura devices` tells what else there is",
+                );
+            }
+            _ => return None,
+        };
+        match backend {
+            BackendError::OutOfMemory { .. } => Some(
+                "allow more with --gpu-memory SIZE, or, if the GPU itself is full, less, so that keys and weights are brought \
+                 there as they are needed; --device cpu computes on the processor",
+            ),
+            BackendError::DeviceLost { .. } => Some(
+                "nothing is left half-written; if trying again does not help, another program may need the GPU's memory \
+                 (--gpu-memory SIZE uses less) or its driver may be at fault (`pleura devices` checks it), and --device cpu \
+                 computes on the processor",
+            ),
+            BackendError::Shape { .. } => None,
+        }
+    }
+}
+
+impl From<EvalError> for CliError {
+    fn from(error: EvalError) -> Self {
+        Self::Inference(error.into())
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        Self::Inference(error.into())
+    }
+}
+
+impl From<EncodeError> for CliError {
+    fn from(error: EncodeError) -> Self {
+        Self::Inference(error.into())
+    }
+}
+
+impl From<BackendError> for CliError {
+    fn from(error: BackendError) -> Self {
+        EvalError::from(error).into()
+    }
+}
+
 fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::chain;
+
+    #[test]
+    fn a_failing_device_comes_with_advice() {
+        let lost = CliError::from(BackendError::DeviceLost { reason: "it hung".into() });
+        assert!(chain(&lost).ends_with("the device was lost: it hung"), "{lost}");
+        assert!(
+            lost.advice().is_some_and(|text| text.contains("--device cpu") && text.contains("half-written"))
+        );
+        let full = CliError::from(GpuError::Backend(BackendError::OutOfMemory { bytes: 5 }));
+        assert!(chain(&full).contains("smaller batch"), "{full}");
+        assert!(full.advice().is_some_and(|text| text.contains("--gpu-memory")));
+        assert!(CliError::NoCache.advice().is_none());
+    }
 }

@@ -1,10 +1,12 @@
 //! The command line of Pleura.
 
+mod bench;
 mod cache;
 mod classifier;
 mod classify;
 mod compress;
 mod device;
+mod devices;
 mod error;
 mod files;
 mod fit;
@@ -40,6 +42,8 @@ Examples:
   pleura plan --model lenet5.onnx
   pleura run --model lenet5.onnx --input x.npy --output y.npy
   pleura fit --function relu --interval -6,6
+  pleura devices
+  pleura bench --devices cpu,gpu
 
 `pleura COMMAND --help` tells more about each."
 )]
@@ -64,6 +68,10 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Tell how close polynomials come to an activation function.
     Fit(fit::FitArgs),
+    /// List the processor and the GPUs, and check what they compute.
+    Devices(devices::DevicesArgs),
+    /// Time operations and networks on some devices, and compare results to the bit.
+    Bench(bench::BenchArgs),
     /// Tell where compiled plans are kept, and delete them.
     Cache(CacheArgs),
 }
@@ -76,9 +84,10 @@ Examples:
   pleura cache --clear
   PLEURA_CACHE=/tmp/plans pleura cache
 
-Plans are safe to delete at any time. The least recently used ones go by themselves at 4 GiB.")]
+Plans are safe to delete at any time. The least recently used ones go by themselves at 4 GiB. Kernels that were compiled for GPUs
+are kept beside them, and go with them.")]
 struct CacheArgs {
-    /// Delete all plans.
+    /// Delete all plans and kernels.
     #[arg(long)]
     clear: bool,
 
@@ -109,6 +118,8 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Fit(args) => fit::run(&args),
+        Command::Devices(args) => devices::devices(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Cache(args) => cache(&args),
     }
 }
@@ -116,17 +127,24 @@ fn dispatch(command: Command) -> Result<(), CliError> {
 fn cache(args: &CacheArgs) -> Result<(), CliError> {
     let cache = Cache::find()?;
     if args.clear {
-        cache.clear().map_err(|source| CliError::Write { path: cache.folder().into(), source })?;
+        let failed = |source| CliError::Write { path: cache.folder().into(), source };
+        cache.clear().and_then(|()| cache::clear_kernels()).map_err(failed)?;
     }
     let (plans, bytes) = cache.size();
+    let kernel_bytes = cache::kernel_bytes();
     if args.json {
         let place = cache.folder().to_string_lossy();
         return terminal::publish_json(
-            &serde_json::json!({ "place": place, "plans": plans, "bytes": bytes }),
+            &serde_json::json!({ "place": place, "plans": plans, "bytes": bytes, "kernel_bytes": kernel_bytes }),
         );
     }
     let plural = if plans == 1 { "" } else { "s" };
-    terminal::publish(&format!("{}\n{plans} plan{plural}, {}\n", cache.folder().display(), bytes_text(bytes)))
+    let kernels = match kernel_bytes {
+        0 => String::new(),
+        bytes => format!("kernels of GPUs, {}\n", bytes_text(bytes)),
+    };
+    let folder = cache.folder().display();
+    terminal::publish(&format!("{folder}\n{plans} plan{plural}, {}\n{kernels}", bytes_text(bytes)))
 }
 
 #[cfg(test)]

@@ -11,8 +11,23 @@ pub(crate) fn available() -> Option<u64> {
     parse(&text)
 }
 
+/// The most that this process had resident since [`reset_peak`], where the system tells.
+pub(crate) fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    kilobytes(&status, "VmHWM:")
+}
+
+/// Forgets what this process had resident before, where the system lets it.
+pub(crate) fn reset_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 fn parse(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    kilobytes(meminfo, "MemAvailable:")
+}
+
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -39,6 +54,13 @@ mod tests {
         assert_eq!(parse("MemAvailable: lots kB"), None);
         #[cfg(target_os = "linux")]
         assert!(available().is_some());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn peaks_are_told() {
+        reset_peak();
+        assert!(peak().unwrap() > 1 << 20);
     }
 
     #[test]

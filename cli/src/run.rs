@@ -1,13 +1,12 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
-use crate::device::{Device, OnDevice, Wanted};
+use crate::device::{DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
 use crate::model::{Compiled, ModelArgs, read_items};
 use crate::outcome::{Fidelities, Outcome, Seconds};
 use crate::table::bytes_text;
 use crate::{files, memory, npy, terminal};
 use clap::Args;
-use pleura::ckks::Backend;
 use pleura::nn::{Client, Fidelity, Fit, Network, Op, Plan, Server};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,9 +45,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     insecure_exact_results: bool,
 
-    /// Where to compute: auto, cpu, gpu or the number of a GPU.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: Wanted,
+    #[command(flatten)]
+    device: DeviceArgs,
 
     /// Memory to allow instead of what is available.
     #[arg(long, value_name = "GIB", value_parser = gib)]
@@ -61,12 +59,12 @@ pub(crate) struct RunArgs {
 
 /// Does it all.
 pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
-    let device = Device::find(args.device, args.model.threads())?;
     if let Some(path) = &args.output {
         files::check_writable(path, args.force)?;
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
+    let device = args.device.find(args.model.threads())?;
     let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
     let report = plan.report();
     notes.extend_from_slice(&report.notes);
@@ -135,7 +133,7 @@ struct Measured {
 impl OnDevice for Inference<'_> {
     type Output = Measured;
 
-    fn run<B: Backend>(self, backend: B) -> Result<Measured, CliError> {
+    fn run<B: Metered>(self, backend: B) -> Result<Measured, CliError> {
         let Self { plan, items, exact } = self;
         let device = backend.name();
         let mut seconds = Seconds::default();
@@ -157,10 +155,14 @@ impl OnDevice for Inference<'_> {
         for (number, item) in items.iter().enumerate() {
             bar.set_message(format!("item {} of {}", number + 1, items.len()));
             let sent = timed(&mut seconds.encrypt, || client.encrypt(std::slice::from_ref(item)))?;
-            let mut observe = |step: usize, took: f64| {
+            let mut clock = Instant::now();
+            let mut observe = |step: usize, _| {
+                // Its seconds are those of a device that works in the background, too. Whatever is wrong comes back with the result.
+                let _ = server.backend().wait();
                 if let Some(sum) = layer_seconds.get_mut(step) {
-                    *sum += took;
+                    *sum += clock.elapsed().as_secs_f64();
                 }
+                clock = Instant::now();
                 bar.inc(1);
             };
             let received = timed(&mut seconds.infer, || server.infer(&sent, &mut observe))?;

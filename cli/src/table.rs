@@ -15,12 +15,22 @@ pub(crate) struct Table {
 impl Table {
     /// No rows yet. `words` columns are aligned to the left, the others to the right.
     pub(crate) fn new<const N: usize>(words: usize, headings: [&str; N]) -> Self {
-        Self { words, rows: vec![headings.map(str::to_owned).to_vec()] }
+        Self::wide(words, headings.map(str::to_owned).to_vec())
+    }
+
+    /// The same with as many columns as turn out to be needed.
+    pub(crate) fn wide(words: usize, headings: Vec<String>) -> Self {
+        Self { words, rows: vec![headings] }
     }
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| cut(&plain(&cell))).to_vec());
+        self.wide_row(cells.to_vec());
+    }
+
+    /// Adds a row of a [`Table::wide`] one.
+    pub(crate) fn wide_row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells.iter().map(|cell| cut(&plain(cell))).collect());
     }
 
     fn width(&self, column: usize) -> usize {
@@ -70,6 +80,17 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
     text
 }
 
+/// Seconds as milliseconds, with three digits that count.
+pub(crate) fn millis(seconds: f64) -> String {
+    let ms = seconds * 1e3;
+    match ms.abs() {
+        0.0..1.0 => format!("{ms:.4}"),
+        1.0..10.0 => format!("{ms:.3}"),
+        10.0..100.0 => format!("{ms:.2}"),
+        _ => format!("{ms:.1}"),
+    }
+}
+
 /// Three digits that count, without a run of zeros.
 pub(crate) fn short(x: f64) -> String {
     match x.abs() {
@@ -112,6 +133,12 @@ mod tests {
     fn sizes_have_units() {
         let texts = [0, 1023, 1024, 5 << 20, 3 << 30, 1 << 42].map(bytes_text);
         assert_eq!(texts, ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB", "3.0 GiB", "4096.0 GiB"]);
+    }
+
+    #[test]
+    fn times_have_three_digits() {
+        let texts = [0.0, 0.000_012_3, 0.00123, 0.0123, 0.123, 12.3].map(millis);
+        assert_eq!(texts, ["0.0000", "0.0123", "1.230", "12.30", "123.0", "12300.0"]);
     }
 
     #[test]

@@ -4,6 +4,10 @@ use crate::error::CliError;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::io::{self, Write};
+use std::time::Duration;
+
+/// Between two pictures of a clock.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Prints a result. A reader that has seen enough (`| head`) is no failure.
 pub(crate) fn publish(text: &str) -> Result<(), CliError> {
@@ -29,9 +33,10 @@ pub(crate) fn warn(text: &str) {
     say("warning", text);
 }
 
-/// Says why there is no result.
-pub(crate) fn fail(error: &dyn Error) {
-    say("error", &chain(error));
+/// Says why there is no result, and what to do about it.
+pub(crate) fn fail(error: &CliError) {
+    let advice = error.advice().map_or(String::new(), |text| format!("; {text}"));
+    say("error", &(chain(error) + &advice));
 }
 
 /// An error and what it came from, as one sentence.
@@ -63,6 +68,14 @@ pub(crate) fn plain(text: &str) -> String {
 pub(crate) fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:9} {bar:30} {pos}/{len} {msg}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// The same for steps of which nobody knows how long they take.
+pub(crate) fn clock() -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:9} {pos}/{len} {elapsed} {msg}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 #[cfg(test)]

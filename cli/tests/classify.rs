@@ -37,7 +37,7 @@ fn without_a_command_the_samples_are_classified() {
     let place = Place::new();
     let said = place.pleura(&[]).ok();
     assert!(said.out.contains("16 X-rays, ") && said.out.contains("16 as in the clear"), "{said:?}");
-    let rows = lines(&place.pleura(&["classify", "--json"]).ok().out);
+    let rows = lines(&place.pleura(&["classify", "--json", "--device", "cpu"]).ok().out);
     let (summary, rows) = rows.split_last().unwrap();
     let summary = &summary["summary"];
     assert_eq!((rows.len(), summary["images"].as_u64(), summary["failed"].as_u64()), (16, Some(16), Some(0)));
@@ -63,6 +63,7 @@ fn the_clear_twin_runs_alone() {
     assert_eq!(rows[0]["label"], "pneumonia");
     assert!(rows[0]["clear"]["max_abs_error"].is_null());
     place.pleura(&["classify", "--clear", "--device", "cpu"]).misused("--clear");
+    place.pleura(&["classify", "--clear", "--gpu-memory", "1GB"]).misused("--clear");
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn networks_that_cannot_look_at_x_rays_are_refused() {
         .fails(&["no model \"pnuemonia\"", "pneumonia-hefnet"]);
     place.pleura(&["classify", "--model", &reference("odd.onnx")]).fails(&["(3, 30, 27)", "pleura run"]);
     place.pleura(&["classify", "--model", &sample(NORMAL)]).fails(&["cannot import"]);
-    place.pleura(&["classify", "--device", "gpu"]).fails(&["GPU"]);
+    place.pleura(&["classify", "--device", "999"]).fails(&["there is no GPU"]);
     // Any network on latents will do.
     let own = reference("hefnet_16_32_64.onnx");
     let rows =

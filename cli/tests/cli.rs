@@ -42,6 +42,9 @@ fn help_has_examples() {
         &["run", "--help"],
         &["plan", "--help"],
         &["fit", "--help"],
+        &["devices", "--help"],
+        &["bench", "--help"],
+        &["bench", "compare", "--help"],
         &["cache", "--help"],
     ] {
         let said = place.pleura(arguments).ok();
@@ -107,10 +110,17 @@ fn the_cache_is_told_and_cleared() {
     let plan = folder.join("0".repeat(64) + ".plan");
     fs::write(&plan, b"damaged").unwrap();
     fs::write(folder.join("mine.txt"), b"kept").unwrap();
+    let kernels = place.path("cache/pleura/kernels");
+    fs::create_dir_all(&kernels).unwrap();
+    let compiled = kernels.join("wgpu_pipeline_cache_vulkan_1_2");
+    fs::write(&compiled, b"binary").unwrap();
+    fs::write(kernels.join("mine.txt"), b"kept").unwrap();
     let said = place.pleura(&["cache", "--json"]).json();
-    assert_eq!((&said["plans"], &said["bytes"]), (&1.into(), &7.into()));
+    assert_eq!((&said["plans"], &said["bytes"], &said["kernel_bytes"]), (&1.into(), &7.into(), &6.into()));
+    assert!(place.pleura(&["cache"]).ok().out.ends_with("1 plan, 7 bytes\nkernels of GPUs, 6 bytes\n"));
     assert!(place.pleura(&["cache", "--clear"]).ok().out.ends_with("0 plans, 0 bytes\n"));
     assert!(!plan.exists() && folder.join("mine.txt").exists());
+    assert!(!compiled.exists() && kernels.join("mine.txt").exists());
 }
 
 #[test]
@@ -195,10 +205,9 @@ fn outputs_are_checked_before_the_work() {
 #[test]
 fn devices_and_numbers_are_checked() {
     let place = Place::new();
-    for device in ["gpu", "0", "3"] {
-        place.run("mlp", &["--device", device]).fails(&["no GPU backend; use --device cpu"]);
-    }
-    place.run("mlp", &["--device", "abacus"]).misused("abacus");
+    place.run("mlp", &["--device", "999"]).fails(&["there is no GPU"]);
+    place.run("mlp", &["--device", "abacus"]).misused("auto, cpu, gpu or the number");
+    place.run("mlp", &["--gpu-memory", "6"]).misused("6GB");
     place.run("mlp", &["--security", "80"]).misused("128, 192 or 256");
     place.run("mlp", &["--threads", "0"]).misused("--threads");
     place.run("mlp", &["--max-memory", "0"]).misused("--max-memory");
@@ -258,7 +267,7 @@ fn run_on_a_perceptron_gives_the_clear_result() {
 #[test]
 fn run_on_a_perceptron_prints_json() {
     let place = Place::new();
-    let said = place.run("mlp", &["--json"]).json();
+    let said = place.run("mlp", &["--json", "--device", "cpu"]).json();
     let expected = read_npy(reference("mlp.output.npy")).1;
     let outputs: Vec<f64> = said["outputs"]
         .as_array()

@@ -1,0 +1,260 @@
+//! What was measured, as it is written and read back.
+
+use crate::error::CliError;
+use crate::files;
+use pleura::nn::ParameterReport;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Files of results are no larger.
+const MAX_RECORD: u64 = 64 << 20;
+
+/// What a file of results says that it is.
+const FORMAT: &str = "pleura bench 1";
+
+/// All of it. Whatever is measured on devices has one entry for each of them, in their order.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Record {
+    format: String,
+    /// Of the program.
+    pub(crate) version: String,
+    pub(crate) suite: String,
+    /// Measurements of each time, after one that warms up.
+    pub(crate) repeat: usize,
+    pub(crate) devices: Vec<DeviceRecord>,
+    pub(crate) operations: Vec<OperationRecord>,
+    pub(crate) networks: Vec<NetworkRecord>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    /// `cpu`, or the number of a GPU.
+    pub(crate) device: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) api: Option<String>,
+    pub(crate) driver: Option<String>,
+    /// Whether products went through 64-bit words.
+    pub(crate) wide: bool,
+    /// What `--gpu-memory` allowed.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// Parameters of operations.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parameters {
+    pub(crate) log_n: u32,
+    pub(crate) levels: usize,
+    /// Primes of a ciphertext; special primes; key-switching digits.
+    pub(crate) limbs: usize,
+    pub(crate) special: usize,
+    pub(crate) digits: usize,
+    pub(crate) scale_bits: u32,
+    pub(crate) log2_qp: f64,
+    pub(crate) security: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OperationRecord {
+    pub(crate) name: String,
+    /// Ciphertexts at once.
+    pub(crate) batch: usize,
+    pub(crate) parameters: Parameters,
+    /// Whether all devices gave the same words; nothing where there are not two of them.
+    pub(crate) identical: Option<bool>,
+    pub(crate) results: Vec<Outcome>,
+}
+
+/// What a device made of it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// For one ciphertext, or one item of a network.
+    pub(crate) seconds: Option<Times>,
+    /// Of the first device's median, in units of this one's: above 1, this one is faster.
+    pub(crate) ratio: Option<f64>,
+    /// Runs that each time is a mean of: short ones are not waited for one by one.
+    pub(crate) runs: usize,
+    /// SHA-256 of the result's words. Keys are made anew each time: it tells nothing from one file to another.
+    pub(crate) digest: String,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Times {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    /// In the order they were taken.
+    pub(crate) all: Vec<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NetworkRecord {
+    pub(crate) name: String,
+    pub(crate) parameters: ParameterReport,
+    pub(crate) bytes: Bytes,
+    /// On the client, whatever the server's device.
+    pub(crate) client: ClientTimes,
+    pub(crate) layers: Vec<LayerRecord>,
+    pub(crate) identical: Option<bool>,
+    pub(crate) results: Vec<NetworkOutcome>,
+}
+
+/// Bytes of an item, and of what is there for all items.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Bytes {
+    pub(crate) up: usize,
+    pub(crate) down: usize,
+    pub(crate) keys_sent: usize,
+    pub(crate) keys_on_device: usize,
+    pub(crate) weights: usize,
+    /// At the busiest moment, as the plan has it.
+    pub(crate) planned: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ClientTimes {
+    /// From the X-ray to what is encrypted.
+    pub(crate) compress: Times,
+    /// All evaluation keys, once.
+    pub(crate) keys: Option<Times>,
+    /// Encoding and encryption.
+    pub(crate) encrypt: Times,
+    pub(crate) decrypt: Option<Times>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) level: usize,
+    pub(crate) ciphertexts: usize,
+    pub(crate) diagonals: usize,
+    pub(crate) rotations: usize,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct NetworkOutcome {
+    /// Ciphertexts in, ciphertexts out.
+    pub(crate) inference: Outcome,
+    /// Keys and weights to the device.
+    pub(crate) prepare: Option<f64>,
+    /// Of each layer, when the device is waited for after it: together they take longer than the inference.
+    pub(crate) layers: Vec<Option<Times>>,
+    /// Of the GPU's memory, or of this process, client and all.
+    pub(crate) peak_bytes: Option<u64>,
+    /// Of precision, against the clear twin.
+    pub(crate) bits: Option<f64>,
+}
+
+impl Record {
+    /// Nothing measured yet.
+    pub(crate) fn new(suite: &str, repeat: usize, devices: Vec<DeviceRecord>) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            suite: suite.to_owned(),
+            repeat,
+            devices,
+            operations: Vec::new(),
+            networks: Vec::new(),
+        }
+    }
+
+    /// Reads a file that [`Record::write`] wrote.
+    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
+        let bytes = files::read(path, MAX_RECORD)?;
+        let wrong = |why: String| CliError::NoRecord { path: path.into(), why };
+        let record: Self = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+        if record.format != FORMAT {
+            return Err(wrong(format!("it is {:?}, not {FORMAT:?}", record.format)));
+        }
+        let devices = record.devices.len();
+        let operations = record.operations.iter().all(|o| o.results.len() == devices);
+        let networks = record.networks.iter().all(|n| n.results.len() == devices);
+        if operations && networks { Ok(record) } else { Err(wrong("devices and results do not fit".into())) }
+    }
+
+    /// Writes it whole or not at all.
+    pub(crate) fn write(&self, path: &Path, replace: bool) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(self).map_err(CliError::Json)? + "\n";
+        let failed = |source| CliError::Write { path: path.into(), source };
+        files::write(path, &[text.as_bytes()], replace, false).map_err(failed)
+    }
+
+    /// What each device made of everything.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        let operations = self.operations.iter().flat_map(|o| &o.results);
+        operations.chain(self.networks.iter().flat_map(|n| n.results.iter().map(|r| &r.inference)))
+    }
+
+    /// How many results are not the same on all devices.
+    pub(crate) fn differences(&self) -> usize {
+        let verdicts =
+            self.operations.iter().map(|o| o.identical).chain(self.networks.iter().map(|n| n.identical));
+        verdicts.filter(|identical| *identical == Some(false)).count()
+    }
+}
+
+impl Outcome {
+    /// A device that did not make it.
+    pub(crate) fn failed(error: String) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+
+    /// The median, if it was measured.
+    pub(crate) fn median(&self) -> Option<f64> {
+        self.seconds.as_ref().map(|times| times.median)
+    }
+}
+
+impl Times {
+    /// In order; nothing for none.
+    pub(crate) fn of(all: Vec<f64>) -> Option<Self> {
+        let mut sorted = all.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = |i: usize| sorted.get(i).copied();
+        let median = (middle(sorted.len().checked_sub(1)? / 2)? + middle(sorted.len() / 2)?) / 2.0;
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        Some(Self { median, min, max, all })
+    }
+}
+
+/// Notes how much faster than the first each outcome is; tells whether all have the same words.
+pub(crate) fn compare(outcomes: &mut [&mut Outcome]) -> Option<bool> {
+    let first = outcomes.first().and_then(|outcome| outcome.median());
+    for outcome in outcomes.iter_mut() {
+        outcome.ratio = first.zip(outcome.median()).map(|(first, this)| first / this);
+    }
+    let mut digests =
+        outcomes.iter().filter(|outcome| outcome.error.is_none()).map(|outcome| &outcome.digest);
+    let first = digests.next()?;
+    let rest: Vec<_> = digests.collect();
+    (!rest.is_empty()).then(|| rest.iter().all(|digest| *digest == first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(seconds: f64, digest: &str) -> Outcome {
+        Outcome { seconds: Times::of(vec![seconds; 3]), digest: digest.into(), ..Outcome::default() }
+    }
+
+    #[test]
+    fn times_have_a_middle() {
+        let times = Times::of(vec![3.0, 1.0, 2.0, 10.0]).unwrap();
+        assert_eq!((times.median, times.min, times.max), (2.5, 1.0, 10.0));
+        assert_eq!(Times::of(vec![4.0]).unwrap().median, 4.0);
+        assert!(Times::of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn devices_are_held_against_the_first() {
+        let (mut a, mut b, mut c) = (outcome(2.0, "x"), outcome(0.5, "x"), Outcome::failed("lost".into()));
+        assert_eq!(compare(&mut [&mut a, &mut b, &mut c]), Some(true));
+        assert_eq!((a.ratio, b.ratio, c.ratio), (Some(1.0), Some(4.0), None));
+        assert_eq!(compare(&mut [&mut a, &mut c]), None);
+        assert_eq!(compare(&mut [&mut a, &mut b, &mut outcome(1.0, "y")]), Some(false));
+    }
+}

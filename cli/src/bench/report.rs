@@ -1,0 +1,169 @@
+//! Results as tables.
+
+use crate::bench::manifest::OPERATIONS;
+use crate::bench::record::{DeviceRecord, NetworkRecord, Outcome, Record, Times};
+use crate::plan::parameters;
+use crate::table::{Table, bytes_text, millis};
+use crate::terminal;
+use std::fmt;
+
+/// A device in a line.
+pub(crate) fn device_text(device: &DeviceRecord) -> String {
+    let DeviceRecord { name, kind, api, driver, .. } = device;
+    let more =
+        [Some(kind), api.as_ref(), driver.as_ref()].into_iter().flatten().filter(|text| !text.is_empty());
+    let more: Vec<_> = more.map(String::as_str).collect();
+    terminal::plain(&format!("{name} ({})", more.join(", ")))
+}
+
+/// Milliseconds of the median, if there is one.
+pub(crate) fn median_text(times: Option<&Times>) -> String {
+    times.map_or_else(dash, |times| millis(times.median))
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rounds, version) = (self.repeat, &self.version);
+        let plural = if rounds == 1 { "" } else { "s" };
+        writeln!(
+            f,
+            "suite       {}, {rounds} round{plural} after one that warms up, pleura {version}",
+            self.suite
+        )?;
+        for (i, device) in self.devices.iter().enumerate() {
+            let head = if i == 0 { "devices" } else { "" };
+            writeln!(f, "{head:<12}{:<4} {}", device.device, device_text(device))?;
+        }
+        self.write_operations(f)?;
+        for network in &self.networks {
+            self.write_network(network, f)?;
+        }
+        match (self.differences(), self.devices.len()) {
+            (_, 1) => Ok(()),
+            (0, _) => writeln!(f, "\nEvery result was the same to the bit on all devices that gave one."),
+            (some, _) => writeln!(f, "\n{some} results are NOT the same on all devices."),
+        }
+    }
+}
+
+impl Record {
+    fn write_operations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HEADINGS: [&str; 8] =
+            ["operation", "log n", "batch", "device", "ms", "ms, least to most", "ratio", "same words"];
+        if self.operations.is_empty() {
+            return Ok(());
+        }
+        let mut sets: Vec<_> = self.operations.iter().map(|operation| &operation.parameters).collect();
+        sets.dedup();
+        for (i, p) in sets.into_iter().enumerate() {
+            let head = if i == 0 { "parameters" } else { "" };
+            writeln!(
+                f,
+                "{head:<12}n = 2^{}, {} levels of {} bits in {} limbs, {} special, {} digits, log2(QP) = {:.0}, {} bits of security",
+                p.log_n, p.levels, p.scale_bits, p.limbs, p.special, p.digits, p.log2_qp, p.security
+            )?;
+        }
+        let mut table = Table::new(1, HEADINGS);
+        for operation in &self.operations {
+            for (device, outcome) in self.devices.iter().zip(&operation.results) {
+                table.row([
+                    operation.name.clone(),
+                    operation.parameters.log_n.to_string(),
+                    operation.batch.to_string(),
+                    device.device.clone(),
+                    median_text(outcome.seconds.as_ref()),
+                    spread_text(outcome),
+                    ratio_text(outcome),
+                    same_text(operation.identical, outcome),
+                ]);
+            }
+        }
+        writeln!(f, "\n{table}")?;
+        for (name, about) in OPERATIONS {
+            writeln!(f, "{name:<20} {about}")?;
+        }
+        writeln!(
+            f,
+            "Medians for one ciphertext of the batch; ratio: how many times as fast as the first device."
+        )
+    }
+
+    fn write_network(&self, network: &NetworkRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HEADINGS: [&str; 8] = [
+            "device",
+            "inference ms",
+            "ms, least to most",
+            "ratio",
+            "same words",
+            "bits",
+            "keys and weights ms",
+            "peak memory",
+        ];
+        writeln!(f, "\n{}: {}", terminal::plain(&network.name), parameters(&network.parameters))?;
+        let (client, bytes) = (&network.client, &network.bytes);
+        writeln!(
+            f,
+            "client ms: compress {}, make keys {}, encrypt {}, decrypt {}",
+            median_text(Some(&client.compress)),
+            median_text(client.keys.as_ref()),
+            median_text(Some(&client.encrypt)),
+            median_text(client.decrypt.as_ref()),
+        )?;
+        let size = |bytes: usize| bytes_text(bytes as u64);
+        writeln!(
+            f,
+            "bytes: {} up, {} down, keys {} sent and {} on the device, weights {}, {} planned in all\n",
+            size(bytes.up),
+            size(bytes.down),
+            size(bytes.keys_sent),
+            size(bytes.keys_on_device),
+            size(bytes.weights),
+            size(bytes.planned),
+        )?;
+        let mut table = Table::new(1, HEADINGS);
+        for (device, result) in self.devices.iter().zip(&network.results) {
+            table.row([
+                device.device.clone(),
+                median_text(result.inference.seconds.as_ref()),
+                spread_text(&result.inference),
+                ratio_text(&result.inference),
+                same_text(network.identical, &result.inference),
+                result.bits.map_or_else(dash, |bits| format!("{bits:.1}")),
+                result.prepare.map_or_else(dash, millis),
+                result.peak_bytes.map_or_else(dash, bytes_text),
+            ]);
+        }
+        writeln!(f, "{table}")?;
+        let fixed = ["layer", "kind", "level", "ciphertexts", "diagonals", "rotations"].map(str::to_owned);
+        let devices = self.devices.iter().map(|device| format!("ms on {}", device.device));
+        let mut table = Table::wide(2, fixed.into_iter().chain(devices).collect());
+        for (i, layer) in network.layers.iter().enumerate() {
+            let counts = [layer.level, layer.ciphertexts, layer.diagonals, layer.rotations];
+            let times = network.results.iter().map(|r| median_text(r.layers.get(i).and_then(Option::as_ref)));
+            let words = [layer.name.clone(), layer.kind.clone()].into_iter();
+            table.wide_row(words.chain(counts.map(|count| count.to_string())).chain(times).collect());
+        }
+        write!(f, "{table}")
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn spread_text(outcome: &Outcome) -> String {
+    outcome.seconds.as_ref().map_or_else(dash, |t| format!("{}..{}", millis(t.min), millis(t.max)))
+}
+
+fn ratio_text(outcome: &Outcome) -> String {
+    outcome.ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"))
+}
+
+fn same_text(identical: Option<bool>, outcome: &Outcome) -> String {
+    match (identical, &outcome.error) {
+        (_, Some(_)) => "failed".to_owned(),
+        (Some(true), _) => "yes".to_owned(),
+        (Some(false), _) => "NO".to_owned(),
+        (None, _) => dash(),
+    }
+}

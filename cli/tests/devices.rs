@@ -1,0 +1,209 @@
+//! Devices from outside: `--device`, `devices` and `bench`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the functions beside the tests are tests too"
+)]
+#![expect(clippy::panic, reason = "where a GPU is required, its absence is a failure")]
+
+mod common;
+
+use common::{Place, Said, reference};
+use serde_json::Value;
+use std::fs;
+
+const SAMPLES: [&str; 2] = ["NORMAL2-IM-1438-0001.jpeg", "person1951_bacteria_4882.jpeg"];
+
+/// Runs the binary where no Vulkan driver can be found.
+#[cfg(target_os = "linux")]
+fn without_drivers(place: &Place, arguments: &[&str]) -> Said {
+    let mut command = place.command(arguments);
+    for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        command.env(name, "/dev/null");
+    }
+    Said::from(command.output().unwrap())
+}
+
+/// Whether there is a GPU, be it in software; says so if not.
+fn gpu(place: &Place) -> bool {
+    let listed = place.pleura(&["devices", "--list", "--json"]).json();
+    let found = listed["devices"].as_array().unwrap().iter().any(|device| device["device"] != "cpu");
+    if !found {
+        if std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1") {
+            panic!("there is no adapter, and REQUIRE_GPU=1");
+        }
+        eprintln!("skipped: no adapter");
+    }
+    found
+}
+
+fn bench(place: &Place, devices: &str, file: &str) -> Said {
+    place.pleura(&["bench", "--devices", devices, "--suite", "smoke", "--repeat", "1", "--json", file])
+}
+
+fn read(place: &Place, file: &str) -> Value {
+    serde_json::from_slice(&fs::read(place.path(file)).unwrap()).unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_gpu_the_processor_computes() {
+    let place = Place::new();
+    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let run = |device: &[&str]| {
+        without_drivers(&place, &[&["run", "--model", &model, "--input", &input], device].concat())
+    };
+    let said = run(&[]).ok();
+    assert!(
+        said.err.contains("note: no GPU found, using the processor") && said.out.contains("cpu ("),
+        "{said:?}"
+    );
+    let said = run(&["--device", "cpu"]).ok();
+    assert!(!said.err.contains("GPU"), "{said:?}");
+    run(&["--device", "gpu"]).fails(&["there is no GPU", "--device cpu"]);
+    without_drivers(&place, &["bench", "--devices", "cpu,0"]).fails(&["there is no GPU"]);
+
+    let said = without_drivers(&place, &["devices", "--quick"]).ok();
+    assert!(said.out.contains("processor") && said.out.contains("pass ("), "{said:?}");
+    let said = without_drivers(&place, &["devices", "--list", "--json"]).json();
+    assert!(
+        said["devices"][0]["check"].is_null() && said["devices"].as_array().unwrap().len() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn the_processor_is_measured_and_compared() {
+    let place = Place::new();
+    let said = bench(&place, "cpu,cpu", "a.json").ok();
+    for part in
+        ["suite       smoke, 1 round", "mul_rescale", "rotate_many_8", "pneumoniamnist: n = 2^", "ms on cpu"]
+    {
+        assert!(said.out.contains(part), "{part}: {said:?}");
+    }
+    bench(&place, "cpu", "a.json").fails(&["a.json exists", "--force"]);
+    let mut record = read(&place, "a.json");
+    assert_eq!(record["devices"].as_array().unwrap().len(), 1);
+    for operation in record["operations"].as_array().unwrap() {
+        let result = &operation["results"][0];
+        assert!(
+            result["seconds"]["median"].as_f64().unwrap() > 0.0 && result["error"].is_null(),
+            "{operation}"
+        );
+        assert!(
+            operation["identical"].is_null() && result["digest"].as_str().unwrap().len() == 64,
+            "{operation}"
+        );
+        assert_eq!(operation["parameters"]["security"], 128);
+    }
+    let network = &record["networks"][0];
+    assert!(network["results"][0]["bits"].as_f64().unwrap() > 8.0, "{network}");
+    let layers = network["results"][0]["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), network["layers"].as_array().unwrap().len());
+
+    let compare = |a: &str, b: &str| place.pleura(&["bench", "compare", a, b]);
+    let said = compare("a.json", "a.json").ok();
+    assert!(said.out.contains("rotate, n = 2^13, 2 at once") && said.out.contains("1.00"), "{said:?}");
+    // A machine with another name, half as fast at one thing, and without another.
+    record["devices"][0]["name"] = "abacus".into();
+    let median = record["operations"][0]["results"][0]["seconds"]["median"].as_f64().unwrap();
+    record["operations"][0]["results"][0]["seconds"]["median"] = (2.0 * median).into();
+    record["operations"][1]["name"] = "sums".into();
+    record["operations"][2]["parameters"]["levels"] = 7.into();
+    place.write("b.json", record.to_string().as_bytes());
+    let rows = place.pleura(&["bench", "compare", "a.json", "b.json", "--json"]).json();
+    assert_eq!(rows["devices"][0][1], "abacus (processor)");
+    let row = |what: &str| {
+        let rows = rows["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["what"].as_str().unwrap().starts_with(what)).unwrap().clone()
+    };
+    assert!((row("ntt, ")["ratio"].as_f64().unwrap() - 2.0).abs() < 1e-9);
+    assert_eq!(
+        ["intt, ", "sums, ", "mul_rescale, "].map(|what| row(what)["note"].clone()),
+        ["not in B", "not in A", "other parameters"]
+    );
+
+    let whole = record.to_string();
+    record["format"] = "thesis".into();
+    let other = record.to_string();
+    record["format"] = "pleura bench 1".into();
+    record["operations"][0]["results"] = serde_json::json!([]);
+    let damaged = [&whole[..whole.len() / 2], "{}", "[1, 2]", "\u{7f}ELF", &other, &record.to_string()];
+    for text in damaged {
+        place.write("x.json", text.as_bytes());
+        compare("a.json", "x.json").fails(&["x.json was not written by `pleura bench --json`"]);
+    }
+    compare("a.json", "none.json").fails(&["cannot read none.json"]);
+    assert!(fs::read_dir(place.path(".")).unwrap().all(|file| !file.unwrap().path().ends_with(".part")));
+}
+
+#[test]
+fn arguments_of_devices_and_bench_are_checked() {
+    let place = Place::new();
+    place.pleura(&["bench", "--devices", "cpu,abacus"]).misused("auto, cpu, gpu or the number");
+    place.pleura(&["bench", "--suite", "huge"]).misused("quick");
+    place.pleura(&["bench", "--repeat", "0"]).misused("--repeat");
+    place.pleura(&["bench", "--force"]).misused("--json");
+    place.pleura(&["bench", "--gpu-memory", "6"]).misused("6GB");
+    place.pleura(&["bench", "compare", "a.json"]).misused("B.json");
+    place.pleura(&["bench", "--json", "no/such/a.json"]).fails(&["cannot write no/such/a.json"]);
+    place.pleura(&["bench", "--devices", "999"]).fails(&["there is no GPU"]);
+    place.pleura(&["devices", "--list", "--quick"]).misused("--quick");
+}
+
+#[test]
+fn gpus_pass_their_check() {
+    let place = Place::new();
+    if gpu(&place) {
+        let said = place.pleura(&["devices", "--quick", "--json"]).json();
+        for device in said["devices"].as_array().unwrap() {
+            assert_eq!(device["check"]["passed"], true, "{device}");
+        }
+    }
+}
+
+#[test]
+fn a_gpu_classifies_as_the_processor_does() {
+    let place = Place::new();
+    if !gpu(&place) {
+        return;
+    }
+    let samples = SAMPLES.map(|name| reference(&format!("../samples/{name}")));
+    let scores = |device: &str| -> Vec<(Value, Vec<f64>)> {
+        let arguments = ["classify", &samples[0], &samples[1], "--json", "--device", device];
+        let lines = place.pleura(&arguments).ok().out;
+        let rows = lines.lines().take(2).map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.map(|row| {
+            assert_eq!(row["device"].as_str().unwrap().starts_with("cpu"), device == "cpu", "{row}");
+            let scores = row["scores"].as_object().unwrap().values().map(|score| score.as_f64().unwrap());
+            (row["label"].clone(), scores.collect())
+        })
+        .collect()
+    };
+    let (cpu, gpu) = (scores("cpu"), scores("gpu"));
+    // Published scores are multiples of a power of two.
+    let all: Vec<f64> = cpu.iter().chain(&gpu).flat_map(|(_, scores)| scores.clone()).collect();
+    let steps = (0..64).map(|bits| f64::from(-bits).exp2());
+    let step = steps.into_iter().find(|step| all.iter().all(|score| (score / step).fract() == 0.0)).unwrap();
+    assert!(step < 0.1, "{all:?}");
+    for ((label, expected), (got, scores)) in cpu.iter().zip(&gpu) {
+        assert_eq!(label, got);
+        assert_eq!(expected.len(), scores.len());
+        assert!(expected.iter().zip(scores).all(|(a, b)| (a - b).abs() <= step), "{expected:?} {scores:?}");
+    }
+}
+
+#[test]
+fn a_gpu_gives_the_words_of_the_processor() {
+    let place = Place::new();
+    if !gpu(&place) {
+        return;
+    }
+    let said = bench(&place, "cpu,gpu", "both.json").ok();
+    assert!(said.out.contains("the same to the bit on all devices"), "{said:?}");
+    let record = read(&place, "both.json");
+    let all = record["operations"].as_array().unwrap().iter().chain(record["networks"].as_array().unwrap());
+    for measured in all {
+        assert_eq!(measured["identical"], true, "{measured}");
+    }
+}
