@@ -5,10 +5,11 @@ use pleura_ckks::{
     Ciphertexts, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Literal, Params,
     PreparedKeys, PreparedTransform, PublicKey, SecretKey, Security,
 };
-use pleura_ring::{Cpu, Simd};
+use pleura_ring::{Backend, Cpu, Ring, Simd};
+use std::sync::Arc;
 
-/// A parameter set with keys, on `threads` threads.
-pub struct Bench {
+/// A parameter set with keys, on a device.
+pub struct Bench<B: Backend> {
     /// The parameters.
     pub params: Params,
     /// For the client's steps.
@@ -18,11 +19,11 @@ pub struct Bench {
     /// For the client's steps.
     pub public: PublicKey,
     /// For the server's steps.
-    pub evaluator: Evaluator<Cpu>,
+    pub evaluator: Evaluator<B>,
     /// Relinearisation and the rotations by 0 to 8 at the top level.
     pub evaluation_keys: EvaluationKeys,
     /// The same on the device.
-    pub keys: PreparedKeys<Cpu>,
+    pub keys: PreparedKeys<B>,
 }
 
 /// The sets that are timed, in 30-bit primes: as much of the 128-bit secure modulus as they fill.
@@ -42,13 +43,19 @@ pub fn seven_levels() -> Literal {
     Literal::choose(7, 30, Security::Bits128).unwrap()
 }
 
-impl Bench {
-    /// Makes all keys.
+impl Bench<Cpu> {
+    /// Makes all keys, for `threads` threads of the processor.
     pub fn new(literal: Literal, threads: usize) -> Self {
+        Self::on(literal, |ring| Cpu::with(ring, Simd::from_env().unwrap(), threads).unwrap())
+    }
+}
+
+impl<B: Backend> Bench<B> {
+    /// Makes all keys, for the device that `make` starts.
+    pub fn on(literal: Literal, make: impl FnOnce(Arc<Ring>) -> B) -> Self {
         let params = Params::new(literal).unwrap();
         let (top, secret) = (params.max_level(), SecretKey::generate(&params).unwrap());
-        let cpu = Cpu::with(params.ring().clone(), Simd::from_env().unwrap(), threads).unwrap();
-        let evaluator = Evaluator::new(&params, cpu).unwrap();
+        let evaluator = Evaluator::new(&params, make(params.ring().clone())).unwrap();
         let request = KeyRequest::new().relin(top).rotations(&params, 0..=8, top);
         let evaluation_keys = secret.evaluation_keys(&request).unwrap();
         Self {
@@ -68,14 +75,14 @@ impl Bench {
     }
 
     /// `items` ciphertexts at the top level.
-    pub fn ciphertexts(&self, items: usize) -> Ciphertexts<Cpu> {
+    pub fn ciphertexts(&self, items: usize) -> Ciphertexts<B> {
         let plaintext = self.encoder.encode_real(&self.values()).unwrap();
         let all: Vec<_> = (0..items).map(|_| self.secret.encrypt(&plaintext).unwrap()).collect();
         self.evaluator.load(&all).unwrap()
     }
 
     /// A transform of `count` diagonals at the top level, with its keys.
-    pub fn transform(&self, count: usize) -> (PreparedTransform<Cpu>, PreparedKeys<Cpu>) {
+    pub fn transform(&self, count: usize) -> (PreparedTransform<B>, PreparedKeys<B>) {
         let (slots, level) = (self.params.n() / 2, self.params.max_level());
         let diagonal =
             |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / count as f64)).collect();
