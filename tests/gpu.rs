@@ -192,6 +192,38 @@ fn ciphertexts_are_the_same_on_every_device() {
     }
 }
 
+#[test]
+fn operations_are_few_dispatches_in_one_submit() {
+    let case = Circuit::new();
+    let Circuit { params, encoder, keys, transform, sent } = &case;
+    for device in devices(&Options::default()) {
+        let server =
+            Evaluator::new(params, Gpu::new(params.ring().clone(), device.clone()).unwrap()).unwrap();
+        let (keys, transform) =
+            (server.prepare_keys(keys).unwrap(), server.prepare_transform(transform, encoder).unwrap());
+        let x = server.load(sent).unwrap();
+        let count = |run: &dyn Fn()| {
+            server.backend().wait().unwrap();
+            let (dispatches, submits) = device.dispatches_and_submits();
+            run();
+            server.backend().wait().unwrap();
+            let (after, submitted) = device.dispatches_and_submits();
+            assert_eq!(submitted, submits + 1);
+            after - dispatches
+        };
+        // Limbs of 2^13 words take one dispatch per transform where a workgroup has 32 KiB, two elsewhere.
+        assert!(count(&|| drop(server.rotate(&x, 1, &keys).unwrap())) <= 9);
+        let one = count(&|| drop(server.mul_rescale(&x, &x, &keys).unwrap()));
+        assert!(one <= 10, "{one}");
+        assert!(count(&|| drop(server.transform(&x, &transform, &keys).unwrap())) <= 19);
+        // As many for eight rotations as for one, but for the copies to ciphertexts of their own.
+        let steps = [1, 2, -3, 1, 2, -3, 1, 2];
+        assert!(
+            count(&|| drop(server.rotate_many(&x, &steps, &keys).unwrap())) <= 9 + 2 * steps.len() as u64
+        );
+    }
+}
+
 // Networks.
 
 /// Runs a reference network on the processor and on all devices.
@@ -230,7 +262,7 @@ fn a_network_is_the_same_on_every_device() {
 #[test]
 fn a_network_with_little_memory_and_small_buffers() {
     let little =
-        Options { memory_bytes: Some(3 << 26), max_binding_bytes: Some(1 << 23), ..Options::default() };
+        Options { memory_bytes: Some(1 << 27), max_binding_bytes: Some(1 << 23), ..Options::default() };
     let devices = network_is_the_same("lola", &[little]);
     assert!(devices.iter().all(|device| device.streamed_bytes() > 0), "nothing was streamed");
 }

@@ -34,6 +34,8 @@ pub struct Device {
     recorder: Mutex<Recorder>,
     uploaded_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
+    dispatches: AtomicU64,
+    submits: AtomicU64,
     failure: Arc<Failures>,
     /// Stands in for operands that a dispatch does not have.
     nothing: Memory,
@@ -195,6 +197,8 @@ impl Device {
             }),
             uploaded_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
+            dispatches: AtomicU64::new(0),
+            submits: AtomicU64::new(0),
             failure,
             nothing,
         })
@@ -218,6 +222,11 @@ impl Device {
     /// Bytes of keys and weights that came to it anew because the memory it may use does not hold them all.
     pub fn streamed_bytes(&self) -> u64 {
         self.streamed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many dispatches were recorded, and how many times some were handed in, so far.
+    pub fn dispatches_and_submits(&self) -> (u64, u64) {
+        (self.dispatches.load(Ordering::Relaxed), self.submits.load(Ordering::Relaxed))
     }
 
     /// Runs `work` and waits for it: the seconds between the device's own time stamps, where it has them, and those of the clock.
@@ -288,6 +297,7 @@ impl Device {
             pass.set_bind_group(0, &bind_group, &[4 * at as u32]);
             pass.dispatch_workgroups(columns, limbs.len() as u32, rows.len() as u32);
             recorder.dispatches += 1;
+            self.dispatches.fetch_add(1, Ordering::Relaxed);
             recorder.cost += dispatch.cost / pieces as u64;
             if recorder.cost >= SUBMIT_COST || recorder.dispatches >= SUBMIT_DISPATCHES {
                 self.submit(&mut recorder);
@@ -384,6 +394,7 @@ impl Device {
         drop(pass);
         self.queue.write_buffer(&recorder.arena.buffer, 0, bytemuck::cast_slice(&recorder.tables));
         self.queue.submit([encoder.finish()]);
+        self.submits.fetch_add(1, Ordering::Relaxed);
         recorder.tables.clear();
         (recorder.cost, recorder.dispatches) = (0, 0);
         // Buffers that the device is done with are freed in passing.

@@ -1,4 +1,31 @@
-//! The ring's [`Backend`](pleura_ring::Backend) on any GPU that Vulkan, Metal or DX12 reaches.
+//! The ring's [`Backend`](pleura_ring::Backend) on any GPU that Vulkan, Metal or DX12 reaches, through wgpu.
+//!
+//! A polynomial of `Z_Q[X]/(X^n + 1)` lies on the device as it does everywhere, `[limb][coefficient]`, in canonical 32-bit words; the
+//! kernels (crate `pleura_shaders`) give the words that the [`Cpu`](pleura_ring::Cpu) gives. What is here is everything around them:
+//!
+//! * **Transforms** of `n = 2^a` words, `a` stages of butterflies, in passes of four: sixteen words of a thread in registers, passes
+//!   exchanged through the memory of a workgroup. A limb that fits there is transformed in one kernel; a larger one in two, the first
+//!   of which takes `a_(i + k n/16)`, `k = 0..16`, as they are far apart.
+//! * **Key switching**: inverse transform of the digits, base conversion as part of the forward transform's first pass, sums of
+//!   products with keys, and the same again for ModDown, which ends in the transform's last pass. Five dispatches for a rotation up to
+//!   `n = 2^13`, nine above.
+//! * **Recording.** Operations are written down and handed in together when somebody waits, or when there are a few milliseconds of them.
+//!
+//! ```
+//! use pleura_gpu::{Gpu, Options, adapters};
+//! use pleura_ring::{Backend, Coeff, Limbs, Ring, primes_below};
+//! use std::sync::Arc;
+//!
+//! let ring = Arc::new(Ring::new(10, &primes_below(30.0, 1 << 10, 2, &[])?, &[])?);
+//! if let Some(adapter) = adapters().first() {
+//!     let gpu = Gpu::new(ring.clone(), adapter.open(&Options::default())?)?;
+//!     let words: Vec<u32> = (0..ring.words(Limbs::q(2), 1) as u32).collect();
+//!     let x = gpu.upload::<Coeff>(Limbs::q(2), 1, &words)?;
+//!     let x = gpu.intt(gpu.ntt(x));
+//!     assert_eq!(gpu.download(x.view())?, words);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod adapter;
 mod backend;
