@@ -156,7 +156,9 @@ fn spread_text(outcome: &Outcome) -> String {
 }
 
 fn ratio_text(outcome: &Outcome) -> String {
-    outcome.ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"))
+    outcome
+        .ratio
+        .map_or_else(dash, |ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") })
 }
 
 fn same_text(identical: Option<bool>, outcome: &Outcome) -> String {

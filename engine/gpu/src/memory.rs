@@ -170,6 +170,9 @@ impl Device {
     /// Room for items of so many words each.
     pub(crate) fn alloc_sizes(&self, sizes: &[usize]) -> GpuBuffer {
         let (places, lengths) = self.pack(sizes);
+        if let Some(&words) = sizes.iter().find(|&&words| words > self.max_words && !self.limited) {
+            self.fail_out_of_memory(4 * words as u64);
+        }
         let chunks = lengths.into_iter().map(|words| Chunk::Device(Arc::new(self.memory(words)))).collect();
         GpuBuffer { chunks, places, writable: true }
     }
