@@ -64,12 +64,12 @@ macro_rules! kernel {
         kernel!($name = $name($($piece),*), $inputs, Some(256), &[])
     };
     // A thread for each sixteen words, which lie far apart.
-    (head $name:literal = $file:literal, $load:literal, $inputs:literal) => {
-        kernel!($name = $file("radix16", "load16", $load, "store16", "store_out"), $inputs, Some(64), &[])
+    (head $name:literal = $file:literal, $($load:literal)and+, $inputs:literal) => {
+        kernel!($name = $file("radix16", $($load,)+ "store16", "store_out"), $inputs, Some(64), &[])
     };
     // A workgroup for each block.
-    (block $name:literal = $file:literal, $load:literal, $store:literal, $inputs:literal) => {
-        kernel!($name = $file("radix16", "block", "load16", $load, "store16", $store), $inputs, None, BLOCK)
+    (block $name:literal = $file:literal, $($load:literal)and+, $store:literal, $inputs:literal) => {
+        kernel!($name = $file("radix16", "block", $($load,)+ "store16", $store), $inputs, None, BLOCK)
     };
 }
 
@@ -86,18 +86,18 @@ pub const KERNELS: &[Kernel] = &[
     kernel!("gadget_sums"(), 2),
     kernel!("expand"(), 1),
     // Transforms: whole limbs from `x`, or the head from `x` and the rest in place.
-    kernel!(block "ntt" = "ntt", "load_x", "store_out", 1),
-    kernel!(head "ntt_head" = "ntt_head", "load_x", 1),
-    kernel!(block "ntt_rest" = "ntt", "load_out", "store_out", 0),
-    kernel!(block "intt" = "intt", "load_x", "store_out", 1),
-    kernel!(head "intt_head" = "intt_head", "load_out", 0),
+    kernel!(block "ntt" = "ntt", "load16" and "load_x", "store_out", 1),
+    kernel!(head "ntt_head" = "ntt_head", "load16" and "load_x", 1),
+    kernel!(block "ntt_rest" = "ntt", "load16" and "load_out", "store_out", 0),
+    kernel!(block "intt" = "intt", "load16" and "load_x", "store_out", 1),
+    kernel!(head "intt_head" = "intt_head", "load16" and "load_out", 0),
     // The same with what key switching and weights do to words on the way in and out.
-    kernel!(block "ntt_converted" = "ntt", "load_converted", "store_out", 1),
-    kernel!(head "ntt_head_converted" = "ntt_head", "load_converted", 1),
-    kernel!(block "ntt_converted_rescaled" = "ntt", "load_converted", "store_rescaled", 2),
-    kernel!(block "ntt_rest_rescaled" = "ntt", "load_out", "store_rescaled", 2),
-    kernel!(block "ntt_weights" = "ntt", "load_weight", "store_out", 1),
-    kernel!(head "ntt_head_weights" = "ntt_head", "load_weight", 1),
+    kernel!(block "ntt_converted" = "ntt", "load16_converted", "store_out", 1),
+    kernel!(head "ntt_head_converted" = "ntt_head", "load16_converted", 1),
+    kernel!(block "ntt_converted_rescaled" = "ntt", "load16_converted", "store_rescaled", 2),
+    kernel!(block "ntt_rest_rescaled" = "ntt", "load16" and "load_out", "store_rescaled", 2),
+    kernel!(block "ntt_weights" = "ntt", "load16" and "load_weight", "store_out", 1),
+    kernel!(head "ntt_head_weights" = "ntt_head", "load16" and "load_weight", 1),
 ];
 
 impl Kernel {

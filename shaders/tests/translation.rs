@@ -17,18 +17,20 @@ fn variants() -> Vec<(&'static Kernel, Words, Constants)> {
         if kernel.overrides.is_empty() {
             variants.push((kernel, words, Vec::new()));
         }
-        for log_block in 4..=13u32 {
+        // Blocks of all sizes; and copies of something shorter than a thread's sixteen words.
+        let blocks =
+            (4..=13u32).map(|log| (log, (log - 1) % 4 + 1, log)).chain((0..4).map(|log| (4, log, log)));
+        for (log_block, first, stages) in blocks.filter(|_| !kernel.overrides.is_empty()) {
             let value = |name: &str| match name {
-                "LOG_BLOCK" | "STAGES" => log_block,
-                "FIRST" => (log_block - 1) % 4 + 1,
+                "LOG_BLOCK" => log_block,
+                "FIRST" => first,
+                "STAGES" => stages,
                 "WORDS" => 1 << log_block,
                 "THREADS" => 1 << (log_block - 4),
                 _ => panic!("{}: {name}", kernel.name),
             };
-            if !kernel.overrides.is_empty() {
-                let constants = kernel.overrides.iter().map(|&name| (name, f64::from(value(name))));
-                variants.push((kernel, words, constants.collect()));
-            }
+            let constants = kernel.overrides.iter().map(|&name| (name, f64::from(value(name))));
+            variants.push((kernel, words, constants.collect()));
         }
     }
     variants

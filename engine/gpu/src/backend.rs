@@ -62,16 +62,15 @@ impl Gpu {
             return Err(GpuError::BadDegree { log_n, min: MIN_LOG_N, max });
         }
         let (primes, twiddles) = transform::tables(&ring);
-        let bytes = 4 * twiddles.len();
-        if bytes / 4 > device.max_words && !device.limited {
-            return Err(BackendError::OutOfMemory { bytes }.into());
-        }
-        let constants = [primes, twiddles].map(|words| {
-            let memory = device.fresh(4 * words.len() as u64);
-            device.write(&memory, 0, &words);
-            memory
-        });
-        device.wait()?;
+        let bring = |words: &[u32]| {
+            let bytes = 4 * words.len();
+            let memory = Some(words.len()).filter(|&words| words <= device.visible_words);
+            let memory = memory.and_then(|_| device.fresh(bytes as u64));
+            let memory = memory.ok_or(BackendError::OutOfMemory { bytes })?;
+            device.write(&memory, 0, words);
+            Ok::<_, BackendError>(memory)
+        };
+        let constants = [bring(&primes)?, bring(&twiddles)?];
         Ok(Self { ring, device, constants, conversions: Mutex::default() })
     }
 
@@ -211,15 +210,10 @@ impl Backend for Gpu {
         // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.
         let buffer = if limbs.p > 0 && polys > 0 {
             let pair = if polys.is_multiple_of(2) { 2 } else { 1 };
-            let packed = self.device.constants(words, &vec![poly_words * pair; polys / pair]);
+            let packed = self.device.constants(words, &vec![poly_words * pair; polys / pair])?;
             packed.split(poly_words, pair)
         } else {
-            let buffer = self.device.alloc(poly_words, polys, Groups::Each);
-            for (i, words) in words.chunks(poly_words.max(1)).enumerate() {
-                let (chunk, at) = buffer.at(i);
-                self.device.write(&self.device.resident(chunk), at as usize, words);
-            }
-            buffer
+            self.device.upload(poly_words, words)?
         };
         Ok(Batch::from_buffer(buffer, limbs, polys))
     }
@@ -227,6 +221,7 @@ impl Backend for Gpu {
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError> {
         let poly_words = x.limbs().count() << self.ring.log_n();
         let mut words = vec![0; poly_words * x.polys()];
+        self.device.check()?;
         let (mut rest, mut next) = (words.as_mut_slice(), 0);
         while next < x.polys() {
             let (chunk, at) = poly(x, next);
@@ -238,7 +233,10 @@ impl Backend for Gpu {
             let count = (next..x.polys()).take_while(follows).count();
             let (piece, after) = rest.split_at_mut(count * poly_words);
             match chunk {
-                Chunk::Device(memory) => self.device.read(&memory.buffer, at, piece)?,
+                Chunk::Device(memory) => {
+                    memory.check()?;
+                    self.device.read(&memory.buffer, at, piece)?;
+                }
                 Chunk::Host(host) => {
                     let words = host.get(at as usize..).unwrap_or_default();
                     piece.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
@@ -361,7 +359,7 @@ impl Backend for Gpu {
             sizes.push(got);
             log_lens.push(got.ilog2());
         }
-        Ok(GpuWeights { buffer: self.device.constants(&words, &sizes), log_lens })
+        Ok(GpuWeights { buffer: self.device.constants(&words, &sizes)?, log_lens })
     }
 
     fn expand(&self, weights: &GpuWeights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt> {

@@ -1,27 +1,26 @@
 //! An open GPU: what is recorded is handed in when there is enough of it, or when somebody waits.
 
+use crate::compiled::CompiledCache;
+use crate::failures::Failures;
 use crate::memory::{Memory, Pool, Slab};
 use crate::{Adapter, AdapterInfo, GpuError, Options};
 use pleura_ring::BackendError;
 use pleura_shaders::{KERNELS, Kernel, Words};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A GPU at work: its queue, its memory and its compiled kernels, shared by the rings that run on it.
 pub struct Device {
     pub(crate) device: wgpu::Device,
-    queue: wgpu::Queue,
+    pub(crate) queue: wgpu::Queue,
     info: AdapterInfo,
     pub(crate) limits: wgpu::Limits,
     pub(crate) budget: Option<u64>,
-    /// Words that a kernel can see of one buffer.
+    /// Words that a kernel can see of one buffer, and how many of them are used.
+    pub(crate) visible_words: usize,
     pub(crate) max_words: usize,
-    /// Whether that is less than the device allows.
-    pub(crate) limited: bool,
     /// Logarithm of the words that a workgroup can transform in the memory it shares.
     pub(crate) max_log_block: u32,
     words: Words,
@@ -35,10 +34,9 @@ pub struct Device {
     uploaded_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
     dispatches: AtomicU64,
-    submits: AtomicU64,
     failure: Arc<Failures>,
-    /// Stands in for operands that a dispatch does not have.
-    nothing: Memory,
+    /// Stands in for operands that a dispatch does not have, and for memory that there is not.
+    pub(crate) nothing: Memory,
 }
 
 /// How a block of a limb is transformed in a workgroup's memory: the overrides of the kernels.
@@ -82,19 +80,6 @@ struct Recorder {
     dispatches: usize,
 }
 
-#[derive(Default)]
-struct Failures {
-    first: Mutex<Option<BackendError>>,
-    lost: AtomicBool,
-}
-
-/// Compiled kernels on disk.
-struct CompiledCache {
-    cache: wgpu::PipelineCache,
-    file: PathBuf,
-    grown: AtomicBool,
-}
-
 /// Commands are handed in after so many modular products: a few milliseconds of a large GPU, well below the two seconds after
 /// which systems take a slow one for hung.
 pub(crate) const SUBMIT_COST: u64 = 1 << 30;
@@ -135,11 +120,13 @@ impl Device {
         }
         let limits = adapter.adapter.limits();
         let (needed, bindings) = (8, limits.max_storage_buffers_per_shader_stage);
-        if bindings < needed || limits.max_compute_workgroup_storage_size < 1 << 14 {
+        let (bytes, threads) =
+            (limits.max_compute_workgroup_storage_size, limits.max_compute_invocations_per_workgroup);
+        let threads = threads.min(limits.max_compute_workgroup_size_x);
+        if bindings < needed || bytes < 1 << 14 || threads < 256 {
             return Err(refused(format!(
-                "it gives kernels {bindings} buffers and {} bytes of shared memory; they need {needed} and {}",
-                limits.max_compute_workgroup_storage_size,
-                1 << 14
+                "it gives kernels {bindings} buffers, {threads} threads and {bytes} bytes to share; they need \
+                 {needed}, 256 and 16384"
             )));
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -152,25 +139,20 @@ impl Device {
         };
         let (device, queue) = pollster::block_on(adapter.adapter.request_device(&descriptor))
             .map_err(|error| refused(error.to_string()))?;
-        let failure = Arc::new(Failures::default());
-        let failures = failure.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| failures.note(error.to_string())));
-        let failures = failure.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                failures.lost.store(true, Ordering::Relaxed);
-                failures.note(message);
-            }
-        });
+        let failure = Failures::of(&device);
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let max_bytes = options.max_binding_bytes.unwrap_or(u64::MAX).min(binding_bytes);
-        let large_blocks = limits.max_compute_workgroup_storage_size >= 1 << 15
-            && limits.max_compute_invocations_per_workgroup >= 512
-            && limits.max_compute_workgroup_size_x >= 512;
+        // Offsets are words of 32 bits, with room to add to them.
+        let visible_words = (binding_bytes / 4).min(1 << 29) as usize;
+        let wanted = options.max_binding_bytes.unwrap_or(u64::MAX);
+        let large_blocks = bytes >= 1 << 15 && threads >= 512;
         let pool: Arc<Pool> = Arc::default();
         let layouts = (0..5).map(|inputs| layout(&device, inputs)).collect();
         let compiled = CompiledCache::open(&device, adapter, options);
-        let [arena, nothing] = [ARENA_WORDS, 1].map(|words| pool.create(&device, 4 * words as u64));
+        let room = |words: usize| {
+            let memory = pool.create(&device, 4 * words as u64);
+            memory.ok_or_else(|| refused("it has no memory left".to_owned()))
+        };
+        let (arena, nothing) = (room(ARENA_WORDS)?, room(ALIGN_WORDS)?);
         Ok(Self {
             words: if features.contains(wgpu::Features::SHADER_INT64) { Words::Wide } else { Words::Narrow },
             device,
@@ -178,8 +160,8 @@ impl Device {
             info,
             limits,
             budget: options.memory_bytes,
-            max_words: (max_bytes / 4) as usize,
-            limited: options.max_binding_bytes.is_some(),
+            visible_words,
+            max_words: visible_words.min((wanted / 4) as usize),
             max_log_block: if large_blocks { 13 } else { 12 },
             checks: options.checks,
             layouts,
@@ -198,7 +180,6 @@ impl Device {
             uploaded_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
-            submits: AtomicU64::new(0),
             failure,
             nothing,
         })
@@ -226,35 +207,18 @@ impl Device {
 
     /// How many dispatches were recorded, and how many times some were handed in, so far.
     pub fn dispatches_and_submits(&self) -> (u64, u64) {
-        (self.dispatches.load(Ordering::Relaxed), self.submits.load(Ordering::Relaxed))
-    }
-
-    /// Runs `work` and waits for it: the seconds between the device's own time stamps, where it has them, and those of the clock.
-    ///
-    /// # Errors
-    /// As [`pleura_ring::Backend::wait`].
-    pub fn time(&self, work: impl FnOnce()) -> Result<(Option<Duration>, Duration), BackendError> {
-        self.wait()?;
-        let stamps = self.info.timestamps.then(|| Stamps::new(&self.device));
-        let start = Instant::now();
-        if let Some(stamps) = &stamps {
-            stamps.write(&self.device, &self.queue, 0);
-        }
-        work();
-        self.flush();
-        if let Some(stamps) = &stamps {
-            stamps.write(&self.device, &self.queue, 1);
-        }
-        self.wait()?;
-        let wall = start.elapsed();
-        let device = stamps.map(|stamps| stamps.elapsed(self)).transpose()?.flatten();
-        Ok((device, wall))
+        (self.dispatches.load(Ordering::Relaxed), self.pool.submits.load(Ordering::Relaxed))
     }
 
     /// Waits for everything that was recorded.
     pub(crate) fn wait(&self) -> Result<(), BackendError> {
         self.flush();
-        self.poll();
+        self.poll(wgpu::PollType::wait_indefinitely());
+        self.failure.take()
+    }
+
+    /// What is known to be wrong so far.
+    pub(crate) fn check(&self) -> Result<(), BackendError> {
         self.failure.take()
     }
 
@@ -264,6 +228,13 @@ impl Device {
         let Some(kernel) = KERNELS.iter().find(|k| k.name == kernel) else {
             return self.failure.note(format!("there is no kernel {kernel}"));
         };
+        // What is computed from what is missing is missing, too.
+        if let Some(error) = dispatch.operands.iter().flatten().find_map(|memory| memory.check().err()) {
+            if let Some(out) = dispatch.operands[0] {
+                out.damage(&error);
+            }
+            return self.failure.set(error);
+        }
         let pipeline = self.pipeline(kernel, block);
         let n = 1u32 << dispatch.log_n;
         let columns = match (block, kernel.threads) {
@@ -271,14 +242,16 @@ impl Device {
             (None, Some(64)) => (n / 16).div_ceil(64),
             (None, threads) => n.div_ceil(threads.unwrap_or(1)),
         };
-        // No single dispatch is much longer than what is handed in at once.
+        // No single dispatch is much longer than what is handed in at once, unless it is one limb of one row.
         let pieces = dispatch.cost.div_ceil(SUBMIT_COST).max(1) as usize;
-        let at_once = rows.len().div_ceil(pieces).clamp(1, MAX_GRID);
-        for (limbs, rows) in
-            limbs.chunks(MAX_GRID).flat_map(|limbs| rows.chunks(at_once).map(move |rows| (limbs, rows)))
+        let rows_at_once = rows.len().div_ceil(pieces).clamp(1, MAX_GRID);
+        let pieces_of_rows = rows.len().div_ceil(rows_at_once).max(1);
+        let limbs_at_once = limbs.len().div_ceil(pieces.div_ceil(pieces_of_rows)).clamp(1, MAX_GRID);
+        let parts = limbs.chunks(limbs_at_once);
+        for (limbs, rows) in parts.flat_map(|limbs| rows.chunks(rows_at_once).map(move |rows| (limbs, rows)))
         {
             let words = ALIGN_WORDS + limbs.as_flattened().len() + rows.as_flattened().len() + terms.len();
-            let mut recorder = self.room(words);
+            let Some(mut recorder) = self.room(words) else { return };
             let at = recorder.tables.len().next_multiple_of(ALIGN_WORDS);
             recorder.tables.resize(at + PARAMS_BYTES as usize / 4, 0);
             let starts = [limbs.as_flattened(), rows.as_flattened(), terms].map(|table| {
@@ -317,7 +290,7 @@ impl Device {
 
     /// Writes words from an offset on, after everything that was recorded.
     pub(crate) fn write(&self, memory: &Memory, at: usize, words: &[u32]) {
-        if memory.recycled {
+        if memory.is_in_use() {
             self.flush();
         }
         // Uploads of any size go through staging memory of the host; not all of it at once.
@@ -329,7 +302,7 @@ impl Device {
                 self.uploaded_bytes.store(0, Ordering::Relaxed);
                 self.flush();
                 self.queue.submit([]);
-                self.poll();
+                self.poll(wgpu::PollType::wait_indefinitely());
             }
         }
     }
@@ -350,7 +323,7 @@ impl Device {
             encoder.copy_buffer_to_buffer(buffer, at, &staging, 0, bytes);
             self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., |_| ());
-            self.poll();
+            self.poll(wgpu::PollType::wait_indefinitely());
             self.failure.take()?;
             let lost = |error: wgpu::MapRangeError| BackendError::DeviceLost { reason: error.to_string() };
             let mapped = staging.get_mapped_range(..).map_err(lost)?;
@@ -360,13 +333,12 @@ impl Device {
         Ok(())
     }
 
-    pub(crate) fn fail_out_of_memory(&self, bytes: u64) {
-        self.failure.set(BackendError::OutOfMemory { bytes: bytes as usize });
-    }
-
-    fn poll(&self) {
-        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
-            self.failure.note(error.to_string());
+    /// Lets the driver go on. wgpu panics where a device is lost; that is an error as any other.
+    pub(crate) fn poll(&self, kind: wgpu::PollType) {
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(kind))) {
+            Ok(Ok(_)) => (),
+            Ok(Err(error)) => self.failure.note(error.to_string()),
+            Err(_) => self.failure.lose("its driver gave up".to_owned()),
         }
     }
 
@@ -374,19 +346,25 @@ impl Device {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The recorder, with room for so many words of tables.
-    fn room(&self, words: usize) -> MutexGuard<'_, Recorder> {
+    /// The recorder, with room for so many words of tables, if that can be had.
+    fn room(&self, words: usize) -> Option<MutexGuard<'_, Recorder>> {
         let mut recorder = self.recorder();
         let capacity = recorder.arena.buffer.size() as usize / 4;
         if recorder.tables.len() + words + ALIGN_WORDS > capacity {
             self.submit(&mut recorder);
             if words + ALIGN_WORDS > capacity {
                 let words = (words + ALIGN_WORDS).next_power_of_two();
-                recorder.arena = self.pool.create(&self.device, 4 * words as u64);
+                match self.pool.create(&self.device, 4 * words as u64) {
+                    Some(arena) => recorder.arena = arena,
+                    None => {
+                        self.failure.set(BackendError::OutOfMemory { bytes: 4 * words });
+                        return None;
+                    }
+                }
                 recorder.bind_groups.clear();
             }
         }
-        recorder
+        Some(recorder)
     }
 
     fn submit(&self, recorder: &mut Recorder) {
@@ -394,11 +372,11 @@ impl Device {
         drop(pass);
         self.queue.write_buffer(&recorder.arena.buffer, 0, bytemuck::cast_slice(&recorder.tables));
         self.queue.submit([encoder.finish()]);
-        self.submits.fetch_add(1, Ordering::Relaxed);
+        self.pool.submits.fetch_add(1, Ordering::Relaxed);
         recorder.tables.clear();
         (recorder.cost, recorder.dispatches) = (0, 0);
         // Buffers that the device is done with are freed in passing.
-        _ = self.device.poll(wgpu::PollType::Poll);
+        self.poll(wgpu::PollType::Poll);
     }
 
     fn bind_group(
@@ -467,9 +445,6 @@ impl Device {
                     ("THREADS", f64::from(1u32 << (log - 4))),
                 ]
             });
-            if let Some(compiled) = &self.compiled {
-                compiled.grown.store(true, Ordering::Relaxed);
-            }
             #[expect(clippy::indexing_slicing, reason = "kernels read 0 to 4 buffers, each with its layout")]
             let layout = &self.layouts[kernel.inputs as usize].1;
             self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -482,7 +457,7 @@ impl Device {
                     // The kernels write shared memory before they read it.
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: self.compiled.as_ref().map(|compiled| &compiled.cache),
+                cache: self.compiled.as_ref().map(CompiledCache::cache),
             })
         });
         pipeline.clone()
@@ -512,103 +487,6 @@ impl Recorder {
             (encoder, pass)
         });
         pass
-    }
-}
-
-impl Failures {
-    /// Keeps the first: others follow from it.
-    fn set(&self, error: BackendError) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(error);
-    }
-
-    fn note(&self, reason: String) {
-        self.set(BackendError::DeviceLost { reason });
-    }
-
-    /// What went wrong since the last time; a device that is lost stays so.
-    fn take(&self) -> Result<(), BackendError> {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = if self.lost.load(Ordering::Relaxed) { first.clone() } else { first.take() };
-        error.map_or(Ok(()), Err)
-    }
-}
-
-impl CompiledCache {
-    fn open(device: &wgpu::Device, adapter: &Adapter, options: &Options) -> Option<Self> {
-        let folder = options.cache.as_ref()?;
-        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
-            return None;
-        }
-        let name = wgpu::util::pipeline_cache_key(&adapter.adapter.get_info())?;
-        let file = folder.join(name);
-        let data = std::fs::read(&file).ok();
-        let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
-        // SAFETY: the bytes are those that `save` wrote, into a folder of the user's; a header that names another device or
-        // driver is refused, and the cache begins empty.
-        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
-        Some(Self { cache, file, grown: AtomicBool::new(false) })
-    }
-
-    /// Keeps what was compiled. Nobody misses it if that fails.
-    fn save(&self) {
-        if !self.grown.load(Ordering::Relaxed) {
-            return;
-        }
-        let Some(data) = self.cache.get_data() else { return };
-        let part = self.file.with_extension(format!("{}.part", std::process::id()));
-        if let Some(folder) = self.file.parent() {
-            _ = std::fs::create_dir_all(folder);
-        }
-        let bytes = [&*Sha256::digest(&data), data.as_slice()].concat();
-        if std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, &self.file)).is_err() {
-            _ = std::fs::remove_file(&part);
-        }
-    }
-}
-
-/// Two points in time on the device.
-struct Stamps {
-    queries: wgpu::QuerySet,
-}
-
-impl Stamps {
-    fn new(device: &wgpu::Device) -> Self {
-        let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count: 2 };
-        Self { queries: device.create_query_set(&descriptor) }
-    }
-
-    /// Between what was handed in before and what comes after.
-    fn write(&self, device: &wgpu::Device, queue: &wgpu::Queue, index: u32) {
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        drop(encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: None,
-            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                query_set: &self.queries,
-                beginning_of_pass_write_index: (index == 0).then_some(0),
-                end_of_pass_write_index: (index == 1).then_some(1),
-            }),
-        }));
-        queue.submit([encoder.finish()]);
-    }
-
-    /// `None` from a driver that tells no time.
-    fn elapsed(&self, device: &Device) -> Result<Option<Duration>, BackendError> {
-        let resolved = device.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: 16,
-            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
-        let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.resolve_query_set(&self.queries, 0..2, &resolved, 0);
-        device.queue.submit([encoder.finish()]);
-        let mut words = [0; 4];
-        device.read(&resolved, 0, &mut words)?;
-        let [start, end] = [[words[0], words[1]], [words[2], words[3]]]
-            .map(|[low, high]| u64::from(low) | u64::from(high) << 32);
-        let nanoseconds = end.wrapping_sub(start) as f64 * f64::from(device.queue.get_timestamp_period());
-        Ok((end > start).then(|| Duration::from_nanos(nanoseconds as u64)))
     }
 }
 

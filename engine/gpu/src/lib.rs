@@ -7,8 +7,8 @@
 //!   exchanged through the memory of a workgroup. A limb that fits there is transformed in one kernel; a larger one in two, the first
 //!   of which takes `a_(i + k n/16)`, `k = 0..16`, as they are far apart.
 //! * **Key switching**: inverse transform of the digits, base conversion as part of the forward transform's first pass, sums of
-//!   products with keys, and the same again for ModDown, which ends in the transform's last pass. Five dispatches for a rotation up to
-//!   `n = 2^13`, nine above.
+//!   products with keys, and the same again for ModDown, which ends in the transform's last pass. Five dispatches for a rotation of
+//!   limbs that are transformed in one kernel, nine of larger ones.
 //! * **Recording.** Operations are written down and handed in together when somebody waits, or when there are a few milliseconds of them.
 //!
 //! ```
@@ -29,8 +29,11 @@
 
 mod adapter;
 mod backend;
+mod compiled;
 mod device;
+mod failures;
 mod memory;
+mod stamps;
 mod switching;
 mod transform;
 

@@ -2,6 +2,7 @@
 //! in the host's memory when the device has no room.
 
 use crate::Device;
+use pleura_ring::BackendError;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,20 +12,29 @@ pub(crate) struct Memory {
     pub(crate) buffer: wgpu::Buffer,
     /// Names the buffer for as long as it lives, through all its uses.
     pub(crate) id: u64,
+    /// Its size, or 0 where another buffer stands in for one that could not be had.
     bytes: u64,
-    /// Whether commands that were recorded earlier may still use it.
-    pub(crate) recycled: bool,
+    /// The submit that its last use before this one belongs to, if there was one.
+    used_in: Option<u64>,
+    /// Bytes that could not be had for what should lie here, or for what it was computed from; 0 if all is well.
+    missing: AtomicU64,
     pool: Arc<Pool>,
 }
 
-/// Buffers that wait for their next use, by size class.
+/// Buffers that wait for their next use, by size.
 #[derive(Default)]
 pub(crate) struct Pool {
-    free: Mutex<HashMap<u64, Vec<(u64, wgpu::Buffer)>>>,
+    free: Mutex<HashMap<u64, Vec<Waiting>>>,
     next_id: AtomicU64,
+    /// Submits so far.
+    pub(crate) submits: AtomicU64,
     held_bytes: AtomicU64,
+    free_bytes: AtomicU64,
     peak_bytes: AtomicU64,
 }
+
+/// A buffer with its name and the submit that its last use belongs to.
+type Waiting = (wgpu::Buffer, u64, u64);
 
 /// A place where words lie.
 #[derive(Clone)]
@@ -61,25 +71,28 @@ impl Pool {
     }
 
     /// Gives what waits back to the driver; tells whether there was any.
-    pub(crate) fn trim(&self) -> bool {
+    fn trim(&self) -> bool {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: u64 = free.iter().map(|(class, buffers)| class * buffers.len() as u64).sum();
-        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         free.clear();
+        let bytes = self.free_bytes.swap(0, Ordering::Relaxed);
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         bytes > 0
     }
 
-    /// A waiting buffer of the size class that `bytes` belong to.
-    fn take(self: &Arc<Self>, bytes: u64) -> Option<Memory> {
-        let bytes = class(bytes);
+    /// A waiting buffer of a size; `settled` ones alone are in no command that is not handed in.
+    fn take(self: &Arc<Self>, bytes: u64, settled: bool) -> Option<Memory> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let (id, buffer) = free.get_mut(&bytes)?.pop()?;
-        Some(Memory { buffer, id, bytes, recycled: true, pool: self.clone() })
+        let waiting = free.get_mut(&bytes)?;
+        let now = self.submits.load(Ordering::Relaxed);
+        let found = waiting.iter().rposition(|(_, _, used_in)| !settled || *used_in < now)?;
+        let (buffer, id, used_in) = waiting.swap_remove(found);
+        self.free_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Some(self.adopt(buffer, id, bytes, Some(used_in)))
     }
 
-    /// A new buffer, for all purposes.
-    pub(crate) fn create(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Memory {
-        let bytes = bytes.next_multiple_of(SMALLEST);
+    /// A new buffer, for all purposes; `None` if the driver has no room.
+    pub(crate) fn create(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Option<Memory> {
+        let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: bytes,
@@ -89,60 +102,99 @@ impl Pool {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        if pollster::block_on(scope.pop()).is_some() {
+            return None;
+        }
         let held = self.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak_bytes.fetch_max(held, Ordering::Relaxed);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Memory { buffer, id, bytes, recycled: false, pool: self.clone() }
+        Some(self.adopt(buffer, id, bytes, None))
+    }
+
+    fn adopt(self: &Arc<Self>, buffer: wgpu::Buffer, id: u64, bytes: u64, used_in: Option<u64>) -> Memory {
+        Memory { buffer, id, bytes, used_in, missing: AtomicU64::new(0), pool: self.clone() }
+    }
+}
+
+impl Memory {
+    /// Whether commands that are not handed in may use it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.used_in.is_some_and(|submit| submit >= self.pool.submits.load(Ordering::Relaxed))
+    }
+
+    /// The error of what lies here, if it is not what it should be.
+    pub(crate) fn check(&self) -> Result<(), BackendError> {
+        match self.missing.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            bytes => Err(BackendError::OutOfMemory { bytes: bytes as usize }),
+        }
+    }
+
+    /// Passes on what was missing for an operand.
+    pub(crate) fn damage(&self, error: &BackendError) {
+        if let BackendError::OutOfMemory { bytes } = error {
+            self.missing.store(*bytes as u64, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.entry(self.bytes).or_default().push((self.id, self.buffer.clone()));
+        if self.bytes > 0 {
+            let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.pool.submits.load(Ordering::Relaxed);
+            free.entry(self.bytes).or_default().push((self.buffer.clone(), self.id, now));
+            self.pool.free_bytes.fetch_add(self.bytes, Ordering::Relaxed);
+        }
     }
-}
-
-/// The size that is allocated for `bytes`: at most a quarter more.
-fn class(bytes: u64) -> u64 {
-    let bytes = bytes.max(SMALLEST);
-    let step = (bytes.next_power_of_two() / 8).max(SMALLEST);
-    bytes.next_multiple_of(step)
 }
 
 impl Device {
-    /// A buffer of at least so many words, with whatever it held before.
+    /// A buffer of at least so many words, with whatever it held before; where there is no room, one that says so.
     pub(crate) fn memory(&self, words: usize) -> Memory {
         let bytes = 4 * words as u64;
-        if let Some(memory) = self.pool.take(bytes) {
-            return memory;
-        }
-        let bytes = class(bytes).min(self.limits.max_buffer_size / 4 * 4).max(bytes);
-        if self.budget.is_some_and(|budget| self.pool.bytes().0 + bytes > budget) {
-            self.release();
-            if self.budget.is_some_and(|budget| self.pool.bytes().0 + bytes > budget) {
-                self.fail_out_of_memory(bytes);
-            }
-        }
-        self.fresh(bytes)
+        let taken = self.size(bytes).and_then(|size| self.pool.take(size, false));
+        taken.or_else(|| self.fresh(bytes)).unwrap_or_else(|| self.missing(bytes))
+    }
+
+    /// The same for what the host will write: no command that waits to be handed in uses it, if that can be.
+    fn memory_to_write(&self, words: usize) -> Memory {
+        let bytes = 4 * words as u64;
+        let settled = self.size(bytes).and_then(|size| self.pool.take(size, true));
+        settled.or_else(|| self.fresh(bytes)).unwrap_or_else(|| self.memory(words))
     }
 
     /// A buffer that no command has used yet.
-    pub(crate) fn fresh(&self, bytes: u64) -> Memory {
-        let create = |bytes| {
-            let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-            let memory = self.pool.create(&self.device, bytes);
-            pollster::block_on(scope.pop()).map_or(Ok(memory), |_| Err(()))
-        };
-        let memory = create(bytes).or_else(|()| {
+    pub(crate) fn fresh(&self, bytes: u64) -> Option<Memory> {
+        let size = self.size(bytes)?;
+        let room = || self.budget.is_none_or(|budget| self.pool.bytes().0 + size <= budget);
+        if !room() {
+            self.release();
+        }
+        if !room() {
+            return None;
+        }
+        self.pool.create(&self.device, size).or_else(|| {
             // What waits for its next use may be in the way.
             self.release();
-            create(bytes)
-        });
-        memory.unwrap_or_else(|()| {
-            self.fail_out_of_memory(bytes);
-            self.pool.create(&self.device, SMALLEST)
+            self.pool.create(&self.device, size)
         })
+    }
+
+    /// Stands in for a buffer that cannot be had: whatever is computed from it is not computed, and says so.
+    fn missing(&self, bytes: u64) -> Memory {
+        let memory = self.pool.adopt(self.nothing.buffer.clone(), self.nothing.id, 0, None);
+        memory.damage(&BackendError::OutOfMemory { bytes: bytes as usize });
+        memory
+    }
+
+    /// What is allocated for `bytes`, one of eight sizes from one power of two to the next; `None` if no buffer may be so large.
+    fn size(&self, bytes: u64) -> Option<u64> {
+        let bytes = bytes.max(SMALLEST);
+        let step = (bytes.next_power_of_two() / 8).max(SMALLEST);
+        let most = self.limits.max_buffer_size / SMALLEST * SMALLEST;
+        let sizes = [bytes.next_multiple_of(step), bytes.next_multiple_of(SMALLEST)];
+        sizes.into_iter().find(|&size| size <= most)
     }
 
     /// Hands in what was recorded, so that nothing needs the buffers that wait, and gives them back.
@@ -151,7 +203,7 @@ impl Device {
         self.forget_bind_groups();
         if self.pool.trim() {
             // The driver frees them when it hears that the device is done.
-            _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+            self.poll(wgpu::PollType::wait_indefinitely());
         }
     }
 
@@ -169,19 +221,40 @@ impl Device {
 
     /// Room for items of so many words each.
     pub(crate) fn alloc_sizes(&self, sizes: &[usize]) -> GpuBuffer {
-        let (places, lengths) = self.pack(sizes);
-        if let Some(&words) = sizes.iter().find(|&&words| words > self.max_words && !self.limited) {
-            self.fail_out_of_memory(4 * words as u64);
+        self.alloc_with(sizes, |words| self.memory(words))
+    }
+
+    /// Polynomials that the host brings.
+    pub(crate) fn upload(&self, poly_words: usize, words: &[u32]) -> Result<GpuBuffer, BackendError> {
+        let sizes = vec![poly_words; words.len().checked_div(poly_words).unwrap_or(0)];
+        let buffer = self.alloc_with(&sizes, |words| self.memory_to_write(words));
+        let mut rest = words;
+        for (i, chunk) in buffer.chunks.iter().enumerate() {
+            let Chunk::Device(memory) = chunk else { continue };
+            memory.check()?;
+            let here = buffer.places.iter().filter(|(chunk, _)| *chunk == i).count();
+            let (words, after) = rest.split_at((here * poly_words).min(rest.len()));
+            self.write(memory, 0, words);
+            rest = after;
         }
-        let chunks = lengths.into_iter().map(|words| Chunk::Device(Arc::new(self.memory(words)))).collect();
+        Ok(buffer)
+    }
+
+    fn alloc_with(&self, sizes: &[usize], memory: impl Fn(usize) -> Memory) -> GpuBuffer {
+        let (places, lengths) = self.pack(sizes, self.max_words);
+        // What is larger than a kernel can see is as good as missing.
+        let memory = |words: usize| {
+            if words > self.visible_words { self.missing(4 * words as u64) } else { memory(words) }
+        };
+        let chunks = lengths.into_iter().map(|words| Chunk::Device(Arc::new(memory(words)))).collect();
         GpuBuffer { chunks, places, writable: true }
     }
 
     /// Which chunk each item comes to lie in and where, and the chunks' lengths.
-    fn pack(&self, sizes: &[usize]) -> (Vec<(usize, u32)>, Vec<usize>) {
+    fn pack(&self, sizes: &[usize], most: usize) -> (Vec<(usize, u32)>, Vec<usize>) {
         let (mut places, mut lengths) = (Vec::with_capacity(sizes.len()), Vec::<usize>::new());
         for &words in sizes {
-            let last = lengths.last().copied().filter(|length| length + words <= self.max_words);
+            let last = lengths.last().copied().filter(|length| length + words <= most);
             if last.is_none() {
                 lengths.push(0);
             }
@@ -195,8 +268,13 @@ impl Device {
     }
 
     /// Items of so many words each that kernels only read.
-    pub(crate) fn constants(&self, words: &[u32], sizes: &[usize]) -> GpuBuffer {
-        let (mut places, lengths) = self.pack(sizes);
+    pub(crate) fn constants(&self, words: &[u32], sizes: &[usize]) -> Result<GpuBuffer, BackendError> {
+        if let Some(words) = sizes.iter().find(|&&words| words > self.visible_words) {
+            return Err(BackendError::OutOfMemory { bytes: 4 * words });
+        }
+        // Not larger than can be streamed beside everything else.
+        let most = self.budget.map_or(self.max_words, |budget| self.max_words.min(budget as usize / 4 / 16));
+        let (mut places, lengths) = self.pack(sizes, most);
         let (mut chunks, mut rest, mut starts) = (Vec::new(), words, Vec::new());
         for length in lengths {
             let (chunk, after) = rest.split_at(length.min(rest.len()));
@@ -208,7 +286,7 @@ impl Device {
         for (chunk, at) in &mut places {
             *at += starts.get(*chunk).copied().unwrap_or(0);
         }
-        GpuBuffer { chunks, places, writable: false }
+        Ok(GpuBuffer { chunks, places, writable: false })
     }
 
     fn constant(&self, words: &[u32]) -> (Chunk, u32) {
@@ -217,15 +295,15 @@ impl Device {
         let room = slab.0.as_ref().is_some_and(|(_, used, size)| used + words.len() <= *size);
         if !room {
             let usual = if slab.0.is_none() { SLAB_BYTES[0] } else { SLAB_BYTES[1] };
-            let limit = 4 * self.max_words as u64;
-            let size = usual.min(limit).max(bytes);
+            let size = usual.min(4 * self.max_words as u64).max(bytes);
             // Half of the budget is for what is computed.
-            let held = self.pool.bytes().0;
-            let fits = |size: u64| self.budget.is_none_or(|budget| held + size <= budget / 2);
-            let Some(size) = [size, bytes].into_iter().find(|&size| fits(size)) else {
-                return (Chunk::Host(words.into()), 0);
-            };
-            slab.0 = Some((Arc::new(self.fresh(size)), 0, (size / 4) as usize));
+            let live = self.pool.bytes().0 - self.pool.free_bytes.load(Ordering::Relaxed);
+            let fits = |size: &u64| self.budget.is_none_or(|budget| live + size <= budget / 2);
+            let memory = [size, bytes].into_iter().filter(fits).find_map(|size| self.fresh(size));
+            // A driver that has no room is no reason to give up either.
+            let Some(memory) = memory else { return (Chunk::Host(words.into()), 0) };
+            let size = (memory.bytes / 4) as usize;
+            slab.0 = Some((Arc::new(memory), 0, size));
         }
         let Some((memory, used, _)) = &mut slab.0 else { return (Chunk::Host(words.into()), 0) };
         let start = *used;
@@ -242,8 +320,10 @@ impl Device {
             Chunk::Device(memory) => memory.clone(),
             Chunk::Host(words) => {
                 self.streamed_bytes.fetch_add(4 * words.len() as u64, Ordering::Relaxed);
-                let memory = Arc::new(self.memory(words.len()));
-                self.write(&memory, 0, words);
+                let memory = Arc::new(self.memory_to_write(words.len()));
+                if memory.check().is_ok() {
+                    self.write(&memory, 0, words);
+                }
                 memory
             }
         }

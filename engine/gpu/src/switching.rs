@@ -68,22 +68,11 @@ impl Gpu {
             let between = self.device.alloc(range.len() << log_n, 2 * steps, Groups::Parts(2));
             switching.run(range.clone(), &between);
             let here = positions.get(range.clone()).unwrap_or_default();
-            let transformed;
-            let (words, log_runs) = match diagonals {
-                Diagonals::Polys(_) => (None, Vec::new()),
+            let factors = match diagonals {
+                Diagonals::Polys(view) => Factors::Polys(view),
                 Diagonals::Weights(weights) => {
                     let (words, log_runs) = self.transformed_weights(weights, &wanted, here);
-                    transformed = words;
-                    (Some(&transformed), log_runs)
-                }
-            };
-            // Where a diagonal lies, and the logarithm of how many words each of its words counts for.
-            let diagonal = |a: usize| match (diagonals, words) {
-                (Diagonals::Polys(view), _) => (poly(view, a), 0),
-                (Diagonals::Weights(_), words) => {
-                    let place = wanted.partition_point(|&w| w < a);
-                    let words = words.map(|words| words.at(place));
-                    (words.unwrap_or(out.at(0)), log_runs.get(place).copied().unwrap_or(0))
+                    Factors::Weights { wanted: &wanted, words, log_runs }
                 }
             };
             let mut limb_entries = entries.get(range.clone()).unwrap_or_default().to_vec();
@@ -97,13 +86,30 @@ impl Gpu {
             let targets = (0..sums).map(|i| Target::two(out.at(i), out.at(sums + i))).collect();
             let mut all = Sums::new(targets);
             for term in terms {
-                let ((x, x_at), log_run) = diagonal(term.a);
+                let ((x, x_at), log_run) = factors.of(term.a);
                 let ((y, first), (_, second)) = (between.at(term.b), between.at(steps + term.b));
                 all.add(term.out, 0, [Some(x), Some(y), None, None], &[x_at, log_run, first, second]);
             }
             all.run(self, "gadget_sums", &[limb_entries], [0; 4], 2);
         }
         Batch::from_buffer(out, limbs, 2 * sums)
+    }
+
+    /// A copy of a key whose two polys of a digit lie side by side, unless they do so in the key itself.
+    fn paired(&self, key: &Batch<Gpu, Ntt>) -> Option<GpuBuffer> {
+        let words = (key.limbs().count() << self.ring.log_n()) as u32;
+        let beside = |i: usize| {
+            let ((chunk, at), (other, other_at)) = (key.buffer().at(i), key.buffer().at(i + 1));
+            chunk.id() == other.id() && at + words == other_at
+        };
+        if (0..key.polys() / 2).all(|d| beside(2 * d)) {
+            return None;
+        }
+        let copy = self.alloc(key.limbs(), key.polys(), Groups::Neighbours(2));
+        let entries = self.limb_entries(key.limbs(), key.limbs(), key.limbs());
+        let rows = (0..key.polys()).map(|i| Row::map(copy.at(i), key.buffer().at(i)));
+        self.pointwise("concat", [0; 4], &entries, rows);
+        Some(copy)
     }
 
     /// The limbs that are taken at a time, so that neither the memory between nor a single dispatch becomes too large.
@@ -132,6 +138,30 @@ impl Gpu {
     }
 }
 
+/// Diagonals, ready to be multiplied with.
+enum Factors<'a> {
+    Polys(View<'a, Gpu, Ntt>),
+    /// The transforms of those that are wanted, in order.
+    Weights {
+        wanted: &'a [usize],
+        words: GpuBuffer,
+        log_runs: Vec<u32>,
+    },
+}
+
+impl Factors<'_> {
+    /// Where a diagonal lies, and the logarithm of how many words each of its words counts for.
+    fn of(&self, diagonal: usize) -> ((&Chunk, u32), u32) {
+        match self {
+            Self::Polys(view) => (poly(*view, diagonal), 0),
+            Self::Weights { wanted, words, log_runs } => {
+                let place = wanted.partition_point(|&w| w < diagonal);
+                (words.at(place), log_runs.get(place).copied().unwrap_or(0))
+            }
+        }
+    }
+}
+
 /// A gadget product with its digits.
 struct Switching<'a> {
     gpu: &'a Gpu,
@@ -142,6 +172,8 @@ struct Switching<'a> {
     lifted: bool,
     /// The digits of each poly, if they are made here.
     fresh: Option<GpuBuffer>,
+    /// Copies of those terms' keys whose two polys of a digit do not lie side by side.
+    keys: Vec<Option<GpuBuffer>>,
 }
 
 /// What a term of the kernel reads of digits and keys: neighbouring digits in one place.
@@ -153,7 +185,7 @@ struct Span<'a> {
 
 impl<'a> Switching<'a> {
     fn new(gpu: &'a Gpu, product: &'a GadgetProduct<'a, Gpu>) -> Self {
-        let GadgetProduct { gadget, x, digits, skipped, items, .. } = *product;
+        let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *product;
         let (inputs, limbs) = (product.inputs(), gadget.limbs);
         let lifted = x.limbs() != limbs;
         assert!(
@@ -174,7 +206,8 @@ impl<'a> Switching<'a> {
             }
             _ => None,
         };
-        Self { gpu, product, inputs, parts, lifted, fresh }
+        let keys = terms.iter().map(|term| gpu.paired(term.key?)).collect();
+        Self { gpu, product, inputs, parts, lifted, fresh, keys }
     }
 
     /// Both results of each output and item in some limbs, which are all that `out` has: `[2][outputs][items]`.
@@ -183,7 +216,8 @@ impl<'a> Switching<'a> {
         let rows = outputs * items;
         let mut sums = Sums::new((0..rows).map(|i| Target::two(out.at(i), out.at(rows + i))).collect());
         let mut key_limbs = vec![gadget.limbs];
-        for (term, item) in terms.iter().flat_map(|term| (0..items).map(move |item| (term, item))) {
+        let each = terms.iter().zip(&self.keys).flat_map(|term| (0..items).map(move |item| (term, item)));
+        for ((term, key), item) in each {
             let over = term.key.map_or(gadget.limbs, Batch::limbs);
             let table = key_limbs.iter().position(|&limbs| limbs == over).unwrap_or_else(|| {
                 key_limbs.push(over);
@@ -200,7 +234,8 @@ impl<'a> Switching<'a> {
                 sums.add(row, table, [None, None, Some(chunk), None], &words);
             }
             let (second_at, kind) = both.map_or((0, 1), |(_, at)| (at, 3));
-            let spans = self.spans(term, item);
+            let key = key.as_ref().or(term.key.map(Batch::buffer));
+            let spans = self.spans(term, key, item);
             if spans.is_empty() {
                 let words = [0, 0, first_at, second_at, kind, 0, galois, 0];
                 sums.add(row, table, [None, None, Some(z), None], &words);
@@ -228,10 +263,15 @@ impl<'a> Switching<'a> {
     }
 
     /// The digits of a term with their keys, in as few pieces as they lie in.
-    fn spans(&self, term: &GadgetTerm<'a, Gpu>, item: usize) -> Vec<Span<'_>> {
+    fn spans<'b>(
+        &'b self,
+        term: &GadgetTerm<'a, Gpu>,
+        place: Option<&'b GpuBuffer>,
+        item: usize,
+    ) -> Vec<Span<'b>> {
         let GadgetProduct { gadget, digits, skipped, items, .. } = *self.product;
-        let mut spans: Vec<Span<'_>> = Vec::new();
-        let Some(key) = term.key else { return spans };
+        let mut spans: Vec<Span<'b>> = Vec::new();
+        let (Some(key), Some(place)) = (term.key, place) else { return spans };
         let (digit_words, count) = self.digit_words();
         let key_words = (2 * key.limbs().count()) << self.gpu.ring.log_n();
         let from = (term.input - skipped) * items + item;
@@ -244,7 +284,7 @@ impl<'a> Switching<'a> {
                 (Digits::Extended(view), _) => poly(view, from * count + d),
                 (Digits::Fresh(view), None) => poly(view, from),
             };
-            let key = key.buffer().at(2 * d);
+            let key = place.at(2 * d);
             match spans.last_mut() {
                 Some(span)
                     if span.extended.0.id() == extended.0.id()

@@ -269,7 +269,7 @@ pub enum BackendError {
         got: usize,
     },
     /// The device cannot hold a batch.
-    #[error("the device has no room for {bytes} bytes more; use a smaller batch")]
+    #[error("the device has no room for {bytes} bytes more")]
     OutOfMemory {
         /// Size of the batch.
         bytes: usize,

@@ -3,9 +3,10 @@
 //
 // A term has eight words: its first extended digit in x, the poly that was extended in y, the addends of both results in z, what it
 // has (an addend of the first result: 1, of the second: 2; the first digit's number in byte 1, how many there are in byte 2), the
-// first digit's key in w, the automorphism, and the words in a poly of the key. A limb's entry: its prime, its offsets in `out`, in y and z, in the key, the digit that has this limb as its own (which is read
-// from y), P mod q with its Shoup quotient (or 1 where addends count as they are, 0 where they vanish), and its offset in x, where
-// digits are params.a words apart.
+// first digit's key in w, the automorphism, and the words in a poly of the key. Digits are params.a words apart.
+//
+// A limb's entry has its own order: its prime, its offset in `out`, in y and z, in the key, the digit that has this limb as its own
+// (which is read from y), P mod q with its Shoup quotient (1 where addends count as they are, 0 where they vanish), its offset in x.
 
 const TERM: u32 = 8u;
 
@@ -29,6 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var sum1 = 0u;
     var total0 = total_zero();
     var total1 = total_zero();
+    var room = LAZY_PRODUCTS;
     let first = params.terms + TERM * tables[row + 2u];
     let end = first + TERM * tables[row + 3u];
     for (var term = first; term < end; term += TERM) {
@@ -48,14 +50,23 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let first_digit = (kind >> 8u) & 255u;
         let end_digit = first_digit + (kind >> 16u);
         for (var d = first_digit; d < end_digit; d++) {
+            if room == 0u {
+                total_reduce(&total0, p);
+                total_reduce(&total1, p);
+                room = LAZY_PRODUCTS;
+            }
+            room -= 1u;
+            // All that is read, then the products.
+            let key0 = w[key];
+            let key1 = w[key + key_words];
             var digit: u32;
             if d == own {
                 digit = y[tables[term + 1u] + plain_offset + source];
             } else {
                 digit = x[digit_at];
             }
-            total_add(&total0, digit, w[key], p);
-            total_add(&total1, digit, w[key + key_words], p);
+            total_add(&total0, digit, key0);
+            total_add(&total1, digit, key1);
             key += 2u * key_words;
             digit_at += digit_words;
         }

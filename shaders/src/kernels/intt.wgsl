@@ -13,15 +13,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var v = load16(limb, row, start + thread, 1u << log_wide, p);
     put(&v, thread, log_wide);
     workgroupBarrier();
-    var left = STAGES;
-    while left > FIRST {
-        left -= 4u;
+    for (var done = 0u; done < STAGES - FIRST; done += 4u) {
+        let left = STAGES - done - 4u;
         let log_stride = LOG_BLOCK - left - 4u;
         v = take(thread, log_stride);
         let node = (root << left) + (thread >> log_stride);
         inverse16(&v, node, 4u, p);
         inverse_node(&v, node, p);
-        workgroupBarrier();
         put(&v, thread, log_stride);
         workgroupBarrier();
     }

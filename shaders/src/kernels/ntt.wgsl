@@ -20,7 +20,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         v = take(thread, log_stride);
         forward16(&v, (root << done) + (thread >> log_stride), 4u, p);
         done += 4u;
-        workgroupBarrier();
         put(&v, thread, log_stride);
     }
     workgroupBarrier();

@@ -25,6 +25,11 @@ fn shoup(x: u32, factor: vec2<u32>, q: u32) -> u32 {
     return x * factor.x - mul_high(x, factor.y) * q;
 }
 
+// Minus that.
+fn minus_shoup(x: u32, factor: vec2<u32>, q: u32) -> u32 {
+    return mul_high(x, factor.y) * q - x * factor.x;
+}
+
 // a + b and a - b of canonical residues.
 fn add_mod(a: u32, b: u32, q: u32) -> u32 {
     return below(a + b, q);
@@ -48,21 +53,27 @@ const LAZY_PRODUCTS: u32 = 16u;
 struct Total {
     done: u32,
     open: Sum,
-    room: u32,
 }
 
 fn total_zero() -> Total {
-    return Total(0u, sum_zero(), LAZY_PRODUCTS);
+    return Total(0u, sum_zero());
 }
 
-fn total_add(total: ptr<function, Total>, a: u32, b: u32, p: Prime) {
-    if (*total).room == 0u {
-        (*total).done = add_mod((*total).done, montgomery((*total).open, p), p.q);
-        (*total).open = sum_zero();
-        (*total).room = LAZY_PRODUCTS;
-    }
+// Makes room for LAZY_PRODUCTS more.
+fn total_reduce(total: ptr<function, Total>, p: Prime) {
+    (*total).done = add_mod((*total).done, montgomery((*total).open, p), p.q);
+    (*total).open = sum_zero();
+}
+
+fn total_add(total: ptr<function, Total>, a: u32, b: u32) {
     (*total).open = sum_add((*total).open, a, b);
-    (*total).room -= 1u;
+}
+
+fn total_add4(total: ptr<function, Total>, a: vec4<u32>, b: vec4<u32>) {
+    total_add(total, a.x, b.x);
+    total_add(total, a.y, b.y);
+    total_add(total, a.z, b.z);
+    total_add(total, a.w, b.w);
 }
 
 // The total mod q.

@@ -4,9 +4,10 @@
 // Harvey's butterfly (2014): words below 4q to words below 4q.
 fn forward_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: vec2<u32>, q: u32) {
     let a = below((*v)[i], 2u * q);
-    let b = shoup((*v)[j], factor, q);
-    (*v)[i] = a + b;
-    (*v)[j] = a - b + 2u * q;
+    // By -b, since some devices have an instruction for a sum of three words and none for a difference.
+    let minus_b = minus_shoup((*v)[j], factor, q);
+    (*v)[i] = a - minus_b;
+    (*v)[j] = a + minus_b + 2u * q;
 }
 
 // Its mirror: words below 2q to words below 2q.

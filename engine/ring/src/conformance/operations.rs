@@ -305,8 +305,10 @@ fn switch<B: Backend>(
         false => t.filled(limbs, 1 + switched * count, fill)?,
     };
     let mut keys = Vec::new();
-    for (.., keyed, _) in terms {
-        keys.push(keyed.then(|| t.filled(wider, 2 * (count + spare), fill)).transpose()?);
+    for (i, (.., keyed, _)) in terms.iter().enumerate() {
+        let key = keyed.then(|| t.filled(wider, 2 * (count + spare), fill)).transpose()?;
+        // What was computed may lie elsewhere than what came from the host.
+        keys.push(if i % 2 == 0 { key } else { key.map(|key| t.device.concat(&[key.view()], wider)) });
     }
     let mut products = Vec::new();
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {

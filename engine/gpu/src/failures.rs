@@ -1,0 +1,50 @@
+//! What went wrong, until somebody waits.
+
+use pleura_ring::BackendError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first error since the last wait; others follow from it.
+#[derive(Default)]
+pub(crate) struct Failures {
+    first: Mutex<Option<BackendError>>,
+    lost: AtomicBool,
+}
+
+impl Failures {
+    /// Those of a device.
+    pub(crate) fn of(device: &wgpu::Device) -> Arc<Self> {
+        let failures = Arc::new(Self::default());
+        let heard = failures.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| heard.note(error.to_string())));
+        let heard = failures.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                heard.lose(message);
+            }
+        });
+        failures
+    }
+
+    pub(crate) fn set(&self, error: BackendError) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    /// What a driver says.
+    pub(crate) fn note(&self, reason: String) {
+        self.set(BackendError::DeviceLost { reason });
+    }
+
+    /// The same, for good.
+    pub(crate) fn lose(&self, reason: String) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.note(reason);
+    }
+
+    /// What went wrong since the last time.
+    pub(crate) fn take(&self) -> Result<(), BackendError> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = if self.lost.load(Ordering::Relaxed) { first.clone() } else { first.take() };
+        error.map_or(Ok(()), Err)
+    }
+}

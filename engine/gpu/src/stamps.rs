@@ -1,0 +1,73 @@
+//! The device's own clock.
+
+use crate::Device;
+use pleura_ring::BackendError;
+use std::time::{Duration, Instant};
+
+impl Device {
+    /// Runs `work` and waits for it: the time between the device's own time stamps, where it has them, and that of the clock.
+    ///
+    /// # Errors
+    /// As [`pleura_ring::Backend::wait`].
+    pub fn time(&self, work: impl FnOnce()) -> Result<(Option<Duration>, Duration), BackendError> {
+        self.wait()?;
+        let stamps = self.info().timestamps.then(|| Stamps::new(self));
+        let start = Instant::now();
+        stamps.iter().for_each(|stamps| stamps.write(0));
+        work();
+        self.flush();
+        stamps.iter().for_each(|stamps| stamps.write(1));
+        self.wait()?;
+        let wall = start.elapsed();
+        let device = stamps.map(|stamps| stamps.elapsed()).transpose()?.flatten();
+        Ok((device, wall))
+    }
+}
+
+/// Two points in time on the device.
+struct Stamps<'a> {
+    device: &'a Device,
+    queries: wgpu::QuerySet,
+}
+
+impl<'a> Stamps<'a> {
+    fn new(device: &'a Device) -> Self {
+        let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count: 2 };
+        Self { device, queries: device.device.create_query_set(&descriptor) }
+    }
+
+    /// Between what was handed in before and what comes after.
+    fn write(&self, index: u32) {
+        let mut encoder =
+            self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        drop(encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: None,
+            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                query_set: &self.queries,
+                beginning_of_pass_write_index: (index == 0).then_some(0),
+                end_of_pass_write_index: (index == 1).then_some(1),
+            }),
+        }));
+        self.device.queue.submit([encoder.finish()]);
+    }
+
+    /// `None` from a driver that tells no time.
+    fn elapsed(&self) -> Result<Option<Duration>, BackendError> {
+        let Device { device, queue, .. } = self.device;
+        let resolved = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 16,
+            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.resolve_query_set(&self.queries, 0..2, &resolved, 0);
+        queue.submit([encoder.finish()]);
+        let mut words = [0; 4];
+        self.device.read(&resolved, 0, &mut words)?;
+        let [start, end] = [[words[0], words[1]], [words[2], words[3]]]
+            .map(|[low, high]| u64::from(low) | u64::from(high) << 32);
+        let nanoseconds = end.wrapping_sub(start) as f64 * f64::from(queue.get_timestamp_period());
+        Ok((end > start).then(|| Duration::from_nanos(nanoseconds as u64)))
+    }
+}
