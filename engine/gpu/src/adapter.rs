@@ -80,8 +80,12 @@ pub fn diagnosis(adapters: &[Adapter]) -> Option<String> {
     let exists = |path: &str| std::path::Path::new(path).exists();
     let real = adapters.iter().any(|a| !a.is_software());
     let says = |text: &str| Some(text.to_owned());
+    let named =
+        ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find(|name| std::env::var_os(name).is_some());
     if real {
         None
+    } else if let (Some(name), true) = (named, adapters.is_empty()) {
+        Some(format!("{name} is set, and no Vulkan driver that it names can be used"))
     } else if exists("/proc/driver/nvidia/version") || exists("/dev/nvidiactl") {
         says(
             "an NVIDIA driver is loaded, but it hides Vulkan: in a container, start it with the driver capability \
@@ -93,7 +97,7 @@ pub fn diagnosis(adapters: &[Adapter]) -> Option<String> {
              and see that you may open /dev/dri/renderD128",
         )
     } else if adapters.is_empty() && cfg!(target_os = "linux") {
-        says("no Vulkan driver is installed; mesa-vulkan-drivers (Debian) brings one in software, for tests")
+        says("no Vulkan driver can be used; mesa-vulkan-drivers (Debian) brings one in software, for tests")
     } else {
         None
     }

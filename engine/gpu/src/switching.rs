@@ -185,21 +185,8 @@ struct Span<'a> {
 
 impl<'a> Switching<'a> {
     fn new(gpu: &'a Gpu, product: &'a GadgetProduct<'a, Gpu>) -> Self {
-        let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *product;
-        let (inputs, limbs) = (product.inputs(), gadget.limbs);
-        let lifted = x.limbs() != limbs;
-        assert!(
-            !lifted || x.limbs() == Limbs::q(limbs.q),
-            "a gadget product over {limbs:?} of {:?}",
-            x.limbs()
-        );
-        let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
-        assert_eq!(
-            x.polys(),
-            parts * inputs * items,
-            "polys of {parts} parts, {inputs} inputs, {items} items"
-        );
-        assert!(!(0..skipped).any(|i| product.is_switched(i)), "a term with a key uses a skipped input");
+        let GadgetProduct { gadget, digits, terms, .. } = *product;
+        let (inputs, parts, lifted) = product.shape();
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
                 Some(gpu.extension(view, gadget))

@@ -368,6 +368,30 @@ impl<B: Backend> GadgetProduct<'_, B> {
         1 + self.terms.iter().map(|t| t.input).max().unwrap_or(0)
     }
 
+    /// For backends: how many inputs and parts there are, and whether `x` is over the ciphertext primes alone: then it counts times P,
+    /// which vanishes modulo the special primes.
+    ///
+    /// # Panics
+    /// If the shapes do not fit together.
+    pub fn shape(&self) -> (usize, usize, bool) {
+        let Self { x, skipped, items, .. } = *self;
+        let (inputs, limbs) = (self.inputs(), self.gadget.limbs);
+        let lifted = x.limbs() != limbs;
+        assert!(
+            !lifted || x.limbs() == Limbs::q(limbs.q),
+            "a gadget product over {limbs:?} of {:?}",
+            x.limbs()
+        );
+        let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
+        assert_eq!(
+            x.polys(),
+            parts * inputs * items,
+            "polys of {parts} parts, {inputs} inputs, {items} items"
+        );
+        assert!(!(0..skipped).any(|i| self.is_switched(i)), "a term with a key uses a skipped input");
+        (inputs, parts, lifted)
+    }
+
     /// Whether some term switches an input.
     pub fn is_switched(&self, input: usize) -> bool {
         self.terms.iter().any(|t| t.input == input && t.key.is_some())

@@ -40,21 +40,8 @@ struct Spot {
 
 impl<'a> Switching<'a> {
     pub(super) fn new(cpu: &'a Cpu, product: &'a GadgetProduct<'a, Cpu>) -> Self {
-        let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *product;
-        let (inputs, limbs) = (product.inputs(), gadget.limbs);
-        let lifted = x.limbs() != limbs;
-        assert!(
-            !lifted || x.limbs() == Limbs::q(limbs.q),
-            "a gadget product over {limbs:?} of {:?}",
-            x.limbs()
-        );
-        let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
-        assert_eq!(
-            x.polys(),
-            parts * inputs * items,
-            "polys of {parts} parts, {inputs} inputs, {items} items"
-        );
-        assert!(!(0..skipped).any(|i| product.is_switched(i)), "a term with a key uses a skipped input");
+        let GadgetProduct { gadget, digits, terms, .. } = *product;
+        let (inputs, parts, lifted) = product.shape();
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
                 Some(Extension::new(cpu, view, gadget))
@@ -62,7 +49,7 @@ impl<'a> Switching<'a> {
             _ => None,
         };
         let permutations = terms.iter().map(|t| cpu.permutation(t.galois)).collect();
-        let indices = cpu.indices(limbs);
+        let indices = cpu.indices(gadget.limbs);
         Self { cpu, product, fresh, permutations, indices, inputs, parts, lifted }
     }
 
