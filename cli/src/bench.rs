@@ -12,7 +12,7 @@ use crate::device::{Device, GpuMemory, Wanted, processor};
 use crate::error::CliError;
 use crate::model::all_cores;
 use crate::{files, terminal};
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use manifest::{OPERATIONS, Suite};
@@ -20,6 +20,7 @@ use operations::{Operands, Operations};
 use pleura::gpu::Options;
 use record::{DeviceRecord, OperationRecord, Outcome, Record};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Arguments of `pleura bench`.
@@ -41,7 +42,13 @@ pub(crate) struct BenchArgs {
     command: Option<BenchCommand>,
 
     /// Where to compute: any of auto, cpu, gpu and the numbers that `pleura devices` tells, with commas between them.
-    #[arg(long, value_name = "DEVICES", value_delimiter = ',', default_value = "cpu,auto")]
+    #[arg(
+        long,
+        value_name = "DEVICES",
+        value_delimiter = ',',
+        default_value = "cpu,auto",
+        allow_hyphen_values = true
+    )]
     devices: Vec<Wanted>,
 
     /// What to measure.
@@ -53,7 +60,7 @@ pub(crate) struct BenchArgs {
     repeat: usize,
 
     /// Where all figures go.
-    #[arg(long, value_name = "FILE.json")]
+    #[arg(long, value_name = "FILE.json", value_parser = OsStringValueParser::new().try_map(file))]
     json: Option<PathBuf>,
 
     /// Replace the file of --json if it exists.
@@ -91,11 +98,13 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
         files::check_writable(path, args.force)?;
     }
     let threads = args.threads.unwrap_or_else(all_cores);
-    let places = Place::all(&args.devices, threads, &args.memory.options())?;
+    let places = Place::all(&args.devices, threads, &args.memory.options()?)?;
+    args.memory.tell(places.iter().any(|place| place.wanted != Wanted::Cpu));
     let devices = places.iter().map(|place| place.record.clone()).collect();
     let mut record = Record::new(args.suite.name(), args.repeat, devices);
 
     let mut skipped = Vec::new();
+    let mut advice = BTreeSet::new();
     let (literals, batches, names) = (args.suite.literals(), args.suite.batches(), args.suite.networks());
     let bar = terminal::clock().with_prefix("bench");
     let measurements = literals.len() * batches.len() * OPERATIONS.len() + names.len();
@@ -107,14 +116,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
                 record.operations.extend(operations(&operands, &places, batches, args.repeat, &bar))
             }
             Err(error) => {
-                skipped.push(format!("operations at n = 2^{}: {}", literal.log_n, terminal::chain(&error)))
+                advice.extend(error.advice());
+                skipped.push(format!("operations at n = 2^{}: {}", literal.log_n, terminal::chain(&error)));
             }
         }
     }
     for name in names {
         match networks::measure(name, &places, threads, args.repeat, &bar) {
             Ok(network) => record.networks.push(network),
-            Err(error) => skipped.push(format!("{name}: {}", terminal::chain(&error))),
+            Err(error) => {
+                advice.extend(error.advice());
+                skipped.push(format!("{name}: {}", terminal::chain(&error)));
+            }
         }
     }
     bar.finish_and_clear();
@@ -123,11 +136,12 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
     if let Some(path) = &args.json {
         record.write(path, args.force)?;
     }
-    let failures: Vec<_> =
-        record.outcomes().filter_map(|outcome| outcome.error.clone()).chain(skipped).collect();
-    // What has one cause is told once.
-    failures.iter().collect::<BTreeSet<_>>().into_iter().for_each(|failure| terminal::warn(failure));
-    match (record.differences(), failures.len()) {
+    let failed = record.outcomes().filter(|outcome| outcome.error.is_some()).count() + skipped.len();
+    advice.extend(record.outcomes().filter_map(|outcome| outcome.advice));
+    record.warnings().iter().chain(&skipped).for_each(|text| terminal::warn(text));
+    // The option has another name here.
+    advice.iter().for_each(|text| terminal::note(&text.replace("--device cpu", "--devices cpu")));
+    match (record.differences(), failed) {
         (0, 0) => Ok(()),
         (0, count) => Err(CliError::Unmeasured { count }),
         (count, _) => Err(CliError::Differs { count }),
@@ -136,9 +150,13 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
 
 impl Place {
     /// Each device once, however often it is asked for.
-    fn all(wanted: &[Wanted], threads: usize, options: &Options) -> Result<Vec<Self>, CliError> {
+    fn all(asked: &[Wanted], threads: usize, options: &Options) -> Result<Vec<Self>, CliError> {
         let mut places: Vec<Self> = Vec::new();
-        for &wanted in wanted {
+        for (i, &wanted) in asked.iter().enumerate() {
+            // What is said of a device is said once.
+            if asked.get(..i).is_some_and(|before| before.contains(&wanted)) {
+                continue;
+            }
             let device = Device::find(wanted, threads, options)?;
             let (wanted, name) = match &device {
                 Device::Cpu { .. } => (Wanted::Cpu, processor(Some(threads))?),
@@ -172,10 +190,23 @@ impl Place {
         Ok(places)
     }
 
+    /// An error, with what this device may use of its memory.
+    fn told(&self, error: CliError) -> CliError {
+        if self.wanted == Wanted::Cpu {
+            return error;
+        }
+        error.on_gpu(self.options.memory_bytes)
+    }
+
     /// The device with nothing in its memory.
     fn start(&self) -> Result<Device, CliError> {
         Device::find(self.wanted, self.threads, &self.options)
     }
+}
+
+/// Where `-` would be taken for standard output.
+fn file(name: OsString) -> Result<PathBuf, &'static str> {
+    if name == "-" { Err("it takes the name of a file; ./- is one") } else { Ok(name.into()) }
 }
 
 /// All operations at one degree.
@@ -198,12 +229,9 @@ fn operations(
         })
         .collect();
     for place in places {
-        let work = Operations { operands, batches, repeat, bar, device: &place.record.name };
+        let work = Operations { operands, batches, repeat, bar, place };
         let done = place.start().and_then(|device| device.run(operands.params().ring(), work));
-        let outcomes = done.unwrap_or_else(|error| {
-            let outcome = Outcome::failed(format!("on {}: {}", place.record.name, terminal::chain(&error)));
-            vec![outcome; records.len()]
-        });
+        let outcomes = done.unwrap_or_else(|error| vec![Outcome::failed(&error); records.len()]);
         for (record, outcome) in records.iter_mut().zip(outcomes) {
             record.results.push(outcome);
         }

@@ -29,23 +29,38 @@ pub(crate) struct Cache {
 pub(crate) struct Entry(PathBuf);
 
 /// Where compiled kernels of GPUs are kept, if there is a place for them.
-pub(crate) fn kernels() -> Option<PathBuf> {
-    Some(place()?.join("kernels"))
+pub(crate) fn kernels() -> Result<Option<PathBuf>, CliError> {
+    match place() {
+        Ok(place) => Ok(Some(place.join("kernels"))),
+        Err(CliError::NoCache) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Deletes compiled kernels.
-pub(crate) fn clear_kernels() -> io::Result<()> {
-    kernel_files().iter().try_for_each(|(path, _)| delete(path))
+/// Deletes compiled kernels, and tells their bytes.
+pub(crate) fn clear_kernels() -> Result<u64, CliError> {
+    let (folder, files) = kernel_files()?;
+    clear(&files).map(|(_, bytes)| bytes).map_err(|source| CliError::Cache { path: folder, source })
 }
 
 /// Bytes of compiled kernels.
-pub(crate) fn kernel_bytes() -> u64 {
-    kernel_files().iter().map(|(_, file)| file.len()).sum()
+pub(crate) fn kernel_bytes() -> Result<u64, CliError> {
+    Ok(kernel_files()?.1.iter().map(|(_, file)| file.len()).sum())
 }
 
-fn kernel_files() -> Vec<(PathBuf, Metadata)> {
+fn kernel_files() -> Result<(PathBuf, Vec<(PathBuf, Metadata)>), CliError> {
     let kernels = |name: &str| name.starts_with(KERNELS_PREFIX);
-    self::kernels().map(|folder| regular_files(&folder, kernels)).unwrap_or_default()
+    let folder = place()?.join("kernels");
+    match regular_files(&folder, kernels) {
+        Ok(files) => Ok((folder, files)),
+        Err(source) => Err(CliError::Cache { path: folder, source }),
+    }
+}
+
+/// How many files were deleted, and their bytes.
+fn clear(files: &[(PathBuf, Metadata)]) -> io::Result<(usize, u64)> {
+    files.iter().try_for_each(|(path, _)| delete(path))?;
+    Ok((files.len(), files.iter().map(|(_, file)| file.len()).sum()))
 }
 
 /// A hash of all that a plan depends on.
@@ -78,7 +93,7 @@ impl Key {
 impl Cache {
     /// Where `PLEURA_CACHE` says, or where the system keeps caches.
     pub(crate) fn find() -> Result<Self, CliError> {
-        Ok(Self { folder: place().ok_or(CliError::NoCache)?.join("plans"), limit: LIMIT })
+        Ok(Self { folder: place()?.join("plans"), limit: LIMIT })
     }
 
     /// Its directory.
@@ -113,18 +128,23 @@ impl Cache {
     }
 
     /// How many plans there are, and their bytes.
-    pub(crate) fn size(&self) -> (usize, u64) {
-        let plans = self.plans();
-        (plans.len(), plans.iter().map(|(_, file)| file.len()).sum())
+    pub(crate) fn size(&self) -> Result<(usize, u64), CliError> {
+        let plans = self.plans().map_err(|e| self.failed(e))?;
+        Ok((plans.len(), plans.iter().map(|(_, file)| file.len()).sum()))
     }
 
-    /// Deletes all plans, and nothing that is not one.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        self.plans().iter().try_for_each(|(path, _)| delete(path))
+    /// Deletes all plans, and nothing that is not one; tells how many there were, and their bytes.
+    pub(crate) fn clear(&self) -> Result<(usize, u64), CliError> {
+        self.plans().and_then(|plans| clear(&plans)).map_err(|e| self.failed(e))
+    }
+
+    /// With the folder's name.
+    pub(crate) fn failed(&self, source: io::Error) -> CliError {
+        CliError::Cache { path: self.folder.clone(), source }
     }
 
     fn shrink(&self, newest: &Path) -> io::Result<()> {
-        let mut plans = self.plans();
+        let mut plans = self.plans()?;
         plans.sort_by_key(|(_, file)| file.modified().ok());
         let mut total: u64 = plans.iter().map(|(_, file)| file.len()).sum();
         for (path, file) in plans.iter().filter(|(path, _)| path != newest) {
@@ -134,7 +154,7 @@ impl Cache {
             delete(path)?;
             total -= file.len();
         }
-        for (path, file) in self.files(|name| name.starts_with(UNFINISHED_PREFIX)) {
+        for (path, file) in self.files(|name| name.starts_with(UNFINISHED_PREFIX))? {
             let age = file.modified().ok().and_then(|at| at.elapsed().ok());
             if age.is_some_and(|age| age > ABANDONED) {
                 delete(&path)?;
@@ -143,27 +163,36 @@ impl Cache {
         Ok(())
     }
 
-    fn plans(&self) -> Vec<(PathBuf, Metadata)> {
+    fn plans(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
         self.files(|name| name.len() == 64 + SUFFIX.len() && name.ends_with(SUFFIX))
     }
 
-    fn files(&self, wanted: fn(&str) -> bool) -> Vec<(PathBuf, Metadata)> {
+    fn files(&self, wanted: fn(&str) -> bool) -> io::Result<Vec<(PathBuf, Metadata)>> {
         regular_files(&self.folder, wanted)
     }
 }
 
-fn place() -> Option<PathBuf> {
-    let asked = std::env::var_os("PLEURA_CACHE").filter(|place| !place.is_empty()).map(PathBuf::from);
-    let usual = || Some(choose_native_strategy().ok()?.cache_dir());
-    Some(asked.or_else(usual)?.join("pleura"))
+/// The folder of plans and kernels.
+pub(crate) fn place() -> Result<PathBuf, CliError> {
+    let place = match std::env::var_os("PLEURA_CACHE") {
+        // A script's variable that was never set must not make it the user's own cache.
+        Some(asked) if asked.is_empty() => return Err(CliError::EmptyCache),
+        Some(asked) => PathBuf::from(asked),
+        None => choose_native_strategy().map_err(|_| CliError::NoCache)?.cache_dir(),
+    };
+    Ok(place.join("pleura"))
 }
 
-fn regular_files(folder: &Path, wanted: fn(&str) -> bool) -> Vec<(PathBuf, Metadata)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// None where there is no folder.
+fn regular_files(folder: &Path, wanted: fn(&str) -> bool) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?.flatten(),
+    };
     let wanted = entries.filter(|entry| entry.file_name().to_str().is_some_and(wanted));
-    wanted
+    Ok(wanted
         .filter_map(|entry| Some((entry.path(), entry.metadata().ok().filter(Metadata::is_file)?)))
-        .collect()
+        .collect())
 }
 
 // Another process may have been faster.
@@ -203,7 +232,7 @@ mod tests {
         assert_eq!(kept(&cache, "a").unwrap(), b"plan of a");
         assert_eq!(kept(&cache, "b").unwrap(), b"");
         assert!(kept(&cache, "c").is_none());
-        assert_eq!(cache.size(), (2, 2 * 40 + 9));
+        assert_eq!(cache.size().unwrap(), (2, 2 * 40 + 9));
     }
 
     #[test]
@@ -249,7 +278,7 @@ mod tests {
     #[test]
     fn only_plans_are_deleted() {
         let (_place, cache) = cache(400);
-        cache.clear().unwrap();
+        assert_eq!(cache.clear().unwrap(), (0, 0));
         keep(&cache, "a", b"plan");
         let stranger = cache.folder().join("thesis.tex");
         let abandoned = cache.folder().join(".pleura-abc");
@@ -258,8 +287,8 @@ mod tests {
         File::create(&abandoned).unwrap().set_modified(old).unwrap();
         keep(&cache, "b", b"plan");
         assert!(!abandoned.exists());
-        cache.clear().unwrap();
-        assert_eq!(cache.size(), (0, 0));
+        assert_eq!(cache.clear().unwrap(), (2, 2 * 44));
+        assert_eq!(cache.size().unwrap(), (0, 0));
         assert!(stranger.exists());
     }
 
@@ -269,6 +298,6 @@ mod tests {
         let cache = Cache { folder: "/dev/null/pleura".into(), limit: LIMIT };
         let entry = cache.entry(key("a"));
         assert!(cache.store(&entry, b"plan").is_err());
-        assert_eq!(cache.size(), (0, 0));
+        assert!(cache.size().unwrap_err().to_string().contains("/dev/null/pleura"));
     }
 }

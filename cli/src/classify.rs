@@ -23,7 +23,7 @@ Examples:
   pleura classify chest.dcm
   pleura classify ward/ --model covid --out ward.csv
   pleura classify ward/ --device gpu --gpu-memory 6GB
-  pleura classify chest.png --json | jq .probabilities
+  pleura classify chest.png --json | jq '.probabilities // empty'
 
 A folder is taken file by file; broken ones are told of and passed over. With --out, what an interruption left in
 FILE.part is gone on with. `pleura models` lists the networks.

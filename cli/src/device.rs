@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::model::all_cores;
+use crate::table::UNITS;
 use crate::{cache, memory, terminal};
 use clap::Args;
 use pleura::ckks::Backend;
@@ -10,25 +11,15 @@ use pleura::ring::{Cpu, Ring, Simd};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Units of `--gpu-memory`.
-const UNITS: [(&str, u64); 9] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-    ("kB", 1_000),
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-];
+/// More than any GPU has.
+const MAX_GPU_MEMORY: f64 = (1u64 << 50) as f64;
 
 /// Which device, and how it is used.
 #[derive(Args)]
 pub(crate) struct DeviceArgs {
     /// Where to compute: auto, cpu, gpu (the first one) or the number of a GPU, as `pleura devices` has it. auto takes a
     /// GPU that is none in software, or the processor.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", allow_hyphen_values = true)]
     device: Wanted,
 
     #[command(flatten)]
@@ -40,7 +31,7 @@ pub(crate) struct DeviceArgs {
 pub(crate) struct GpuMemory {
     /// Memory to use on a GPU, as in 6GB or 512MiB, instead of all it has: keys and weights beyond are brought there as they are
     /// needed.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
     gpu_memory: Option<u64>,
 }
 
@@ -67,6 +58,8 @@ pub(crate) enum Device {
         number: usize,
         info: AdapterInfo,
         device: Arc<gpu::Device>,
+        /// Bytes of its memory that may be used, if not all.
+        limit: Option<u64>,
         /// The threads of the processor, if that may take over.
         instead: Option<usize>,
     },
@@ -77,6 +70,9 @@ pub(crate) trait Metered: Backend {
     /// The most bytes that were in use: of the GPU's memory since it was started, or of this process's since
     /// [`memory::reset_peak`].
     fn peak_bytes(&self) -> Option<u64>;
+
+    /// Whether it is a GPU: predictions are of a processor.
+    fn is_gpu(&self) -> bool;
 }
 
 /// Work for whatever backend it turns out to be.
@@ -91,20 +87,34 @@ pub(crate) trait OnDevice {
 impl DeviceArgs {
     /// Finds and starts it; `threads` counts on the processor alone.
     pub(crate) fn find(&self, threads: usize) -> Result<Device, CliError> {
-        Device::find(self.device, threads, &self.memory.options())
+        let device = Device::find(self.device, threads, &self.memory.options()?)?;
+        self.memory.tell(matches!(device, Device::Gpu { .. }));
+        Ok(device)
     }
 }
 
 impl GpuMemory {
     /// What a GPU is started with.
-    pub(crate) fn options(self) -> Options {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-        Options {
+    pub(crate) fn options(self) -> Result<Options, CliError> {
+        Ok(Options {
             memory_bytes: self.gpu_memory,
-            narrow: set("PLEURA_GPU_NARROW"),
-            checks: set("PLEURA_GPU_CHECKS"),
-            cache: cache::kernels(),
+            narrow: switch("PLEURA_GPU_NARROW")?,
+            checks: switch("PLEURA_GPU_CHECKS")?,
+            cache: cache::kernels()?,
             ..Options::default()
+        })
+    }
+
+    /// Says what comes to nothing, given whether a GPU is used.
+    pub(crate) fn tell(self, gpu: bool) {
+        if !gpu && self.gpu_memory.is_some() {
+            terminal::note("--gpu-memory has no effect: the processor computes");
+        }
+        // Whoever starts a GPU makes the folder, if nothing is in its place.
+        if let Some(path) =
+            cache::kernels().ok().flatten().filter(|path| gpu && path.exists() && !path.is_dir())
+        {
+            terminal::warn(&format!("compiled kernels are not kept: {} is no directory", path.display()));
         }
     }
 }
@@ -118,9 +128,10 @@ impl FromStr for Wanted {
             "cpu" => Self::Cpu,
             "gpu" => Self::Gpu,
             _ => {
-                let number =
-                    text.parse().map_err(|_| "it is auto, cpu, gpu or the number of a GPU".to_owned());
-                Self::Number(number?)
+                // One way to write each number, as `pleura devices` does.
+                let plain = text == "0" || !text.starts_with(['0', '+']);
+                let number = text.parse().ok().filter(|_| plain);
+                Self::Number(number.ok_or_else(|| "it is auto, cpu, gpu or the number of a GPU".to_owned())?)
             }
         })
     }
@@ -136,11 +147,15 @@ impl Device {
         let adapters = gpu::adapters();
         let open = |number: usize, adapter: &Adapter, instead: Option<usize>| {
             let device = adapter.open(options)?;
-            Ok::<_, CliError>(Self::Gpu { number, info: adapter.info().clone(), device, instead })
+            let (info, limit) = (adapter.info().clone(), options.memory_bytes);
+            Ok::<_, CliError>(Self::Gpu { number, info, device, limit, instead })
         };
         let number = match wanted {
             Wanted::Auto | Wanted::Cpu => return Ok(Self::auto(&adapters, threads, open)),
-            Wanted::Gpu => 0,
+            Wanted::Gpu => {
+                software(&adapters);
+                0
+            }
             Wanted::Number(number) => number,
         };
         match adapters.get(number) {
@@ -164,7 +179,13 @@ impl Device {
                 Err(error) => terminal::warn(&terminal::chain(&error)),
             }
         }
-        let what = if found { "no GPU can be started" } else { "no GPU found" };
+        let what = match adapters.first() {
+            _ if found => "no GPU can be started".to_owned(),
+            Some(passed) => {
+                format!("no GPU found ({} is one in software; --device gpu takes it)", passed.info().name)
+            }
+            None => "no GPU found".to_owned(),
+        };
         let why = gpu::diagnosis(adapters).map_or(String::new(), |why| format!(" ({why})"));
         terminal::note(&format!("{what}, using the processor{why}"));
         Self::Cpu { threads }
@@ -175,14 +196,20 @@ impl Device {
         let cpu = |threads| Ok::<_, CliError>(Cpu::with(ring.clone(), Simd::from_env()?, threads)?);
         match self {
             Self::Cpu { threads } => work.run(cpu(*threads)?),
-            Self::Gpu { device, instead, .. } => match (Gpu::new(ring.clone(), device.clone()), instead) {
-                (Ok(backend), _) => work.run(backend),
-                (Err(error), Some(threads)) => {
-                    terminal::warn(&format!("{}: using the processor", terminal::chain(&error)));
-                    work.run(cpu(*threads)?)
+            Self::Gpu { device, instead, limit, .. } => {
+                let told = |error: CliError| error.on_gpu(*limit);
+                match (Gpu::new(ring.clone(), device.clone()), instead) {
+                    (Ok(backend), _) => work.run(backend).map_err(told),
+                    (Err(error), Some(threads)) => {
+                        terminal::warn(&format!(
+                            "{}: using the processor",
+                            terminal::chain(&told(error.into()))
+                        ));
+                        work.run(cpu(*threads)?)
+                    }
+                    (Err(error), None) => Err(told(error.into())),
                 }
-                (Err(error), None) => Err(error.into()),
-            },
+            }
         }
     }
 
@@ -199,11 +226,19 @@ impl Metered for Cpu {
     fn peak_bytes(&self) -> Option<u64> {
         memory::peak()
     }
+
+    fn is_gpu(&self) -> bool {
+        false
+    }
 }
 
 impl Metered for Gpu {
     fn peak_bytes(&self) -> Option<u64> {
         Some(self.device().memory_bytes().1)
+    }
+
+    fn is_gpu(&self) -> bool {
+        true
     }
 }
 
@@ -213,6 +248,15 @@ pub(crate) fn processor(threads: Option<usize>) -> Result<String, CliError> {
     let primes = pleura::ring::primes_below(30.0, 1 << 4, 1, &[])?;
     let ring = Arc::new(Ring::new(4, &primes, &[])?);
     Ok(Cpu::with(ring, Simd::from_env()?, threads.unwrap_or_else(all_cores))?.name())
+}
+
+/// Says so where the first GPU is none.
+fn software(adapters: &[Adapter]) {
+    if let Some(first) = adapters.first().filter(|first| first.is_software()) {
+        let why = gpu::diagnosis(adapters).map_or(String::new(), |why| format!("; {why}"));
+        let name = &first.info().name;
+        terminal::note(&format!("{name} is a GPU in software: for tests, slower than --device cpu{why}"));
+    }
 }
 
 fn known(adapters: &[Adapter]) -> String {
@@ -227,12 +271,34 @@ fn known(adapters: &[Adapter]) -> String {
 
 /// Bytes, with a unit.
 fn size(text: &str) -> Result<u64, String> {
-    let wrong = || "it is a number with a unit, as in 6GB or 512MiB".to_owned();
-    let (number, unit) =
-        UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).ok_or_else(wrong)?;
+    let wrong = || {
+        "it is a number with a unit, as in 6GB or 512MiB: kB, MB, GB, TB (or k, M, G, T) or KiB, MiB, GiB, TiB".to_owned()
+    };
+    let lower = text.trim().to_ascii_lowercase();
+    let units = UNITS.iter().map(|(name, unit)| (name.to_ascii_lowercase(), *unit));
+    let short = UNITS.iter().filter_map(|(name, unit)| {
+        let letter = name.strip_suffix('B')?.to_ascii_lowercase();
+        (!letter.ends_with('i')).then_some((letter, *unit))
+    });
+    let parts =
+        units.chain(short).find_map(|(name, unit)| Some((lower.strip_suffix(&name)?.to_owned(), unit)));
+    let (number, unit) = parts.ok_or_else(wrong)?;
     let number: f64 = number.trim().parse().map_err(|_| wrong())?;
     let bytes = number * unit as f64;
+    if bytes > MAX_GPU_MEMORY && bytes.is_finite() {
+        return Err("no GPU has as much: 1024TiB at most".to_owned());
+    }
     if bytes.is_finite() && bytes >= 1.0 { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+/// Whether a variable of the environment is on.
+fn switch(name: &'static str) -> Result<bool, CliError> {
+    let value = std::env::var_os(name).unwrap_or_default();
+    match value.to_str() {
+        Some("" | "0") => Ok(false),
+        Some("1") => Ok(true),
+        _ => Err(CliError::Switch { name, value: value.to_string_lossy().into_owned() }),
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +310,9 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Wanted::Auto));
         assert_eq!("2".parse(), Ok(Wanted::Number(2)));
         assert!("tpu".parse::<Wanted>().unwrap_err().contains("auto, cpu, gpu"));
-        assert!("-1".parse::<Wanted>().is_err());
+        for text in ["-1", "+0", "00", "01", "", " 1", "1.0"] {
+            assert!(text.parse::<Wanted>().is_err(), "{text}");
+        }
         let options = Options::default();
         let cpu = Device::find(Wanted::Cpu, 3, &options).unwrap();
         assert!(matches!(cpu, Device::Cpu { threads: 3 }) && cpu.id() == "cpu");
@@ -258,8 +326,13 @@ mod tests {
         assert_eq!(size("6GB"), Ok(6_000_000_000));
         assert_eq!(size("1.5 GiB"), Ok(3 << 29));
         assert_eq!(size("512MiB"), Ok(512 << 20));
-        for text in ["", "6", "GB", "-1GB", "0GB", "infGB", "nanGB", "6 gigs"] {
-            assert!(size(text).is_err(), "{text}");
+        for (text, bytes) in [("6gb", 6_000_000_000), ("6g", 6_000_000_000), ("3K", 3000), ("3kib", 3072)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(size("1024tib"), Ok(1 << 50));
+        assert!(size("1025TiB").unwrap_err().contains("at most"));
+        for text in ["", "6", "GB", "-1GB", "0GB", "infGB", "nanGB", "6 gigs", "1e400GB", "6ki", "6b", "-1"] {
+            assert!(size(text).unwrap_err().contains("KiB, MiB"), "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::npy::{NpyError, shape_text};
 use crate::shipped::{CODECS, MODELS};
-use crate::table::bytes_text;
+use crate::table::{bytes_text, size_text};
 use pleura::ckks::{BackendError, ClientError, EncodeError, EvalError, ParamsError, TransformError};
 use pleura::gpu::GpuError;
 use pleura::latent::{CodecError, ImageError, LatentFileError};
@@ -18,6 +18,8 @@ pub(crate) enum CliError {
     Read { path: PathBuf, source: io::Error },
     #[error("{} is a directory, not a file", path.display())]
     Directory { path: PathBuf },
+    #[error("{} is no regular file", path.display())]
+    NotAFile { path: PathBuf },
     #[error("{} is empty", path.display())]
     Empty { path: PathBuf },
     #[error("{} is larger than the {} that are read", path.display(), bytes_text(*max))]
@@ -55,6 +57,11 @@ pub(crate) enum CliError {
     NoSuchGpu { number: usize, known: String },
     #[error("cannot start the GPU")]
     Gpu(#[from] GpuError),
+    #[error("the GPU has no room for {} more{}", bytes_text(*bytes as u64),
+        limit.map_or_else(|| ": its memory is full".to_owned(), |limit| format!(" in the {} of --gpu-memory", size_text(limit))))]
+    GpuFull { bytes: usize, limit: Option<u64> },
+    #[error("{name} is {value:?}: 1 turns it on, 0 or nothing off")]
+    Switch { name: &'static str, value: String },
     #[error("{failed} of {of} devices cannot be trusted with a computation, for the reasons above")]
     SelfCheck { failed: usize, of: usize },
     #[error("cannot make the parameters")]
@@ -62,13 +69,18 @@ pub(crate) enum CliError {
     #[error("there is no such linear transform")]
     Transform(#[from] TransformError),
     #[error(
-        "{count} results differ between devices, as said above: do not compute on a device that differs from the processor"
+        "{count} results differ between devices or from one time to the next, as said above: do not compute on a device that \
+         differs from the processor, or from itself"
     )]
     Differs { count: usize },
     #[error("{count} measurements failed; what is wrong with them is said above")]
     Unmeasured { count: usize },
     #[error("{} was not written by `pleura bench --json`: {why}", path.display())]
     NoRecord { path: PathBuf, why: String },
+    #[error("{} is damaged: {why}", path.display())]
+    BadRecord { path: PathBuf, why: String },
+    #[error("{} and {} have no time of the same measurement in them: there is nothing to compare", a.display(), b.display())]
+    NothingInCommon { a: PathBuf, b: PathBuf },
     #[error("cannot start the device")]
     Device(#[from] RingError),
     #[error("the network needs {} of memory at its busiest moment, and {} are {}", bytes_text(*needed),
@@ -107,34 +119,51 @@ pub(crate) enum CliError {
     InUse { path: PathBuf },
     #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]
     NoCache,
+    #[error("PLEURA_CACHE is empty: set it to a directory, or do not set it")]
+    EmptyCache,
+    #[error("cannot use the cache in {}", path.display())]
+    Cache { path: PathBuf, source: io::Error },
     #[error("cannot handle interruptions")]
     Signals(#[from] ctrlc::Error),
 }
 
 impl CliError {
+    /// The same, of a GPU of which `limit` bytes may be used: what it has no room for is told with what it has.
+    pub(crate) fn on_gpu(self, limit: Option<u64>) -> Self {
+        match self.backend() {
+            Some(BackendError::OutOfMemory { bytes }) => Self::GpuFull { bytes: *bytes, limit },
+            _ => self,
+        }
+    }
+
+    /// What a device said, if it is that.
+    fn backend(&self) -> Option<&BackendError> {
+        match self {
+            Self::Inference(InferenceError::Eval(EvalError::Backend(error)))
+            | Self::Gpu(GpuError::Backend(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What to do about it, where that is not said already.
     pub(crate) fn advice(&self) -> Option<&'static str> {
-        let backend = match self {
-            Self::Inference(InferenceError::Eval(EvalError::Backend(error))) => error,
-            Self::Gpu(GpuError::Backend(error)) => error,
-            Self::Gpu(_) => {
-                return Some(
-                    "--device cpu computes on the processor, and `pleura devices` tells what else there is",
-                );
+        match (self, self.backend()) {
+            (Self::GpuFull { limit: Some(_), .. }, _) => {
+                Some("a larger --gpu-memory may do, and --device cpu computes on the processor")
             }
-            _ => return None,
-        };
-        match backend {
-            BackendError::OutOfMemory { .. } => Some(
-                "allow more with --gpu-memory SIZE, or, if the GPU itself is full, less, so that keys and weights are brought \
-                 there as they are needed; --device cpu computes on the processor",
+            (Self::GpuFull { limit: None, .. }, _) => Some(
+                "with --gpu-memory SIZE, of less than it has, keys and weights are brought there as they are needed; --device cpu \
+                 computes on the processor",
             ),
-            BackendError::DeviceLost { .. } => Some(
+            (_, Some(BackendError::DeviceLost { .. })) => Some(
                 "nothing is left half-written; if trying again does not help, another program may need the GPU's memory \
                  (--gpu-memory SIZE uses less) or its driver may be at fault (`pleura devices` checks it), and --device cpu \
                  computes on the processor",
             ),
-            BackendError::Shape { .. } => None,
+            (Self::Gpu(_), None) => {
+                Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
+            }
+            _ => None,
         }
     }
 }
@@ -179,9 +208,17 @@ mod tests {
         assert!(
             lost.advice().is_some_and(|text| text.contains("--device cpu") && text.contains("half-written"))
         );
-        let full = CliError::from(GpuError::Backend(BackendError::OutOfMemory { bytes: 5 }));
-        assert!(chain(&full).contains("smaller batch"), "{full}");
-        assert!(full.advice().is_some_and(|text| text.contains("--gpu-memory")));
+        let full = |limit| {
+            let error: CliError = GpuError::Backend(BackendError::OutOfMemory { bytes: 5 << 20 }).into();
+            let error = error.on_gpu(limit);
+            (chain(&error), error.advice().unwrap())
+        };
+        let (said, advice) = full(Some(45_000_000));
+        assert_eq!(said, "the GPU has no room for 5.0 MiB more in the 45MB of --gpu-memory");
+        assert!(advice.contains("a larger --gpu-memory") && advice.contains("--device cpu"));
+        let (said, advice) = full(None);
+        assert_eq!(said, "the GPU has no room for 5.0 MiB more: its memory is full");
+        assert!(advice.contains("--gpu-memory SIZE") && !advice.contains("larger"));
         assert!(CliError::NoCache.advice().is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Files read within limits, and files that are written whole or not at all.
 
 use crate::error::CliError;
+use crate::terminal;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,19 @@ pub(crate) const UNFINISHED_PREFIX: &str = ".pleura-";
 
 /// What an interruption has to delete.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Rows that an interruption leaves, and where.
+static KEPT: Mutex<Option<(usize, PathBuf)>> = Mutex::new(None);
+
+/// Notes how many rows are in a file that another run can go on with.
+pub(crate) fn keeps(rows: usize, path: &Path) {
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = Some((rows, path.to_owned()));
+}
+
+/// There is nothing to go on with any more.
+pub(crate) fn keeps_nothing() {
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
 
 /// Opens what is not a directory.
 pub(crate) fn open(path: &Path) -> Result<File, CliError> {
@@ -84,6 +98,14 @@ pub(crate) fn interrupted() -> ! {
     let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = unfinished.as_ref() {
         let _ = fs::remove_file(path);
+    }
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((rows, path)) = kept.as_ref().filter(|(rows, _)| *rows > 0) {
+        let plural = if *rows == 1 { " is" } else { "s are" };
+        terminal::note(&format!(
+            "{rows} row{plural} kept in {}; the same command goes on with them",
+            path.display()
+        ));
     }
     // Still locked: a rename that waits must not happen now.
     std::process::exit(130)

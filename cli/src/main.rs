@@ -126,25 +126,38 @@ fn dispatch(command: Command) -> Result<(), CliError> {
 
 fn cache(args: &CacheArgs) -> Result<(), CliError> {
     let cache = Cache::find()?;
-    if args.clear {
-        let failed = |source| CliError::Write { path: cache.folder().into(), source };
-        cache.clear().and_then(|()| cache::clear_kernels()).map_err(failed)?;
-    }
-    let (plans, bytes) = cache.size();
-    let kernel_bytes = cache::kernel_bytes();
-    if args.json {
-        let place = cache.folder().to_string_lossy();
-        return terminal::publish_json(
-            &serde_json::json!({ "place": place, "plans": plans, "bytes": bytes, "kernel_bytes": kernel_bytes }),
-        );
-    }
-    let plural = if plans == 1 { "" } else { "s" };
-    let kernels = match kernel_bytes {
-        0 => String::new(),
-        bytes => format!("kernels of GPUs, {}\n", bytes_text(bytes)),
+    let ((plans, bytes), kernel_bytes) = if args.clear {
+        (cache.clear()?, cache::clear_kernels()?)
+    } else {
+        (cache.size()?, cache::kernel_bytes()?)
     };
-    let folder = cache.folder().display();
-    terminal::publish(&format!("{folder}\n{plans} plan{plural}, {}\n{kernels}", bytes_text(bytes)))
+    if args.json {
+        let found = |wanted: bool| if wanted { [plans as u64, bytes, kernel_bytes] } else { [0; 3] };
+        let ([plans, bytes, kernel_bytes], deleted) = (found(!args.clear), found(args.clear));
+        let [deleted_plans, deleted_bytes, deleted_kernel_bytes] = deleted;
+        let said = serde_json::json!({
+            "place": cache.folder().to_string_lossy(),
+            "plans": plans,
+            "bytes": bytes,
+            "kernel_bytes": kernel_bytes,
+            "deleted": { "plans": deleted_plans, "bytes": deleted_bytes, "kernel_bytes": deleted_kernel_bytes },
+        });
+        return terminal::publish_json(&said);
+    }
+    let plans = format!("{plans} plan{}, {}", if plans == 1 { "" } else { "s" }, bytes_text(bytes));
+    let text = match (args.clear, kernel_bytes) {
+        (true, 0) => format!("deleted {plans}, from {}\n", cache::place()?.display()),
+        (true, kernels) => format!(
+            "deleted {plans}, and compiled kernels, {}, from {}\n",
+            bytes_text(kernels),
+            cache::place()?.display()
+        ),
+        (false, 0) => format!("{}\n{plans}\n", cache.folder().display()),
+        (false, kernels) => {
+            format!("{}\n{plans}\nkernels of GPUs, {}\n", cache.folder().display(), bytes_text(kernels))
+        }
+    };
+    terminal::publish(&text)
 }
 
 #[cfg(test)]

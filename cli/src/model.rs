@@ -132,7 +132,10 @@ pub(crate) fn planned(
     options: impl FnOnce() -> Result<PlanOptions, CliError>,
 ) -> Result<Compiled, CliError> {
     let clock = Instant::now();
-    let cache = if cached { Cache::find().map_err(|e| unwell(&e)).ok() } else { None };
+    let cache = match cached.then(Cache::find) {
+        Some(Err(error @ CliError::EmptyCache)) => return Err(error),
+        found => found.and_then(|cache| cache.map_err(|e| unwell(&e)).ok()),
+    };
     let place = cache.map(|cache| (cache.entry(key), cache));
     let found = place.as_ref().and_then(|(entry, cache)| Plan::from_bytes(&cache.load(entry)?).ok());
     // A plan from a directory that others can write may be of anything, but not of less security.
@@ -143,7 +146,7 @@ pub(crate) fn planned(
     let seconds = clock.elapsed().as_secs_f64();
     if let Some((entry, cache)) = place {
         match plan.to_bytes() {
-            Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&e))),
+            Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&cache.failed(e)))),
             Err(error) => unwell(&error),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) fidelity: Fidelities,
     pub(crate) outputs: &'a [Vec<f64>],
     pub(crate) device: String,
+    /// Whether it is a GPU; predictions are of a processor.
+    pub(crate) on_gpu: bool,
     pub(crate) from_cache: bool,
     pub(crate) notes: Vec<String>,
 }
@@ -107,9 +109,9 @@ impl Outcome<'_> {
     }
 
     fn layers(&self) -> Table {
-        const HEADINGS: [&str; 7] =
-            ["layer", "kind", "level", "ciphertexts", "rotations", "predicted s", "measured s"];
-        let mut table = Table::new(2, HEADINGS);
+        let predicted = if self.on_gpu { "predicted s, cpu" } else { "predicted s" };
+        let headings = ["layer", "kind", "level", "ciphertexts", "rotations", predicted, "measured s"];
+        let mut table = Table::new(2, headings);
         let items = self.outputs.len() as f64;
         for (layer, seconds) in self.report.layers.iter().zip(self.layer_seconds) {
             table.row([

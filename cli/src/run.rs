@@ -1,6 +1,6 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
-use crate::device::{DeviceArgs, Metered, OnDevice};
+use crate::device::{Device, DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
 use crate::model::{Compiled, ModelArgs, read_items};
 use crate::outcome::{Fidelities, Outcome, Seconds};
@@ -68,6 +68,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
     let report = plan.report();
     notes.extend_from_slice(&report.notes);
+    if matches!(device, Device::Gpu { .. }) {
+        notes
+            .iter_mut()
+            .for_each(|text| *text = text.replacen("chosen: ", "chosen by a processor's times: ", 1));
+    }
     if !args.json {
         notes.iter().for_each(|text| terminal::note(text));
     }
@@ -106,6 +111,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
         layer_seconds: &measured.layer_seconds,
         outputs: &measured.outputs,
         device: measured.device,
+        on_gpu: measured.on_gpu,
         from_cache,
         notes,
     };
@@ -123,6 +129,7 @@ struct Inference<'a> {
 /// What came of it, over all items.
 struct Measured {
     device: String,
+    on_gpu: bool,
     seconds: Seconds,
     layer_seconds: Vec<f64>,
     /// With all digits, to be compared and not shown.
@@ -135,7 +142,7 @@ impl OnDevice for Inference<'_> {
 
     fn run<B: Metered>(self, backend: B) -> Result<Measured, CliError> {
         let Self { plan, items, exact } = self;
-        let device = backend.name();
+        let (device, on_gpu) = (backend.name(), backend.is_gpu());
         let mut seconds = Seconds::default();
         let mut layer_seconds = vec![0.0; plan.report().layers.len()];
         let mut decrypted = Vec::with_capacity(items.len());
@@ -156,9 +163,13 @@ impl OnDevice for Inference<'_> {
             bar.set_message(format!("item {} of {}", number + 1, items.len()));
             let sent = timed(&mut seconds.encrypt, || client.encrypt(std::slice::from_ref(item)))?;
             let mut clock = Instant::now();
+            let mut waited = Ok(());
             let mut observe = |step: usize, _| {
-                // Its seconds are those of a device that works in the background, too. Whatever is wrong comes back with the result.
-                let _ = server.backend().wait();
+                // Its seconds are those of a device that works in the background, too.
+                let done = server.backend().wait();
+                if waited.is_ok() {
+                    waited = done;
+                }
                 if let Some(sum) = layer_seconds.get_mut(step) {
                     *sum += clock.elapsed().as_secs_f64();
                 }
@@ -166,12 +177,14 @@ impl OnDevice for Inference<'_> {
                 bar.inc(1);
             };
             let received = timed(&mut seconds.infer, || server.infer(&sent, &mut observe))?;
+            // A device tells of an error once: what it gave is not to be used.
+            waited?;
             let opened = timed(&mut seconds.decrypt, || client.decrypt(&received))?;
             outputs.extend(if exact { opened.clone() } else { client.publish(&received)? });
             decrypted.extend(opened);
         }
         bar.finish_and_clear();
-        Ok(Measured { device, seconds, layer_seconds, decrypted, outputs })
+        Ok(Measured { device, on_gpu, seconds, layer_seconds, decrypted, outputs })
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) struct Sheet {
     file: File,
     /// Rows of earlier runs that nobody has asked for yet.
     done: HashMap<String, usize>,
-    empty: bool,
+    /// All rows that are in it.
+    rows: usize,
 }
 
 impl Sheet {
@@ -52,11 +53,12 @@ impl Sheet {
         let (whole, done) = if replace { (0, HashMap::new()) } else { found };
         file.set_len(whole as u64).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        let empty = done.is_empty();
-        let mut sheet = Self { path: path.into(), part, replace, model, file, done, empty };
+        let rows = done.values().sum();
+        let mut sheet = Self { path: path.into(), part, replace, model, file, done, rows };
         if whole == 0 {
             sheet.write(&header)?;
         }
+        files::keeps(sheet.rows, &sheet.part);
         Ok(sheet)
     }
 
@@ -90,15 +92,18 @@ impl Sheet {
         let s = &row.seconds;
         cells.extend([s.read, s.compress, s.encrypt, s.infer, s.decrypt].map(|s| format!("{s:.6}")));
         cells.push(device.to_owned());
-        self.empty = false;
-        self.write(&cells)
+        self.write(&cells)?;
+        self.rows += 1;
+        files::keeps(self.rows, &self.part);
+        Ok(())
     }
 
     /// Gives the file its name; without a row there is none.
     pub(crate) fn finish(self) -> Result<(), CliError> {
-        let Self { path, part, replace, file, empty, .. } = self;
+        let Self { path, part, replace, file, rows, .. } = self;
+        files::keeps_nothing();
         let failed = |source| CliError::Write { path: path.clone(), source };
-        if empty {
+        if rows == 0 {
             return fs::remove_file(&part).map_err(failed);
         }
         file.sync_all().map_err(failed)?;

@@ -80,6 +80,24 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
     text
 }
 
+/// Units of sizes as users write them, the largest first.
+pub(crate) const UNITS: [(&str, u64); 8] = [
+    ("TiB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("kB", 1_000),
+];
+
+/// A size as a user may have written it: `45MB`
+pub(crate) fn size_text(bytes: u64) -> String {
+    let even = UNITS.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    even.map_or_else(|| bytes_text(bytes), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
 /// Seconds as milliseconds, with three digits that count.
 pub(crate) fn millis(seconds: f64) -> String {
     let ms = seconds * 1e3;
@@ -132,6 +150,8 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         let texts = [0, 1023, 1024, 5 << 20, 3 << 30, 1 << 42].map(bytes_text);
+        let sizes = [45_000_000, 6 << 30, 3 << 29, 6_000_000_000, 1001].map(size_text);
+        assert_eq!(sizes, ["45MB", "6GiB", "1536MiB", "6GB", "1001 bytes"]);
         assert_eq!(texts, ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB", "3.0 GiB", "4096.0 GiB"]);
     }
 

@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{Place, reference};
+use common::{Place, Said, reference};
 use serde_json::Value;
 use std::fs;
+use std::process::{Command, Stdio};
 
 fn sample(name: &str) -> String {
     reference(&format!("../samples/{name}"))
@@ -225,4 +226,22 @@ fn networks_that_cannot_look_at_x_rays_are_refused() {
     let rows =
         lines(&place.pleura(&["classify", &sample(NORMAL), "--clear", "--json", "--model", &own]).ok().out);
     assert!(rows[0]["label"].as_str().unwrap().starts_with("class "), "{rows:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interruption_says_what_is_kept() {
+    let place = Place::new();
+    let pipe = place.path("pipe.png");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let first = sample(NORMAL);
+    let mut command = place.command(&["classify", "--clear", &first, "pipe.png", "--out", "ward.csv"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Returns when the first one is done, and keeps the second waiting.
+    let writer = fs::File::options().write(true).open(&pipe).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let said = Said::from(child.wait_with_output().unwrap());
+    drop(writer);
+    assert_eq!(said.code, Some(130), "{said:?}");
+    assert!(said.err.contains("1 row is kept in ward.csv.part"), "{said:?}");
 }

@@ -118,9 +118,23 @@ fn the_cache_is_told_and_cleared() {
     let said = place.pleura(&["cache", "--json"]).json();
     assert_eq!((&said["plans"], &said["bytes"], &said["kernel_bytes"]), (&1.into(), &7.into(), &6.into()));
     assert!(place.pleura(&["cache"]).ok().out.ends_with("1 plan, 7 bytes\nkernels of GPUs, 6 bytes\n"));
-    assert!(place.pleura(&["cache", "--clear"]).ok().out.ends_with("0 plans, 0 bytes\n"));
+    let said = place.pleura(&["cache", "--clear"]).ok();
+    let from = place.path("cache/pleura");
+    let expected =
+        format!("deleted 1 plan, 7 bytes, and compiled kernels, 6 bytes, from {}\n", from.display());
+    assert_eq!(said.out, expected);
     assert!(!plan.exists() && folder.join("mine.txt").exists());
     assert!(!compiled.exists() && kernels.join("mine.txt").exists());
+    let said = place.pleura(&["cache", "--clear", "--json"]).json();
+    assert_eq!((&said["plans"], &said["deleted"]["plans"]), (&0.into(), &0.into()));
+
+    fs::remove_dir_all(&kernels).unwrap();
+    fs::write(&kernels, b"no folder").unwrap();
+    place.pleura(&["cache"]).fails(&["cannot use the cache in", "kernels"]);
+    for arguments in [&["cache", "--clear"][..], &["plan", "--model", &reference("mlp.onnx")]] {
+        let said = place.command(arguments).env("PLEURA_CACHE", "").output().unwrap();
+        Said::from(said).fails(&["PLEURA_CACHE is empty"]);
+    }
 }
 
 #[test]
@@ -207,7 +221,21 @@ fn devices_and_numbers_are_checked() {
     let place = Place::new();
     place.run("mlp", &["--device", "999"]).fails(&["there is no GPU"]);
     place.run("mlp", &["--device", "abacus"]).misused("auto, cpu, gpu or the number");
+    place.run("mlp", &["--device", "-1"]).misused("auto, cpu, gpu or the number");
+    place.run("mlp", &["--device", "+0"]).misused("auto, cpu, gpu or the number");
     place.run("mlp", &["--gpu-memory", "6"]).misused("6GB");
+    place.run("mlp", &["--gpu-memory", "-1"]).misused("6GB");
+    place.run("mlp", &["--gpu-memory", "1e9GB"]).misused("at most");
+    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    for (value, wrong) in [("yes", true), ("2", true), ("", false), ("0", false), ("1", false)] {
+        let mut command = place.command(&["run", "--model", &model, "--input", &input, "--device", "cpu"]);
+        let said = Said::from(command.env("PLEURA_GPU_CHECKS", value).output().unwrap());
+        if wrong {
+            said.fails(&["PLEURA_GPU_CHECKS is", "1 turns it on"]);
+        } else {
+            said.ok();
+        }
+    }
     place.run("mlp", &["--security", "80"]).misused("128, 192 or 256");
     place.run("mlp", &["--threads", "0"]).misused("--threads");
     place.run("mlp", &["--max-memory", "0"]).misused("--max-memory");
@@ -350,7 +378,10 @@ fn run_on_a_cache_that_cannot_be_written() {
     let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
     let mut command = place.command(&["run", "--model", &model, "--input", &input]);
     let said = Said::from(command.env("PLEURA_CACHE", "/dev/null").output().unwrap()).ok();
-    assert!(said.err.contains("warning: the plan is not cached"), "{said:?}");
+    assert!(
+        said.err.contains("warning: the plan is not cached") && said.err.contains("/dev/null/pleura"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod common;
 use common::{Place, Said, reference};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 
 const SAMPLES: [&str; 2] = ["NORMAL2-IM-1438-0001.jpeg", "person1951_bacteria_4882.jpeg"];
 
@@ -32,7 +33,8 @@ fn gpu(place: &Place) -> bool {
         if std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1") {
             panic!("there is no adapter, and REQUIRE_GPU=1");
         }
-        eprintln!("skipped: no adapter");
+        // Not captured, as what the macros print would be.
+        let _ = writeln!(std::io::stderr(), "skipped: no adapter");
     }
     found
 }
@@ -60,6 +62,8 @@ fn without_a_gpu_the_processor_computes() {
     );
     let said = run(&["--device", "cpu"]).ok();
     assert!(!said.err.contains("GPU"), "{said:?}");
+    let said = run(&["--device", "cpu", "--gpu-memory", "45mb"]).ok();
+    assert!(said.err.contains("note: --gpu-memory has no effect"), "{said:?}");
     run(&["--device", "gpu"]).fails(&["there is no GPU", "--device cpu"]);
     without_drivers(&place, &["bench", "--devices", "cpu,0"]).fails(&["there is no GPU"]);
 
@@ -134,6 +138,53 @@ fn the_processor_is_measured_and_compared() {
         compare("a.json", "x.json").fails(&["x.json was not written by `pleura bench --json`"]);
     }
     compare("a.json", "none.json").fails(&["cannot read none.json"]);
+    compare("a.json", ".").fails(&[". is a directory"]);
+    #[cfg(unix)]
+    {
+        assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+        compare("a.json", "pipe").fails(&["pipe is no regular file"]);
+    }
+    place.write("x.json", b"[{}]");
+    assert!(!compare("a.json", "x.json").err.contains("struct"));
+
+    // Runs of which something may not be what the reader takes it for.
+    let change = |at: &str, value: Value| {
+        let mut record = read(&place, "a.json");
+        *record.pointer_mut(at).unwrap() = value;
+        place.write("x.json", record.to_string().as_bytes());
+    };
+    change("/operations/0/results/0/seconds/median", (-1.0).into());
+    compare("a.json", "x.json").fails(&["x.json is damaged", "-1 seconds"]);
+    change("/networks/0/client/encrypt/all/0", (-1.0).into());
+    compare("x.json", "a.json").fails(&["x.json is damaged"]);
+    let notes = |value: (&str, Value), expected: &str| {
+        change(value.0, value.1);
+        let said = compare("a.json", "x.json").ok();
+        assert!(said.err.contains(expected), "{expected}: {said:?}");
+        let said = place.pleura(&["bench", "compare", "a.json", "x.json", "--json"]).json();
+        assert!(said["notes"].to_string().contains(expected), "{said}");
+    };
+    notes(("/suite", "full".into()), "not the same suite: smoke in A, full in B");
+    notes(("/repeat", 7.into()), "not the same rounds: 1 in A, 7 in B");
+    notes(("/version", "9".into()), "not the same version");
+    notes(("/operations/0/identical", false.into()), "1 results in x.json are NOT the same");
+    let mut both = read(&place, "a.json");
+    let mut second = both["devices"][0].clone();
+    second["name"] = "abacus".into();
+    both["devices"].as_array_mut().unwrap().push(second);
+    for list in ["operations", "networks"] {
+        for measured in both[list].as_array_mut().unwrap() {
+            let results = measured["results"].as_array_mut().unwrap();
+            results.push(results[0].clone());
+        }
+    }
+    place.write("x.json", both.to_string().as_bytes());
+    let said = compare("x.json", "a.json").ok();
+    assert!(said.err.contains("note: a.json has no device to hold against abacus"), "{said:?}");
+    both["operations"] = serde_json::json!([]);
+    both["networks"] = serde_json::json!([]);
+    place.write("x.json", both.to_string().as_bytes());
+    compare("a.json", "x.json").fails(&["nothing to compare"]);
     assert!(fs::read_dir(place.path(".")).unwrap().all(|file| !file.unwrap().path().ends_with(".part")));
 }
 
@@ -145,10 +196,36 @@ fn arguments_of_devices_and_bench_are_checked() {
     place.pleura(&["bench", "--repeat", "0"]).misused("--repeat");
     place.pleura(&["bench", "--force"]).misused("--json");
     place.pleura(&["bench", "--gpu-memory", "6"]).misused("6GB");
+    place.pleura(&["bench", "--devices", "-1"]).misused("auto, cpu, gpu or the number");
+    place.pleura(&["bench", "--json", "-"]).misused("the name of a file");
     place.pleura(&["bench", "compare", "a.json"]).misused("B.json");
     place.pleura(&["bench", "--json", "no/such/a.json"]).fails(&["cannot write no/such/a.json"]);
     place.pleura(&["bench", "--devices", "999"]).fails(&["there is no GPU"]);
     place.pleura(&["devices", "--list", "--quick"]).misused("--quick");
+}
+
+#[test]
+fn a_gpu_that_is_too_small_is_told() {
+    let place = Place::new();
+    if !gpu(&place) {
+        return;
+    }
+    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let run = |memory: &str| {
+        let arguments =
+            ["run", "--model", &model, "--input", &input, "--device", "gpu", "--gpu-memory", memory];
+        place.pleura(&arguments)
+    };
+    let said = run("70kB");
+    let last = said.err.lines().last().unwrap();
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for part in ["no room for", "in the 70kB of --gpu-memory", "a larger --gpu-memory", "--device cpu"] {
+        assert!(last.contains(part), "{part}: {said:?}");
+    }
+    assert!(!last.contains("batch") && said.out.is_empty(), "{said:?}");
+
+    let said = place.pleura(&["devices", "--quick", "--gpu-memory", "70kB"]).ok();
+    assert!(said.out.contains("not checked") && said.out.contains("--gpu-memory allows"), "{said:?}");
 }
 
 #[test]

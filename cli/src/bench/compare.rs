@@ -37,6 +37,7 @@ struct Comparison {
     /// Pairs of devices.
     devices: Vec<[String; 2]>,
     rows: Vec<Row>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -69,21 +70,46 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     }
     let name = |devices: &[DeviceRecord], i: usize| devices.get(i).map(device_text).unwrap_or_default();
     let devices = pairs.iter().map(|&(i, j)| [name(&a.devices, i), name(&b.devices, j)]).collect();
-    let comparison = Comparison { devices, rows };
-    if args.json {
-        return terminal::publish_json(&comparison);
+    if rows.iter().all(|row| row.a.is_none() || row.b.is_none()) {
+        return Err(CliError::NothingInCommon { a: args.a.clone(), b: args.b.clone() });
     }
-    for (file, record, mine) in [(&args.a, &a, 0), (&args.b, &b, 1)] {
+    let mut notes = differing(&a, &b);
+    for (record, mine, file, other) in [(&a, 0, &args.a, &args.b), (&b, 1, &args.b, &args.a)] {
         let paired = |i: usize| pairs.iter().any(|pair| [pair.0, pair.1].get(mine) == Some(&i));
         for (_, device) in record.devices.iter().enumerate().filter(|(i, _)| !paired(*i)) {
-            terminal::note(&format!(
-                "{} has no device to hold against {}",
-                file.display(),
-                device_text(device)
+            notes.push(format!(
+                "{} has no device to hold against {} of {}",
+                other.display(),
+                device_text(device),
+                file.display()
+            ));
+        }
+        let wrong = record.differences();
+        if wrong > 0 {
+            notes.push(format!(
+                "{wrong} results in {} are NOT the same on all devices, each time: do not trust those times",
+                file.display()
             ));
         }
     }
+    let comparison = Comparison { devices, rows, notes };
+    if args.json {
+        return terminal::publish_json(&comparison);
+    }
+    comparison.notes.iter().for_each(|text| terminal::note(text));
     terminal::publish(&comparison.to_string())
+}
+
+/// What was not the same about the runs as such.
+fn differing(a: &Record, b: &Record) -> Vec<String> {
+    let rounds = [a.repeat, b.repeat].map(|rounds| rounds.to_string());
+    let facts = [
+        ("suite", a.suite.as_str(), b.suite.as_str()),
+        ("rounds", &rounds[0], &rounds[1]),
+        ("version", &a.version, &b.version),
+    ];
+    let other = facts.into_iter().filter(|(_, a, b)| a != b);
+    other.map(|(what, a, b)| format!("not the same {what}: {a} in A, {b} in B")).collect()
 }
 
 impl std::fmt::Display for Comparison {
@@ -163,7 +189,7 @@ fn side_by_side(pair: usize, a: &[(String, Entry)], b: &[(String, Entry)]) -> Ve
             _ => "",
         };
         let (a, b) = (a.and_then(|a| a.seconds), b.and_then(|b| b.seconds));
-        let ratio = a.zip(b).map(|(a, b)| b / a);
+        let ratio = a.zip(b).map(|(a, b)| b / a).filter(|ratio| ratio.is_finite());
         Row { what: what.clone(), pair, a, b, ratio, note: note.to_owned() }
     };
     let of_a = a.iter().map(|(what, entry)| row(what, Some(entry), by_name.get(what).copied()));

@@ -61,10 +61,9 @@ pub(crate) fn measure(
                 received = Some(output);
                 outcome
             }
-            Err(error) => NetworkOutcome {
-                inference: Outcome::failed(terminal::chain(&error)),
-                ..NetworkOutcome::default()
-            },
+            Err(error) => {
+                NetworkOutcome { inference: Outcome::failed(&place.told(error)), ..NetworkOutcome::default() }
+            }
         });
     }
     let identical = compare(&mut results.iter_mut().map(|r| &mut r.inference).collect::<Vec<_>>());
@@ -116,11 +115,10 @@ impl OnDevice for Inference<'_> {
         let received = infer()?;
         let mut again = Vec::with_capacity(repeat);
         let times = clock::each(repeat, || infer().map(|results| again.push(results)))?;
-        // Whoever gives other words another time is no more to be trusted than who does so at once.
         let bytes =
             |results: &[Ciphertext]| results.iter().flat_map(Ciphertext::to_bytes).collect::<Vec<_>>();
         let first = bytes(&received);
-        let same = again.iter().all(|results| bytes(results) == first);
+        let mut same = again.iter().all(|results| bytes(results) == first);
         let mut layers: Vec<Vec<f64>> = vec![Vec::new(); plan.report().layers.len()];
         for _ in 0..repeat {
             let mut clock = Instant::now();
@@ -135,17 +133,13 @@ impl OnDevice for Inference<'_> {
                 }
                 clock = Instant::now();
             };
-            server.infer(sent, &mut observe)?;
+            let results = server.infer(sent, &mut observe)?;
             waited?;
+            same &= bytes(&results) == first;
         }
         let digest: String = Sha256::digest(&first).iter().map(|byte| format!("{byte:02x}")).collect();
-        let inference = Outcome {
-            seconds: Some(times),
-            ratio: None,
-            runs: 1,
-            digest: if same { digest } else { format!("{digest}, then others") },
-            error: None,
-        };
+        let inference =
+            Outcome { seconds: Some(times), runs: 1, digest, unsteady: !same, ..Outcome::default() };
         let layers = layers.into_iter().map(Times::of).collect();
         let peak_bytes = server.backend().peak_bytes();
         Ok((NetworkOutcome { inference, prepare, layers, peak_bytes, bits: None }, received))

@@ -1,8 +1,8 @@
 //! The scheme's operations on one device.
 
-use crate::bench::clock;
 use crate::bench::manifest::{DIAGONALS, OPERATIONS, ROTATIONS};
 use crate::bench::record::{Outcome, Parameters, Times};
+use crate::bench::{Place, clock};
 use crate::device::{Metered, OnDevice};
 use crate::error::CliError;
 use crate::{memory, terminal};
@@ -34,8 +34,8 @@ pub(crate) struct Operations<'a> {
     pub(crate) batches: &'a [usize],
     pub(crate) repeat: usize,
     pub(crate) bar: &'a ProgressBar,
-    /// The device, for the bar.
-    pub(crate) device: &'a str,
+    /// The device.
+    pub(crate) place: &'a Place,
 }
 
 impl Operands {
@@ -81,10 +81,12 @@ impl OnDevice for Operations<'_> {
     type Output = Vec<Outcome>;
 
     fn run<B: Metered>(self, backend: B) -> Result<Vec<Outcome>, CliError> {
-        let Self { operands, batches, repeat, bar, device } = self;
+        let Self { operands, batches, repeat, bar, place } = self;
         let evaluator = Evaluator::new(&operands.params, backend)?;
         let keys = evaluator.prepare_keys(&operands.keys)?;
         let transform = evaluator.prepare_transform(&operands.transform, &operands.encoder)?;
+        // What has no room for these has room for no operation: it is to be said of the device, and of nothing it computed.
+        evaluator.backend().wait()?;
         let bench = Bench { operands, evaluator, keys, transform, repeat };
         let mut outcomes = Vec::new();
         for &batch in batches {
@@ -92,10 +94,14 @@ impl OnDevice for Operations<'_> {
                 let log_n = operands.params.literal().log_n;
                 bar.set_message(format!(
                     "{name} at n = 2^{log_n}, {batch} at once, on {}",
-                    terminal::plain(device)
+                    terminal::plain(&place.record.name)
                 ));
                 let outcome = bench.measure(name, batch);
-                outcomes.push(outcome.unwrap_or_else(|error| Outcome::failed(terminal::chain(&error))));
+                outcomes.push(outcome.unwrap_or_else(|error| {
+                    // What is left of it is not the next one's.
+                    let _ = bench.evaluator.backend().wait();
+                    Outcome::failed(&place.told(error))
+                }));
                 bar.inc(1);
             }
         }
@@ -189,7 +195,7 @@ impl<B: Backend> Bench<'_, B> {
 
 fn outcome(times: Times, runs: usize, digest: Sha256) -> Outcome {
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Outcome { seconds: Some(times), ratio: None, runs, digest, error: None }
+    Outcome { seconds: Some(times), runs, digest, ..Outcome::default() }
 }
 
 fn parameters(params: &Params) -> Parameters {

@@ -1,9 +1,11 @@
 //! What was measured, as it is written and read back.
 
 use crate::error::CliError;
-use crate::files;
+use crate::{files, terminal};
 use pleura::nn::ParameterReport;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
+use std::fs;
 use std::path::Path;
 
 /// Files of results are no larger.
@@ -60,7 +62,7 @@ pub(crate) struct OperationRecord {
     /// Ciphertexts at once.
     pub(crate) batch: usize,
     pub(crate) parameters: Parameters,
-    /// Whether all devices gave the same words; nothing where there are not two of them.
+    /// Whether all devices gave the same words, each time; nothing where there are not two of them to tell.
     pub(crate) identical: Option<bool>,
     pub(crate) results: Vec<Outcome>,
 }
@@ -76,7 +78,13 @@ pub(crate) struct Outcome {
     pub(crate) runs: usize,
     /// SHA-256 of the result's words. Keys are made anew each time: it tells nothing from one file to another.
     pub(crate) digest: String,
+    /// Whether other runs on the same device gave other words.
+    #[serde(default)]
+    pub(crate) unsteady: bool,
     pub(crate) error: Option<String>,
+    /// What to do about the error.
+    #[serde(skip)]
+    pub(crate) advice: Option<&'static str>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -163,16 +171,45 @@ impl Record {
 
     /// Reads a file that [`Record::write`] wrote.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
+        // A pipe would be waited for.
+        let found = fs::metadata(path).map_err(|source| CliError::Read { path: path.into(), source })?;
+        if !found.is_file() && !found.is_dir() {
+            return Err(CliError::NotAFile { path: path.into() });
+        }
         let bytes = files::read(path, MAX_RECORD)?;
         let wrong = |why: String| CliError::NoRecord { path: path.into(), why };
-        let record: Self = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+        let record: Self = serde_json::from_slice(&bytes).map_err(|e| wrong(unlike(&e)))?;
         if record.format != FORMAT {
             return Err(wrong(format!("it is {:?}, not {FORMAT:?}", record.format)));
         }
         let devices = record.devices.len();
         let operations = record.operations.iter().all(|o| o.results.len() == devices);
         let networks = record.networks.iter().all(|n| n.results.len() == devices);
-        if operations && networks { Ok(record) } else { Err(wrong("devices and results do not fit".into())) }
+        if !(operations && networks) {
+            return Err(wrong("devices and results do not fit".into()));
+        }
+        let wrong = record.times().find(|seconds| !seconds.is_finite() || *seconds < 0.0);
+        match wrong {
+            Some(seconds) => Err(CliError::BadRecord {
+                path: path.into(),
+                why: format!("nothing takes {seconds} seconds"),
+            }),
+            None => Ok(record),
+        }
+    }
+
+    /// Every time in it.
+    fn times(&self) -> impl Iterator<Item = f64> {
+        let outcomes = self.outcomes().filter_map(|outcome| outcome.seconds.as_ref());
+        let clients = self.networks.iter().map(|network| &network.client);
+        let clients = clients
+            .flat_map(|c| [Some(&c.compress), c.keys.as_ref(), Some(&c.encrypt), c.decrypt.as_ref()])
+            .flatten();
+        let results = || self.networks.iter().flat_map(|network| &network.results);
+        let layers = results().flat_map(|result| result.layers.iter().flatten());
+        let all = outcomes.chain(clients).chain(layers);
+        let all = all.flat_map(|t| [t.median, t.min, t.max].into_iter().chain(t.all.iter().copied()));
+        all.chain(results().filter_map(|result| result.prepare))
     }
 
     /// Writes it whole or not at all.
@@ -188,7 +225,7 @@ impl Record {
         operations.chain(self.networks.iter().flat_map(|n| n.results.iter().map(|r| &r.inference)))
     }
 
-    /// How many results are not the same on all devices.
+    /// How many results are not the same on all devices, each time.
     pub(crate) fn differences(&self) -> usize {
         let verdicts =
             self.operations.iter().map(|o| o.identical).chain(self.networks.iter().map(|n| n.identical));
@@ -198,8 +235,8 @@ impl Record {
 
 impl Outcome {
     /// A device that did not make it.
-    pub(crate) fn failed(error: String) -> Self {
-        Self { error: Some(error), ..Self::default() }
+    pub(crate) fn failed(error: &CliError) -> Self {
+        Self { error: Some(terminal::chain(error)), advice: error.advice(), ..Self::default() }
     }
 
     /// The median, if it was measured.
@@ -220,11 +257,24 @@ impl Times {
     }
 }
 
+/// What is wrong with JSON, in words for who does not know the types here.
+fn unlike(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Eof => "it ends too early".to_owned(),
+        Category::Data => format!("line {}, column {} is not as it writes it", error.line(), error.column()),
+        _ => format!("it is no JSON at line {}, column {}", error.line(), error.column()),
+    }
+}
+
 /// Notes how much faster than the first each outcome is; tells whether all have the same words.
 pub(crate) fn compare(outcomes: &mut [&mut Outcome]) -> Option<bool> {
     let first = outcomes.first().and_then(|outcome| outcome.median());
     for outcome in outcomes.iter_mut() {
         outcome.ratio = first.zip(outcome.median()).map(|(first, this)| first / this);
+    }
+    // Whoever gives other words another time is no more to be trusted than who does so at once.
+    if outcomes.iter().any(|outcome| outcome.unsteady) {
+        return Some(false);
     }
     let mut digests =
         outcomes.iter().filter(|outcome| outcome.error.is_none()).map(|outcome| &outcome.digest);
@@ -251,10 +301,14 @@ mod tests {
 
     #[test]
     fn devices_are_held_against_the_first() {
-        let (mut a, mut b, mut c) = (outcome(2.0, "x"), outcome(0.5, "x"), Outcome::failed("lost".into()));
+        let (mut a, mut b, mut c) =
+            (outcome(2.0, "x"), outcome(0.5, "x"), Outcome::failed(&CliError::NoCache));
         assert_eq!(compare(&mut [&mut a, &mut b, &mut c]), Some(true));
         assert_eq!((a.ratio, b.ratio, c.ratio), (Some(1.0), Some(4.0), None));
         assert_eq!(compare(&mut [&mut a, &mut c]), None);
         assert_eq!(compare(&mut [&mut a, &mut b, &mut outcome(1.0, "y")]), Some(false));
+        assert_eq!(compare(&mut [&mut a]), None);
+        a.unsteady = true;
+        assert_eq!(compare(&mut [&mut a]), Some(false));
     }
 }

@@ -1,7 +1,7 @@
 //! Results as tables.
 
 use crate::bench::manifest::OPERATIONS;
-use crate::bench::record::{DeviceRecord, NetworkRecord, Outcome, Record, Times};
+use crate::bench::record::{DeviceRecord, NetworkRecord, OperationRecord, Outcome, Record, Times};
 use crate::plan::parameters;
 use crate::table::{Table, bytes_text, millis};
 use crate::terminal;
@@ -39,9 +39,10 @@ impl fmt::Display for Record {
             self.write_network(network, f)?;
         }
         match (self.differences(), self.devices.len()) {
-            (_, 1) => Ok(()),
+            (0, 1) => Ok(()),
+            (some, 1) => writeln!(f, "\n{some} results are NOT the same each time."),
             (0, _) => writeln!(f, "\nEvery result was the same to the bit on all devices that gave one."),
-            (some, _) => writeln!(f, "\n{some} results are NOT the same on all devices."),
+            (some, _) => writeln!(f, "\n{some} results are NOT the same on all devices, each time."),
         }
     }
 }
@@ -147,6 +148,42 @@ impl Record {
     }
 }
 
+impl Record {
+    /// What failed, and who gives other words from one time to the next.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (i, device) in self.devices.iter().enumerate() {
+            let on = format!("on {}", device.name);
+            let degree = |a: &OperationRecord, b: &OperationRecord| a.parameters.log_n == b.parameters.log_n;
+            for group in self.operations.chunk_by(degree) {
+                let failed: Vec<_> = group
+                    .iter()
+                    .filter_map(|o| o.results.get(i)?.error.as_ref().map(|error| (o, error)))
+                    .collect();
+                let Some((first, error)) = failed.first() else { continue };
+                let n = format!("n = 2^{}", first.parameters.log_n);
+                // What has one cause is told once.
+                if failed.len() == group.len() && failed.iter().all(|(_, other)| other == error) {
+                    texts.push(format!("all operations at {n}, {on}: {error}"));
+                    continue;
+                }
+                let each = failed
+                    .iter()
+                    .map(|(o, error)| format!("{} at {n}, batch {}, {on}: {error}", o.name, o.batch));
+                texts.extend(each);
+            }
+            for network in &self.networks {
+                let Some(outcome) = network.results.get(i).map(|result| &result.inference) else { continue };
+                texts.extend(outcome.error.as_ref().map(|error| format!("{} {on}: {error}", network.name)));
+                if outcome.unsteady {
+                    texts.push(format!("{} {on}: other words from one time to the next", network.name));
+                }
+            }
+        }
+        texts
+    }
+}
+
 fn dash() -> String {
     "-".to_owned()
 }
@@ -167,5 +204,52 @@ fn same_text(identical: Option<bool>, outcome: &Outcome) -> String {
         (Some(true), _) => "yes".to_owned(),
         (Some(false), _) => "NO".to_owned(),
         (None, _) => dash(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::record::Parameters;
+    use crate::error::CliError;
+
+    fn operation(log_n: u32, name: &str, batch: usize, results: Vec<Outcome>) -> OperationRecord {
+        let parameters = Parameters {
+            log_n,
+            levels: 1,
+            limbs: 2,
+            special: 1,
+            digits: 2,
+            scale_bits: 30,
+            log2_qp: 90.0,
+            security: 128,
+        };
+        OperationRecord { name: name.to_owned(), batch, parameters, identical: None, results }
+    }
+
+    #[test]
+    fn failures_say_of_what_and_on_what() {
+        let device = |name: &str| DeviceRecord {
+            device: "0".to_owned(),
+            name: name.to_owned(),
+            kind: String::new(),
+            api: None,
+            driver: None,
+            wide: true,
+            memory_bytes: None,
+        };
+        let mut record = Record::new("smoke", 1, vec![device("abacus"), device("slide rule")]);
+        let failed = || Outcome::failed(&CliError::NoCache);
+        let good = Outcome::default;
+        record.operations = vec![
+            operation(13, "ntt", 1, vec![good(), failed()]),
+            operation(13, "rotate", 8, vec![failed(), failed()]),
+            operation(14, "ntt", 1, vec![good(), good()]),
+        ];
+        let texts = record.warnings();
+        let starts =
+            ["rotate at n = 2^13, batch 8, on abacus: ", "all operations at n = 2^13, on slide rule: "];
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts.iter().zip(starts).all(|(text, start)| text.starts_with(start)), "{texts:?}");
     }
 }
