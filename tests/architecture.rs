@@ -4,12 +4,13 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 6] = [
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("pleura-ring", &[]),
     ("pleura-latent", &[]),
+    ("pleura-baselines", &[]),
     ("pleura-ckks", &["pleura-ring"]),
     ("pleura-nn", &["pleura-ckks"]),
-    ("pleura", &["pleura-latent", "pleura-nn", "pleura-ckks", "pleura-ring"]),
+    ("pleura", &["pleura-baselines", "pleura-latent", "pleura-nn", "pleura-ckks", "pleura-ring"]),
     ("pleura-cli", &["pleura"]),
 ];
 
