@@ -23,7 +23,7 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
         let pixels: Vec<Vec<u8>> = stored.into_iter().map(|s| s.pixels).collect();
         let information = MutualInformation::of(&all, &pixels.concat());
         let one = MutualInformation::of(&images[0], &pixels[0]);
-        let known = psnr(&images[0], &codebook(&images[1], &pixels[1], &pixels[0]));
+        let known = psnr(&images[0], &codebook(&images[1..].concat(), &pixels[1..].concat(), &pixels[0]));
         println!("{randomness:?}: {information:?}, one image {one:?}, codebook {known:.1} dB");
         figures.push((information, one, known));
     }
@@ -34,7 +34,7 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
     // One randomness for an image: it is a substitution, which another image's codebook does not open.
     assert!(per_image.1.beyond_chance() > 4.0 && per_image.2 < 15.0, "{per_image:?}");
     // One for all: everything opens.
-    assert!(fixed.0.beyond_chance() > 4.0 && fixed.2 > 20.0, "{fixed:?}");
+    assert!(fixed.0.beyond_chance() > 4.0 && fixed.2 > 15.0, "{fixed:?}");
 }
 
 #[test]
