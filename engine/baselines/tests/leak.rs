@@ -18,12 +18,25 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
     let images = NAMES.map(|name| xray(name, SIDE)).to_vec();
     let all = images.concat();
     let mut figures = Vec::new();
+    // How much of the greys a codebook keeps apart depends on the key: the median of five.
+    let known = |randomness: Randomness| -> f64 {
+        let attempt = |_| {
+            let key = SecretKey::generate_insecure(256).unwrap();
+            let stored = store(key.public(), &images, randomness).unwrap();
+            let [first, others @ ..] = stored.as_slice() else { panic!("three pictures") };
+            let others: Vec<u8> = others.iter().flat_map(|s| s.pixels.clone()).collect();
+            psnr(&images[0], &codebook(&images[1..].concat(), &others, &first.pixels))
+        };
+        let mut found: Vec<f64> = (0..5).map(attempt).collect();
+        found.sort_by(f64::total_cmp);
+        found[2]
+    };
     for randomness in [Randomness::Fresh, Randomness::PerImage, Randomness::Fixed] {
         let stored = store(key.public(), &images, randomness).unwrap();
         let pixels: Vec<Vec<u8>> = stored.into_iter().map(|s| s.pixels).collect();
         let information = MutualInformation::of(&all, &pixels.concat());
         let one = MutualInformation::of(&images[0], &pixels[0]);
-        let known = psnr(&images[0], &codebook(&images[1..].concat(), &pixels[1..].concat(), &pixels[0]));
+        let known = known(randomness);
         println!("{randomness:?}: {information:?}, one image {one:?}, codebook {known:.1} dB");
         figures.push((information, one, known));
     }
