@@ -5,6 +5,7 @@ mod cache;
 mod classifier;
 mod classify;
 mod compare;
+mod compare_page;
 mod compress;
 mod device;
 mod error;

@@ -59,7 +59,8 @@ pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
 pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>, CliError> {
     let side = pixels.len().isqrt().max(1);
-    let at = |k: usize| pixels.get(k / SIDE * side / SIDE * side + k % SIDE * side / SIDE).copied().unwrap_or(0);
+    let at =
+        |k: usize| pixels.get(k / SIDE * side / SIDE * side + k % SIDE * side / SIDE).copied().unwrap_or(0);
     let failed = |source| CliError::Image { path: "picture.png".into(), source };
     Xray::from_pixels((0..SIDE * SIDE).map(at).collect()).map_err(failed)?.to_png().map_err(failed)
 }

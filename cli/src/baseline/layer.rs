@@ -60,7 +60,8 @@ impl Layer {
             Input::Pixels(_) => Ok(scaled(127.5, 1.0)),
             Input::Latent(codec) => {
                 // A failed attack may leave anything; the decoder takes finite numbers.
-                let values = features.iter().map(|x| if x.is_finite() { x.clamp(-1e3, 1e3) as f32 } else { 0.0 });
+                let values =
+                    features.iter().map(|x| if x.is_finite() { x.clamp(-1e3, 1e3) as f32 } else { 0.0 });
                 let failed = |source| CliError::Codec { name: codec.name().to_owned(), source };
                 let latent = Latent::new(codec.latent_shape(), values.collect());
                 let latent = latent.map_err(|_| CliError::NoConvolution { name: self.name.clone() })?;
@@ -75,11 +76,6 @@ impl Layer {
         let biased: Vec<f64> = first.iter().zip(&rest.bias).map(|(x, b)| x + b).collect();
         let item: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
         Some([rest.tail.evaluate(&biased), rest.classifier.network.evaluate(&item)])
-    }
-
-    /// Names of the classes.
-    pub(crate) fn classes(&self) -> &[String] {
-        self.network.as_ref().map_or(&[], |rest| &rest.classifier.classes)
     }
 }
 
@@ -99,7 +95,8 @@ fn first_layer(network: &Network) -> Option<(LayerShape, Vec<f64>, Vec<f64>)> {
         pad: square(window.padding)?,
         padding: Padding::Implicit,
     };
-    let plain = conv.groups == 1 && window.dilation == [1, 1] && square(window.output)? == shape.output_side();
+    let plain =
+        conv.groups == 1 && window.dilation == [1, 1] && square(window.output)? == shape.output_side();
     plain.then(|| (shape, conv.weights.clone(), linear.bias().to_vec()))
 }
 

@@ -2,8 +2,8 @@
 
 pub(crate) mod images;
 pub(crate) mod layer;
-mod morph;
-mod paillier;
+pub(crate) mod morph;
+pub(crate) mod paillier;
 
 use crate::error::CliError;
 use clap::{Args, Subcommand};

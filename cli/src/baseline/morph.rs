@@ -374,7 +374,14 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
             let recovered = attack.recover(hidden)?;
             let images = images.get(count..).unwrap_or_default();
             debug_assert_eq!(images.len(), rest.len());
-            report(args, &layer, &recovered, images, seconds, &format!("known plaintext, {count} images known"))
+            report(
+                args,
+                &layer,
+                &recovered,
+                images,
+                seconds,
+                &format!("known plaintext, {count} images known"),
+            )
         }
     }
 }
@@ -443,7 +450,11 @@ fn load_key(path: &std::path::Path) -> Result<MorphKey, CliError> {
 }
 
 fn fits(layer: &Layer, key: &MorphKey) -> Result<(), CliError> {
-    if layer.first.shape() == key.shape() { Ok(()) } else { Err(CliError::OtherLayer { name: layer.name.clone() }) }
+    if layer.first.shape() == key.shape() {
+        Ok(())
+    } else {
+        Err(CliError::OtherLayer { name: layer.name.clone() })
+    }
 }
 
 fn costs_json(costs: &Overheads) -> serde_json::Value {
@@ -462,9 +473,16 @@ fn costs_json(costs: &Overheads) -> serde_json::Value {
 fn costs_table(costs: &Overheads) -> Table {
     let mut table = Table::new(1, ["", "multiply-adds", "bytes"]);
     let number = |x: u64| format!("{:.3e}", x as f64);
-    table.row(["plain first layer, image in 8 bits".into(), number(costs.plain), bytes_text(costs.image_bytes)]);
+    table.row([
+        "plain first layer, image in 8 bits".into(),
+        number(costs.plain),
+        bytes_text(costs.image_bytes),
+    ]);
     table.row(["morphing, morphed image".into(), number(costs.morph), bytes_text(costs.morphed_bytes)]);
-    table.row(["augmented convolution, once".into(), number(costs.augmented), bytes_text(costs.augmented_bytes)]);
+    table.row([
+        "augmented convolution, once".into(),
+        number(costs.augmented),
+        bytes_text(costs.augmented_bytes),
+    ]);
     table
 }
-

@@ -30,6 +30,9 @@ const BOUND: f64 = 8.0;
 const FEATURE_BITS: u32 = 12;
 const WEIGHT_BITS: u32 = 16;
 
+/// Labelled images that a classifier is tried on; leaving one out of fewer says little.
+const FEWEST: usize = 64;
+
 /// What to do with Paillier's cryptosystem.
 #[derive(Subcommand)]
 pub(crate) enum Paillier {
@@ -153,7 +156,7 @@ Examples:
 Each pixel is encrypted and stored as a grey level, as published: with fresh randomness for each pixel, with one for each image, and with
 one for all. Information is in bits for each pixel, beyond what shuffled pixels show. The codebook is read from all other images, the
 frequency attack sees one stored picture and another X-ray. Labels are those of ridge regression on all other stored
-pictures, for images whose labels are known.")]
+pictures, for 64 images or more whose labels are known (folders named normal and pneumonia tell).")]
 pub(crate) struct LeakArgs {
     /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
     #[arg(value_name = "IMAGE|DIR")]
@@ -235,7 +238,10 @@ fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
     [&public, &secret].into_iter().try_for_each(|path| files::check_writable(path, args.force))?;
     let mut seconds = 0.0;
     let key = timed(&mut seconds, || SecretKey::generate(args.bits))?;
-    let failed = |path: &Path| { let path = path.to_owned(); move |source| CliError::Write { path, source } };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CliError::Write { path, source }
+    };
     files::write(&secret, &[&key.to_bytes()], args.force, true).map_err(failed(&secret))?;
     files::write(&public, &[&key.public().to_bytes()], args.force, false).map_err(failed(&public))?;
     if args.json {
@@ -258,9 +264,9 @@ fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
     let pixels = images.first().map(|image| images::small(&image.xray, args.side)).unwrap_or_default();
     let plaintexts: Vec<Plaintext> = if args.pack {
         let packing = Packing::new(&key, PIXEL_BITS)?;
-        let packed = pixels.chunks(packing.slots()).map(|run| {
-            packing.pack(&key, &run.iter().map(|&p| i64::from(p)).collect::<Vec<_>>())
-        });
+        let packed = pixels
+            .chunks(packing.slots())
+            .map(|run| packing.pack(&key, &run.iter().map(|&p| i64::from(p)).collect::<Vec<_>>()));
         packed.collect::<Result<_, _>>()?
     } else {
         pixels.iter().map(|&p| Plaintext::from_u64(u64::from(p))).collect()
@@ -339,7 +345,11 @@ impl Arm {
         let labels = labels.map(|labels| leave_one_out(&stored, labels));
         let side = plain.first().map_or(1, |image| image.len().isqrt());
         let others = |k: usize, of: &[Vec<u8>]| -> Vec<u8> {
-            of.iter().enumerate().filter(|(i, _)| *i != k || of.len() == 1).flat_map(|(_, x)| x.clone()).collect()
+            of.iter()
+                .enumerate()
+                .filter(|(i, _)| *i != k || of.len() == 1)
+                .flat_map(|(_, x)| x.clone())
+                .collect()
         };
         let (mut by_codebook, mut by_frequency) = (Vec::new(), Vec::new());
         for (k, (image, picture)) in plain.iter().zip(&stored).enumerate() {
@@ -352,8 +362,8 @@ impl Arm {
             found.sort_by(f64::total_cmp);
             found.get(found.len() / 2).copied().unwrap_or(f64::NAN)
         };
-        // The best of them is what is shown.
-        let best = |recovered: Vec<Vec<u8>>| {
+        // What is shown is the first, whatever it looks like.
+        let shown = |recovered: Vec<Vec<u8>>| {
             let median = quality(&recovered);
             (median, recovered.into_iter().next().unwrap_or_default())
         };
@@ -361,8 +371,8 @@ impl Arm {
             randomness,
             seconds,
             information,
-            codebook: best(by_codebook),
-            frequency: best(by_frequency),
+            codebook: shown(by_codebook),
+            frequency: shown(by_frequency),
             stored: stored.into_iter().next().unwrap_or_default(),
             labels,
         })
@@ -378,9 +388,13 @@ impl Arm {
     }
 }
 
-/// Labels, if all are known.
+/// Labels, if all are known and they are enough to learn from.
 pub(crate) fn labels(images: &[Image]) -> Option<Vec<bool>> {
-    images.iter().map(|image| image.sick).collect::<Option<Vec<bool>>>().filter(|labels| labels.len() > 3)
+    images
+        .iter()
+        .map(|image| image.sick)
+        .collect::<Option<Vec<bool>>>()
+        .filter(|labels| labels.len() >= FEWEST)
 }
 
 fn leak(args: &LeakArgs) -> Result<(), CliError> {
@@ -423,8 +437,10 @@ fn leak(args: &LeakArgs) -> Result<(), CliError> {
             "arms": arms.iter().map(arm).collect::<Value>(),
         }));
     }
-    let mut table =
-        Table::new(1, ["randomness", "bits/pixel", "estimate", "chance", "codebook", "frequency", "labels", "s"]);
+    let mut table = Table::new(
+        1,
+        ["randomness", "bits/pixel", "estimate", "chance", "codebook", "frequency", "labels", "s"],
+    );
     let share = |x: Option<f64>| x.map_or_else(|| "unknown".to_owned(), |x| format!("{:.0} %", 100.0 * x));
     for arm in &arms {
         let MutualInformation { estimate, shuffled, .. } = arm.information;
@@ -493,10 +509,12 @@ fn linear(args: &LinearArgs) -> Result<(), CliError> {
     let features = features.collect::<Result<Vec<_>, CliError>>()?;
     let outcome = LinearOutcome::of(&classifier.network, &features, args.bits)?;
     let LinearOutcome { scores, clear, worst, seconds: [keygen, encrypt, server, decrypt], .. } = &outcome;
-    let class = |scores: &[f64]| label(scores).and_then(|i| classifier.classes.get(i).cloned()).unwrap_or_default();
-    let known = images.iter().zip(scores).filter_map(|(image, scores)| {
-        image.sick.map(|sick| (class(scores) != "normal") == sick)
-    });
+    let class =
+        |scores: &[f64]| label(scores).and_then(|i| classifier.classes.get(i).cloned()).unwrap_or_default();
+    let known = images
+        .iter()
+        .zip(scores)
+        .filter_map(|(image, scores)| image.sick.map(|sick| (class(scores) != "normal") == sick));
     let known: Vec<bool> = known.collect();
     let right = known.iter().filter(|&&right| right).count();
     let equal = scores.iter().zip(clear).filter(|(a, b)| label(a) == label(b)).count();
@@ -518,7 +536,11 @@ fn linear(args: &LinearArgs) -> Result<(), CliError> {
         table.row([image.name.clone(), class(scores), apart]);
     }
     let (count, groups) = (images.len(), outcome.groups);
-    let labelled = if known.is_empty() { String::new() } else { format!("{right} of {} labelled as by the doctors, ", known.len()) };
+    let labelled = if known.is_empty() {
+        String::new()
+    } else {
+        format!("{right} of {} labelled as by the doctors, ", known.len())
+    };
     terminal::publish(&format!(
         "{table}\n{count} X-rays, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups} group{}; \
          key {keygen:.2} s, encrypt {encrypt:.2} s, server {server:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
