@@ -233,7 +233,10 @@ fn published(images: &[Image], side: usize, randomness: Randomness) -> Result<Wa
     let information = arm.information.beyond_chance().max(0.0);
     Ok(Way {
         name: if fresh { "Paillier, published, fresh r" } else { "Paillier, published, one r" },
-        about: format!("each of {side}x{side} pixels encrypted and stored as a grey level"),
+        about: format!(
+            "each of {side}x{side} pixels encrypted and stored as a grey level; the ciphertexts are {}",
+            bytes_text((side * side * key.public().ciphertext_bytes()) as u64)
+        ),
         accuracy: None,
         auc: None,
         client_seconds: arm.seconds / images.len().max(1) as f64,

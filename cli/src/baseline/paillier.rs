@@ -8,7 +8,7 @@ use crate::run::timed;
 use crate::table::{Table, bytes_text, short};
 use crate::{files, terminal};
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use pleura::baselines::leak::{MutualInformation, codebook, frequency, leave_one_out};
 use pleura::baselines::paillier::{
     LinearScore, Packing, PaillierError, Plaintext, PublicKey, Randomness, SecretKey, store,
@@ -42,6 +42,8 @@ pub(crate) enum Paillier {
     Encrypt(EncryptArgs),
     /// Decrypt them into a picture.
     Decrypt(DecryptArgs),
+    /// Encrypt as published, and keep the stored pictures.
+    Store(StoreArgs),
     /// Encrypt as published, and tell what the stored pictures give away.
     Leak(LeakArgs),
     /// Classify with a linear layer on encrypted latents: what the scheme is good for.
@@ -145,13 +147,57 @@ pub(crate) struct DecryptArgs {
     json: bool,
 }
 
+/// Arguments of `pleura baseline paillier store`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura baseline paillier store ward/ --randomness fixed --out stored/
+
+Pictures are named by the order of the X-rays, from 00000.png; each pixel is repeated so that they are 256 wide.")]
+pub(crate) struct StoreArgs {
+    /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
+    #[arg(value_name = "IMAGE|DIR")]
+    images: Vec<PathBuf>,
+
+    /// What shares its randomness: nothing (fresh), the pixels of an image, or all pixels (fixed).
+    #[arg(long, value_name = "KIND", default_value = "fresh")]
+    randomness: Shared,
+
+    /// Side of the pictures that are encrypted.
+    #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = side())]
+    side: usize,
+
+    /// Bits of the modulus: 2048 or 3072.
+    #[arg(long, value_name = "BITS", default_value = "2048", value_parser = bits())]
+    bits: u32,
+
+    /// The folder that the pictures go into.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--randomness` says.
+#[derive(Clone, Copy, ValueEnum)]
+enum Shared {
+    Fresh,
+    Image,
+    Fixed,
+}
+
 /// Arguments of `pleura baseline paillier leak`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   pleura baseline paillier leak
   pleura baseline paillier leak --side 128 --out pictures/
-  pleura baseline paillier leak ward/ --store stored/
 
 Each pixel is encrypted and stored as a grey level, as published: with fresh randomness for each pixel, with one for each image, and with
 one for all. Information is in bits for each pixel, beyond what shuffled pixels show. The codebook is read from all other images, the
@@ -215,6 +261,7 @@ pub(crate) fn run(command: &Paillier) -> Result<(), CliError> {
         Paillier::Keygen(args) => keygen(args),
         Paillier::Encrypt(args) => encrypt(args),
         Paillier::Decrypt(args) => decrypt(args),
+        Paillier::Store(args) => stored(args),
         Paillier::Leak(args) => leak(args),
         Paillier::Linear(args) => linear(args),
     }
@@ -315,6 +362,28 @@ fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
         return terminal::publish_json(&json!({ "out": args.out.to_string_lossy(), "seconds": seconds }));
     }
     terminal::publish(&format!("{}, {seconds:.2} s\n", args.out.display()))
+}
+
+fn stored(args: &StoreArgs) -> Result<(), CliError> {
+    let images = images::load(&args.images)?;
+    let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, args.side)).collect();
+    let key = SecretKey::generate(args.bits)?;
+    let (randomness, protection) = match args.randomness {
+        Shared::Fresh => (Randomness::Fresh, "nothing to learn, nothing to classify"),
+        Shared::Image => (Randomness::PerImage, RECOVERABLE),
+        Shared::Fixed => (Randomness::Fixed, RECOVERABLE),
+    };
+    let mut seconds = 0.0;
+    let kept = timed(&mut seconds, || store(key.public(), &plain, randomness))?;
+    let pictures = kept.into_iter().enumerate().map(|(k, picture)| (format!("{k:05}"), picture.pixels));
+    images::write_pictures(&args.out, &pictures.collect::<Vec<_>>(), args.force)?;
+    let (count, out) = (images.len(), args.out.to_string_lossy());
+    if args.json {
+        return terminal::publish_json(&json!({
+            "out": out, "images": count, "side": args.side, "bits": args.bits, "seconds": seconds, "protection": protection,
+        }));
+    }
+    terminal::publish(&format!("{count} stored pictures in {out}, {seconds:.2} s\n{protection}\n"))
 }
 
 /// One arm of the pipeline as published.
