@@ -1,5 +1,5 @@
 //! The older schemes and the comparison, from outside.
-#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+#![expect(clippy::panic, reason = "the functions beside the tests are tests too")]
 
 mod common;
 
@@ -75,7 +75,6 @@ fn known_xrays_open_others() {
     let images = found["images"].as_array().unwrap();
     assert_eq!(images.len(), 13);
     assert!(images.iter().all(|image| image["exact"] == true || number(&image["psnr"]) > 30.0), "{found}");
-    // One X-ray has as many rows as the core, but two of its pairs are nothing new: too few to open others is an error or noise.
     place.pleura(&["baseline", "morph", "attack", "--layer", "xray", "--known", "0"]).fails(&["0 pairs"]);
 }
 

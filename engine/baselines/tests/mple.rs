@@ -1,4 +1,5 @@
 //! Metamorphosed learning is exact, and it is broken.
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
 
 mod common;
 

@@ -123,19 +123,19 @@ impl PublicKey {
 
     /// The sum of two plaintexts.
     pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Ciphertext {
-        self.from_form(&(self.form(a) * self.form(b)))
+        self.close(&(self.form(a) * self.form(b)))
     }
 
     /// The plaintext times a constant, which is no secret.
     pub fn mul(&self, a: &Ciphertext, constant: &Plaintext) -> Ciphertext {
         let bits = constant.0.bits_vartime().max(1);
-        self.from_form(&self.form(a).pow_bounded_exp(&constant.0, bits))
+        self.close(&self.form(a).pow_bounded_exp(&constant.0, bits))
     }
 
     /// The negated plaintext.
     pub fn negate(&self, a: &Ciphertext) -> Result<Ciphertext, PaillierError> {
         let inverse = self.form(a).invert_vartime().into_option().ok_or(PaillierError::Ciphertext)?;
-        Ok(self.from_form(&inverse))
+        Ok(self.close(&inverse))
     }
 
     /// The same plaintext in a ciphertext that nothing else is known of.
@@ -144,7 +144,7 @@ impl PublicKey {
     /// [`PaillierError::NoEntropy`] if the system has no randomness.
     pub fn rerandomise(&self, a: &Ciphertext) -> Result<Ciphertext, PaillierError> {
         let fresh = self.short(&mut random::generator()?);
-        Ok(self.from_form(&(self.form(a) * fresh)))
+        Ok(self.close(&(self.form(a) * fresh)))
     }
 
     /// Encrypts with a given `n`-th residue.
@@ -159,7 +159,7 @@ impl PublicKey {
         // (1 + n)^m = 1 + m n, and that is below n^2.
         let power = (&plaintext.0).resize(2 * self.bits).wrapping_mul(self.n.as_ref());
         let power = power.wrapping_add(BoxedUint::one_with_precision(2 * self.bits));
-        Ok(self.from_form(&(BoxedMontyForm::new(power, &self.square) * residue)))
+        Ok(self.close(&(BoxedMontyForm::new(power, &self.square) * residue)))
     }
 
     /// A random `n`-th residue from the table.
@@ -181,7 +181,7 @@ impl PublicKey {
         BoxedMontyForm::new(a.0.clone(), &self.square)
     }
 
-    pub(super) fn from_form(&self, form: &BoxedMontyForm) -> Ciphertext {
+    pub(super) fn close(&self, form: &BoxedMontyForm) -> Ciphertext {
         Ciphertext(form.retrieve())
     }
 }

@@ -141,7 +141,7 @@ impl LinearScore {
                 let parts = row.par_chunks(CHUNK).zip(forms.par_chunks(CHUNK));
                 let one = || BoxedMontyForm::one(&key.square);
                 let parts = parts.map(|(weights, forms)| powers(weights, forms, sign, one()));
-                key.from_form(&parts.reduce(one, |a, b| a * b))
+                key.close(&parts.reduce(one, |a, b| a * b))
             };
             let sum = key.add(&product(1), &key.negate(&product(-1))?);
             let bias = packing.pack(key, &vec![bias; packing.slots()])?;
