@@ -168,6 +168,25 @@ fn costs_are_counted_from_the_sizes() {
 }
 
 #[test]
+fn layers_have_limits() {
+    for shape in [
+        LayerShape { kernel: 11, ..SMALL },
+        LayerShape { stride: 0, ..SMALL },
+        LayerShape { pad: 3, ..SMALL },
+        LayerShape { channels: 1 << 14, ..SMALL },
+        LayerShape { channels: 1, side: 4096, filters: 1, ..SMALL },
+    ] {
+        assert!(matches!(MorphKey::from_seed(&shape, 1, [0; 32]), Err(MpleError::Shape { .. })), "{shape:?}");
+    }
+    assert!(matches!(MorphKey::from_seed(&SMALL, 7, [0; 32]), Err(MpleError::Kappa { kappa: 7, rows: 200 })));
+    assert!(FirstLayer::new(SMALL, vec![f64::NAN; 24 * 18]).is_err());
+    assert!(matches!(
+        FirstLayer::new(SMALL, vec![1.0]),
+        Err(MpleError::Length { expected: 432, got: 1, .. })
+    ));
+}
+
+#[test]
 fn bytes_survive_and_broken_ones_do_not() {
     let (layer, key) = (layer(SMALL), MorphKey::generate(&SMALL, 10).unwrap());
     let augmented = AugConv::<f32>::new(&key, &layer).unwrap();

@@ -6,6 +6,9 @@ use crate::real::Real;
 /// No layer here has more numbers in its padded image or in its result.
 const MOST: usize = 1 << 26;
 
+/// Nor do its filters see more numbers in all: what is laid out for them is about as large, and sizes may come from a file.
+const MOST_SEEN: usize = 1 << 24;
+
 /// Where the zeros around an image come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
@@ -86,7 +89,8 @@ impl LayerShape {
             && kernel <= side + 2 * pad
             && self.rows() <= MOST
             && self.outputs() <= MOST
-            && self.taps() <= 1 << 13;
+            && self.taps() <= 1 << 13
+            && self.positions() * self.taps() <= MOST_SEEN;
         small.then_some(self).ok_or(MpleError::Shape { channels, side, filters, kernel, stride, pad })
     }
 
