@@ -3,8 +3,9 @@
 use crate::baseline::RECOVERABLE;
 use crate::baseline::images::{self, Image, decibels};
 use crate::baseline::layer::Layer;
+use crate::baseline::linear::LinearOutcome;
 use crate::baseline::morph::Outcome;
-use crate::baseline::paillier::{Arm, LinearOutcome};
+use crate::baseline::paillier::Arm;
 use crate::classifier::Classifier;
 use crate::compare_page::page;
 use crate::device::{Device, OnDevice, Wanted};

@@ -2,6 +2,7 @@
 
 pub(crate) mod images;
 pub(crate) mod layer;
+pub(crate) mod linear;
 pub(crate) mod morph;
 pub(crate) mod paillier;
 
