@@ -4,14 +4,18 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("pleura-shaders", &[]),
     ("pleura-ring", &[]),
     ("pleura-gpu", &["pleura-ring", "pleura-shaders"]),
     ("pleura-latent", &[]),
+    ("pleura-baselines", &[]),
     ("pleura-ckks", &["pleura-ring"]),
     ("pleura-nn", &["pleura-ckks"]),
-    ("pleura", &["pleura-latent", "pleura-nn", "pleura-ckks", "pleura-gpu", "pleura-ring"]),
+    (
+        "pleura",
+        &["pleura-baselines", "pleura-latent", "pleura-nn", "pleura-ckks", "pleura-gpu", "pleura-ring"],
+    ),
     ("pleura-cli", &["pleura"]),
 ];
 

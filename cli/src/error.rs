@@ -3,6 +3,8 @@
 use crate::npy::{NpyError, shape_text};
 use crate::shipped::{CODECS, MODELS};
 use crate::table::{bytes_text, size_text};
+use pleura::baselines::mple::MpleError;
+use pleura::baselines::paillier::PaillierError;
 use pleura::ckks::{BackendError, ClientError, EncodeError, EvalError, ParamsError, TransformError};
 use pleura::gpu::GpuError;
 use pleura::latent::{CodecError, ImageError, LatentFileError};
@@ -115,6 +117,16 @@ pub(crate) enum CliError {
     OtherPart { path: PathBuf },
     #[error("the encrypted scores of {count} X-rays are not those of the network, as said above")]
     Useless { count: usize },
+    #[error("{name} does not begin with a convolution of square filters that alone reads its input")]
+    NoConvolution { name: String },
+    #[error("the key was made for another layer than that of {name}")]
+    OtherLayer { name: String },
+    #[error("{name} is not a linear layer and nothing else")]
+    NotLinear { name: String },
+    #[error("metamorphosed learning")]
+    Mple(#[from] MpleError),
+    #[error("Paillier")]
+    Paillier(#[from] PaillierError),
     #[error("another run is writing to {}", path.display())]
     InUse { path: PathBuf },
     #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]

@@ -1,9 +1,12 @@
 //! The command line of Pleura.
 
+mod baseline;
 mod bench;
 mod cache;
 mod classifier;
 mod classify;
+mod compare;
+mod compare_page;
 mod compress;
 mod device;
 mod devices;
@@ -42,6 +45,7 @@ Examples:
   pleura plan --model lenet5.onnx
   pleura run --model lenet5.onnx --input x.npy --output y.npy
   pleura fit --function relu --interval -6,6
+  pleura compare --html compare.html
   pleura devices
   pleura bench --devices cpu,gpu
 
@@ -60,6 +64,10 @@ enum Command {
     Compress(compress::CompressArgs),
     /// Make pictures of latents.
     Reconstruct(compress::ReconstructArgs),
+    /// Two older schemes, and the attacks that break them.
+    Baseline(baseline::BaselineArgs),
+    /// Put five ways to classify X-rays side by side: what they reach, cost, and protect.
+    Compare(compare::CompareArgs),
     /// Tell which networks and codecs are shipped, and print their cards.
     Models(models::ModelsArgs),
     /// Encrypt items, run a network on them, decrypt, and compare with the clear network.
@@ -114,6 +122,8 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Classify(args) => classify::classify(&args),
         Command::Compress(args) => compress::compress(&args),
         Command::Reconstruct(args) => compress::reconstruct(&args),
+        Command::Baseline(args) => baseline::baseline(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Models(args) => models::models(&args),
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::plan(&args),

@@ -38,7 +38,7 @@ macro_rules! sample {
 }
 
 /// All networks, the default one first.
-pub(crate) static MODELS: [Shipped; 7] = [
+pub(crate) static MODELS: [Shipped; 8] = [
     Shipped {
         name: "pneumonia",
         about: "made for the scheme: one convolution, one quadratic, one dense layer",
@@ -55,6 +55,12 @@ pub(crate) static MODELS: [Shipped; 7] = [
         name: "pneumonia-hefnet-se",
         about: "hefNet with squeeze-and-excitation",
         onnx: file!("pneumonia/hefnet_se.onnx"),
+        card: card!("pneumonia"),
+    },
+    Shipped {
+        name: "pneumonia-linear",
+        about: "logistic regression: what Paillier can evaluate, too",
+        onnx: file!("pneumonia/linear.onnx"),
         card: card!("pneumonia"),
     },
     Shipped {

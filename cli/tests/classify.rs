@@ -73,7 +73,7 @@ fn every_shipped_network_runs_in_the_clear() {
     let listed = place.pleura(&["models", "--json"]).json();
     let names: Vec<_> =
         listed["networks"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 7);
+    assert_eq!(names.len(), 8);
     for name in names {
         let rows = lines(&place.pleura(&["classify", "--clear", "--json", "--model", name]).ok().out);
         assert_eq!(rows.len(), 17, "{name}");

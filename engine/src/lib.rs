@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub use pleura_baselines as baselines;
 pub use pleura_ckks as ckks;
 pub use pleura_gpu as gpu;
 pub use pleura_latent as latent;

@@ -1,0 +1,142 @@
+//! The first layer that images are morphed for: of a network, or one for whole X-rays.
+
+use super::images::Image;
+use crate::classifier::{Classifier, Input};
+use crate::error::CliError;
+use pleura::baselines::mple::{FirstLayer, LayerShape, Padding};
+use pleura::baselines::pixels;
+use pleura::latent::{Latent, SIDE};
+use pleura::nn::{Linear, Map, Network, Node, NodeId, Op};
+
+/// The name of the layer that is no network's.
+pub(crate) const XRAY: &str = "xray";
+
+/// A first layer with what it looks at, and what comes after it.
+pub(crate) struct Layer {
+    pub(crate) name: String,
+    pub(crate) first: FirstLayer,
+    network: Option<Rest>,
+}
+
+struct Rest {
+    classifier: Classifier,
+    /// Of the first layer, which is without one for the scheme.
+    bias: Vec<f64>,
+    tail: Network,
+}
+
+impl Layer {
+    /// The first layer of a shipped network or an ONNX file; [`XRAY`] is 16 fixed filters of 3x3 on 256x256 pixels.
+    pub(crate) fn load(name: &str) -> Result<Self, CliError> {
+        if name == XRAY {
+            return Ok(Self { name: name.to_owned(), first: whole_xrays()?, network: None });
+        }
+        let classifier = Classifier::load(name)?;
+        let found = first_layer(&classifier.network).zip(tail(&classifier.network));
+        let ((shape, weights, bias), tail) =
+            found.ok_or_else(|| CliError::NoConvolution { name: name.to_owned() })?;
+        let first = FirstLayer::new(shape, weights)?;
+        Ok(Self { name: name.to_owned(), first, network: Some(Rest { classifier, bias, tail }) })
+    }
+
+    /// What the layer sees of an X-ray, in single precision.
+    pub(crate) fn features(&self, image: &Image) -> Result<Vec<f32>, CliError> {
+        match &self.network {
+            Some(rest) => {
+                let features = rest.classifier.input.features(&image.xray)?;
+                Ok(features.values.iter().map(|&x| x as f32).collect())
+            }
+            None => Ok(image.xray.values().iter().map(|x| x / 255.0).collect()),
+        }
+    }
+
+    /// The picture that recovered features stand for: as an attacker sees it.
+    pub(crate) fn picture(&self, features: &[f64]) -> Result<Vec<u8>, CliError> {
+        let scaled = |range: f64, offset: f64| {
+            pixels(&features.iter().map(|x| (x + offset) * range).collect::<Vec<_>>())
+        };
+        let Some(rest) = &self.network else { return Ok(scaled(255.0, 0.0)) };
+        match &rest.classifier.input {
+            Input::Pixels(_) => Ok(scaled(127.5, 1.0)),
+            Input::Latent(codec) => {
+                // A failed attack may leave anything; the decoder takes finite numbers.
+                let values =
+                    features.iter().map(|x| if x.is_finite() { x.clamp(-1e3, 1e3) as f32 } else { 0.0 });
+                let failed = |source| CliError::Codec { name: codec.name().to_owned(), source };
+                let latent = Latent::new(codec.latent_shape(), values.collect());
+                let latent = latent.map_err(|_| CliError::NoConvolution { name: self.name.clone() })?;
+                Ok(codec.decode(&latent).map_err(failed)?.pixels())
+            }
+        }
+    }
+
+    /// The scores of the network from the first layer's result, and those of the whole network in the clear.
+    pub(crate) fn scores(&self, first: &[f64], features: &[f32]) -> Option<[Vec<f64>; 2]> {
+        let rest = self.network.as_ref()?;
+        let biased: Vec<f64> = first.iter().zip(&rest.bias).map(|(x, b)| x + b).collect();
+        let item: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
+        Some([rest.tail.evaluate(&biased), rest.classifier.network.evaluate(&item)])
+    }
+}
+
+/// Of a convolution that the scheme can hide behind.
+fn first_layer(network: &Network) -> Option<(LayerShape, Vec<f64>, Vec<f64>)> {
+    let Op::Linear(NodeId(0), linear) = &network.nodes().get(1)?.op else { return None };
+    let [Map::Convolution(conv)] = linear.maps() else { return None };
+    let [channels, filters] = conv.channels;
+    let square = |v: [usize; 2]| (v[0] == v[1]).then_some(v[0]);
+    let window = &conv.window;
+    let shape = LayerShape {
+        channels,
+        side: square(window.input)?,
+        filters,
+        kernel: square(window.kernel)?,
+        stride: square(window.stride)?,
+        pad: square(window.padding)?,
+        padding: Padding::Implicit,
+    };
+    let plain =
+        conv.groups == 1 && window.dilation == [1, 1] && square(window.output)? == shape.output_side();
+    plain.then(|| (shape, conv.weights.clone(), linear.bias().to_vec()))
+}
+
+/// The network behind its first layer, if nothing else reads the input.
+fn tail(network: &Network) -> Option<Network> {
+    let (first, rest) = network.nodes().get(1..)?.split_first()?;
+    let shifted = |node: &Node| {
+        let id = |id: &NodeId| id.0.checked_sub(1).map(NodeId);
+        let op = match &node.op {
+            Op::Input => return None,
+            Op::Linear(x, linear) => Op::Linear(id(x)?, Linear::clone(linear)),
+            Op::Add(a, b) => Op::Add(id(a)?, id(b)?),
+            Op::Sub(a, b) => Op::Sub(id(a)?, id(b)?),
+            Op::Product(a, b) => Op::Product(id(a)?, id(b)?),
+            Op::Polynomial(x, p) => Op::Polynomial(id(x)?, p.clone()),
+        };
+        Some(Node { op, ..node.clone() })
+    };
+    let input = Node { op: Op::Input, ..first.clone() };
+    let nodes: Option<Vec<Node>> = std::iter::once(Some(input)).chain(rest.iter().map(shifted)).collect();
+    Some(Network::new(network.name().to_owned(), nodes?))
+}
+
+/// Filters that look like noise and are the same everywhere: the attack asks nothing of them but that they differ.
+fn whole_xrays() -> Result<FirstLayer, CliError> {
+    let shape = LayerShape {
+        channels: 1,
+        side: SIDE,
+        filters: 16,
+        kernel: 3,
+        stride: 1,
+        pad: 1,
+        padding: Padding::Implicit,
+    };
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut weight = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    Ok(FirstLayer::new(shape, (0..16 * 9).map(|_| weight()).collect())?)
+}

@@ -1,0 +1,47 @@
+//! `pleura baseline`: the two older schemes, and the attacks that break them.
+
+pub(crate) mod images;
+pub(crate) mod layer;
+pub(crate) mod linear;
+pub(crate) mod morph;
+pub(crate) mod paillier;
+
+use crate::error::CliError;
+use clap::{Args, Subcommand};
+
+/// What is printed wherever it is true.
+pub(crate) const RECOVERABLE: &str = "not encryption: recoverable";
+
+/// Arguments of `pleura baseline`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura baseline morph run
+  pleura baseline morph attack --out pictures/
+  pleura baseline paillier leak --out pictures/
+  pleura baseline paillier linear
+
+Neither scheme protects images as it was published: docs/baselines.md says why. `pleura compare` puts them beside this
+program's own.")]
+pub(crate) struct BaselineArgs {
+    #[command(subcommand)]
+    scheme: Scheme,
+}
+
+#[derive(Subcommand)]
+enum Scheme {
+    /// Metamorphosed learning: images times a secret matrix. Not encryption: recoverable.
+    #[command(subcommand)]
+    Morph(morph::Morph),
+    /// Paillier's cryptosystem: as published for images, and as it is sound.
+    #[command(subcommand)]
+    Paillier(paillier::Paillier),
+}
+
+/// Does it.
+pub(crate) fn baseline(args: &BaselineArgs) -> Result<(), CliError> {
+    match &args.scheme {
+        Scheme::Morph(command) => morph::run(command),
+        Scheme::Paillier(command) => paillier::run(command),
+    }
+}

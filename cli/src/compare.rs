@@ -1,0 +1,365 @@
+//! `pleura compare`: five ways to classify the same X-rays, with what each costs and what each gives away.
+
+use crate::baseline::RECOVERABLE;
+use crate::baseline::images::{self, Image, decibels};
+use crate::baseline::layer::Layer;
+use crate::baseline::linear::LinearOutcome;
+use crate::baseline::morph::Outcome;
+use crate::baseline::paillier::Arm;
+use crate::classifier::Classifier;
+use crate::compare_page::page;
+use crate::device::{DeviceArgs, Metered, OnDevice};
+use crate::error::CliError;
+use crate::model::all_cores;
+use crate::run::timed;
+use crate::shipped::MODELS;
+use crate::table::{Table, bytes_text};
+use crate::{files, terminal};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use pleura::baselines::mple::Developer;
+use pleura::baselines::paillier::{Randomness, SecretKey};
+use pleura::baselines::psnr;
+use pleura::nn::{Client, Plan, Server, label};
+use serde::Serialize;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Bits of Paillier's modulus.
+const PAILLIER_BITS: u32 = 2048;
+
+/// Arguments of `pleura compare`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura compare
+  pleura compare --html compare.html
+  pleura compare ward/ --json compare.json
+
+Labels are known of the samples, and of images in folders that are named normal and pneumonia. Seconds are for one X-ray,
+on this machine; what happens once (keys, plans, the augmented convolution) is apart. Each way is attacked as somebody could who sees what
+the server sees.")]
+pub(crate) struct CompareArgs {
+    /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
+    #[arg(value_name = "IMAGE|DIR")]
+    images: Vec<PathBuf>,
+
+    /// A page with pictures, in one file.
+    #[arg(long, value_name = "F.html")]
+    html: Option<PathBuf>,
+
+    /// The figures, as JSON.
+    #[arg(long, value_name = "F.json")]
+    json: Option<PathBuf>,
+
+    /// Side of the pictures that Paillier encrypts pixel by pixel.
+    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(8..=256))]
+    side: usize,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
+}
+
+/// One way to classify.
+#[derive(Serialize)]
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
+    /// What it computes.
+    pub(crate) about: String,
+    /// Of the images whose labels are known.
+    pub(crate) accuracy: Option<f64>,
+    pub(crate) auc: Option<f64>,
+    /// Of one image; what happens once is apart.
+    pub(crate) client_seconds: f64,
+    pub(crate) server_seconds: Option<f64>,
+    pub(crate) once_seconds: f64,
+    /// Up and down, for one image.
+    pub(crate) bytes: u64,
+    pub(crate) once_bytes: u64,
+    /// What whoever sees what the server sees can have.
+    pub(crate) recovered: String,
+    /// That nobody can do better rests on this.
+    pub(crate) assumed: &'static str,
+    pub(crate) recoverable: bool,
+    #[serde(skip)]
+    pub(crate) picture: Option<Vec<u8>>,
+}
+
+/// Does it all.
+pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
+    let places = [&args.html, &args.json].into_iter().flatten();
+    places.clone().try_for_each(|path| files::check_writable(path, args.force))?;
+    let images = images::load(&args.images)?;
+    let bar = terminal::bar().with_prefix("compare");
+    bar.set_length(6);
+    let mut ways = Vec::new();
+    let classifier = Classifier::load(MODELS[0].name)?;
+    ways.push(plain(&classifier, &images)?);
+    bar.inc(1);
+    ways.push(morphed(&images)?);
+    bar.inc(1);
+    for randomness in [Randomness::Fresh, Randomness::Fixed] {
+        ways.push(published(&images, args.side, randomness)?);
+        bar.inc(1);
+    }
+    ways.push(linear(&images)?);
+    bar.inc(1);
+    ways.push(latent(&classifier, &images, &args.device)?);
+    bar.finish_and_clear();
+    let first = images.first().map(|image| image.xray.pixels()).unwrap_or_default();
+    let labelled = images.iter().filter(|image| image.sick.is_some()).count();
+    if let Some(path) = &args.html {
+        let html = page(&ways, &first, images.len(), labelled, args.side)?;
+        let failed = |source| CliError::Write { path: path.clone(), source };
+        files::write(path, &[html.as_bytes()], args.force, false).map_err(failed)?;
+    }
+    if let Some(path) = &args.json {
+        let value = json!({ "images": images.len(), "labelled": labelled, "side": args.side, "ways": ways });
+        let text = serde_json::to_string(&value).map_err(CliError::Json)? + "\n";
+        let failed = |source| CliError::Write { path: path.clone(), source };
+        files::write(path, &[text.as_bytes()], args.force, false).map_err(failed)?;
+    }
+    terminal::publish(&text(&ways, images.len(), labelled))
+}
+
+fn text(ways: &[Way], count: usize, labelled: usize) -> String {
+    let mut table = Table::new(1, ["", "right", "AUC", "client s", "server s", "once s", "bytes", "once"]);
+    for way in ways {
+        table.row([
+            way.name.to_owned(),
+            share(way.accuracy),
+            figure(way.auc),
+            format!("{:.4}", way.client_seconds),
+            way.server_seconds.map_or_else(|| "-".into(), |s| format!("{s:.4}")),
+            format!("{:.2}", way.once_seconds),
+            bytes_text(way.bytes),
+            bytes_text(way.once_bytes),
+        ]);
+    }
+    let mut given = Table::new(3, ["", "what others recover", "assumed"]);
+    for way in ways {
+        given.row([way.name.to_owned(), way.recovered.clone(), way.assumed.to_owned()]);
+    }
+    let broken: Vec<_> = ways.iter().filter(|way| way.recoverable).map(|way| way.name).collect();
+    format!(
+        "{table}\n{given}\n{count} X-rays, {labelled} with known labels. {RECOVERABLE}: {}.\nNot a medical device.\n",
+        broken.join(", ")
+    )
+}
+
+/// `-` where it is not known.
+pub(crate) fn share(x: Option<f64>) -> String {
+    x.map_or_else(|| "-".to_owned(), |x| format!("{:.1} %", 100.0 * x))
+}
+
+/// `-` where it is not known.
+pub(crate) fn figure(x: Option<f64>) -> String {
+    x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"))
+}
+
+fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
+    let (mut client, mut server) = (0.0, 0.0);
+    let features = timed(&mut client, || features(classifier, images))?;
+    let scores: Vec<Vec<f64>> =
+        timed(&mut server, || features.iter().map(|item| classifier.network.evaluate(item)).collect());
+    let (accuracy, auc) = quality(images, &scores);
+    let each = images.len().max(1) as f64;
+    Ok(Way {
+        name: "plain",
+        about: format!("network {} on latents, in the clear", classifier.name),
+        accuracy,
+        auc,
+        client_seconds: client / each,
+        server_seconds: Some(server / each),
+        once_seconds: 0.0,
+        bytes: features.first().map_or(0, |item| 4 * item.len() as u64),
+        once_bytes: 0,
+        recovered: "the X-ray, as the codec keeps it".into(),
+        assumed: "the server is trusted",
+        recoverable: true,
+        picture: reconstructed(classifier, images)?,
+    })
+}
+
+fn morphed(images: &[Image]) -> Result<Way, CliError> {
+    let layer = Layer::load("pneumonia-hefnet")?;
+    let shape = *layer.first.shape();
+    let mut client = 0.0;
+    let features = timed(&mut client, || {
+        images.iter().map(|image| layer.features(image)).collect::<Result<Vec<_>, _>>()
+    })?;
+    let outcome = Outcome::of(&layer, shape.channels * shape.padded_side(), &features)?;
+    let mut attack = 0.0;
+    let recovered = timed(&mut attack, || {
+        Developer::attack(&layer.first, &outcome.augmented).and_then(|found| found.recover(&outcome.morphed))
+    })?;
+    let of = |features: Option<&[f64]>| features.map(|f| layer.picture(f)).transpose();
+    let picture = of(recovered.chunks(shape.inputs()).next())?;
+    let original: Option<Vec<f64>> = features.first().map(|f| f.iter().map(|&x| f64::from(x)).collect());
+    let quality_of = picture.as_ref().zip(of(original.as_deref())?.as_ref()).map(|(a, b)| psnr(b, a));
+    let (accuracy, auc) = quality(images, &outcome.scores);
+    let [keygen, augment, morph, server] = outcome.seconds;
+    let each = images.len().max(1) as f64;
+    Ok(Way {
+        name: "MpLe",
+        about: "network pneumonia-hefnet on latents, its first layer behind an augmented convolution".into(),
+        accuracy,
+        auc,
+        client_seconds: (client + morph) / each,
+        server_seconds: Some(server / each),
+        once_seconds: keygen + augment,
+        bytes: outcome.costs.morphed_bytes,
+        once_bytes: outcome.costs.augmented_bytes,
+        recovered: format!("{} of it, in {attack:.2} s", quality_of.map_or_else(String::new, decibels)),
+        assumed: "nobody solves linear equations",
+        recoverable: true,
+        picture,
+    })
+}
+
+fn published(images: &[Image], side: usize, randomness: Randomness) -> Result<Way, CliError> {
+    let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
+    let mut once = 0.0;
+    let key = timed(&mut once, || SecretKey::generate(PAILLIER_BITS))?;
+    let arm = Arm::of(key.public(), &plain, None, randomness)?;
+    let fresh = randomness == Randomness::Fresh;
+    let found = if fresh { arm.frequency.0 } else { arm.codebook.0.max(arm.frequency.0) };
+    let by_codebook = !fresh && arm.codebook.0 >= arm.frequency.0;
+    let information = arm.information.beyond_chance().max(0.0);
+    Ok(Way {
+        name: if fresh { "Paillier, published, fresh r" } else { "Paillier, published, one r" },
+        about: format!(
+            "each of {side}x{side} pixels encrypted and stored as a grey level; the ciphertexts are {}",
+            bytes_text((side * side * key.public().ciphertext_bytes()) as u64)
+        ),
+        accuracy: None,
+        auc: None,
+        client_seconds: arm.seconds / images.len().max(1) as f64,
+        server_seconds: None,
+        once_seconds: once,
+        bytes: (side * side) as u64,
+        once_bytes: 0,
+        recovered: if fresh {
+            format!("nothing: {information:.2} bits a pixel, so chance")
+        } else {
+            format!("{information:.1} bits a pixel, {}", decibels(found))
+        },
+        assumed: if fresh { "composite residuosity; but no use" } else { "nobody compares pixels" },
+        recoverable: !fresh,
+        picture: Some(if by_codebook { arm.codebook.1 } else { arm.frequency.1 }),
+    })
+}
+
+fn linear(images: &[Image]) -> Result<Way, CliError> {
+    let classifier = Classifier::load("pneumonia-linear")?;
+    let mut client = 0.0;
+    let features = timed(&mut client, || features(&classifier, images))?;
+    let outcome = LinearOutcome::of(&classifier.network, &features, PAILLIER_BITS)?;
+    let (accuracy, auc) = quality(images, &outcome.scores);
+    let [keygen, encrypt, server, decrypt] = outcome.seconds;
+    let each = images.len().max(1) as f64;
+    Ok(Way {
+        name: "Paillier, linear",
+        about: format!(
+            "logistic regression on encrypted latents; {} groups of X-rays share ciphertexts",
+            outcome.groups
+        ),
+        accuracy,
+        auc,
+        client_seconds: (client + encrypt + decrypt) / each,
+        server_seconds: Some(server / each),
+        once_seconds: keygen,
+        bytes: (outcome.sent_bytes + outcome.returned_bytes) / images.len().max(1) as u64,
+        once_bytes: u64::from(PAILLIER_BITS / 8) * 3,
+        recovered: "nothing known".into(),
+        assumed: "composite residuosity, short powers",
+        recoverable: false,
+        picture: None,
+    })
+}
+
+fn latent(classifier: &Classifier, images: &[Image], device: &DeviceArgs) -> Result<Way, CliError> {
+    let threads = all_cores();
+    let device = device.find(threads)?;
+    let mut once = 0.0;
+    let plan = timed(&mut once, || classifier.compile(threads, true, 1))?;
+    device.run(plan.params().ring(), OnCiphertexts { plan: &plan, classifier, images, once })
+}
+
+struct OnCiphertexts<'a> {
+    plan: &'a Plan,
+    classifier: &'a Classifier,
+    images: &'a [Image],
+    once: f64,
+}
+
+impl OnDevice for OnCiphertexts<'_> {
+    type Output = Way;
+
+    fn run<B: Metered>(self, backend: B) -> Result<Way, CliError> {
+        let Self { plan, classifier, images, mut once } = self;
+        let device = backend.name();
+        let client = timed(&mut once, || Client::new(plan))?;
+        let keys = timed(&mut once, || client.evaluation_keys())?;
+        let server = timed(&mut once, || Server::new(plan, backend, keys))?;
+        let (mut at_client, mut at_server) = (0.0, 0.0);
+        let features = timed(&mut at_client, || features(classifier, images))?;
+        let mut scores = Vec::new();
+        for item in features {
+            let sent = timed(&mut at_client, || client.encrypt(&[item]))?;
+            let returned = timed(&mut at_server, || server.infer(&sent, &mut |_, _| {}))?;
+            scores.extend(timed(&mut at_client, || client.publish(&returned))?);
+        }
+        let (accuracy, auc) = quality(images, &scores);
+        let (report, each) = (plan.report(), images.len().max(1) as f64);
+        Ok(Way {
+            name: "latent CKKS",
+            about: format!("network {} on encrypted latents, on {device}", classifier.name),
+            accuracy,
+            auc,
+            client_seconds: at_client / each,
+            server_seconds: Some(at_server / each),
+            once_seconds: once,
+            bytes: (report.input_bytes + report.output_bytes) as u64,
+            once_bytes: report.key_wire_bytes as u64,
+            recovered: "nothing known".into(),
+            assumed: "ring learning with errors, 128 bits",
+            recoverable: false,
+            picture: None,
+        })
+    }
+}
+
+fn features(classifier: &Classifier, images: &[Image]) -> Result<Vec<Vec<f64>>, CliError> {
+    images.iter().map(|image| Ok(classifier.input.features(&image.xray)?.values)).collect()
+}
+
+fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec<u8>>, CliError> {
+    let Some((codec, image)) = classifier.input.codec().zip(images.first()) else { return Ok(None) };
+    let failed = |source| CliError::Codec { name: codec.name().to_owned(), source };
+    Ok(Some(codec.decode(&codec.encode(&image.xray)).map_err(failed)?.pixels()))
+}
+
+/// Accuracy and AUC over images whose labels are known; the second class is pneumonia.
+fn quality(images: &[Image], scores: &[Vec<f64>]) -> (Option<f64>, Option<f64>) {
+    let known = images.iter().zip(scores).filter_map(|(image, scores)| {
+        let [normal, sick] = scores.as_slice() else { return None };
+        Some((image.sick?, sick - normal, label(scores)? == 1))
+    });
+    let known: Vec<(bool, f64, bool)> = known.collect();
+    if known.is_empty() {
+        return (None, None);
+    }
+    let right = known.iter().filter(|(sick, _, said)| sick == said).count();
+    let of = |wanted: bool| known.iter().filter(move |x| x.0 == wanted).map(|x| x.1);
+    let pairs = of(true).flat_map(|a| of(false).map(move |b| (a, b)));
+    // Ties count half (Mann and Whitney 1947).
+    let (sum, count) = pairs.fold((0.0, 0usize), |(sum, count), (a, b)| {
+        (sum + f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b)), count + 1)
+    });
+    (Some(right as f64 / known.len() as f64), (count > 0).then(|| sum / count as f64))
+}

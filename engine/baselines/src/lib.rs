@@ -1,0 +1,53 @@
+//! Two older schemes for learning on hidden images, each beside the attack that breaks it, and what the second is good for.
+//!
+//! # Mathematics
+//! **Metamorphosed learning** ([`mple`]; Onesimu and Karthikeyan 2021, by the method of Shen, Liu, Chen, Li, arXiv 1809.09968 and 1909.07632). An
+//! image is a row `x` of `D` numbers, a convolution a matrix `C_r` that `x` is multiplied by. The provider sends `t = x M` with a
+//! secret random matrix `M`, and once `C_ac = M^-1 C_r` with its channels in a secret order: `t C_ac = x C_r`, exactly. But both are linear, and
+//! the developer knows `C_r`. The row space of a few columns of `C_ac` does not depend on `M`, so its leverage scores give the order away
+//! ([`mple::Developer`]), then a pseudo-inverse gives `M^-1`; and pairs of known images give `M` alone ([`mple::KnownPlaintext`]).
+//!
+//! **Paillier's cryptosystem** ([`paillier`]; Paillier 1999). For `n = p q`, `c = (1 + n)^m r^n mod n^2` hides `m` as long as `r` is fresh and `n` is not
+//! factored; the product of ciphertexts opens to the sum of plaintexts. As published for images (Boulila, Ammar, Benjdira, Koubaa, arXiv
+//! 2203.07728) each pixel is encrypted, stored as a grey level, and a network is trained on the result. With fresh randomness what is stored
+//! is independent of the image; with shared randomness it is a substitution of grey levels. **Accuracy above chance on ciphertexts alone
+//! tells ciphertexts apart, so such a scheme is not IND-CPA**, and [`leak`] measures it: information, pictures, labels. What is sound is a
+//! linear layer on encrypted features: [`paillier::LinearScore`].
+//!
+//! ```
+//! use pleura_baselines::mple::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding};
+//! use pleura_baselines::paillier::{LinearScore, SecretKey};
+//!
+//! // Morphed images through the augmented convolution, as the plain layer would have it.
+//! let shape = LayerShape { channels: 1, side: 8, filters: 16, kernel: 3, stride: 1, pad: 1, padding: Padding::Morphed };
+//! let weights = (0..16 * 9).map(|k| f64::from(k * k % 31) - 15.0).collect();
+//! let (layer, key) = (FirstLayer::new(shape, weights)?, MorphKey::generate(&shape, 1)?);
+//! let image: Vec<f64> = (0..64).map(|k| f64::from(k % 7)).collect();
+//! let morphed = key.morpher().morph(&image)?;
+//! let augmented = AugConv::new(&key, &layer)?;
+//! let result = AugConv::<f64>::sorted(key.order(), &augmented.apply(&morphed)?);
+//! assert!(result.iter().zip(layer.apply(&image)?).all(|(a, b)| (a - b).abs() < 1e-6));
+//!
+//! // Whoever has the layer and the augmented convolution has the image.
+//! let recovered = Developer::attack(&layer, &augmented)?.recover(&morphed)?;
+//! assert!(recovered.iter().zip(&image).all(|(a, b)| (a - b).abs() < 1e-6));
+//!
+//! // A linear layer on encrypted features (a real key has 2048 bits or more).
+//! let secret = SecretKey::generate_insecure(512)?;
+//! let layer = LinearScore::new(&[vec![0.5, -1.0]], &[0.25], 8.0, 8, 8)?;
+//! let sent = layer.quantised().encrypt(secret.public(), &[vec![2.0, 3.0]])?;
+//! let scores = layer.evaluate(secret.public(), &sent)?;
+//! assert_eq!(layer.quantised().decrypt(&secret, &scores, 1)?, [[-1.75]]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod leak;
+pub mod mple;
+pub mod paillier;
+mod quality;
+mod random;
+mod real;
+
+pub use quality::{pixels, psnr};
+pub use random::NoEntropy;
+pub use real::Real;

@@ -1,0 +1,281 @@
+//! Both attacks. Neither guesses anything: the figure of `1/b!` says how likely a guess is, and nobody has to guess.
+
+use super::layer::length;
+use super::{AugConv, FirstLayer, LayerShape, MpleError};
+use crate::real::Real;
+use faer::linalg::solvers::{DenseSolveCore, Solve, SolveLstsq};
+use faer::{Mat, MatRef, Side};
+
+/// Positions of the filters that the row space is taken from: enough to average the noise of rounding away.
+const POSITIONS: usize = 64;
+/// Singular values below this share of the largest count as none.
+const RANK_TOLERANCE: f64 = 1e-6;
+/// How far apart in the order of their scores two channels may lie that are tried in each other's place.
+const NEIGHBOURS: usize = 4;
+
+/// **The developer's attack**: from the published first layer and the augmented convolution to the provider's images.
+///
+/// The `b` columns of `C_ac` that belong to one position are `M^-1 E W P`: `E` picks the rows of the `a p^2` taps, `W` has the filters as
+/// columns, `P` is the shuffle. So the row space is that of `W P`, whatever `M` is. The diagonal of the projector onto a row space
+/// (the *leverage scores* of the channels) is permuted with the channels and otherwise unchanged: sorted, the scores of `W` and of
+/// `C_ac` are the same numbers, and matching them gives `P`. Then `M^-1 E = C_ac P^T W^+`, one pseudo-inverse of `b x a p^2`, and
+/// every column of `M^-1` comes out, once for each tap that meets it.
+pub struct Developer {
+    shape: LayerShape,
+    kappa: usize,
+    order: Vec<usize>,
+    mismatch: f64,
+    inverse: Mat<f64>,
+}
+
+impl Developer {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// [`MpleError::Rank`] if there are no more filters than taps, so that all scores are one: then the shuffle is safe from this.
+    pub fn attack<T: Real>(layer: &FirstLayer, augmented: &AugConv<T>) -> Result<Self, MpleError> {
+        let shape = *layer.shape();
+        if shape != *augmented.shape() {
+            return Err(MpleError::OtherLayer);
+        }
+        let weights = Mat::from_fn(shape.filters, shape.taps(), |k, tap| {
+            layer.filter(k).get(tap).copied().unwrap_or_default()
+        });
+        let rank = rank(&weights)?;
+        if rank >= shape.filters || rank < shape.taps() {
+            return Err(MpleError::Rank { filters: shape.filters, taps: shape.taps(), rank });
+        }
+        let known = projector(&(&weights * weights.transpose()), rank)?;
+        let seen = projector(&row_space(augmented), rank)?;
+        let (order, mismatch) = matched(&known, &seen);
+        let inverse = inverse(&weights, &order, augmented)?;
+        Ok(Self { shape, kappa: augmented.kappa(), order, mismatch, inverse })
+    }
+
+    /// The recovered shuffle: which filter comes out in which place.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// How far the projectors are apart once matched, as a share of their size: near zero if the shuffle is right.
+    pub fn mismatch(&self) -> f64 {
+        self.mismatch
+    }
+
+    /// Images `[channel][y][x]` out of morphed ones, one after the other.
+    ///
+    /// # Errors
+    /// [`MpleError::Length`] if there is no whole number of images.
+    pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MpleError> {
+        let rows = self.shape.rows();
+        length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
+        let q = rows / self.kappa;
+        let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
+        let blocks = MatRef::from_column_major_slice(&blocks, q, blocks.len() / q);
+        let padded = self.inverse.transpose() * blocks;
+        let padded: Vec<f64> =
+            padded.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect();
+        Ok(padded.chunks_exact(rows).flat_map(|padded| self.shape.unpad(padded)).collect())
+    }
+}
+
+/// **The known-plaintext attack**: from pairs of blocks, plain and morphed, to every further image. It needs neither the layer nor `C_ac`.
+///
+/// `t = x M'` is linear, so as many independent pairs as a block has numbers that vary determine `M'`; with `kappa` repeated cores
+/// one image is `kappa` pairs.
+pub struct KnownPlaintext {
+    shape: LayerShape,
+    kappa: usize,
+    /// Rows within a block that vary, and the rows of `M'` they stand for.
+    support: Vec<usize>,
+    core: Mat<f64>,
+}
+
+impl KnownPlaintext {
+    /// Solves for the core from images and what they became, one after the other.
+    ///
+    /// # Errors
+    /// [`MpleError::NotEnough`] if there are too few pairs.
+    pub fn attack<T: Real>(
+        shape: &LayerShape,
+        kappa: usize,
+        images: &[T],
+        morphed: &[T],
+    ) -> Result<Self, MpleError> {
+        let shape = shape.checked()?;
+        let rows = shape.rows();
+        if kappa == 0 || !rows.is_multiple_of(kappa) {
+            return Err(MpleError::Kappa { kappa, rows });
+        }
+        length("images", images, images.len().next_multiple_of(shape.inputs()))?;
+        length("morphed images", morphed, images.len() / shape.inputs() * rows)?;
+        let q = rows / kappa;
+        let padded: Vec<f64> =
+            images.chunks_exact(shape.inputs()).flat_map(|image| shape.pad(image)).map(T::to_f64).collect();
+        let morphed: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
+        // Blocks that are nothing but padding tell nothing.
+        let telling =
+            padded.chunks_exact(q).zip(morphed.chunks_exact(q)).filter(|(x, _)| x.iter().any(|&x| x != 0.0));
+        let (known, seen): (Vec<&[f64]>, Vec<&[f64]>) = telling.unzip();
+        let support: Vec<usize> =
+            (0..q).filter(|&k| known.iter().any(|x| x.get(k).is_some_and(|&x| x != 0.0))).collect();
+        if known.len() < support.len() || support.is_empty() {
+            return Err(MpleError::NotEnough { have: known.len(), need: support.len().max(1) });
+        }
+        let at = |rows: &[&[f64]], r: usize, c: usize| {
+            rows.get(r).and_then(|x| x.get(c)).copied().unwrap_or_default()
+        };
+        let known = Mat::from_fn(known.len(), support.len(), |r, c| {
+            support.get(c).map_or(0.0, |&column| at(&known, r, column))
+        });
+        let seen = Mat::from_fn(seen.len(), q, |r, c| at(&seen, r, c));
+        let core = if known.nrows() == known.ncols() {
+            known.partial_piv_lu().solve(seen)
+        } else {
+            known.qr().solve_lstsq(seen)
+        };
+        Ok(Self { shape, kappa, support, core })
+    }
+
+    /// Images `[channel][y][x]` out of morphed ones, one after the other.
+    ///
+    /// # Errors
+    /// [`MpleError::Length`] if there is no whole number of images.
+    pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MpleError> {
+        let rows = self.shape.rows();
+        length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
+        let q = rows / self.kappa;
+        let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
+        let blocks = MatRef::from_column_major_slice(&blocks, q, blocks.len() / q);
+        // What the known images never varied, padding, stays zero.
+        let solved = self.core.transpose().to_owned().qr().solve_lstsq(blocks);
+        let mut padded = vec![0.0; morphed.len()];
+        for (column, block) in solved.col_iter().zip(padded.chunks_exact_mut(q)) {
+            for (&row, &x) in self.support.iter().zip(column.iter()) {
+                if let Some(place) = block.get_mut(row) {
+                    *place = x;
+                }
+            }
+        }
+        Ok(padded.chunks_exact(rows).flat_map(|padded| self.shape.unpad(padded)).collect())
+    }
+}
+
+fn rank(weights: &Mat<f64>) -> Result<usize, MpleError> {
+    let svd = weights.thin_svd().map_err(|_| MpleError::Numbers)?;
+    let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    Ok(values.iter().filter(|&&s| s > largest * RANK_TOLERANCE).count())
+}
+
+/// `S^T S` of columns `S` of the augmented convolution, over positions spread evenly.
+fn row_space<T: Real>(augmented: &AugConv<T>) -> Mat<f64> {
+    let places = &augmented.layout.places;
+    let mut gram = Mat::zeros(augmented.shape().filters, augmented.shape().filters);
+    // By the golden ratio, so that no row, column or edge is preferred.
+    let spread = (0..POSITIONS)
+        .filter_map(|k| places.get(((k as f64 * 0.618_034).fract() * places.len() as f64) as usize));
+    for place in spread {
+        for pattern in place.iter().filter_map(|&(_, pattern)| augmented.patterns.get(pattern)) {
+            let pattern = in_double(pattern);
+            gram += pattern.transpose() * &pattern;
+        }
+    }
+    gram
+}
+
+fn in_double<T: Real>(x: &Mat<T>) -> Mat<f64> {
+    Mat::from_fn(x.nrows(), x.ncols(), |r, c| x.get(r, c).to_f64())
+}
+
+/// Onto the span of the eigenvectors of the largest `rank` eigenvalues.
+fn projector(gram: &Mat<f64>, rank: usize) -> Result<Mat<f64>, MpleError> {
+    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| MpleError::Numbers)?;
+    // In ascending order.
+    let basis = eigen.U().subcols(gram.ncols() - rank, rank);
+    Ok(basis * basis.transpose())
+}
+
+/// The order that carries the known projector into the one seen, and how far they remain apart.
+fn matched(known: &Mat<f64>, seen: &Mat<f64>) -> (Vec<usize>, f64) {
+    let count = known.nrows();
+    let sorted = |projector: &Mat<f64>| {
+        let mut by_score: Vec<usize> = (0..count).collect();
+        by_score.sort_by(|&a, &b| projector.get(a, a).total_cmp(projector.get(b, b)));
+        by_score
+    };
+    let places = sorted(seen);
+    let mut filters = sorted(known);
+    // The row of one channel against the rest, under the present matching.
+    let row = |filters: &[usize], i: usize| -> f64 {
+        let entry = |of: &[usize], m: &Mat<f64>, j: usize| match (of.get(i), of.get(j)) {
+            (Some(&a), Some(&b)) => m.get(a, b).to_owned(),
+            _ => 0.0,
+        };
+        (0..count).map(|j| (entry(filters, known, j) - entry(&places, seen, j)).powi(2)).sum()
+    };
+    // Scores that rounding has put in the wrong order: the rest of the projector tells.
+    let mut better = true;
+    let mut rounds = 0;
+    while better && rounds < count {
+        better = false;
+        rounds += 1;
+        for i in 0..count {
+            for j in i + 1..(i + 1 + NEIGHBOURS).min(count) {
+                let before = row(&filters, i) + row(&filters, j);
+                filters.swap(i, j);
+                if row(&filters, i) + row(&filters, j) < before * (1.0 - 1e-9) {
+                    better = true;
+                } else {
+                    filters.swap(i, j);
+                }
+            }
+        }
+    }
+    let apart: f64 = (0..count).map(|i| row(&filters, i)).sum();
+    let size: f64 = known.col_iter().map(|column| column.squared_norm_l2()).sum();
+    let mut order = vec![0; count];
+    for (&place, &filter) in places.iter().zip(&filters) {
+        if let Some(entry) = order.get_mut(place) {
+            *entry = filter;
+        }
+    }
+    (order, (apart / size).sqrt())
+}
+
+/// Every column of `M^-1`, each the mean of what the taps that meet it say, by how much noise they carry.
+fn inverse<T: Real>(
+    weights: &Mat<f64>,
+    order: &[usize],
+    augmented: &AugConv<T>,
+) -> Result<Mat<f64>, MpleError> {
+    let q = augmented.layout.core_side();
+    let (mut sum, mut certainty) = (Mat::<f64>::zeros(q, q), vec![0.0; q]);
+    for (taps, pattern) in augmented.layout.taps.iter().zip(&augmented.patterns) {
+        let w = Mat::from_fn(order.len(), taps.len(), |place, t| match (order.get(place), taps.get(t)) {
+            (Some(&filter), Some(&(tap, _))) => weights.get(filter, tap).to_owned(),
+            _ => 0.0,
+        });
+        // C_ac = (M^-1 E) w^T, and w has full column rank.
+        let normal = (w.transpose() * &w).partial_piv_lu().inverse();
+        let solved = in_double(pattern) * (&w * &normal);
+        for ((&(_, offset), column), noise) in
+            taps.iter().zip(solved.col_iter()).zip(normal.diagonal().column_vector().iter())
+        {
+            let weight = 1.0 / noise;
+            let target = sum.col_mut(offset);
+            for (to, &from) in target.iter_mut().zip(column.iter()) {
+                *to += from * weight;
+            }
+            if let Some(c) = certainty.get_mut(offset) {
+                *c += weight;
+            }
+        }
+    }
+    for (column, certainty) in sum.col_iter_mut().zip(certainty) {
+        if certainty > 0.0 {
+            column.iter_mut().for_each(|x| *x /= certainty);
+        }
+    }
+    Ok(sum)
+}

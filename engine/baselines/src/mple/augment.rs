@@ -1,0 +1,180 @@
+//! The augmented convolution: the first layer with the inverse of the morphing matrix inside.
+//!
+//! `C_ac = M^-1 C_r`, its `b` column blocks in a secret order. A column of `C_r` has `a p^2` numbers, so one of `C_ac` is a sum
+//! of as many columns of `M^-1`. With repeated cores two columns that see the same taps at the same places of their blocks
+//! are equal: each such *pattern* is stored once, for all filters.
+
+use super::layer::{finite, length};
+use super::{FirstLayer, LayerShape, MorphKey, MpleError};
+use crate::real::Real;
+use faer::{Mat, MatRef};
+use half::f16;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// Bytes that an augmented convolution may take here.
+const ALLOWED_BYTES: u64 = 4 << 30;
+
+/// What the provider sends once, and the developer's network starts with. **It gives the provider's secret away.**
+pub struct AugConv<T: Real> {
+    pub(super) layout: Layout,
+    /// For each pattern `q x b`: column `k` is that of the filter in place `k`.
+    pub(super) patterns: Vec<Mat<T>>,
+}
+
+/// Which pattern each position of the filters meets in which block: a matter of sizes, not of secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) shape: LayerShape,
+    pub(super) kappa: usize,
+    /// Taps and their rows within a block.
+    pub(super) taps: Vec<Vec<(usize, usize)>>,
+    /// For each position the blocks it sees, each with its pattern.
+    pub(super) places: Vec<Vec<(usize, usize)>>,
+}
+
+impl Layout {
+    pub(super) fn new(shape: &LayerShape, kappa: usize) -> Result<Self, MpleError> {
+        let shape = shape.checked()?;
+        let rows = shape.rows();
+        if kappa == 0 || !rows.is_multiple_of(kappa) {
+            return Err(MpleError::Kappa { kappa, rows });
+        }
+        let q = rows / kappa;
+        let mut numbers: BTreeMap<Vec<(usize, usize)>, usize> = BTreeMap::new();
+        let mut taps = Vec::new();
+        let mut places = Vec::with_capacity(shape.positions());
+        for position in 0..shape.positions() {
+            let mut blocks: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+            for (tap, row) in shape.seen(position) {
+                blocks.entry(row / q).or_default().push((tap, row % q));
+            }
+            let place = blocks.into_iter().map(|(block, pattern)| {
+                let number = *numbers.entry(pattern).or_insert_with_key(|pattern| {
+                    taps.push(pattern.clone());
+                    taps.len() - 1
+                });
+                (block, number)
+            });
+            places.push(place.collect());
+        }
+        Ok(Self { shape, kappa, taps, places })
+    }
+
+    pub(super) fn core_side(&self) -> usize {
+        self.shape.rows() / self.kappa
+    }
+
+    /// Numbers that are stored.
+    pub(super) fn values(&self) -> u64 {
+        (self.taps.len() * self.core_side()) as u64 * self.shape.filters as u64
+    }
+
+    pub(super) fn check_bytes(&self, bytes: usize) -> Result<(), MpleError> {
+        let bytes = self.values() * bytes as u64;
+        if bytes > ALLOWED_BYTES {
+            Err(MpleError::TooLarge { bytes, allowed: ALLOWED_BYTES })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl<T: Real> AugConv<T> {
+    /// The layer with the key's inverse inside and its channels in the key's order.
+    ///
+    /// # Errors
+    /// [`MpleError`] if key and layer do not fit, or it would take more than 4 GiB.
+    pub fn new(key: &MorphKey, layer: &FirstLayer) -> Result<Self, MpleError> {
+        if key.shape() != layer.shape() {
+            return Err(MpleError::OtherLayer);
+        }
+        let layout = Layout::new(key.shape(), key.kappa())?;
+        layout.check_bytes(T::BYTES)?;
+        let inverse = key.inverse()?;
+        let weight = |filter: usize, tap: usize| layer.filter(filter).get(tap).copied().unwrap_or_default();
+        let pattern = |taps: &Vec<(usize, usize)>| {
+            let columns = Mat::from_fn(inverse.nrows(), taps.len(), |row, t| {
+                taps.get(t).map_or(0.0, |&(_, offset)| inverse.get(row, offset).to_owned())
+            });
+            let weights = Mat::from_fn(taps.len(), key.order().len(), |t, place| {
+                let (tap, filter) = (taps.get(t).map_or(0, |x| x.0), key.order().get(place));
+                filter.map_or(0.0, |&filter| weight(filter, tap))
+            });
+            let product = columns * weights;
+            Mat::from_fn(product.nrows(), product.ncols(), |r, c| T::from_f64(product.get(r, c).to_owned()))
+        };
+        let patterns = layout.taps.par_iter().map(pattern).collect();
+        Ok(Self { layout, patterns })
+    }
+
+    /// The layer's sizes.
+    pub fn shape(&self) -> &LayerShape {
+        &self.layout.shape
+    }
+
+    /// How many times the core repeats.
+    pub fn kappa(&self) -> usize {
+        self.layout.kappa
+    }
+
+    /// What morphed images give: for each `[place][y][x]`, the plain layer's channels in the secret order.
+    ///
+    /// # Errors
+    /// [`MpleError`] if there is no whole number of images, or numbers are not finite.
+    pub fn apply(&self, morphed: &[T]) -> Result<Vec<T>, MpleError> {
+        let Layout { shape, places, .. } = &self.layout;
+        let (rows, q, filters) = (shape.rows(), self.layout.core_side(), shape.filters);
+        length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
+        finite("morphed images", morphed)?;
+        let count = morphed.len() / rows;
+        let all = MatRef::from_column_major_slice(morphed, rows, count);
+        let at = |place: &Vec<(usize, usize)>| {
+            let mut sum: Mat<T> = Mat::zeros(filters, count);
+            for &(block, pattern) in place {
+                if let Some(pattern) = self.patterns.get(pattern) {
+                    sum += pattern.transpose() * all.subrows(block * q, q);
+                }
+            }
+            sum
+        };
+        let sums: Vec<Mat<T>> = places.par_iter().map(at).collect();
+        let mut result = Vec::with_capacity(count * shape.outputs());
+        for image in 0..count {
+            for filter in 0..filters {
+                result.extend(sums.iter().map(|sum| *sum.get(filter, image)));
+            }
+        }
+        Ok(result)
+    }
+
+    /// Channels of a result as the plain layer has them; who holds the key can do this, and so can who broke it.
+    pub fn sorted<U: Copy + Default>(order: &[usize], result: &[U]) -> Vec<U> {
+        let each = result.len() / order.len().max(1);
+        let mut sorted = vec![U::default(); result.len()];
+        for (place, &filter) in order.iter().enumerate() {
+            let from = result.get(place * each..(place + 1) * each);
+            if let (Some(from), Some(to)) = (from, sorted.get_mut(filter * each..(filter + 1) * each)) {
+                to.copy_from_slice(from);
+            }
+        }
+        sorted
+    }
+
+    /// Bytes to send, in this precision.
+    pub fn bytes(&self) -> u64 {
+        self.layout.values() * T::BYTES as u64
+    }
+}
+
+impl AugConv<f32> {
+    /// Every number rounded to half precision, in which half as many bytes are sent.
+    #[must_use]
+    pub fn rounded_to_f16(mut self) -> Self {
+        let round = |x: &mut f32| *x = f16::from_f32(*x).to_f32();
+        for pattern in &mut self.patterns {
+            pattern.col_iter_mut().for_each(|column| column.iter_mut().for_each(round));
+        }
+        self
+    }
+}

@@ -1,0 +1,201 @@
+//! The first layer of a network: a convolution without bias, as an index formula and as itself.
+
+use super::MpleError;
+use crate::real::Real;
+
+/// No layer here has more numbers in its padded image or in its result.
+const MOST: usize = 1 << 26;
+
+/// Nor do its filters see more numbers in all: what is laid out for them is about as large, and sizes may come from a file.
+const MOST_SEEN: usize = 1 << 24;
+
+/// Where the zeros around an image come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// They are put in before morphing, as published: they become noise like everything else.
+    Morphed,
+    /// They are left out of the matrix: the rows of `C_r` that would meet them are not there.
+    Implicit,
+}
+
+/// Sizes of a first layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Input channels, `a`.
+    pub channels: usize,
+    /// Side of the image.
+    pub side: usize,
+    /// Output channels, `b`.
+    pub filters: usize,
+    /// Side of a filter, `p`.
+    pub kernel: usize,
+    /// Pixels from one position to the next.
+    pub stride: usize,
+    /// Zeros on each side of the image.
+    pub pad: usize,
+    /// Where they come from.
+    pub padding: Padding,
+}
+
+impl LayerShape {
+    /// VGG's first layer on CIFAR: 3 channels of 32x32, 64 filters of 3x3.
+    pub const CIFAR: Self =
+        Self { channels: 3, side: 32, filters: 64, kernel: 3, stride: 1, pad: 1, padding: Padding::Morphed };
+
+    /// The side of the image that is morphed, `m`.
+    pub fn padded_side(&self) -> usize {
+        match self.padding {
+            Padding::Morphed => self.side + 2 * self.pad,
+            Padding::Implicit => self.side,
+        }
+    }
+
+    /// The side of the result, `n`.
+    pub fn output_side(&self) -> usize {
+        (self.side + 2 * self.pad).saturating_sub(self.kernel) / self.stride.max(1) + 1
+    }
+
+    /// Numbers of an image, `a side^2`.
+    pub fn inputs(&self) -> usize {
+        self.channels * self.side * self.side
+    }
+
+    /// Numbers of a padded image, `D = a m^2`.
+    pub fn rows(&self) -> usize {
+        self.channels * self.padded_side() * self.padded_side()
+    }
+
+    /// Positions of a filter, `n^2`.
+    pub fn positions(&self) -> usize {
+        self.output_side() * self.output_side()
+    }
+
+    /// Numbers of the result, `b n^2`.
+    pub fn outputs(&self) -> usize {
+        self.filters * self.positions()
+    }
+
+    /// Weights of a filter, `a p^2`.
+    pub fn taps(&self) -> usize {
+        self.channels * self.kernel * self.kernel
+    }
+
+    /// The same sizes if they make a layer.
+    pub(super) fn checked(self) -> Result<Self, MpleError> {
+        let Self { channels, side, filters, kernel, stride, pad, .. } = self;
+        let bounded = [channels, side, filters, kernel, stride].iter().all(|&x| (1..=1 << 13).contains(&x));
+        let small = bounded
+            && pad < kernel
+            && kernel <= side + 2 * pad
+            && self.rows() <= MOST
+            && self.outputs() <= MOST
+            && self.taps() <= 1 << 13
+            && self.positions() * self.taps() <= MOST_SEEN;
+        small.then_some(self).ok_or(MpleError::Shape { channels, side, filters, kernel, stride, pad })
+    }
+
+    /// What one position of a filter sees: taps (`[c][u][v]`) and rows of the padded image.
+    pub(super) fn seen(&self, position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let (n, m, p) = (self.output_side(), self.padded_side(), self.kernel);
+        let (i, j) = (position / n, position % n);
+        let before = if self.padding == Padding::Implicit { self.pad } else { 0 };
+        (0..self.taps()).filter_map(move |tap| {
+            let (c, u, v) = (tap / (p * p), tap / p % p, tap % p);
+            let row = (i * self.stride + u).checked_sub(before).filter(|&row| row < m)?;
+            let col = (j * self.stride + v).checked_sub(before).filter(|&col| col < m)?;
+            Some((tap, c * m * m + row * m + col))
+        })
+    }
+
+    /// The padded image: what is morphed.
+    pub(super) fn pad<T: Real>(&self, image: &[T]) -> Vec<T> {
+        let mut padded = vec![T::default(); self.rows()];
+        for (row, &value) in self.inside().zip(image) {
+            if let Some(place) = padded.get_mut(row) {
+                *place = value;
+            }
+        }
+        padded
+    }
+
+    /// The image in a padded one.
+    pub(super) fn unpad(&self, padded: &[f64]) -> Vec<f64> {
+        self.inside().filter_map(|row| padded.get(row).copied()).collect()
+    }
+
+    /// The rows that are pixels and not padding, in the order of the image.
+    pub(super) fn inside(&self) -> impl Iterator<Item = usize> + '_ {
+        let (m, side) = (self.padded_side(), self.side);
+        let edge = (m - side) / 2;
+        (0..self.inputs()).map(move |k| {
+            let (c, y, x) = (k / (side * side), k / side % side, k % side);
+            c * m * m + (y + edge) * m + x + edge
+        })
+    }
+}
+
+/// A first layer: what the developer publishes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstLayer {
+    shape: LayerShape,
+    weights: Vec<f64>,
+}
+
+impl FirstLayer {
+    /// From its weights `[filter][channel][u][v]`.
+    ///
+    /// # Errors
+    /// [`MpleError`] if the sizes make no layer, or the weights do not fit them.
+    pub fn new(shape: LayerShape, weights: Vec<f64>) -> Result<Self, MpleError> {
+        let shape = shape.checked()?;
+        length("weights", &weights, shape.filters * shape.taps())?;
+        finite("weights", &weights)?;
+        Ok(Self { shape, weights })
+    }
+
+    /// Its sizes.
+    pub fn shape(&self) -> &LayerShape {
+        &self.shape
+    }
+
+    /// The weights of filter `k`, `[channel][u][v]`.
+    pub fn filter(&self, k: usize) -> &[f64] {
+        let taps = self.shape.taps();
+        self.weights.get(k * taps..(k + 1) * taps).unwrap_or(&[])
+    }
+
+    /// The plain layer, in the precision of the image: `[filter][y][x]`.
+    ///
+    /// # Errors
+    /// [`MpleError::Length`] if the image has another size.
+    pub fn apply<T: Real>(&self, image: &[T]) -> Result<Vec<T>, MpleError> {
+        length("image", image, self.shape.inputs())?;
+        let padded = self.shape.pad(image);
+        let at = |row: usize| padded.get(row).copied().unwrap_or_default();
+        let seen: Vec<Vec<_>> = (0..self.shape.positions())
+            .map(|position| self.shape.seen(position).map(|(tap, row)| (tap, at(row))).collect())
+            .collect();
+        let sum = |k: usize, seen: &Vec<(usize, T)>| {
+            let filter = self.filter(k);
+            seen.iter().fold(T::default(), |sum, &(tap, x)| {
+                sum + T::from_f64(filter.get(tap).copied().unwrap_or_default()) * x
+            })
+        };
+        Ok((0..self.shape.filters).flat_map(|k| seen.iter().map(move |s| sum(k, s))).collect())
+    }
+}
+
+pub(super) fn length<T>(what: &'static str, values: &[T], expected: usize) -> Result<(), MpleError> {
+    if values.len() == expected {
+        Ok(())
+    } else {
+        Err(MpleError::Length { what, expected, got: values.len() })
+    }
+}
+
+pub(super) fn finite<T: Real>(what: &'static str, values: &[T]) -> Result<(), MpleError> {
+    match values.iter().position(|x| !x.to_f64().is_finite()) {
+        Some(index) => Err(MpleError::NotFinite { what, index }),
+        None => Ok(()),
+    }
+}

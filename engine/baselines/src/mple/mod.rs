@@ -1,0 +1,116 @@
+//! Metamorphosed learning: images times a secret matrix, its inverse inside the first layer.
+
+mod attack;
+mod augment;
+mod cost;
+mod layer;
+mod morph;
+mod wire;
+
+pub use attack::{Developer, KnownPlaintext};
+pub use augment::AugConv;
+pub use cost::{Overheads, VGG16_MULTIPLY_ADDS};
+pub use layer::{FirstLayer, LayerShape, Padding};
+pub use morph::{MorphKey, Morpher};
+pub use wire::Morphed;
+
+use crate::random::NoEntropy;
+
+/// What metamorphosed learning can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum MpleError {
+    /// A layer that is none.
+    #[error(
+        "a layer of {channels} channels of side {side}, {filters} filters of side {kernel}, stride {stride} and padding {pad} is none, or is larger than what is computed with"
+    )]
+    Shape {
+        /// Input channels.
+        channels: usize,
+        /// Side of the image.
+        side: usize,
+        /// Output channels.
+        filters: usize,
+        /// Side of a filter.
+        kernel: usize,
+        /// Pixels between positions.
+        stride: usize,
+        /// Zeros on each side.
+        pad: usize,
+    },
+    /// Too many or too few numbers.
+    #[error("{what}: {got} numbers, and {expected} are needed")]
+    Length {
+        /// Of what.
+        what: &'static str,
+        /// As the layer needs.
+        expected: usize,
+        /// As given.
+        got: usize,
+    },
+    /// A number that is none.
+    #[error("{what}: number {index} is not finite")]
+    NotFinite {
+        /// Of what.
+        what: &'static str,
+        /// Which.
+        index: usize,
+    },
+    /// The core does not divide the image.
+    #[error("{rows} numbers of an image cannot be cut into {kappa} equal blocks")]
+    Kappa {
+        /// Blocks.
+        kappa: usize,
+        /// Numbers of a padded image.
+        rows: usize,
+    },
+    /// It would take more memory than is allowed.
+    #[error(
+        "the augmented convolution would take {bytes} bytes, more than the {allowed} that are allowed: use more blocks"
+    )]
+    TooLarge {
+        /// What it would take.
+        bytes: u64,
+        /// What it may take.
+        allowed: u64,
+    },
+    /// A core without an inverse.
+    #[error("the morphing core has no usable inverse")]
+    Singular,
+    /// The layer's filters do not tell its taps apart.
+    #[error(
+        "{filters} filters of {taps} taps, of rank {rank}: the shuffle cannot be read from leverage scores unless there are more filters than taps"
+    )]
+    Rank {
+        /// Output channels.
+        filters: usize,
+        /// Weights of a filter.
+        taps: usize,
+        /// Of the filters as a matrix.
+        rank: usize,
+    },
+    /// The augmented convolution is of another layer.
+    #[error("the augmented convolution is not of this layer")]
+    OtherLayer,
+    /// Too few known images.
+    #[error("{have} pairs of known blocks, and {need} are needed")]
+    NotEnough {
+        /// As known.
+        have: usize,
+        /// Numbers of a block that vary.
+        need: usize,
+    },
+    /// A decomposition did not converge.
+    #[error("the numbers are too large or too small to solve for the morphing matrix")]
+    Numbers,
+    /// No randomness.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// Bytes that are no such object.
+    #[error("these bytes are no {what}: {why}")]
+    Bytes {
+        /// What was looked for.
+        what: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
+}

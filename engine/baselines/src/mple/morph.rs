@@ -1,0 +1,138 @@
+//! The provider's secret, and images under it.
+
+use super::layer::{finite, length};
+use super::{LayerShape, MpleError};
+use crate::random;
+use crate::real::Real;
+use chacha20::ChaCha20Rng;
+use crypto_bigint::rand_core::SeedableRng;
+use faer::Mat;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// The largest core: 16384 squared numbers of 8 bytes are 2 GiB.
+const LARGEST_CORE: usize = 1 << 14;
+
+/// The morphing core and the order of the output channels. **Not encryption**: [`Developer`](super::Developer) recovers both.
+pub struct MorphKey {
+    shape: LayerShape,
+    kappa: usize,
+    seed: Zeroizing<[u8; 32]>,
+    core: Mat<f64>,
+    order: Vec<usize>,
+}
+
+impl MorphKey {
+    /// A fresh key for a layer; the core repeats `kappa` times.
+    ///
+    /// # Errors
+    /// [`MpleError`] if `kappa` does not divide the padded image, the core is too large, or the system has no randomness.
+    pub fn generate(shape: &LayerShape, kappa: usize) -> Result<Self, MpleError> {
+        Self::from_seed(shape, kappa, random::seed()?)
+    }
+
+    /// The key of a seed.
+    ///
+    /// # Errors
+    /// As for [`MorphKey::generate`].
+    pub fn from_seed(shape: &LayerShape, kappa: usize, seed: [u8; 32]) -> Result<Self, MpleError> {
+        let shape = shape.checked()?;
+        let rows = shape.rows();
+        if kappa == 0 || !rows.is_multiple_of(kappa) || rows / kappa > LARGEST_CORE {
+            return Err(MpleError::Kappa { kappa, rows });
+        }
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let order = random::order(&mut rng, shape.filters);
+        let q = rows / kappa;
+        let core = Mat::from_fn(q, q, |_, _| random::uniform(&mut rng));
+        Ok(Self { shape, kappa, seed: Zeroizing::new(seed), core, order })
+    }
+
+    /// The layer's sizes.
+    pub fn shape(&self) -> &LayerShape {
+        &self.shape
+    }
+
+    /// How many times the core repeats.
+    pub fn kappa(&self) -> usize {
+        self.kappa
+    }
+
+    /// Side of the core, `q = D / kappa`.
+    pub fn core_side(&self) -> usize {
+        self.core.nrows()
+    }
+
+    /// Which filter comes out in which place: the secret that is guessed with probability `1/b!`.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// What morphs images, in one precision.
+    pub fn morpher<T: Real>(&self) -> Morpher<T> {
+        let q = self.core_side();
+        let core = Mat::from_fn(q, q, |r, c| T::from_f64(self.core.get(r, c).to_owned()));
+        Morpher { shape: self.shape, core }
+    }
+
+    /// The core's inverse, in double precision.
+    pub(super) fn inverse(&self) -> Result<Mat<f64>, MpleError> {
+        use faer::linalg::solvers::DenseSolveCore;
+        let inverse = self.core.partial_piv_lu().inverse();
+        let bad = inverse.col_iter().any(|column| column.iter().any(|x| !x.is_finite()));
+        if bad { Err(MpleError::Singular) } else { Ok(inverse) }
+    }
+
+    pub(super) fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+}
+
+impl fmt::Debug for MorphKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MorphKey")
+            .field("shape", &self.shape)
+            .field("kappa", &self.kappa)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for MorphKey {
+    fn drop(&mut self) {
+        self.core.fill(0.0);
+        self.order.fill(0);
+        // So that the stores are not found to be useless and left out.
+        std::hint::black_box((&self.core, &self.order));
+    }
+}
+
+/// Morphs images: `t = x M`, with the core in the precision of `T`.
+pub struct Morpher<T: Real> {
+    shape: LayerShape,
+    core: Mat<T>,
+}
+
+impl<T: Real> Morpher<T> {
+    /// `images` one after the other, each `[channel][y][x]`, to as many rows of [`LayerShape::rows`] numbers.
+    ///
+    /// # Errors
+    /// [`MpleError`] if there is no whole number of images, or numbers are not finite.
+    pub fn morph(&self, images: &[T]) -> Result<Vec<T>, MpleError> {
+        let inputs = self.shape.inputs();
+        length("images", images, images.len().next_multiple_of(inputs))?;
+        finite("images", images)?;
+        let q = self.core.nrows();
+        let padded: Vec<T> = images.chunks_exact(inputs).flat_map(|image| self.shape.pad(image)).collect();
+        // Columns are blocks: a block is contiguous here and there.
+        let blocks = faer::MatRef::from_column_major_slice(&padded, q, padded.len() / q);
+        let morphed = self.core.transpose() * blocks;
+        Ok(morphed.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect())
+    }
+}
+
+impl<T: Real> Drop for Morpher<T> {
+    fn drop(&mut self) {
+        self.core.fill(T::default());
+        std::hint::black_box(&self.core);
+    }
+}

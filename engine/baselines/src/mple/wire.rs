@@ -1,0 +1,147 @@
+//! Bytes of keys, morphed images and augmented convolutions: a magic, the sizes, and numbers of a length the sizes tell.
+
+use super::augment::Layout;
+use super::layer::finite;
+use super::{AugConv, LayerShape, MorphKey, MpleError, Padding};
+use faer::Mat;
+use zeroize::Zeroizing;
+
+const KEY: &[u8; 8] = b"PLMPKEY1";
+const MORPHED: &[u8; 8] = b"PLMPIMG1";
+const AUGMENTED: &[u8; 8] = b"PLMPAUG1";
+/// Magic, seven sizes and kappa.
+const HEADER: usize = 8 + 8 * 4;
+
+impl MorphKey {
+    /// Its seed and sizes. Whoever has these bytes has the key.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(header(KEY, self.shape(), self.kappa()));
+        bytes.extend_from_slice(self.seed());
+        bytes
+    }
+
+    /// The key of such bytes.
+    ///
+    /// # Errors
+    /// [`MpleError`] if they are no key.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MpleError> {
+        let what = "key of morphed images";
+        let (shape, kappa, rest) = parsed(bytes, KEY, what)?;
+        let seed =
+            rest.try_into().map_err(|_| MpleError::Bytes { what, why: "the seed has another length" })?;
+        Self::from_seed(&shape, kappa, seed)
+    }
+}
+
+impl AugConv<f32> {
+    /// Sizes, then numbers in single precision.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = header(AUGMENTED, self.shape(), self.kappa());
+        bytes.reserve(self.bytes() as usize);
+        for pattern in &self.patterns {
+            bytes.extend(
+                pattern
+                    .col_iter()
+                    .flat_map(|c| c.iter().copied().collect::<Vec<_>>())
+                    .flat_map(f32::to_le_bytes),
+            );
+        }
+        bytes
+    }
+
+    /// What such bytes hold.
+    ///
+    /// # Errors
+    /// [`MpleError`] if they are no augmented convolution.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MpleError> {
+        let what = "augmented convolution";
+        let (shape, kappa, rest) = parsed(bytes, AUGMENTED, what)?;
+        let layout = Layout::new(&shape, kappa)?;
+        layout.check_bytes(4)?;
+        if rest.len() as u64 != layout.values() * 4 {
+            return Err(MpleError::Bytes { what, why: "its length is not what its sizes tell" });
+        }
+        let (q, filters) = (layout.core_side(), shape.filters);
+        let patterns = rest.chunks_exact(4 * q * filters).map(|pattern| {
+            let values = numbers(pattern);
+            finite(what, &values)?;
+            Ok(Mat::from_fn(q, filters, |r, c| values.get(c * q + r).copied().unwrap_or_default()))
+        });
+        let patterns = patterns.collect::<Result<_, MpleError>>()?;
+        Ok(Self { layout, patterns })
+    }
+}
+
+/// Morphed images as they are sent, with the sizes that they were made for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Morphed {
+    /// The layer they are for.
+    pub shape: LayerShape,
+    /// How many times the core repeats.
+    pub kappa: usize,
+    /// [`LayerShape::rows`] numbers for each image.
+    pub values: Vec<f32>,
+}
+
+impl Morphed {
+    /// Sizes, then numbers in single precision.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = header(MORPHED, &self.shape, self.kappa);
+        bytes.extend(self.values.iter().flat_map(|x| x.to_le_bytes()));
+        bytes
+    }
+
+    /// What such bytes hold.
+    ///
+    /// # Errors
+    /// [`MpleError`] if they are no morphed images.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MpleError> {
+        let what = "file of morphed images";
+        let (shape, kappa, rest) = parsed(bytes, MORPHED, what)?;
+        if rest.is_empty() || !rest.len().is_multiple_of(4 * shape.rows()) {
+            return Err(MpleError::Bytes { what, why: "it holds no whole number of images" });
+        }
+        let values = numbers(rest);
+        finite(what, &values)?;
+        Ok(Self { shape, kappa, values })
+    }
+}
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().map(|&word| f32::from_le_bytes(word)).collect()
+}
+
+fn header(magic: &[u8; 8], shape: &LayerShape, kappa: usize) -> Vec<u8> {
+    let LayerShape { channels, side, filters, kernel, stride, pad, padding } = *shape;
+    let padding = usize::from(padding == Padding::Implicit);
+    let sizes = [channels, side, filters, kernel, stride, pad, padding, kappa];
+    magic.iter().copied().chain(sizes.iter().flat_map(|&size| (size as u32).to_le_bytes())).collect()
+}
+
+fn parsed<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 8],
+    what: &'static str,
+) -> Result<(LayerShape, usize, &'a [u8]), MpleError> {
+    let (head, rest) =
+        bytes.split_at_checked(HEADER).ok_or(MpleError::Bytes { what, why: "there are too few" })?;
+    let sizes =
+        head.strip_prefix(magic).ok_or(MpleError::Bytes { what, why: "they begin with something else" })?;
+    let (words, _) = sizes.as_chunks::<4>();
+    let sizes: Vec<usize> = words.iter().map(|&word| u32::from_le_bytes(word) as usize).collect();
+    let &[channels, side, filters, kernel, stride, pad, padding, kappa] = sizes.as_slice() else {
+        return Err(MpleError::Bytes { what, why: "there are too few" });
+    };
+    let padding = match padding {
+        0 => Padding::Morphed,
+        1 => Padding::Implicit,
+        _ => return Err(MpleError::Bytes { what, why: "there is no such padding" }),
+    };
+    let shape = LayerShape { channels, side, filters, kernel, stride, pad, padding }.checked()?;
+    let rows = shape.rows();
+    if kappa == 0 || !rows.is_multiple_of(kappa) {
+        return Err(MpleError::Kappa { kappa, rows });
+    }
+    Ok((shape, kappa, rest))
+}

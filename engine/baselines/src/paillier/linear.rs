@@ -1,0 +1,192 @@
+//! The sound use: a server evaluates a linear layer on encrypted features and never sees a score.
+
+use super::{Ciphertext, Packing, PaillierError, Plaintext, PublicKey, SecretKey};
+use crypto_bigint::modular::BoxedMontyForm;
+use rayon::prelude::*;
+
+/// Features whose powers share squarings.
+const CHUNK: usize = 128;
+
+/// How real numbers become the integers of the scheme: agreed on by client and server, no secret of either.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantised {
+    /// Features are cut off beyond plus and minus this.
+    pub bound: f64,
+    /// A feature of one becomes `2^feature_bits`.
+    pub feature_bits: u32,
+    /// A weight of one becomes `2^weight_bits`.
+    pub weight_bits: u32,
+    /// Bits of a slot: one for each image.
+    pub slot_bits: u32,
+}
+
+/// A linear layer in integers: the server's.
+#[derive(Clone, Debug)]
+pub struct LinearScore {
+    quantised: Quantised,
+    weights: Vec<Vec<i64>>,
+    bias: Vec<i64>,
+}
+
+impl Quantised {
+    /// The client's: one ciphertext for each feature, with that feature of every image in it, side by side.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if there are more images than slots, or they differ in length.
+    pub fn encrypt(&self, key: &PublicKey, images: &[Vec<f64>]) -> Result<Vec<Ciphertext>, PaillierError> {
+        let packing = Packing::new(key, self.slot_bits)?;
+        let features = images.first().map_or(0, Vec::len);
+        if let Some(other) = images.iter().find(|image| image.len() != features) {
+            return Err(PaillierError::Length { what: "features", expected: features, got: other.len() });
+        }
+        if images.iter().flatten().any(|x| !x.is_finite()) {
+            return Err(PaillierError::NotFinite { what: "features" });
+        }
+        let scale = f64::from(self.feature_bits).exp2();
+        let integer = |x: f64| (x.clamp(-self.bound, self.bound) * scale).round() as i64;
+        let pack = |k: usize| {
+            let values: Vec<i64> =
+                images.iter().filter_map(|image| image.get(k)).map(|&x| integer(x)).collect();
+            packing.pack(key, &values)
+        };
+        key.encrypt(&(0..features).map(pack).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// The client's: scores of `count` images, `[image][class]`.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if these are no ciphertexts under the key.
+    pub fn decrypt(
+        &self,
+        key: &SecretKey,
+        scores: &[Ciphertext],
+        count: usize,
+    ) -> Result<Vec<Vec<f64>>, PaillierError> {
+        let packing = Packing::new(key.public(), self.slot_bits)?;
+        let scale = f64::from(self.feature_bits + self.weight_bits).exp2();
+        let opened = key.decrypt(scores)?;
+        let opened: Vec<Vec<i64>> = opened.iter().map(|m| packing.unpack(key.public(), m, count)).collect();
+        let image =
+            |i: usize| opened.iter().filter_map(|class| class.get(i)).map(|&x| x as f64 / scale).collect();
+        Ok((0..count.min(packing.slots())).map(image).collect())
+    }
+}
+
+impl LinearScore {
+    /// From `weights[class][feature]`, for features up to `bound`, with so many bits behind the point.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if the weights are ragged or not finite, or a score could exceed 62 bits.
+    pub fn new(
+        weights: &[Vec<f64>],
+        bias: &[f64],
+        bound: f64,
+        feature_bits: u32,
+        weight_bits: u32,
+    ) -> Result<Self, PaillierError> {
+        let features = weights.first().map_or(0, Vec::len);
+        for row in weights {
+            if row.len() != features {
+                return Err(PaillierError::Length { what: "weights", expected: features, got: row.len() });
+            }
+        }
+        if bias.len() != weights.len() {
+            return Err(PaillierError::Length { what: "biases", expected: weights.len(), got: bias.len() });
+        }
+        if weights.iter().flatten().chain(bias).any(|x| !x.is_finite()) || !bound.is_finite() || bound <= 0.0
+        {
+            return Err(PaillierError::NotFinite { what: "weights" });
+        }
+        let integer = |x: f64, bits: u32| (x * f64::from(bits).exp2()).round();
+        let largest = |(row, &bias): (&Vec<f64>, &f64)| {
+            let sum: f64 = row.iter().map(|&w| integer(w, weight_bits).abs()).sum();
+            sum * integer(bound, feature_bits) + integer(bias, feature_bits + weight_bits).abs()
+        };
+        let largest = weights.iter().zip(bias).map(largest).fold(1.0, f64::max);
+        let needed = largest.log2().ceil() + 2.0;
+        if needed > 62.0 {
+            return Err(PaillierError::Packing { slots: 1, slot_bits: needed as u32, bits: 62 });
+        }
+        let quantised = Quantised { bound, feature_bits, weight_bits, slot_bits: needed as u32 };
+        let weights = weights.iter().map(|row| row.iter().map(|&w| integer(w, weight_bits) as i64).collect());
+        let bias = bias.iter().map(|&b| integer(b, feature_bits + weight_bits) as i64);
+        Ok(Self { quantised, weights: weights.collect(), bias: bias.collect() })
+    }
+
+    /// What the client has to know.
+    pub fn quantised(&self) -> &Quantised {
+        &self.quantised
+    }
+
+    /// The server's: encrypted scores, one ciphertext for each class, from one for each feature.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if there are more or fewer ciphertexts than features, or one is none under the key.
+    pub fn evaluate(
+        &self,
+        key: &PublicKey,
+        features: &[Ciphertext],
+    ) -> Result<Vec<Ciphertext>, PaillierError> {
+        let packing = Packing::new(key, self.quantised.slot_bits)?;
+        let forms: Vec<BoxedMontyForm> = features.par_iter().map(|c| key.form(c)).collect();
+        let score = |(row, &bias): (&Vec<i64>, &i64)| {
+            if row.len() != forms.len() {
+                return Err(PaillierError::Length {
+                    what: "features",
+                    expected: row.len(),
+                    got: forms.len(),
+                });
+            }
+            let product = |sign: i64| -> Ciphertext {
+                let parts = row.par_chunks(CHUNK).zip(forms.par_chunks(CHUNK));
+                let one = || BoxedMontyForm::one(&key.square);
+                let parts = parts.map(|(weights, forms)| powers(weights, forms, sign, one()));
+                key.close(&parts.reduce(one, |a, b| a * b))
+            };
+            let sum = key.add(&product(1), &key.negate(&product(-1))?);
+            let bias = packing.pack(key, &vec![bias; packing.slots()])?;
+            let bias = key.encrypt_with(&bias, &BoxedMontyForm::one(&key.square))?;
+            // The client knows the randomness of what it sent: products of its powers would tell the weights.
+            key.rerandomise(&key.add(&sum, &bias))
+        };
+        self.weights.iter().zip(&self.bias).map(score).collect()
+    }
+
+    /// The same in the clear, on the same integers.
+    pub fn clear(&self, image: &[f64]) -> Vec<f64> {
+        let Quantised { bound, feature_bits, weight_bits, .. } = self.quantised;
+        let (feature, both) = (f64::from(feature_bits).exp2(), f64::from(feature_bits + weight_bits).exp2());
+        let integers: Vec<i64> =
+            image.iter().map(|x| (x.clamp(-bound, bound) * feature).round() as i64).collect();
+        let score = |(row, bias): (&Vec<i64>, &i64)| {
+            let sum: i64 = row.iter().zip(&integers).map(|(w, x)| w * x).sum();
+            (sum + bias) as f64 / both
+        };
+        self.weights.iter().zip(&self.bias).map(score).collect()
+    }
+}
+
+/// The product of `forms[i]^weights[i]` over weights of one sign, bit by bit from the top: squarings are shared. Its time depends on
+/// the weights, which are the server's own.
+fn powers(weights: &[i64], forms: &[BoxedMontyForm], sign: i64, one: BoxedMontyForm) -> BoxedMontyForm {
+    let mut product = one;
+    let bits = 64 - weights.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0).leading_zeros();
+    for bit in (0..bits).rev() {
+        product = product.square();
+        for (weight, form) in weights.iter().zip(forms) {
+            if weight.signum() == sign && weight.unsigned_abs() >> bit & 1 == 1 {
+                product *= form;
+            }
+        }
+    }
+    product
+}
+
+impl Plaintext {
+    /// A single signed number modulo the modulus.
+    pub fn from_i64(key: &PublicKey, value: i64) -> Self {
+        use crypto_bigint::{BoxedUint, Resize};
+        let size = BoxedUint::from(value.unsigned_abs()).resize(key.bits);
+        Self(if value < 0 { size.neg_mod(key.n.as_nz_ref()) } else { size })
+    }
+}

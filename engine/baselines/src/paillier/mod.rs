@@ -1,0 +1,83 @@
+//! Paillier's cryptosystem, and what was and what can be done with it.
+
+mod fixed_base;
+mod keys;
+mod linear;
+mod packing;
+mod published;
+mod wire;
+
+pub use keys::{Ciphertext, KEY_BITS, Plaintext, PublicKey, SecretKey};
+pub use linear::{LinearScore, Quantised};
+pub use packing::Packing;
+pub use published::{Randomness, Stored, store};
+
+use crate::random::NoEntropy;
+
+/// What Paillier can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum PaillierError {
+    /// A size of keys that is not for use.
+    #[error("keys of {bits} bits are not offered; there are {KEY_BITS:?}")]
+    KeyBits {
+        /// As asked for.
+        bits: u32,
+    },
+    /// Factors that make no key.
+    #[error("these numbers are no two primes of a key: {why}")]
+    Primes {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A plaintext beyond the modulus.
+    #[error("the plaintext is not below the modulus")]
+    Plaintext,
+    /// A number that is no ciphertext under the key.
+    #[error("this is no ciphertext under the key")]
+    Ciphertext,
+    /// Slots that do not fit.
+    #[error("{slots} slots of {slot_bits} bits do not fit into a plaintext of {bits} bits")]
+    Packing {
+        /// As asked for.
+        slots: usize,
+        /// As asked for.
+        slot_bits: u32,
+        /// What there is.
+        bits: u32,
+    },
+    /// A value beyond its slot.
+    #[error("{value} does not fit into a slot of {slot_bits} bits")]
+    Slot {
+        /// The value.
+        value: i64,
+        /// The slot.
+        slot_bits: u32,
+    },
+    /// Different numbers of things that belong together.
+    #[error("{what}: {got} where there should be {expected}")]
+    Length {
+        /// Of what.
+        what: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// A number that is none.
+    #[error("{what} are not all finite")]
+    NotFinite {
+        /// Of what.
+        what: &'static str,
+    },
+    /// No randomness.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// Bytes that are no such object.
+    #[error("these bytes are no {what}: {why}")]
+    Bytes {
+        /// What was looked for.
+        what: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
+}

@@ -1,0 +1,95 @@
+//! Images under Paillier as published: pixel by pixel, and then as a picture of 8 bits.
+//!
+//! A ciphertext has thousands of bits, and a picture has eight for a pixel: what is stored is the ciphertext as a floating-point
+//! number, scaled so that the smallest of the image (with [`Randomness::Fixed`], of the data set) is black and the largest white. (The published code casts to double
+//! precision, which overflows beyond 1024 bits; the leading 53 bits relative to `n^2` are the same number where that works.)
+
+use super::{Ciphertext, PaillierError, Plaintext, PublicKey};
+use crate::random;
+use rayon::prelude::*;
+
+/// Which ciphertexts share their randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Randomness {
+    /// None: Paillier's cryptosystem.
+    Fresh,
+    /// Those of one image: within it, equal pixels are equal ciphertexts.
+    PerImage,
+    /// All of them: one substitution of grey levels for the whole data set.
+    Fixed,
+}
+
+/// An encrypted image as it is stored for training.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// As many as the image has.
+    pub pixels: Vec<u8>,
+}
+
+/// Encrypts images and stores them as pictures.
+///
+/// # Errors
+/// [`PaillierError::NoEntropy`] if the system has no randomness.
+pub fn store(
+    key: &PublicKey,
+    images: &[Vec<u8>],
+    randomness: Randomness,
+) -> Result<Vec<Stored>, PaillierError> {
+    let picture = |numbers: Vec<f64>| {
+        let range = range(&numbers);
+        Stored { pixels: scaled(&numbers, range) }
+    };
+    if randomness == Randomness::Fixed {
+        // One scale for the data set, so that it stays one substitution.
+        let codebook = codebook(key)?;
+        let range = range(&codebook);
+        let one = |image: &Vec<u8>| Stored { pixels: scaled(&looked_up(&codebook, image), range) };
+        return Ok(images.iter().map(one).collect());
+    }
+    let one = |image: &Vec<u8>| match randomness {
+        Randomness::PerImage => Ok(picture(looked_up(&codebook(key)?, image))),
+        _ => Ok(picture(fresh(key, image)?)),
+    };
+    images.iter().map(one).collect()
+}
+
+/// Every grey level under one randomness, as a share of `n^2`.
+fn codebook(key: &PublicKey) -> Result<Vec<f64>, PaillierError> {
+    let residue = key.uniform()?;
+    let level = |m: u64| Ok(leading(key, &key.encrypt_with(&Plaintext::from_u64(m), &residue)?));
+    (0..256).map(level).collect()
+}
+
+fn looked_up(codebook: &[f64], image: &[u8]) -> Vec<f64> {
+    image.iter().filter_map(|&pixel| codebook.get(usize::from(pixel)).copied()).collect()
+}
+
+fn fresh(key: &PublicKey, image: &[u8]) -> Result<Vec<f64>, PaillierError> {
+    let run = |run: &[u8]| {
+        let mut rng = random::generator()?;
+        let one = |&pixel: &u8| {
+            let c = key.encrypt_with(&Plaintext::from_u64(u64::from(pixel)), &key.short(&mut rng))?;
+            Ok(leading(key, &c))
+        };
+        run.iter().map(one).collect::<Result<Vec<_>, PaillierError>>()
+    };
+    let runs: Result<Vec<_>, PaillierError> = image.par_chunks(64).map(run).collect();
+    Ok(runs?.into_iter().flatten().collect())
+}
+
+/// A ciphertext as a share of `n^2`, which is between a quarter of `2^(2 bits)` and all of it.
+fn leading(key: &PublicKey, c: &Ciphertext) -> f64 {
+    let top = |words: &[u64]| words.last().copied().unwrap_or_default() as f64;
+    top(c.0.as_words()) / top(key.square.modulus().as_ref().as_words())
+}
+
+fn range(numbers: &[f64]) -> (f64, f64) {
+    let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    (low, numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+}
+
+/// The smallest black, the largest white.
+fn scaled(numbers: &[f64], (low, high): (f64, f64)) -> Vec<u8> {
+    let range = if high > low { high - low } else { 1.0 };
+    numbers.iter().map(|x| ((x - low) / range * 255.0).round() as u8).collect()
+}

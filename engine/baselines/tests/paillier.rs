@@ -1,0 +1,184 @@
+//! Paillier gives the known answers, and what is built on it opens to what it should.
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+
+mod common;
+
+use common::numbers;
+use pleura_baselines::paillier::{LinearScore, Packing, PaillierError, Plaintext, PublicKey, SecretKey};
+use proptest::prelude::*;
+use serde_json::Value;
+use std::sync::LazyLock;
+
+/// One small key for all tests that are not about sizes.
+static SMALL: LazyLock<SecretKey> = LazyLock::new(|| SecretKey::generate_insecure(512).unwrap());
+
+fn bytes(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|k| u8::from_str_radix(&text[k..k + 2], 16).unwrap()).collect()
+}
+
+fn plaintext(value: &Value) -> Plaintext {
+    Plaintext::from_be_bytes(&bytes(value))
+}
+
+/// As a number without leading zeros.
+fn same(a: &Plaintext, expected: &Value) {
+    let trimmed: Vec<u8> = bytes(expected).into_iter().skip_while(|&b| b == 0).collect();
+    let got: Vec<u8> = a.to_be_bytes().into_iter().skip_while(|&b| b == 0).collect();
+    assert_eq!(got, trimmed);
+}
+
+#[test]
+fn known_answers_of_an_independent_implementation() {
+    let cases: Value = serde_json::from_str(include_str!("paillier.json")).unwrap();
+    for case in cases.as_array().unwrap() {
+        let key = SecretKey::from_prime_bytes(&bytes(&case["p"]), &bytes(&case["q"])).unwrap();
+        let public = key.public();
+        assert_eq!(u64::from(public.bits()), case["bits"].as_u64().unwrap());
+        let list = |name: &str| case[name].as_array().unwrap().clone();
+        let mut made = Vec::new();
+        for (m, r) in list("messages").iter().zip(&list("randoms")) {
+            made.push(public.encrypt_with_r(&plaintext(m), &plaintext(r)).unwrap());
+        }
+        let size = public.ciphertext_bytes();
+        let wire = public.ciphertexts_to_bytes(&made);
+        let got: Vec<Vec<u8>> = wire[24..].chunks(size).map(<[u8]>::to_vec).collect();
+        let padded = |x: &Value| [vec![0; size - bytes(x).len()], bytes(x)].concat();
+        assert_eq!(got, list("ciphertexts").iter().map(padded).collect::<Vec<_>>());
+        for (opened, m) in key.decrypt(&made).unwrap().iter().zip(&list("messages")) {
+            same(opened, m);
+        }
+        let sum = public.add(&made[3], &made[4]);
+        let multiple = public.mul(&made[3], &plaintext(&case["constant"]));
+        for (c, known, opens_to) in [
+            (sum, &case["sum"], &case["sum_opens_to"]),
+            (multiple, &case["multiple"], &case["multiple_opens_to"]),
+        ] {
+            assert_eq!(public.ciphertexts_to_bytes(std::slice::from_ref(&c))[24..], padded(known)[..]);
+            same(&key.decrypt(&[c]).unwrap()[0], opens_to);
+        }
+    }
+}
+
+#[test]
+fn keys_of_real_size_work() {
+    let key = SecretKey::generate(2048).unwrap();
+    let public = key.public();
+    let sent = public.encrypt(&[7, 250].map(Plaintext::from_u64)).unwrap();
+    assert_eq!(public.ciphertext_bytes(), 512);
+    let sum = public.add(&sent[0], &public.mul(&sent[1], &Plaintext::from_u64(1000)));
+    assert_eq!(key.decrypt(&[sum]).unwrap()[0].to_u64(), Some(250_007));
+    assert!(matches!(SecretKey::generate(1024), Err(PaillierError::KeyBits { bits: 1024 })));
+}
+
+#[test]
+fn randomness_is_fresh_each_time() {
+    let public = SMALL.public();
+    let sent = public.encrypt(&vec![Plaintext::from_u64(5); 200]).unwrap();
+    let mut wire: Vec<_> =
+        sent.iter().map(|c| public.ciphertexts_to_bytes(std::slice::from_ref(c))).collect();
+    wire.sort();
+    wire.dedup();
+    assert_eq!(wire.len(), 200);
+    let again = public.rerandomise(&sent[0]).unwrap();
+    assert!(again != sent[0] && SMALL.decrypt(&[again]).unwrap()[0].to_u64() == Some(5));
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let sent = SMALL.public().encrypt(&[Plaintext::from_u64(42)]).unwrap();
+    let other = SecretKey::generate_insecure(512).unwrap();
+    let wire = SMALL.public().ciphertexts_to_bytes(&sent);
+    assert!(other.public().ciphertexts_from_bytes(&wire).is_err());
+    if let Ok(opened) = other.decrypt(&sent) {
+        assert_ne!(opened[0].to_u64(), Some(42));
+    }
+}
+
+#[test]
+fn keys_and_ciphertexts_survive_as_bytes_and_broken_ones_do_not() {
+    let again = SecretKey::from_bytes(&SMALL.to_bytes()).unwrap();
+    let public = PublicKey::from_bytes(&SMALL.public().to_bytes()).unwrap();
+    let sent = public.encrypt(&[Plaintext::from_u64(9)]).unwrap();
+    let wire = public.ciphertexts_to_bytes(&sent);
+    let received = again.public().ciphertexts_from_bytes(&wire).unwrap();
+    assert_eq!(again.decrypt(&received).unwrap()[0].to_u64(), Some(9));
+    for cut in [0, 5, 16, 24, wire.len() - 1] {
+        assert!(public.ciphertexts_from_bytes(&wire[..cut]).is_err());
+    }
+    let mut all_ones = wire.clone();
+    all_ones[24..].fill(0xff);
+    assert!(matches!(public.ciphertexts_from_bytes(&all_ones), Err(PaillierError::Ciphertext)));
+    let key = SMALL.to_bytes();
+    let mut composite = key.to_vec();
+    composite[16 + 31] ^= 2;
+    assert!(SecretKey::from_bytes(&composite).is_err());
+    for at in 0..24 {
+        let mut broken = key.to_vec();
+        broken[at] ^= 0x40;
+        let _ = SecretKey::from_bytes(&broken);
+        assert!(PublicKey::from_bytes(&broken).is_err());
+    }
+    assert_eq!(format!("{:?}", *SMALL), "SecretKey { bits: 512, .. }");
+}
+
+#[test]
+fn linear_scores_are_those_of_the_clear() {
+    let weights: Vec<Vec<f64>> = (0..2).map(|k| numbers(300, k + 1)).collect();
+    let bias = [0.25, -3.0];
+    let layer = LinearScore::new(&weights, &bias, 4.0, 10, 12).unwrap();
+    let images: Vec<Vec<f64>> =
+        (0..5).map(|k| numbers(300, 10 + k).iter().map(|x| x * 5.0).collect()).collect();
+    let sent = layer.quantised().encrypt(SMALL.public(), &images).unwrap();
+    assert_eq!(sent.len(), 300);
+    let scores = layer.evaluate(SMALL.public(), &sent).unwrap();
+    let opened = layer.quantised().decrypt(&SMALL, &scores, 5).unwrap();
+    for (scores, image) in opened.iter().zip(&images) {
+        assert_eq!(*scores, layer.clear(image));
+        for ((score, row), bias) in scores.iter().zip(&weights).zip(bias) {
+            let exact: f64 = row.iter().zip(image).map(|(w, x)| w * x.clamp(-4.0, 4.0)).sum::<f64>() + bias;
+            assert!((score - exact).abs() < 0.2, "{score} {exact}");
+        }
+    }
+    assert!(layer.evaluate(SMALL.public(), &sent[..299]).is_err());
+    assert!(LinearScore::new(&weights, &bias, 4.0, 30, 30).is_err());
+    assert!(LinearScore::new(&weights, &[f64::NAN, 0.0], 4.0, 10, 12).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn packed_numbers_add_and_multiply_slot_by_slot(
+        a in proptest::collection::vec(-1000i64..1000, 1..12),
+        factor in 0u64..500,
+    ) {
+        let public = SMALL.public();
+        let packing = Packing::new(public, 24).unwrap();
+        let b: Vec<i64> = a.iter().rev().map(|x| x * 3 - 7).collect();
+        let sent = public.encrypt(&[packing.pack(public, &a).unwrap(), packing.pack(public, &b).unwrap()]).unwrap();
+        let result = public.add(&public.mul(&sent[0], &Plaintext::from_u64(factor)), &sent[1]);
+        let opened = packing.unpack(public, &SMALL.decrypt(&[result]).unwrap()[0], a.len());
+        let expected: Vec<i64> = a.iter().zip(&b).map(|(a, b)| a * factor as i64 + b).collect();
+        prop_assert_eq!(opened, expected);
+    }
+
+    #[test]
+    fn negative_numbers_are_numbers(a in -1_000_000i64..1_000_000, b in -1_000_000i64..1_000_000) {
+        let public = SMALL.public();
+        let packing = Packing::new(public, 40).unwrap();
+        let sent = public.encrypt(&[Plaintext::from_i64(public, a), Plaintext::from_i64(public, b)]).unwrap();
+        let apart = public.add(&sent[0], &public.negate(&sent[1]).unwrap());
+        prop_assert_eq!(packing.unpack(public, &SMALL.decrypt(&[apart]).unwrap()[0], 1), [a - b]);
+    }
+}
+
+#[test]
+fn slots_have_limits() {
+    let public = SMALL.public();
+    let packing = Packing::new(public, 9).unwrap();
+    assert_eq!(packing.slots(), 56);
+    assert!(matches!(packing.pack(public, &[256]), Err(PaillierError::Slot { value: 256, slot_bits: 9 })));
+    assert!(packing.pack(public, &[0; 57]).is_err());
+    assert!(Packing::new(public, 1).is_err() && Packing::new(public, 63).is_err());
+}
