@@ -1,4 +1,6 @@
-//! `pleura compare`: five ways to classify the same X-rays, with what each costs and what each gives away.
+//! `pleura compare`: ways to classify the same X-rays, with what each costs and what each gives away.
+
+mod intervals;
 
 use crate::baseline::RECOVERABLE;
 use crate::baseline::images::{self, Image, decibels};
@@ -28,6 +30,11 @@ use std::path::PathBuf;
 /// Bits of Paillier's modulus.
 const PAILLIER_BITS: u32 = 2048;
 
+/// What whoever sees latents in the clear has.
+const AS_KEPT: &str = "the X-ray, as the codec keeps it";
+/// What may be compared with what.
+pub(crate) const PAIRED: &str = "MpLe's network is hefNet: compare it with the plain one of that name.";
+
 /// Arguments of `pleura compare`.
 #[derive(Args)]
 #[command(after_help = "\
@@ -37,7 +44,8 @@ Examples:
   pleura compare ward/ --json compare.json
 
 Labels are known of the samples, and of images in folders that are named normal and pneumonia. Seconds are for one X-ray,
-on this machine; what happens once (keys, plans, the augmented convolution) is apart. Each way is attacked as somebody could who sees what
+on this machine; what happens once (keys, plans, the augmented convolution) is apart. Server seconds are those of a whole network;
+MpLe's are to be compared with the plain network of the same name. Intervals are of 95 %. Each way is attacked as somebody could who sees what
 the server sees.")]
 pub(crate) struct CompareArgs {
     /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
@@ -71,8 +79,8 @@ pub(crate) struct Way {
     /// What it computes.
     pub(crate) about: String,
     /// Of the images whose labels are known.
-    pub(crate) accuracy: Option<f64>,
-    pub(crate) auc: Option<f64>,
+    pub(crate) accuracy: Option<Measured>,
+    pub(crate) auc: Option<Measured>,
     /// Of one image; what happens once is apart.
     pub(crate) client_seconds: f64,
     pub(crate) server_seconds: Option<f64>,
@@ -84,9 +92,41 @@ pub(crate) struct Way {
     pub(crate) recovered: String,
     /// That nobody can do better rests on this.
     pub(crate) assumed: &'static str,
-    pub(crate) recoverable: bool,
+    pub(crate) protection: Protection,
     #[serde(skip)]
     pub(crate) picture: Option<Vec<u8>>,
+}
+
+/// A figure of few images, with the ends of its 95 % interval.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Measured {
+    pub(crate) value: f64,
+    pub(crate) interval: [f64; 2],
+}
+
+/// What keeps the server from the X-ray.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Protection {
+    /// Nothing, and nothing is said to.
+    #[serde(rename = "none: in the clear")]
+    Clear,
+    /// What does not: the string is [`RECOVERABLE`].
+    #[serde(rename = "not encryption: recoverable")]
+    Recoverable,
+    /// Encryption, if the assumption holds.
+    #[serde(rename = "no attack known")]
+    Encrypted,
+}
+
+impl Protection {
+    /// As people and programs read it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Clear => "none: in the clear",
+            Self::Recoverable => RECOVERABLE,
+            Self::Encrypted => "no attack known",
+        }
+    }
 }
 
 /// Does it all.
@@ -100,7 +140,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let classifier = Classifier::load(MODELS[0].name)?;
     ways.push(plain(&classifier, &images)?);
     bar.inc(1);
-    ways.push(morphed(&images)?);
+    ways.extend(morphed(&images)?);
     bar.inc(1);
     for randomness in [Randomness::Fresh, Randomness::Fixed] {
         ways.push(published(&images, args.side, randomness)?);
@@ -140,25 +180,28 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
             bytes_text(way.once_bytes),
         ]);
     }
-    let mut given = Table::new(3, ["", "what others recover", "assumed"]);
+    let mut given = Table::new(4, ["", "protection", "what others recover", "assumed"]);
     for way in ways {
-        given.row([way.name.to_owned(), way.recovered.clone(), way.assumed.to_owned()]);
+        let protection = way.protection.text().to_owned();
+        given.row([way.name.to_owned(), protection, way.recovered.clone(), way.assumed.to_owned()]);
     }
-    let broken: Vec<_> = ways.iter().filter(|way| way.recoverable).map(|way| way.name).collect();
     format!(
-        "{table}\n{given}\n{count} X-rays, {labelled} with known labels. {RECOVERABLE}: {}.\nNot a medical device.\n",
-        broken.join(", ")
+        "{table}\n{given}\n{count} X-rays, {labelled} with known labels; intervals of 95 %. {PAIRED}\nNot a medical device.\n"
     )
 }
 
 /// `-` where it is not known.
-pub(crate) fn share(x: Option<f64>) -> String {
-    x.map_or_else(|| "-".to_owned(), |x| format!("{:.1} %", 100.0 * x))
+pub(crate) fn share(x: Option<Measured>) -> String {
+    let text = |Measured { value, interval: [low, high] }| {
+        format!("{:.1} % ({:.0} to {:.0})", 100.0 * value, 100.0 * low, 100.0 * high)
+    };
+    x.map_or_else(|| "-".to_owned(), text)
 }
 
 /// `-` where it is not known.
-pub(crate) fn figure(x: Option<f64>) -> String {
-    x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"))
+pub(crate) fn figure(x: Option<Measured>) -> String {
+    let text = |Measured { value, interval: [low, high] }| format!("{value:.3} ({low:.2} to {high:.2})");
+    x.map_or_else(|| "-".to_owned(), text)
 }
 
 fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
@@ -178,14 +221,15 @@ fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
         once_seconds: 0.0,
         bytes: features.first().map_or(0, |item| 4 * item.len() as u64),
         once_bytes: 0,
-        recovered: "the X-ray, as the codec keeps it".into(),
+        recovered: AS_KEPT.into(),
         assumed: "the server is trusted",
-        recoverable: true,
+        protection: Protection::Clear,
         picture: reconstructed(classifier, images)?,
     })
 }
 
-fn morphed(images: &[Image]) -> Result<Way, CliError> {
+/// hefNet in the clear, and behind an augmented convolution: one network, computed by the same means.
+fn morphed(images: &[Image]) -> Result<[Way; 2], CliError> {
     let layer = Layer::load("pneumonia-hefnet")?;
     let shape = *layer.first.shape();
     let mut client = 0.0;
@@ -201,24 +245,44 @@ fn morphed(images: &[Image]) -> Result<Way, CliError> {
     let picture = of(recovered.chunks(shape.inputs()).next())?;
     let original: Option<Vec<f64>> = features.first().map(|f| f.iter().map(|&x| f64::from(x)).collect());
     let quality_of = picture.as_ref().zip(of(original.as_deref())?.as_ref()).map(|(a, b)| psnr(b, a));
-    let (accuracy, auc) = quality(images, &outcome.scores);
-    let [keygen, augment, morph, server] = outcome.seconds;
+    let seconds = &outcome.seconds;
     let each = images.len().max(1) as f64;
-    Ok(Way {
-        name: "MpLe",
+    let (accuracy, auc) = quality(images, &outcome.plain_scores);
+    let plain = Way {
+        name: "plain, hefNet",
+        about: "network pneumonia-hefnet on latents, in the clear".into(),
+        accuracy,
+        auc,
+        client_seconds: client / each,
+        server_seconds: Some(seconds.plain_server() / each),
+        once_seconds: 0.0,
+        bytes: 4 * shape.inputs() as u64,
+        once_bytes: 0,
+        recovered: AS_KEPT.into(),
+        assumed: "the server is trusted",
+        protection: Protection::Clear,
+        picture: of(original.as_deref())?,
+    };
+    let (accuracy, auc) = quality(images, &outcome.scores);
+    let morphed = Way {
+        name: "MpLe, hefNet",
         about: "network pneumonia-hefnet on latents, its first layer behind an augmented convolution".into(),
         accuracy,
         auc,
-        client_seconds: (client + morph) / each,
-        server_seconds: Some(server / each),
-        once_seconds: keygen + augment,
+        client_seconds: (client + seconds.morph) / each,
+        server_seconds: Some(seconds.server() / each),
+        once_seconds: seconds.keygen + seconds.augment,
         bytes: outcome.costs.morphed_bytes,
         once_bytes: outcome.costs.augmented_bytes,
-        recovered: format!("{} of it, in {attack:.2} s", quality_of.map_or_else(String::new, decibels)),
+        recovered: format!(
+            "{} of it, in {attack:.2} s for all",
+            quality_of.map_or_else(String::new, decibels)
+        ),
         assumed: "nobody solves linear equations",
-        recoverable: true,
+        protection: Protection::Recoverable,
         picture,
-    })
+    };
+    Ok([plain, morphed])
 }
 
 fn published(images: &[Image], side: usize, randomness: Randomness) -> Result<Way, CliError> {
@@ -229,6 +293,8 @@ fn published(images: &[Image], side: usize, randomness: Randomness) -> Result<Wa
     let fresh = randomness == Randomness::Fresh;
     let found = if fresh { arm.frequency.0 } else { arm.codebook.0.max(arm.frequency.0) };
     let by_codebook = !fresh && arm.codebook.0 >= arm.frequency.0;
+    // With one image the attacker would learn from the one that is attacked.
+    let alone = images.len() < 2;
     let information = arm.information.beyond_chance().max(0.0);
     Ok(Way {
         name: if fresh { "Paillier, published, fresh r" } else { "Paillier, published, one r" },
@@ -245,12 +311,14 @@ fn published(images: &[Image], side: usize, randomness: Randomness) -> Result<Wa
         once_bytes: 0,
         recovered: if fresh {
             format!("nothing: {information:.2} bits a pixel, so chance")
+        } else if alone {
+            "unknown: needs two images".to_owned()
         } else {
             format!("{information:.1} bits a pixel, {}", decibels(found))
         },
         assumed: if fresh { "composite residuosity; but no use" } else { "nobody compares pixels" },
-        recoverable: !fresh,
-        picture: Some(if by_codebook { arm.codebook.1 } else { arm.frequency.1 }),
+        protection: if fresh { Protection::Encrypted } else { Protection::Recoverable },
+        picture: (!alone).then_some(if by_codebook { arm.codebook.1 } else { arm.frequency.1 }),
     })
 }
 
@@ -277,7 +345,7 @@ fn linear(images: &[Image]) -> Result<Way, CliError> {
         once_bytes: u64::from(PAILLIER_BITS / 8) * 3,
         recovered: "nothing known".into(),
         assumed: "composite residuosity, short powers",
-        recoverable: false,
+        protection: Protection::Encrypted,
         picture: None,
     })
 }
@@ -328,7 +396,7 @@ impl OnDevice for OnCiphertexts<'_> {
             once_bytes: report.key_wire_bytes as u64,
             recovered: "nothing known".into(),
             assumed: "ring learning with errors, 128 bits",
-            recoverable: false,
+            protection: Protection::Encrypted,
             picture: None,
         })
     }
@@ -345,21 +413,27 @@ fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec
 }
 
 /// Accuracy and AUC over images whose labels are known; the second class is pneumonia.
-fn quality(images: &[Image], scores: &[Vec<f64>]) -> (Option<f64>, Option<f64>) {
+fn quality(images: &[Image], scores: &[Vec<f64>]) -> (Option<Measured>, Option<Measured>) {
     let known = images.iter().zip(scores).filter_map(|(image, scores)| {
         let [normal, sick] = scores.as_slice() else { return None };
         Some((image.sick?, sick - normal, label(scores)? == 1))
     });
     let known: Vec<(bool, f64, bool)> = known.collect();
-    if known.is_empty() {
-        return (None, None);
-    }
     let right = known.iter().filter(|(sick, _, said)| sick == said).count();
     let of = |wanted: bool| known.iter().filter(move |x| x.0 == wanted).map(|x| x.1);
-    let pairs = of(true).flat_map(|a| of(false).map(move |b| (a, b)));
+    let (sick, healthy) = (of(true).count(), of(false).count());
     // Ties count half (Mann and Whitney 1947).
-    let (sum, count) = pairs.fold((0.0, 0usize), |(sum, count), (a, b)| {
-        (sum + f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b)), count + 1)
+    let won: f64 = of(true)
+        .flat_map(|a| of(false).map(move |b| (a, b)))
+        .map(|(a, b)| f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b)))
+        .sum();
+    let accuracy = (!known.is_empty()).then(|| Measured {
+        value: right as f64 / known.len() as f64,
+        interval: intervals::wilson(right, known.len()),
     });
-    (Some(right as f64 / known.len() as f64), (count > 0).then(|| sum / count as f64))
+    let auc = (sick * healthy > 0).then(|| {
+        let value = won / (sick * healthy) as f64;
+        Measured { value, interval: intervals::auc(value, sick, healthy) }
+    });
+    (accuracy, auc)
 }

@@ -1,8 +1,7 @@
 //! The comparison as one page that needs nothing else.
 
-use crate::baseline::RECOVERABLE;
 use crate::baseline::images::png;
-use crate::compare::{Way, figure, share};
+use crate::compare::{PAIRED, Protection, Way, figure, share};
 use crate::error::CliError;
 use crate::table::bytes_text;
 
@@ -25,11 +24,8 @@ pub(crate) fn page(
             Some(pixels) => image(pixels, &format!("what is recovered from {}", way.name))?,
             None => "<small>none</small>".to_owned(),
         };
-        let (class, verdict) = match way.recoverable {
-            true if way.name == "plain" => ("bad", "not encrypted"),
-            true => ("bad", RECOVERABLE),
-            false => ("good", "no attack known"),
-        };
+        let class = if way.protection == Protection::Encrypted { "good" } else { "bad" };
+        let verdict = way.protection.text();
         rows += &format!(
             "<tr><td><b>{}</b><br><small>{}</small></td><td class=n>{}</td><td class=n>{}</td><td class=n>{:.4}</td><td \
              class=n>{}</td><td class=n>{:.2}</td><td class=n>{}</td><td class=n>{}</td><td>{picture}<small>{}</small></td><td><span \
@@ -48,9 +44,9 @@ pub(crate) fn page(
         );
     }
     Ok(format!(
-        "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>Five ways to classify \
-         X-rays</title>\n<style>{STYLE}</style>\n<h1>Five ways to classify the same X-rays</h1>\n<p>{count} X-rays, {labelled} of them with \
-         known labels. Seconds and bytes are for one X-ray, on the machine that made this page; what happens once is apart. Paillier as published \
+        "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>Ways to classify \
+         X-rays</title>\n<style>{STYLE}</style>\n<h1>Ways to classify the same X-rays</h1>\n<p>{count} X-rays, {labelled} of them with \
+         known labels. Seconds and bytes are for one X-ray, on the machine that made this page; what happens once is apart. Intervals are of 95 %. {PAIRED} Paillier as published \
          encrypts {side}x{side} pixels.</p>\n<figure>{}<figcaption><small>The first X-ray, as it is.</small></figcaption></figure>\n\
          <table>\n<tr><th><th>right<th>AUC<th>client s<th>server s<th>once s<th>bytes<th>bytes once<th>what others recover<th>protection</tr>\n\
          {rows}</table>\n<p><small>Not a medical device. Made by <code>pleura compare</code>.</small></p>\n</html>\n",

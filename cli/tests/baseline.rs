@@ -23,6 +23,11 @@ fn morphing_changes_no_label_and_hides_nothing() {
     let ran = place.pleura(&["baseline", "morph", "run", "--json"]).json();
     assert_eq!((ran["labels_equal"].as_u64(), ran["images"].as_u64()), (Some(16), Some(16)));
     assert!(number(&ran["max_abs_error"]) < 0.1, "{ran}");
+    let seconds = &ran["seconds"];
+    assert!(number(&seconds["server"]) > number(&seconds["augmented_first_layer"]), "{ran}");
+    assert!(number(&seconds["plain_server"]) > number(&seconds["plain_first_layer"]), "{ran}");
+    // The share of VGG-16 is said of VGG-16 alone.
+    assert!(ran["costs"].get("extra_compute_of_vgg16").is_none(), "{ran}");
     let attack = place.pleura(&["baseline", "morph", "attack", "--out", "pictures", "--json"]).json();
     let images = attack["images"].as_array().unwrap();
     assert_eq!(images.len(), 16);
@@ -63,6 +68,15 @@ fn the_developer_needs_only_what_is_sent() {
         .fails(&["another layer"]);
     place.pleura(&["baseline", "morph", "keygen", "--blocks", "7", "--out", "x"]).fails(&["7 equal blocks"]);
     place
+        .pleura(&["baseline", "morph", "keygen", "--layer", "xray", "--blocks", "1", "--out", "x"])
+        .fails(&["65536", "too large", "16384", "more blocks"]);
+    // Images of one number of blocks, the layer of another.
+    place.pleura(&["baseline", "morph", "keygen", "--blocks", "64", "--out", "key64"]).ok();
+    place.pleura(&["baseline", "morph", "augconv", "--key", "key64", "--out", "layer64"]).ok();
+    let mixed = ["baseline", "morph", "attack", "--morphed", "sent", "--augconv", "layer64"];
+    place.pleura(&mixed).fails(&["not morphed for this augmented convolution"]);
+    place.pleura(&[&attack[..], &["--blocks", "4"]].concat()).misused("--blocks");
+    place
         .pleura(&["baseline", "morph", "run", "--layer", "pneumonia-linear"])
         .fails(&["does not begin with a convolution"]);
 }
@@ -82,6 +96,9 @@ fn known_xrays_open_others() {
     let worst: Vec<f64> = (0..3).map(attempt).collect();
     assert!(worst.iter().any(|&psnr| psnr > 30.0), "{worst:?}");
     place.pleura(&["baseline", "morph", "attack", "--layer", "xray", "--known", "0"]).fails(&["0 pairs"]);
+    place
+        .pleura(&["baseline", "morph", "attack", "--layer", "xray", "--known", "16"])
+        .fails(&["16 known images of 16"]);
 }
 
 #[test]
@@ -169,7 +186,13 @@ fn a_linear_layer_on_encrypted_latents_scores_as_in_the_clear() {
 #[test]
 fn the_comparison_is_a_table_a_page_and_json() {
     let place = Place::new();
-    let images = [sample(NORMAL), sample(PNEUMONIA)];
+    // What is known of X-rays that are not shipped is the folder they lie in.
+    let images = [("normal", NORMAL), ("pneumonia", PNEUMONIA)].map(|(folder, name)| {
+        let folder = place.path(folder);
+        fs::create_dir(&folder).unwrap();
+        fs::copy(sample(name), folder.join(name)).unwrap();
+        folder.display().to_string()
+    });
     let compare = ["compare", &images[0], &images[1], "--side", "16", "--html", "c.html", "--json", "c.json"];
     let said = place.pleura(&compare).ok();
     for part in [
@@ -184,11 +207,22 @@ fn the_comparison_is_a_table_a_page_and_json() {
     }
     let json: serde_json::Value = serde_json::from_slice(&fs::read(place.path("c.json")).unwrap()).unwrap();
     let ways = json["ways"].as_array().unwrap();
-    assert_eq!(ways.len(), 6);
-    let recoverable: Vec<bool> = ways.iter().map(|way| way["recoverable"].as_bool().unwrap()).collect();
-    assert_eq!(recoverable, [true, true, false, true, false, false]);
+    let protection: Vec<&str> = ways.iter().map(|way| way["protection"].as_str().unwrap()).collect();
+    let [clear, broken, sound] = ["none: in the clear", "not encryption: recoverable", "no attack known"];
+    assert_eq!(protection, [clear, clear, broken, sound, broken, sound, sound]);
+    for way in [&ways[0], &ways[1], &ways[2], &ways[6]] {
+        for figure in ["accuracy", "auc"] {
+            let (value, ends) = (number(&way[figure]["value"]), &way[figure]["interval"]);
+            let [low, high] = [0, 1].map(|k| number(&ends[k]));
+            assert!(0.0 <= low && low <= value && value <= high && high <= 1.0 && low < high, "{way}");
+        }
+    }
+    assert_eq!(ways[1]["accuracy"], ways[2]["accuracy"]);
     let html = fs::read_to_string(place.path("c.html")).unwrap();
-    assert_eq!(html.matches("data:image/png;base64,").count(), 5);
+    assert_eq!(html.matches("data:image/png;base64,").count(), 6);
     assert!(!html.contains("http") && html.contains("no attack known"));
     place.pleura(&compare).fails(&["exists"]);
+    // One image has no other to learn from.
+    let said = place.pleura(&["compare", &images[0], "--side", "16"]).ok();
+    assert!(said.out.contains("unknown: needs two images"), "{said:?}");
 }

@@ -65,6 +65,22 @@ pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>, CliError> {
     Xray::from_pixels((0..SIDE * SIDE).map(at).collect()).map_err(failed)?.to_png().map_err(failed)
 }
 
+/// Where pictures of these names go in a folder, if they may: asked before the work that leads to them.
+pub(crate) fn check_pictures<'a>(
+    folder: &Path,
+    names: impl Iterator<Item = &'a str>,
+    force: bool,
+) -> Result<Vec<PathBuf>, CliError> {
+    let places: Vec<PathBuf> = names.map(|name| folder.join(format!("{name}.png"))).collect();
+    let free = |path: &PathBuf| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err(CliError::Directory { path: path.clone() }),
+        Ok(_) if !force => Err(CliError::Exists { path: path.clone() }),
+        _ => Ok(()),
+    };
+    places.iter().try_for_each(free)?;
+    Ok(places)
+}
+
 /// Writes pictures into a folder, which is made if it is not there.
 pub(crate) fn write_pictures(
     folder: &Path,
@@ -72,8 +88,8 @@ pub(crate) fn write_pictures(
     force: bool,
 ) -> Result<Vec<PathBuf>, CliError> {
     let failed = |source| CliError::Write { path: folder.into(), source };
+    let places = check_pictures(folder, pictures.iter().map(|(name, _)| name.as_str()), force)?;
     fs::create_dir_all(folder).map_err(failed)?;
-    let places: Vec<PathBuf> = pictures.iter().map(|(name, _)| folder.join(format!("{name}.png"))).collect();
     places.iter().try_for_each(|path| files::check_writable(path, force))?;
     for ((_, pixels), path) in pictures.iter().zip(&places) {
         let failed = |source| CliError::Write { path: path.clone(), source };

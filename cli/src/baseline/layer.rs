@@ -70,12 +70,18 @@ impl Layer {
         }
     }
 
-    /// The scores of the network from the first layer's result, and those of the whole network in the clear.
-    pub(crate) fn scores(&self, first: &[f64], features: &[f32]) -> Option<[Vec<f64>; 2]> {
+    /// The scores of the network from the first layer's result.
+    pub(crate) fn behind(&self, first: &[f32]) -> Option<Vec<f64>> {
         let rest = self.network.as_ref()?;
-        let biased: Vec<f64> = first.iter().zip(&rest.bias).map(|(x, b)| x + b).collect();
+        let biased: Vec<f64> = first.iter().zip(&rest.bias).map(|(&x, b)| f64::from(x) + b).collect();
+        Some(rest.tail.evaluate(&biased))
+    }
+
+    /// The scores of the whole network as it was read, in double precision.
+    pub(crate) fn clear(&self, features: &[f32]) -> Option<Vec<f64>> {
+        let rest = self.network.as_ref()?;
         let item: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
-        Some([rest.tail.evaluate(&biased), rest.classifier.network.evaluate(&item)])
+        Some(rest.classifier.network.evaluate(&item))
     }
 }
 

@@ -9,7 +9,8 @@ use crate::table::{Table, bytes_text, short};
 use crate::{files, terminal};
 use clap::{Args, Subcommand};
 use pleura::baselines::mple::{
-    AugConv, Developer, KnownPlaintext, MorphKey, Morphed, Overheads, VGG16_MULTIPLY_ADDS,
+    AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MorphKey, Morphed,
+    MpleError, Overheads,
 };
 use pleura::baselines::psnr;
 use pleura::nn::label;
@@ -168,7 +169,7 @@ pub(crate) struct AttackArgs {
     layer: LayerArgs,
 
     /// Morphed images from `apply`.
-    #[arg(long, value_name = "FILE", requires = "augconv")]
+    #[arg(long, value_name = "FILE", requires = "augconv", conflicts_with = "blocks")]
     morphed: Option<PathBuf>,
 
     /// The augmented convolution from `augconv`.
@@ -234,8 +235,8 @@ fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
 
 fn apply(args: &ApplyArgs) -> Result<(), CliError> {
     files::check_writable(&args.out, args.force)?;
-    let (layer, key) = (Layer::load(&args.layer)?, load_key(&args.key)?);
-    fits(&layer, &key)?;
+    let layer = Layer::load(&args.layer)?;
+    let key = load_key(&args.key, &layer)?;
     let images = images::load(&args.images)?;
     let mut seconds = 0.0;
     let features = features(&layer, &images)?;
@@ -258,8 +259,8 @@ fn apply(args: &ApplyArgs) -> Result<(), CliError> {
 
 fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
     files::check_writable(&args.out, args.force)?;
-    let (layer, key) = (Layer::load(&args.layer)?, load_key(&args.key)?);
-    fits(&layer, &key)?;
+    let layer = Layer::load(&args.layer)?;
+    let key = load_key(&args.key, &layer)?;
     let mut seconds = 0.0;
     let augmented = timed(&mut seconds, || AugConv::<f32>::new(&key, &layer.first))?;
     let failed = |source| CliError::Write { path: args.out.clone(), source };
@@ -267,12 +268,13 @@ fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
     let costs = Overheads::of(&augmented);
     if args.json {
         return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "seconds": seconds, "costs": costs_json(&costs), "protection": RECOVERABLE,
+            "out": args.out.to_string_lossy(), "seconds": seconds, "costs": costs_json(&costs, key.shape()), "protection": RECOVERABLE,
         }));
     }
     terminal::publish(&format!(
-        "{}\n{} in {seconds:.2} s\n{RECOVERABLE}\n",
-        costs_table(&costs),
+        "{}\n{}\n{} in {seconds:.2} s\n{RECOVERABLE}\n",
+        costs_table(&costs, None),
+        claims(&costs, key.shape()),
         args.out.display()
     ))
 }
@@ -282,24 +284,42 @@ fn whole(args: &RunArgs) -> Result<(), CliError> {
     let images = images::load(&args.images)?;
     let features = features(&layer, &images)?;
     let outcome = Outcome::of(&layer, blocks, &features)?;
-    let Outcome { worst, agree, seconds: [keygen, augment, morph, server], costs, .. } = &outcome;
+    let Outcome { worst, agree, seconds, costs, .. } = &outcome;
+    let Seconds { keygen, augment, morph, .. } = seconds;
+    let each = images.len().max(1) as f64;
+    let behind = layer.clear(features.first().map_or(&[], Vec::as_slice)).is_some();
     if args.json {
         return terminal::publish_json(&json!({
             "layer": layer.name, "blocks": blocks, "images": images.len(),
             "max_abs_error": worst, "labels_equal": agree,
-            "seconds": { "keygen": keygen, "augconv": augment, "morph": morph, "server": server },
-            "costs": costs_json(costs), "protection": RECOVERABLE,
+            "seconds": {
+                "keygen": keygen, "augconv": augment, "morph": morph,
+                "plain_first_layer": seconds.plain_first, "augmented_first_layer": seconds.augmented_first,
+                "plain_server": behind.then(|| seconds.plain_server()),
+                "server": behind.then(|| seconds.server()),
+            },
+            "costs": costs_json(costs, layer.first.shape()), "protection": RECOVERABLE,
         }));
     }
     let mut text = format!(
-        "{}: {} X-rays, a core of {} numbers squared, {blocks} times\n\n{}\nseconds     key {keygen:.3}, augmented convolution \
-         {augment:.3}, morph {morph:.4}, server {server:.3}\nfirst layer off by at most {}\n",
+        "{}: {} X-rays, a core of {} numbers squared, {blocks} times\n\n{}\n{}\nonce        key {keygen:.3} s, augmented \
+         convolution {augment:.3} s\n",
         layer.name,
         images.len(),
         layer.first.shape().rows() / blocks,
-        costs_table(costs),
-        short(*worst),
+        costs_table(costs, Some([seconds.plain_first / each, morph / each, seconds.augmented_first / each])),
+        claims(costs, layer.first.shape()),
     );
+    if behind {
+        let [plain, server] = [seconds.plain_server(), seconds.server()];
+        text += &format!(
+            "server      {:.5} s an X-ray for the whole network, {:.5} s without morphing: {:.2} times\n",
+            server / each,
+            plain / each,
+            server / plain
+        );
+    }
+    text += &format!("first layer off by at most {}\n", short(*worst));
     if let Some(agree) = agree {
         text += &format!("labels      {agree} of {} as in the clear\n", images.len());
     }
@@ -313,36 +333,74 @@ pub(crate) struct Outcome {
     pub(crate) agree: Option<usize>,
     /// Scores behind the augmented convolution.
     pub(crate) scores: Vec<Vec<f64>>,
-    /// Key, augmented convolution; then of all images morphing, and the augmented convolution's.
-    pub(crate) seconds: [f64; 4],
+    /// Scores behind the plain first layer.
+    pub(crate) plain_scores: Vec<Vec<f64>>,
+    pub(crate) seconds: Seconds,
     pub(crate) costs: Overheads,
     pub(crate) morphed: Vec<f32>,
     pub(crate) augmented: AugConv<f32>,
 }
 
+/// What took how long: the first two once, the others for all images, one at a time at the server.
+#[derive(Default)]
+pub(crate) struct Seconds {
+    pub(crate) keygen: f64,
+    pub(crate) augment: f64,
+    pub(crate) morph: f64,
+    pub(crate) plain_first: f64,
+    pub(crate) augmented_first: f64,
+    /// What comes behind the first layer, where there is a network.
+    plain_rest: f64,
+    augmented_rest: f64,
+}
+
+impl Seconds {
+    /// The server's whole work on morphed images.
+    pub(crate) fn server(&self) -> f64 {
+        self.augmented_first + self.augmented_rest
+    }
+
+    /// The same network's without morphing, computed by the same means.
+    pub(crate) fn plain_server(&self) -> f64 {
+        self.plain_first + self.plain_rest
+    }
+}
+
 impl Outcome {
     /// The whole scheme, the key made and forgotten.
     pub(crate) fn of(layer: &Layer, blocks: usize, features: &[Vec<f32>]) -> Result<Self, CliError> {
-        let mut seconds = [0.0; 4];
-        let [keygen, augment, morph, server] = &mut seconds;
-        let key = timed(keygen, || MorphKey::generate(layer.first.shape(), blocks))?;
-        let augmented = timed(augment, || AugConv::<f32>::new(&key, &layer.first))?;
+        let mut seconds = Seconds::default();
+        let key = timed(&mut seconds.keygen, || MorphKey::generate(layer.first.shape(), blocks))?;
+        let augmented = timed(&mut seconds.augment, || AugConv::<f32>::new(&key, &layer.first))?;
         let morpher = key.morpher::<f32>();
-        let morphed = timed(morph, || morpher.morph(&features.concat()))?;
-        let result = timed(server, || augmented.apply(&morphed))?;
         let (mut worst, mut agree, mut scores) = (0.0f64, None, Vec::new());
-        for (result, features) in result.chunks(layer.first.shape().outputs()).zip(features) {
-            let sorted = AugConv::<f32>::sorted(key.order(), result);
-            let sorted: Vec<f64> = sorted.into_iter().map(f64::from).collect();
-            let plain = layer.first.apply(features)?;
-            worst = sorted.iter().zip(&plain).map(|(a, &b)| (a - f64::from(b)).abs()).fold(worst, f64::max);
-            if let Some([behind, clear]) = layer.scores(&sorted, features) {
+        let (mut plain_scores, mut morphed) = (Vec::new(), Vec::new());
+        // The first of each kind is slower than the others, and would count as the scheme's.
+        if let Some(features) = features.first() {
+            augmented.apply(&morpher.morph(features)?)?;
+            layer.behind(&layer.first.apply(features)?);
+        }
+        for features in features {
+            let sent = timed(&mut seconds.morph, || morpher.morph(features))?;
+            let result = timed(&mut seconds.augmented_first, || augmented.apply(&sent))?;
+            let (sorted, behind) = timed(&mut seconds.augmented_rest, || {
+                let sorted = AugConv::<f32>::sorted(key.order(), &result);
+                let behind = layer.behind(&sorted);
+                (sorted, behind)
+            });
+            let plain = timed(&mut seconds.plain_first, || layer.first.apply(features))?;
+            let plain_behind = timed(&mut seconds.plain_rest, || layer.behind(&plain));
+            let apart = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)).abs();
+            worst = sorted.iter().zip(&plain).map(apart).fold(worst, f64::max);
+            if let Some((behind, clear)) = behind.zip(layer.clear(features)) {
                 *agree.get_or_insert(0) += usize::from(label(&behind) == label(&clear));
                 scores.push(behind);
             }
+            plain_scores.extend(plain_behind);
+            morphed.extend(sent);
         }
         let costs = Overheads::of(&augmented);
-        Ok(Self { worst, agree, scores, seconds, costs, morphed, augmented })
+        Ok(Self { worst, agree, scores, plain_scores, seconds, costs, morphed, augmented })
     }
 }
 
@@ -350,40 +408,50 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
     if let (Some(morphed), Some(augmented)) = (&args.morphed, &args.augconv) {
         let layer = Layer::load(&args.layer.layer)?;
         let morphed = Morphed::from_bytes(&files::read(morphed, MAX_FILE)?)?;
-        let augmented = AugConv::from_bytes(&files::read(augmented, MAX_FILE)?)?;
+        check_free(args, morphed.values.len() / morphed.shape.rows(), false)?;
+        let augmented = AugConv::from_bytes(&files::read(augmented, MAX_FILE)?, layer.first.shape())?;
+        if (&morphed.shape, morphed.kappa) != (augmented.shape(), augmented.kappa()) {
+            return Err(MpleError::OtherMorph.into());
+        }
         return developer(args, &layer, &morphed.values, &augmented, &[]);
     }
     let (layer, blocks) = args.layer.load()?;
     let images = images::load(&args.images)?;
-    let features = features(&layer, &images)?;
-    match args.known {
-        None => {
-            let outcome = Outcome::of(&layer, blocks, &features)?;
-            developer(args, &layer, &outcome.morphed, &outcome.augmented, &images)
-        }
-        Some(count) => {
-            let key = MorphKey::generate(layer.first.shape(), blocks)?;
-            let morphed = key.morpher::<f32>().morph(&features.concat())?;
-            let count = count.min(images.len().saturating_sub(1));
-            let (known, rest) = features.split_at(count);
-            let (seen, hidden) = morphed.split_at(count * layer.first.shape().rows());
-            let mut seconds = 0.0;
-            let attack = timed(&mut seconds, || {
-                KnownPlaintext::attack(layer.first.shape(), blocks, &known.concat(), seen)
-            })?;
-            let recovered = attack.recover(hidden)?;
-            let images = images.get(count..).unwrap_or_default();
-            debug_assert_eq!(images.len(), rest.len());
-            report(
-                args,
-                &layer,
-                &recovered,
-                images,
-                seconds,
-                &format!("known plaintext, {count} images known"),
-            )
-        }
+    let known = args.known.unwrap_or(0);
+    if known >= images.len() {
+        return Err(MpleError::AllKnown { known, images: images.len() }.into());
     }
+    check_free(args, images.len() - known, true)?;
+    let features = features(&layer, &images)?;
+    if args.known.is_none() {
+        let outcome = Outcome::of(&layer, blocks, &features)?;
+        return developer(args, &layer, &outcome.morphed, &outcome.augmented, &images);
+    }
+    let key = MorphKey::generate(layer.first.shape(), blocks)?;
+    let morphed = key.morpher::<f32>().morph(&features.concat())?;
+    let (seen, hidden) = morphed.split_at(known * layer.first.shape().rows());
+    let plain = features.get(..known).unwrap_or_default().concat();
+    let mut seconds = 0.0;
+    let attack = timed(&mut seconds, || KnownPlaintext::attack(layer.first.shape(), blocks, &plain, seen))?;
+    let recovered = timed(&mut seconds, || attack.recover(hidden))?;
+    let images = images.get(known..).unwrap_or_default();
+    report(args, &layer, &recovered, images, seconds, &format!("known plaintext, {known} images known"))
+}
+
+/// That no picture is there already, before the work that leads to them.
+fn check_free(args: &AttackArgs, count: usize, originals: bool) -> Result<(), CliError> {
+    let Some(folder) = &args.out else { return Ok(()) };
+    let names = (0..count).flat_map(|k| [recovered_name(k), original_name(k)]);
+    let names: Vec<String> = names.step_by(if originals { 1 } else { 2 }).collect();
+    images::check_pictures(folder, names.iter().map(String::as_str), args.force).map(drop)
+}
+
+fn recovered_name(k: usize) -> String {
+    format!("recovered-{k:03}")
+}
+
+fn original_name(k: usize) -> String {
+    format!("original-{k:03}")
 }
 
 fn developer(
@@ -425,8 +493,8 @@ fn report(
         let name = image.map_or_else(|| format!("image {k}"), |image| image.name.clone());
         table.row([name.clone(), quality.map_or_else(|| "unknown".into(), decibels)]);
         rows.push(json!({ "image": name, "psnr": quality.filter(|q| q.is_finite()), "exact": quality.map(|q| !q.is_finite()) }));
-        pictures.push((format!("recovered-{k:03}"), picture));
-        pictures.extend(original.map(|original| (format!("original-{k:03}"), original)));
+        pictures.push((recovered_name(k), picture));
+        pictures.extend(original.map(|original| (original_name(k), original)));
     }
     let mut written = Vec::new();
     if let Some(folder) = &args.out {
@@ -445,44 +513,59 @@ fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>, CliError> 
     images.iter().map(|image| layer.features(image)).collect()
 }
 
-fn load_key(path: &std::path::Path) -> Result<MorphKey, CliError> {
-    Ok(MorphKey::from_bytes(&files::read(path, MAX_KEY)?)?)
+fn load_key(path: &std::path::Path, layer: &Layer) -> Result<MorphKey, CliError> {
+    MorphKey::from_bytes(&files::read(path, MAX_KEY)?, layer.first.shape()).map_err(|error| match error {
+        MpleError::OtherLayer => CliError::OtherLayer { name: layer.name.clone() },
+        error => error.into(),
+    })
 }
 
-fn fits(layer: &Layer, key: &MorphKey) -> Result<(), CliError> {
-    if layer.first.shape() == key.shape() {
-        Ok(())
-    } else {
-        Err(CliError::OtherLayer { name: layer.name.clone() })
-    }
-}
-
-fn costs_json(costs: &Overheads) -> serde_json::Value {
-    json!({
+fn costs_json(costs: &Overheads, layer: &LayerShape) -> serde_json::Value {
+    let mut value = json!({
         "morph_multiply_adds": costs.morph,
         "plain_multiply_adds": costs.plain,
         "augmented_multiply_adds": costs.augmented,
-        "extra_compute_of_vgg16": costs.extra_compute(VGG16_MULTIPLY_ADDS),
+        "claimed_extra_compute": CLAIMED_COMPUTE,
         "image_bytes": costs.image_bytes,
         "morphed_bytes": costs.morphed_bytes,
         "augmented_bytes": costs.augmented_bytes,
         "extra_data_of_60000_images": costs.extra_data(60_000),
-    })
+        "claimed_extra_data": CLAIMED_DATA,
+    });
+    if let Some((map, share)) = value.as_object_mut().zip(costs.extra_compute_of_vgg16(layer)) {
+        map.insert("extra_compute_of_vgg16".into(), share.into());
+    }
+    value
 }
 
-fn costs_table(costs: &Overheads) -> Table {
-    let mut table = Table::new(1, ["", "multiply-adds", "bytes"]);
-    let number = |x: u64| format!("{:.3e}", x as f64);
-    table.row([
-        "plain first layer, image in 8 bits".into(),
-        number(costs.plain),
-        bytes_text(costs.image_bytes),
-    ]);
-    table.row(["morphing, morphed image".into(), number(costs.morph), bytes_text(costs.morphed_bytes)]);
-    table.row([
-        "augmented convolution, once".into(),
-        number(costs.augmented),
-        bytes_text(costs.augmented_bytes),
-    ]);
+/// With the seconds of each row for one image, where they were measured.
+fn costs_table(costs: &Overheads, seconds: Option<[f64; 3]>) -> Table {
+    let mut table = Table::new(1, ["", "multiply-adds", "bytes", "seconds"]);
+    let rows = [
+        ("plain first layer, image in 8 bits", costs.plain, costs.image_bytes),
+        ("morphing, morphed image", costs.morph, costs.morphed_bytes),
+        ("augmented first layer, sent once", costs.augmented, costs.augmented_bytes),
+    ];
+    for (k, (name, work, bytes)) in rows.into_iter().enumerate() {
+        let seconds = seconds.and_then(|seconds| seconds.get(k).copied());
+        let seconds = seconds.map_or_else(|| "-".into(), |s| format!("{s:.6}"));
+        table.row([name.into(), format!("{:.3e}", work as f64), bytes_text(bytes), seconds]);
+    }
     table
+}
+
+/// What the paper says of VGG-16 on CIFAR-10, beside what is counted here.
+fn claims(costs: &Overheads, layer: &LayerShape) -> String {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let compute = costs.extra_compute_of_vgg16(layer).map_or_else(
+        || format!("{:.1} times the plain first layer's", costs.extra_compute(costs.plain)),
+        |share| format!("{} of VGG-16's", percent(share)),
+    );
+    format!(
+        "claimed     {} more computation, {} more data (VGG-16 on 60,000 images of CIFAR-10)\n\
+         here        {compute} more; {} of 60,000 morphed images",
+        percent(CLAIMED_COMPUTE),
+        percent(CLAIMED_DATA),
+        percent(costs.extra_data(60_000))
+    )
 }

@@ -12,11 +12,12 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser
 use clap::{Args, Subcommand, ValueEnum};
 use pleura::baselines::leak::{MutualInformation, codebook, frequency, leave_one_out};
 use pleura::baselines::paillier::{
-    Packing, PaillierError, Plaintext, PublicKey, Randomness, SecretKey, store,
+    Packing, PaillierError, Plaintext, PublicKey, Randomness, SecretKey, Zeroizing, store,
 };
 use pleura::baselines::psnr;
 use pleura::nn::label;
 use serde_json::{Value, json};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Keys are no larger.
@@ -25,8 +26,14 @@ const MAX_KEY: u64 = 1 << 14;
 const MAX_CIPHERTEXTS: u64 = 1 << 30;
 /// Bits of a slot for a pixel: sixteen million of them can be added up.
 const PIXEL_BITS: u32 = 33;
+/// In the label of ciphertexts beside the side of the picture: pixels are packed.
+const PACKED: u16 = 1 << 15;
 /// Labelled images that a classifier is tried on; leaving one out of fewer says little.
 const FEWEST: usize = 64;
+
+/// What pictures of `leak` are called: of each arm, each of these.
+const ARMS: [&str; 3] = ["fresh", "per-image", "fixed"];
+const PICTURES: [&str; 3] = ["stored", "codebook", "frequency"];
 
 /// What to do with Paillier's cryptosystem.
 #[derive(Subcommand)]
@@ -111,7 +118,7 @@ pub(crate) struct EncryptArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier decrypt chest.paillier --key paillier.secret --side 64 --out chest.png")]
+  pleura baseline paillier decrypt chest.paillier --key paillier.secret --out chest.png")]
 pub(crate) struct DecryptArgs {
     /// Ciphertexts from `encrypt`.
     #[arg(value_name = "FILE")]
@@ -121,11 +128,11 @@ pub(crate) struct DecryptArgs {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
 
-    /// Side of the picture that was encrypted.
-    #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = side())]
-    side: usize,
+    /// Side that the picture has to have; the file tells it.
+    #[arg(long, value_name = "PIXELS", value_parser = side())]
+    side: Option<usize>,
 
-    /// Whether --pack was given.
+    /// Pixels have to be packed; the file tells whether they are.
     #[arg(long)]
     pack: bool,
 
@@ -195,7 +202,8 @@ Examples:
   pleura baseline paillier leak --side 128 --out pictures/
 
 Each pixel is encrypted and stored as a grey level, as published: with fresh randomness for each pixel, with one for each image, and with
-one for all. Information is in bits for each pixel, beyond what shuffled pixels show. The codebook is read from all other images, the
+one for all. Information is in bits for each pixel: Miller's estimate, or nothing if counts tell no more than those of shuffled pixels
+do, which stand under chance; it is too high where pixels are few. The codebook is read from all other images, the
 frequency attack sees one stored picture and another X-ray. Labels are those of ridge regression on all other stored
 pictures, for 64 images or more whose labels are known (folders named normal and pneumonia tell).")]
 pub(crate) struct LeakArgs {
@@ -315,7 +323,8 @@ fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
     };
     let mut seconds = 0.0;
     let sent = timed(&mut seconds, || key.encrypt(&plaintexts))?;
-    let bytes = key.ciphertexts_to_bytes(&sent);
+    let label = args.side as u16 | if args.pack { PACKED } else { 0 };
+    let bytes = key.ciphertexts_to_bytes(&sent, label);
     let failed = |source| CliError::Write { path: args.out.clone(), source };
     files::write(&args.out, &[&bytes], args.force, false).map_err(failed)?;
     if args.json {
@@ -335,21 +344,34 @@ fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
 
 fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
     files::check_writable(&args.out, args.force)?;
-    let key = SecretKey::from_bytes(&files::read(&args.key, MAX_KEY)?)?;
-    let sent = key.public().ciphertexts_from_bytes(&files::read(&args.ciphertexts, MAX_CIPHERTEXTS)?)?;
+    let key = SecretKey::from_bytes(&Zeroizing::new(files::read(&args.key, MAX_KEY)?))?;
+    let read = files::read(&args.ciphertexts, MAX_CIPHERTEXTS)?;
+    let (sent, label) = key.public().ciphertexts_from_bytes(&read)?;
+    let (side, pack) = (usize::from(label & !PACKED), label & PACKED != 0);
+    let refused = |why| Err(PaillierError::Bytes { what: "encrypted picture", why }.into());
+    if side == 0 {
+        return refused("they do not tell its side");
+    }
+    if args.side.is_some_and(|asked| asked != side) {
+        return refused("it has another side than --side says");
+    }
+    if args.pack && !pack {
+        return refused("its pixels are not packed");
+    }
     let mut seconds = 0.0;
-    let opened = timed(&mut seconds, || key.decrypt(&sent))?;
-    let values: Vec<i64> = if args.pack {
+    let opened = Zeroizing::new(timed(&mut seconds, || key.decrypt(&sent))?);
+    let values: Vec<i64> = if pack {
         let packing = Packing::new(key.public(), PIXEL_BITS)?;
         opened.iter().flat_map(|m| packing.unpack(key.public(), m, packing.slots())).collect()
     } else {
         opened.iter().map(|m| m.to_u64().and_then(|x| i64::try_from(x).ok()).unwrap_or(-1)).collect()
     };
-    let (wanted, got) = (args.side * args.side, values.len());
+    let (wanted, got) = (side * side, values.len());
     let pixels: Vec<u8> = values.iter().take(wanted).map_while(|&x| u8::try_from(x).ok()).collect();
-    if pixels.len() != wanted || (!args.pack && got != wanted) {
-        let what = "pixels that were encrypted, by --side and --pack";
-        return Err(PaillierError::Length { what, expected: wanted, got: pixels.len().min(got) }.into());
+    // Packed pixels fill their last ciphertext up with zeros.
+    let expected = if pack { wanted.div_ceil(got / sent.len().max(1)) } else { wanted };
+    if pixels.len() != wanted || sent.len() != expected {
+        return refused("it has not as many pixels as its side tells");
     }
     let failed = |source| CliError::Write { path: args.out.clone(), source };
     files::write(&args.out, &[&images::png(&pixels)?], args.force, true).map_err(failed)?;
@@ -359,8 +381,19 @@ fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
     terminal::publish(&format!("{}, {seconds:.2} s\n", args.out.display()))
 }
 
+/// Whether pictures of these names can be written, asked before they are made. The folder is made if it is not there.
+fn check_pictures(
+    folder: &Path,
+    names: impl IntoIterator<Item = String>,
+    force: bool,
+) -> Result<(), CliError> {
+    fs::create_dir_all(folder).map_err(|source| CliError::Write { path: folder.into(), source })?;
+    names.into_iter().try_for_each(|name| files::check_writable(&folder.join(format!("{name}.png")), force))
+}
+
 fn stored(args: &StoreArgs) -> Result<(), CliError> {
     let images = images::load(&args.images)?;
+    check_pictures(&args.out, (0..images.len()).map(|k| format!("{k:05}")), args.force)?;
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, args.side)).collect();
     let key = SecretKey::generate(args.bits)?;
     let (randomness, protection) = match args.randomness {
@@ -409,17 +442,15 @@ impl Arm {
         let labels = labels.map(|labels| leave_one_out(&stored, labels));
         let side = plain.first().map_or(1, |image| image.len().isqrt());
         let others = |k: usize, of: &[Vec<u8>]| -> Vec<u8> {
-            of.iter()
-                .enumerate()
-                .filter(|(i, _)| *i != k || of.len() == 1)
-                .flat_map(|(_, x)| x.clone())
-                .collect()
+            of.iter().enumerate().filter(|(i, _)| *i != k).flat_map(|(_, x)| x.clone()).collect()
         };
+        let even: Vec<u8> = (0..=u8::MAX).collect();
         let (mut by_codebook, mut by_frequency) = (Vec::new(), Vec::new());
-        for (k, (image, picture)) in plain.iter().zip(&stored).enumerate() {
+        for (k, picture) in stored.iter().enumerate() {
             by_codebook.push(codebook(&others(k, plain), &others(k, &stored), picture));
-            let reference = plain.get((k + 1) % plain.len()).unwrap_or(image);
-            by_frequency.push(frequency(picture, side, reference));
+            // An image is no reference for itself: without another, all greys alike.
+            let other = plain.get((k + 1) % plain.len()).filter(|_| plain.len() > 1);
+            by_frequency.push(frequency(picture, side, other.map_or(&even, |image| image.as_slice())));
         }
         let quality = |recovered: &[Vec<u8>]| {
             let mut found: Vec<f64> = plain.iter().zip(recovered).map(|(a, b)| psnr(a, b)).collect();
@@ -463,6 +494,13 @@ pub(crate) fn labels(images: &[Image]) -> Option<Vec<bool>> {
 
 fn leak(args: &LeakArgs) -> Result<(), CliError> {
     let images = images::load(&args.images)?;
+    if images.len() < 2 {
+        return Err(PaillierError::Alone.into());
+    }
+    if let Some(folder) = &args.out {
+        let names = ARMS.iter().flat_map(|arm| PICTURES.map(|picture| format!("{arm}-{picture}")));
+        check_pictures(folder, names.chain(["original".to_owned()]), args.force)?;
+    }
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, args.side)).collect();
     let labels = labels(&images);
     let in_the_clear = labels.as_ref().map(|labels| leave_one_out(&plain, labels));
@@ -479,10 +517,9 @@ fn leak(args: &LeakArgs) -> Result<(), CliError> {
     if let Some(folder) = &args.out {
         let first = plain.first().cloned().unwrap_or_default();
         let mut pictures = vec![("original".to_owned(), first)];
-        for (arm, name) in arms.iter().zip(["fresh", "per-image", "fixed"]) {
-            pictures.push((format!("{name}-stored"), arm.stored.clone()));
-            pictures.push((format!("{name}-codebook"), arm.codebook.1.clone()));
-            pictures.push((format!("{name}-frequency"), arm.frequency.1.clone()));
+        for (arm, name) in arms.iter().zip(ARMS) {
+            let of = [&arm.stored, &arm.codebook.1, &arm.frequency.1].into_iter().zip(PICTURES);
+            pictures.extend(of.map(|(pixels, picture)| (format!("{name}-{picture}"), pixels.clone())));
         }
         images::write_pictures(folder, &pictures, args.force)?;
     }
@@ -491,7 +528,7 @@ fn leak(args: &LeakArgs) -> Result<(), CliError> {
             json!({
                 "randomness": arm.name(), "seconds": arm.seconds, "labels_right": arm.labels,
                 "bits": { "entropy": arm.information.entropy, "estimate": arm.information.estimate, "bias": arm.information.bias,
-                    "shuffled": arm.information.shuffled, "beyond_chance": arm.information.beyond_chance() },
+                    "corrected": arm.information.corrected(), "shuffled": arm.information.shuffled, "beyond_chance": arm.information.beyond_chance() },
                 "codebook_psnr": arm.codebook.0, "frequency_psnr": arm.frequency.0,
                 "protection": if arm.randomness == Randomness::Fresh { "nothing to learn, nothing to classify" } else { RECOVERABLE },
             })

@@ -1,7 +1,9 @@
 //! What stored pictures give away: information, grey levels, images, labels.
 //!
-//! Mutual information is the plug-in estimate from counts. It is biased upwards, by about `(cells - rows - columns + 1) / (2 N ln 2)` bits (Miller
-//! 1955), so it is never zero; shuffled pairs, which share nothing, show how large it is then.
+//! Mutual information is the plug-in estimate from counts, less `(cells - rows - columns + 1) / (2 N ln 2)` bits (Miller 1955), where what
+//! counts is seen at least once. With few pixels that is too little: what is left of pairs that share nothing is far from zero. So shuffled
+//! pairs, which share nothing, are a test of whether there is any information, and nothing that is subtracted: where a level is a function of
+//! the pixel, the estimate has no such bias.
 
 use crate::random;
 use chacha20::ChaCha20Rng;
@@ -14,8 +16,10 @@ use rayon::prelude::*;
 const LEVELS: usize = 256;
 /// Shares of the levels that are taken to stand for two greys, in several attempts.
 const TWOFOLD: [f64; 6] = [0.0, 0.1, 0.2, 0.3, 0.45, 0.6];
-/// Shuffles that the bias is measured over.
-const SHUFFLES: u8 = 4;
+/// Shuffles that an estimate is held against.
+const SHUFFLES: u8 = 8;
+/// How many deviations of the shuffled estimates are not chance.
+const DEVIATIONS: f64 = 6.0;
 
 /// How much one pixel tells of another, in bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,10 +28,13 @@ pub struct MutualInformation {
     pub entropy: f64,
     /// Plain and stored, estimated from counts.
     pub estimate: f64,
-    /// What the estimate is for pairs that share nothing, by Miller's formula.
+    /// What the estimate is too high by, by Miller's formula over the pairs that occur: less than `1 / (2 ln 2)`, and below zero where one is a
+    /// function of the other.
     pub bias: f64,
-    /// What it is for the same pixels, shuffled: mean of several.
+    /// What the estimate is for the same pixels, shuffled: mean of several, to test whether there is any information.
     pub shuffled: f64,
+    /// Their standard deviation.
+    pub deviation: f64,
 }
 
 impl MutualInformation {
@@ -37,22 +44,29 @@ impl MutualInformation {
         let joint = counts(plain.iter().copied().zip(stored.iter().copied()));
         let [rows, columns] = [marginal(&joint, |k| k / LEVELS), marginal(&joint, |k| k % LEVELS)];
         let seen = |counts: &[u64]| counts.iter().filter(|&&c| c > 0).count() as f64;
-        // Cells that could be seen: all pairs of levels that are.
-        let cells = seen(&rows) * seen(&columns);
-        let bias =
-            (cells - seen(&rows) - seen(&columns) + 1.0) / (2.0 * count as f64 * std::f64::consts::LN_2);
+        let bias = (seen(&joint) - seen(&rows) - seen(&columns) + 1.0)
+            / (2.0 * count.max(1) as f64 * std::f64::consts::LN_2);
         let shuffled = (0..SHUFFLES).map(|round| {
             let order = random::order(&mut ChaCha20Rng::from_seed([round; 32]), count);
             let other = order.iter().filter_map(|&k| stored.get(k).copied());
             information(&counts(plain.iter().copied().zip(other)))
         });
-        let shuffled = shuffled.sum::<f64>() / f64::from(SHUFFLES);
-        Self { entropy: entropy(&rows), estimate: information(&joint), bias, shuffled }
+        let rounds: Vec<f64> = shuffled.collect();
+        let shuffled = rounds.iter().sum::<f64>() / f64::from(SHUFFLES);
+        let squares = rounds.iter().map(|x| (x - shuffled).powi(2)).sum::<f64>();
+        let deviation = (squares / f64::from(SHUFFLES - 1)).sqrt();
+        Self { entropy: entropy(&rows), estimate: information(&joint), bias, shuffled, deviation }
     }
 
-    /// What is left above the shuffled pairs.
+    /// Miller's estimate, which is too high where pixels are few.
+    pub fn corrected(&self) -> f64 {
+        (self.estimate - self.bias).max(0.0)
+    }
+
+    /// [`MutualInformation::corrected`] if it is more than chance, by the shuffled pairs; nothing otherwise.
     pub fn beyond_chance(&self) -> f64 {
-        self.estimate - self.shuffled
+        let chance = self.shuffled + DEVIATIONS * self.deviation + 1e-6;
+        if self.estimate > chance { self.corrected() } else { 0.0 }
     }
 }
 

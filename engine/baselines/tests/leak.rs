@@ -18,7 +18,7 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
     let images = NAMES.map(|name| xray(name, SIDE)).to_vec();
     let all = images.concat();
     let mut figures = Vec::new();
-    // How much of the greys a codebook keeps apart depends on the key: the best of twelve where it is shared by all, the median elsewhere.
+    // How much of the greys a codebook keeps apart depends on the key: the median of twelve.
     let known = |randomness: Randomness| -> f64 {
         let attempt = |_| {
             let key = SecretKey::generate_insecure(256).unwrap();
@@ -29,7 +29,7 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
         };
         let mut found: Vec<f64> = (0..12).map(attempt).collect();
         found.sort_by(f64::total_cmp);
-        if randomness == Randomness::Fixed { found[11] } else { found[6] }
+        found[6]
     };
     for randomness in [Randomness::Fresh, Randomness::PerImage, Randomness::Fixed] {
         let stored = store(key.public(), &images, randomness).unwrap();
@@ -42,12 +42,12 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
     }
     let [fresh, per_image, fixed] = figures.try_into().unwrap();
     // Sound: what is left is the estimator's bias, and pictures are guesses.
-    assert!(fresh.0.beyond_chance().abs() < 0.02);
+    assert!((fresh.0.estimate - fresh.0.shuffled).abs() < 0.05, "{fresh:?}");
     assert!(fresh.2 < 15.0, "{fresh:?}");
     // One randomness for an image: it is a substitution, which another image's codebook does not open.
-    assert!(per_image.1.beyond_chance() > 4.0 && per_image.2 < 15.0, "{per_image:?}");
+    assert!(per_image.1.beyond_chance() > 4.0 && per_image.2 < fixed.2, "{per_image:?}");
     // One for all: everything opens.
-    assert!(fixed.0.beyond_chance() > 4.0 && fixed.2 > 17.0, "{fixed:?}");
+    assert!(fixed.0.beyond_chance() > 4.0 && fixed.2 > fresh.2 + 2.0, "{fixed:?}");
 }
 
 #[test]
@@ -66,14 +66,17 @@ fn one_stored_picture_is_enough_where_its_pixels_share_randomness() {
     };
     let (shared, fresh) = (alone(Randomness::PerImage), alone(Randomness::Fresh));
     println!("{shared:.1?} {fresh:.1?}");
-    assert!(shared[11] > 18.0 && shared[6] > fresh[11], "{shared:?} {fresh:?}");
-    assert!(fresh[11] < 13.0);
+    // Keys differ much: medians of twelve.
+    assert!(shared[6] > fresh[6] + 1.0, "{shared:?} {fresh:?}");
+    assert!(fresh[6] < 13.0, "{fresh:?}");
 }
 
 #[test]
 fn information_of_equal_and_of_unrelated_pixels() {
     let a: Vec<u8> = (0..60_000u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let same = MutualInformation::of(&a, &a);
+    // No more than Miller's formula has for entropies: one is a function of the other.
+    assert!(same.bias <= 0.0 && (same.beyond_chance() - same.entropy).abs() < 0.01);
     assert!((same.estimate - same.entropy).abs() < 1e-9 && (same.entropy - 8.0).abs() < 0.01);
     let other: Vec<u8> = a.iter().rev().map(|x| x / 64).collect();
     let four = MutualInformation::of(&a, &other.iter().rev().copied().collect::<Vec<_>>());

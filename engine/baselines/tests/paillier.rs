@@ -32,7 +32,7 @@ fn same(a: &Plaintext, expected: &Value) {
 fn known_answers_of_an_independent_implementation() {
     let cases: Value = serde_json::from_str(include_str!("paillier.json")).unwrap();
     for case in cases.as_array().unwrap() {
-        let key = SecretKey::from_prime_bytes(&bytes(&case["p"]), &bytes(&case["q"])).unwrap();
+        let key = SecretKey::from_prime_bytes_insecure(&bytes(&case["p"]), &bytes(&case["q"])).unwrap();
         let public = key.public();
         assert_eq!(u64::from(public.bits()), case["bits"].as_u64().unwrap());
         let list = |name: &str| case[name].as_array().unwrap().clone();
@@ -41,20 +41,20 @@ fn known_answers_of_an_independent_implementation() {
             made.push(public.encrypt_with_r(&plaintext(m), &plaintext(r)).unwrap());
         }
         let size = public.ciphertext_bytes();
-        let wire = public.ciphertexts_to_bytes(&made);
+        let wire = public.ciphertexts_to_bytes(&made, 0);
         let got: Vec<Vec<u8>> = wire[24..].chunks(size).map(<[u8]>::to_vec).collect();
         let padded = |x: &Value| [vec![0; size - bytes(x).len()], bytes(x)].concat();
         assert_eq!(got, list("ciphertexts").iter().map(padded).collect::<Vec<_>>());
         for (opened, m) in key.decrypt(&made).unwrap().iter().zip(&list("messages")) {
             same(opened, m);
         }
-        let sum = public.add(&made[3], &made[4]);
-        let multiple = public.mul(&made[3], &plaintext(&case["constant"]));
+        let sum = public.add(&made[3], &made[4]).unwrap();
+        let multiple = public.mul(&made[3], &plaintext(&case["constant"])).unwrap();
         for (c, known, opens_to) in [
             (sum, &case["sum"], &case["sum_opens_to"]),
             (multiple, &case["multiple"], &case["multiple_opens_to"]),
         ] {
-            assert_eq!(public.ciphertexts_to_bytes(std::slice::from_ref(&c))[24..], padded(known)[..]);
+            assert_eq!(public.ciphertexts_to_bytes(std::slice::from_ref(&c), 0)[24..], padded(known)[..]);
             same(&key.decrypt(&[c]).unwrap()[0], opens_to);
         }
     }
@@ -66,7 +66,7 @@ fn keys_of_real_size_work() {
     let public = key.public();
     let sent = public.encrypt(&[7, 250].map(Plaintext::from_u64)).unwrap();
     assert_eq!(public.ciphertext_bytes(), 512);
-    let sum = public.add(&sent[0], &public.mul(&sent[1], &Plaintext::from_u64(1000)));
+    let sum = public.add(&sent[0], &public.mul(&sent[1], &Plaintext::from_u64(1000)).unwrap()).unwrap();
     assert_eq!(key.decrypt(&[sum]).unwrap()[0].to_u64(), Some(250_007));
     assert!(matches!(SecretKey::generate(1024), Err(PaillierError::KeyBits { bits: 1024 })));
 }
@@ -76,7 +76,7 @@ fn randomness_is_fresh_each_time() {
     let public = SMALL.public();
     let sent = public.encrypt(&vec![Plaintext::from_u64(5); 200]).unwrap();
     let mut wire: Vec<_> =
-        sent.iter().map(|c| public.ciphertexts_to_bytes(std::slice::from_ref(c))).collect();
+        sent.iter().map(|c| public.ciphertexts_to_bytes(std::slice::from_ref(c), 0)).collect();
     wire.sort();
     wire.dedup();
     assert_eq!(wire.len(), 200);
@@ -88,7 +88,7 @@ fn randomness_is_fresh_each_time() {
 fn another_key_opens_nothing() {
     let sent = SMALL.public().encrypt(&[Plaintext::from_u64(42)]).unwrap();
     let other = SecretKey::generate_insecure(512).unwrap();
-    let wire = SMALL.public().ciphertexts_to_bytes(&sent);
+    let wire = SMALL.public().ciphertexts_to_bytes(&sent, 513);
     assert!(other.public().ciphertexts_from_bytes(&wire).is_err());
     if let Ok(opened) = other.decrypt(&sent) {
         assert_ne!(opened[0].to_u64(), Some(42));
@@ -97,11 +97,12 @@ fn another_key_opens_nothing() {
 
 #[test]
 fn keys_and_ciphertexts_survive_as_bytes_and_broken_ones_do_not() {
-    let again = SecretKey::from_bytes(&SMALL.to_bytes()).unwrap();
-    let public = PublicKey::from_bytes(&SMALL.public().to_bytes()).unwrap();
+    let again = SecretKey::from_bytes_insecure(&SMALL.to_bytes()).unwrap();
+    let public = PublicKey::from_bytes_insecure(&SMALL.public().to_bytes()).unwrap();
     let sent = public.encrypt(&[Plaintext::from_u64(9)]).unwrap();
-    let wire = public.ciphertexts_to_bytes(&sent);
-    let received = again.public().ciphertexts_from_bytes(&wire).unwrap();
+    let wire = public.ciphertexts_to_bytes(&sent, 513);
+    let (received, label) = again.public().ciphertexts_from_bytes(&wire).unwrap();
+    assert_eq!(label, 513);
     assert_eq!(again.decrypt(&received).unwrap()[0].to_u64(), Some(9));
     for cut in [0, 5, 16, 24, wire.len() - 1] {
         assert!(public.ciphertexts_from_bytes(&wire[..cut]).is_err());
@@ -112,12 +113,12 @@ fn keys_and_ciphertexts_survive_as_bytes_and_broken_ones_do_not() {
     let key = SMALL.to_bytes();
     let mut composite = key.to_vec();
     composite[16 + 31] ^= 2;
-    assert!(SecretKey::from_bytes(&composite).is_err());
+    assert!(SecretKey::from_bytes_insecure(&composite).is_err());
     for at in 0..24 {
         let mut broken = key.to_vec();
         broken[at] ^= 0x40;
-        let _ = SecretKey::from_bytes(&broken);
-        assert!(PublicKey::from_bytes(&broken).is_err());
+        let _ = SecretKey::from_bytes_insecure(&broken);
+        assert!(PublicKey::from_bytes_insecure(&broken).is_err());
     }
     assert_eq!(format!("{:?}", *SMALL), "SecretKey { bits: 512, .. }");
 }
@@ -157,7 +158,7 @@ proptest! {
         let packing = Packing::new(public, 24).unwrap();
         let b: Vec<i64> = a.iter().rev().map(|x| x * 3 - 7).collect();
         let sent = public.encrypt(&[packing.pack(public, &a).unwrap(), packing.pack(public, &b).unwrap()]).unwrap();
-        let result = public.add(&public.mul(&sent[0], &Plaintext::from_u64(factor)), &sent[1]);
+        let result = public.add(&public.mul(&sent[0], &Plaintext::from_u64(factor)).unwrap(), &sent[1]).unwrap();
         let opened = packing.unpack(public, &SMALL.decrypt(&[result]).unwrap()[0], a.len());
         let expected: Vec<i64> = a.iter().zip(&b).map(|(a, b)| a * factor as i64 + b).collect();
         prop_assert_eq!(opened, expected);
@@ -168,7 +169,7 @@ proptest! {
         let public = SMALL.public();
         let packing = Packing::new(public, 40).unwrap();
         let sent = public.encrypt(&[Plaintext::from_i64(public, a), Plaintext::from_i64(public, b)]).unwrap();
-        let apart = public.add(&sent[0], &public.negate(&sent[1]).unwrap());
+        let apart = public.add(&sent[0], &public.negate(&sent[1]).unwrap()).unwrap();
         prop_assert_eq!(packing.unpack(public, &SMALL.decrypt(&[apart]).unwrap()[0], 1), [a - b]);
     }
 }
@@ -181,4 +182,51 @@ fn slots_have_limits() {
     assert!(matches!(packing.pack(public, &[256]), Err(PaillierError::Slot { value: 256, slot_bits: 9 })));
     assert!(packing.pack(public, &[0; 57]).is_err());
     assert!(Packing::new(public, 1).is_err() && Packing::new(public, 63).is_err());
+}
+
+#[test]
+fn bases_that_hide_nothing_are_refused() {
+    // Magic, bits, label, number; then the modulus or the primes, then the base: all as long as the key's bits tell.
+    let (public, secret) = (SMALL.public().to_bytes(), SMALL.to_bytes());
+    let n = &public[16..80];
+    let wide = |x: &[u8]| [vec![0; 128 - x.len()], x.to_vec()].concat();
+    let less = |x: &[u8]| [&x[..63], &[x[63] - 1]].concat();
+    let two = wide(&[2]);
+    // 1 + n, which is one modulo n, and 2, which is no residue: the factors tell.
+    let next = |x: &[u8]| wide(&[&x[..63], &[x[63].wrapping_add(1)]].concat());
+    for base in [wide(&[]), wide(&[1]), wide(n), wide(&less(n)), wide(&secret[16..48])] {
+        assert!(matches!(
+            PublicKey::from_bytes_insecure(&[&public[..80], &base].concat()),
+            Err(PaillierError::Base)
+        ));
+        assert!(SecretKey::from_bytes_insecure(&[&secret[..80], &base].concat()).is_err());
+    }
+    if n[63] != 0xff {
+        assert!(PublicKey::from_bytes_insecure(&[&public[..80], &next(n)].concat()).is_err());
+    }
+    PublicKey::from_bytes_insecure(&[&public[..80], &two].concat()).unwrap();
+    let loaded = SecretKey::from_bytes_insecure(&[&secret[..80], &two].concat());
+    assert!(matches!(loaded, Err(PaillierError::Base)));
+}
+
+#[test]
+fn small_keys_are_not_loaded_by_mistake() {
+    let small = |result| matches!(result, Err(PaillierError::KeyBits { bits: 512 }));
+    assert!(small(SecretKey::from_bytes(&SMALL.to_bytes()).map(drop)));
+    assert!(small(PublicKey::from_bytes(&SMALL.public().to_bytes()).map(drop)));
+}
+
+#[test]
+fn ciphertexts_of_another_size_are_errors() {
+    let other = SecretKey::generate_insecure(256).unwrap();
+    let mine = SMALL.public().encrypt(&[Plaintext::from_u64(1)]).unwrap();
+    let theirs = other.public().encrypt(&[Plaintext::from_u64(1)]).unwrap();
+    for (key, foreign) in [(&*SMALL, &theirs[0]), (&other, &mine[0])] {
+        let public = key.public();
+        assert!(matches!(key.decrypt(std::slice::from_ref(foreign)), Err(PaillierError::Ciphertext)));
+        assert!(public.add(foreign, foreign).is_err() && public.negate(foreign).is_err());
+        assert!(
+            public.mul(foreign, &Plaintext::from_u64(3)).is_err() && public.rerandomise(foreign).is_err()
+        );
+    }
 }

@@ -35,6 +35,20 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(shape: &LayerShape, kappa: usize) -> Result<Self, MpleError> {
+        let rows = shape.rows();
+        Self::up_to(shape, kappa, u64::MAX)?.ok_or(MpleError::Kappa { kappa, rows })
+    }
+
+    /// With just so many patterns; none if there are more or fewer, found before more than these are laid out.
+    pub(super) fn with_patterns(
+        shape: &LayerShape,
+        kappa: usize,
+        count: u64,
+    ) -> Result<Option<Self>, MpleError> {
+        Ok(Self::up_to(shape, kappa, count)?.filter(|layout| layout.taps.len() as u64 == count))
+    }
+
+    fn up_to(shape: &LayerShape, kappa: usize, most: u64) -> Result<Option<Self>, MpleError> {
         let shape = shape.checked()?;
         let rows = shape.rows();
         if kappa == 0 || !rows.is_multiple_of(kappa) {
@@ -57,8 +71,11 @@ impl Layout {
                 (block, number)
             });
             places.push(place.collect());
+            if taps.len() as u64 > most {
+                return Ok(None);
+            }
         }
-        Ok(Self { shape, kappa, taps, places })
+        Ok(Some(Self { shape, kappa, taps, places }))
     }
 
     pub(super) fn core_side(&self) -> usize {

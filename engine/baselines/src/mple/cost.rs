@@ -6,6 +6,11 @@ use crate::real::Real;
 /// Multiply-adds of VGG-16's thirteen convolutions and its dense layer (512 to 10) on one image of CIFAR-10.
 pub const VGG16_MULTIPLY_ADDS: u64 = 313_201_664;
 
+/// What the paper says: computation that comes on top, as a share of VGG-16's on CIFAR-10.
+pub const CLAIMED_COMPUTE: f64 = 0.09;
+/// What the paper says: data that come on top, as a share of CIFAR-10's images.
+pub const CLAIMED_DATA: f64 = 0.0512;
+
 /// Costs in multiply-adds for an image and bytes, counted from the sizes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overheads {
@@ -38,6 +43,12 @@ impl Overheads {
             morphed_bytes: rows * T::BYTES as u64,
             augmented_bytes: augmented.bytes(),
         }
+    }
+
+    /// [`extra_compute`](Self::extra_compute) of VGG-16 on CIFAR-10, if the layer is its first.
+    pub fn extra_compute_of_vgg16(&self, layer: &LayerShape) -> Option<f64> {
+        let vgg = LayerShape { padding: layer.padding, ..LayerShape::CIFAR } == *layer;
+        vgg.then(|| self.extra_compute(VGG16_MULTIPLY_ADDS))
     }
 
     /// The multiply-adds that come on top of a network's, as a share of them.

@@ -2,6 +2,7 @@
 
 use super::MpleError;
 use crate::real::Real;
+use faer::{Mat, MatRef};
 
 /// No layer here has more numbers in its padded image or in its result.
 const MOST: usize = 1 << 26;
@@ -164,24 +165,29 @@ impl FirstLayer {
         self.weights.get(k * taps..(k + 1) * taps).unwrap_or(&[])
     }
 
-    /// The plain layer, in the precision of the image: `[filter][y][x]`.
+    /// The plain layer, in the precision of the image: `[filter][y][x]`. A matrix product, like the augmented convolution's, so that
+    /// the time of one can be compared with that of the other.
     ///
     /// # Errors
     /// [`MpleError::Length`] if the image has another size.
     pub fn apply<T: Real>(&self, image: &[T]) -> Result<Vec<T>, MpleError> {
         length("image", image, self.shape.inputs())?;
         let padded = self.shape.pad(image);
-        let at = |row: usize| padded.get(row).copied().unwrap_or_default();
-        let seen: Vec<Vec<_>> = (0..self.shape.positions())
-            .map(|position| self.shape.seen(position).map(|(tap, row)| (tap, at(row))).collect())
-            .collect();
-        let sum = |k: usize, seen: &Vec<(usize, T)>| {
-            let filter = self.filter(k);
-            seen.iter().fold(T::default(), |sum, &(tap, x)| {
-                sum + T::from_f64(filter.get(tap).copied().unwrap_or_default()) * x
-            })
-        };
-        Ok((0..self.shape.filters).flat_map(|k| seen.iter().map(move |s| sum(k, s))).collect())
+        let mut seen: Mat<T> = Mat::zeros(self.shape.taps(), self.shape.positions());
+        for (position, column) in seen.col_iter_mut().enumerate() {
+            let Some(column) = column.try_as_col_major_mut() else { continue };
+            let column = column.as_slice_mut();
+            for (tap, row) in self.shape.seen(position) {
+                if let (Some(place), Some(&x)) = (column.get_mut(tap), padded.get(row)) {
+                    *place = x;
+                }
+            }
+        }
+        let filters: Vec<T> = self.weights.iter().map(|&w| T::from_f64(w)).collect();
+        let filters = MatRef::from_row_major_slice(&filters, self.shape.filters, self.shape.taps());
+        // Positions down the columns, so that one filter's result is contiguous.
+        let result = seen.transpose() * filters.transpose();
+        Ok(result.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect())
     }
 }
 

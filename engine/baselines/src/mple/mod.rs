@@ -9,7 +9,7 @@ mod wire;
 
 pub use attack::{Developer, KnownPlaintext};
 pub use augment::AugConv;
-pub use cost::{Overheads, VGG16_MULTIPLY_ADDS};
+pub use cost::{CLAIMED_COMPUTE, CLAIMED_DATA, Overheads, VGG16_MULTIPLY_ADDS};
 pub use layer::{FirstLayer, LayerShape, Padding};
 pub use morph::{MorphKey, Morpher};
 pub use wire::Morphed;
@@ -63,6 +63,14 @@ pub enum MpleError {
         /// Numbers of a padded image.
         rows: usize,
     },
+    /// The core is larger than what is computed with.
+    #[error("a core of {side} x {side} numbers is too large, {limit} x {limit} is the most: use more blocks")]
+    Core {
+        /// Its side.
+        side: usize,
+        /// What it may be.
+        limit: usize,
+    },
     /// It would take more memory than is allowed.
     #[error(
         "the augmented convolution would take {bytes} bytes, more than the {allowed} that are allowed: use more blocks"
@@ -88,9 +96,20 @@ pub enum MpleError {
         /// Of the filters as a matrix.
         rank: usize,
     },
-    /// The augmented convolution is of another layer.
-    #[error("the augmented convolution is not of this layer")]
+    /// A key or an augmented convolution of another layer.
+    #[error("the key or the augmented convolution is not of this layer")]
     OtherLayer,
+    /// Morphed images and an augmented convolution that do not belong together.
+    #[error("the images were not morphed for this augmented convolution: sizes or blocks differ")]
+    OtherMorph,
+    /// No image is left to recover.
+    #[error("{known} known images of {images} leave none to recover")]
+    AllKnown {
+        /// As asked for.
+        known: usize,
+        /// All there are.
+        images: usize,
+    },
     /// Too few known images.
     #[error("{have} pairs of known blocks, and {need} are needed")]
     NotEnough {

@@ -26,7 +26,7 @@ impl MorphKey {
     /// A fresh key for a layer; the core repeats `kappa` times.
     ///
     /// # Errors
-    /// [`MpleError`] if `kappa` does not divide the padded image, the core is too large, or the system has no randomness.
+    /// [`MpleError`] if `kappa` does not divide the padded image, the core's side is above 16384, or the system has no randomness.
     pub fn generate(shape: &LayerShape, kappa: usize) -> Result<Self, MpleError> {
         Self::from_seed(shape, kappa, random::seed()?)
     }
@@ -38,8 +38,11 @@ impl MorphKey {
     pub fn from_seed(shape: &LayerShape, kappa: usize, seed: [u8; 32]) -> Result<Self, MpleError> {
         let shape = shape.checked()?;
         let rows = shape.rows();
-        if kappa == 0 || !rows.is_multiple_of(kappa) || rows / kappa > LARGEST_CORE {
+        if kappa == 0 || !rows.is_multiple_of(kappa) {
             return Err(MpleError::Kappa { kappa, rows });
+        }
+        if rows / kappa > LARGEST_CORE {
+            return Err(MpleError::Core { side: rows / kappa, limit: LARGEST_CORE });
         }
         let mut rng = ChaCha20Rng::from_seed(seed);
         let order = random::order(&mut rng, shape.filters);

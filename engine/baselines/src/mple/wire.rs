@@ -20,15 +20,18 @@ impl MorphKey {
         bytes
     }
 
-    /// The key of such bytes.
+    /// The key of such bytes, for a layer that is known: the seed is short, so nothing but the layer bounds what it expands to.
     ///
     /// # Errors
-    /// [`MpleError`] if they are no key.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MpleError> {
+    /// [`MpleError`] if they are no key, or one for another layer.
+    pub fn from_bytes(bytes: &[u8], layer: &LayerShape) -> Result<Self, MpleError> {
         let what = "key of morphed images";
         let (shape, kappa, rest) = parsed(bytes, KEY, what)?;
         let seed =
             rest.try_into().map_err(|_| MpleError::Bytes { what, why: "the seed has another length" })?;
+        if shape != *layer {
+            return Err(MpleError::OtherLayer);
+        }
         Self::from_seed(&shape, kappa, seed)
     }
 }
@@ -49,18 +52,25 @@ impl AugConv<f32> {
         bytes
     }
 
-    /// What such bytes hold.
+    /// What such bytes hold, for a layer that is known.
     ///
     /// # Errors
-    /// [`MpleError`] if they are no augmented convolution.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MpleError> {
+    /// [`MpleError`] if they are no augmented convolution, or one of another layer.
+    pub fn from_bytes(bytes: &[u8], layer: &LayerShape) -> Result<Self, MpleError> {
         let what = "augmented convolution";
         let (shape, kappa, rest) = parsed(bytes, AUGMENTED, what)?;
-        let layout = Layout::new(&shape, kappa)?;
-        layout.check_bytes(4)?;
-        if rest.len() as u64 != layout.values() * 4 {
-            return Err(MpleError::Bytes { what, why: "its length is not what its sizes tell" });
+        if shape != *layer {
+            return Err(MpleError::OtherLayer);
         }
+        let length = MpleError::Bytes { what, why: "its length is not what its sizes tell" };
+        // Before anything is laid out: how many patterns there is room for.
+        let pattern = 4 * (shape.rows() / kappa) as u64 * shape.filters as u64;
+        let room = rest.len() as u64;
+        if room == 0 || !room.is_multiple_of(pattern) {
+            return Err(length);
+        }
+        let Some(layout) = Layout::with_patterns(&shape, kappa, room / pattern)? else { return Err(length) };
+        layout.check_bytes(4)?;
         let (q, filters) = (layout.core_side(), shape.filters);
         let patterns = rest.chunks_exact(4 * q * filters).map(|pattern| {
             let values = numbers(pattern);

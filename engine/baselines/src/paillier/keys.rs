@@ -9,7 +9,7 @@ use crypto_bigint::{BoxedUint, ConcatenatingSquare, NonZero, Odd, RandomMod, Res
 use crypto_primes::{Flavor, random_prime};
 use rayon::prelude::*;
 use std::fmt;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Sizes of the modulus that keys are made in: about 112 and 128 bits of security.
 pub const KEY_BITS: [u32; 2] = [2048, 3072];
@@ -33,14 +33,24 @@ pub struct PublicKey {
     pub(super) powers: FixedBase,
 }
 
-/// The factors. Never copied, never printed, zeroised when dropped, except for what the big-integer crate keeps of them in its
-/// Montgomery parameters, which are freed as they are.
+/// The factors. Never printed, zeroised when dropped. Not erased is what the big-integer crate keeps of them: its Montgomery parameters,
+/// the temporaries of its products, powers, divisions, inverses and prime tests.
 pub struct SecretKey {
     public: PublicKey,
     p: Factor,
     q: Factor,
     /// `p^-1 mod q`.
     p_inverse: BoxedUint,
+}
+
+/// Where the base of the randomness is from.
+enum Base<'a> {
+    /// Drawn for a fresh key.
+    Random(&'a mut ChaCha20Rng),
+    /// `-4`: for known answers.
+    Four,
+    /// Kept with the key.
+    Given(BoxedUint),
 }
 
 /// What decryption needs of one prime.
@@ -77,13 +87,28 @@ impl Plaintext {
     }
 }
 
+impl Zeroize for Plaintext {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 impl PublicKey {
-    pub(super) fn new(bits: u32, n: Odd<BoxedUint>, base: BoxedUint) -> Self {
+    /// `None` if no randomness is made of powers of this base: of plus or minus one modulo the modulus, or of a number that shares a factor
+    /// with it. (That it is a residue only the factors can tell.)
+    pub(super) fn new(bits: u32, n: Odd<BoxedUint>, base: BoxedUint) -> Option<Self> {
+        use crypto_bigint::Gcd;
+        let one = BoxedUint::one_with_precision(bits);
+        let remainder = base.rem(n.as_nz_ref());
+        let trivial = remainder == one || remainder == n.as_ref().wrapping_sub(&one);
         let n_squared = n.as_ref().concatenating_square();
         // An odd number's square is odd.
         let square = BoxedMontyParams::new_vartime(Odd::new(n_squared).unwrap_or(n.clone().resize(2 * bits)));
+        if trivial || base >= *square.modulus().as_ref() || remainder.gcd_vartime(n.as_ref()) != one {
+            return None;
+        }
         let powers = FixedBase::new(&BoxedMontyForm::new(base.clone(), &square), bits / 2);
-        Self { bits, n, square, base, powers }
+        Some(Self { bits, n, square, base, powers })
     }
 
     /// Bits of the modulus.
@@ -122,29 +147,39 @@ impl PublicKey {
     }
 
     /// The sum of two plaintexts.
-    pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Ciphertext {
-        self.close(&(self.form(a) * self.form(b)))
+    ///
+    /// # Errors
+    /// [`PaillierError::Ciphertext`] if one is none under the key.
+    pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, PaillierError> {
+        Ok(self.close(&(self.form(a)? * self.form(b)?)))
     }
 
     /// The plaintext times a constant, which is no secret.
-    pub fn mul(&self, a: &Ciphertext, constant: &Plaintext) -> Ciphertext {
+    ///
+    /// # Errors
+    /// [`PaillierError::Ciphertext`] if it is none under the key.
+    pub fn mul(&self, a: &Ciphertext, constant: &Plaintext) -> Result<Ciphertext, PaillierError> {
         let bits = constant.0.bits_vartime().max(1);
-        self.close(&self.form(a).pow_bounded_exp(&constant.0, bits))
+        Ok(self.close(&self.form(a)?.pow_bounded_exp(&constant.0, bits)))
     }
 
     /// The negated plaintext.
+    ///
+    /// # Errors
+    /// [`PaillierError::Ciphertext`] if it is none under the key.
     pub fn negate(&self, a: &Ciphertext) -> Result<Ciphertext, PaillierError> {
-        let inverse = self.form(a).invert_vartime().into_option().ok_or(PaillierError::Ciphertext)?;
+        let inverse = self.form(a)?.invert_vartime().into_option().ok_or(PaillierError::Ciphertext)?;
         Ok(self.close(&inverse))
     }
 
-    /// The same plaintext in a ciphertext that nothing else is known of.
+    /// The same plaintext in a ciphertext that nothing else is known of, by the owner of the key either.
+    ///
+    /// The randomness is `r^n` for a uniform `r`: short powers of the key's base hide nothing for certain from whoever chose the base.
     ///
     /// # Errors
-    /// [`PaillierError::NoEntropy`] if the system has no randomness.
+    /// [`PaillierError`] if it is no ciphertext under the key, or the system has no randomness.
     pub fn rerandomise(&self, a: &Ciphertext) -> Result<Ciphertext, PaillierError> {
-        let fresh = self.short(&mut random::generator()?);
-        Ok(self.close(&(self.form(a) * fresh)))
+        Ok(self.close(&(self.form(a)? * self.uniform()?)))
     }
 
     /// Encrypts with a given `n`-th residue.
@@ -177,8 +212,16 @@ impl PublicKey {
         BoxedMontyForm::new(r.resize(2 * self.bits), &self.square).pow(self.n.as_ref())
     }
 
-    pub(super) fn form(&self, a: &Ciphertext) -> BoxedMontyForm {
-        BoxedMontyForm::new(a.0.clone(), &self.square)
+    pub(super) fn form(&self, a: &Ciphertext) -> Result<BoxedMontyForm, PaillierError> {
+        self.check(a)?;
+        Ok(BoxedMontyForm::new(a.0.clone(), &self.square))
+    }
+
+    /// Of the right size, below the square of the modulus and not zero.
+    pub(super) fn check(&self, a: &Ciphertext) -> Result<(), PaillierError> {
+        let size = a.0.bits_precision() == 2 * self.bits;
+        let fits = size && a.0 < *self.square.modulus().as_ref() && !bool::from(a.0.is_zero());
+        if fits { Ok(()) } else { Err(PaillierError::Ciphertext) }
     }
 
     pub(super) fn close(&self, form: &BoxedMontyForm) -> Ciphertext {
@@ -214,31 +257,48 @@ impl SecretKey {
         }
         let mut rng = random::generator()?;
         loop {
-            let [p, q] = [0; 2].map(|_| prime_of_three_mod_four(&mut rng, bits / 2));
-            // Squares of units generate what they should only if p - 1 and q - 1 share nothing but 2.
-            let key = Self::from_primes(bits, p, q, Some(&mut rng));
+            let [p, q] = [0; 2].map(|_| Zeroizing::new(prime_of_three_mod_four(&mut rng, bits / 2)));
+            // The squares modulo n form a cyclic group only if p - 1 and q - 1 share nothing but 2. A random square generates all of it
+            // only with some probability, and nearly all of it mostly: only small primes in p - 1 and q - 1 are likely to be lost.
+            let key = Self::from_primes(bits, &p, &q, Base::Random(&mut rng));
             if let Ok(key) = key {
                 return Ok(key);
             }
         }
     }
 
-    /// The key of two primes, the most significant byte first.
+    /// The key of two primes of any size, the most significant byte first, with a base that is the same for all keys: for known answers.
     ///
     /// # Errors
     /// [`PaillierError`] if they are none, or not of one size.
-    pub fn from_prime_bytes(p: &[u8], q: &[u8]) -> Result<Self, PaillierError> {
+    pub fn from_prime_bytes_insecure(p: &[u8], q: &[u8]) -> Result<Self, PaillierError> {
+        Self::from_prime_bytes(p, q, Base::Four)
+    }
+
+    /// With the base that was kept beside the primes.
+    pub(super) fn from_parts(p: &[u8], q: &[u8], base: BoxedUint) -> Result<Self, PaillierError> {
+        let key = Self::from_prime_bytes(p, q, Base::Given(base))?;
+        // Otherwise powers of the base would change what is encrypted.
+        let zero = key.decrypt_one(&Ciphertext(key.public.base.clone()))?;
+        if !bool::from(zero.0.is_zero()) {
+            return Err(PaillierError::Base);
+        }
+        Ok(key)
+    }
+
+    fn from_prime_bytes(p: &[u8], q: &[u8], base: Base) -> Result<Self, PaillierError> {
         let bits = 8 * p.len() as u32;
         if p.len() != q.len() || !(64..=4096).contains(&bits) || !bits.is_multiple_of(64) {
             return Err(PaillierError::Primes { why: "they are not of one size" });
         }
         let [p, q] = [p, q].map(|bytes| {
-            BoxedUint::from_be_slice(bytes, bits).unwrap_or(BoxedUint::zero_with_precision(bits))
+            let number = BoxedUint::from_be_slice(bytes, bits);
+            Zeroizing::new(number.unwrap_or(BoxedUint::zero_with_precision(bits)))
         });
-        if ![&p, &q].iter().all(|x| crypto_primes::is_prime(Flavor::Any, *x)) {
+        if ![&p, &q].iter().all(|x| crypto_primes::is_prime(Flavor::Any, &***x)) {
             return Err(PaillierError::Primes { why: "one of them is no prime" });
         }
-        Self::from_primes(2 * bits, p, q, None)
+        Self::from_primes(2 * bits, &p, &q, base)
     }
 
     /// The public half.
@@ -249,14 +309,9 @@ impl SecretKey {
     /// Decrypts each, on all cores: modulo the primes' squares, put together by the Chinese remainder theorem.
     ///
     /// # Errors
-    /// [`PaillierError::Ciphertext`] if one is not below the square of the modulus.
+    /// [`PaillierError::Ciphertext`] if one is none under the key: of another size, not below the square of the modulus, or sharing a factor with it.
     pub fn decrypt(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Plaintext>, PaillierError> {
         ciphertexts.par_iter().map(|c| self.decrypt_one(c)).collect()
-    }
-
-    pub(super) fn with_public(mut self, public: PublicKey) -> Self {
-        self.public = public;
-        self
     }
 
     pub(super) fn primes(&self) -> [&BoxedUint; 2] {
@@ -264,59 +319,62 @@ impl SecretKey {
     }
 
     fn decrypt_one(&self, c: &Ciphertext) -> Result<Plaintext, PaillierError> {
+        self.public.check(c)?;
         let bits = self.public.bits;
-        let [mut m_p, mut m_q] = [&self.p, &self.q].map(|factor| factor.decrypt(&c.0));
+        let (m_p, m_q) = (self.p.decrypt(&c.0)?, self.q.decrypt(&c.0)?);
         // m = m_p + p ((m_q - m_p) p^-1 mod q)
         let q = self.q.prime.as_nz_ref();
-        let mut apart = m_q.sub_mod(&m_p.rem(q), q);
-        let mut times = apart.mul_mod(&self.p_inverse, q);
-        let m = (&times).resize(bits).wrapping_mul(self.p.prime.as_ref()).wrapping_add((&m_p).resize(bits));
-        [&mut m_p, &mut m_q, &mut apart, &mut times].into_iter().for_each(Zeroize::zeroize);
-        Ok(Plaintext(m))
+        let reduced = Zeroizing::new(m_p.rem(q));
+        let apart = Zeroizing::new(m_q.sub_mod(&reduced, q));
+        let times = Zeroizing::new(apart.mul_mod(&self.p_inverse, q));
+        let times = Zeroizing::new((&*times).resize(bits));
+        let product = Zeroizing::new(times.wrapping_mul(self.p.prime.as_ref()));
+        let rest = Zeroizing::new((&*m_p).resize(bits));
+        Ok(Plaintext(product.wrapping_add(&*rest)))
     }
 
-    /// With `rng`, a base for fast randomness is drawn; without, it is that of the primes' bytes: `2`.
-    fn from_primes(
-        bits: u32,
-        p: BoxedUint,
-        q: BoxedUint,
-        rng: Option<&mut ChaCha20Rng>,
-    ) -> Result<Self, PaillierError> {
+    fn from_primes(bits: u32, p: &BoxedUint, q: &BoxedUint, base: Base) -> Result<Self, PaillierError> {
         let half = bits / 2;
         let odd = |x: BoxedUint| {
             Odd::new(x).into_option().ok_or(PaillierError::Primes { why: "one of them is even" })
         };
-        let (p, q) = (odd(p)?, odd(q)?);
-        let n = p.as_ref().resize(bits).wrapping_mul(q.as_ref());
+        let (kept_p, kept_q) = (Zeroizing::new(odd(p.clone())?), Zeroizing::new(odd(q.clone())?));
+        let (p, q): (&Odd<BoxedUint>, &Odd<BoxedUint>) = (&kept_p, &kept_q);
+        let n = Zeroizing::new(p.as_ref().resize(bits)).wrapping_mul(q.as_ref());
         if p == q || n.bits_vartime() != bits {
             return Err(PaillierError::Primes { why: "their product has another size" });
         }
         let one = BoxedUint::one_with_precision(half);
-        let orders = [&p, &q].map(|x| x.as_ref().wrapping_sub(&one));
-        if !coprime(&orders[0].shr(1), &orders[1].shr(1)) {
+        let orders = [p, q].map(|x| Zeroizing::new(x.as_ref().wrapping_sub(&one)));
+        let [p_half, q_half] = orders.each_ref().map(|order| Zeroizing::new(order.shr(1)));
+        if !coprime(&p_half, &q_half) {
             return Err(PaillierError::Primes { why: "p - 1 and q - 1 share a factor" });
         }
         let n = odd(n)?;
-        let x = match rng {
-            Some(rng) => BoxedUint::random_mod_vartime(rng, n.as_nz_ref()),
-            None => BoxedUint::from(2u64).resize(bits),
+        let square = BoxedMontyParams::new_vartime(odd(n.as_ref().concatenating_square())?);
+        // h^n for h = -x^2.
+        let of = |x: BoxedUint| {
+            let params = BoxedMontyParams::new_vartime(n.clone());
+            let h = (-BoxedMontyForm::new(x, &params).square()).retrieve();
+            BoxedMontyForm::new(h.resize(2 * bits), &square).pow(n.as_ref()).retrieve()
         };
-        let params = BoxedMontyParams::new_vartime(n.clone());
-        let h = (-BoxedMontyForm::new(x, &params).square()).retrieve();
-        let square = n.as_ref().concatenating_square();
-        let square = BoxedMontyParams::new_vartime(odd(square)?);
-        let base = BoxedMontyForm::new(h.resize(2 * bits), &square).pow(n.as_ref()).retrieve();
+        let base = match base {
+            Base::Random(rng) => of(BoxedUint::random_mod_vartime(rng, n.as_nz_ref())),
+            Base::Four => of(BoxedUint::from(2u64).resize(bits)),
+            Base::Given(base) => base,
+        };
         let inverse = |of: &BoxedUint, modulus: &Odd<BoxedUint>| {
-            let of = of.rem(modulus.as_nz_ref());
+            let of = Zeroizing::new(of.rem(modulus.as_nz_ref()));
             of.invert_odd_mod(modulus)
                 .into_option()
                 .ok_or(PaillierError::Primes { why: "they share a factor" })
         };
-        let p_inverse = inverse(p.as_ref(), &q)?;
+        let p_inverse = inverse(p.as_ref(), q)?;
         let factor = |prime: &Odd<BoxedUint>, other: &Odd<BoxedUint>, order: &BoxedUint| {
             let square = odd(prime.as_ref().concatenating_square())?;
             // L((1 + n)^(p-1) mod p^2) = (p - 1) q mod p = -q mod p.
-            let negated = other.as_ref().rem(prime.as_nz_ref()).neg_mod(prime.as_nz_ref());
+            let reduced = Zeroizing::new(other.as_ref().rem(prime.as_nz_ref()));
+            let negated = Zeroizing::new(reduced.neg_mod(prime.as_nz_ref()));
             Ok::<_, PaillierError>(Factor {
                 prime: prime.clone(),
                 order: order.clone(),
@@ -326,8 +384,9 @@ impl SecretKey {
             })
         };
         let [p_order, q_order] = &orders;
-        let (p, q) = (factor(&p, &q, p_order)?, factor(&q, &p, q_order)?);
-        Ok(Self { public: PublicKey::new(bits, n, base), p, q, p_inverse })
+        let (p, q) = (factor(p, q, p_order)?, factor(q, p, q_order)?);
+        let public = PublicKey::new(bits, n, base).ok_or(PaillierError::Base)?;
+        Ok(Self { public, p, q, p_inverse })
     }
 }
 
@@ -345,16 +404,22 @@ impl Drop for SecretKey {
 
 impl Factor {
     /// The plaintext modulo the prime.
-    fn decrypt(&self, c: &BoxedUint) -> BoxedUint {
+    fn decrypt(&self, c: &BoxedUint) -> Result<Zeroizing<BoxedUint>, PaillierError> {
         let bits = self.prime.as_ref().bits_precision();
         let square = self.square_params.modulus().as_nz_ref();
-        let c = BoxedMontyForm::new(c.rem(square), &self.square_params);
-        let power = c.pow(&self.order).retrieve();
-        // L(x) = (x - 1) / p, exact unless the ciphertext shares a factor with the modulus.
-        let (quotient, _) =
-            power.wrapping_sub(BoxedUint::one_with_precision(2 * bits)).div_rem(self.prime.as_nz_ref());
-        let quotient = BoxedMontyForm::new(quotient.resize(bits), &self.prime_params);
-        (quotient * BoxedMontyForm::new(self.h.clone(), &self.prime_params)).retrieve()
+        let reduced = Zeroizing::new(c.rem(square));
+        // Whoever sends such a number knows the factors already.
+        if bool::from(Zeroizing::new(reduced.rem(self.prime.as_nz_ref())).is_zero()) {
+            return Err(PaillierError::Ciphertext);
+        }
+        let form = Zeroizing::new(BoxedMontyForm::new((*reduced).clone(), &self.square_params));
+        let power = Zeroizing::new(Zeroizing::new(form.pow(&self.order)).retrieve());
+        // L(x) = (x - 1) / p, exact.
+        let less = Zeroizing::new(power.wrapping_sub(BoxedUint::one_with_precision(2 * bits)));
+        let quotient = Zeroizing::new(less.div_rem(self.prime.as_nz_ref()).0);
+        let quotient = Zeroizing::new(BoxedMontyForm::new((&*quotient).resize(bits), &self.prime_params));
+        let h = Zeroizing::new(BoxedMontyForm::new(self.h.clone(), &self.prime_params));
+        Ok(Zeroizing::new(Zeroizing::new(&*quotient * &*h).retrieve()))
     }
 }
 

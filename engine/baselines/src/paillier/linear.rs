@@ -3,6 +3,7 @@
 use super::{Ciphertext, Packing, PaillierError, Plaintext, PublicKey, SecretKey};
 use crypto_bigint::modular::BoxedMontyForm;
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 /// Features whose powers share squarings.
 const CHUNK: usize = 128;
@@ -64,7 +65,7 @@ impl Quantised {
     ) -> Result<Vec<Vec<f64>>, PaillierError> {
         let packing = Packing::new(key.public(), self.slot_bits)?;
         let scale = f64::from(self.feature_bits + self.weight_bits).exp2();
-        let opened = key.decrypt(scores)?;
+        let opened = Zeroizing::new(key.decrypt(scores)?);
         let opened: Vec<Vec<i64>> = opened.iter().map(|m| packing.unpack(key.public(), m, count)).collect();
         let image =
             |i: usize| opened.iter().filter_map(|class| class.get(i)).map(|&x| x as f64 / scale).collect();
@@ -128,7 +129,8 @@ impl LinearScore {
         features: &[Ciphertext],
     ) -> Result<Vec<Ciphertext>, PaillierError> {
         let packing = Packing::new(key, self.quantised.slot_bits)?;
-        let forms: Vec<BoxedMontyForm> = features.par_iter().map(|c| key.form(c)).collect();
+        let forms: Result<Vec<BoxedMontyForm>, _> = features.par_iter().map(|c| key.form(c)).collect();
+        let forms = forms?;
         let score = |(row, &bias): (&Vec<i64>, &i64)| {
             if row.len() != forms.len() {
                 return Err(PaillierError::Length {
@@ -143,11 +145,12 @@ impl LinearScore {
                 let parts = parts.map(|(weights, forms)| powers(weights, forms, sign, one()));
                 key.close(&parts.reduce(one, |a, b| a * b))
             };
-            let sum = key.add(&product(1), &key.negate(&product(-1))?);
+            let sum = key.add(&product(1), &key.negate(&product(-1))?)?;
             let bias = packing.pack(key, &vec![bias; packing.slots()])?;
             let bias = key.encrypt_with(&bias, &BoxedMontyForm::one(&key.square))?;
-            // The client knows the randomness of what it sent: products of its powers would tell the weights.
-            key.rerandomise(&key.add(&sum, &bias))
+            // The client knows the randomness of what it sent: products of its powers would tell the weights. It chose the key's base
+            // too, so that only a uniform residue hides them for certain.
+            key.rerandomise(&key.add(&sum, &bias)?)
         };
         self.weights.iter().zip(&self.bias).map(score).collect()
     }

@@ -11,6 +11,8 @@ pub use keys::{Ciphertext, KEY_BITS, Plaintext, PublicKey, SecretKey};
 pub use linear::{LinearScore, Quantised};
 pub use packing::Packing;
 pub use published::{Randomness, Stored, store};
+/// What secret bytes and plaintexts are kept in.
+pub use zeroize::Zeroizing;
 
 use crate::random::NoEntropy;
 
@@ -29,6 +31,14 @@ pub enum PaillierError {
         /// What is wrong.
         why: &'static str,
     },
+    /// A base that hides nothing.
+    #[error(
+        "the key's base makes no randomness: ciphertexts would show what is in them, or open to something else"
+    )]
+    Base,
+    /// One image is nothing to attack with.
+    #[error("an X-ray is attacked with the help of others: give two or more")]
+    Alone,
     /// A plaintext beyond the modulus.
     #[error("the plaintext is not below the modulus")]
     Plaintext,

@@ -63,7 +63,7 @@ impl Packing {
         for _ in 0..slots {
             offset = offset.shl(slot_bits).wrapping_add(BoxedUint::from(half as u64).resize(bits));
         }
-        let mut rest = plaintext.0.clone().resize(bits).add_mod(&offset, key.n.as_nz_ref());
+        let mut rest = plaintext.0.rem(key.n.as_nz_ref()).add_mod(&offset, key.n.as_nz_ref());
         let mask = (1u64 << slot_bits) - 1;
         (0..count.min(slots))
             .map(|_| {

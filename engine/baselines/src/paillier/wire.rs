@@ -1,21 +1,21 @@
-//! Bytes of keys and ciphertexts: a magic, the size of the key, and numbers of the length that tells.
+//! Bytes of keys and ciphertexts: a magic, the size of the key, a label, and numbers of the length that tells.
 
-use super::{Ciphertext, PaillierError, PublicKey, SecretKey};
-use crypto_bigint::{BoxedUint, ConcatenatingSquare, Odd};
+use super::{Ciphertext, KEY_BITS, PaillierError, PublicKey, SecretKey};
+use crypto_bigint::{BoxedUint, Odd};
 use zeroize::Zeroizing;
 
 const PUBLIC: &[u8; 8] = b"PLPAPUB1";
 const SECRET: &[u8; 8] = b"PLPASEC1";
 const CIPHERTEXTS: &[u8; 8] = b"PLPACTX1";
-/// Magic, bits of the key, number of ciphertexts or zero.
-const HEADER: usize = 8 + 4 + 4;
+/// Magic, bits of the key, label of ciphertexts or zero, number of ciphertexts or zero.
+const HEADER: usize = 8 + 2 + 2 + 4;
 /// Of the modulus, to tell keys apart.
 const FINGERPRINT: usize = 8;
 
 impl PublicKey {
     /// The modulus and the base of the randomness.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = header(PUBLIC, self.bits, 0);
+        let mut bytes = header(PUBLIC, self.bits, 0, 0);
         bytes.extend_from_slice(&self.n.as_ref().to_be_bytes());
         bytes.extend_from_slice(&self.base.to_be_bytes());
         bytes
@@ -24,35 +24,42 @@ impl PublicKey {
     /// The key of such bytes.
     ///
     /// # Errors
-    /// [`PaillierError`] if they are none.
+    /// [`PaillierError`] if they are none, or of a size that is not for use.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PaillierError> {
+        offered(Self::from_bytes_insecure(bytes)?, Self::bits)
+    }
+
+    /// The key of such bytes, of any size, for tests.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if they are none.
+    pub fn from_bytes_insecure(bytes: &[u8]) -> Result<Self, PaillierError> {
         let what = "public Paillier key";
-        let (bits, _, rest) = parsed(bytes, PUBLIC, what)?;
+        let Parsed { bits, rest, .. } = parsed(bytes, PUBLIC, what)?;
         let (n, base) = split(rest, bits as usize / 8, 2 * bits as usize / 8, what)?;
         let n = number(n, bits);
         if n.bits_vartime() != bits {
             return Err(PaillierError::Bytes { what, why: "the modulus has another size" });
         }
         let n = Odd::new(n).into_option().ok_or(PaillierError::Bytes { what, why: "the modulus is even" })?;
-        Self::with_base(bits, n, number(base, 2 * bits))
-            .ok_or(PaillierError::Bytes { what, why: "the base is none" })
+        Self::new(bits, n, number(base, 2 * bits)).ok_or(PaillierError::Base)
     }
 
-    /// Bytes of ciphertexts under this key.
-    pub fn ciphertexts_to_bytes(&self, ciphertexts: &[Ciphertext]) -> Vec<u8> {
-        let mut bytes = header(CIPHERTEXTS, self.bits, ciphertexts.len());
+    /// Bytes of ciphertexts under this key, with a label that says what they are to whoever reads them; it is not hidden.
+    pub fn ciphertexts_to_bytes(&self, ciphertexts: &[Ciphertext], label: u16) -> Vec<u8> {
+        let mut bytes = header(CIPHERTEXTS, self.bits, label, ciphertexts.len());
         bytes.extend_from_slice(&self.fingerprint());
         ciphertexts.iter().for_each(|c| bytes.extend_from_slice(&c.0.to_be_bytes()));
         bytes
     }
 
-    /// Ciphertexts under this key.
+    /// Ciphertexts under this key, and their label.
     ///
     /// # Errors
     /// [`PaillierError`] if the bytes hold none, or some of another key.
-    pub fn ciphertexts_from_bytes(&self, bytes: &[u8]) -> Result<Vec<Ciphertext>, PaillierError> {
+    pub fn ciphertexts_from_bytes(&self, bytes: &[u8]) -> Result<(Vec<Ciphertext>, u16), PaillierError> {
         let what = "Paillier ciphertexts";
-        let (bits, count, rest) = parsed(bytes, CIPHERTEXTS, what)?;
+        let Parsed { bits, label, count, rest } = parsed(bytes, CIPHERTEXTS, what)?;
         let (fingerprint, rest) = rest
             .split_at_checked(FINGERPRINT)
             .ok_or(PaillierError::Bytes { what, why: "there are too few" })?;
@@ -64,21 +71,14 @@ impl PublicKey {
             return Err(PaillierError::Bytes { what, why: "their length is not what their number tells" });
         }
         let one = |bytes: &[u8]| {
-            let c = number(bytes, 2 * bits);
-            let below = c < *self.square.modulus().as_ref() && !bool::from(c.is_zero());
-            below.then_some(Ciphertext(c)).ok_or(PaillierError::Ciphertext)
+            let c = Ciphertext(number(bytes, 2 * bits));
+            self.check(&c).map(|()| c)
         };
-        rest.chunks_exact(size).map(one).collect()
+        Ok((rest.chunks_exact(size).map(one).collect::<Result<_, _>>()?, label))
     }
 
     fn fingerprint(&self) -> Vec<u8> {
         self.n.as_ref().to_be_bytes().iter().rev().take(FINGERPRINT).copied().collect()
-    }
-
-    fn with_base(bits: u32, n: Odd<BoxedUint>, base: BoxedUint) -> Option<Self> {
-        let square = n.as_ref().concatenating_square();
-        let below = base < square && !bool::from(base.is_zero());
-        below.then(|| Self::new(bits, n, base))
     }
 }
 
@@ -86,7 +86,7 @@ impl SecretKey {
     /// The primes and the base. Whoever has these bytes has the key.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let public = self.public();
-        let mut bytes = Zeroizing::new(header(SECRET, public.bits, 0));
+        let mut bytes = Zeroizing::new(header(SECRET, public.bits, 0, 0));
         // No reallocation, which would leave a copy behind.
         bytes.reserve_exact(3 * public.bits as usize / 8);
         for prime in self.primes() {
@@ -99,17 +99,35 @@ impl SecretKey {
     /// The key of such bytes.
     ///
     /// # Errors
-    /// [`PaillierError`] if they are none.
+    /// [`PaillierError`] if they are none, or of a size that is not for use.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PaillierError> {
+        offered(Self::from_bytes_insecure(bytes)?, |key| key.public().bits())
+    }
+
+    /// The key of such bytes, of any size, for tests.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if they are none.
+    pub fn from_bytes_insecure(bytes: &[u8]) -> Result<Self, PaillierError> {
         let what = "secret Paillier key";
-        let (bits, _, rest) = parsed(bytes, SECRET, what)?;
+        let Parsed { bits, rest, .. } = parsed(bytes, SECRET, what)?;
         let (primes, base) = split(rest, bits as usize / 8, 2 * bits as usize / 8, what)?;
         let (p, q) = primes.split_at(primes.len() / 2);
-        let key = Self::from_prime_bytes(p, q)?;
-        let public = PublicKey::with_base(bits, key.public().n.clone(), number(base, 2 * bits));
-        let public = public.ok_or(PaillierError::Bytes { what, why: "the base is none" })?;
-        Ok(key.with_public(public))
+        Self::from_parts(p, q, number(base, 2 * bits))
     }
+}
+
+/// A key, if it is of a size that keys are made in.
+fn offered<T>(key: T, bits: impl Fn(&T) -> u32) -> Result<T, PaillierError> {
+    let bits = bits(&key);
+    if KEY_BITS.contains(&bits) { Ok(key) } else { Err(PaillierError::KeyBits { bits }) }
+}
+
+struct Parsed<'a> {
+    bits: u32,
+    label: u16,
+    count: usize,
+    rest: &'a [u8],
 }
 
 fn number(bytes: &[u8], bits: u32) -> BoxedUint {
@@ -128,25 +146,23 @@ fn split<'a>(
     Ok(bytes.split_at(first))
 }
 
-fn header(magic: &[u8; 8], bits: u32, count: usize) -> Vec<u8> {
-    [&magic[..], &bits.to_le_bytes(), &(count as u32).to_le_bytes()].concat()
+fn header(magic: &[u8; 8], bits: u32, label: u16, count: usize) -> Vec<u8> {
+    [&magic[..], &(bits as u16).to_le_bytes(), &label.to_le_bytes(), &(count as u32).to_le_bytes()].concat()
 }
 
-fn parsed<'a>(
-    bytes: &'a [u8],
-    magic: &[u8; 8],
-    what: &'static str,
-) -> Result<(u32, usize, &'a [u8]), PaillierError> {
+fn parsed<'a>(bytes: &'a [u8], magic: &[u8; 8], what: &'static str) -> Result<Parsed<'a>, PaillierError> {
     let (head, rest) =
         bytes.split_at_checked(HEADER).ok_or(PaillierError::Bytes { what, why: "there are too few" })?;
     let sizes = head
         .strip_prefix(magic)
         .ok_or(PaillierError::Bytes { what, why: "they begin with something else" })?;
-    let (words, _) = sizes.as_chunks::<4>();
-    let &[bits, count] = words else { return Err(PaillierError::Bytes { what, why: "there are too few" }) };
-    let (bits, count) = (u32::from_le_bytes(bits), u32::from_le_bytes(count) as usize);
+    let &[b0, b1, l0, l1, c0, c1, c2, c3] = sizes else {
+        return Err(PaillierError::Bytes { what, why: "there are too few" });
+    };
+    let (bits, label) = (u32::from(u16::from_le_bytes([b0, b1])), u16::from_le_bytes([l0, l1]));
+    let count = u32::from_le_bytes([c0, c1, c2, c3]) as usize;
     if !(128..=8192).contains(&bits) || !bits.is_multiple_of(128) {
         return Err(PaillierError::Bytes { what, why: "keys have no such size" });
     }
-    Ok((bits, count, rest))
+    Ok(Parsed { bits, label, count, rest })
 }
