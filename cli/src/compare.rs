@@ -1,24 +1,24 @@
 //! `pleura compare`: ways to classify the same X-rays, with what each costs and what each gives away.
 
-mod intervals;
-
 use crate::baseline::RECOVERABLE;
+use crate::baseline::arguments::{ImagesArgs, side};
 use crate::baseline::images::{self, Image, decibels};
 use crate::baseline::layer::Layer;
-use crate::baseline::linear::LinearOutcome;
 use crate::baseline::morph::Outcome;
-use crate::baseline::paillier::Arm;
+use crate::baseline::paillier::arm::{Arm, labels};
+use crate::baseline::paillier::linear::LinearOutcome;
 use crate::classifier::Classifier;
 use crate::compare_page::page;
 use crate::device::{DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
+use crate::intervals::Quality;
 use crate::model::all_cores;
 use crate::run::timed;
 use crate::shipped::MODELS;
 use crate::table::{Table, bytes_text};
 use crate::{files, terminal};
 use clap::Args;
-use clap::builder::RangedU64ValueParser;
+use indicatif::ProgressBar;
 use pleura::baselines::mple::Developer;
 use pleura::baselines::paillier::{Randomness, SecretKey};
 use pleura::baselines::psnr;
@@ -30,10 +30,17 @@ use std::path::PathBuf;
 /// Bits of Paillier's modulus.
 const PAILLIER_BITS: u32 = 2048;
 
+/// As Paillier's pipeline was published, and as it may have been.
+const KINDS: [Randomness; 3] = [Randomness::Fresh, Randomness::PerImage, Randomness::Fixed];
+
 /// What whoever sees latents in the clear has.
 const AS_KEPT: &str = "the X-ray, as the codec keeps it";
 /// What may be compared with what.
 pub(crate) const PAIRED: &str = "MpLe's network is hefNet: compare it with the plain one of that name.";
+/// What learned from what.
+pub(crate) const TRAINED: &str = "Published Paillier is labelled by ridge regression, trained on all stored pictures but two, one of \
+    each label, and tried on those, for each such pair; from 16 labelled X-rays on, with intervals as of half as many. The other ways' \
+    networks were trained before.";
 
 /// Arguments of `pleura compare`.
 #[derive(Args)]
@@ -46,11 +53,16 @@ Examples:
 Labels are known of the samples, and of images in folders that are named normal and pneumonia. Seconds are for one X-ray,
 on this machine; what happens once (keys, plans, the augmented convolution) is apart. Server seconds are those of a whole network;
 MpLe's are to be compared with the plain network of the same name. Intervals are of 95 %. Each way is attacked as somebody could who sees what
-the server sees.")]
+the server sees.
+
+Paillier as published is there with each kind of randomness: fresh for each pixel, one for each image, one for all. No network is shipped
+for it: labels are those of ridge regression that is trained on all stored pictures but two, one of each label, and tried on
+those two, for each such pair, if all labels are known, of 16 X-rays or more. Pictures of one patient may be on both sides, and intervals
+are as wide as for half as many pictures, as what is learned varies, too.
+What others recover is by the best of three attacks: the codebook of the other images, or frequency or affine on stored pictures alone.")]
 pub(crate) struct CompareArgs {
-    /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
-    #[arg(value_name = "IMAGE|DIR")]
-    images: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgs,
 
     /// A page with pictures, in one file.
     #[arg(long, value_name = "F.html")]
@@ -61,7 +73,7 @@ pub(crate) struct CompareArgs {
     json: Option<PathBuf>,
 
     /// Side of the pictures that Paillier encrypts pixel by pixel.
-    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(8..=256))]
+    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = side())]
     side: usize,
 
     #[command(flatten)]
@@ -79,8 +91,8 @@ pub(crate) struct Way {
     /// What it computes.
     pub(crate) about: String,
     /// Of the images whose labels are known.
-    pub(crate) accuracy: Option<Measured>,
-    pub(crate) auc: Option<Measured>,
+    #[serde(flatten)]
+    pub(crate) quality: Quality,
     /// Of one image; what happens once is apart.
     pub(crate) client_seconds: f64,
     pub(crate) server_seconds: Option<f64>,
@@ -95,13 +107,6 @@ pub(crate) struct Way {
     pub(crate) protection: Protection,
     #[serde(skip)]
     pub(crate) picture: Option<Vec<u8>>,
-}
-
-/// A figure of few images, with the ends of its 95 % interval.
-#[derive(Clone, Copy, Serialize)]
-pub(crate) struct Measured {
-    pub(crate) value: f64,
-    pub(crate) interval: [f64; 2],
 }
 
 /// What keeps the server from the X-ray.
@@ -133,19 +138,20 @@ impl Protection {
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let places = [&args.html, &args.json].into_iter().flatten();
     places.clone().try_for_each(|path| files::check_writable(path, args.force))?;
-    let images = images::load(&args.images)?;
+    let images = images::load(&args.images.images)?;
     let bar = terminal::bar().with_prefix("compare");
-    bar.set_length(6);
+    bar.set_length((4 + KINDS.len() * images.len()) as u64);
     let mut ways = Vec::new();
     let classifier = Classifier::load(MODELS[0].name)?;
     ways.push(plain(&classifier, &images)?);
     bar.inc(1);
     ways.extend(morphed(&images)?);
     bar.inc(1);
-    for randomness in [Randomness::Fresh, Randomness::Fixed] {
-        ways.push(published(&images, args.side, randomness)?);
-        bar.inc(1);
+    let learnable = labels(&images);
+    for randomness in KINDS {
+        ways.push(published(&images, learnable.as_deref(), args.side, randomness, &bar)?);
     }
+    bar.set_message("");
     ways.push(linear(&images)?);
     bar.inc(1);
     ways.push(latent(&classifier, &images, &args.device)?);
@@ -171,8 +177,8 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
     for way in ways {
         table.row([
             way.name.to_owned(),
-            share(way.accuracy),
-            figure(way.auc),
+            way.quality.accuracy_text(),
+            way.quality.auc_text(),
             format!("{:.4}", way.client_seconds),
             way.server_seconds.map_or_else(|| "-".into(), |s| format!("{s:.4}")),
             format!("{:.2}", way.once_seconds),
@@ -186,22 +192,8 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
         given.row([way.name.to_owned(), protection, way.recovered.clone(), way.assumed.to_owned()]);
     }
     format!(
-        "{table}\n{given}\n{count} X-rays, {labelled} with known labels; intervals of 95 %. {PAIRED}\nNot a medical device.\n"
+        "{table}\n{given}\n{count} X-rays, {labelled} with known labels; intervals of 95 %. {PAIRED}\n{TRAINED}\nNot a medical device.\n"
     )
-}
-
-/// `-` where it is not known.
-pub(crate) fn share(x: Option<Measured>) -> String {
-    let text = |Measured { value, interval: [low, high] }| {
-        format!("{:.1} % ({:.0} to {:.0})", 100.0 * value, 100.0 * low, 100.0 * high)
-    };
-    x.map_or_else(|| "-".to_owned(), text)
-}
-
-/// `-` where it is not known.
-pub(crate) fn figure(x: Option<Measured>) -> String {
-    let text = |Measured { value, interval: [low, high] }| format!("{value:.3} ({low:.2} to {high:.2})");
-    x.map_or_else(|| "-".to_owned(), text)
 }
 
 fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
@@ -209,13 +201,11 @@ fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
     let features = timed(&mut client, || features(classifier, images))?;
     let scores: Vec<Vec<f64>> =
         timed(&mut server, || features.iter().map(|item| classifier.network.evaluate(item)).collect());
-    let (accuracy, auc) = quality(images, &scores);
     let each = images.len().max(1) as f64;
     Ok(Way {
         name: "plain",
         about: format!("network {} on latents, in the clear", classifier.name),
-        accuracy,
-        auc,
+        quality: quality(images, &scores),
         client_seconds: client / each,
         server_seconds: Some(server / each),
         once_seconds: 0.0,
@@ -247,12 +237,10 @@ fn morphed(images: &[Image]) -> Result<[Way; 2], CliError> {
     let quality_of = picture.as_ref().zip(of(original.as_deref())?.as_ref()).map(|(a, b)| psnr(b, a));
     let seconds = &outcome.seconds;
     let each = images.len().max(1) as f64;
-    let (accuracy, auc) = quality(images, &outcome.plain_scores);
     let plain = Way {
         name: "plain, hefNet",
         about: "network pneumonia-hefnet on latents, in the clear".into(),
-        accuracy,
-        auc,
+        quality: quality(images, &outcome.plain_scores),
         client_seconds: client / each,
         server_seconds: Some(seconds.plain_server() / each),
         once_seconds: 0.0,
@@ -263,12 +251,10 @@ fn morphed(images: &[Image]) -> Result<[Way; 2], CliError> {
         protection: Protection::Clear,
         picture: of(original.as_deref())?,
     };
-    let (accuracy, auc) = quality(images, &outcome.scores);
     let morphed = Way {
         name: "MpLe, hefNet",
         about: "network pneumonia-hefnet on latents, its first layer behind an augmented convolution".into(),
-        accuracy,
-        auc,
+        quality: quality(images, &outcome.scores),
         client_seconds: (client + seconds.morph) / each,
         server_seconds: Some(seconds.server() / each),
         once_seconds: seconds.keygen + seconds.augment,
@@ -285,40 +271,57 @@ fn morphed(images: &[Image]) -> Result<[Way; 2], CliError> {
     Ok([plain, morphed])
 }
 
-fn published(images: &[Image], side: usize, randomness: Randomness) -> Result<Way, CliError> {
+fn published(
+    images: &[Image],
+    labels: Option<&[bool]>,
+    side: usize,
+    randomness: Randomness,
+    bar: &ProgressBar,
+) -> Result<Way, CliError> {
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
     let mut once = 0.0;
     let key = timed(&mut once, || SecretKey::generate(PAILLIER_BITS))?;
-    let arm = Arm::of(key.public(), &plain, None, randomness)?;
-    let fresh = randomness == Randomness::Fresh;
-    let found = if fresh { arm.frequency.0 } else { arm.codebook.0.max(arm.frequency.0) };
-    let by_codebook = !fresh && arm.codebook.0 >= arm.frequency.0;
-    // With one image the attacker would learn from the one that is attacked.
-    let alone = images.len() < 2;
+    let arm = Arm::of(key.public(), &plain, labels, randomness, bar)?;
     let information = arm.information.beyond_chance().max(0.0);
+    let best = arm.best();
+    let (name, recovered, assumed, protection) = match randomness {
+        Randomness::Fresh => (
+            "Paillier, published, fresh r",
+            format!("nothing: {information:.2} bits a pixel, so chance"),
+            "composite residuosity; but no use",
+            Protection::Encrypted,
+        ),
+        shared => (
+            if shared == Randomness::Fixed {
+                "Paillier, published, one r"
+            } else {
+                "Paillier, published, one r an image"
+            },
+            best.psnr.map_or_else(
+                || "unknown: no attack could be tried".to_owned(),
+                |psnr| format!("{information:.1} bits a pixel, {} by {}", decibels(psnr), best.by),
+            ),
+            "nobody compares pixels",
+            Protection::Recoverable,
+        ),
+    };
     Ok(Way {
-        name: if fresh { "Paillier, published, fresh r" } else { "Paillier, published, one r" },
+        name,
         about: format!(
-            "each of {side}x{side} pixels encrypted and stored as a grey level; the ciphertexts are {}",
+            "each of {side}x{side} pixels encrypted and stored as a grey level; the ciphertexts are {}; labelled by ridge regression on \
+             the other stored pictures",
             bytes_text((side * side * key.public().ciphertext_bytes()) as u64)
         ),
-        accuracy: None,
-        auc: None,
+        quality: arm.labels,
         client_seconds: arm.seconds / images.len().max(1) as f64,
         server_seconds: None,
         once_seconds: once,
         bytes: (side * side) as u64,
         once_bytes: 0,
-        recovered: if fresh {
-            format!("nothing: {information:.2} bits a pixel, so chance")
-        } else if alone {
-            "unknown: needs two images".to_owned()
-        } else {
-            format!("{information:.1} bits a pixel, {}", decibels(found))
-        },
-        assumed: if fresh { "composite residuosity; but no use" } else { "nobody compares pixels" },
-        protection: if fresh { Protection::Encrypted } else { Protection::Recoverable },
-        picture: (!alone).then_some(if by_codebook { arm.codebook.1 } else { arm.frequency.1 }),
+        recovered,
+        assumed,
+        protection,
+        picture: Some(best.picture.clone()),
     })
 }
 
@@ -327,17 +330,15 @@ fn linear(images: &[Image]) -> Result<Way, CliError> {
     let mut client = 0.0;
     let features = timed(&mut client, || features(&classifier, images))?;
     let outcome = LinearOutcome::of(&classifier.network, &features, PAILLIER_BITS)?;
-    let (accuracy, auc) = quality(images, &outcome.scores);
     let [keygen, encrypt, server, decrypt] = outcome.seconds;
     let each = images.len().max(1) as f64;
     Ok(Way {
         name: "Paillier, linear",
         about: format!(
-            "logistic regression on encrypted latents; {} groups of X-rays share ciphertexts",
+            "logistic regression on encrypted latents; groups of X-rays that share ciphertexts: {}",
             outcome.groups
         ),
-        accuracy,
-        auc,
+        quality: quality(images, &outcome.scores),
         client_seconds: (client + encrypt + decrypt) / each,
         server_seconds: Some(server / each),
         once_seconds: keygen,
@@ -382,13 +383,11 @@ impl OnDevice for OnCiphertexts<'_> {
             let returned = timed(&mut at_server, || server.infer(&sent, &mut |_, _| {}))?;
             scores.extend(timed(&mut at_client, || client.publish(&returned))?);
         }
-        let (accuracy, auc) = quality(images, &scores);
         let (report, each) = (plan.report(), images.len().max(1) as f64);
         Ok(Way {
             name: "latent CKKS",
             about: format!("network {} on encrypted latents, on {device}", classifier.name),
-            accuracy,
-            auc,
+            quality: quality(images, &scores),
             client_seconds: at_client / each,
             server_seconds: Some(at_server / each),
             once_seconds: once,
@@ -412,8 +411,8 @@ fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec
     Ok(Some(codec.decode(&codec.encode(&image.xray)).map_err(failed)?.pixels()))
 }
 
-/// Accuracy and AUC over images whose labels are known; the second class is pneumonia.
-fn quality(images: &[Image], scores: &[Vec<f64>]) -> (Option<Measured>, Option<Measured>) {
+/// Over images whose labels are known; the second class is pneumonia.
+fn quality(images: &[Image], scores: &[Vec<f64>]) -> Quality {
     let known = images.iter().zip(scores).filter_map(|(image, scores)| {
         let [normal, sick] = scores.as_slice() else { return None };
         Some((image.sick?, sick - normal, label(scores)? == 1))
@@ -427,13 +426,5 @@ fn quality(images: &[Image], scores: &[Vec<f64>]) -> (Option<Measured>, Option<M
         .flat_map(|a| of(false).map(move |b| (a, b)))
         .map(|(a, b)| f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b)))
         .sum();
-    let accuracy = (!known.is_empty()).then(|| Measured {
-        value: right as f64 / known.len() as f64,
-        interval: intervals::wilson(right, known.len()),
-    });
-    let auc = (sick * healthy > 0).then(|| {
-        let value = won / (sick * healthy) as f64;
-        Measured { value, interval: intervals::auc(value, sick, healthy) }
-    });
-    (accuracy, auc)
+    Quality::of(right, won / (sick * healthy).max(1) as f64, sick, healthy)
 }

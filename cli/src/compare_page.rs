@@ -1,7 +1,7 @@
 //! The comparison as one page that needs nothing else.
 
 use crate::baseline::images::png;
-use crate::compare::{PAIRED, Protection, Way, figure, share};
+use crate::compare::{PAIRED, Protection, TRAINED, Way};
 use crate::error::CliError;
 use crate::table::bytes_text;
 
@@ -32,8 +32,8 @@ pub(crate) fn page(
              class={class}>{verdict}</span><br><small>{}</small></td></tr>\n",
             plain(way.name),
             plain(&way.about),
-            share(way.accuracy),
-            figure(way.auc),
+            way.quality.accuracy_text(),
+            way.quality.auc_text(),
             way.client_seconds,
             way.server_seconds.map_or_else(|| "-".to_owned(), |s| format!("{s:.4}")),
             way.once_seconds,
@@ -46,7 +46,7 @@ pub(crate) fn page(
     Ok(format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>Ways to classify \
          X-rays</title>\n<style>{STYLE}</style>\n<h1>Ways to classify the same X-rays</h1>\n<p>{count} X-rays, {labelled} of them with \
-         known labels. Seconds and bytes are for one X-ray, on the machine that made this page; what happens once is apart. Intervals are of 95 %. {PAIRED} Paillier as published \
+         known labels. Seconds and bytes are for one X-ray, on the machine that made this page; what happens once is apart. Intervals are of 95 %. {PAIRED} {TRAINED} Paillier as published \
          encrypts {side}x{side} pixels.</p>\n<figure>{}<figcaption><small>The first X-ray, as it is.</small></figcaption></figure>\n\
          <table>\n<tr><th><th>right<th>AUC<th>client s<th>server s<th>once s<th>bytes<th>bytes once<th>what others recover<th>protection</tr>\n\
          {rows}</table>\n<p><small>Not a medical device. Made by <code>pleura compare</code>.</small></p>\n</html>\n",

@@ -13,6 +13,7 @@ mod devices;
 mod error;
 mod files;
 mod fit;
+mod intervals;
 mod memory;
 mod model;
 mod models;

@@ -131,13 +131,23 @@ def measure(args):
     core, matrix, order = augmented(network.first.weight.numpy(), args.seed)
     print(f"augmented convolution made in {time.time() - start:.1f} s, {matrix.numel() * 4 / 1e6:.0f} MB in f32")
     some = images[: args.images]
+    morphing = []
 
     def morphed(x):
-        rows = torch.nn.functional.pad(x, (1, 1, 1, 1)).reshape(len(x), -1).double()
-        features = ((rows @ core).float() @ matrix).reshape(len(x), 64, 32, 32)
+        start = time.time()
+        rows = (torch.nn.functional.pad(x, (1, 1, 1, 1)).reshape(len(x), -1).double() @ core).float()
+        morphing.append(time.time() - start)
+        features = (rows @ matrix).reshape(len(x), 64, 32, 32)
         return network.behind(features[:, torch.argsort(order)])
 
-    plain, behind = scores_of(network, some), scores_of(morphed, some)
+    seconds = []
+    for run in (network, morphed):
+        start = time.time()
+        seconds.append((scores_of(run, some), time.time() - start))
+    (plain, clear), (behind, total) = seconds
+    server = total - sum(morphing)
+    print(f"milliseconds an image: plain {1e3 * clear / len(some):.2f}, behind the augmented convolution {1e3 * server / len(some):.2f} "
+          f"({server / clear:.2f} times), morphing {1e3 * sum(morphing) / len(some):.2f}")
     same = (plain.argmax(1) == behind.argmax(1)).mean()
     print(f"behind the augmented convolution: {accuracy(behind, labels):.4f} of the first {len(some)} right, plain "
           f"{accuracy(plain, labels):.4f}; {same:.4f} of the labels agree, scores differ by at most {np.abs(plain - behind).max():.2e}")

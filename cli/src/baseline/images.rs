@@ -4,8 +4,12 @@ use crate::error::CliError;
 use crate::files;
 use crate::sources::{Content, Source};
 use pleura::latent::{SIDE, Xray};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// A name that no picture has.
+const PROBE: &str = ".pleura-probe";
 
 /// An X-ray with what is known of it.
 pub(crate) struct Image {
@@ -65,19 +69,21 @@ pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>, CliError> {
     Xray::from_pixels((0..SIDE * SIDE).map(at).collect()).map_err(failed)?.to_png().map_err(failed)
 }
 
-/// Where pictures of these names go in a folder, if they may: asked before the work that leads to them.
-pub(crate) fn check_pictures<'a>(
+/// Where pictures of these names go in a folder, if they may: asked before the work that leads to them, which leaves nothing behind if it
+/// fails.
+pub(crate) fn check_pictures(
     folder: &Path,
-    names: impl Iterator<Item = &'a str>,
+    names: impl IntoIterator<Item = impl Display>,
     force: bool,
 ) -> Result<Vec<PathBuf>, CliError> {
-    let places: Vec<PathBuf> = names.map(|name| folder.join(format!("{name}.png"))).collect();
-    let free = |path: &PathBuf| match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => Err(CliError::Directory { path: path.clone() }),
-        Ok(_) if !force => Err(CliError::Exists { path: path.clone() }),
-        _ => Ok(()),
-    };
-    places.iter().try_for_each(free)?;
+    let places: Vec<PathBuf> = names.into_iter().map(|name| folder.join(format!("{name}.png"))).collect();
+    if fs::symlink_metadata(folder).is_ok() {
+        places.iter().try_for_each(|path| files::check_writable(path, force))?;
+    } else {
+        // It is made later, in the nearest folder that is there.
+        let above = folder.ancestors().skip(1).find(|above| above.exists());
+        files::check_writable(&above.unwrap_or(Path::new("")).join(PROBE), false)?;
+    }
     Ok(places)
 }
 
@@ -88,9 +94,8 @@ pub(crate) fn write_pictures(
     force: bool,
 ) -> Result<Vec<PathBuf>, CliError> {
     let failed = |source| CliError::Write { path: folder.into(), source };
-    let places = check_pictures(folder, pictures.iter().map(|(name, _)| name.as_str()), force)?;
     fs::create_dir_all(folder).map_err(failed)?;
-    places.iter().try_for_each(|path| files::check_writable(path, force))?;
+    let places = check_pictures(folder, pictures.iter().map(|(name, _)| name), force)?;
     for ((_, pixels), path) in pictures.iter().zip(&places) {
         let failed = |source| CliError::Write { path: path.clone(), source };
         files::write(path, &[&png(pixels)?], force, false).map_err(failed)?;

@@ -1,8 +1,8 @@
 //! `pleura baseline`: the two older schemes, and the attacks that break them.
 
+pub(crate) mod arguments;
 pub(crate) mod images;
 pub(crate) mod layer;
-pub(crate) mod linear;
 pub(crate) mod morph;
 pub(crate) mod paillier;
 

@@ -1,6 +1,7 @@
 //! `pleura baseline morph`: metamorphosed learning, and the attacks on it.
 
 use super::RECOVERABLE;
+use super::arguments::{ImagesArgs, ResultArgs};
 use super::images::{self, Image, decibels};
 use super::layer::Layer;
 use crate::error::CliError;
@@ -49,6 +50,18 @@ struct LayerArgs {
     blocks: Option<usize>,
 }
 
+/// Which key, and what it is for.
+#[derive(Args)]
+struct KeyArgs {
+    /// The provider's key.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+
+    /// The layer that the key was made for.
+    #[arg(long, value_name = "NAME|FILE", default_value = "pneumonia-hefnet")]
+    layer: String,
+}
+
 /// Arguments of `pleura baseline morph keygen`.
 #[derive(Args)]
 #[command(after_help = "\
@@ -63,13 +76,8 @@ pub(crate) struct KeygenArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Replace the file if it exists.
-    #[arg(long)]
-    force: bool,
-
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    result: ResultArgs,
 }
 
 /// Arguments of `pleura baseline morph apply`.
@@ -78,29 +86,18 @@ pub(crate) struct KeygenArgs {
 Examples:
   pleura baseline morph apply chest.png --key morph.key --out chest.morphed")]
 pub(crate) struct ApplyArgs {
-    /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
-    #[arg(value_name = "IMAGE|DIR")]
-    images: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgs,
 
-    /// The provider's key.
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-
-    /// The layer that the key was made for.
-    #[arg(long, value_name = "NAME|FILE", default_value = "pneumonia-hefnet")]
-    layer: String,
+    #[command(flatten)]
+    key: KeyArgs,
 
     /// Where the morphed images go.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Replace the file if it exists.
-    #[arg(long)]
-    force: bool,
-
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    result: ResultArgs,
 }
 
 /// Arguments of `pleura baseline morph augconv`.
@@ -109,25 +106,15 @@ pub(crate) struct ApplyArgs {
 Examples:
   pleura baseline morph augconv --key morph.key --out layer.augconv")]
 pub(crate) struct AugconvArgs {
-    /// The provider's key.
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-
-    /// The layer that the key was made for.
-    #[arg(long, value_name = "NAME|FILE", default_value = "pneumonia-hefnet")]
-    layer: String,
+    #[command(flatten)]
+    key: KeyArgs,
 
     /// Where the augmented convolution goes.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Replace the file if it exists.
-    #[arg(long)]
-    force: bool,
-
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    result: ResultArgs,
 }
 
 /// Arguments of `pleura baseline morph run`.
@@ -138,9 +125,8 @@ Examples:
   pleura baseline morph run chest.png --blocks 1
   pleura baseline morph run --layer xray")]
 pub(crate) struct RunArgs {
-    /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
-    #[arg(value_name = "IMAGE|DIR")]
-    images: Vec<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgs,
 
     #[command(flatten)]
     layer: LayerArgs,
@@ -184,13 +170,8 @@ pub(crate) struct AttackArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Replace files that exist.
-    #[arg(long)]
-    force: bool,
-
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    result: ResultArgs,
 }
 
 /// Does it.
@@ -213,14 +194,25 @@ impl LayerArgs {
     }
 }
 
+impl KeyArgs {
+    fn load(&self) -> Result<(Layer, MorphKey), CliError> {
+        let layer = Layer::load(&self.layer)?;
+        let key = MorphKey::from_bytes(&files::read(&self.key, MAX_KEY)?, layer.first.shape());
+        let key = key.map_err(|error| match error {
+            MpleError::OtherLayer => CliError::OtherLayer { name: layer.name.clone() },
+            error => error.into(),
+        })?;
+        Ok((layer, key))
+    }
+}
+
 fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
-    files::check_writable(&args.out, args.force)?;
+    args.result.check(&args.out)?;
     let (layer, blocks) = args.layer.load()?;
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
-    let failed = |source| CliError::Write { path: args.out.clone(), source };
-    files::write(&args.out, &[&key.to_bytes()], args.force, true).map_err(failed)?;
+    args.result.write_private(&args.out, &key.to_bytes())?;
     let (core, shape) = (key.core_side(), layer.first.shape());
-    if args.json {
+    if args.result.json {
         return terminal::publish_json(&json!({
             "out": args.out.to_string_lossy(), "layer": layer.name, "blocks": blocks, "core": core, "rows": shape.rows(),
             "protection": RECOVERABLE,
@@ -234,17 +226,15 @@ fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
 }
 
 fn apply(args: &ApplyArgs) -> Result<(), CliError> {
-    files::check_writable(&args.out, args.force)?;
-    let layer = Layer::load(&args.layer)?;
-    let key = load_key(&args.key, &layer)?;
-    let images = images::load(&args.images)?;
+    args.result.check(&args.out)?;
+    let (layer, key) = args.key.load()?;
+    let images = images::load(&args.images.images)?;
     let mut seconds = 0.0;
     let features = features(&layer, &images)?;
     let values = timed(&mut seconds, || key.morpher::<f32>().morph(&features.concat()))?;
     let bytes = Morphed { shape: *key.shape(), kappa: key.kappa(), values }.to_bytes();
-    let failed = |source| CliError::Write { path: args.out.clone(), source };
-    files::write(&args.out, &[&bytes], args.force, false).map_err(failed)?;
-    if args.json {
+    args.result.write(&args.out, &bytes)?;
+    if args.result.json {
         return terminal::publish_json(&json!({
             "out": args.out.to_string_lossy(), "images": images.len(), "bytes": bytes.len(), "seconds": seconds,
             "protection": RECOVERABLE,
@@ -258,15 +248,13 @@ fn apply(args: &ApplyArgs) -> Result<(), CliError> {
 }
 
 fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
-    files::check_writable(&args.out, args.force)?;
-    let layer = Layer::load(&args.layer)?;
-    let key = load_key(&args.key, &layer)?;
+    args.result.check(&args.out)?;
+    let (layer, key) = args.key.load()?;
     let mut seconds = 0.0;
     let augmented = timed(&mut seconds, || AugConv::<f32>::new(&key, &layer.first))?;
-    let failed = |source| CliError::Write { path: args.out.clone(), source };
-    files::write(&args.out, &[&augmented.to_bytes()], args.force, false).map_err(failed)?;
+    args.result.write(&args.out, &augmented.to_bytes())?;
     let costs = Overheads::of(&augmented);
-    if args.json {
+    if args.result.json {
         return terminal::publish_json(&json!({
             "out": args.out.to_string_lossy(), "seconds": seconds, "costs": costs_json(&costs, key.shape()), "protection": RECOVERABLE,
         }));
@@ -281,7 +269,7 @@ fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
 
 fn whole(args: &RunArgs) -> Result<(), CliError> {
     let (layer, blocks) = args.layer.load()?;
-    let images = images::load(&args.images)?;
+    let images = images::load(&args.images.images)?;
     let features = features(&layer, &images)?;
     let outcome = Outcome::of(&layer, blocks, &features)?;
     let Outcome { worst, agree, seconds, costs, .. } = &outcome;
@@ -408,6 +396,9 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
     if let (Some(morphed), Some(augmented)) = (&args.morphed, &args.augconv) {
         let layer = Layer::load(&args.layer.layer)?;
         let morphed = Morphed::from_bytes(&files::read(morphed, MAX_FILE)?)?;
+        if morphed.shape != *layer.first.shape() {
+            return Err(MpleError::OtherLayer.into());
+        }
         check_free(args, morphed.values.len() / morphed.shape.rows(), false)?;
         let augmented = AugConv::from_bytes(&files::read(augmented, MAX_FILE)?, layer.first.shape())?;
         if (&morphed.shape, morphed.kappa) != (augmented.shape(), augmented.kappa()) {
@@ -442,8 +433,8 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
 fn check_free(args: &AttackArgs, count: usize, originals: bool) -> Result<(), CliError> {
     let Some(folder) = &args.out else { return Ok(()) };
     let names = (0..count).flat_map(|k| [recovered_name(k), original_name(k)]);
-    let names: Vec<String> = names.step_by(if originals { 1 } else { 2 }).collect();
-    images::check_pictures(folder, names.iter().map(String::as_str), args.force).map(drop)
+    let names = names.step_by(if originals { 1 } else { 2 });
+    images::check_pictures(folder, names, args.result.force).map(drop)
 }
 
 fn recovered_name(k: usize) -> String {
@@ -498,9 +489,9 @@ fn report(
     }
     let mut written = Vec::new();
     if let Some(folder) = &args.out {
-        written = images::write_pictures(folder, &pictures, args.force)?;
+        written = images::write_pictures(folder, &pictures, args.result.force)?;
     }
-    if args.json {
+    if args.result.json {
         return terminal::publish_json(&json!({
             "attack": how, "seconds": seconds, "images": rows, "protection": RECOVERABLE,
             "pictures": written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
@@ -511,13 +502,6 @@ fn report(
 
 fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>, CliError> {
     images.iter().map(|image| layer.features(image)).collect()
-}
-
-fn load_key(path: &std::path::Path, layer: &Layer) -> Result<MorphKey, CliError> {
-    MorphKey::from_bytes(&files::read(path, MAX_KEY)?, layer.first.shape()).map_err(|error| match error {
-        MpleError::OtherLayer => CliError::OtherLayer { name: layer.name.clone() },
-        error => error.into(),
-    })
 }
 
 fn costs_json(costs: &Overheads, layer: &LayerShape) -> serde_json::Value {

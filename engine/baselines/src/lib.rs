@@ -10,9 +10,9 @@
 //! **Paillier's cryptosystem** ([`paillier`]; Paillier 1999). For `n = p q`, `c = (1 + n)^m r^n mod n^2` hides `m` as long as `r` is fresh and `n` is not
 //! factored; the product of ciphertexts opens to the sum of plaintexts. As published for images (Boulila, Ammar, Benjdira, Koubaa, arXiv
 //! 2203.07728) each pixel is encrypted, stored as a grey level, and a network is trained on the result. With fresh randomness what is stored
-//! is independent of the image; with shared randomness it is a substitution of grey levels. **Accuracy above chance on ciphertexts alone
-//! tells ciphertexts apart, so such a scheme is not IND-CPA**, and [`leak`] measures it: information, pictures, labels. What is sound is a
-//! linear layer on encrypted features: [`paillier::LinearScore`].
+//! is independent of the image; with shared randomness it is a substitution of grey levels, and one that two real numbers tell: `c` is affine in `m`
+//! ([`leak::affine`]). **Accuracy above chance on ciphertexts alone tells ciphertexts apart, so such a scheme is not IND-CPA**, and [`leak`] measures
+//! it: information, pictures, labels. What is sound is a linear layer on encrypted features: [`paillier::LinearScore`].
 //!
 //! ```
 //! use pleura_baselines::mple::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding};

@@ -1,0 +1,150 @@
+//! A linear network on features under Paillier: what the scheme is good for.
+
+use crate::baseline::arguments::{BitsArgs, ImagesArgs};
+use crate::baseline::images::{self, Image};
+use crate::classifier::Classifier;
+use crate::error::CliError;
+use crate::run::timed;
+use crate::table::{Table, bytes_text, short};
+use crate::terminal;
+use clap::Args;
+use pleura::baselines::paillier::{LinearScore, Packing, SecretKey};
+use pleura::nn::{Network, Op, label};
+use serde_json::{Value, json};
+
+/// Latents beyond this are cut off: they are of about unit variance.
+const BOUND: f64 = 8.0;
+/// Bits behind the point of features and weights.
+const FEATURE_BITS: u32 = 12;
+const WEIGHT_BITS: u32 = 16;
+
+/// Arguments of `pleura baseline paillier linear`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura baseline paillier linear
+  pleura baseline paillier linear ward/ --bits 3072
+
+A ciphertext holds one feature of many images, side by side: the server's work is the same for one and for thirty.")]
+pub(crate) struct LinearArgs {
+    #[command(flatten)]
+    images: ImagesArgs,
+
+    /// A linear network, shipped or in ONNX.
+    #[arg(long, value_name = "NAME|FILE", default_value = "pneumonia-linear")]
+    model: String,
+
+    #[command(flatten)]
+    bits: BitsArgs,
+
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(super) fn linear(args: &LinearArgs) -> Result<(), CliError> {
+    let classifier = Classifier::load(&args.model)?;
+    let images = images::load(&args.images.images)?;
+    let features = images.iter().map(|image| Ok(classifier.input.features(&image.xray)?.values));
+    let features = features.collect::<Result<Vec<_>, CliError>>()?;
+    let outcome = LinearOutcome::of(&classifier.network, &features, args.bits.bits)?;
+    let LinearOutcome { scores, clear, worst, seconds: [keygen, encrypt, server, decrypt], .. } = &outcome;
+    let class =
+        |scores: &[f64]| label(scores).and_then(|i| classifier.classes.get(i).cloned()).unwrap_or_default();
+    let known = images
+        .iter()
+        .zip(scores)
+        .filter_map(|(image, scores)| image.sick.map(|sick| (class(scores) != "normal") == sick));
+    let known: Vec<bool> = known.collect();
+    let right = known.iter().filter(|&&right| right).count();
+    let equal = scores.iter().zip(clear).filter(|(a, b)| label(a) == label(b)).count();
+    if args.json {
+        let row = |(image, scores): (&Image, &Vec<f64>)| json!({ "image": image.name, "label": class(scores), "scores": scores });
+        return terminal::publish_json(&json!({
+            "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(scores).map(row).collect::<Value>(),
+            "right": right, "of": known.len(), "clear_labels_equal": equal, "max_abs_error": worst,
+            "seconds": { "keygen": keygen, "encrypt": encrypt, "server": server, "decrypt": decrypt },
+            "sent_bytes": outcome.sent_bytes, "returned_bytes": outcome.returned_bytes, "groups": outcome.groups,
+        }));
+    }
+    let mut table = Table::new(2, ["image", "label", "score"]);
+    for (image, scores) in images.iter().zip(scores) {
+        let apart = match scores.as_slice() {
+            [a, b] => format!("{:.3}", b - a),
+            _ => scores.iter().copied().fold(f64::NEG_INFINITY, f64::max).to_string(),
+        };
+        table.row([image.name.clone(), class(scores), apart]);
+    }
+    let (count, groups) = (images.len(), outcome.groups);
+    let labelled = if known.is_empty() {
+        String::new()
+    } else {
+        format!("{right} of {} labelled as by the doctors, ", known.len())
+    };
+    terminal::publish(&format!(
+        "{table}\n{count} X-rays, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups} group{}; \
+         key {keygen:.2} s, encrypt {encrypt:.2} s, server {server:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
+        short(*worst),
+        bytes_text(outcome.sent_bytes),
+        bytes_text(outcome.returned_bytes),
+        if groups == 1 { "" } else { "s" },
+    ))
+}
+
+/// What a linear layer under Paillier made of X-rays.
+pub(crate) struct LinearOutcome {
+    pub(crate) scores: Vec<Vec<f64>>,
+    pub(crate) clear: Vec<Vec<f64>>,
+    pub(crate) worst: f64,
+    /// Key, encryption, server, decryption: of all images.
+    pub(crate) seconds: [f64; 4],
+    pub(crate) sent_bytes: u64,
+    pub(crate) returned_bytes: u64,
+    pub(crate) groups: usize,
+}
+
+impl LinearOutcome {
+    /// Encrypts features, evaluates, decrypts.
+    pub(crate) fn of(network: &Network, features: &[Vec<f64>], bits: u32) -> Result<Self, CliError> {
+        let (weights, bias) = affine(network)?;
+        let layer = LinearScore::new(&weights, &bias, BOUND, FEATURE_BITS, WEIGHT_BITS)?;
+        let mut seconds = [0.0; 4];
+        let [keygen, encrypt, server, decrypt] = &mut seconds;
+        let key = timed(keygen, || SecretKey::generate(bits))?;
+        let slots = Packing::new(key.public(), layer.quantised().slot_bits)?.slots();
+        let (mut scores, mut sent_bytes, mut returned_bytes, mut groups) = (Vec::new(), 0, 0, 0);
+        for group in features.chunks(slots) {
+            let sent = timed(encrypt, || layer.quantised().encrypt(key.public(), group))?;
+            let returned = timed(server, || layer.evaluate(key.public(), &sent))?;
+            scores.extend(timed(decrypt, || layer.quantised().decrypt(&key, &returned, group.len()))?);
+            sent_bytes += (sent.len() * key.public().ciphertext_bytes()) as u64;
+            returned_bytes += (returned.len() * key.public().ciphertext_bytes()) as u64;
+            groups += 1;
+        }
+        let clear: Vec<Vec<f64>> = features.iter().map(|item| network.evaluate(item)).collect();
+        let apart = scores.iter().flatten().zip(clear.iter().flatten()).map(|(a, b)| (a - b).abs());
+        let worst = apart.fold(0.0, f64::max);
+        Ok(Self { scores, clear, worst, seconds, sent_bytes, returned_bytes, groups })
+    }
+}
+
+/// Matrix and bias of a network that is a linear layer and nothing else.
+fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>), CliError> {
+    let linear = network.nodes().iter().all(|node| matches!(node.op, Op::Input | Op::Linear(..)));
+    if !linear {
+        return Err(CliError::NotLinear { name: network.name().to_owned() });
+    }
+    let inputs: usize = network.input_shape().iter().product();
+    let mut item = vec![0.0; inputs];
+    let bias = network.evaluate(&item);
+    let mut weights = vec![Vec::with_capacity(inputs); bias.len()];
+    for k in 0..inputs {
+        item.iter_mut().skip(k.saturating_sub(1)).take(2).for_each(|x| *x = 0.0);
+        item.iter_mut().skip(k).take(1).for_each(|x| *x = 1.0);
+        for ((row, y), b) in weights.iter_mut().zip(network.evaluate(&item)).zip(&bias) {
+            row.push(y - b);
+        }
+    }
+    Ok((weights, bias))
+}

@@ -1,0 +1,42 @@
+//! `pleura baseline paillier`: the cryptosystem, the pipeline as published, what it leaks, and the sound use.
+
+pub(crate) mod arm;
+mod attack;
+mod cipher;
+pub(crate) mod linear;
+mod published;
+
+use crate::error::CliError;
+use clap::Subcommand;
+
+/// What to do with Paillier's cryptosystem.
+#[derive(Subcommand)]
+pub(crate) enum Paillier {
+    /// Make a key.
+    Keygen(cipher::KeygenArgs),
+    /// Encrypt the pixels of an X-ray.
+    Encrypt(cipher::EncryptArgs),
+    /// Decrypt them into a picture.
+    Decrypt(cipher::DecryptArgs),
+    /// Encrypt as published, and keep the stored pictures.
+    Store(published::StoreArgs),
+    /// Encrypt as published, and tell what the stored pictures give away.
+    Leak(published::LeakArgs),
+    /// Recover X-rays from stored pictures whose pixels share their randomness.
+    Attack(attack::AttackArgs),
+    /// Classify with a linear layer on encrypted latents: what the scheme is good for.
+    Linear(linear::LinearArgs),
+}
+
+/// Does it.
+pub(crate) fn run(command: &Paillier) -> Result<(), CliError> {
+    match command {
+        Paillier::Keygen(args) => cipher::keygen(args),
+        Paillier::Encrypt(args) => cipher::encrypt(args),
+        Paillier::Decrypt(args) => cipher::decrypt(args),
+        Paillier::Store(args) => published::stored(args),
+        Paillier::Leak(args) => published::leak(args),
+        Paillier::Attack(args) => attack::attack(args),
+        Paillier::Linear(args) => linear::linear(args),
+    }
+}

@@ -1,0 +1,242 @@
+//! Encryption as published, and what it gives away.
+
+use super::arm::{ATTACKS, Arm, FEWEST, Recovered, labels, learned, protection};
+use crate::baseline::RECOVERABLE;
+use crate::baseline::arguments::{BitsArgs, ImagesArgs, ResultArgs, SideArgs};
+use crate::baseline::images::{self, Image, decibels};
+use crate::error::CliError;
+use crate::intervals::Quality;
+use crate::run::timed;
+use crate::table::Table;
+use crate::terminal;
+use clap::{Args, ValueEnum};
+use pleura::baselines::leak::MutualInformation;
+use pleura::baselines::paillier::{PaillierError, Randomness, SecretKey, store};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// What shares its randomness, and what pictures of it are called.
+const ARMS: [(Randomness, &str); 3] =
+    [(Randomness::Fresh, "fresh"), (Randomness::PerImage, "per-image"), (Randomness::Fixed, "fixed")];
+
+/// Arguments of `pleura baseline paillier store`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura baseline paillier store ward/ --randomness fixed --out stored/
+
+Pictures are named by the order of the X-rays, from 00000.png; each pixel is repeated so that they are 256 wide.")]
+pub(crate) struct StoreArgs {
+    #[command(flatten)]
+    images: ImagesArgs,
+
+    /// What shares its randomness: nothing (fresh), the pixels of an image, or all pixels (fixed).
+    #[arg(long, value_name = "KIND", default_value = "fresh")]
+    randomness: Shared,
+
+    #[command(flatten)]
+    side: SideArgs,
+
+    #[command(flatten)]
+    bits: BitsArgs,
+
+    /// The folder that the pictures go into.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    #[command(flatten)]
+    result: ResultArgs,
+}
+
+/// What `--randomness` says.
+#[derive(Clone, Copy, ValueEnum)]
+enum Shared {
+    Fresh,
+    Image,
+    Fixed,
+}
+
+/// Arguments of `pleura baseline paillier leak`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura baseline paillier leak
+  pleura baseline paillier leak --side 128 --out pictures/
+
+Each pixel is encrypted and stored as a grey level, as published: with fresh randomness for each pixel, with one for each image, and with
+one for all. Information is in bits for each pixel: Miller's estimate, or nothing if counts tell no more than those of shuffled pixels
+do, which stand under chance; it is too high where pixels are few.
+
+The codebook is read from all other images. The other two attacks see stored pictures and one other X-ray: frequency puts the levels of
+one picture in the order in which neighbours are alike, affine finds the step and the period that all levels of one randomness come from.
+
+Labels are those of ridge regression that is trained on all pictures but two, one of each label, and tried on those two, for each such
+pair: on the pictures as they are stored, and on what affine recovers of each. All labels have to be known (folders
+named normal and pneumonia tell), of 16 images or more. Groups are not known: pictures of one patient may be on both sides. Intervals
+are of 95 %, as wide as for half as many pictures: what is learned varies with the pictures, too.")]
+pub(crate) struct LeakArgs {
+    #[command(flatten)]
+    images: ImagesArgs,
+
+    #[command(flatten)]
+    side: SideArgs,
+
+    #[command(flatten)]
+    bits: BitsArgs,
+
+    /// The folder that stored and recovered pictures go into.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    result: ResultArgs,
+}
+
+/// Encrypts as published, and keeps what is stored.
+pub(super) fn stored(args: &StoreArgs) -> Result<(), CliError> {
+    let images = images::load(&args.images.images)?;
+    let names: Vec<String> = (0..images.len()).map(|k| format!("{k:05}")).collect();
+    images::check_pictures(&args.out, &names, args.result.force)?;
+    let (side, bits) = (args.side.side, args.bits.bits);
+    let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
+    let key = SecretKey::generate(bits)?;
+    let randomness = match args.randomness {
+        Shared::Fresh => Randomness::Fresh,
+        Shared::Image => Randomness::PerImage,
+        Shared::Fixed => Randomness::Fixed,
+    };
+    let mut seconds = 0.0;
+    let kept = timed(&mut seconds, || store(key.public(), &plain, randomness))?;
+    let pictures: Vec<_> = names.into_iter().zip(kept.into_iter().map(|picture| picture.pixels)).collect();
+    images::write_pictures(&args.out, &pictures, args.result.force)?;
+    let (count, out, protection) = (images.len(), args.out.to_string_lossy(), protection(randomness));
+    if args.result.json {
+        return terminal::publish_json(&json!({
+            "out": out, "images": count, "side": side, "bits": bits, "seconds": seconds, "protection": protection,
+        }));
+    }
+    terminal::publish(&format!("{count} stored pictures in {out}, {seconds:.2} s\n{protection}\n"))
+}
+
+/// Encrypts as published, under each kind of randomness, and tells what is given away.
+pub(super) fn leak(args: &LeakArgs) -> Result<(), CliError> {
+    let images = images::load(&args.images.images)?;
+    if images.len() < 2 {
+        return Err(PaillierError::Alone.into());
+    }
+    if let Some(folder) = &args.out {
+        images::check_pictures(folder, picture_names(), args.result.force)?;
+    }
+    let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, args.side.side)).collect();
+    let labels = labels(&images);
+    let key = SecretKey::generate(args.bits.bits)?;
+    let bar = terminal::bar().with_prefix("leak");
+    bar.set_length((ARMS.len() * images.len()) as u64);
+    let arms = ARMS
+        .iter()
+        .map(|&(randomness, _)| Arm::of(key.public(), &plain, labels.as_deref(), randomness, &bar));
+    let arms = arms.collect::<Result<Vec<_>, _>>()?;
+    bar.finish_and_clear();
+    if let Some(folder) = &args.out {
+        let of = |arm: &Arm| {
+            let recovered = arm.recovered.iter().map(|found| found.picture.clone());
+            std::iter::once(arm.stored.clone()).chain(recovered).collect::<Vec<_>>()
+        };
+        let pictures = plain.iter().take(1).cloned().chain(arms.iter().flat_map(of));
+        images::write_pictures(
+            folder,
+            &picture_names().zip(pictures).collect::<Vec<_>>(),
+            args.result.force,
+        )?;
+    }
+    let clear = labels.map(|labels| learned(&plain, &labels));
+    if args.result.json {
+        publish_json(args, &images, &arms, clear)
+    } else {
+        publish(args, &images, &arms, clear)
+    }
+}
+
+/// The first X-ray, and of each arm what is stored and what is recovered.
+fn picture_names() -> impl Iterator<Item = String> {
+    let of = |arm| ["stored"].into_iter().chain(ATTACKS).map(move |picture| format!("{arm}-{picture}"));
+    std::iter::once("original".to_owned()).chain(ARMS.iter().flat_map(move |&(_, arm)| of(arm)))
+}
+
+fn publish_json(
+    args: &LeakArgs,
+    images: &[Image],
+    arms: &[Arm],
+    clear: Option<Quality>,
+) -> Result<(), CliError> {
+    let row = |arm: &Arm| {
+        let information = &arm.information;
+        let mut value = json!({
+            "randomness": arm.name(), "seconds": arm.seconds,
+            "bits": {
+                "entropy": information.entropy, "estimate": information.estimate, "bias": information.bias,
+                "corrected": information.corrected(), "shuffled": information.shuffled,
+                "beyond_chance": information.beyond_chance(),
+            },
+            "labels": arm.labels, "recovered_labels": arm.recovered_labels,
+            "protection": protection(arm.randomness),
+        });
+        if let Some(map) = value.as_object_mut() {
+            for Recovered { by, psnr, .. } in &arm.recovered {
+                // Infinity, which JSON has not.
+                map.insert(format!("{by}_exact"), json!(psnr.is_some_and(f64::is_infinite)));
+                map.insert(format!("{by}_psnr"), json!(psnr));
+            }
+        }
+        value
+    };
+    terminal::publish_json(&json!({
+        "images": images.len(), "side": args.side.side, "bits": args.bits.bits,
+        "labels_in_the_clear": clear.unwrap_or_default(), "arms": arms.iter().map(row).collect::<Value>(),
+    }))
+}
+
+fn publish(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Quality>) -> Result<(), CliError> {
+    let [by_codebook, by_frequency, by_affine] = ATTACKS;
+    let headings = ["randomness", "bits", "estimate", "chance", by_codebook, by_frequency, by_affine, "s"];
+    let mut table = Table::new(1, headings);
+    for arm in arms {
+        let MutualInformation { estimate, shuffled, .. } = arm.information;
+        let [codebook, frequency, affine] =
+            arm.recovered.each_ref().map(|found| found.psnr.map_or_else(|| "-".into(), decibels));
+        table.row([
+            arm.name().to_owned(),
+            format!("{:.2}", arm.information.beyond_chance()),
+            format!("{estimate:.2}"),
+            format!("{shuffled:.2}"),
+            codebook,
+            frequency,
+            affine,
+            format!("{:.2}", arm.seconds),
+        ]);
+    }
+    let (count, side) = (images.len(), args.side.side);
+    let entropy = arms.first().map_or(0.0, |arm| arm.information.entropy);
+    terminal::publish(&format!(
+        "{count} X-rays of {side}x{side} pixels, {entropy:.2} bits each\n\n{table}\n{}\n\
+         fresh for each pixel: nothing to learn, so nothing to classify\none for each image, one for all: {RECOVERABLE}\n",
+        clear.map_or_else(
+            || format!("labels: unknown; {FEWEST} images or more are needed, and the label of each\n"),
+            |clear| labels_table(arms, clear).to_string(),
+        ),
+    ))
+}
+
+/// How well labels are learned: of the pixels themselves, and of each arm.
+fn labels_table(arms: &[Arm], clear: Quality) -> Table {
+    let mut table = Table::new(1, ["labels learned from", "right", "AUC"]);
+    let mut row = |name: String, quality: &Quality| {
+        table.row([name, quality.accuracy_text(), quality.auc_text()]);
+    };
+    row("the pixels themselves".to_owned(), &clear);
+    for arm in arms {
+        row(format!("{}, as stored", arm.name()), &arm.labels);
+        row(format!("{}, recovered", arm.name()), &arm.recovered_labels);
+    }
+    table
+}

@@ -1,0 +1,141 @@
+//! What likeness of neighbours tells of any substitution of grey levels.
+
+use super::{correlation, neighbours};
+use faer::{Mat, Side};
+use rayon::prelude::*;
+
+/// Shares of the levels that are taken to stand for two greys, in several attempts.
+const TWOFOLD: [f64; 6] = [0.0, 0.1, 0.2, 0.3, 0.45, 0.6];
+
+/// **The frequency attack**: a picture from the stored one alone, if its pixels share their randomness, knowing only how grey
+/// levels are distributed in such pictures.
+///
+/// Neighbouring pixels are alike, so stored levels that lie side by side stand for like greys. The order in which all are
+/// most like their neighbours is that of the second eigenvector of the graph of neighbours (Atkins, Boman, Hendrickson 1998);
+/// levels get the greys of `reference` in that order. Eight bits are too few for all greys: some stored levels stand for two greys that
+/// are far apart, and tie the ends of the order together. So several orders are tried, with more or fewer of those left out at
+/// first, and the smoothest picture is kept. Which end is black is what makes it more like the reference, best of the same size.
+pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
+    let mut used = stored.to_vec();
+    used.sort_unstable();
+    used.dedup();
+    let place = |s: u8| used.binary_search(&s).unwrap_or(0);
+    let places: Vec<usize> = stored.iter().map(|&s| place(s)).collect();
+    let mut beside = Mat::<f64>::zeros(used.len(), used.len());
+    for (a, b) in neighbours(&places, side) {
+        // Large even areas would make their levels a world of their own.
+        if a != b {
+            *beside.get_mut(a, b) += 1.0;
+            *beside.get_mut(b, a) += 1.0;
+        }
+    }
+    let picture = |order: &[usize]| {
+        let mut rank = vec![0; used.len()];
+        for (k, &level) in order.iter().enumerate() {
+            if let Some(entry) = rank.get_mut(level) {
+                *entry = k;
+            }
+        }
+        let ranks: Vec<usize> = places.iter().map(|&p| rank.get(p).copied().unwrap_or(0)).collect();
+        equalised(&ranks, used.len(), reference)
+    };
+    let rough =
+        |picture: &[u8]| neighbours(picture, side).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>();
+    let orders: Vec<Vec<usize>> = TWOFOLD
+        .par_iter()
+        .flat_map_iter(|&share| [2, 3].map(|which| seriated(&beside, share, which)))
+        .collect();
+    let smoothest = orders.into_iter().min_by(|a, b| rough(&picture(a)).total_cmp(&rough(&picture(b))));
+    let order = smoothest.unwrap_or_default();
+    let turned: Vec<usize> = order.iter().rev().copied().collect();
+    let [one, other] = [picture(&order), picture(&turned)];
+    if correlation(&one, reference) >= correlation(&other, reference) { one } else { other }
+}
+
+/// Levels in the order in which neighbours are alike, by eigenvector `which` from the top; a `share` of them is put in its place last:
+/// those whose neighbours are not each other's neighbours.
+fn seriated(beside: &Mat<f64>, share: f64, which: usize) -> Vec<usize> {
+    let count = beside.nrows();
+    let degree: Vec<f64> =
+        (0..count).map(|a| (0..count).map(|b| beside.get(a, b)).sum::<f64>().max(1.0)).collect();
+    let of = |values: &[f64], a: usize| values.get(a).copied().unwrap_or(0.0);
+    let step = Mat::from_fn(count, count, |a, b| beside.get(a, b) / of(&degree, a));
+    let likeness =
+        Mat::from_fn(count, count, |a, b| beside.get(a, b) / (of(&degree, a) * of(&degree, b)).sqrt());
+    let spread = &step * &likeness;
+    let coherence: Vec<f64> =
+        (0..count).map(|a| (0..count).map(|b| spread.get(a, b) * step.get(a, b)).sum()).collect();
+    let around = |a: usize| (0..count).map(|b| step.get(a, b) * of(&coherence, b)).sum::<f64>();
+    let relative: Vec<f64> =
+        coherence.iter().enumerate().map(|(a, c)| c / around(a).max(f64::MIN_POSITIVE)).collect();
+    let mut sorted: Vec<usize> = (0..count).collect();
+    sorted.sort_by(|&a, &b| of(&relative, b).total_cmp(&of(&relative, a)));
+    let (clear, twofold) = sorted.split_at(count - (count as f64 * share) as usize);
+    let between = Mat::from_fn(clear.len(), clear.len(), |a, b| match (clear.get(a), clear.get(b)) {
+        (Some(&a), Some(&b)) => beside.get(a, b).to_owned(),
+        _ => 0.0,
+    });
+    let mut places = vec![0.0; count];
+    for (rank, &k) in by_eigenvector(&between, which).iter().enumerate() {
+        if let Some(place) = clear.get(k).and_then(|&level| places.get_mut(level)) {
+            *place = rank as f64;
+        }
+    }
+    for &level in twofold {
+        // The weighted median of the places of its neighbours: of two greys, the more frequent one.
+        let mut near: Vec<(f64, f64)> =
+            clear.iter().map(|&other| (of(&places, other), beside.get(level, other).to_owned())).collect();
+        near.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let half = near.iter().map(|x| x.1).sum::<f64>() / 2.0;
+        let mut sum = 0.0;
+        let median = near.iter().find(|x| {
+            sum += x.1;
+            sum >= half
+        });
+        if let (Some(place), Some(&(median, _))) = (places.get_mut(level), median) {
+            *place = median;
+        }
+    }
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|&a, &b| of(&places, a).total_cmp(&of(&places, b)));
+    order
+}
+
+/// The order of a graph's nodes in an eigenvector of its random walk; the first is constant.
+fn by_eigenvector(beside: &Mat<f64>, which: usize) -> Vec<usize> {
+    let count = beside.nrows();
+    let root: Vec<f64> =
+        (0..count).map(|a| (0..count).map(|b| beside.get(a, b)).sum::<f64>().max(1.0).sqrt()).collect();
+    let of = |a: usize| root.get(a).copied().unwrap_or(1.0);
+    let normalised = Mat::from_fn(count, count, |a, b| beside.get(a, b) / (of(a) * of(b)));
+    let mut order: Vec<usize> = (0..count).collect();
+    if count > which
+        && let Ok(eigen) = normalised.self_adjoint_eigen(Side::Lower)
+    {
+        // In ascending order: the last is the constant one.
+        let value = |a: usize| eigen.U().get(a, count - which) / of(a);
+        order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
+    }
+    order
+}
+
+/// Pixels of given ranks with the greys of a reference.
+fn equalised(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
+    let mut sorted = reference.to_vec();
+    sorted.sort_unstable();
+    let mut counts = vec![0usize; levels];
+    for &rank in ranks {
+        if let Some(entry) = counts.get_mut(rank) {
+            *entry += 1;
+        }
+    }
+    let mut below = 0;
+    let grey = |count: &usize| {
+        // The middle of the pixels of this rank.
+        let middle = (2 * below + count) * sorted.len() / (2 * ranks.len().max(1));
+        below += count;
+        sorted.get(middle.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+    };
+    let greys: Vec<u8> = counts.iter().map(grey).collect();
+    ranks.iter().map(|&rank| greys.get(rank).copied().unwrap_or(0)).collect()
+}
