@@ -7,6 +7,7 @@ use crate::baseline::layer::Layer;
 use crate::baseline::morph::Outcome;
 use crate::baseline::paillier::arm::{Arm, labels};
 use crate::baseline::paillier::linear::LinearOutcome;
+use crate::baseline::paillier::published::KINDS;
 use crate::classifier::Classifier;
 use crate::compare_page::page;
 use crate::device::{DeviceArgs, Metered, OnDevice};
@@ -30,17 +31,14 @@ use std::path::PathBuf;
 /// Bits of Paillier's modulus.
 const PAILLIER_BITS: u32 = 2048;
 
-/// As Paillier's pipeline was published, and as it may have been.
-const KINDS: [Randomness; 3] = [Randomness::Fresh, Randomness::PerImage, Randomness::Fixed];
-
 /// What whoever sees latents in the clear has.
 const AS_KEPT: &str = "the X-ray, as the codec keeps it";
 /// What may be compared with what.
 pub(crate) const PAIRED: &str = "MpLe's network is hefNet: compare it with the plain one of that name.";
 /// What learned from what.
-pub(crate) const TRAINED: &str = "Published Paillier is labelled by ridge regression, trained on all stored pictures but two, one of \
-    each label, and tried on those, for each such pair; from 16 labelled X-rays on, with intervals as of half as many. The other ways' \
-    networks were trained before.";
+pub(crate) const TRAINED: &str = "\
+Published Paillier is labelled by ridge regression on the stored pictures themselves, for 48 X-rays or
+more that all have labels; the other ways' networks were trained before.";
 
 /// Arguments of `pleura compare`.
 #[derive(Args)]
@@ -50,16 +48,16 @@ Examples:
   pleura compare --html compare.html
   pleura compare ward/ --json compare.json
 
-Labels are known of the samples, and of images in folders that are named normal and pneumonia. Seconds are for one X-ray,
-on this machine; what happens once (keys, plans, the augmented convolution) is apart. Server seconds are those of a whole network;
-MpLe's are to be compared with the plain network of the same name. Intervals are of 95 %. Each way is attacked as somebody could who sees what
-the server sees.
+Labels are known of the samples, and of images in folders that are named normal and pneumonia.
+Seconds are for one X-ray, on this machine; what happens once (keys, plans, the augmented
+convolution) is apart. Server seconds are those of a whole network; MpLe's are to be compared with
+the plain network of the same name. Intervals are of 95 %. Each way is attacked as somebody could
+who sees what the server sees.
 
-Paillier as published is there with each kind of randomness: fresh for each pixel, one for each image, one for all. No network is shipped
-for it: labels are those of ridge regression that is trained on all stored pictures but two, one of each label, and tried on
-those two, for each such pair, if all labels are known, of 16 X-rays or more. Pictures of one patient may be on both sides, and intervals
-are as wide as for half as many pictures, as what is learned varies, too.
-What others recover is by the best of three attacks: the codebook of the other images, or frequency or affine on stored pictures alone.")]
+Paillier as published is there with each kind of randomness: fresh for each pixel, one for each
+image, one for all. No network is shipped for it: labels are those of ridge regression on the
+stored pictures, as in `pleura baseline paillier leak`, which says more. What others recover is by
+the best of its three attacks.")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -138,6 +136,11 @@ impl Protection {
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let places = [&args.html, &args.json].into_iter().flatten();
     places.clone().try_for_each(|path| files::check_writable(path, args.force))?;
+    if let (Some(html), Some(json)) = (&args.html, &args.json)
+        && html == json
+    {
+        return Err(CliError::SameFile { path: html.clone() });
+    }
     let images = images::load(&args.images.images)?;
     let bar = terminal::bar().with_prefix("compare");
     bar.set_length((4 + KINDS.len() * images.len()) as u64);
@@ -282,25 +285,27 @@ fn published(
     let mut once = 0.0;
     let key = timed(&mut once, || SecretKey::generate(PAILLIER_BITS))?;
     let arm = Arm::of(key.public(), &plain, labels, randomness, bar)?;
-    let information = arm.information.beyond_chance().max(0.0);
+    let information = arm.information.beyond_chance();
     let best = arm.best();
-    let (name, recovered, assumed, protection) = match randomness {
-        Randomness::Fresh => (
-            "Paillier, published, fresh r",
-            format!("nothing: {information:.2} bits a pixel, so chance"),
+    let found = best.map_or_else(String::new, |best| format!("{} by {}", decibels(best.psnr), best.by));
+    let name = match randomness {
+        Randomness::Fresh => "Paillier, published, fresh r",
+        Randomness::PerImage => "Paillier, published, r an image",
+        Randomness::Fixed => "Paillier, published, one r",
+    };
+    let (recovered, assumed, protection) = match randomness {
+        Randomness::Fresh if information == 0.0 => (
+            "nothing: no more bits than chance".to_owned(),
             "composite residuosity; but no use",
             Protection::Encrypted,
         ),
-        shared => (
-            if shared == Randomness::Fixed {
-                "Paillier, published, one r"
-            } else {
-                "Paillier, published, one r an image"
-            },
-            best.psnr.map_or_else(
-                || "unknown: no attack could be tried".to_owned(),
-                |psnr| format!("{information:.1} bits a pixel, {} by {}", decibels(psnr), best.by),
-            ),
+        Randomness::Fresh => (
+            format!("{information:.2} bits a pixel, more than chance"),
+            "composite residuosity; but no use",
+            Protection::Encrypted,
+        ),
+        _ => (
+            format!("{information:.1} bits a pixel, {found}"),
             "nobody compares pixels",
             Protection::Recoverable,
         ),
@@ -321,7 +326,7 @@ fn published(
         recovered,
         assumed,
         protection,
-        picture: Some(best.picture.clone()),
+        picture: best.map(|best| best.picture.clone()),
     })
 }
 

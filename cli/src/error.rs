@@ -28,6 +28,10 @@ pub(crate) enum CliError {
     TooLarge { path: PathBuf, max: u64 },
     #[error("{} exists; --force replaces it", path.display())]
     Exists { path: PathBuf },
+    #[error("{} is named for two outputs: name another", path.display())]
+    SameFile { path: PathBuf },
+    #[error("{} was not stored at side {side}: say the --side of `store`", path.display())]
+    NotStored { path: PathBuf, side: usize },
     #[error("{} is not a regular file and will not be replaced", path.display())]
     Special { path: PathBuf },
     #[error("cannot write {}", path.display())]

@@ -160,7 +160,7 @@ fn stored_pictures_leak_where_randomness_is_shared() {
     arguments.extend(images.iter().map(String::as_str));
     let found = place.pleura(&arguments).json();
     let beyond: Vec<f64> = (0..3).map(|k| number(&found["arms"][k]["bits"]["beyond_chance"])).collect();
-    assert!(beyond[0].abs() < 0.2 && beyond[1] > 1.0 && beyond[2] > 2.0, "{found}");
+    assert!(beyond[0].abs() < 0.2 && beyond[1] > 2.0 && beyond[2] > 2.0, "{found}");
     assert_eq!(found["arms"][2]["protection"], "not encryption: recoverable");
     for attack in ["codebook", "frequency", "affine"] {
         let tried = |arm: &serde_json::Value| {
@@ -190,7 +190,17 @@ fn stored_pictures_leak_where_randomness_is_shared() {
 #[test]
 fn labels_are_learned_from_what_is_stored_and_from_what_is_recovered() {
     let place = Place::new();
-    let found = place.pleura(&["baseline", "paillier", "leak", "--side", "8", "--json"]).json();
+    // Each sample three times: what was seen before is known again, if equal pixels are stored as equal levels.
+    for entry in fs::read_dir(reference("../samples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let folder = if name.starts_with("NORMAL") { "normal" } else { "pneumonia" };
+        fs::create_dir_all(place.path(folder)).unwrap();
+        for copy in (0..3).filter(|_| name.ends_with("jpeg")) {
+            fs::copy(sample(&name), place.path(&format!("{folder}/{copy}{name}"))).unwrap();
+        }
+    }
+    let leak = ["baseline", "paillier", "leak", "normal", "pneumonia", "--side", "8", "--json"];
+    let found = place.pleura(&leak).json();
     let arms = found["arms"].as_array().unwrap();
     let learned = arms.iter().flat_map(|arm| [&arm["labels"], &arm["recovered_labels"]]);
     for quality in learned.chain([&found["labels_in_the_clear"]]) {
@@ -198,6 +208,10 @@ fn labels_are_learned_from_what_is_stored_and_from_what_is_recovered() {
             check_interval(&quality[figure]);
         }
     }
+    let right = |quality: &serde_json::Value| number(&quality["accuracy"]["value"]);
+    assert!(right(&found["labels_in_the_clear"]) > 0.9, "{found}");
+    let [fresh, _, fixed] = [0, 1, 2].map(|k: usize| right(&arms[k]["labels"]));
+    assert!(fixed > 0.9 && fresh < 0.85, "{found}");
 }
 
 #[test]
@@ -223,7 +237,7 @@ fn what_exists_is_refused_before_any_work() {
     let place = Place::new();
     // Nothing that is read is there: who looked at it first would say so.
     let paillier = |arguments: &[&str]| place.pleura(&[&["baseline", "paillier"], arguments].concat());
-    for name in ["old", "k.secret", "j.public", "stored/00001.png", "leak/per-image-affine.png"] {
+    for name in ["old", "k.secret", "j.public", "stored/00001.png", "leak/image-affine.png"] {
         fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
         place.write(name, b"old");
     }
@@ -241,9 +255,9 @@ fn what_exists_is_refused_before_any_work() {
     // Names of stored pictures are known when X-rays are.
     let (a, b) = (sample(NORMAL), sample(PNEUMONIA));
     paillier(&["store", &a, &b, "--side", "8", "--out", "stored"]).fails(&["00001.png exists", "--force"]);
-    paillier(&["leak", &a, &b, "--side", "8", "--out", "leak"]).fails(&["per-image-affine.png exists"]);
+    paillier(&["leak", &a, &b, "--side", "8", "--out", "leak"]).fails(&["image-affine.png exists"]);
     paillier(&["leak", &a, &b, "--side", "8", "--out", "old"]).fails(&["old"]);
-    let all = ["old", "k.secret", "j.public", "stored/00001.png", "leak/per-image-affine.png"];
+    let all = ["old", "k.secret", "j.public", "stored/00001.png", "leak/image-affine.png"];
     assert!(all.iter().all(|name| fs::read(place.path(name)).unwrap() == b"old"));
     let count = |name: &str| fs::read_dir(place.path(name)).unwrap().count();
     assert_eq!([count("."), count("stored"), count("leak")], [5, 1, 1]);
@@ -406,16 +420,17 @@ fn the_comparison_is_a_table_a_page_and_json() {
     }
     let recovered = [3, 4, 5].map(|k: usize| ways[k]["recovered"].as_str().unwrap());
     assert!(recovered[0].starts_with("nothing"), "{recovered:?}");
-    assert!(recovered[1..].iter().all(|text| text.contains(" dB by ")), "{recovered:?}");
+    assert!(recovered[1..].iter().all(|text| text.contains(" by ")), "{recovered:?}");
     assert_eq!(ways[1]["accuracy"], ways[2]["accuracy"]);
     let html = fs::read_to_string(place.path("c.html")).unwrap();
     assert_eq!(html.matches("data:image/png;base64,").count(), 7);
     assert!(!html.contains("http") && html.contains("no attack known"));
-    assert!(html.contains("trained on all stored pictures but two"));
+    assert!(html.contains("ridge regression on the stored pictures themselves"));
     place.pleura(&compare).fails(&["exists"]);
+    place.pleura(&["compare", "none.png", "--html", "both", "--json", "both"]).fails(&["two outputs"]);
     // One image has no other to read a codebook from, but one picture is enough for the other attacks.
     let said = place.pleura(&["compare", &images[0], "--side", "16"]).ok();
-    assert!(said.out.contains(" dB by ") && !said.out.contains("by codebook"), "{said:?}");
+    assert!(said.out.contains(" bits a pixel, ") && !said.out.contains("by codebook"), "{said:?}");
 }
 
 #[test]
@@ -443,12 +458,21 @@ fn stored_pictures_that_share_randomness_are_opened_without_a_key() {
         assert_eq!((said["images"].as_u64(), said["sets"].as_u64()), (Some(2), Some(1)));
         truth.iter().enumerate().all(|(k, truth)| {
             let found = image::open(place.path(&format!("recovered/0000{k}.png"))).unwrap().to_luma8();
-            likeness(&found.into_raw(), truth) > 0.9
+            likeness(&found.into_raw(), truth) > 0.9 && said["verdict"] == "not encryption: recoverable"
         })
     });
     assert!(opened);
     place.pleura(&attack).fails(&["exists", "--force"]);
     place.pleura(&["baseline", "paillier", "attack", "--out", "x"]).misused("PICTURE");
+    // What was stored at another side, what was not stored, what is noise.
+    let at = ["baseline", "paillier", "attack", "stored", "--side", "48", "--out", "x"];
+    place.pleura(&at).fails(&["00000.png was not stored at side 48", "--side"]);
+    let xray = ["baseline", "paillier", "attack", &xrays[0], "--side", "48", "--out", "x"];
+    place.pleura(&xray).fails(&["was not stored"]);
+    place.pleura(&["baseline", "paillier", "store", &xrays[0], "--side", "16", "--out", "fresh"]).ok();
+    let noise = ["baseline", "paillier", "attack", "fresh", "--side", "16", "--out", "noise"];
+    let said = place.pleura(&noise).ok();
+    assert!(said.out.contains("noise:") && !said.out.contains("not encryption"), "{said:?}");
 }
 
 /// Pearson's correlation.

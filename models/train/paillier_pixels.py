@@ -3,9 +3,10 @@
     python paillier_pixels.py store --pleura ../../target/release/pleura
     python paillier_pixels.py train
 
-Four arms: the pixels themselves, one randomness for all, one for each image, fresh for each pixel. As published, weights
-are ImageNet's and the first part of the network is frozen (here up to block 13 of 17); the head is a 3x3 convolution of 128 channels,
-dropout 0.2, global average, dense; Adam 1e-4. Pictures are small, since a real ciphertext takes a millisecond.
+Six arms: the pixels themselves; one randomness for all, one for each image, fresh for each pixel, as stored; and what the affine attack
+recovers from what is stored under shared randomness. As published, weights are ImageNet's and the first part of the network is frozen
+(here up to block 13 of 17); the head is a 3x3 convolution of 128 channels, dropout 0.2, global average, dense; Adam 1e-4. Pictures are
+small, since a real ciphertext takes a millisecond.
 """
 
 import argparse
@@ -24,7 +25,9 @@ import data
 from image_space import weights
 from metrics import accuracy, auc, interval
 
-ARMS = ["plain", "fixed", "image", "fresh"]
+STORED = ["fixed", "image", "fresh"]
+RECOVERED = {"fixed-recovered": ["fixed"], "image-recovered": ["image", "--each"]}
+ARMS = ["plain", *STORED, *RECOVERED]
 FROZEN = 14
 SIDE = 96
 
@@ -49,8 +52,13 @@ def store(args):
         Image.fromarray(picture).save(folder / "plain" / f"{k:05}.png")
     np.savez(folder / "labels.npz", label=np.concatenate([s.label for s in splits]), train=len(splits[0].label),
              group=np.concatenate([s.group for s in splits]), side=args.side)  # fmt: skip
+    run = [args.pleura, "baseline", "paillier"]
     for arm in ARMS[1:]:
-        command = [args.pleura, "baseline", "paillier", "store", folder / "plain", "--randomness", arm]
+        if arm in RECOVERED:
+            stored, *each = RECOVERED[arm]
+            command = [*run, "attack", folder / stored, *each]
+        else:
+            command = [*run, "store", folder / "plain", "--randomness", arm]
         command += ["--side", str(args.side), "--out", folder / arm, "--force", "--json"]
         print(arm, json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
 

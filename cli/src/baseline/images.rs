@@ -62,11 +62,16 @@ pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
 
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
 pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Image { path: "picture.png".into(), source };
+    Xray::from_pixels(repeated(pixels)).map_err(failed)?.to_png().map_err(failed)
+}
+
+/// A square picture with each pixel repeated, so that it is 256 wide.
+pub(crate) fn repeated(pixels: &[u8]) -> Vec<u8> {
     let side = pixels.len().isqrt().max(1);
     let at =
         |k: usize| pixels.get(k / SIDE * side / SIDE * side + k % SIDE * side / SIDE).copied().unwrap_or(0);
-    let failed = |source| CliError::Image { path: "picture.png".into(), source };
-    Xray::from_pixels((0..SIDE * SIDE).map(at).collect()).map_err(failed)?.to_png().map_err(failed)
+    (0..SIDE * SIDE).map(at).collect()
 }
 
 /// Where pictures of these names go in a folder, if they may: asked before the work that leads to them, which leaves nothing behind if it

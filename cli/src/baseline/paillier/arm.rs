@@ -6,15 +6,15 @@ use crate::error::CliError;
 use crate::intervals::Quality;
 use crate::run::timed;
 use indicatif::ProgressBar;
-use pleura::baselines::leak::{MutualInformation, affine, codebook, frequency, leave_pair_out};
+use pleura::baselines::leak::{Codebook, MutualInformation, affine, frequency, leave_pair_out};
 use pleura::baselines::paillier::{PublicKey, Randomness, store};
 use pleura::baselines::psnr;
 use rayon::prelude::*;
 
 /// The attacks, by what they go by.
 pub(crate) const ATTACKS: [&str; 3] = ["codebook", "frequency", "affine"];
-/// Labelled images from which on a classifier is tried.
-pub(crate) const FEWEST: usize = 16;
+/// Labelled images from which on a classifier is tried: with fewer, chance looks like anything.
+pub(crate) const FEWEST: usize = 48;
 
 /// One arm of the pipeline as published.
 pub(crate) struct Arm {
@@ -24,8 +24,8 @@ pub(crate) struct Arm {
     pub(crate) information: MutualInformation,
     /// The first picture.
     pub(crate) stored: Vec<u8>,
-    /// What each of [`ATTACKS`] makes of the stored pictures.
-    pub(crate) recovered: [Recovered; ATTACKS.len()],
+    /// What [`ATTACKS`] make of the stored pictures; without the codebook if there is no other image to learn from.
+    pub(crate) attacks: Vec<Recovered>,
     /// How well labels are learned from stored pictures.
     pub(crate) labels: Quality,
     /// And from what the affine attack recovers of each of them.
@@ -33,21 +33,30 @@ pub(crate) struct Arm {
 }
 
 /// What an attack recovers.
-#[derive(Default)]
 pub(crate) struct Recovered {
     pub(crate) by: &'static str,
-    /// The median over images, in decibels; nothing if the attack could not be tried.
-    pub(crate) psnr: Option<f64>,
+    /// The median over images, in decibels.
+    pub(crate) psnr: f64,
     /// The first image, whatever it looks like.
     pub(crate) picture: Vec<u8>,
+}
+
+impl Recovered {
+    fn of(by: &'static str, plain: &[Vec<u8>], mut pictures: Vec<Vec<u8>>) -> Self {
+        let mut found: Vec<f64> = plain.iter().zip(&pictures).map(|(a, b)| psnr(a, b)).collect();
+        found.sort_by(f64::total_cmp);
+        let at = |k: usize| found.get(k).copied().unwrap_or(f64::NAN);
+        let psnr = f64::midpoint(at(found.len().saturating_sub(1) / 2), at(found.len() / 2));
+        Self { by, psnr, picture: if pictures.is_empty() { Vec::new() } else { pictures.swap_remove(0) } }
+    }
 }
 
 impl Arm {
     /// Encrypts, stores, and attacks; the bar goes on by one for each image.
     ///
     /// The codebook is read from all other images. The other attacks see stored pictures alone, frequency one and affine all that share their
-    /// randomness, and one X-ray for how greys are distributed: the same for all but itself, or it would bring what is known of its own
-    /// label with it.
+    /// randomness, and one X-ray that is known, for how greys are distributed: the same for all but itself, or it would bring what is known
+    /// of its own label with it.
     pub(crate) fn of(
         key: &PublicKey,
         plain: &[Vec<u8>],
@@ -60,65 +69,53 @@ impl Arm {
         let stored = timed(&mut seconds, || store(key, plain, randomness))?;
         let stored: Vec<Vec<u8>> = stored.into_iter().map(|picture| picture.pixels).collect();
         bar.set_message(format!("{}: attacking", name(randomness)));
-        let alone = plain.len() < 2;
         let even: Vec<u8> = (0..=u8::MAX).collect();
         // An image is no reference for itself: without another, all greys alike.
         let reference = |k: usize| plain.get(usize::from(k == 0)).map_or(&even, |image| image);
         let side = plain.first().map_or(1, |image| image.len().isqrt());
-        let together = if randomness == Randomness::Fixed {
-            let first = affine(&stored, side, reference(0)).into_iter().take(1);
-            first.chain(affine(stored.get(1..).unwrap_or_default(), side, reference(1))).collect()
-        } else {
-            Vec::new()
+        let each = |of: &(dyn Fn(usize, &Vec<u8>) -> Vec<u8> + Sync)| -> Vec<Vec<u8>> {
+            stored.par_iter().enumerate().map(|(k, picture)| of(k, picture)).collect()
         };
-        let attacked: Vec<[Vec<u8>; ATTACKS.len()]> = stored
-            .par_iter()
-            .enumerate()
-            .map(|(k, picture)| {
-                let by_itself = || affine(std::slice::from_ref(picture), side, reference(k)).concat();
-                let recovered = [
-                    codebook(&others(plain, k), &others(&stored, k), picture),
-                    frequency(picture, side, reference(k)),
-                    together.get(k).cloned().unwrap_or_else(by_itself),
-                ];
+        let by_arithmetic = if randomness == Randomness::Fixed {
+            let first = affine(&stored, side, reference(0)).pictures.into_iter().take(1);
+            let others = affine(stored.get(1..).unwrap_or_default(), side, reference(1)).pictures;
+            bar.inc(stored.len() as u64);
+            first.chain(others).collect()
+        } else {
+            each(&|k, picture| {
+                let found = affine(std::slice::from_ref(picture), side, reference(k)).pictures.concat();
                 bar.inc(1);
-                recovered
+                found
             })
-            .collect();
-        let mut of_each: [Vec<Vec<u8>>; ATTACKS.len()] = Default::default();
-        for recovered in attacked {
-            of_each.iter_mut().zip(recovered).for_each(|(of, picture)| of.push(picture));
-        }
+        };
+        let mut book = Codebook::default();
+        plain.iter().zip(&stored).for_each(|(known, stored)| book.learn(known, stored));
+        let known = |k: usize| plain.get(k).map_or(&[][..], Vec::as_slice);
+        let by_codebook = each(&|k, picture| book.without(known(k), picture).open(picture));
+        let by_frequency = each(&|k, picture| frequency(picture, side, reference(k)));
         let learned = |pictures: &[Vec<u8>]| labels.map_or_else(Quality::default, |l| learned(pictures, l));
-        let recovered_labels = learned(of_each.last().map_or(&[], Vec::as_slice));
-        let mut recovered: [Recovered; ATTACKS.len()] = Default::default();
-        for ((entry, by), pictures) in recovered.iter_mut().zip(ATTACKS).zip(of_each) {
-            // A codebook of no other image is empty.
-            let tried = by != "codebook" || !alone;
-            let psnr = tried.then(|| median(plain, &pictures));
-            *entry = Recovered { by, psnr, picture: pictures.into_iter().next().unwrap_or_default() };
-        }
         Ok(Self {
             randomness,
             seconds,
-            information: MutualInformation::of(&plain.concat(), &stored.concat()),
+            information: information(randomness, plain, &stored),
             labels: learned(&stored),
-            recovered_labels,
-            recovered,
+            recovered_labels: learned(&by_arithmetic),
+            attacks: ATTACKS
+                .into_iter()
+                .zip([by_codebook, by_frequency, by_arithmetic])
+                .skip(usize::from(plain.len() < 2))
+                .map(|(by, pictures)| Recovered::of(by, plain, pictures))
+                .collect(),
             stored: stored.into_iter().next().unwrap_or_default(),
         })
     }
 
     /// The attack that recovers most.
-    pub(crate) fn best(&self) -> &Recovered {
-        let [first, rest @ ..] = &self.recovered;
-        let better = |a: &Recovered, b: &Recovered| {
-            a.psnr.unwrap_or(f64::NEG_INFINITY) > b.psnr.unwrap_or(f64::NEG_INFINITY)
-        };
-        rest.iter().fold(first, |best, found| if better(found, best) { found } else { best })
+    pub(crate) fn best(&self) -> Option<&Recovered> {
+        self.attacks.iter().max_by(|a, b| a.psnr.total_cmp(&b.psnr))
     }
 
-    /// What to call it.
+    /// What people call it.
     pub(crate) fn name(&self) -> &'static str {
         name(self.randomness)
     }
@@ -140,10 +137,16 @@ pub(crate) fn labels(images: &[Image]) -> Option<Vec<bool>> {
 
 /// How well labels are learned from pictures: unknown if there are not two of each.
 pub(crate) fn learned(pictures: &[Vec<u8>], labels: &[bool]) -> Quality {
-    let sick = labels.iter().filter(|&&sick| sick).count();
-    leave_pair_out(pictures, labels).map_or_else(Quality::default, |learned| {
-        Quality::learned(learned.right, learned.auc, sick, labels.len() - sick)
-    })
+    leave_pair_out(pictures, labels).map_or_else(Quality::default, |learned| Quality::learned(&learned))
+}
+
+/// Of the pixels of each image, where each has a substitution of its own.
+fn information(randomness: Randomness, plain: &[Vec<u8>], stored: &[Vec<u8>]) -> MutualInformation {
+    if randomness == Randomness::PerImage {
+        let each = plain.par_iter().zip(stored).map(|(a, b)| MutualInformation::of(a, b));
+        return MutualInformation::mean(&each.collect::<Vec<_>>());
+    }
+    MutualInformation::of(&plain.concat(), &stored.concat())
 }
 
 fn name(randomness: Randomness) -> &'static str {
@@ -154,15 +157,11 @@ fn name(randomness: Randomness) -> &'static str {
     }
 }
 
-/// The pixels of all pictures but one.
-fn others(pictures: &[Vec<u8>], one: usize) -> Vec<u8> {
-    let others = pictures.iter().enumerate().filter(|(k, _)| *k != one);
-    others.flat_map(|(_, pixels)| pixels.iter().copied()).collect()
-}
-
-/// Of the PSNR of recovered images.
-fn median(plain: &[Vec<u8>], recovered: &[Vec<u8>]) -> f64 {
-    let mut found: Vec<f64> = plain.iter().zip(recovered).map(|(a, b)| psnr(a, b)).collect();
-    found.sort_by(f64::total_cmp);
-    found.get(found.len() / 2).copied().unwrap_or(f64::NAN)
+/// What files and options call it.
+pub(crate) fn word(randomness: Randomness) -> &'static str {
+    match randomness {
+        Randomness::Fresh => "fresh",
+        Randomness::PerImage => "image",
+        Randomness::Fixed => "fixed",
+    }
 }

@@ -1,16 +1,22 @@
 //! X-rays from stored pictures alone.
 
+use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{ResultArgs, SideArgs};
-use crate::baseline::images;
+use crate::baseline::images::{self, Image};
 use crate::error::CliError;
 use crate::run::timed;
 use crate::terminal;
 use clap::Args;
-use pleura::baselines::leak::affine;
-use pleura::latent::{SIDE, Xray};
+use pleura::baselines::leak::{Opened, affine};
+use pleura::latent::SIDE;
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::PathBuf;
+
+/// The share of steady pixels below which there is no picture.
+const NOISE: f64 = 0.3;
+const NO_PICTURE: &str =
+    "noise: the pixels do not share their randomness, or each picture has its own and --each is missing";
 
 /// Arguments of `pleura baseline paillier attack`.
 #[derive(Args)]
@@ -19,9 +25,11 @@ Examples:
   pleura baseline paillier store ward/ --randomness fixed --side 64 --out stored/
   pleura baseline paillier attack stored/ --side 64 --out recovered/
 
-Finds the step and the period that all stored levels of one randomness come from, without a key and without a known pixel. A picture and its
-negative are told apart by another X-ray, and so is the darkest grey. Where pixels do not share their randomness, what comes out is noise.
-Pictures are named by the order of the stored ones, from 00000.png.")]
+Finds the step and the period that all stored levels of one randomness come from, without a key
+and without a known pixel; it takes half a second for each randomness. A picture and its negative
+are told apart by an X-ray that is known, and so is the darkest grey. Steady are pixels that are
+like two neighbours: most of them in an X-ray, few in noise, which is what comes out where pixels
+do not share their randomness. Pictures are named by the order of the stored ones, from 00000.png.")]
 pub(crate) struct AttackArgs {
     /// What `store` wrote: pictures, or folders of them.
     #[arg(value_name = "PICTURE|DIR", required = true)]
@@ -34,7 +42,7 @@ pub(crate) struct AttackArgs {
     #[arg(long)]
     each: bool,
 
-    /// Any other X-ray; the first sample if none is named.
+    /// Any X-ray; the first sample if none is named.
     #[arg(long, value_name = "IMAGE")]
     reference: Option<PathBuf>,
 
@@ -54,7 +62,7 @@ pub(super) fn attack(args: &AttackArgs) -> Result<(), CliError> {
     images::check_pictures(&args.out, &names, args.result.force)?;
     let reference = images::load(args.reference.as_slice())?;
     let reference = reference.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
-    let levels: Vec<Vec<u8>> = stored.iter().map(|image| levels(&image.xray, side)).collect();
+    let levels = stored.iter().map(|image| levels(image, side)).collect::<Result<Vec<_>, _>>()?;
     let bar = terminal::bar().with_prefix("attack");
     let sets: Vec<&[Vec<u8>]> = levels.chunks(if args.each { 1 } else { levels.len().max(1) }).collect();
     bar.set_length(sets.len() as u64);
@@ -64,23 +72,53 @@ pub(super) fn attack(args: &AttackArgs) -> Result<(), CliError> {
         found
     };
     let mut seconds = 0.0;
-    let found: Vec<Vec<u8>> = timed(&mut seconds, || sets.par_iter().flat_map_iter(one).collect());
+    let opened: Vec<Opened> = timed(&mut seconds, || sets.par_iter().map(one).collect());
     bar.finish_and_clear();
+    let steady = opened.iter().map(|set| set.steady).sum::<f64>() / sets.len().max(1) as f64;
+    let found: Vec<Vec<u8>> = opened.into_iter().flat_map(|set| set.pictures).collect();
     let count = found.len();
     images::write_pictures(&args.out, &names.into_iter().zip(found).collect::<Vec<_>>(), args.result.force)?;
     let out = args.out.to_string_lossy();
+    let verdict = if steady < NOISE { NO_PICTURE } else { RECOVERABLE };
     if args.result.json {
-        return terminal::publish_json(
-            &json!({ "out": out, "images": count, "side": side, "sets": sets.len(), "seconds": seconds }),
-        );
+        return terminal::publish_json(&json!({
+            "out": out, "images": count, "side": side, "sets": sets.len(), "seconds": seconds, "steady": steady,
+            "verdict": verdict,
+        }));
     }
-    terminal::publish(&format!("{count} pictures in {out}, {seconds:.2} s\n"))
+    terminal::publish(&format!(
+        "{count} pictures in {out}, {seconds:.2} s, {:.0} % of pixels steady\n{verdict}\n",
+        100.0 * steady
+    ))
 }
 
 /// The pixels of a picture of which each was repeated, so that it is 256 wide.
-fn levels(picture: &Xray, side: usize) -> Vec<u8> {
-    let pixels = picture.pixels();
-    let middle = |k: usize| (2 * k + 1) * SIDE / (2 * side);
-    let at = |k: usize| pixels.get(middle(k / side) * SIDE + middle(k % side)).copied();
-    (0..side * side).filter_map(at).collect()
+fn levels(stored: &Image, side: usize) -> Result<Vec<u8>, CliError> {
+    let pixels = stored.xray.pixels();
+    let first = |k: usize| (k * SIDE).div_ceil(side);
+    let at = |k: usize| pixels.get(first(k / side) * SIDE + first(k % side)).copied();
+    let levels: Vec<u8> = (0..side * side).filter_map(at).collect();
+    if images::repeated(&levels) == pixels {
+        Ok(levels)
+    } else {
+        Err(CliError::NotStored { path: stored.name.clone().into(), side })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pleura::latent::Xray;
+
+    #[test]
+    fn levels_come_back_at_every_side() {
+        for side in 8..=SIDE {
+            let levels_in: Vec<u8> = (0..side * side).map(|k| (k * 31 % 251) as u8).collect();
+            let xray = Xray::from_pixels(images::repeated(&levels_in)).unwrap();
+            let stored = Image { name: "stored".into(), sick: None, xray };
+            assert_eq!(levels(&stored, side).unwrap(), levels_in, "side {side}");
+            let other = if side == 8 { 9 } else { side - 1 };
+            assert!(levels(&stored, other).is_err(), "side {side} as {other}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ pub(crate) mod arm;
 mod attack;
 mod cipher;
 pub(crate) mod linear;
-mod published;
+pub(crate) mod published;
 
 use crate::error::CliError;
 use clap::Subcommand;

@@ -6,7 +6,7 @@
 //! likely. Greys are then unwrapped as phases are: of those that a level may stand for, each pixel takes the one most like its neighbours'.
 //! What stays unknown is the mirror image `255 - m` and, unless all greys are in use, a constant; another X-ray decides.
 
-use super::{LEVELS, correlation, neighbours};
+use super::{LEVELS, apart};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 use rayon::prelude::*;
@@ -21,12 +21,17 @@ const TYPICAL_FAR: f64 = 18.0;
 const FAR: [usize; 2] = [3, 6];
 /// The share of differences that may be anything.
 const ANYTHING: f64 = 0.05;
-/// Periods that are tried: with most greys in use, the lowest and the highest level are nearly a period apart.
+/// Periods that are tried: with most greys in use, the lowest and the highest level are nearly a period apart. Pictures with few greys are not
+/// opened.
 const PERIODS: RangeInclusive<f64> = 255.0..=266.0;
-/// Coarse guesses that are looked at closely, and how many that differ are unwrapped.
-const GUESSES: (usize, usize) = (48, 3);
-/// Most greys that are considered for one level.
+/// Coarse guesses that are looked at closely.
+const GUESSES: usize = 48;
+/// How many of them that differ are unwrapped.
+const SLOPES: usize = 3;
+/// Most greys that are considered for one level: more are only near at steps close to a simple fraction of the period.
 const CHOICES: usize = 6;
+/// Rounds of each search: few are needed where there is something to find.
+const ROUNDS: usize = 40;
 /// A line is looked for on a part of the pictures with about so many pixels.
 const ENOUGH: usize = 1 << 13;
 /// The greys in use are looked for on whole pictures with about so many.
@@ -34,11 +39,18 @@ const PLENTY: usize = 1 << 18;
 /// How far a level may be off the line: half a level by rounding, and what the line is not known to.
 const SLACK: f64 = 0.65;
 
-/// The pictures that were stored with one randomness, by their levels; `reference` is another X-ray of the same size.
-pub fn affine(pictures: &[Vec<u8>], side: usize, reference: &[u8]) -> Vec<Vec<u8>> {
-    let Some(line) = Parts::of(pictures, side).line(&slopes(pictures, side)) else {
-        return pictures.to_vec();
-    };
+/// What the attack makes of stored pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// As many as were stored.
+    pub pictures: Vec<Vec<u8>>,
+    /// The share of pixels that are within a few greys of two neighbours at least: nearly all in an X-ray, few in noise.
+    pub steady: f64,
+}
+
+/// The pictures that were stored with one randomness, by their levels; `reference` is an X-ray of the same size that is known.
+pub fn affine(pictures: &[Vec<u8>], side: usize, reference: &[u8]) -> Opened {
+    let line = Parts::of(pictures, side).line(&slopes(pictures, side));
     // Elsewhere there may be greys that the parts do not have.
     let some = (PLENTY / (side * side).max(1)).max(1);
     let whole = Parts { rows: pictures.iter().take(some).map(Vec::as_slice).collect(), side };
@@ -46,9 +58,7 @@ pub fn affine(pictures: &[Vec<u8>], side: usize, reference: &[u8]) -> Vec<Vec<u8
         (-128..=128i16).into_par_iter().step_by(4).map(|off| Line { lowest: line.lowest + off, ..line });
     let found = windows.map(|line| whole.tried(line, &[SLACK]));
     let line = found.min_by(|a, b| a.roughness.total_cmp(&b.roughness)).map_or(line, |found| found.line);
-    let choices = line.choices(SLACK);
-    let greys: Vec<_> = pictures.par_iter().map(|picture| unwrapped(picture, side, &choices)).collect();
-    placed(&greys, side, reference)
+    placed(pictures, side, &line.choices(SLACK), reference)
 }
 
 /// A grey counted from some other one; none if no grey has the level.
@@ -90,13 +100,8 @@ impl Line {
             let at = (self.first + f64::from(grey) * self.step).rem_euclid(self.period);
             // A period on either side, as levels at the ends are close to each other.
             for at in [at - self.period, at, at + self.period] {
-                for level in (at - slack).ceil().max(0.0) as usize..=(at + slack).floor().max(-1.0) as usize {
-                    if (at - level as f64).abs() <= slack
-                        && let Some(choices) = choices.get_mut(level)
-                    {
-                        choices.push(grey);
-                    }
-                }
+                let near = (at - slack).max(0.0).ceil() as usize..(at + slack + 1.0).max(0.0) as usize;
+                choices.get_mut(near).unwrap_or_default().iter_mut().for_each(|choices| choices.push(grey));
             }
         }
         choices
@@ -149,7 +154,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The line, with one of these steps and periods, that makes the smoothest pictures.
-    fn line(&self, slopes: &[(f64, f64)]) -> Option<Line> {
+    fn line(&self, slopes: &[(f64, f64)]) -> Line {
         let mut frequent: Vec<u8> = (0..=u8::MAX).collect();
         let count =
             |level: u8| self.rows.iter().flat_map(|rows| rows.iter()).filter(|&&l| l == level).count();
@@ -166,7 +171,8 @@ impl<'a> Parts<'a> {
         found.sort_by(|a, b| a.roughness.total_cmp(&b.roughness));
         found.truncate(4);
         let found = found.into_iter().map(|found| self.polished(found));
-        found.min_by(|a, b| a.roughness.total_cmp(&b.roughness)).map(|found| found.line)
+        let best = found.min_by(|a, b| a.roughness.total_cmp(&b.roughness));
+        best.map_or(Line { first: 0.0, step: 1.0, period: *PERIODS.start(), lowest: 0 }, |found| found.line)
     }
 
     /// Greys and line by turns, with less and less slack.
@@ -177,14 +183,16 @@ impl<'a> Parts<'a> {
             greys = self.rows.iter().map(|rows| unwrapped(rows, self.side, &choices)).collect();
             line = line.fitted(&self.rows, self.side, &greys);
         }
-        let pairs = greys.iter().flat_map(|greys| neighbours(greys, self.side));
+        let pairs = greys.iter().flat_map(|greys| apart(greys, self.side, 1));
         let cost = |(a, b): (Grey, Grey)| a.zip(b).map_or(UNLIKE_ANY, |(a, b)| unlike(a.abs_diff(b)));
         Found { roughness: pairs.map(cost).map(f64::from).sum(), line }
     }
 
     /// Lines nearby, as long as one makes a smoother picture.
     fn polished(&self, mut found: Found) -> Found {
-        loop {
+        // Seven steps, seven periods, three windows.
+        const AROUND: u16 = 7 * 7 * 3;
+        for _ in 0..ROUNDS {
             let moved = |k: u16| {
                 let off = |k: u16| f64::from(k % 7) - 3.0;
                 Line {
@@ -194,18 +202,20 @@ impl<'a> Parts<'a> {
                     ..found.line
                 }
             };
-            let around = (0..147u16).into_par_iter().map(|k| self.tried(moved(k), &[SLACK]));
+            let around = (0..AROUND).into_par_iter().map(|k| self.tried(moved(k), &[SLACK]));
             match around.min_by(|a, b| a.roughness.total_cmp(&b.roughness)) {
+                // Less is rounding.
                 Some(next) if next.roughness < found.roughness * 0.9999 => found = next,
-                _ => return found,
+                _ => break,
             }
         }
+        found
     }
 }
 
 /// The steps and periods that make the differences of neighbours most likely.
 fn slopes(pictures: &[Vec<u8>], side: usize) -> Vec<(f64, f64)> {
-    let near = differences(pictures.iter().flat_map(|picture| neighbours(picture, side)));
+    let near = differences(pictures.iter().flat_map(|picture| apart(picture, side, 1)));
     let far = FAR.iter().flat_map(|&far| pictures.iter().flat_map(move |picture| apart(picture, side, far)));
     let far = differences(far);
     let (step, period) = (0.04, 0.16);
@@ -220,7 +230,7 @@ fn slopes(pictures: &[Vec<u8>], side: usize) -> Vec<(f64, f64)> {
     });
     let mut found: Vec<(f64, (f64, f64))> = scan.collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    found.truncate(GUESSES.0);
+    found.truncate(GUESSES);
     let mut found: Vec<_> = found.into_par_iter().map(|(_, slope)| climbed(&near, &far, slope)).collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut distinct: Vec<(f64, f64)> = Vec::new();
@@ -229,13 +239,16 @@ fn slopes(pictures: &[Vec<u8>], side: usize) -> Vec<(f64, f64)> {
             distinct.push((step, period));
         }
     }
-    distinct.truncate(GUESSES.1);
+    distinct.truncate(SLOPES);
     distinct
 }
 
 /// The most likely step and period nearby: differences of more greys, which tell them better, are looked at one after the other.
 fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)) {
     let mut best = f64::NEG_INFINITY;
+    // Where levels do not wrap, a longer period is ever so little more likely.
+    let sensible =
+        |&(step, period): &(f64, f64)| PERIODS.contains(&period) && step > 0.0 && step <= period / 2.0;
     for (reach, step) in [(24, 0.02), (48, 0.01), (100, 0.005), (200, 0.003)] {
         let of = |slope| {
             let far = if reach > 24 { likelihood(far, slope, reach, TYPICAL_FAR) } else { 0.0 };
@@ -243,11 +256,11 @@ fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)
         };
         best = of(slope);
         for step in [step, step / 2.0, step / 4.0] {
-            loop {
+            for _ in 0..ROUNDS {
                 let off = |k: u32| f64::from(k % 5) - 2.0;
                 let around = (0..25).map(|k| (slope.0 + step * off(k), slope.1 + 4.0 * step * off(k / 5)));
-                let next = around.map(|slope| (of(slope), slope)).max_by(|a, b| a.0.total_cmp(&b.0));
-                match next {
+                let around = around.filter(sensible).map(|slope| (of(slope), slope));
+                match around.max_by(|a, b| a.0.total_cmp(&b.0)) {
                     Some((higher, next)) if higher > best => (best, slope) = (higher, next),
                     _ => break,
                 }
@@ -259,6 +272,7 @@ fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)
 
 /// The log-likelihood of how often levels differ by how much, if greys differ by at most `reach`.
 fn likelihood(seen: &[f64], (step, period): (f64, f64), reach: u32, typical: f64) -> f64 {
+    // Periods are a little longer than the range of levels.
     let mut expected = [0.0; LEVELS + 16];
     let mut add = |at: f64, weight: f64| {
         let (low, share) = (at as usize, at.fract());
@@ -293,19 +307,12 @@ fn differences(pairs: impl Iterator<Item = (u8, u8)>) -> Vec<f64> {
     seen
 }
 
-/// Pixels that lie so far apart, in a row or a column.
-fn apart(picture: &[u8], side: usize, far: usize) -> impl Iterator<Item = (u8, u8)> {
-    let across = picture.chunks(side.max(1)).flat_map(move |row| row.iter().zip(row.iter().skip(far)));
-    let down = picture.iter().zip(picture.iter().skip(far * side));
-    across.chain(down).map(|(&a, &b)| (a, b))
-}
-
 /// The cost of neighbours that differ by so many greys: the logarithm of how seldom they do.
 fn unlike(difference: u16) -> f32 {
     2.0 * (f32::from(difference) / TYPICAL as f32).ln_1p()
 }
 
-/// The cost of a neighbour that has no grey: that of this many.
+/// The cost of a neighbour that has no grey: as if it differed by a hundred.
 const UNLIKE_ANY: f32 = 5.75;
 
 /// Of the greys that levels may stand for, those most like their neighbours: costs add up along rows and columns, there and back, and each
@@ -359,30 +366,96 @@ fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
 /// Greys that are like two neighbours at least.
 fn steady(greys: &[Grey], side: usize) -> impl Iterator<Item = Grey> {
     greys.iter().enumerate().map(move |(k, grey)| {
-        let around = [k.wrapping_sub(1), k + 1, k.wrapping_sub(side), k + side];
+        let x = k % side.max(1);
+        let left = k.checked_sub(1).filter(|_| x > 0);
+        let right = Some(k + 1).filter(|_| x + 1 < side);
+        let around = [left, right, k.checked_sub(side), Some(k + side)];
         let like = |k: usize, grey: i16| {
             greys.get(k).copied().flatten().is_some_and(|g| f64::from(g.abs_diff(grey)) <= TYPICAL)
         };
-        grey.filter(|&grey| around.into_iter().filter(|&k| like(k, grey)).count() >= 2)
+        grey.filter(|&grey| around.into_iter().flatten().filter(|&k| like(k, grey)).count() >= 2)
     })
 }
 
 /// Pictures with greys as they are or mirrored, whichever is more like the reference, and the darkest as dark as there.
-fn placed(greys: &[Vec<Grey>], side: usize, reference: &[u8]) -> Vec<Vec<u8>> {
-    let black = darkest(reference.iter().map(|&pixel| i16::from(pixel)).collect());
-    let turned = [1, -1].map(|sign| {
-        let steady = greys.iter().flat_map(|greys| steady(greys, side)).flatten();
-        let shift = black - darkest(steady.map(|grey| sign * grey).collect());
-        let pixel = |grey: &Grey| grey.map_or(128, |grey| (sign * grey + shift).clamp(0, 255) as u8);
-        greys.iter().map(|greys| greys.iter().map(pixel).collect()).collect::<Vec<Vec<u8>>>()
-    });
-    let likeness = |pictures: &[Vec<u8>]| pictures.iter().map(|p| correlation(p, reference)).sum::<f64>();
-    let [one, other] = turned;
-    if likeness(&one) >= likeness(&other) { one } else { other }
+fn placed(pictures: &[Vec<u8>], side: usize, choices: &[Choices], reference: &[u8]) -> Opened {
+    let greys = |picture: &Vec<u8>| unwrapped(picture, side, choices);
+    let tally = |picture: &Vec<u8>| {
+        let greys = greys(picture);
+        let mut tally = Tally { likeness: likeness(&greys, reference), ..Tally::default() };
+        steady(&greys, side).flatten().for_each(|grey| tally.add(grey));
+        tally
+    };
+    let tally = pictures.par_iter().map(tally).reduce(Tally::default, Tally::with);
+    let sign = if tally.likeness < 0.0 { -1 } else { 1 };
+    let mut black = Tally::default();
+    reference.iter().for_each(|&pixel| black.add(i16::from(pixel)));
+    let shift = black.darkest(1) - tally.darkest(sign);
+    // Twice unwrapped, so that greys of all pictures need not be kept.
+    let pixel = |grey: &Grey| grey.map_or(128, |grey| (sign * grey + shift).clamp(0, 255) as u8);
+    let of = |picture: &Vec<u8>| greys(picture).iter().map(pixel).collect();
+    let all: usize = pictures.iter().map(Vec::len).sum();
+    Opened {
+        pictures: pictures.par_iter().map(of).collect(),
+        steady: tally.counts.iter().sum::<u64>() as f64 / all.max(1) as f64,
+    }
 }
 
-/// The least, but for a few that may be wrong.
-fn darkest(mut greys: Vec<i16>) -> i16 {
-    greys.sort_unstable();
-    greys.get(greys.len() / 200).copied().unwrap_or(0)
+/// How often greys occur, and how much their pictures are like a reference.
+struct Tally {
+    counts: Vec<u64>,
+    likeness: f64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { counts: vec![0; 2 * Self::ZERO as usize], likeness: 0.0 }
+    }
+}
+
+impl Tally {
+    /// Where grey zero is counted; windows lie within some hundreds of it.
+    const ZERO: i16 = 1024;
+
+    fn add(&mut self, grey: i16) {
+        if let Some(count) = self.counts.get_mut(usize::try_from(grey + Self::ZERO).unwrap_or(usize::MAX)) {
+            *count += 1;
+        }
+    }
+
+    fn with(mut self, other: Self) -> Self {
+        self.counts.iter_mut().zip(other.counts).for_each(|(a, b)| *a += b);
+        Self { likeness: self.likeness + other.likeness, ..self }
+    }
+
+    /// The least grey, or the least of their negatives, but for a few that may be wrong.
+    fn darkest(&self, sign: i16) -> i16 {
+        let mut few = self.counts.iter().sum::<u64>() / 200;
+        let mut greys: Vec<i16> = (-Self::ZERO..Self::ZERO).collect();
+        if sign < 0 {
+            greys.reverse();
+        }
+        let grey = greys.into_iter().find(|&grey| {
+            let count = self.counts.get((grey + Self::ZERO) as usize).copied().unwrap_or(0);
+            let found = count > few;
+            few = few.saturating_sub(count);
+            found
+        });
+        sign * grey.unwrap_or(0)
+    }
+}
+
+/// Pearson's correlation with pixels at the same place.
+fn likeness(greys: &[Grey], reference: &[u8]) -> f64 {
+    let pairs =
+        || greys.iter().zip(reference).filter_map(|(grey, &r)| Some((f64::from((*grey)?), f64::from(r))));
+    let count = pairs().count().max(1) as f64;
+    let (sum_a, sum_b) = pairs().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+    let (mean_a, mean_b) = (sum_a / count, sum_b / count);
+    let moments = pairs().fold([0.0; 3], |[ab, aa, bb], (x, y)| {
+        let (x, y) = (x - mean_a, y - mean_b);
+        [ab + x * y, aa + x * x, bb + y * y]
+    });
+    let [ab, aa, bb] = moments;
+    ab / (aa * bb).sqrt().max(1e-9)
 }

@@ -1,6 +1,6 @@
 //! What likeness of neighbours tells of any substitution of grey levels.
 
-use super::{correlation, neighbours};
+use super::{apart, correlation};
 use faer::{Mat, Side};
 use rayon::prelude::*;
 
@@ -22,7 +22,7 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
     let place = |s: u8| used.binary_search(&s).unwrap_or(0);
     let places: Vec<usize> = stored.iter().map(|&s| place(s)).collect();
     let mut beside = Mat::<f64>::zeros(used.len(), used.len());
-    for (a, b) in neighbours(&places, side) {
+    for (a, b) in apart(&places, side, 1) {
         // Large even areas would make their levels a world of their own.
         if a != b {
             *beside.get_mut(a, b) += 1.0;
@@ -39,8 +39,7 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
         let ranks: Vec<usize> = places.iter().map(|&p| rank.get(p).copied().unwrap_or(0)).collect();
         equalised(&ranks, used.len(), reference)
     };
-    let rough =
-        |picture: &[u8]| neighbours(picture, side).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>();
+    let rough = |picture: &[u8]| apart(picture, side, 1).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>();
     let orders: Vec<Vec<usize>> = TWOFOLD
         .par_iter()
         .flat_map_iter(|&share| [2, 3].map(|which| seriated(&beside, share, which)))

@@ -3,48 +3,43 @@
 use faer::linalg::solvers::Solve;
 use faer::{Mat, MatRef, Side};
 
-/// What is added to the diagonal of the kernel, whose own is two.
+/// What is added to the diagonal of the kernel, whose own is two, where labels are in balance.
 const RIDGE: f64 = 0.1;
+/// Pixels whose products are summed up together.
+const STRIP: usize = 4096;
 
 /// How well a classifier labels images that it did not learn from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
-    /// Images that are labelled as they are, by the mean of their scores.
-    pub right: usize,
-    /// All images.
-    pub of: usize,
+    /// The mean of the shares of positive and of negative images that are labelled as they are: one half where there is nothing to learn,
+    /// however many there are of each.
+    pub balanced_accuracy: f64,
     /// The share of pairs in which the positive image has the higher score.
     pub auc: f64,
+    /// Images of each label: positive, negative.
+    pub counts: [usize; 2],
 }
 
 /// Ridge regression on all images but two, one of each label, tried on those two; for each such pair.
 ///
 /// To leave one image out would leave more of the other label behind, and where there is nothing to learn the classifier
-/// would say that one: well below chance for few images. Pairs leave the labels in balance (Airola et al. 2011). With a
-/// kernel, leaving a set `S` out has a closed form: `y_S - f_S = (G_SS)^-1 (G y)_S` for `G = (K + ridge)^-1`.
+/// would say that one: well below chance for few images (Airola et al. 2011). Images are weighted so that both labels weigh the same. An image's
+/// label is that of its scores' mean. With a kernel, leaving a set `S` out has a closed form: `y_S - f_S = (G_SS)^-1 (G y)_S` for
+/// `G = (K + ridge / weights)^-1`.
 ///
 /// `None` if there are not two images of each label.
 pub fn leave_pair_out(images: &[Vec<u8>], labels: &[bool]) -> Option<Learned> {
     let count = images.len().min(labels.len());
     let with = |wanted: bool| (0..count).filter(move |&i| labels.get(i) == Some(&wanted));
-    let each = [with(true).count(), with(false).count()];
-    if each.iter().any(|&n| n < 2) {
+    let counts = [true, false].map(|label| with(label).count());
+    if counts.iter().any(|&n| n < 2) {
         return None;
     }
-    let centred: Vec<Vec<f64>> = images.iter().map(|image| standardised(image)).collect();
-    let product = |a: usize, b: usize| match (centred.get(a), centred.get(b)) {
-        (Some(a), Some(b)) => a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>(),
-        _ => 0.0,
-    };
-    // One more for the constant term.
-    let kernel = Mat::from_fn(count, count, |a, b| product(a, b) + 1.0 + if a == b { RIDGE } else { 0.0 });
-    let inverse = kernel.llt(Side::Lower).ok()?.solve(Mat::<f64>::identity(count, count));
-    let target = Mat::from_fn(count, 1, |i, _| if labels.get(i) == Some(&true) { 1.0 } else { -1.0 });
-    let dual = &inverse * &target;
+    let scores = Scores::of(images, labels.get(..count)?, counts)?;
     let (mut sums, mut won) = (vec![0.0; count], 0.0);
     for i in with(true) {
         for j in with(false) {
-            let [of_i, of_j] = left_out(inverse.as_ref(), dual.as_ref(), [i, j]);
+            let [of_i, of_j] = scores.left_out([i, j]);
             for (k, score) in [(i, of_i), (j, of_j)] {
                 if let Some(sum) = sums.get_mut(k) {
                     *sum += score;
@@ -53,21 +48,95 @@ pub fn leave_pair_out(images: &[Vec<u8>], labels: &[bool]) -> Option<Learned> {
             won += f64::from(u8::from(of_i > of_j)) + 0.5 * f64::from(u8::from(of_i == of_j));
         }
     }
-    let right = sums.iter().zip(labels).filter(|&(&sum, &label)| (sum > 0.0) == label && sum != 0.0).count();
-    Some(Learned { right, of: count, auc: won / (each[0] * each[1]) as f64 })
+    let right = |wanted: bool, sign: f64| {
+        with(wanted).filter(|&k| sums.get(k).is_some_and(|sum| sum * sign > 0.0)).count() as f64
+    };
+    let [positive, negative] = counts.map(|n| n as f64);
+    Some(Learned {
+        balanced_accuracy: f64::midpoint(right(true, 1.0) / positive, right(false, -1.0) / negative),
+        auc: won / (positive * negative),
+        counts,
+    })
 }
 
-/// The scores of a positive and a negative image that were not learned from.
-fn left_out(inverse: MatRef<'_, f64>, dual: MatRef<'_, f64>, [i, j]: [usize; 2]) -> [f64; 2] {
-    let (a, b, d) = (inverse.get(i, i), inverse.get(i, j), inverse.get(j, j));
-    let (x, y) = (dual.get(i, 0), dual.get(j, 0));
-    let determinant = a * d - b * b;
-    [1.0 - (d * x - b * y) / determinant, -1.0 - (a * y - b * x) / determinant]
+/// What scores of images that were left out are computed from: `G` and `G y`.
+struct Scores {
+    inverse: Mat<f64>,
+    dual: Mat<f64>,
 }
 
-/// Mean zero, length one.
-fn standardised(image: &[u8]) -> Vec<f64> {
+impl Scores {
+    fn of(images: &[Vec<u8>], labels: &[bool], [positive, negative]: [usize; 2]) -> Option<Self> {
+        let label = |i: usize| labels.get(i) == Some(&true);
+        let mut kernel = products(images.get(..labels.len())?);
+        for (i, entry) in kernel.diagonal_mut().column_vector_mut().iter_mut().enumerate() {
+            // In balance, every image weighs one.
+            let same = if label(i) { positive } else { negative };
+            *entry += RIDGE * 2.0 * same as f64 / labels.len() as f64;
+        }
+        let inverse = kernel.llt(Side::Lower).ok()?.solve(Mat::<f64>::identity(labels.len(), labels.len()));
+        let dual = &inverse * Mat::from_fn(labels.len(), 1, |i, _| if label(i) { 1.0 } else { -1.0 });
+        Some(Self { inverse, dual })
+    }
+
+    /// The scores of a positive and a negative image that were not learned from.
+    fn left_out(&self, [i, j]: [usize; 2]) -> [f64; 2] {
+        let g: MatRef<'_, f64> = self.inverse.as_ref();
+        let (a, b, d) = (g.get(i, i), g.get(i, j), g.get(j, j));
+        let (x, y) = (self.dual.get(i, 0), self.dual.get(j, 0));
+        let determinant = a * d - b * b;
+        [1.0 - (d * x - b * y) / determinant, -1.0 - (a * y - b * x) / determinant]
+    }
+}
+
+/// Products of all images, each with mean zero and length one, and one more for the constant term.
+fn products(images: &[Vec<u8>]) -> Mat<f64> {
+    let scale: Vec<(f64, f64)> = images.iter().map(|image| scale(image)).collect();
+    let longest = images.iter().map(Vec::len).max().unwrap_or(0);
+    let mut sums = Mat::from_fn(images.len(), images.len(), |_, _| 1.0);
+    for start in (0..longest).step_by(STRIP) {
+        let strip = Mat::from_fn(images.len(), STRIP.min(longest - start), |i, k| {
+            let pixel = images.get(i).and_then(|image| image.get(start + k));
+            let &(mean, length) = scale.get(i).unwrap_or(&(0.0, 1.0));
+            pixel.map_or(0.0, |&pixel| (f64::from(pixel) - mean) / length)
+        });
+        sums += &strip * strip.transpose();
+    }
+    sums
+}
+
+/// Mean, and length of what differs from it.
+fn scale(image: &[u8]) -> (f64, f64) {
     let mean = image.iter().map(|&x| f64::from(x)).sum::<f64>() / image.len().max(1) as f64;
-    let length = image.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt().max(1e-9);
-    image.iter().map(|&x| (f64::from(x) - mean) / length).collect()
+    let length = image.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>().sqrt();
+    (mean, length.max(1e-9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pair is left out by the closed form; here by learning anew from all others.
+    #[test]
+    fn leaving_pairs_out_is_learning_without_them() {
+        let byte = |k: usize| ((k as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+        let images: Vec<Vec<u8>> = (0..9).map(|i| (0..16).map(|k| byte(16 * i + k)).collect()).collect();
+        let labels = [true, false, true, true, false, true, true, false, true];
+        let scores = Scores::of(&images, &labels, [6, 3]).unwrap();
+        let kernel = products(&images);
+        let target = |k: usize| if labels[k] { 1.0 } else { -1.0 };
+        for (i, j) in (0..81).map(|k| (k / 9, k % 9)).filter(|&(i, j)| labels[i] && !labels[j]) {
+            let others: Vec<usize> = (0..9).filter(|k| ![i, j].contains(k)).collect();
+            let weighted = Mat::from_fn(7, 7, |a, b| {
+                let same = if labels[others[a]] { 6.0 } else { 3.0 };
+                kernel.get(others[a], others[b]) + if a == b { RIDGE * 2.0 * same / 9.0 } else { 0.0 }
+            });
+            let dual = weighted.full_piv_lu().solve(Mat::from_fn(7, 1, |a, _| target(others[a])));
+            let expected =
+                [i, j].map(|k| (0..7).map(|a| kernel.get(k, others[a]) * dual.get(a, 0)).sum::<f64>());
+            for (found, expected) in scores.left_out([i, j]).iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+            }
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! What stored pictures give away: information, grey levels, images, labels.
 //!
-//! Mutual information is the plug-in estimate from counts, less `(cells - rows - columns + 1) / (2 N ln 2)` bits (Miller 1955), where what
-//! counts is seen at least once. With few pixels that is too little: what is left of pairs that share nothing is far from zero. So shuffled
-//! pairs, which share nothing, are a test of whether there is any information, and nothing that is subtracted: where a level is a function of
-//! the pixel, the estimate has no such bias.
+//! Mutual information is the plug-in estimate from counts, less its bias of `(cells - rows - columns + 1) / (2 N ln 2)` bits (Miller 1955), where
+//! a cell, row or column is one that is seen. That is less than the whole bias if pixels are few: pairs that share nothing still seem to share
+//! something. So shuffled pairs, which share nothing, are a test of whether there is any information; their estimate is not
+//! subtracted, since where a level is a function of the pixel there is no such bias.
 
 mod affine;
 mod frequency;
 mod learn;
 
-pub use affine::affine;
+pub use affine::{Opened, affine};
 pub use frequency::frequency;
 pub use learn::{Learned, leave_pair_out};
 
@@ -20,7 +20,9 @@ use crypto_bigint::rand_core::SeedableRng;
 /// Grey levels.
 const LEVELS: usize = 256;
 /// Shuffles that an estimate is held against.
-const SHUFFLES: u8 = 8;
+const SHUFFLES: u8 = 16;
+/// Pixels that information is estimated from, spread over all: more make it no clearer.
+const SAMPLED: usize = 1 << 20;
 /// How many deviations of the shuffled estimates are not chance.
 const DEVIATIONS: f64 = 6.0;
 
@@ -44,6 +46,9 @@ impl MutualInformation {
     /// Of pixels and what they became.
     pub fn of(plain: &[u8], stored: &[u8]) -> Self {
         let count = plain.len().min(stored.len());
+        let pairs = plain.iter().copied().zip(stored.iter().copied());
+        let (plain, stored): (Vec<u8>, Vec<u8>) = pairs.step_by(count.div_ceil(SAMPLED).max(1)).unzip();
+        let count = plain.len();
         let joint = counts(plain.iter().copied().zip(stored.iter().copied()));
         let [rows, columns] = [marginal(&joint, |k| k / LEVELS), marginal(&joint, |k| k % LEVELS)];
         let seen = |counts: &[u64]| counts.iter().filter(|&&c| c > 0).count() as f64;
@@ -61,9 +66,23 @@ impl MutualInformation {
         Self { entropy: entropy(&rows), estimate: information(&joint), bias, shuffled, deviation }
     }
 
-    /// Miller's estimate, which is too high where pixels are few.
+    /// Of several images, each with a substitution of its own: the mean. (Pixels of all of them together tell less and less of each other the more
+    /// images there are, which says nothing of how well each is hidden.)
+    pub fn mean(of: &[Self]) -> Self {
+        let count = of.len().max(1) as f64;
+        let mean = |field: fn(&Self) -> f64| of.iter().map(field).sum::<f64>() / count;
+        Self {
+            entropy: mean(|x| x.entropy),
+            estimate: mean(|x| x.estimate),
+            bias: mean(|x| x.bias),
+            shuffled: mean(|x| x.shuffled),
+            deviation: mean(|x| x.deviation) / count.sqrt(),
+        }
+    }
+
+    /// The estimate less its bias, and no more than the entropy.
     pub fn corrected(&self) -> f64 {
-        (self.estimate - self.bias).max(0.0)
+        (self.estimate - self.bias).clamp(0.0, self.entropy.max(0.0))
     }
 
     /// [`MutualInformation::corrected`] if it is more than chance, by the shuffled pairs; nothing otherwise.
@@ -73,22 +92,47 @@ impl MutualInformation {
     }
 }
 
-/// **The codebook attack**: from one image that is known plain and stored, every other one stored under the same randomness.
+/// **The codebook attack**: from images that are known plain and stored, all others stored under the same randomness.
 ///
-/// Each stored level becomes the mean of the plain levels that were stored as it; levels that were not seen become their neighbours' mean.
-pub fn codebook(known: &[u8], stored: &[u8], target: &[u8]) -> Vec<u8> {
-    let mut sums = [(0u64, 0u64); LEVELS];
-    for (&m, &s) in known.iter().zip(stored) {
-        if let Some(entry) = sums.get_mut(usize::from(s)) {
-            *entry = (entry.0 + u64::from(m), entry.1 + 1);
+/// Each stored level becomes the mean of the plain pixels that were stored as it, and a level that was not seen the mean of all.
+#[derive(Clone, Debug)]
+pub struct Codebook {
+    /// Of plain pixels, and their number.
+    sums: Vec<(u64, u64)>,
+}
+
+impl Default for Codebook {
+    fn default() -> Self {
+        Self { sums: vec![(0, 0); LEVELS] }
+    }
+}
+
+impl Codebook {
+    /// Adds an image that is known.
+    pub fn learn(&mut self, known: &[u8], stored: &[u8]) {
+        for (&m, &s) in known.iter().zip(stored) {
+            if let Some((sum, count)) = self.sums.get_mut(usize::from(s)) {
+                *sum += u64::from(m);
+                *count += 1;
+            }
         }
     }
-    let overall = known.iter().map(|&x| u64::from(x)).sum::<u64>() / known.len().max(1) as u64;
-    let level = |s: u8| match sums.get(usize::from(s)) {
-        Some(&(sum, count)) if count > 0 => (sum / count) as u8,
-        _ => overall as u8,
-    };
-    target.iter().map(|&s| level(s)).collect()
+
+    /// What there would be without an image that was added.
+    pub fn without(&self, known: &[u8], stored: &[u8]) -> Self {
+        let mut own = Self::default();
+        own.learn(known, stored);
+        let less = |(a, b): (&(u64, u64), (u64, u64))| (a.0.saturating_sub(b.0), a.1.saturating_sub(b.1));
+        Self { sums: self.sums.iter().zip(own.sums).map(less).collect() }
+    }
+
+    /// A stored image as far as it is known.
+    pub fn open(&self, stored: &[u8]) -> Vec<u8> {
+        let all = self.sums.iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        let mean = |(sum, count): (u64, u64)| (sum / count.max(1)) as u8;
+        let level = |s: u8| self.sums.get(usize::from(s)).copied().filter(|seen| seen.1 > 0).unwrap_or(all);
+        stored.iter().map(|&s| mean(level(s))).collect()
+    }
 }
 
 fn counts(pairs: impl Iterator<Item = (u8, u8)>) -> Vec<u64> {
@@ -123,10 +167,10 @@ fn information(joint: &[u64]) -> f64 {
     (marginals - entropy(joint)).max(0.0)
 }
 
-/// Values side by side and one above the other.
-fn neighbours<T: Copy>(values: &[T], side: usize) -> impl Iterator<Item = (T, T)> {
-    let across = values.chunks(side.max(1)).flat_map(|row| row.iter().zip(row.iter().skip(1)));
-    let down = values.iter().zip(values.iter().skip(side.max(1)));
+/// Values that lie so far apart in a row or a column.
+fn apart<T: Copy>(values: &[T], side: usize, far: usize) -> impl Iterator<Item = (T, T)> {
+    let across = values.chunks(side.max(1)).flat_map(move |row| row.iter().zip(row.iter().skip(far)));
+    let down = values.iter().zip(values.iter().skip(far * side.max(1)));
     across.chain(down).map(|(&a, &b)| (a, b))
 }
 
