@@ -17,7 +17,7 @@ use crate::model::all_cores;
 use crate::run::timed;
 use crate::shipped::MODELS;
 use crate::table::{Table, bytes_text};
-use crate::{files, terminal};
+use crate::{files, sources, terminal};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::baselines::mple::Developer;
@@ -135,7 +135,9 @@ impl Protection {
 /// Does it all.
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let places = [&args.html, &args.json].into_iter().flatten();
-    places.clone().try_for_each(|path| files::check_writable(path, args.force))?;
+    let places: Vec<&PathBuf> = places.collect();
+    files::apart(&places, sources::files(&args.images.images))?;
+    places.iter().try_for_each(|path| files::check_writable(path, args.force))?;
     if let (Some(html), Some(json)) = (&args.html, &args.json)
         && html == json
     {

@@ -3,6 +3,7 @@
 use crate::npy::{NpyError, shape_text};
 use crate::shipped::{CODECS, MODELS};
 use crate::table::{bytes_text, size_text};
+use crate::terminal::counted;
 use pleura::baselines::mple::MpleError;
 use pleura::baselines::paillier::PaillierError;
 use pleura::ckks::{BackendError, ClientError, EncodeError, EvalError, ParamsError, TransformError};
@@ -36,6 +37,17 @@ pub(crate) enum CliError {
     Special { path: PathBuf },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: there is no folder {}; make it first", path.display(), folder.display())]
+    NoFolder { path: PathBuf, folder: PathBuf },
+    #[error("{} is a file, not a folder: name another place", path.display())]
+    NotAFolder { path: PathBuf },
+    #[error("{} is the name of a folder: add that of a file", path.display())]
+    FolderName { path: PathBuf },
+    #[error("{} is an input of this command and would be destroyed: name another place", path.display())]
+    IsInput { path: PathBuf },
+    #[error("{} is {}", path.display(), found.map_or_else(|| format!("not {wanted}: it is larger than that can be"),
+        |found| format!("{found}, not {wanted}")))]
+    OtherKind { path: PathBuf, wanted: &'static str, found: Option<&'static str> },
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
     #[error("cannot write the result as JSON")]
@@ -94,6 +106,8 @@ pub(crate) enum CliError {
     Memory { needed: u64, allowed: u64, asked: bool },
     #[error("cannot read {}", path.display())]
     Image { path: PathBuf, source: ImageError },
+    #[error("cannot make a picture")]
+    Picture(#[source] ImageError),
     #[error("cannot use the latents in {}", path.display())]
     Latents { path: PathBuf, source: Box<LatentFileError> },
     #[error("codec {name}")]
@@ -123,14 +137,27 @@ pub(crate) enum CliError {
     Useless { count: usize },
     #[error("{name} does not begin with a convolution of square filters that alone reads its input")]
     NoConvolution { name: String },
-    #[error("the key was made for another layer than that of {name}")]
-    OtherLayer { name: String },
-    #[error("{name} is not a linear layer and nothing else")]
+    #[error("{}: {what} for another layer than that of {name}; --layer names the right one", path.display())]
+    OtherLayer { path: PathBuf, what: &'static str, name: String },
+    #[error(
+        "{rows} numbers of an image cannot be cut into {blocks} equal blocks; of numbers near it, {near}"
+    )]
+    Blocks { rows: usize, blocks: usize, near: String },
+    #[error("{} of {images} leave{} none to recover: know fewer, or give more", counted(*known, "known image"),
+        if *known == 1 { "s" } else { "" })]
+    AllKnown { known: usize, images: usize },
+    #[error("{name} is not a linear layer and nothing else; of the shipped networks, pneumonia-linear is")]
     NotLinear { name: String },
-    #[error("metamorphosed learning")]
+    #[error(transparent)]
     Mple(#[from] MpleError),
+    #[error("cannot use {} for metamorphosed learning", path.display())]
+    MpleFile { path: PathBuf, source: MpleError },
     #[error("Paillier")]
     Paillier(#[from] PaillierError),
+    #[error("cannot use {} for Paillier", path.display())]
+    PaillierFile { path: PathBuf, source: PaillierError },
+    #[error("{} has another side than --side says: {side} pixels, not {asked}", path.display())]
+    OtherSide { path: PathBuf, side: usize, asked: usize },
     #[error("another run is writing to {}", path.display())]
     InUse { path: PathBuf },
     #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::terminal;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -55,13 +56,58 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
     }
 }
 
+/// That no file to be written is one that is read, however either is spelt: asked before any work. `--force` does not change
+/// that.
+///
+/// Both are files. Of X-rays in folders, [`crate::sources::files`] tells which are read.
+pub(crate) fn apart(
+    outputs: &[impl AsRef<Path>],
+    inputs: impl IntoIterator<Item = impl AsRef<Path>>,
+) -> Result<(), CliError> {
+    let inputs: HashSet<PathBuf> =
+        inputs.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+    // What is not there yet is no input.
+    let read = |path: &&Path| fs::canonicalize(path).is_ok_and(|path| inputs.contains(&path));
+    match outputs.iter().map(AsRef::as_ref).find(read) {
+        Some(path) => Err(CliError::IsInput { path: path.into() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a path ends as those of folders do.
+pub(crate) fn is_folder_name(path: &Path) -> bool {
+    let text = path.as_os_str().to_string_lossy();
+    text.ends_with(std::path::is_separator) || path.file_name().is_none()
+}
+
+/// Whether files can be written into a folder, which is made later if it is not there.
+pub(crate) fn check_folder(path: &Path) -> Result<(), CliError> {
+    let above = path.ancestors().find(|above| fs::symlink_metadata(above).is_ok());
+    let above = above.unwrap_or(Path::new("."));
+    if !above.is_dir() {
+        return Err(CliError::NotAFolder { path: above.into() });
+    }
+    let failed = |source| CliError::Write { path: path.into(), source };
+    tempfile::tempfile_in(above).map(drop).map_err(failed)
+}
+
 /// Whether a result can be written there, asked before the work that leads to it.
 pub(crate) fn check_writable(path: &Path, replace: bool) -> Result<(), CliError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => return Err(CliError::Directory { path: path.into() }),
         Ok(_) if !replace => return Err(CliError::Exists { path: path.into() }),
         Ok(found) if !found.is_file() => return Err(CliError::Special { path: path.into() }),
-        _ => {}
+        Ok(_) => {}
+        Err(_) if is_folder_name(path) => return Err(CliError::FolderName { path: path.into() }),
+        Err(_) => match fs::metadata(folder(path)) {
+            Ok(found) if !found.is_dir() => {
+                return Err(CliError::NotAFolder { path: folder(path).into() });
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(CliError::NoFolder { path: path.into(), folder: folder(path).into() });
+            }
+            _ => {}
+        },
     }
     let failed = |source| CliError::Write { path: path.into(), source };
     tempfile::tempfile_in(folder(path)).map(drop).map_err(failed)
@@ -140,9 +186,33 @@ mod tests {
         assert!(matches!(check_writable(&path, false), Err(CliError::Exists { .. })));
         check_writable(&path, true).unwrap();
         assert!(matches!(check_writable(folder.path(), true), Err(CliError::Directory { .. })));
-        assert!(matches!(check_writable(&folder.path().join("no/y"), true), Err(CliError::Write { .. })));
+        assert!(matches!(check_writable(&folder.path().join("no/y"), true), Err(CliError::NoFolder { .. })));
+        assert!(matches!(check_writable(&path.join("y"), true), Err(CliError::NotAFolder { .. })));
+        assert!(matches!(check_writable(&folder.path().join("no/"), true), Err(CliError::FolderName { .. })));
+        check_folder(folder.path()).unwrap();
+        check_folder(&folder.path().join("no/such")).unwrap();
+        assert!(matches!(check_folder(&path.join("deeper")), Err(CliError::NotAFolder { .. })));
         #[cfg(unix)]
         assert!(matches!(check_writable(Path::new("/dev/null"), true), Err(CliError::Special { .. })));
+    }
+
+    #[test]
+    fn inputs_are_known_by_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [key, other] = ["key", "other"].map(|name| folder.path().join(name));
+        fs::write(&key, b"a").unwrap();
+        fs::write(&other, b"b").unwrap();
+        apart(&[&other], [&key]).unwrap();
+        apart(&[folder.path().join("new")], [&key]).unwrap();
+        apart(&[&key], [folder.path()]).unwrap();
+        let spelt = folder.path().join(".").join("key");
+        assert!(matches!(apart(&[&other, &spelt], [&key]), Err(CliError::IsInput { .. })));
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&key, &link).unwrap();
+            assert!(matches!(apart(&[&key], [&link]), Err(CliError::IsInput { .. })));
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ enum Command {
     Reconstruct(compress::ReconstructArgs),
     /// Two older schemes, and the attacks that break them.
     Baseline(baseline::BaselineArgs),
-    /// Put five ways to classify X-rays side by side: what they reach, cost, and protect.
+    /// Put ways to classify X-rays side by side: what they reach, cost, and protect.
     Compare(compare::CompareArgs),
     /// Tell which networks and codecs are shipped, and print their cards.
     Models(models::ModelsArgs),
@@ -93,8 +93,8 @@ Examples:
   pleura cache --clear
   PLEURA_CACHE=/tmp/plans pleura cache
 
-Plans are safe to delete at any time. The least recently used ones go by themselves at 4 GiB. Kernels that were compiled for GPUs
-are kept beside them, and go with them.")]
+Plans are safe to delete at any time. The least recently used ones go by themselves at 4 GiB. Kernels
+that were compiled for GPUs are kept beside them, and go with them.")]
 struct CacheArgs {
     /// Delete all plans and kernels.
     #[arg(long)]

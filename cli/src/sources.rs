@@ -116,6 +116,15 @@ impl Source {
     }
 }
 
+/// The files that arguments name, folders opened up, and nothing said about what is not there.
+pub(crate) fn files(arguments: &[PathBuf]) -> Vec<PathBuf> {
+    let of = |path: &PathBuf| match sifted(path) {
+        Ok((found, _)) => found,
+        Err(_) => vec![path.clone()],
+    };
+    arguments.iter().flat_map(of).collect()
+}
+
 /// They begin with eight bytes of length, of which the last are zero, and JSON.
 fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(4..9) == Some(b"\0\0\0\0{")
@@ -132,8 +141,8 @@ fn image(name: String, path: &Path, bytes: &[u8]) -> Result<Item, CliError> {
     Ok(Item { name, digest: digest(bytes), content: Content::Xray(xray), notes })
 }
 
-/// Files that may be X-rays, by name.
-fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// Files that may be X-rays, by name, and how many folders are beside them.
+fn sifted(path: &Path) -> std::io::Result<(Vec<PathBuf>, usize)> {
     let (mut found, mut folders) = (Vec::new(), 0);
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
@@ -147,11 +156,17 @@ fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
             found.push(path);
         }
     }
-    if folders > 0 {
-        let plural = if folders == 1 { "" } else { "s" };
-        terminal::note(&format!("{folders} folder{plural} in {} not entered: name them", path.display()));
-    }
     found.sort();
+    Ok((found, folders))
+}
+
+/// The same, and a word about the folders.
+fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (found, folders) = sifted(path)?;
+    if folders > 0 {
+        let folders = terminal::counted(folders, "folder");
+        terminal::note(&format!("{folders} in {} not entered: name them", path.display()));
+    }
     Ok(found)
 }
 
@@ -179,6 +194,10 @@ mod tests {
         let names: Vec<_> = sources.iter().map(file_name).collect();
         assert_eq!(names, ["1.2.840.7", "a.JPG", "b.png", "c.dcm", "dicom"]);
         assert!(sources.iter().all(|s| !s.is_named()));
+        let lone = place.path().join("notes.txt");
+        let found = files(&[place.path().to_owned(), lone.clone(), "/no/such/file".into()]);
+        assert_eq!(found.len(), 7);
+        assert!(found.ends_with(&[lone, "/no/such/file".into()]));
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(Source::list(&[empty.path().to_owned()]), Err(CliError::NoImages { .. })));
         assert!(matches!(Source::list(&["/no/such/file".into()]), Err(CliError::Read { .. })));

@@ -64,6 +64,11 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// A number and what there are so many of: `1 picture`, `2 pictures`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A bar on standard error, or nothing where that is no terminal.
 pub(crate) fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:9} {bar:30} {pos}/{len} {msg}");
@@ -85,6 +90,11 @@ mod tests {
     #[test]
     fn names_cannot_move_the_cursor() {
         assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "X-ray")), ["0 X-rays", "1 X-ray", "2 X-rays"]);
     }
 
     #[test]

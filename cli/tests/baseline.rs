@@ -464,6 +464,8 @@ fn stored_pictures_that_share_randomness_are_opened_without_a_key() {
     assert!(opened);
     place.pleura(&attack).fails(&["exists", "--force"]);
     place.pleura(&["baseline", "paillier", "attack", "--out", "x"]).misused("PICTURE");
+    let same = ["baseline", "paillier", "attack", "stored", "--side", "32", "--out", "stored", "--force"];
+    place.pleura(&same).fails(&["00000.png is an input"]);
     // What was stored at another side, what was not stored, what is noise.
     let at = ["baseline", "paillier", "attack", "stored", "--side", "48", "--out", "x"];
     place.pleura(&at).fails(&["00000.png was not stored at side 48", "--side"]);

@@ -4,6 +4,8 @@ use crate::error::CliError;
 use crate::files;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use pleura::baselines::paillier::Zeroizing;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +23,7 @@ pub(crate) struct ImagesArgs {
 /// How large they are when they are encrypted.
 #[derive(Args)]
 pub(crate) struct SideArgs {
-    /// Side of the pictures that are encrypted.
+    /// Side of the pictures that are encrypted, from 8 to 256.
     #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = side())]
     pub(crate) side: usize,
 }
@@ -46,10 +48,65 @@ pub(crate) struct ResultArgs {
     pub(crate) json: bool,
 }
 
+/// A file of the baselines: what it begins with, what to call it, and the most bytes that are read.
+pub(crate) struct Kind {
+    magic: &'static [u8; 8],
+    name: &'static str,
+    max: u64,
+}
+
+pub(crate) const PUBLIC_KEY: Kind = Kind { magic: b"PLPAPUB1", name: "a public Paillier key", max: 1 << 14 };
+pub(crate) const SECRET_KEY: Kind = Kind { magic: b"PLPASEC1", name: "a secret Paillier key", max: 1 << 14 };
+pub(crate) const CIPHERTEXTS: Kind =
+    Kind { magic: b"PLPACTX1", name: "a file of Paillier ciphertexts", max: 1 << 30 };
+pub(crate) const MORPH_KEY: Kind = Kind { magic: b"PLMPKEY1", name: "a key of morphed images", max: 1 << 12 };
+pub(crate) const MORPHED: Kind = Kind { magic: b"PLMPIMG1", name: "a file of morphed images", max: 5 << 30 };
+pub(crate) const AUGMENTED: Kind =
+    Kind { magic: b"PLMPAUG1", name: "an augmented convolution", max: 5 << 30 };
+const KINDS: [&Kind; 6] = [&PUBLIC_KEY, &SECRET_KEY, &CIPHERTEXTS, &MORPH_KEY, &MORPHED, &AUGMENTED];
+
+impl Kind {
+    /// The bytes of such a file. One of another kind is called what it is; the rest is checked where the bytes are used.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, CliError> {
+        let other = |start: &[u8]| {
+            let kind = KINDS.iter().find(|kind| start.starts_with(kind.magic))?;
+            (kind.magic != self.magic).then_some(kind.name)
+        };
+        let refused = |found| CliError::OtherKind { path: path.into(), wanted: self.name, found };
+        match files::read(path, self.max) {
+            Ok(bytes) => match other(&bytes) {
+                Some(found) => {
+                    // It may be a secret key.
+                    drop(Zeroizing::new(bytes));
+                    Err(refused(Some(found)))
+                }
+                None => Ok(bytes),
+            },
+            Err(CliError::TooLarge { .. }) => {
+                let mut start = Vec::new();
+                let length = self.magic.len() as u64;
+                let read = files::open(path)?.take(length).read_to_end(&mut start);
+                Err(refused(read.ok().and_then(|_| other(&start))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl ResultArgs {
     /// Whether a file can be written there, asked before the work that leads to it.
     pub(crate) fn check(&self, path: &Path) -> Result<(), CliError> {
         files::check_writable(path, self.force)
+    }
+
+    /// The same, and that it is none of those that are read.
+    pub(crate) fn check_apart(
+        &self,
+        path: &Path,
+        inputs: impl IntoIterator<Item = impl AsRef<Path>>,
+    ) -> Result<(), CliError> {
+        files::apart(&[path], inputs)?;
+        self.check(path)
     }
 
     /// Writes a file that anybody may read.

@@ -1,15 +1,13 @@
 //! X-rays for the baselines, and pictures of what became of them.
 
 use crate::error::CliError;
-use crate::files;
+use crate::shipped::SAMPLES;
 use crate::sources::{Content, Source};
+use crate::{files, sources, terminal};
 use pleura::latent::{SIDE, Xray};
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// A name that no picture has.
-const PROBE: &str = ".pleura-probe";
 
 /// An X-ray with what is known of it.
 pub(crate) struct Image {
@@ -22,24 +20,35 @@ pub(crate) struct Image {
 /// All that the arguments name; the samples if they name nothing.
 pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>, CliError> {
     let sources = Source::list(arguments)?;
+    let bar = terminal::bar().with_prefix("read");
+    bar.set_length(sources.len() as u64);
     let read = sources.iter().map(|source| {
         let name = source.name();
         let sick = source.truth().or_else(|| truth(&name)).map(|truth| truth != "normal");
-        match source.read(None)?.into_iter().next().map(|item| item.content) {
+        let found = source.read(None)?.into_iter().next().map(|item| item.content);
+        bar.inc(1);
+        match found {
             Some(Content::Xray(xray)) => Ok(Image { name, sick, xray }),
             _ => Err(CliError::Compressed { path: name.into() }),
         }
     });
-    read.collect()
+    let read = read.collect();
+    bar.finish_and_clear();
+    read
 }
 
-/// By the name of the folder that a file lies in, as data sets are kept.
+/// By the name of the folder that a file lies in, as data sets are kept, or by its own if that is a sample's.
 fn truth(name: &str) -> Option<&'static str> {
-    let folder = Path::new(name).parent()?.file_name()?.to_string_lossy().to_lowercase();
-    match folder.as_str() {
-        "normal" => Some("normal"),
-        "pneumonia" => Some("pneumonia"),
-        _ => None,
+    let path = Path::new(name);
+    let folder =
+        path.parent().and_then(Path::file_name).map(|folder| folder.to_string_lossy().to_lowercase());
+    match folder.as_deref() {
+        Some("normal") => Some("normal"),
+        Some("pneumonia") => Some("pneumonia"),
+        _ => {
+            let own = path.file_name()?.to_str()?;
+            SAMPLES.iter().find(|sample| sample.name == own).map(|sample| sample.truth)
+        }
     }
 }
 
@@ -62,8 +71,8 @@ pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
 
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
 pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>, CliError> {
-    let failed = |source| CliError::Image { path: "picture.png".into(), source };
-    Xray::from_pixels(repeated(pixels)).map_err(failed)?.to_png().map_err(failed)
+    let picture = Xray::from_pixels(repeated(pixels));
+    picture.and_then(|picture| picture.to_png()).map_err(CliError::Picture)
 }
 
 /// A square picture with each pixel repeated, so that it is 256 wide.
@@ -74,20 +83,20 @@ pub(crate) fn repeated(pixels: &[u8]) -> Vec<u8> {
     (0..SIDE * SIDE).map(at).collect()
 }
 
-/// Where pictures of these names go in a folder, if they may: asked before the work that leads to them, which leaves nothing behind if it
-/// fails.
+/// Where pictures of these names go in a folder, if they may: asked before the work, and nothing is left behind.
+///
+/// None may be a file that is read.
 pub(crate) fn check_pictures(
     folder: &Path,
     names: impl IntoIterator<Item = impl Display>,
+    inputs: &[PathBuf],
     force: bool,
 ) -> Result<Vec<PathBuf>, CliError> {
     let places: Vec<PathBuf> = names.into_iter().map(|name| folder.join(format!("{name}.png"))).collect();
-    if fs::symlink_metadata(folder).is_ok() {
+    files::apart(&places, sources::files(inputs))?;
+    files::check_folder(folder)?;
+    if folder.exists() {
         places.iter().try_for_each(|path| files::check_writable(path, force))?;
-    } else {
-        // It is made later, in the nearest folder that is there.
-        let above = folder.ancestors().skip(1).find(|above| above.exists());
-        files::check_writable(&above.unwrap_or(Path::new("")).join(PROBE), false)?;
     }
     Ok(places)
 }
@@ -100,7 +109,7 @@ pub(crate) fn write_pictures(
 ) -> Result<Vec<PathBuf>, CliError> {
     let failed = |source| CliError::Write { path: folder.into(), source };
     fs::create_dir_all(folder).map_err(failed)?;
-    let places = check_pictures(folder, pictures.iter().map(|(name, _)| name), force)?;
+    let places = check_pictures(folder, pictures.iter().map(|(name, _)| name), &[], force)?;
     for ((_, pixels), path) in pictures.iter().zip(&places) {
         let failed = |source| CliError::Write { path: path.clone(), source };
         files::write(path, &[&png(pixels)?], force, false).map_err(failed)?;
@@ -111,4 +120,18 @@ pub(crate) fn write_pictures(
 /// `inf` is a word for people; programs get null.
 pub(crate) fn decibels(psnr: f64) -> String {
     if psnr.is_finite() { format!("{psnr:.1} dB") } else { "every pixel".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_and_names_of_samples_tell_labels() {
+        let of = ["ward/NORMAL/a.png", "ward/Pneumonia/a.png", "ward/a.png", "a.png", ""].map(truth);
+        assert_eq!(of, [Some("normal"), Some("pneumonia"), None, None, None]);
+        assert_eq!(truth("ward/person1946_bacteria_4874.jpeg"), Some("pneumonia"));
+        assert_eq!(truth("NORMAL2-IM-1427-0001.jpeg"), Some("normal"));
+        assert_eq!(truth("normal/person1946_bacteria_4874.jpeg"), Some("normal"));
+    }
 }

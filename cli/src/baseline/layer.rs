@@ -3,13 +3,20 @@
 use super::images::Image;
 use crate::classifier::{Classifier, Input};
 use crate::error::CliError;
+use crate::shipped;
 use pleura::baselines::mple::{FirstLayer, LayerShape, Padding};
 use pleura::baselines::pixels;
 use pleura::latent::{Latent, SIDE};
 use pleura::nn::{Linear, Map, Network, Node, NodeId, Op};
+use std::path::PathBuf;
 
 /// The name of the layer that is no network's.
 pub(crate) const XRAY: &str = "xray";
+
+/// The file that a layer is read from, if it is not one that comes with the program.
+pub(crate) fn file(name: &str) -> Option<PathBuf> {
+    (name != XRAY && shipped::model(name).is_none()).then(|| name.into())
+}
 
 /// A first layer with what it looks at, and what comes after it.
 pub(crate) struct Layer {

@@ -1,14 +1,16 @@
 //! `pleura baseline morph`: metamorphosed learning, and the attacks on it.
 
 use super::RECOVERABLE;
-use super::arguments::{ImagesArgs, ResultArgs};
+use super::arguments::{AUGMENTED, ImagesArgs, MORPH_KEY, MORPHED, ResultArgs};
 use super::images::{self, Image, decibels};
-use super::layer::Layer;
+use super::layer::{self, Layer};
 use crate::error::CliError;
 use crate::run::timed;
+use crate::sources;
 use crate::table::{Table, bytes_text, short};
-use crate::{files, terminal};
+use crate::terminal::{self, counted};
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use pleura::baselines::mple::{
     AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MorphKey, Morphed,
     MpleError, Overheads,
@@ -16,12 +18,8 @@ use pleura::baselines::mple::{
 use pleura::baselines::psnr;
 use pleura::nn::label;
 use serde_json::json;
-use std::path::PathBuf;
-
-/// Augmented convolutions are no larger.
-const MAX_FILE: u64 = 5 << 30;
-/// Bytes of a key.
-const MAX_KEY: u64 = 1 << 12;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// What to do with morphed images.
 #[derive(Subcommand)]
@@ -144,8 +142,9 @@ Examples:
   pleura baseline morph attack --morphed chest.morphed --augconv layer.augconv --out pictures/
   pleura baseline morph attack --layer xray --known 2
 
-Without files, a key is made and forgotten, X-rays are morphed with it, and the attack sees what a developer sees. With
---known N it sees N pairs of images instead, and neither layer nor augmented convolution.")]
+Without files, a key is made and forgotten, X-rays are morphed with it, and the attack sees what a
+developer sees. With --known N it sees N pairs of images instead, and neither layer nor augmented
+convolution. Pictures are named by the order of the images, from recovered-000.png.")]
 pub(crate) struct AttackArgs {
     /// X-rays to morph and recover; the samples if none are named.
     #[arg(value_name = "IMAGE|DIR", conflicts_with = "morphed")]
@@ -189,25 +188,55 @@ impl LayerArgs {
     fn load(&self) -> Result<(Layer, usize), CliError> {
         let layer = Layer::load(&self.layer)?;
         let shape = layer.first.shape();
-        let rows = shape.channels * shape.padded_side();
-        Ok((layer, self.blocks.unwrap_or(rows)))
+        let (rows, numbers) = (shape.channels * shape.padded_side(), shape.rows());
+        let blocks = self.blocks.unwrap_or(rows);
+        if blocks == 0 || !numbers.is_multiple_of(blocks) {
+            return Err(CliError::Blocks { rows: numbers, blocks, near: near(numbers, blocks) });
+        }
+        Ok((layer, blocks))
+    }
+
+    /// The file that it is read from, if it is.
+    fn file(&self) -> Option<PathBuf> {
+        layer::file(&self.layer)
+    }
+}
+
+/// Which numbers of blocks divide an image, of those next to one that does not.
+fn near(numbers: usize, blocks: usize) -> String {
+    let fits = |&k: &usize| numbers.is_multiple_of(k);
+    let (below, above) = ((1..blocks).rev().find(fits), (blocks.saturating_add(1)..=numbers).find(fits));
+    match (below, above) {
+        (Some(below), Some(above)) => format!("{below} and {above} divide them"),
+        (one, other) => format!("{} divides them", one.or(other).unwrap_or(1)),
     }
 }
 
 impl KeyArgs {
     fn load(&self) -> Result<(Layer, MorphKey), CliError> {
         let layer = Layer::load(&self.layer)?;
-        let key = MorphKey::from_bytes(&files::read(&self.key, MAX_KEY)?, layer.first.shape());
-        let key = key.map_err(|error| match error {
-            MpleError::OtherLayer => CliError::OtherLayer { name: layer.name.clone() },
-            error => error.into(),
-        })?;
+        let key = MorphKey::from_bytes(&MORPH_KEY.read(&self.key)?, layer.first.shape());
+        let key = key.map_err(|error| unusable(error, &self.key, "the key was made", &layer))?;
         Ok((layer, key))
+    }
+
+    /// The files that it is read from.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        layer::file(&self.layer).into_iter().chain([self.key.clone()])
+    }
+}
+
+/// What is wrong with a file, which is named.
+fn unusable(error: MpleError, path: &Path, what: &'static str, layer: &Layer) -> CliError {
+    let path = path.to_owned();
+    match error {
+        MpleError::OtherLayer => CliError::OtherLayer { path, what, name: layer.name.clone() },
+        source => CliError::MpleFile { path, source },
     }
 }
 
 fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
-    args.result.check(&args.out)?;
+    args.result.check_apart(&args.out, args.layer.file())?;
     let (layer, blocks) = args.layer.load()?;
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
     args.result.write_private(&args.out, &key.to_bytes())?;
@@ -219,14 +248,16 @@ fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
         }));
     }
     terminal::publish(&format!(
-        "a core of {core}x{core}, {blocks} times, and an order of {} channels in {}\n{RECOVERABLE}\n",
-        shape.filters,
+        "a core of {core}x{core}, {}, and an order of {} in {}\n{RECOVERABLE}\n",
+        counted(blocks, "time"),
+        counted(shape.filters, "channel"),
         args.out.display()
     ))
 }
 
 fn apply(args: &ApplyArgs) -> Result<(), CliError> {
-    args.result.check(&args.out)?;
+    let read = sources::files(&args.images.images).into_iter().chain(args.key.files());
+    args.result.check_apart(&args.out, read)?;
     let (layer, key) = args.key.load()?;
     let images = images::load(&args.images.images)?;
     let mut seconds = 0.0;
@@ -240,18 +271,17 @@ fn apply(args: &ApplyArgs) -> Result<(), CliError> {
             "protection": RECOVERABLE,
         }));
     }
-    let (count, size) = (images.len(), bytes_text(bytes.len() as u64));
-    terminal::publish(&format!(
-        "{count} morphed X-rays in {}, {size}, {seconds:.3} s\n{RECOVERABLE}\n",
-        args.out.display()
-    ))
+    let (count, size) = (counted(images.len(), "morphed X-ray"), bytes_text(bytes.len() as u64));
+    terminal::publish(&format!("{count} in {}, {size}, {seconds:.3} s\n{RECOVERABLE}\n", args.out.display()))
 }
 
 fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
-    args.result.check(&args.out)?;
+    args.result.check_apart(&args.out, args.key.files())?;
     let (layer, key) = args.key.load()?;
     let mut seconds = 0.0;
+    let bar = clock("augconv", "");
     let augmented = timed(&mut seconds, || AugConv::<f32>::new(&key, &layer.first))?;
+    bar.finish_and_clear();
     args.result.write(&args.out, &augmented.to_bytes())?;
     let costs = Overheads::of(&augmented);
     if args.result.json {
@@ -271,7 +301,9 @@ fn whole(args: &RunArgs) -> Result<(), CliError> {
     let (layer, blocks) = args.layer.load()?;
     let images = images::load(&args.images.images)?;
     let features = features(&layer, &images)?;
-    let outcome = Outcome::of(&layer, blocks, &features)?;
+    let bar = terminal::bar().with_prefix("run");
+    let outcome = Outcome::shown(&layer, blocks, &features, &bar)?;
+    bar.finish_and_clear();
     let Outcome { worst, agree, seconds, costs, .. } = &outcome;
     let Seconds { keygen, augment, morph, .. } = seconds;
     let each = images.len().max(1) as f64;
@@ -290,11 +322,12 @@ fn whole(args: &RunArgs) -> Result<(), CliError> {
         }));
     }
     let mut text = format!(
-        "{}: {} X-rays, a core of {} numbers squared, {blocks} times\n\n{}\n{}\nonce        key {keygen:.3} s, augmented \
-         convolution {augment:.3} s\n",
+        "{}: {}, a core of {} numbers squared, {}\n\n{}\n{}\nonce        key {keygen:.3} s, augmented convolution \
+         {augment:.3} s\n",
         layer.name,
-        images.len(),
+        counted(images.len(), "X-ray"),
         layer.first.shape().rows() / blocks,
+        counted(blocks, "time"),
         costs_table(costs, Some([seconds.plain_first / each, morph / each, seconds.augmented_first / each])),
         claims(costs, layer.first.shape()),
     );
@@ -357,6 +390,18 @@ impl Seconds {
 impl Outcome {
     /// The whole scheme, the key made and forgotten.
     pub(crate) fn of(layer: &Layer, blocks: usize, features: &[Vec<f32>]) -> Result<Self, CliError> {
+        Self::shown(layer, blocks, features, &ProgressBar::hidden())
+    }
+
+    /// The same, with a bar that tells how far it is.
+    fn shown(
+        layer: &Layer,
+        blocks: usize,
+        features: &[Vec<f32>],
+        bar: &ProgressBar,
+    ) -> Result<Self, CliError> {
+        bar.set_length(features.len() as u64);
+        bar.set_message("key and augmented convolution");
         let mut seconds = Seconds::default();
         let key = timed(&mut seconds.keygen, || MorphKey::generate(layer.first.shape(), blocks))?;
         let augmented = timed(&mut seconds.augment, || AugConv::<f32>::new(&key, &layer.first))?;
@@ -368,6 +413,7 @@ impl Outcome {
             augmented.apply(&morpher.morph(features)?)?;
             layer.behind(&layer.first.apply(features)?);
         }
+        bar.set_message("morphing, and the network");
         for features in features {
             let sent = timed(&mut seconds.morph, || morpher.morph(features))?;
             let result = timed(&mut seconds.augmented_first, || augmented.apply(&sent))?;
@@ -386,6 +432,7 @@ impl Outcome {
             }
             plain_scores.extend(plain_behind);
             morphed.extend(sent);
+            bar.inc(1);
         }
         let costs = Overheads::of(&augmented);
         Ok(Self { worst, agree, scores, plain_scores, seconds, costs, morphed, augmented })
@@ -393,14 +440,16 @@ impl Outcome {
 }
 
 fn attack(args: &AttackArgs) -> Result<(), CliError> {
-    if let (Some(morphed), Some(augmented)) = (&args.morphed, &args.augconv) {
+    if let (Some(sent), Some(layer_file)) = (&args.morphed, &args.augconv) {
         let layer = Layer::load(&args.layer.layer)?;
-        let morphed = Morphed::from_bytes(&files::read(morphed, MAX_FILE)?)?;
+        let images_were = |error| unusable(error, sent, "the images were morphed", &layer);
+        let morphed = Morphed::from_bytes(&MORPHED.read(sent)?).map_err(images_were)?;
         if morphed.shape != *layer.first.shape() {
-            return Err(MpleError::OtherLayer.into());
+            return Err(images_were(MpleError::OtherLayer));
         }
-        check_free(args, morphed.values.len() / morphed.shape.rows(), false)?;
-        let augmented = AugConv::from_bytes(&files::read(augmented, MAX_FILE)?, layer.first.shape())?;
+        check_free(args, 0..morphed.values.len() / morphed.shape.rows(), false)?;
+        let augmented = AugConv::from_bytes(&AUGMENTED.read(layer_file)?, layer.first.shape())
+            .map_err(|error| unusable(error, layer_file, "the augmented convolution was made", &layer))?;
         if (&morphed.shape, morphed.kappa) != (augmented.shape(), augmented.kappa()) {
             return Err(MpleError::OtherMorph.into());
         }
@@ -410,12 +459,14 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
     let images = images::load(&args.images)?;
     let known = args.known.unwrap_or(0);
     if known >= images.len() {
-        return Err(MpleError::AllKnown { known, images: images.len() }.into());
+        return Err(CliError::AllKnown { known, images: images.len() });
     }
-    check_free(args, images.len() - known, true)?;
+    check_free(args, known..images.len(), true)?;
     let features = features(&layer, &images)?;
     if args.known.is_none() {
-        let outcome = Outcome::of(&layer, blocks, &features)?;
+        let bar = terminal::bar().with_prefix("morph");
+        let outcome = Outcome::shown(&layer, blocks, &features, &bar)?;
+        bar.finish_and_clear();
         return developer(args, &layer, &outcome.morphed, &outcome.augmented, &images);
     }
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
@@ -423,18 +474,22 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
     let (seen, hidden) = morphed.split_at(known * layer.first.shape().rows());
     let plain = features.get(..known).unwrap_or_default().concat();
     let mut seconds = 0.0;
+    let bar = clock("attack", "known images");
     let attack = timed(&mut seconds, || KnownPlaintext::attack(layer.first.shape(), blocks, &plain, seen))?;
     let recovered = timed(&mut seconds, || attack.recover(hidden))?;
-    let images = images.get(known..).unwrap_or_default();
-    report(args, &layer, &recovered, images, seconds, &format!("known plaintext, {known} images known"))
+    bar.finish_and_clear();
+    let how = format!("known plaintext, {} known", counted(known, "image"));
+    report(args, &layer, &recovered, &images, known, seconds, &how)
 }
 
-/// That no picture is there already, before the work that leads to them.
-fn check_free(args: &AttackArgs, count: usize, originals: bool) -> Result<(), CliError> {
+/// Where pictures of these images go: none is there already, unless it may be replaced, and none is read.
+fn check_free(args: &AttackArgs, images: Range<usize>, originals: bool) -> Result<(), CliError> {
     let Some(folder) = &args.out else { return Ok(()) };
-    let names = (0..count).flat_map(|k| [recovered_name(k), original_name(k)]);
-    let names = names.step_by(if originals { 1 } else { 2 });
-    images::check_pictures(folder, names, args.result.force).map(drop)
+    let names = images.flat_map(|k| [recovered_name(k), original_name(k)]);
+    let names: Vec<String> = names.step_by(if originals { 1 } else { 2 }).collect();
+    let named = [&args.morphed, &args.augconv].into_iter().flatten().cloned().chain(args.layer.file());
+    let inputs: Vec<PathBuf> = args.images.iter().cloned().chain(named).collect();
+    images::check_pictures(folder, names, &inputs, args.result.force).map(drop)
 }
 
 fn recovered_name(k: usize) -> String {
@@ -453,23 +508,31 @@ fn developer(
     images: &[Image],
 ) -> Result<(), CliError> {
     let mut seconds = 0.0;
+    let bar = clock("attack", "augmented convolution");
     let attack = timed(&mut seconds, || Developer::attack(&layer.first, augmented))?;
     let recovered = timed(&mut seconds, || attack.recover(morphed))?;
+    bar.finish_and_clear();
     let how = format!("developer, order of channels off by {}", short(attack.mismatch()));
-    report(args, layer, &recovered, images, seconds, &how)
+    report(args, layer, &recovered, images, 0, seconds, &how)
 }
 
+/// `images` are all there are, `first` is the first recovered one among them.
 fn report(
     args: &AttackArgs,
     layer: &Layer,
     recovered: &[f64],
     images: &[Image],
+    first: usize,
     seconds: f64,
     how: &str,
 ) -> Result<(), CliError> {
+    let inputs = layer.first.shape().inputs();
+    let count = recovered.len() / inputs;
+    let bar = terminal::bar().with_prefix("pictures");
+    bar.set_length(count as u64);
     let mut table = Table::new(1, ["image", "PSNR"]);
     let (mut rows, mut pictures) = (Vec::new(), Vec::new());
-    for (k, recovered) in recovered.chunks(layer.first.shape().inputs()).enumerate() {
+    for (k, recovered) in (first..).zip(recovered.chunks(inputs)) {
         let picture = layer.picture(recovered)?;
         let image = images.get(k);
         // Against what the scheme was given: the codec's own loss is not the scheme's.
@@ -486,7 +549,9 @@ fn report(
         rows.push(json!({ "image": name, "psnr": quality.filter(|q| q.is_finite()), "exact": quality.map(|q| !q.is_finite()) }));
         pictures.push((recovered_name(k), picture));
         pictures.extend(original.map(|original| (original_name(k), original)));
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     let mut written = Vec::new();
     if let Some(folder) = &args.out {
         written = images::write_pictures(folder, &pictures, args.result.force)?;
@@ -497,11 +562,33 @@ fn report(
             "pictures": written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
         }));
     }
-    terminal::publish(&format!("{table}\n{how}; {seconds:.2} s\nprotection  {RECOVERABLE}\n"))
+    // How good they are is known only beside the originals.
+    let said = match &args.out {
+        _ if !images.is_empty() => format!("{table}\n"),
+        Some(folder) => format!("{} in {}\n", counted(count, "picture"), folder.display()),
+        None => format!("{}; --out DIR keeps them\n", counted(count, "picture")),
+    };
+    terminal::publish(&format!("{said}{how}; {seconds:.2} s\nprotection  {RECOVERABLE}\n"))
+}
+
+/// For work that cannot be cut into steps.
+fn clock(prefix: &'static str, message: &'static str) -> ProgressBar {
+    let bar = terminal::clock().with_prefix(prefix).with_message(message);
+    bar.set_length(1);
+    bar
 }
 
 fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>, CliError> {
-    images.iter().map(|image| layer.features(image)).collect()
+    let bar = terminal::bar().with_prefix("features");
+    bar.set_length(images.len() as u64);
+    let features = images.iter().map(|image| {
+        let features = layer.features(image);
+        bar.inc(1);
+        features
+    });
+    let features = features.collect();
+    bar.finish_and_clear();
+    features
 }
 
 fn costs_json(costs: &Overheads, layer: &LayerShape) -> serde_json::Value {

@@ -5,7 +5,7 @@ use crate::baseline::arguments::{ResultArgs, SideArgs};
 use crate::baseline::images::{self, Image};
 use crate::error::CliError;
 use crate::run::timed;
-use crate::terminal;
+use crate::terminal::{self, counted};
 use clap::Args;
 use pleura::baselines::leak::{Opened, affine};
 use pleura::latent::SIDE;
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 /// The share of steady pixels below which there is no picture.
-const NOISE: f64 = 0.3;
+const NOISE: f64 = 0.15;
 const NO_PICTURE: &str =
     "noise: the pixels do not share their randomness, or each picture has its own and --each is missing";
 
@@ -59,7 +59,8 @@ pub(super) fn attack(args: &AttackArgs) -> Result<(), CliError> {
     let side = args.side.side;
     let stored = images::load(&args.stored)?;
     let names: Vec<String> = (0..stored.len()).map(|k| format!("{k:05}")).collect();
-    images::check_pictures(&args.out, &names, args.result.force)?;
+    let inputs: Vec<PathBuf> = args.stored.iter().chain(&args.reference).cloned().collect();
+    images::check_pictures(&args.out, &names, &inputs, args.result.force)?;
     let reference = images::load(args.reference.as_slice())?;
     let reference = reference.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
     let levels = stored.iter().map(|image| levels(image, side)).collect::<Result<Vec<_>, _>>()?;
@@ -87,7 +88,8 @@ pub(super) fn attack(args: &AttackArgs) -> Result<(), CliError> {
         }));
     }
     terminal::publish(&format!(
-        "{count} pictures in {out}, {seconds:.2} s, {:.0} % of pixels steady\n{verdict}\n",
+        "{} in {out}, {seconds:.2} s, {:.0} % of pixels steady\n{verdict}\n",
+        counted(count, "picture"),
         100.0 * steady
     ))
 }

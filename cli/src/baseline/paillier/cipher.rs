@@ -1,20 +1,22 @@
 //! Keys, and X-rays encrypted and decrypted pixel by pixel.
 
-use crate::baseline::arguments::{BitsArgs, ResultArgs, SIDES, SideArgs, side};
+use crate::baseline::arguments::{
+    BitsArgs, CIPHERTEXTS, PUBLIC_KEY, ResultArgs, SECRET_KEY, SIDES, SideArgs, side,
+};
 use crate::baseline::images;
 use crate::error::CliError;
 use crate::run::timed;
 use crate::table::bytes_text;
-use crate::{files, terminal};
+use crate::terminal::{self, counted};
+use crate::{files, sources};
 use clap::Args;
+use indicatif::ProgressBar;
 use pleura::baselines::paillier::{Packing, PaillierError, Plaintext, PublicKey, SecretKey, Zeroizing};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Keys are no larger.
-const MAX_KEY: u64 = 1 << 14;
-/// Ciphertexts of an image are no larger.
-const MAX_CIPHERTEXTS: u64 = 1 << 30;
+/// What each thread does between two steps of a bar.
+const RUN: usize = 64;
 /// Bits of a slot for a pixel: sixteen million of them can be added up.
 const PIXEL_BITS: u32 = 33;
 /// In the label of ciphertexts beside the side of the picture: pixels are packed.
@@ -84,11 +86,11 @@ pub(crate) struct DecryptArgs {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
 
-    /// Side that the picture has to have; the file tells it.
+    /// Refuse a picture of any other side; 8 to 256.
     #[arg(long, value_name = "PIXELS", value_parser = side())]
     side: Option<usize>,
 
-    /// Pixels have to be packed; the file tells whether they are.
+    /// Refuse a picture whose pixels are not packed.
     #[arg(long)]
     pack: bool,
 
@@ -102,6 +104,9 @@ pub(crate) struct DecryptArgs {
 
 /// Makes a key, in two files.
 pub(super) fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
+    if files::is_folder_name(&args.out) || args.out.is_dir() {
+        return Err(CliError::FolderName { path: args.out.clone() });
+    }
     let place = |ending: &str| {
         let mut path = args.out.clone().into_os_string();
         path.push(ending);
@@ -110,7 +115,10 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
     let (public, secret) = (place(".public"), place(".secret"));
     [&public, &secret].into_iter().try_for_each(|path| args.result.check(path))?;
     let (mut seconds, bits) = (0.0, args.bits.bits);
+    let bar = terminal::clock().with_prefix("keygen");
+    bar.set_length(1);
     let key = timed(&mut seconds, || SecretKey::generate(bits))?;
+    bar.finish_and_clear();
     args.result.write_private(&secret, &key.to_bytes())?;
     args.result.write(&public, &key.public().to_bytes())?;
     if args.result.json {
@@ -127,8 +135,10 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
 
 /// Encrypts the pixels of an X-ray.
 pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
-    args.result.check(&args.out)?;
-    let key = PublicKey::from_bytes(&files::read(&args.key, MAX_KEY)?)?;
+    let read = sources::files(std::slice::from_ref(&args.image));
+    args.result.check_apart(&args.out, read.iter().chain([&args.key]))?;
+    let key = PublicKey::from_bytes(&PUBLIC_KEY.read(&args.key)?)
+        .map_err(|source| CliError::PaillierFile { path: args.key.clone(), source })?;
     if args.image.is_dir() {
         return Err(CliError::Directory { path: args.image.clone() });
     }
@@ -145,7 +155,16 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
         pixels.iter().map(|&p| Plaintext::from_u64(u64::from(p))).collect()
     };
     let mut seconds = 0.0;
-    let sent = timed(&mut seconds, || key.encrypt(&plaintexts))?;
+    let bar = terminal::bar().with_prefix("encrypt");
+    bar.set_length(plaintexts.len() as u64);
+    let mut sent = Vec::with_capacity(plaintexts.len());
+    timed(&mut seconds, || {
+        in_runs(&bar, &plaintexts, |run| {
+            sent.append(&mut key.encrypt(run)?);
+            Ok(())
+        })
+    })?;
+    bar.finish_and_clear();
     let label = side as u16 | if args.pack { PACKED } else { 0 };
     let bytes = key.ciphertexts_to_bytes(&sent, label);
     args.result.write(&args.out, &bytes)?;
@@ -156,9 +175,9 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
         }));
     }
     terminal::publish(&format!(
-        "{} pixels in {} ciphertexts, {}, {seconds:.2} s: {}\n",
-        pixels.len(),
-        sent.len(),
+        "{} in {}, {}, {seconds:.2} s: {}\n",
+        counted(pixels.len(), "pixel"),
+        counted(sent.len(), "ciphertext"),
         bytes_text(bytes.len() as u64),
         args.out.display()
     ))
@@ -166,17 +185,19 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
 
 /// Decrypts them into a picture.
 pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
-    args.result.check(&args.out)?;
-    let key = SecretKey::from_bytes(&Zeroizing::new(files::read(&args.key, MAX_KEY)?))?;
-    let read = files::read(&args.ciphertexts, MAX_CIPHERTEXTS)?;
-    let (sent, label) = key.public().ciphertexts_from_bytes(&read)?;
+    args.result.check_apart(&args.out, [&args.key, &args.ciphertexts])?;
+    let key = SecretKey::from_bytes(&Zeroizing::new(SECRET_KEY.read(&args.key)?))
+        .map_err(|source| CliError::PaillierFile { path: args.key.clone(), source })?;
+    let failed = |source| CliError::PaillierFile { path: args.ciphertexts.clone(), source };
+    let read = CIPHERTEXTS.read(&args.ciphertexts)?;
+    let (sent, label) = key.public().ciphertexts_from_bytes(&read).map_err(failed)?;
     let (side, pack) = (usize::from(label & !PACKED), label & PACKED != 0);
-    let refused = |why| Err(PaillierError::Bytes { what: "encrypted picture", why }.into());
+    let refused = |why| Err(failed(PaillierError::Bytes { what: "encrypted picture", why }));
     if !SIDES.contains(&(side as u64)) {
         return refused("pictures of such a side are not encrypted");
     }
-    if args.side.is_some_and(|asked| asked != side) {
-        return refused("it has another side than --side says");
+    if let Some(asked) = args.side.filter(|&asked| asked != side) {
+        return Err(CliError::OtherSide { path: args.ciphertexts.clone(), side, asked });
     }
     if args.pack && !pack {
         return refused("its pixels are not packed");
@@ -188,7 +209,16 @@ pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
         return refused("it has not as many pixels as its side tells");
     }
     let mut seconds = 0.0;
-    let opened = Zeroizing::new(timed(&mut seconds, || key.decrypt(&sent))?);
+    let bar = terminal::bar().with_prefix("decrypt");
+    bar.set_length(sent.len() as u64);
+    let mut opened = Zeroizing::new(Vec::with_capacity(sent.len()));
+    timed(&mut seconds, || {
+        in_runs(&bar, &sent, |run| {
+            opened.append(&mut key.decrypt(run)?);
+            Ok(())
+        })
+    })?;
+    bar.finish_and_clear();
     let values: Vec<i64> = match &packing {
         Some(packing) => {
             opened.iter().flat_map(|m| packing.unpack(key.public(), m, packing.slots())).collect()
@@ -201,7 +231,22 @@ pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
     }
     args.result.write_private(&args.out, &images::png(&pixels)?)?;
     if args.result.json {
-        return terminal::publish_json(&json!({ "out": args.out.to_string_lossy(), "seconds": seconds }));
+        return terminal::publish_json(&json!({
+            "out": args.out.to_string_lossy(), "side": side, "packed": pack, "seconds": seconds,
+        }));
     }
-    terminal::publish(&format!("{}, {seconds:.2} s\n", args.out.display()))
+    terminal::publish(&format!("{side}x{side} pixels in {}, {seconds:.2} s\n", args.out.display()))
+}
+
+/// Works through things in runs that keep all threads busy, and moves a bar by each.
+pub(super) fn in_runs<T>(
+    bar: &ProgressBar,
+    things: &[T],
+    mut work: impl FnMut(&[T]) -> Result<(), PaillierError>,
+) -> Result<(), PaillierError> {
+    things.chunks(RUN * rayon::current_num_threads()).try_for_each(|run| {
+        work(run)?;
+        bar.inc(run.len() as u64);
+        Ok(())
+    })
 }

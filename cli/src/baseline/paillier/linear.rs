@@ -1,13 +1,15 @@
 //! A linear network on features under Paillier: what the scheme is good for.
 
+use super::cipher::in_runs;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs};
 use crate::baseline::images::{self, Image};
 use crate::classifier::Classifier;
 use crate::error::CliError;
 use crate::run::timed;
 use crate::table::{Table, bytes_text, short};
-use crate::terminal;
+use crate::terminal::{self, counted};
 use clap::Args;
+use indicatif::ProgressBar;
 use pleura::baselines::paillier::{LinearScore, Packing, SecretKey};
 use pleura::nn::{Network, Op, label};
 use serde_json::{Value, json};
@@ -25,7 +27,8 @@ Examples:
   pleura baseline paillier linear
   pleura baseline paillier linear ward/ --bits 3072
 
-A ciphertext holds one feature of many images, side by side: the server's work is the same for one and for thirty.")]
+A ciphertext holds one feature of many images, side by side: with 2048 bits and pneumonia-linear, the
+server's work is the same for one X-ray and for 51.")]
 pub(crate) struct LinearArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -46,9 +49,17 @@ pub(crate) struct LinearArgs {
 pub(super) fn linear(args: &LinearArgs) -> Result<(), CliError> {
     let classifier = Classifier::load(&args.model)?;
     let images = images::load(&args.images.images)?;
-    let features = images.iter().map(|image| Ok(classifier.input.features(&image.xray)?.values));
+    let bar = terminal::bar().with_prefix("linear");
+    bar.set_length(images.len() as u64);
+    bar.set_message("X-rays: features");
+    let features = images.iter().map(|image| {
+        let features = classifier.input.features(&image.xray)?.values;
+        bar.inc(1);
+        Ok(features)
+    });
     let features = features.collect::<Result<Vec<_>, CliError>>()?;
-    let outcome = LinearOutcome::of(&classifier.network, &features, args.bits.bits)?;
+    let outcome = LinearOutcome::shown(&classifier.network, &features, args.bits.bits, &bar)?;
+    bar.finish_and_clear();
     let LinearOutcome { scores, clear, worst, seconds: [keygen, encrypt, server, decrypt], .. } = &outcome;
     let class =
         |scores: &[f64]| label(scores).and_then(|i| classifier.classes.get(i).cloned()).unwrap_or_default();
@@ -76,19 +87,18 @@ pub(super) fn linear(args: &LinearArgs) -> Result<(), CliError> {
         };
         table.row([image.name.clone(), class(scores), apart]);
     }
-    let (count, groups) = (images.len(), outcome.groups);
+    let (count, groups) = (counted(images.len(), "X-ray"), counted(outcome.groups, "group"));
     let labelled = if known.is_empty() {
         String::new()
     } else {
         format!("{right} of {} labelled as by the doctors, ", known.len())
     };
     terminal::publish(&format!(
-        "{table}\n{count} X-rays, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups} group{}; \
+        "{table}\n{count}, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups}; \
          key {keygen:.2} s, encrypt {encrypt:.2} s, server {server:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
         short(*worst),
         bytes_text(outcome.sent_bytes),
         bytes_text(outcome.returned_bytes),
-        if groups == 1 { "" } else { "s" },
     ))
 }
 
@@ -107,15 +117,39 @@ pub(crate) struct LinearOutcome {
 impl LinearOutcome {
     /// Encrypts features, evaluates, decrypts.
     pub(crate) fn of(network: &Network, features: &[Vec<f64>], bits: u32) -> Result<Self, CliError> {
-        let (weights, bias) = affine(network)?;
-        let layer = LinearScore::new(&weights, &bias, BOUND, FEATURE_BITS, WEIGHT_BITS)?;
+        Self::shown(network, features, bits, &ProgressBar::hidden())
+    }
+
+    /// The same, with a bar that tells how far it is.
+    fn shown(
+        network: &Network,
+        features: &[Vec<f64>],
+        bits: u32,
+        bar: &ProgressBar,
+    ) -> Result<Self, CliError> {
+        let layer = layer(network)?;
+        bar.set_message("making a key");
         let mut seconds = [0.0; 4];
         let [keygen, encrypt, server, decrypt] = &mut seconds;
         let key = timed(keygen, || SecretKey::generate(bits))?;
         let slots = Packing::new(key.public(), layer.quantised().slot_bits)?.slots();
         let (mut scores, mut sent_bytes, mut returned_bytes, mut groups) = (Vec::new(), 0, 0, 0);
+        let each: Vec<usize> = (0..features.iter().map(Vec::len).max().unwrap_or(0)).collect();
+        bar.set_length((features.len().div_ceil(slots) * each.len()) as u64);
+        bar.set_position(0);
         for group in features.chunks(slots) {
-            let sent = timed(encrypt, || layer.quantised().encrypt(key.public(), group))?;
+            bar.set_message("features: encrypting");
+            let mut sent = Vec::with_capacity(each.len());
+            // A feature has a ciphertext of its own, whatever it is encrypted with.
+            timed(encrypt, || {
+                in_runs(bar, &each, |run| {
+                    let part = |image: &Vec<f64>| run.iter().filter_map(|&k| image.get(k).copied()).collect();
+                    let parts: Vec<Vec<f64>> = group.iter().map(part).collect();
+                    sent.append(&mut layer.quantised().encrypt(key.public(), &parts)?);
+                    Ok(())
+                })
+            })?;
+            bar.set_message("features: the server computes");
             let returned = timed(server, || layer.evaluate(key.public(), &sent))?;
             scores.extend(timed(decrypt, || layer.quantised().decrypt(&key, &returned, group.len()))?);
             sent_bytes += (sent.len() * key.public().ciphertext_bytes()) as u64;
@@ -127,6 +161,12 @@ impl LinearOutcome {
         let worst = apart.fold(0.0, f64::max);
         Ok(Self { scores, clear, worst, seconds, sent_bytes, returned_bytes, groups })
     }
+}
+
+/// A network in integers.
+fn layer(network: &Network) -> Result<LinearScore, CliError> {
+    let (weights, bias) = affine(network)?;
+    Ok(LinearScore::new(&weights, &bias, BOUND, FEATURE_BITS, WEIGHT_BITS)?)
 }
 
 /// Matrix and bias of a network that is a linear layer and nothing else.
@@ -147,4 +187,29 @@ fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>), CliError> {
         }
     }
     Ok((weights, bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: LinearArgs,
+    }
+
+    #[test]
+    fn the_help_tells_how_many_share_a_ciphertext() {
+        let classifier = Classifier::load("pneumonia-linear").unwrap();
+        let key = SecretKey::generate(2048).unwrap();
+        let slot_bits = layer(&classifier.network).unwrap().quantised().slot_bits;
+        let slots = Packing::new(key.public(), slot_bits).unwrap().slots();
+        let help = Alone::command().get_after_help().unwrap().to_string();
+        assert!(
+            help.contains(&format!("for one X-ray and for {slots}.")),
+            "{slots} slots of {slot_bits} bits"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::intervals::Quality;
 use crate::run::timed;
 use crate::table::Table;
-use crate::terminal;
+use crate::terminal::{self, counted};
 use clap::{Args, ValueEnum};
 use pleura::baselines::leak::MutualInformation;
 use pleura::baselines::paillier::{PaillierError, Randomness, SecretKey, store};
@@ -100,7 +100,7 @@ pub(crate) struct LeakArgs {
 pub(super) fn stored(args: &StoreArgs) -> Result<(), CliError> {
     let images = images::load(&args.images.images)?;
     let names: Vec<String> = (0..images.len()).map(|k| format!("{k:05}")).collect();
-    images::check_pictures(&args.out, &names, args.result.force)?;
+    images::check_pictures(&args.out, &names, &args.images.images, args.result.force)?;
     let (side, bits) = (args.side.side, args.bits.bits);
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
     let key = SecretKey::generate(bits)?;
@@ -127,7 +127,8 @@ pub(super) fn stored(args: &StoreArgs) -> Result<(), CliError> {
             "out": out, "images": count, "side": side, "bits": bits, "seconds": seconds, "protection": protection,
         }));
     }
-    terminal::publish(&format!("{count} stored pictures in {out}, {seconds:.2} s\n{protection}\n"))
+    let count = counted(count, "stored picture");
+    terminal::publish(&format!("{count} in {out}, {seconds:.2} s\n{protection}\n"))
 }
 
 /// Encrypts as published, under each kind of randomness, and tells what is given away.
@@ -137,7 +138,7 @@ pub(super) fn leak(args: &LeakArgs) -> Result<(), CliError> {
         return Err(PaillierError::Alone.into());
     }
     if let Some(folder) = &args.out {
-        images::check_pictures(folder, picture_names(), args.result.force)?;
+        images::check_pictures(folder, picture_names(), &args.images.images, args.result.force)?;
     }
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, args.side.side)).collect();
     let labels = labels(&images);
