@@ -30,8 +30,9 @@ const GUESSES: usize = 48;
 const SLOPES: usize = 3;
 /// Most greys that are considered for one level: more are only near at steps close to a simple fraction of the period.
 const CHOICES: usize = 6;
-/// Rounds of each search: few are needed where there is something to find.
-const ROUNDS: usize = 40;
+/// Rounds of a search for a slope, and of one for a line: few are needed where there is something to find.
+const CLIMBS: usize = 40;
+const POLISHES: usize = 8;
 /// A line is looked for on a part of the pictures with about so many pixels.
 const ENOUGH: usize = 1 << 13;
 /// The greys in use are looked for on whole pictures with about so many.
@@ -192,7 +193,7 @@ impl<'a> Parts<'a> {
     fn polished(&self, mut found: Found) -> Found {
         // Seven steps, seven periods, three windows.
         const AROUND: u16 = 7 * 7 * 3;
-        for _ in 0..ROUNDS {
+        for _ in 0..POLISHES {
             let moved = |k: u16| {
                 let off = |k: u16| f64::from(k % 7) - 3.0;
                 Line {
@@ -256,7 +257,7 @@ fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)
         };
         best = of(slope);
         for step in [step, step / 2.0, step / 4.0] {
-            for _ in 0..ROUNDS {
+            for _ in 0..CLIMBS {
                 let off = |k: u32| f64::from(k % 5) - 2.0;
                 let around = (0..25).map(|k| (slope.0 + step * off(k), slope.1 + 4.0 * step * off(k / 5)));
                 let around = around.filter(sensible).map(|slope| (of(slope), slope));
