@@ -12,7 +12,7 @@ use crate::classifier::Classifier;
 use crate::compare_page::page;
 use crate::device::{DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
-use crate::intervals::Quality;
+use crate::intervals::{Measured, Quality};
 use crate::model::all_cores;
 use crate::run::timed;
 use crate::shipped::MODELS;
@@ -57,7 +57,8 @@ who sees what the server sees.
 Paillier as published is there with each kind of randomness: fresh for each pixel, one for each
 image, one for all. No network is shipped for it: labels are those of ridge regression on the
 stored pictures, as in `pleura baseline paillier leak`, which says more. What others recover is by
-the best of its three attacks.")]
+the best of its three attacks; labels once opened are those of the same regression on what the
+affine attack recovers.")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -134,8 +135,7 @@ impl Protection {
 
 /// Does it all.
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
-    let places = [&args.html, &args.json].into_iter().flatten();
-    let places: Vec<&PathBuf> = places.collect();
+    let places: Vec<&PathBuf> = [&args.html, &args.json].into_iter().flatten().collect();
     files::apart(&places, sources::files(&args.images.images))?;
     places.iter().try_for_each(|path| files::check_writable(path, args.force))?;
     if let (Some(html), Some(json)) = (&args.html, &args.json)
@@ -290,6 +290,8 @@ fn published(
     let information = arm.information.beyond_chance();
     let best = arm.best();
     let found = best.map_or_else(String::new, |best| format!("{} by {}", decibels(best.psnr), best.by));
+    let opened = |accuracy: Measured| format!(", {:.0} % of labels once opened", 100.0 * accuracy.value);
+    let opened = arm.recovered_labels.accuracy.map_or_else(String::new, opened);
     let name = match randomness {
         Randomness::Fresh => "Paillier, published, fresh r",
         Randomness::PerImage => "Paillier, published, r an image",
@@ -307,7 +309,7 @@ fn published(
             Protection::Encrypted,
         ),
         _ => (
-            format!("{information:.1} bits a pixel, {found}"),
+            format!("{information:.1} bits a pixel, {found}{opened}"),
             "nobody compares pixels",
             Protection::Recoverable,
         ),
