@@ -38,7 +38,8 @@ pub(crate) const PAIRED: &str = "MpLe's network is hefNet: compare it with the p
 /// What learned from what.
 pub(crate) const TRAINED: &str = "\
 Published Paillier is labelled by ridge regression on the stored pictures themselves, for 48 X-rays or
-more that all have labels; the other ways' networks were trained before.";
+more that all have labels; the other ways' networks were trained before. What others recover of its
+pictures: bits of each pixel, the picture, and labels by the same regression once pictures are opened.";
 
 /// Arguments of `pleura compare`.
 #[derive(Args)]
@@ -57,8 +58,8 @@ who sees what the server sees.
 Paillier as published is there with each kind of randomness: fresh for each pixel, one for each
 image, one for all. No network is shipped for it: labels are those of ridge regression on the
 stored pictures, as in `pleura baseline paillier leak`, which says more. What others recover is by
-the best of its three attacks; labels once opened are those of the same regression on what the
-affine attack recovers.")]
+the best of its three attacks; labels are then those of the same regression on what the affine
+attack recovers.")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -290,7 +291,7 @@ fn published(
     let information = arm.information.beyond_chance();
     let best = arm.best();
     let found = best.map_or_else(String::new, |best| format!("{} by {}", decibels(best.psnr), best.by));
-    let opened = |accuracy: Measured| format!(", {:.0} % of labels once opened", 100.0 * accuracy.value);
+    let opened = |accuracy: Measured| format!(", labels {:.0} %", 100.0 * accuracy.value);
     let opened = arm.recovered_labels.accuracy.map_or_else(String::new, opened);
     let name = match randomness {
         Randomness::Fresh => "Paillier, published, fresh r",
@@ -304,12 +305,12 @@ fn published(
             Protection::Encrypted,
         ),
         Randomness::Fresh => (
-            format!("{information:.2} bits a pixel, more than chance"),
+            format!("{information:.2} bits, more than chance"),
             "composite residuosity; but no use",
             Protection::Encrypted,
         ),
         _ => (
-            format!("{information:.1} bits a pixel, {found}{opened}"),
+            format!("{information:.1} bits, {found}{opened}"),
             "nobody compares pixels",
             Protection::Recoverable,
         ),
