@@ -1,6 +1,5 @@
 //! `pleura compare`: ways to classify the same X-rays, with what each costs and what each gives away.
 
-use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{ImagesArgs, side};
 use crate::baseline::images::{self, Image, decibels};
 use crate::baseline::layer::Layer;
@@ -8,6 +7,7 @@ use crate::baseline::morph::Outcome;
 use crate::baseline::paillier::arm::{Arm, labels};
 use crate::baseline::paillier::linear::LinearOutcome;
 use crate::baseline::paillier::published::KINDS;
+use crate::baseline::{RECOVERABLE, SOUND};
 use crate::classifier::Classifier;
 use crate::compare_page::page;
 use crate::device::{DeviceArgs, Metered, OnDevice};
@@ -118,7 +118,7 @@ pub(crate) enum Protection {
     /// What does not: the string is [`RECOVERABLE`].
     #[serde(rename = "not encryption: recoverable")]
     Recoverable,
-    /// Encryption, if the assumption holds.
+    /// Encryption, if the assumption holds: the string is [`SOUND`].
     #[serde(rename = "no attack known")]
     Encrypted,
 }
@@ -129,7 +129,7 @@ impl Protection {
         match self {
             Self::Clear => "none: in the clear",
             Self::Recoverable => RECOVERABLE,
-            Self::Encrypted => "no attack known",
+            Self::Encrypted => SOUND,
         }
     }
 }
@@ -140,7 +140,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     files::apart(&places, sources::files(&args.images.images))?;
     places.iter().try_for_each(|path| files::check_writable(path, args.force))?;
     if let (Some(html), Some(json)) = (&args.html, &args.json)
-        && html == json
+        && files::same(html, json)
     {
         return Err(CliError::SameFile { path: html.clone() });
     }
@@ -318,9 +318,9 @@ fn published(
     Ok(Way {
         name,
         about: format!(
-            "each of {side}x{side} pixels encrypted and stored as a grey level; the ciphertexts are {}; labelled by ridge regression on \
-             the other stored pictures",
-            bytes_text((side * side * key.public().ciphertext_bytes()) as u64)
+            "each of {side}x{side} pixels encrypted and stored as a grey level; the ciphertexts are {}{}",
+            bytes_text((side * side * key.public().ciphertext_bytes()) as u64),
+            if labels.is_some() { "; labelled by ridge regression on the other stored pictures" } else { "" }
         ),
         quality: arm.labels,
         client_seconds: arm.seconds / images.len().max(1) as f64,

@@ -74,6 +74,15 @@ pub(crate) fn apart(
     }
 }
 
+/// Whether two paths, to what may not be there yet, are of one file.
+pub(crate) fn same(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()
+    };
+    a == b || (a.file_name() == b.file_name() && place(a).is_some() && place(a) == place(b))
+}
+
 /// Whether a path ends as those of folders do.
 pub(crate) fn is_folder_name(path: &Path) -> bool {
     let text = path.as_os_str().to_string_lossy();

@@ -68,7 +68,8 @@ fn wilson(right: f64, count: f64) -> [f64; 2] {
     let (p, z2) = (right / n, Z * Z);
     let middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
-    [(middle - half).max(0.0), (middle + half).min(1.0)]
+    // Rounding must not leave the share itself outside.
+    [(middle - half).clamp(0.0, p), (middle + half).clamp(p, 1.0)]
 }
 
 /// For an AUC over so many sick and healthy (Hanley and McNeil 1982), with the variance at the limit and not at the
@@ -145,6 +146,9 @@ mod tests {
         near(wilson(81.0, 263.0), [0.2553, 0.3662]);
         near(wilson(0.0, 20.0), [0.0, 0.1611]);
         near(wilson(1.0, 29.0), [0.0061, 0.1718]);
+        for n in (1..300).map(f64::from) {
+            assert!(wilson(n, n)[1] == 1.0 && wilson(0.0, n)[0] == 0.0, "{n}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use clap::{Args, Subcommand};
 
 /// What is printed wherever it is true.
 pub(crate) const RECOVERABLE: &str = "not encryption: recoverable";
+/// And where that is.
+pub(crate) const SOUND: &str = "no attack known";
 
 /// Arguments of `pleura baseline`.
 #[derive(Args)]

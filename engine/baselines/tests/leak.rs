@@ -88,7 +88,7 @@ fn levels_are_opened_by_their_step_and_period() {
     let images = NAMES.map(|name| xray(name, SIDE));
     let another = xray("person1952_bacteria_4883.jpeg", SIDE);
     let open = |stored: &[Vec<u8>]| affine(stored, SIDE as usize, &another);
-    for (k, alpha) in [0.618_03, 0.414_21, 0.732_05, 0.236_07, 0.127_02].into_iter().enumerate() {
+    for (k, alpha) in [0.618_03, 0.414_21, 0.732_05, 0.302_8, 0.561_6, 0.854_1].into_iter().enumerate() {
         let image = &images[k % 3];
         let found = open(&[levels(image, 0.3 + 0.1 * k as f64, alpha)]);
         let quality = psnr(image, &found.pictures[0]);
@@ -97,8 +97,8 @@ fn levels_are_opened_by_their_step_and_period() {
     }
 }
 
-/// With real keys, too. One in four has a step close to a simple fraction of the period, so that greys fall together: of twelve keys, three at
-/// least must open well.
+/// With real keys, too. More than one in three has a step close to a simple fraction of the period, so that greys fall together: of twelve keys,
+/// two at least must open well.
 #[test]
 fn what_shares_its_randomness_is_opened_without_a_key() {
     const SIDE: u32 = 48;
@@ -125,8 +125,8 @@ fn what_shares_its_randomness_is_opened_without_a_key() {
     let alone = best(12, &|k| worst(&images[k % 3..][..1], Randomness::PerImage));
     let together = best(12, &|_| worst(&images, Randomness::Fixed));
     let fresh = best(3, &|k| worst(&images[k..][..1], Randomness::Fresh));
-    assert!(alone[2].0 > 8.0 && together[2].0 > 8.0 && fresh[0].0 < 1.0);
-    assert!(fresh.iter().all(|x| x.1 < alone[2].1));
+    assert!(alone[1].0 > 8.0 && together[1].0 > 8.0 && fresh[0].0 < 1.0);
+    assert!(fresh.iter().all(|x| x.1 < alone[1].1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! X-rays encrypted as published under one kind of randomness, and what attacks make of what is stored.
 
-use crate::baseline::RECOVERABLE;
 use crate::baseline::images::Image;
+use crate::baseline::{RECOVERABLE, SOUND};
 use crate::error::CliError;
 use crate::intervals::Quality;
 use crate::run::timed;
@@ -45,8 +45,8 @@ impl Recovered {
     fn of(by: &'static str, plain: &[Vec<u8>], mut pictures: Vec<Vec<u8>>) -> Self {
         let mut found: Vec<f64> = plain.iter().zip(&pictures).map(|(a, b)| psnr(a, b)).collect();
         found.sort_by(f64::total_cmp);
-        let at = |k: usize| found.get(k).copied().unwrap_or(f64::NAN);
-        let psnr = f64::midpoint(at(found.len().saturating_sub(1) / 2), at(found.len() / 2));
+        // The lower of two in the middle: the mean with infinity would be infinity.
+        let psnr = found.get(found.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
         Self { by, psnr, picture: if pictures.is_empty() { Vec::new() } else { pictures.swap_remove(0) } }
     }
 }
@@ -79,20 +79,19 @@ impl Arm {
         let by_arithmetic = if randomness == Randomness::Fixed {
             let first = affine(&stored, side, reference(0)).pictures.into_iter().take(1);
             let others = affine(stored.get(1..).unwrap_or_default(), side, reference(1)).pictures;
-            bar.inc(stored.len() as u64);
             first.chain(others).collect()
         } else {
-            each(&|k, picture| {
-                let found = affine(std::slice::from_ref(picture), side, reference(k)).pictures.concat();
-                bar.inc(1);
-                found
-            })
+            each(&|k, picture| affine(std::slice::from_ref(picture), side, reference(k)).pictures.concat())
         };
         let mut book = Codebook::default();
         plain.iter().zip(&stored).for_each(|(known, stored)| book.learn(known, stored));
         let known = |k: usize| plain.get(k).map_or(&[][..], Vec::as_slice);
         let by_codebook = each(&|k, picture| book.without(known(k), picture).open(picture));
-        let by_frequency = each(&|k, picture| frequency(picture, side, reference(k)));
+        let by_frequency = each(&|k, picture| {
+            let found = frequency(picture, side, reference(k));
+            bar.inc(1);
+            found
+        });
         let learned = |pictures: &[Vec<u8>]| labels.map_or_else(Quality::default, |l| learned(pictures, l));
         Ok(Self {
             randomness,
@@ -124,7 +123,7 @@ impl Arm {
 /// What keeps a stored picture from being read.
 pub(crate) fn protection(randomness: Randomness) -> &'static str {
     match randomness {
-        Randomness::Fresh => "nothing to learn, nothing to classify",
+        Randomness::Fresh => SOUND,
         Randomness::PerImage | Randomness::Fixed => RECOVERABLE,
     }
 }
@@ -132,7 +131,8 @@ pub(crate) fn protection(randomness: Randomness) -> &'static str {
 /// Labels, if all are known and they are enough to learn from.
 pub(crate) fn labels(images: &[Image]) -> Option<Vec<bool>> {
     let known: Option<Vec<bool>> = images.iter().map(|image| image.sick).collect();
-    known.filter(|labels| labels.len() >= FEWEST)
+    let two = |labels: &[bool], label| labels.iter().filter(|&&l| l == label).count() >= 2;
+    known.filter(|labels| labels.len() >= FEWEST && two(labels, true) && two(labels, false))
 }
 
 /// How well labels are learned from pictures: unknown if there are not two of each.

@@ -219,9 +219,9 @@ fn publish(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Qualit
         table.wide_row(name.chain(bits).chain(recovered).chain([seconds]).collect());
     }
     let (count, side) = (images.len(), args.side.side);
-    let entropy = arms.first().map_or(0.0, |arm| arm.information.entropy);
+    let [fresh, own] = [0, 1].map(|k| arms.get(k).map_or(0.0, |arm| arm.information.entropy));
     terminal::publish(&format!(
-        "{count} X-rays of {side}x{side} pixels, {entropy:.2} bits each\n\n{table}\n{}\n\
+        "{count} X-rays of {side}x{side} pixels, {fresh:.2} bits each, {own:.2} among those of its X-ray\n\n{table}\n{}\n\
          fresh for each pixel: nothing to learn, so nothing to classify\none for each image, one for all: {RECOVERABLE}\n",
         clear.map_or_else(
             || format!(

@@ -37,7 +37,7 @@ const POLISHES: usize = 8;
 const ENOUGH: usize = 1 << 13;
 /// The greys in use are looked for on whole pictures with about so many.
 const PLENTY: usize = 1 << 18;
-/// How far a level may be off the line: half a level by rounding, and what the line is not known to.
+/// How far a level may be off the line: half a level by rounding, and a little because the line itself is only known so well.
 const SLACK: f64 = 0.65;
 
 /// What the attack makes of stored pictures.
@@ -101,7 +101,8 @@ impl Line {
             let at = (self.first + f64::from(grey) * self.step).rem_euclid(self.period);
             // A period on either side, as levels at the ends are close to each other.
             for at in [at - self.period, at, at + self.period] {
-                let near = (at - slack).max(0.0).ceil() as usize..(at + slack + 1.0).max(0.0) as usize;
+                let end = ((at + slack + 1.0).max(0.0) as usize).min(LEVELS);
+                let near = (at - slack).max(0.0).ceil() as usize..end;
                 choices.get_mut(near).unwrap_or_default().iter_mut().for_each(|choices| choices.push(grey));
             }
         }

@@ -11,7 +11,8 @@ const TWOFOLD: [f64; 6] = [0.0, 0.1, 0.2, 0.3, 0.45, 0.6];
 /// levels are distributed in such pictures.
 ///
 /// Neighbouring pixels are alike, so stored levels that lie side by side stand for like greys. The order in which all are
-/// most like their neighbours is that of the second eigenvector of the graph of neighbours (Atkins, Boman, Hendrickson 1998);
+/// most like their neighbours is that of the second eigenvector of the graph of neighbours (Atkins, Boman, Hendrickson 1998), or of the
+/// third where a few levels by themselves make up the second;
 /// levels get the greys of `reference` in that order. Eight bits are too few for all greys: some stored levels stand for two greys that
 /// are far apart, and tie the ends of the order together. So several orders are tried, with more or fewer of those left out at
 /// first, and the smoothest picture is kept. Which end is black is what makes it more like the reference, best of the same size.

@@ -23,7 +23,7 @@ pub struct Learned {
 /// Ridge regression on all images but two, one of each label, tried on those two; for each such pair.
 ///
 /// To leave one image out would leave more of the other label behind, and where there is nothing to learn the classifier
-/// would say that one: well below chance for few images (Airola et al. 2011). Images are weighted so that both labels weigh the same. An image's
+/// would say that one: well below chance for few images (Airola et al. 2011). Images are weighted so that both labels weigh the same in the full set. An image's
 /// label is that of its scores' mean. With a kernel, leaving a set `S` out has a closed form: `y_S - f_S = (G_SS)^-1 (G y)_S` for
 /// `G = (K + ridge / weights)^-1`.
 ///
