@@ -82,13 +82,14 @@ fn levels(image: &[u8], u: f64, alpha: f64) -> Vec<u8> {
     parts.iter().map(|part| ((part - low) / (high - low) * 255.0).round() as u8).collect()
 }
 
+/// Steps that are far from simple fractions of the period.
 #[test]
 fn levels_are_opened_by_their_step_and_period() {
     const SIDE: u32 = 48;
     let images = NAMES.map(|name| xray(name, SIDE));
     let another = xray("person1952_bacteria_4883.jpeg", SIDE);
     let open = |stored: &[Vec<u8>]| affine(stored, SIDE as usize, &another);
-    for (k, alpha) in [0.618_03, 0.414_21, 0.732_05, 0.302_8, 0.561_6, 0.854_1].into_iter().enumerate() {
+    for (k, alpha) in [0.618_03, 0.414_21, 0.732_05, 0.381_97, 0.127_02, 0.302_8].into_iter().enumerate() {
         let image = &images[k % 3];
         let found = open(&[levels(image, 0.3 + 0.1 * k as f64, alpha)]);
         let quality = psnr(image, &found.pictures[0]);
