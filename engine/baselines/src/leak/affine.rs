@@ -6,7 +6,7 @@
 //! likely. Greys are then unwrapped as phases are: of those that a level may stand for, each pixel takes the one most like its neighbours'.
 //! What stays unknown is the mirror image `255 - m` and, unless all greys are in use, a constant; another X-ray decides.
 
-use super::{LEVELS, apart};
+use super::{LEVELS, apart, correlation};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 use rayon::prelude::*;
@@ -384,7 +384,9 @@ fn placed(pictures: &[Vec<u8>], side: usize, choices: &[Choices], reference: &[u
     let greys = |picture: &Vec<u8>| unwrapped(picture, side, choices);
     let tally = |picture: &Vec<u8>| {
         let greys = greys(picture);
-        let mut tally = Tally { likeness: likeness(&greys, reference), ..Tally::default() };
+        let pairs =
+            greys.iter().zip(reference).filter_map(|(grey, &r)| Some((f64::from((*grey)?), f64::from(r))));
+        let mut tally = Tally { likeness: correlation(pairs), ..Tally::default() };
         steady(&greys, side).flatten().for_each(|grey| tally.add(grey));
         tally
     };
@@ -445,19 +447,4 @@ impl Tally {
         });
         sign * grey.unwrap_or(0)
     }
-}
-
-/// Pearson's correlation with pixels at the same place.
-fn likeness(greys: &[Grey], reference: &[u8]) -> f64 {
-    let pairs =
-        || greys.iter().zip(reference).filter_map(|(grey, &r)| Some((f64::from((*grey)?), f64::from(r))));
-    let count = pairs().count().max(1) as f64;
-    let (sum_a, sum_b) = pairs().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
-    let (mean_a, mean_b) = (sum_a / count, sum_b / count);
-    let moments = pairs().fold([0.0; 3], |[ab, aa, bb], (x, y)| {
-        let (x, y) = (x - mean_a, y - mean_b);
-        [ab + x * y, aa + x * x, bb + y * y]
-    });
-    let [ab, aa, bb] = moments;
-    ab / (aa * bb).sqrt().max(1e-9)
 }

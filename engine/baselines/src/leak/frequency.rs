@@ -49,7 +49,10 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
     let order = smoothest.unwrap_or_default();
     let turned: Vec<usize> = order.iter().rev().copied().collect();
     let [one, other] = [picture(&order), picture(&turned)];
-    if correlation(&one, reference) >= correlation(&other, reference) { one } else { other }
+    let likeness = |picture: &[u8]| {
+        correlation(picture.iter().zip(reference).map(|(&a, &b)| (f64::from(a), f64::from(b))))
+    };
+    if likeness(&one) >= likeness(&other) { one } else { other }
 }
 
 /// Levels in the order in which neighbours are alike, by eigenvector `which` from the top; a `share` of them is put in its place last:

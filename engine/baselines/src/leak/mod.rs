@@ -174,13 +174,14 @@ fn apart<T: Copy>(values: &[T], side: usize, far: usize) -> impl Iterator<Item =
     across.chain(down).map(|(&a, &b)| (a, b))
 }
 
-/// Pearson's, of pixels at the same place.
-fn correlation(a: &[u8], b: &[u8]) -> f64 {
-    let count = a.len().min(b.len()).max(1) as f64;
-    let mean = |x: &[u8]| x.iter().map(|&x| f64::from(x)).sum::<f64>() / x.len().max(1) as f64;
-    let (ma, mb) = (mean(a), mean(b));
-    let product = |(&x, &y): (&u8, &u8)| (f64::from(x) - ma) * (f64::from(y) - mb);
-    let spread =
-        |x: &[u8], m: f64| (x.iter().map(|&x| (f64::from(x) - m).powi(2)).sum::<f64>() / count).sqrt();
-    a.iter().zip(b).map(product).sum::<f64>() / count / (spread(a, ma) * spread(b, mb)).max(1e-9)
+/// Pearson's, of pairs of pixels; zero where either is even.
+fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let count = pairs.clone().count().max(1) as f64;
+    let (sum_a, sum_b) = pairs.clone().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+    let (mean_a, mean_b) = (sum_a / count, sum_b / count);
+    let [ab, aa, bb] = pairs.fold([0.0; 3], |[ab, aa, bb], (x, y)| {
+        let (x, y) = (x - mean_a, y - mean_b);
+        [ab + x * y, aa + x * x, bb + y * y]
+    });
+    ab / (aa * bb).sqrt().max(1e-9)
 }
