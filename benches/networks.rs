@@ -3,7 +3,7 @@
 //! `cargo bench -p benches --bench networks [-- NAME...] [--rounds N] [--json FILE]`
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 
-use pleura_nn::{Client, Fidelity, ImportOptions, Network, Plan, PlanOptions, Report, Server};
+use pleura_nn::{Client, Fidelity, Plan, PlanOptions, Report, Server};
 use pleura_ring::{Backend, Cpu};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -131,7 +131,7 @@ fn measure_apart(name: &str, rounds: usize) -> Result<Measured> {
 fn measure(name: &str, rounds: usize) -> Result<Measured> {
     let mut seconds = Times::new();
     let model = fs::read(file(name, "onnx"))?;
-    let imported = time(&mut seconds, "import", || Network::from_onnx(&model, &ImportOptions::default()))?;
+    let imported = time(&mut seconds, "import", || pleura_onnx::import(&model, &Default::default()))?;
     let network = imported.network;
     let item = first_item(name, network.input_shape().iter().product())?;
     let clear = network.evaluate(&item);

@@ -4,7 +4,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::BTreeMap;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("pleura-shaders", &[]),
     ("pleura-ring", &[]),
     ("pleura-gpu", &["pleura-ring", "pleura-shaders"]),
@@ -12,9 +12,18 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("pleura-baselines", &[]),
     ("pleura-ckks", &["pleura-ring"]),
     ("pleura-nn", &["pleura-ckks"]),
+    ("pleura-onnx", &["pleura-nn"]),
     (
         "pleura",
-        &["pleura-baselines", "pleura-latent", "pleura-nn", "pleura-ckks", "pleura-gpu", "pleura-ring"],
+        &[
+            "pleura-baselines",
+            "pleura-latent",
+            "pleura-onnx",
+            "pleura-nn",
+            "pleura-ckks",
+            "pleura-gpu",
+            "pleura-ring",
+        ],
     ),
     ("pleura-cli", &["pleura"]),
 ];

@@ -14,7 +14,7 @@ use pleura_ckks::{
     Params, Polynomial, SecretKey, Security,
 };
 use pleura_gpu::{Device, Gpu, Options, adapters};
-use pleura_nn::{Client, ImportOptions, Network, Plan, PlanOptions, Server};
+use pleura_nn::{Client, Plan, PlanOptions, Server};
 use pleura_ring::conformance::check;
 use pleura_ring::{Backend, BackendError, Cpu, Limbs, Ntt, Ring, Simd, primes_below};
 use std::io::Write;
@@ -283,7 +283,7 @@ fn operations_are_few_dispatches_in_one_submit() {
 fn network_is_the_same(name: &str, options: &[Options]) -> Vec<Arc<Device>> {
     let file = format!("{}/../models/reference/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
     let model = std::fs::read(file).unwrap();
-    let network = Network::from_onnx(&model, &ImportOptions::default()).unwrap().network;
+    let network = pleura_onnx::import(&model, &Default::default()).unwrap().network;
     let plan = Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ()).unwrap();
     let client = Client::new(&plan).unwrap();
     let keys = client.evaluation_keys().unwrap();

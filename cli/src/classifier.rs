@@ -6,7 +6,8 @@ use crate::shipped::{self, SAMPLES};
 use crate::{cache, files, terminal};
 use pleura::ckks::Security;
 use pleura::latent::{Codec, Latent, SIDE, Xray};
-use pleura::nn::{ImportOptions, Imported, Network, Plan, PlanOptions};
+use pleura::nn::{Network, Plan, PlanOptions};
+use pleura::onnx::{ImportOptions, Imported, import};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -53,7 +54,7 @@ impl Classifier {
             }
             None => return Err(CliError::UnknownModel { name: name.to_owned() }),
         };
-        let imported = Network::from_onnx(&bytes, &ImportOptions::default());
+        let imported = import(&bytes, &ImportOptions::default());
         let failed = |source| CliError::Import { path: path.into(), source };
         let Imported { network, mut notes, metadata } = imported.map_err(failed)?;
         let input = Input::of(&network, &metadata, &name)?;

@@ -7,7 +7,8 @@ use crate::{files, terminal};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::ckks::Security;
-use pleura::nn::{Fit, ImportOptions, Imported, Network, Plan, PlanOptions};
+use pleura::nn::{Network, Plan, PlanOptions};
+use pleura::onnx::{Fit, ImportOptions, Imported, import};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -92,7 +93,7 @@ impl ModelArgs {
             fit: self.fit(),
         };
         let failed = |source| CliError::Import { path: self.model.clone(), source };
-        let Imported { network, notes, .. } = Network::from_onnx(&bytes, &options).map_err(failed)?;
+        let Imported { network, notes, .. } = import(&bytes, &options).map_err(failed)?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let network = network.renamed(name.unwrap_or_default());

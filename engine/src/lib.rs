@@ -23,4 +23,5 @@ pub use pleura_ckks as ckks;
 pub use pleura_gpu as gpu;
 pub use pleura_latent as latent;
 pub use pleura_nn as nn;
+pub use pleura_onnx as onnx;
 pub use pleura_ring as ring;

@@ -1,4 +1,4 @@
-//! Neural networks on ciphertexts: a network exported as ONNX is compiled to a plan, and the plan runs on encrypted data.
+//! Neural networks on ciphertexts: a network is compiled to a plan, and the plan runs on encrypted data.
 //!
 //! # Mathematics
 //! A ciphertext holds a vector of `n/2` numbers, of which sums, products and rotations can be computed
@@ -9,7 +9,7 @@
 //! factors, and dividing them back consumes primes of the modulus: a plan fixes beforehand which, so that scales are known
 //! exactly and branches meet at the same one.
 //!
-//! The way of a network: [`Network::from_onnx`] reads it; `rewrite` merges what can be merged; `arrange` counts levels and places
+//! The way of a network: [`Network::new`] or the crate `pleura-onnx` makes it; `rewrite` merges what can be merged; `arrange` counts levels and places
 //! tensors; `draft` compares several such ways by their `cost` and takes the cheapest; `lower` turns maps into diagonals and
 //! `assemble` encodes them; the [`Plan`] is data. A [`Client`] and a [`Server`] run it. The clear twin is [`Network::evaluate`], and
 //! every compiled step is compared with it.
@@ -59,7 +59,6 @@ mod layout;
 mod linear;
 mod lower;
 mod network;
-mod onnx;
 mod plan;
 mod report;
 mod rewrite;
@@ -69,8 +68,5 @@ pub use execute::{Client, InferenceError, PUBLISHED_BITS, Server};
 pub use fit::{FitError, Fitted, Function, fit};
 pub use linear::{Convolution, Linear, Map, Pool, Window};
 pub use network::{Coefficients, Network, Node, NodeId, Op};
-#[doc(hidden)]
-pub use onnx::proto;
-pub use onnx::{Fit, ImportError, ImportOptions, Imported};
 pub use plan::{Plan, PlanError, PlanOptions, Progress};
 pub use report::{Fidelity, LayerReport, ParameterReport, Report, label};

@@ -542,7 +542,7 @@ proptest! {
 #[track_caller]
 fn reference_runs(name: &str, min_bits: f64) {
     let file = reference(&format!("{name}.onnx"));
-    let network = Network::from_onnx(&file, &ImportOptions::default()).unwrap().network;
+    let network = pleura_onnx::import(&file, &Default::default()).unwrap().network;
     let item = first_item(&format!("{name}.input.npy"));
     let torch = first_item(&format!("{name}.output.npy"));
     let clear = network.evaluate(&item);

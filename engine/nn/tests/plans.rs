@@ -51,7 +51,7 @@ fn at(network: &Network, security: Security) -> Result<Plan, PlanError> {
 }
 
 fn reference_network(name: &str) -> Network {
-    Network::from_onnx(&reference(&format!("{name}.onnx")), &ImportOptions::default()).unwrap().network
+    pleura_onnx::import(&reference(&format!("{name}.onnx")), &Default::default()).unwrap().network
 }
 
 /// Whether a message reads as one: some words, the first not capitalised unless a name, no end mark, nothing of Rust's.

@@ -1,16 +1,16 @@
 //! Sums and means along axes.
 
-use super::budget;
-use super::constant::{Constant, Int};
-use super::graph::Step;
-use super::importer::{Importer, Value, mixes_batch};
-use super::pool::mean_of_planes;
-use super::shape::{self, Selection};
-use crate::{Linear, Map};
+use crate::budget;
+use crate::constant::{Constant, Int};
+use crate::graph::Step;
+use crate::importer::{Importer, Value, mixes_batch};
+use crate::pool::mean_of_planes;
+use crate::shape::{self, Selection};
+use pleura_nn::{Linear, Map};
 
 impl Importer<'_> {
     /// Reductions: of constants any, of tensors those that are sums.
-    pub(super) fn reduce(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn reduce(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let axes = self.known(step, 1, "axes")?.filter(|axes| !axes.is_empty());

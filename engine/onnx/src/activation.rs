@@ -1,16 +1,16 @@
 //! What is no polynomial: refused with advice, or replaced by a polynomial nearby.
 
-use super::Fit;
-use super::graph::Step;
-use super::importer::{Importer, Value};
-use super::polynomial::Polynomial;
-use crate::fit::{Function, fit};
+use crate::Fit;
+use crate::graph::Step;
+use crate::importer::{Importer, Value};
+use crate::polynomial::Polynomial;
+use pleura_nn::{Function, fit};
 
 /// What helps with all activations.
 const TRAIN: &str = "replace it by a polynomial such as a*x^2 + b*x + c and train";
 
 impl Importer<'_> {
-    pub(super) fn activation(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn activation(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let Some((function, factor)) = self.function(step)? else { return Err(advice(step.op)) };
         let x = self.tensor(step, 0)?;
         let Some(Fit { degree, from, to }) = self.fit else {

@@ -1,27 +1,27 @@
 //! Limits: a small file must not make a large network by broadcasting, padding or repeating.
 
 /// Most axes a tensor may have.
-pub(super) const MAX_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 /// Most elements of a tensor in the file.
-pub(super) const MAX_CONSTANT: usize = 1 << 28;
+pub(crate) const MAX_CONSTANT: usize = 1 << 28;
 /// Most elements of a tensor that depends on the input, or is computed from constants.
-pub(super) const MAX_ELEMENTS: usize = 1 << 24;
+pub(crate) const MAX_ELEMENTS: usize = 1 << 24;
 /// Most elements of all that is made while importing.
 const MAX_TOTAL: usize = 1 << 27;
 
 /// What may yet be made.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     left: usize,
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { left: MAX_TOTAL }
     }
 
     /// Takes so many elements of it, before they are made.
-    pub(super) fn charge(&mut self, elements: usize) -> Result<(), String> {
+    pub(crate) fn charge(&mut self, elements: usize) -> Result<(), String> {
         self.left = self.left.checked_sub(elements).ok_or_else(|| {
             format!("the network's tensors have more than {MAX_TOTAL} elements in all; make it smaller")
         })?;
@@ -30,7 +30,7 @@ impl Budget {
 }
 
 /// The elements of a shape, checked; its extents too, should one of them be zero.
-pub(super) fn elements(shape: &[usize]) -> Result<usize, String> {
+pub(crate) fn elements(shape: &[usize]) -> Result<usize, String> {
     if shape.len() > MAX_RANK {
         return Err(format!("a tensor of {} axes, at most {MAX_RANK} are allowed", shape.len()));
     }

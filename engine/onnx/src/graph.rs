@@ -1,27 +1,27 @@
 //! The model's graph: names checked, nodes put in order, a few patterns recognised.
 
-use super::constant::Constant;
-use super::{ImportError, ImportOptions, proto};
+use crate::constant::Constant;
+use crate::{ImportError, ImportOptions, proto};
 use std::collections::{HashMap, HashSet};
 
 /// The nodes that the output depends on, each after those it reads.
 #[derive(Debug)]
-pub(super) struct Graph<'a> {
-    pub(super) steps: Vec<Step<'a>>,
-    pub(super) input: &'a proto::ValueInfo,
+pub(crate) struct Graph<'a> {
+    pub(crate) steps: Vec<Step<'a>>,
+    pub(crate) input: &'a proto::ValueInfo,
     /// Name of the output, after what was dropped.
-    pub(super) output: &'a str,
-    pub(super) initializers: Vec<&'a proto::Tensor>,
-    pub(super) notes: Vec<String>,
+    pub(crate) output: &'a str,
+    pub(crate) initializers: Vec<&'a proto::Tensor>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// A node, with what was understood of it.
 #[derive(Clone, Debug)]
-pub(super) struct Step<'a> {
-    pub(super) node: &'a proto::Node,
-    pub(super) name: String,
-    pub(super) op: &'a str,
-    pub(super) inputs: Vec<&'a str>,
+pub(crate) struct Step<'a> {
+    pub(crate) node: &'a proto::Node,
+    pub(crate) name: String,
+    pub(crate) op: &'a str,
+    pub(crate) inputs: Vec<&'a str>,
 }
 
 /// Who makes a value.
@@ -35,7 +35,7 @@ enum Source<'a> {
 type Sources<'a> = HashMap<&'a str, Source<'a>>;
 
 impl<'a> Graph<'a> {
-    pub(super) fn new(graph: &'a proto::Graph, options: &ImportOptions) -> Result<Self, ImportError> {
+    pub(crate) fn new(graph: &'a proto::Graph, options: &ImportOptions) -> Result<Self, ImportError> {
         let mut steps: Vec<Step<'a>> = graph.node.iter().enumerate().map(|(i, n)| Step::new(i, n)).collect();
         let sources = sources(graph, &steps)?;
         let mut notes = Vec::new();
@@ -74,7 +74,7 @@ impl<'a> Step<'a> {
     }
 
     /// The error that this node cannot be imported.
-    pub(super) fn fail(&self, problem: String) -> ImportError {
+    pub(crate) fn fail(&self, problem: String) -> ImportError {
         let output = self.node.output.first().cloned().unwrap_or_default();
         let named = !self.node.name.is_empty();
         let name = if named { self.name.clone() } else { format!("the node that makes {output:?}") };
@@ -85,15 +85,15 @@ impl<'a> Step<'a> {
         self.node.attribute.iter().find(|a| a.name == name)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.attribute(name).is_some()
     }
 
-    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
         self.attribute(name).map_or(default, |a| a.i)
     }
 
-    pub(super) fn float(&self, name: &str, default: f64) -> Result<f64, String> {
+    pub(crate) fn float(&self, name: &str, default: f64) -> Result<f64, String> {
         let value = self.attribute(name).map_or(default, |a| a.f.into());
         if value.is_finite() {
             Ok(value)
@@ -102,19 +102,19 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(super) fn ints(&self, name: &str) -> Option<&'a [i64]> {
+    pub(crate) fn ints(&self, name: &str) -> Option<&'a [i64]> {
         self.attribute(name).map(|a| a.ints.as_slice())
     }
 
-    pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+    pub(crate) fn floats(&self, name: &str) -> Option<&'a [f32]> {
         self.attribute(name).map(|a| a.floats.as_slice())
     }
 
-    pub(super) fn string(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn string(&self, name: &str) -> Option<&'a str> {
         self.attribute(name).and_then(|a| std::str::from_utf8(&a.s).ok())
     }
 
-    pub(super) fn tensor(&self, name: &str) -> Option<&'a proto::Tensor> {
+    pub(crate) fn tensor(&self, name: &str) -> Option<&'a proto::Tensor> {
         self.attribute(name).and_then(|a| a.t.as_deref())
     }
 }

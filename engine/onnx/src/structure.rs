@@ -1,17 +1,17 @@
 //! Elements moved from place to place.
 
-use super::budget;
-use super::constant::{Constant, Int};
-use super::graph::Step;
-use super::importer::{Importer, Value, mixes_batch};
-use super::shape::{self, Selection};
-use super::view::extents;
+use crate::budget;
+use crate::constant::{Constant, Int};
+use crate::graph::Step;
+use crate::importer::{Importer, Value, mixes_batch};
+use crate::shape::{self, Selection};
+use crate::view::extents;
 
 /// For each index of an axis, the index it comes from.
-pub(super) type Axis = Vec<Option<usize>>;
+pub(crate) type Axis = Vec<Option<usize>>;
 
 impl Importer<'_> {
-    pub(super) fn transpose(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn transpose(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let order = match step.ints("perm") {
@@ -32,7 +32,7 @@ impl Importer<'_> {
         self.select(step, &value, selection, 0.0)
     }
 
-    pub(super) fn slice(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn slice(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let missing = "its starts and ends are missing; export the model again";
@@ -74,7 +74,7 @@ impl Importer<'_> {
         self.by_axes(step, &value, &picked, 0.0)
     }
 
-    pub(super) fn split(&mut self, step: &Step<'_>) -> Result<Vec<Value>, String> {
+    pub(crate) fn split(&mut self, step: &Step<'_>) -> Result<Vec<Value>, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let a = shape::axis(step.int("axis", 0), shape.len())?;
@@ -109,7 +109,7 @@ impl Importer<'_> {
         Ok(out)
     }
 
-    pub(super) fn gather(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn gather(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let indices = self.constant(step, 1, "indices")?;
@@ -128,7 +128,7 @@ impl Importer<'_> {
         picked.reshaped([before, &indices.shape, after].concat())
     }
 
-    pub(super) fn concat(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn concat(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let values = (0..step.inputs.len()).map(|i| self.value(step, i)).collect::<Result<Vec<_>, _>>()?;
         let first = values.first().ok_or("it has no inputs; correct the model")?;
         let mut shape = first.full_shape();
@@ -212,7 +212,7 @@ impl Importer<'_> {
         Ok(Value::Constant(Constant::floats(shape.to_vec(), interleave(&parts, outer))))
     }
 
-    pub(super) fn expand(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn expand(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let mut target =
             self.integers(step, 1, "shape")?.ok_or("its shape is missing; export the model again")?;
@@ -228,7 +228,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn tile(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn tile(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let repeats = extents(&self.integers(step, 1, "repeats")?.unwrap_or_default())?;
@@ -242,7 +242,7 @@ impl Importer<'_> {
         self.by_axes(step, &value, &axes, 0.0)
     }
 
-    pub(super) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = self.tensor(step, 0)?;
         let block = usize::try_from(step.int("blocksize", 1)).ok().filter(|b| (1..=64).contains(b));
         let block = block.ok_or("its blocksize must be 1 to 64; correct the model")?;
@@ -268,7 +268,7 @@ impl Importer<'_> {
         self.select(step, &value, selection, 0.0)?.reshaped(shape.to_vec())
     }
 
-    pub(super) fn by_axes(
+    pub(crate) fn by_axes(
         &mut self,
         step: &Step<'_>,
         value: &Value,
@@ -279,7 +279,7 @@ impl Importer<'_> {
         self.select(step, value, selection, fill)
     }
 
-    pub(super) fn select(
+    pub(crate) fn select(
         &mut self,
         step: &Step<'_>,
         value: &Value,

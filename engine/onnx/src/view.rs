@@ -1,13 +1,13 @@
 //! Shapes read, made and changed; no element moves.
 
-use super::budget;
-use super::constant::{Constant, Int};
-use super::graph::Step;
-use super::importer::{Importer, Value, mixes_batch};
-use super::shape::{self, Selection};
+use crate::budget;
+use crate::constant::{Constant, Int};
+use crate::graph::Step;
+use crate::importer::{Importer, Value, mixes_batch};
+use crate::shape::{self, Selection};
 
 impl Importer<'_> {
-    pub(super) fn constant_of_shape(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn constant_of_shape(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let shape = self.integers(step, 0, "shape")?.unwrap_or_default();
         let shape = extents(&shape)?;
         let value = match step.tensor("value") {
@@ -17,7 +17,7 @@ impl Importer<'_> {
         self.spread(&value.reshaped(vec![1; shape.len()]), &shape)
     }
 
-    pub(super) fn range(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn range(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let mut bounds = Vec::new();
         for i in 0..3 {
             bounds.push(self.constant(step, i, "bound")?);
@@ -36,7 +36,7 @@ impl Importer<'_> {
         }))
     }
 
-    pub(super) fn shape(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn shape(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let mut extents: Vec<Int> = value.full_shape().iter().map(|&d| Int::Known(d as i64)).collect();
         if let (true, Some(first)) = (value.has_batch(), extents.first_mut()) {
@@ -50,7 +50,7 @@ impl Importer<'_> {
         Ok(Value::Constant(Constant::ints(vec![kept.len()], kept)))
     }
 
-    pub(super) fn size(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn size(&mut self, step: &Step<'_>) -> Result<Value, String> {
         match self.value(step, 0)? {
             Value::Constant(c) => {
                 Ok(Value::Constant(Constant::ints(vec![], vec![Int::Known(c.len() as i64)])))
@@ -59,7 +59,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn dropout(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn dropout(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let training = self.optional_constant(step, 2, "training mode")?;
         match training.map(|c| c.scalar()).transpose()? {
             Some(x) if x != 0.0 => Err("it is in training mode; call model.eval() before the export".into()),
@@ -67,7 +67,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn cast(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn cast(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let float = matches!(step.int("to", 1), 1 | 10 | 11 | 16);
         let boolean = step.int("to", 1) == 9;
         match self.value(step, 0)? {
@@ -98,7 +98,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn reshape(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn reshape(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let mut target =
             self.integers(step, 1, "shape")?.ok_or("its shape is missing; export the model again")?;
@@ -155,7 +155,7 @@ impl Importer<'_> {
         value.reshaped(shape)
     }
 
-    pub(super) fn flatten(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn flatten(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let axis = match step.int("axis", 1) {
@@ -169,7 +169,7 @@ impl Importer<'_> {
         value.reshaped(vec![left.iter().product(), right.iter().product()])
     }
 
-    pub(super) fn squeeze(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn squeeze(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let axes = match self.known(step, 1, "axes")? {
@@ -186,7 +186,7 @@ impl Importer<'_> {
         value.reshaped(kept.collect())
     }
 
-    pub(super) fn unsqueeze(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn unsqueeze(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let axes = self.known(step, 1, "axes")?.ok_or("its axes are missing; export the model again")?;
         let mut shape = value.full_shape();
@@ -208,14 +208,14 @@ impl Importer<'_> {
         value.reshaped(shape)
     }
 
-    pub(super) fn spread(&mut self, c: &Constant, shape: &[usize]) -> Result<Value, String> {
+    pub(crate) fn spread(&mut self, c: &Constant, shape: &[usize]) -> Result<Value, String> {
         let selection = Selection::broadcast(&c.shape, shape, &mut self.builder.budget)?;
         Ok(Value::Constant(c.select(selection.shape, &selection.sources, 0.0)))
     }
 }
 
 /// Extents of a shape; a batch axis in front counts as one item.
-pub(super) fn extents(list: &[Int]) -> Result<Vec<usize>, String> {
+pub(crate) fn extents(list: &[Int]) -> Result<Vec<usize>, String> {
     let extent = |(i, d): (usize, &Int)| match *d {
         Int::Batch if i == 0 => Ok(1),
         d => {

@@ -1,7 +1,8 @@
 //! Activations replaced by polynomials.
 
 use crate::model::{Builder, float, kinds, numbers};
-use pleura_nn::{Fit, FitError, Function, ImportOptions, fit};
+use pleura_nn::{FitError, Function, fit};
+use pleura_onnx::{Fit, ImportOptions};
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
 
 #[test]

@@ -1,9 +1,10 @@
 //! Small models, built by hand.
 
-use pleura_nn::proto::{
+use crate::proto::{
     Attribute, Dimension, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo,
 };
-use pleura_nn::{ImportError, ImportOptions, Imported, Network, Op};
+use pleura_nn::{Network, Op};
+use pleura_onnx::{ImportError, ImportOptions, Imported};
 use prost::Message;
 
 /// A model whose output is that of its last node.
@@ -76,7 +77,7 @@ impl Builder {
     }
 
     pub(crate) fn import_with(&self, options: &ImportOptions) -> Result<Imported, ImportError> {
-        Network::from_onnx(&self.bytes(), options)
+        pleura_onnx::import(&self.bytes(), options)
     }
 
     pub(crate) fn import(&self) -> Result<Imported, ImportError> {

@@ -1,12 +1,12 @@
 //! Average pooling.
 
-use super::graph::Step;
-use super::importer::{Importer, Value};
-use super::window::{Motion, Planes, checked};
-use crate::{Linear, Map, Pool, Window};
+use crate::graph::Step;
+use crate::importer::{Importer, Value};
+use crate::window::{Motion, Planes, checked};
+use pleura_nn::{Linear, Map, Pool, Window};
 
 impl Importer<'_> {
-    pub(super) fn average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
         let kernel =
@@ -23,7 +23,7 @@ impl Importer<'_> {
             return Err("its padding is as large as its kernel; correct the model".into());
         }
         let shape = planes.shape(planes.channels, window.output);
-        super::budget::elements(&shape)?;
+        crate::budget::elements(&shape)?;
         let map = if count_padding && exceeds(&window, &motion) {
             self.ceiled_pool(planes.channels, &window, &motion)?
         } else {
@@ -32,7 +32,7 @@ impl Importer<'_> {
         self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
     }
 
-    pub(super) fn global_average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn global_average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = self.tensor(step, 0)?;
         let [channels, plane @ ..] = x.shape.as_slice() else {
             return Err("its input has no channels; correct the model".into());
@@ -76,7 +76,7 @@ impl Importer<'_> {
 }
 
 /// The mean of each run of `count` elements, as windows over planes if those are the last two axes.
-pub(super) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> Map {
+pub(crate) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> Map {
     let size = match *shape {
         [.., height, width] if height * width == count => [height, width],
         _ => [1, count],

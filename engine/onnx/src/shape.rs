@@ -1,17 +1,17 @@
 //! Shapes, and maps between tensors that only move elements.
 
-use super::budget::{self, Budget};
+use crate::budget::{self, Budget};
 
 /// Element `i` of a tensor of this shape is element `sources[i]` of another, or a fill value.
 #[derive(Clone, Debug)]
-pub(super) struct Selection {
-    pub(super) shape: Vec<usize>,
-    pub(super) sources: Vec<Option<u32>>,
+pub(crate) struct Selection {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) sources: Vec<Option<u32>>,
 }
 
 impl Selection {
     /// Each axis by itself: index `i` of axis `a` comes from `axes[a][i]`, if from anywhere.
-    pub(super) fn by_axes(
+    pub(crate) fn by_axes(
         shape: &[usize],
         axes: &[Vec<Option<usize>>],
         budget: &mut Budget,
@@ -24,7 +24,7 @@ impl Selection {
     }
 
     /// Axis `a` of the result is axis `order[a]`.
-    pub(super) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, String> {
         let strides = strides(shape);
         let axis = |&a: &usize| {
             let (n, stride) = (shape.get(a).copied().unwrap_or(0), strides.get(a).copied().unwrap_or(0));
@@ -34,7 +34,7 @@ impl Selection {
     }
 
     /// Repeats along axes of extent one, and along new ones in front.
-    pub(super) fn broadcast(shape: &[usize], to: &[usize], budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn broadcast(shape: &[usize], to: &[usize], budget: &mut Budget) -> Result<Self, String> {
         budget::elements(to)?;
         let new = to.len().saturating_sub(shape.len());
         let padded: Vec<usize> = std::iter::repeat_n(1, new).chain(shape.iter().copied()).collect();
@@ -63,13 +63,13 @@ impl Selection {
     }
 
     /// An axis that stays as it is.
-    pub(super) fn all(n: usize) -> Vec<Option<usize>> {
+    pub(crate) fn all(n: usize) -> Vec<Option<usize>> {
         (0..n).map(Some).collect()
     }
 }
 
 /// How far apart neighbours along each axis are.
-pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut out = vec![1; shape.len()];
     let mut stride = 1usize;
     for (place, n) in out.iter_mut().zip(shape).rev() {
@@ -80,7 +80,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// The shape that two broadcast to.
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let padded = |shape: &[usize]| {
         let new = rank - shape.len();
@@ -99,7 +99,7 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> 
 }
 
 /// An axis, counted from the end if negative.
-pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
+pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     let from_end = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     usize::try_from(from_end)
         .ok()

@@ -15,4 +15,6 @@ mod hostile;
 mod model;
 mod operators;
 mod polynomials;
+#[path = "../../src/proto.rs"]
+mod proto;
 mod refusals;

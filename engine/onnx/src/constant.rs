@@ -1,19 +1,19 @@
 //! Constants: tensors of the file and what is computed from them while importing.
 
-use super::budget::{MAX_CONSTANT, MAX_RANK};
-use super::{ImportError, proto};
+use crate::budget::{MAX_CONSTANT, MAX_RANK};
+use crate::{ImportError, proto};
 use std::rc::Rc;
 
 /// A tensor whose value is known, but for the batch size. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(super) struct Constant {
-    pub(super) shape: Vec<usize>,
-    pub(super) data: Data,
+pub(crate) struct Constant {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Data,
 }
 
 /// Elements, the last axis fastest.
 #[derive(Clone, Debug)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Float(Rc<Vec<f64>>),
     /// Booleans too, as 0 and 1.
     Int(Rc<Vec<Int>>),
@@ -21,23 +21,23 @@ pub(super) enum Data {
 
 /// An integer of a shape computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Int {
+pub(crate) enum Int {
     Known(i64),
     /// The batch size, which is not known.
     Batch,
 }
 
 impl Constant {
-    pub(super) fn floats(shape: Vec<usize>, data: Vec<f64>) -> Self {
+    pub(crate) fn floats(shape: Vec<usize>, data: Vec<f64>) -> Self {
         Self { shape, data: Data::Float(Rc::new(data)) }
     }
 
-    pub(super) fn ints(shape: Vec<usize>, data: Vec<Int>) -> Self {
+    pub(crate) fn ints(shape: Vec<usize>, data: Vec<Int>) -> Self {
         Self { shape, data: Data::Int(Rc::new(data)) }
     }
 
     /// A tensor of the file, every element checked to be finite.
-    pub(super) fn parse(tensor: &proto::Tensor) -> Result<Self, ImportError> {
+    pub(crate) fn parse(tensor: &proto::Tensor) -> Result<Self, ImportError> {
         let fail = |problem: String| ImportError::Tensor { tensor: tensor.name.clone(), problem };
         let shape = shape_of(tensor).map_err(fail)?;
         let data = data_of(tensor).map_err(fail)?;
@@ -56,7 +56,7 @@ impl Constant {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.data {
             Data::Float(data) => data.len(),
             Data::Int(data) => data.len(),
@@ -64,7 +64,7 @@ impl Constant {
     }
 
     /// The elements as numbers.
-    pub(super) fn to_floats(&self) -> Result<Rc<Vec<f64>>, String> {
+    pub(crate) fn to_floats(&self) -> Result<Rc<Vec<f64>>, String> {
         match &self.data {
             Data::Float(data) => Ok(Rc::clone(data)),
             Data::Int(data) => Ok(Rc::new(
@@ -74,7 +74,7 @@ impl Constant {
     }
 
     /// The elements as integers.
-    pub(super) fn to_ints(&self) -> Result<Rc<Vec<Int>>, String> {
+    pub(crate) fn to_ints(&self) -> Result<Rc<Vec<Int>>, String> {
         match &self.data {
             Data::Int(data) => Ok(Rc::clone(data)),
             Data::Float(_) => Err("numbers where there should be integers; export the model again".into()),
@@ -82,7 +82,7 @@ impl Constant {
     }
 
     /// The element, if there is one only.
-    pub(super) fn scalar(&self) -> Result<f64, String> {
+    pub(crate) fn scalar(&self) -> Result<f64, String> {
         match self.to_floats()?.as_slice() {
             &[x] => Ok(x),
             other => Err(format!("a constant should be one number and is {}", other.len())),
@@ -90,12 +90,12 @@ impl Constant {
     }
 
     /// The same elements by another shape.
-    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Self {
+    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
         Self { shape, data: self.data.clone() }
     }
 
     /// Element `i` of the result is element `sources[i]`, or `fill`.
-    pub(super) fn select(&self, shape: Vec<usize>, sources: &[Option<u32>], fill: f64) -> Self {
+    pub(crate) fn select(&self, shape: Vec<usize>, sources: &[Option<u32>], fill: f64) -> Self {
         fn pick<T: Copy>(data: &[T], sources: &[Option<u32>], fill: T) -> Vec<T> {
             sources.iter().map(|s| s.and_then(|s| data.get(s as usize)).copied().unwrap_or(fill)).collect()
         }
@@ -107,7 +107,7 @@ impl Constant {
 }
 
 impl Int {
-    pub(super) fn known(self) -> Result<i64, String> {
+    pub(crate) fn known(self) -> Result<i64, String> {
         match self {
             Self::Known(x) => Ok(x),
             Self::Batch => Err("it computes with the batch size, which must not matter for an item".into()),

@@ -1,34 +1,34 @@
 //! From the nodes of the model to those of the network, one by one.
 
-use super::budget;
-use super::builder::{Builder, Tensor};
-use super::constant::{Constant, Int};
-use super::graph::{Graph, Step};
-use super::{Fit, ImportError, ImportOptions, proto};
-use crate::Network;
+use crate::budget;
+use crate::builder::{Builder, Tensor};
+use crate::constant::{Constant, Int};
+use crate::graph::{Graph, Step};
+use crate::{Fit, ImportError, ImportOptions, proto};
+use pleura_nn::Network;
 use std::collections::HashMap;
 
 /// Everything known so far.
 #[derive(Debug)]
-pub(super) struct Importer<'a> {
+pub(crate) struct Importer<'a> {
     values: HashMap<&'a str, Value>,
-    pub(super) builder: Builder,
-    pub(super) fit: Option<Fit>,
+    pub(crate) builder: Builder,
+    pub(crate) fit: Option<Fit>,
     /// The batch size, if the file fixes it.
-    pub(super) batch: Int,
-    pub(super) opset: i64,
-    pub(super) notes: Vec<String>,
+    pub(crate) batch: Int,
+    pub(crate) opset: i64,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What a name of the model stands for. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Constant(Constant),
     Tensor(Tensor),
 }
 
 /// Imports a graph.
-pub(super) fn import(
+pub(crate) fn import(
     name: String,
     graph: &Graph<'_>,
     opset: i64,
@@ -113,12 +113,12 @@ impl Importer<'_> {
     }
 
     /// Input `i`, which may not be left out.
-    pub(super) fn value(&self, step: &Step<'_>, i: usize) -> Result<Value, String> {
+    pub(crate) fn value(&self, step: &Step<'_>, i: usize) -> Result<Value, String> {
         self.optional(step, i)?.ok_or_else(|| format!("its input {i} is missing; export the model again"))
     }
 
     /// Input `i`, if there.
-    pub(super) fn optional(&self, step: &Step<'_>, i: usize) -> Result<Option<Value>, String> {
+    pub(crate) fn optional(&self, step: &Step<'_>, i: usize) -> Result<Option<Value>, String> {
         match step.inputs.get(i) {
             None | Some(&"") => Ok(None),
             Some(&name) => match self.values.get(name) {
@@ -131,7 +131,7 @@ impl Importer<'_> {
     }
 
     /// Input `i`, which must depend on the network's.
-    pub(super) fn tensor(&self, step: &Step<'_>, i: usize) -> Result<Tensor, String> {
+    pub(crate) fn tensor(&self, step: &Step<'_>, i: usize) -> Result<Tensor, String> {
         match self.value(step, i)? {
             Value::Tensor(x) => Ok(x),
             Value::Constant(_) => {
@@ -141,13 +141,13 @@ impl Importer<'_> {
     }
 
     /// Input `i`, which must not depend on the network's.
-    pub(super) fn constant(&self, step: &Step<'_>, i: usize, what: &str) -> Result<Constant, String> {
+    pub(crate) fn constant(&self, step: &Step<'_>, i: usize, what: &str) -> Result<Constant, String> {
         self.optional_constant(step, i, what)?
             .ok_or_else(|| format!("its {what} (input {i}) is missing; export the model again"))
     }
 
     /// Input `i`, if there, which must not depend on the network's.
-    pub(super) fn optional_constant(
+    pub(crate) fn optional_constant(
         &self,
         step: &Step<'_>,
         i: usize,
@@ -163,7 +163,7 @@ impl Importer<'_> {
     }
 
     /// Integers, by input `i` in new models and by an attribute in old ones.
-    pub(super) fn integers(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<Int>>, String> {
+    pub(crate) fn integers(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<Int>>, String> {
         if let Some(list) = step.ints(name) {
             return Ok(Some(list.iter().map(|&x| Int::Known(x)).collect()));
         }
@@ -172,7 +172,7 @@ impl Importer<'_> {
     }
 
     /// As [`Importer::integers`], where the batch size has no place.
-    pub(super) fn known(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<i64>>, String> {
+    pub(crate) fn known(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<i64>>, String> {
         self.integers(step, i, name)?.map(|list| list.into_iter().map(Int::known).collect()).transpose()
     }
 
@@ -184,7 +184,7 @@ impl Importer<'_> {
 
 impl Value {
     /// The shape, the batch axis of a tensor having extent one.
-    pub(super) fn full_shape(&self) -> Vec<usize> {
+    pub(crate) fn full_shape(&self) -> Vec<usize> {
         match self {
             Self::Constant(c) => c.shape.clone(),
             Self::Tensor(x) => x.full_shape(),
@@ -192,12 +192,12 @@ impl Value {
     }
 
     /// Whether axis 0 is the batch.
-    pub(super) fn has_batch(&self) -> bool {
+    pub(crate) fn has_batch(&self) -> bool {
         matches!(self, Self::Tensor(_))
     }
 
     /// The same elements by another shape.
-    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, String> {
+    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, String> {
         let from = self.full_shape();
         if budget::elements(&shape)? != from.iter().product() {
             return Err(format!("shape {from:?} has other elements than {shape:?}; correct the model"));
@@ -211,7 +211,7 @@ impl Value {
 }
 
 /// What to say where items of a batch would mix.
-pub(super) fn mixes_batch() -> String {
+pub(crate) fn mixes_batch() -> String {
     "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it \
      treats one item"
         .into()

@@ -1,8 +1,9 @@
 //! Files made to do harm: an error, or a network, in little time and memory; never a panic.
 
 use crate::model::{Builder, Random, int, int_tensor, ints, numbers, tensor};
-use pleura_nn::proto::Tensor;
-use pleura_nn::{Fit, ImportOptions, Network};
+use crate::proto::Tensor;
+use pleura_nn::Network;
+use pleura_onnx::{Fit, ImportOptions};
 use std::time::Instant;
 
 /// A small network with a bit of everything.
@@ -54,7 +55,7 @@ fn the_small_network_is_fine() {
 fn every_truncation() {
     let bytes = small().bytes();
     for len in 0..bytes.len() {
-        let _ = Network::from_onnx(&bytes[..len], &options());
+        let _ = pleura_onnx::import(&bytes[..len], &options());
     }
 }
 
@@ -76,7 +77,7 @@ fn random_changes() {
             let at = random.next() as usize % changed.len();
             changed.drain(at..(at + random.next() as usize % 9).min(bytes.len()));
         }
-        if let Ok(imported) = Network::from_onnx(&changed, &options()) {
+        if let Ok(imported) = pleura_onnx::import(&changed, &options()) {
             evaluates(&imported.network);
         }
     }
@@ -299,5 +300,5 @@ fn deep_graphs() {
     }
     file.push(len as u8);
     file.extend(nested);
-    assert!(Network::from_onnx(&file, &options()).is_err());
+    assert!(pleura_onnx::import(&file, &options()).is_err());
 }

@@ -1,17 +1,17 @@
 //! The network under construction.
 
-use super::budget::{self, Budget};
-use super::polynomial::{Polynomial, at};
-use super::shape::Selection;
-use crate::{Coefficients, Linear, Map, Network, Node, NodeId, Op};
+use crate::budget::{self, Budget};
+use crate::polynomial::{Polynomial, at};
+use crate::shape::Selection;
+use pleura_nn::{Coefficients, Linear, Map, Network, Node, NodeId, Op};
 use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// A tensor that depends on the input. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     /// Of an item.
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     form: Rc<Form>,
 }
 
@@ -26,21 +26,21 @@ struct Form {
 
 /// Nodes so far.
 #[derive(Debug)]
-pub(super) struct Builder {
+pub(crate) struct Builder {
     nodes: Vec<Node>,
-    pub(super) budget: Budget,
+    pub(crate) budget: Budget,
 }
 
 impl Builder {
     /// A network whose input has this name and shape.
-    pub(super) fn new(name: &str, shape: &[usize]) -> (Self, Tensor) {
+    pub(crate) fn new(name: &str, shape: &[usize]) -> (Self, Tensor) {
         let mut out = Self { nodes: Vec::new(), budget: Budget::new() };
         let input = out.push(name, shape, Op::Input);
         (out, input)
     }
 
     /// The node that this tensor is.
-    pub(super) fn node(&mut self, x: &Tensor) -> Result<NodeId, String> {
+    pub(crate) fn node(&mut self, x: &Tensor) -> Result<NodeId, String> {
         if let Some(&id) = x.form.made.get() {
             return Ok(id);
         }
@@ -68,7 +68,7 @@ impl Builder {
     }
 
     /// An affine map of a tensor.
-    pub(super) fn linear(
+    pub(crate) fn linear(
         &mut self,
         name: &str,
         x: &Tensor,
@@ -84,7 +84,7 @@ impl Builder {
     }
 
     /// Picks elements of a tensor by flat position, others are `fill`; `selection` counts the batch axis.
-    pub(super) fn select(
+    pub(crate) fn select(
         &mut self,
         name: &str,
         x: &Tensor,
@@ -108,7 +108,7 @@ impl Builder {
     }
 
     /// A node that reads two tensors of one shape.
-    pub(super) fn pair(
+    pub(crate) fn pair(
         &mut self,
         name: &str,
         a: &Tensor,
@@ -121,7 +121,7 @@ impl Builder {
     }
 
     /// The network that ends in this tensor, without what it does not need.
-    pub(super) fn finish(mut self, name: String, output: &Tensor) -> Result<Network, String> {
+    pub(crate) fn finish(mut self, name: String, output: &Tensor) -> Result<Network, String> {
         let mut last = self.node(output)?;
         if last.0 == 0 {
             last = self.linear("output", output, &output.shape, Linear::identity(output.len()))?.form.base;
@@ -175,43 +175,43 @@ impl Builder {
 
 impl Tensor {
     /// Elements of an item.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
     /// The shape with the batch axis, as if it had one item.
-    pub(super) fn full_shape(&self) -> Vec<usize> {
+    pub(crate) fn full_shape(&self) -> Vec<usize> {
         [&[1], self.shape.as_slice()].concat()
     }
 
     /// The same elements by another shape of an item.
-    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Self {
+    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
         Self { shape, form: Rc::clone(&self.form) }
     }
 
     /// The node that it is a polynomial of.
-    pub(super) fn base(&self) -> NodeId {
+    pub(crate) fn base(&self) -> NodeId {
         self.form.base
     }
 
     /// The node that it is, if it became one.
-    pub(super) fn made(&self) -> Option<NodeId> {
+    pub(crate) fn made(&self) -> Option<NodeId> {
         self.form.made.get().copied()
     }
 
-    pub(super) fn polynomial(&self) -> &Polynomial {
+    pub(crate) fn polynomial(&self) -> &Polynomial {
         &self.form.polynomial
     }
 
     /// The tensor as a node of its own.
-    pub(super) fn over(&self, node: NodeId) -> Self {
+    pub(crate) fn over(&self, node: NodeId) -> Self {
         let (polynomial, made) = (Polynomial::identity(), OnceCell::from(node));
         let form = Form { base: node, polynomial, name: self.form.name.clone(), made };
         Self { shape: self.shape.clone(), form: Rc::new(form) }
     }
 
     /// Another polynomial of the same node.
-    pub(super) fn with(&self, name: &str, polynomial: Polynomial) -> Self {
+    pub(crate) fn with(&self, name: &str, polynomial: Polynomial) -> Self {
         let made = if polynomial.is_identity() { OnceCell::from(self.form.base) } else { OnceCell::new() };
         let form = Form { base: self.form.base, polynomial, name: name.into(), made };
         Self { shape: self.shape.clone(), form: Rc::new(form) }

@@ -1,8 +1,8 @@
 //! Each operator against naive arithmetic.
 
 use crate::model::{Builder, assert_close, float, int, ints, kinds, numbers, tensor, text};
-use pleura_nn::ImportOptions;
-use pleura_nn::proto::Tensor;
+use crate::proto::Tensor;
+use pleura_onnx::ImportOptions;
 
 /// A convolution as its definition says, each tuple being (height, width).
 struct Naive {
@@ -463,7 +463,7 @@ fn options() {
     assert!(open.import_with(&options).is_err());
 
     let mut two = Builder::new(&[2]).node("Neg", "x", "a", &[]).node("Mul", "x x", "b", &[]);
-    let first = pleura_nn::proto::ValueInfo { name: "a".into(), r#type: None };
+    let first = crate::proto::ValueInfo { name: "a".into(), r#type: None };
     two.graph().output.push(first);
     assert!(two.error().contains("`--output-name`"), "{}", two.error());
     let options = ImportOptions { output: Some("a".into()), ..ImportOptions::default() };

@@ -1,42 +1,42 @@
 //! How kernels move over planes; one-dimensional ones over planes of height one.
 
-use super::budget;
-use super::graph::Step;
-use crate::Window;
+use crate::budget;
+use crate::graph::Step;
+use pleura_nn::Window;
 
 /// Greatest stride, dilation, padding and extent of a kernel.
 const MAX_STEP: i64 = 1 << 24;
 
 /// An item as channels of planes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Planes {
-    pub(super) channels: usize,
-    pub(super) size: [usize; 2],
+pub(crate) struct Planes {
+    pub(crate) channels: usize,
+    pub(crate) size: [usize; 2],
     /// Whether there is a length only, no height and width.
-    pub(super) flat: bool,
+    pub(crate) flat: bool,
 }
 
 /// The attributes that say how a kernel moves.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Motion {
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) dilation: [usize; 2],
-    pub(super) before: [usize; 2],
-    pub(super) after: [usize; 2],
+pub(crate) struct Motion {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) before: [usize; 2],
+    pub(crate) after: [usize; 2],
     /// Whether padding is such that the output has as many windows as strides fit, the odd one before or after.
-    pub(super) same: Option<Odd>,
+    pub(crate) same: Option<Odd>,
 }
 
 /// Where the odd row of padding goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Odd {
+pub(crate) enum Odd {
     Before,
     After,
 }
 
 impl Planes {
-    pub(super) fn of(shape: &[usize]) -> Result<Self, String> {
+    pub(crate) fn of(shape: &[usize]) -> Result<Self, String> {
         match *shape {
             [channels, length] => Ok(Self { channels, size: [1, length], flat: true }),
             [channels, height, width] => Ok(Self { channels, size: [height, width], flat: false }),
@@ -47,12 +47,12 @@ impl Planes {
     }
 
     /// The shape of an item with other channels and planes.
-    pub(super) fn shape(&self, channels: usize, [height, width]: [usize; 2]) -> Vec<usize> {
+    pub(crate) fn shape(&self, channels: usize, [height, width]: [usize; 2]) -> Vec<usize> {
         if self.flat { vec![channels, width] } else { vec![channels, height, width] }
     }
 
     /// One number per axis of the plane, from those of the model.
-    pub(super) fn pair<T: Copy>(&self, list: &[T], one: T, what: &str) -> Result<[T; 2], String> {
+    pub(crate) fn pair<T: Copy>(&self, list: &[T], one: T, what: &str) -> Result<[T; 2], String> {
         match (list, self.flat) {
             (&[x], true) => Ok([one, x]),
             (&[y, x], false) => Ok([y, x]),
@@ -65,7 +65,7 @@ impl Planes {
 }
 
 impl Motion {
-    pub(super) fn new(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<Self, String> {
+    pub(crate) fn new(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<Self, String> {
         let steps = |name: &str| match step.ints(name) {
             Some(list) if !list.is_empty() => planes.pair(&checked(list, 1, name)?, 1, name),
             _ => Ok([1, 1]),
@@ -92,13 +92,13 @@ impl Motion {
     }
 
     /// From the first tap to the last, both counted.
-    pub(super) fn reach(&self, axis: usize) -> usize {
+    pub(crate) fn reach(&self, axis: usize) -> usize {
         self.dilation.get(axis).zip(self.kernel.get(axis)).map_or(1, |(d, k)| d * (k - 1) + 1)
     }
 
     /// The windows over an input, and the motion with its padding filled in.
     #[expect(clippy::indexing_slicing, reason = "two axes")]
-    pub(super) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), String> {
+    pub(crate) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), String> {
         let mut output = [0; 2];
         for a in 0..2 {
             let (reach, stride) = (self.reach(a), self.stride[a]);
@@ -127,7 +127,7 @@ impl Motion {
 }
 
 /// Numbers of an attribute within sensible limits.
-pub(super) fn checked(list: &[i64], least: i64, name: &str) -> Result<Vec<usize>, String> {
+pub(crate) fn checked(list: &[i64], least: i64, name: &str) -> Result<Vec<usize>, String> {
     let check = |&x: &i64| match usize::try_from(x) {
         Ok(value) if (least..=MAX_STEP).contains(&x) => Ok(value),
         _ => Err(format!("its {name} are {list:?}; they must be {least} to {MAX_STEP}")),

@@ -1,14 +1,14 @@
 //! Planes made larger or smaller: padding and resizing.
 
-use super::budget;
-use super::constant::{Constant, Int};
-use super::graph::Step;
-use super::importer::{Importer, Value, mixes_batch};
-use super::shape;
-use super::structure::Axis;
+use crate::budget;
+use crate::constant::{Constant, Int};
+use crate::graph::Step;
+use crate::importer::{Importer, Value, mixes_batch};
+use crate::shape;
+use crate::structure::Axis;
 
 impl Importer<'_> {
-    pub(super) fn pad(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn pad(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let pads = self.known(step, 1, "pads")?.ok_or("its pads are missing; export the model again")?;
@@ -65,7 +65,7 @@ impl Importer<'_> {
         self.by_axes(step, &value, &picked, fill)
     }
 
-    pub(super) fn resize(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn resize(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let mode = step.string("mode").unwrap_or("nearest");

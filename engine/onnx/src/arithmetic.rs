@@ -1,16 +1,16 @@
 //! Element by element: sums, products and powers, of constants and of tensors.
 
-use super::budget;
-use super::builder::Tensor;
-use super::constant::{Constant, Data, Int};
-use super::graph::Step;
-use super::importer::{Importer, Value, mixes_batch};
-use super::polynomial::{Polynomial, Term, term};
-use super::shape::{self, Selection, broadcast};
-use crate::Op;
+use crate::budget;
+use crate::builder::Tensor;
+use crate::constant::{Constant, Data, Int};
+use crate::graph::Step;
+use crate::importer::{Importer, Value, mixes_batch};
+use crate::polynomial::{Polynomial, Term, term};
+use crate::shape::{self, Selection, broadcast};
+use pleura_nn::Op;
 
 impl Importer<'_> {
-    pub(super) fn binary(&mut self, step: &Step<'_>, op: &str) -> Result<Value, String> {
+    pub(crate) fn binary(&mut self, step: &Step<'_>, op: &str) -> Result<Value, String> {
         let (a, mut b) = (self.value(step, 0)?, self.value(step, 1)?);
         // Before version 7, the right side started at an axis of the left.
         if self.opset < 7 && step.has("axis") {
@@ -23,7 +23,7 @@ impl Importer<'_> {
     }
 
     /// `a op b`, broadcast.
-    pub(super) fn combine(
+    pub(crate) fn combine(
         &mut self,
         step: &Step<'_>,
         op: &str,
@@ -92,7 +92,7 @@ impl Importer<'_> {
     }
 
     /// A tensor repeated to a shape with batch axis.
-    pub(super) fn widened(&mut self, step: &Step<'_>, x: &Tensor, shape: &[usize]) -> Result<Tensor, String> {
+    pub(crate) fn widened(&mut self, step: &Step<'_>, x: &Tensor, shape: &[usize]) -> Result<Tensor, String> {
         let full = x.full_shape();
         if full == shape {
             return Ok(x.clone());
@@ -128,7 +128,7 @@ impl Importer<'_> {
     }
 
     /// `factor x`
-    pub(super) fn scaled(&mut self, step: &Step<'_>, factor: f64) -> Result<Value, String> {
+    pub(crate) fn scaled(&mut self, step: &Step<'_>, factor: f64) -> Result<Value, String> {
         match self.value(step, 0)? {
             Value::Constant(_) => self.fold(step),
             Value::Tensor(x) => {
@@ -139,7 +139,7 @@ impl Importer<'_> {
     }
 
     /// Sum or Mean of any number of values.
-    pub(super) fn sum(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn sum(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let mut sum = self.value(step, 0)?;
         for i in 1..step.inputs.len() {
             let next = self.value(step, i)?;
@@ -152,7 +152,7 @@ impl Importer<'_> {
         self.combine(step, "Div", &sum, &count)
     }
 
-    pub(super) fn power(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn power(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = match self.value(step, 0)? {
             Value::Constant(_) => return self.fold(step),
             Value::Tensor(x) => x,
@@ -176,7 +176,7 @@ impl Importer<'_> {
     }
 
     /// An element-wise operator on constants.
-    pub(super) fn fold(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn fold(&mut self, step: &Step<'_>) -> Result<Value, String> {
         for i in 0..step.inputs.len() {
             let input = self.constant(step, i, "input")?;
             self.builder.budget.charge(input.len())?;

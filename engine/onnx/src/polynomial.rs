@@ -1,6 +1,6 @@
 //! Polynomials over a node of the network, before they become a node themselves.
 
-use super::budget::Budget;
+use crate::budget::Budget;
 use std::rc::Rc;
 
 /// Greatest degree, counted in the node that a polynomial is over.
@@ -8,41 +8,41 @@ const MAX_DEGREE: usize = 64;
 
 /// Coefficients of `1, x, x^2, ...`; not empty. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(super) struct Polynomial(Vec<Term>);
+pub(crate) struct Polynomial(Vec<Term>);
 
 /// A coefficient: one for all elements, or one for each.
-pub(super) type Term = Rc<[f64]>;
+pub(crate) type Term = Rc<[f64]>;
 
 impl Polynomial {
     /// `x`
-    pub(super) fn identity() -> Self {
+    pub(crate) fn identity() -> Self {
         Self::of(&[0.0, 1.0])
     }
 
     /// The same for all elements.
-    pub(super) fn of(coefficients: &[f64]) -> Self {
+    pub(crate) fn of(coefficients: &[f64]) -> Self {
         let degree = coefficients.iter().rposition(|&c| c != 0.0).unwrap_or(0);
         Self(coefficients.iter().take(degree + 1).map(|&c| Rc::from([c])).collect())
     }
 
     /// A constant.
-    pub(super) fn constant(term: Term) -> Self {
+    pub(crate) fn constant(term: Term) -> Self {
         Self(vec![term])
     }
 
-    pub(super) fn terms(&self) -> &[Term] {
+    pub(crate) fn terms(&self) -> &[Term] {
         &self.0
     }
 
-    pub(super) fn degree(&self) -> usize {
+    pub(crate) fn degree(&self) -> usize {
         self.0.len().saturating_sub(1)
     }
 
-    pub(super) fn is_identity(&self) -> bool {
+    pub(crate) fn is_identity(&self) -> bool {
         matches!(self.0.as_slice(), [a, b] if is(a, 0.0) && is(b, 1.0))
     }
 
-    pub(super) fn plus(&self, other: &Self, budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn plus(&self, other: &Self, budget: &mut Budget) -> Result<Self, String> {
         let (long, short) = if self.0.len() < other.0.len() { (other, self) } else { (self, other) };
         let mut out = long.0.clone();
         for (a, b) in out.iter_mut().zip(&short.0) {
@@ -51,7 +51,7 @@ impl Polynomial {
         Self(out).trimmed()
     }
 
-    pub(super) fn times(&self, other: &Self, budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn times(&self, other: &Self, budget: &mut Budget) -> Result<Self, String> {
         let degree = self.degree() + other.degree();
         if degree > MAX_DEGREE {
             return Err(format!(
@@ -69,7 +69,7 @@ impl Polynomial {
     }
 
     /// Horner's rule over polynomials: `outer` of this one.
-    pub(super) fn then(&self, outer: &[f64], budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn then(&self, outer: &[f64], budget: &mut Budget) -> Result<Self, String> {
         let mut out = Self::of(&[0.0]);
         for &c in outer.iter().rev() {
             out = out.times(self, budget)?.plus(&Self::of(&[c]), budget)?;
@@ -89,7 +89,7 @@ impl Polynomial {
 }
 
 /// A coefficient for each, or one for all if they are equal.
-pub(super) fn term(values: Vec<f64>) -> Term {
+pub(crate) fn term(values: Vec<f64>) -> Term {
     match values.first() {
         Some(&first) if values.iter().all(|&v| v == first) => Rc::from([first]),
         _ => Rc::from(values),
@@ -97,7 +97,7 @@ pub(super) fn term(values: Vec<f64>) -> Term {
 }
 
 /// The coefficient of element `i`.
-pub(super) fn at(term: &[f64], i: usize) -> f64 {
+pub(crate) fn at(term: &[f64], i: usize) -> f64 {
     term.get(if term.len() == 1 { 0 } else { i }).copied().unwrap_or(0.0)
 }
 

@@ -1,16 +1,16 @@
 //! Layers with weights.
 
-use super::budget;
-use super::builder::Tensor;
-use super::constant::Constant;
-use super::graph::Step;
-use super::importer::{Importer, Value};
-use super::shape::Selection;
-use super::window::{Motion, Odd, Planes, checked};
-use crate::{Convolution, Linear, Map, Window};
+use crate::budget;
+use crate::builder::Tensor;
+use crate::constant::Constant;
+use crate::graph::Step;
+use crate::importer::{Importer, Value};
+use crate::shape::Selection;
+use crate::window::{Motion, Odd, Planes, checked};
+use pleura_nn::{Convolution, Linear, Map, Window};
 
 impl Importer<'_> {
-    pub(super) fn convolution(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn convolution(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
         let weights = self.constant(step, 1, "weights")?;
@@ -37,7 +37,7 @@ impl Importer<'_> {
         self.builder.linear(&step.name, &x, &shape, linear).map(Value::Tensor)
     }
 
-    pub(super) fn transposed_convolution(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn transposed_convolution(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
         let weights = self.constant(step, 1, "weights")?;
@@ -82,7 +82,7 @@ impl Importer<'_> {
         self.builder.linear(&step.name, &x, &shape, linear).map(Value::Tensor)
     }
 
-    pub(super) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, String> {
         if step.int("training_mode", 0) != 0 || self.opset < 7 && step.int("is_test", 0) == 0 {
             return Err("it is in training mode; call model.eval() before the export".into());
         }
@@ -118,7 +118,7 @@ impl Importer<'_> {
         self.builder.linear(&step.name, &x, &x.shape, linear).map(Value::Tensor)
     }
 
-    pub(super) fn gemm(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn gemm(&mut self, step: &Step<'_>) -> Result<Value, String> {
         let x = match self.value(step, 0)? {
             Value::Tensor(x) if step.int("transA", 0) == 0 => x,
             Value::Tensor(_) => {
@@ -164,7 +164,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn matmul(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn matmul(&mut self, step: &Step<'_>) -> Result<Value, String> {
         match (self.value(step, 0)?, self.value(step, 1)?) {
             (Value::Tensor(x), Value::Constant(w)) => self.times_matrix(step, &x, &w),
             (Value::Constant(w), Value::Tensor(x)) => self.matrix_times(step, &w, &x),

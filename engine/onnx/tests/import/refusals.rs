@@ -1,8 +1,8 @@
 //! What cannot be imported is refused by the node's name, and with what to do instead.
 
 use crate::model::{Builder, float, int, ints, tensor, text};
-use pleura_nn::proto::{Entry, Tensor, ValueInfo};
-use pleura_nn::{ImportError, Network};
+use crate::proto::{Entry, Tensor, ValueInfo};
+use pleura_onnx::ImportError;
 
 #[track_caller]
 fn refused(model: Builder, parts: &[&str]) {
@@ -153,8 +153,8 @@ fn graphs() {
     let mut graphless = relu();
     graphless.0.graph = None;
     refused(graphless, &["no graph"]);
-    assert!(matches!(Network::from_onnx(b"\xffPNG", &Default::default()), Err(ImportError::NotOnnx(_))));
-    assert!(Network::from_onnx(b"", &Default::default()).is_err());
+    assert!(matches!(pleura_onnx::import(b"\xffPNG", &Default::default()), Err(ImportError::NotOnnx(_))));
+    assert!(pleura_onnx::import(b"", &Default::default()).is_err());
 }
 
 #[test]

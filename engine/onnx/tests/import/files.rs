@@ -1,8 +1,9 @@
 //! Networks exported elsewhere, with what came out there.
 
 use crate::model::kinds;
-use pleura_nn::proto::{Model, Tensor};
-use pleura_nn::{Fit, ImportOptions, Network};
+use crate::proto::{Model, Tensor};
+use pleura_nn::Network;
+use pleura_onnx::{Fit, ImportOptions};
 use prost::Message;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,7 @@ fn reference_networks_agree_with_pytorch() {
     for path in models {
         let bytes = fs::read(&path).unwrap();
         let start = Instant::now();
-        let imported = Network::from_onnx(&bytes, &ImportOptions::default());
+        let imported = pleura_onnx::import(&bytes, &ImportOptions::default());
         let imported = imported.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         println!("{} in {:?}: {}", path.display(), start.elapsed(), kinds(&imported.network));
         let with = |suffix: &str| path.with_extension(suffix);
@@ -82,7 +83,7 @@ fn foreign_networks() {
         println!("{}", path.strip_prefix(&directory).unwrap().display());
         let attempt = |how: &str, model: &[u8], options: &ImportOptions| {
             let start = Instant::now();
-            match Network::from_onnx(model, options) {
+            match pleura_onnx::import(model, options) {
                 Ok(imported) => {
                     println!("  {how}: {} nodes [{:?}]", imported.network.nodes().len(), start.elapsed());
                     Some(imported.network)

@@ -1,0 +1,50 @@
+//! From the bytes of a file to a network.
+
+use crate::error::MAX_BYTES;
+use crate::graph::Graph;
+use crate::{ImportError, ImportOptions, importer, proto};
+use pleura_nn::Network;
+use prost::Message;
+use std::collections::BTreeMap;
+
+/// Oldest supported version of the operators.
+const MIN_OPSET: i64 = 6;
+
+/// An imported model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The network.
+    pub network: Network,
+    /// Differences from the model, one sentence each: what was dropped or approximated.
+    pub notes: Vec<String>,
+    /// Entries of the model's `metadata_props`, by name.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Imports an ONNX model. The first axis of its input is the batch; the network is what happens to one item.
+///
+/// # Errors
+/// [`ImportError`] names the node or tensor that is refused, and says what to do.
+pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(ImportError::TooLarge { bytes: bytes.len() });
+    }
+    let model = proto::Model::decode(bytes)?;
+    let graph = model.graph.as_ref();
+    let graph =
+        graph.ok_or_else(|| ImportError::Model("the file has no graph; export the model again".into()))?;
+    let version = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    let opset = version.map(|set| set.version).ok_or_else(|| {
+        ImportError::Model("the model uses no standard operators; export a neural network".into())
+    })?;
+    if opset < MIN_OPSET {
+        return Err(ImportError::Model(format!(
+            "the model uses version {opset} of the operators; export with opset_version=17 or so"
+        )));
+    }
+    let named = model.metadata_props.iter().find(|entry| entry.key == "name");
+    let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
+    let (network, notes) = importer::import(name, &Graph::new(graph, options)?, opset, options)?;
+    let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+    Ok(Imported { network, notes, metadata })
+}

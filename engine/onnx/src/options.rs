@@ -1,0 +1,23 @@
+//! Choices that a model file leaves open.
+
+/// Choices that a model file leaves open.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportOptions {
+    /// Shape of one item, without the batch axis. Needed if the model leaves an axis open.
+    pub input_shape: Option<Vec<usize>>,
+    /// Name of the output to import. Needed if the model has several.
+    pub output: Option<String>,
+    /// Polynomials to put in place of activations. Without it, activations that are no polynomials are refused.
+    pub fit: Option<Fit>,
+}
+
+/// How to approximate activations, see [`pleura_nn::fit()`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fit {
+    /// Degree of the polynomials.
+    pub degree: usize,
+    /// Lower end of the interval on which they approximate the activation.
+    pub from: f64,
+    /// Upper end of the interval on which they approximate the activation.
+    pub to: f64,
+}
