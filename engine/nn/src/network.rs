@@ -1,6 +1,7 @@
 //! A network as a graph: what an importer makes and everything else reads.
 
 use crate::Linear;
+use crate::node_map::NodeId;
 use serde::{Deserialize, Serialize};
 
 /// A network on one item (no batch axis): nodes in an order in which each comes after what it reads.
@@ -9,10 +10,6 @@ pub struct Network {
     name: String,
     nodes: Vec<Node>,
 }
-
-/// A node's position in its network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub usize);
 
 /// One tensor of a network and how it comes about.
 #[derive(Clone, Debug, PartialEq)]
