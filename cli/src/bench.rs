@@ -9,9 +9,10 @@ mod record;
 mod report;
 
 use crate::device::{Device, GpuMemory, Wanted, processor};
-use crate::error::CliError;
+use crate::error::{CliError, advice as advice_on, on_gpu};
 use crate::model::all_cores;
 use crate::{files, terminal};
+use anyhow::bail;
 use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
@@ -116,7 +117,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
                 record.operations.extend(operations(&operands, &places, batches, args.repeat, &bar))
             }
             Err(error) => {
-                advice.extend(error.advice());
+                advice.extend(advice_on(&error));
                 skipped.push(format!("operations at n = 2^{}: {}", literal.log_n, terminal::chain(&error)));
             }
         }
@@ -125,7 +126,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
         match networks::measure(name, &places, threads, args.repeat, &bar) {
             Ok(network) => record.networks.push(network),
             Err(error) => {
-                advice.extend(error.advice());
+                advice.extend(advice_on(&error));
                 skipped.push(format!("{name}: {}", terminal::chain(&error)));
             }
         }
@@ -143,8 +144,11 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
     advice.iter().for_each(|text| terminal::note(&text.replace("--device cpu", "--devices cpu")));
     match (record.differences(), failed) {
         (0, 0) => Ok(()),
-        (0, count) => Err(CliError::Unmeasured { count }),
-        (count, _) => Err(CliError::Differs { count }),
+        (0, count) => bail!("{count} measurements failed; what is wrong with them is said above"),
+        (count, _) => bail!(
+            "{count} results differ between devices or from one time to the next, as said above: do not compute on a device \
+             that differs from the processor, or from itself"
+        ),
     }
 }
 
@@ -195,7 +199,7 @@ impl Place {
         if self.wanted == Wanted::Cpu {
             return error;
         }
-        error.on_gpu(self.options.memory_bytes)
+        on_gpu(error, self.options.memory_bytes)
     }
 
     /// The device with nothing in its memory.

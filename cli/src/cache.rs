@@ -1,7 +1,8 @@
 //! Compiled plans on disk. Whatever is wrong with a file there, it is as if it were not.
 
-use crate::error::CliError;
 use crate::files::{self, UNFINISHED_PREFIX};
+use crate::text;
+use anyhow::{Context, Result};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, Metadata};
@@ -19,6 +20,15 @@ const SUFFIX: &str = ".plan";
 /// How names of files of compiled kernels start.
 const KERNELS_PREFIX: &str = "wgpu_pipeline_cache";
 
+/// A cache that has no place.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]
+    NoPlace,
+    #[error("PLEURA_CACHE is empty: set it to a directory, or do not set it")]
+    Empty,
+}
+
 /// A directory of plans.
 pub(crate) struct Cache {
     folder: PathBuf,
@@ -29,32 +39,34 @@ pub(crate) struct Cache {
 pub(crate) struct Entry(PathBuf);
 
 /// Where compiled kernels of GPUs are kept, if there is a place for them.
-pub(crate) fn kernels() -> Result<Option<PathBuf>, CliError> {
+pub(crate) fn kernels() -> Result<Option<PathBuf>, CacheError> {
     match place() {
         Ok(place) => Ok(Some(place.join("kernels"))),
-        Err(CliError::NoCache) => Ok(None),
+        Err(CacheError::NoPlace) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Deletes compiled kernels, and tells their bytes.
-pub(crate) fn clear_kernels() -> Result<u64, CliError> {
+pub(crate) fn clear_kernels() -> Result<u64> {
     let (folder, files) = kernel_files()?;
-    clear(&files).map(|(_, bytes)| bytes).map_err(|source| CliError::Cache { path: folder, source })
+    clear(&files).map(|(_, bytes)| bytes).with_context(|| cannot_use(&folder))
 }
 
 /// Bytes of compiled kernels.
-pub(crate) fn kernel_bytes() -> Result<u64, CliError> {
+pub(crate) fn kernel_bytes() -> Result<u64> {
     Ok(kernel_files()?.1.iter().map(|(_, file)| file.len()).sum())
 }
 
-fn kernel_files() -> Result<(PathBuf, Vec<(PathBuf, Metadata)>), CliError> {
-    let kernels = |name: &str| name.starts_with(KERNELS_PREFIX);
+fn kernel_files() -> Result<(PathBuf, Vec<(PathBuf, Metadata)>)> {
     let folder = place()?.join("kernels");
-    match regular_files(&folder, kernels) {
-        Ok(files) => Ok((folder, files)),
-        Err(source) => Err(CliError::Cache { path: folder, source }),
-    }
+    let files = regular_files(&folder, |name| name.starts_with(KERNELS_PREFIX));
+    let files = files.with_context(|| cannot_use(&folder))?;
+    Ok((folder, files))
+}
+
+fn cannot_use(folder: &Path) -> String {
+    format!("cannot use the cache in {}", folder.display())
 }
 
 /// How many files were deleted, and their bytes.
@@ -86,13 +98,13 @@ impl Key {
     }
 
     fn name(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>() + SUFFIX
+        text::hex(&self.0.finalize()) + SUFFIX
     }
 }
 
 impl Cache {
     /// Where `PLEURA_CACHE` says, or where the system keeps caches.
-    pub(crate) fn find() -> Result<Self, CliError> {
+    pub(crate) fn find() -> Result<Self, CacheError> {
         Ok(Self { folder: place()?.join("plans"), limit: LIMIT })
     }
 
@@ -118,29 +130,24 @@ impl Cache {
     }
 
     /// Keeps a plan, and lets others go if there are too many.
-    pub(crate) fn store(&self, Entry(path): &Entry, plan: &[u8]) -> io::Result<()> {
+    pub(crate) fn store(&self, Entry(path): &Entry, plan: &[u8]) -> Result<()> {
         if plan.len() as u64 > self.limit / 2 {
             return Ok(());
         }
-        fs::create_dir_all(&self.folder)?;
+        fs::create_dir_all(&self.folder).with_context(|| cannot_use(&self.folder))?;
         files::write(path, &[MAGIC, &Sha256::digest(plan), plan], true, true)?;
-        self.shrink(path)
+        self.shrink(path).with_context(|| cannot_use(&self.folder))
     }
 
     /// How many plans there are, and their bytes.
-    pub(crate) fn size(&self) -> Result<(usize, u64), CliError> {
-        let plans = self.plans().map_err(|e| self.failed(e))?;
+    pub(crate) fn size(&self) -> Result<(usize, u64)> {
+        let plans = self.plans().with_context(|| cannot_use(&self.folder))?;
         Ok((plans.len(), plans.iter().map(|(_, file)| file.len()).sum()))
     }
 
     /// Deletes all plans, and nothing that is not one; tells how many there were, and their bytes.
-    pub(crate) fn clear(&self) -> Result<(usize, u64), CliError> {
-        self.plans().and_then(|plans| clear(&plans)).map_err(|e| self.failed(e))
-    }
-
-    /// With the folder's name.
-    pub(crate) fn failed(&self, source: io::Error) -> CliError {
-        CliError::Cache { path: self.folder.clone(), source }
+    pub(crate) fn clear(&self) -> Result<(usize, u64)> {
+        self.plans().and_then(|plans| clear(&plans)).with_context(|| cannot_use(&self.folder))
     }
 
     fn shrink(&self, newest: &Path) -> io::Result<()> {
@@ -173,12 +180,12 @@ impl Cache {
 }
 
 /// The folder of plans and kernels.
-pub(crate) fn place() -> Result<PathBuf, CliError> {
+pub(crate) fn place() -> Result<PathBuf, CacheError> {
     let place = match std::env::var_os("PLEURA_CACHE") {
         // A script's variable that was never set must not make it the user's own cache.
-        Some(asked) if asked.is_empty() => return Err(CliError::EmptyCache),
+        Some(asked) if asked.is_empty() => return Err(CacheError::Empty),
         Some(asked) => PathBuf::from(asked),
-        None => choose_native_strategy().map_err(|_| CliError::NoCache)?.cache_dir(),
+        None => choose_native_strategy().map_err(|_| CacheError::NoPlace)?.cache_dir(),
     };
     Ok(place.join("pleura"))
 }

@@ -1,9 +1,11 @@
 //! A network that tells classes of X-rays apart: one that is shipped, or the user's own.
 
 use crate::error::CliError;
-use crate::model::{MAX_MODEL, planned};
+use crate::model::{MAX_MODEL, cannot_import, planned};
 use crate::shipped::{self, SAMPLES};
+use crate::text::{hex, shape_text};
 use crate::{cache, files, terminal};
+use anyhow::{Context, anyhow, bail};
 use pleura::ckks::Security;
 use pleura::latent::{Codec, Latent, SIDE, Xray};
 use pleura::nn::{Network, Plan, PlanOptions};
@@ -52,15 +54,14 @@ impl Classifier {
                 let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
                 (stem.unwrap_or_default(), Path::new(name), files::read(Path::new(name), MAX_MODEL)?)
             }
-            None => return Err(CliError::UnknownModel { name: name.to_owned() }),
+            None => bail!(shipped::unknown_model(name)),
         };
         let imported = import(&bytes, &ImportOptions::default());
-        let failed = |source| CliError::Import { path: path.into(), source };
-        let Imported { network, mut notes, metadata } = imported.map_err(failed)?;
+        let Imported { network, mut notes, metadata } = imported.with_context(|| cannot_import(path))?;
         let input = Input::of(&network, &metadata, &name)?;
         let classes = classes(&network, &metadata);
         if classes.len() < 2 {
-            return Err(CliError::OneScore { name });
+            bail!("{name} has one output; a classifier has one for each class");
         }
         if metadata.contains_key(&format!("{PREFIX}classes"))
             && classes.iter().all(|c| c.starts_with("class "))
@@ -77,8 +78,7 @@ impl Classifier {
     pub(crate) fn identity(&self) -> String {
         let codec = self.input.codec().map_or(0, Codec::id);
         let digest = Sha256::new().chain_update(&self.onnx).chain_update(codec.to_le_bytes()).finalize();
-        let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}@{digest}", terminal::plain(&self.name))
+        format!("{}@{}", terminal::plain(&self.name), hex(digest.iter().take(4)))
     }
 
     /// Its plan for so many X-rays at once, calibrated on the samples.
@@ -89,8 +89,8 @@ impl Classifier {
         let network = if copies == 1 { self.network.clone() } else { self.network.side_by_side(copies) };
         let options = || {
             let samples = SAMPLES.iter().map(|sample| {
-                let failed = |source| CliError::Image { path: sample.name.into(), source };
-                let (xray, _) = Xray::from_bytes(sample.jpeg).map_err(failed)?;
+                let xray = Xray::from_bytes(sample.jpeg);
+                let (xray, _) = xray.with_context(|| files::cannot_read(sample.name.as_ref()))?;
                 Ok(self.input.features(&xray)?.values.repeat(copies))
             });
             let calibration = samples.collect::<Result<Vec<_>, CliError>>()?;
@@ -104,10 +104,11 @@ impl Input {
     /// What the model file says, or what its input looks like.
     fn of(network: &Network, metadata: &BTreeMap<String, String>, name: &str) -> Result<Self, CliError> {
         let shape = network.input_shape();
-        let wrong = |wanted: &str| CliError::NotXrays {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            wanted: wanted.to_owned(),
+        let wrong = |wanted: &str| {
+            let shape = shape_text(shape);
+            anyhow!(
+                "{name} takes items of shape {shape}, and {wanted}: it cannot classify X-rays; `pleura run` runs any network"
+            )
         };
         let said = metadata.get(&format!("{PREFIX}codec")).map(String::as_str);
         match (said, shape) {
@@ -160,8 +161,7 @@ impl Input {
     pub(crate) fn features_of_latent(&self, latent: &Latent) -> Result<Features, CliError> {
         let strangeness = match self.codec() {
             Some(codec) => {
-                let failed = |source| CliError::Codec { name: codec.name().to_owned(), source };
-                Some(codec.strangeness(latent).map_err(failed)?)
+                Some(codec.strangeness(latent).with_context(|| format!("codec {}", codec.name()))?)
             }
             None => None,
         };
@@ -222,6 +222,11 @@ mod tests {
             assert_eq!(classifier.classes.get(..2).unwrap(), ["normal", "pneumonia"], "{}", model.name);
             assert_eq!(classifier.input.codec().is_none(), model.name == "pneumoniamnist");
         }
-        assert!(matches!(Classifier::load("pnuemonia"), Err(CliError::UnknownModel { .. })));
+        let unknown = Classifier::load("pnuemonia").err().unwrap().to_string();
+        assert!(
+            unknown.starts_with(
+                "there is no model \"pnuemonia\", shipped or in a file; shipped are pneumonia, "
+            )
+        );
     }
 }

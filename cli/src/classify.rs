@@ -9,6 +9,7 @@ use crate::shipped::MODELS;
 use crate::sources::{Content, Item, Source};
 use crate::table::bytes_text;
 use crate::{memory, run, terminal};
+use anyhow::bail;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::nn::{Client, Fidelity, Plan, Server, label};
@@ -188,12 +189,13 @@ impl Batch<'_> {
         }
         self.records.finish(&summary)?;
         if summary.useless > 0 {
-            return Err(CliError::Useless { count: summary.useless });
+            let count = summary.useless;
+            bail!("the encrypted scores of {count} X-rays are not those of the network, as said above");
         }
         let (failed, of) = (summary.failed, self.sources.len());
         // One bad file in a folder is no failure; one that was asked for by name is, and so is nothing but bad files.
         if failed > unnamed || (failed > 0 && summary.done + summary.before == 0) {
-            return Err(CliError::NotAll { failed, of });
+            bail!("{failed} of {of} could not be read; what is wrong with them is said above");
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::run::timed;
 use crate::shipped::MODELS;
 use crate::table::{Table, bytes_text};
 use crate::{files, sources, terminal};
+use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::baselines::mple::Developer;
@@ -142,7 +143,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     if let (Some(html), Some(json)) = (&args.html, &args.json)
         && files::same(html, json)
     {
-        return Err(CliError::SameFile { path: html.clone() });
+        bail!("{} is named for two outputs: name another", html.display());
     }
     let images = images::load(&args.images.images)?;
     let bar = terminal::bar().with_prefix("compare");
@@ -166,14 +167,12 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let labelled = images.iter().filter(|image| image.sick.is_some()).count();
     if let Some(path) = &args.html {
         let html = page(&ways, &first, images.len(), labelled, args.side)?;
-        let failed = |source| CliError::Write { path: path.clone(), source };
-        files::write(path, &[html.as_bytes()], args.force, false).map_err(failed)?;
+        files::write(path, &[html.as_bytes()], args.force, false)?;
     }
     if let Some(path) = &args.json {
         let value = json!({ "images": images.len(), "labelled": labelled, "side": args.side, "ways": ways });
-        let text = serde_json::to_string(&value).map_err(CliError::Json)? + "\n";
-        let failed = |source| CliError::Write { path: path.clone(), source };
-        files::write(path, &[text.as_bytes()], args.force, false).map_err(failed)?;
+        let text = terminal::json(&value)? + "\n";
+        files::write(path, &[text.as_bytes()], args.force, false)?;
     }
     terminal::publish(&text(&ways, images.len(), labelled))
 }
@@ -417,8 +416,8 @@ fn features(classifier: &Classifier, images: &[Image]) -> Result<Vec<Vec<f64>>, 
 
 fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec<u8>>, CliError> {
     let Some((codec, image)) = classifier.input.codec().zip(images.first()) else { return Ok(None) };
-    let failed = |source| CliError::Codec { name: codec.name().to_owned(), source };
-    Ok(Some(codec.decode(&codec.encode(&image.xray)).map_err(failed)?.pixels()))
+    let decoded = codec.decode(&codec.encode(&image.xray));
+    Ok(Some(decoded.with_context(|| format!("codec {}", codec.name()))?.pixels()))
 }
 
 /// Over images whose labels are known; the second class is pneumonia.

@@ -1,16 +1,17 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
-use crate::error::CliError;
 use crate::shipped::{self, CODECS};
 use crate::sources::{Content, Item, Source};
 use crate::table::{Table, bytes_text};
+use crate::text::counted;
 use crate::{files, terminal};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use pleura::latent::{LatentFile, Stored, Xray, psnr, ssim};
+use pleura::latent::{Codec, Latent, LatentFile, Stored, Xray, psnr, ssim};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Files of latents are no larger.
 const MAX_LATENTS: u64 = 1 << 30;
@@ -84,20 +85,19 @@ struct Quality {
 }
 
 /// X-rays to latents.
-pub(crate) fn compress(args: &CompressArgs) -> Result<(), CliError> {
+pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     files::check_writable(&args.out, args.force)?;
     let sources = Source::list(&args.images)?;
     let bar = terminal::bar().with_prefix("compress");
     bar.set_length(sources.len() as u64);
-    let failed = |source| CliError::Codec { name: args.codec.clone(), source };
     let (mut stored, mut qualities, mut unread) = (Vec::new(), Vec::new(), 0);
     for source in &sources {
         bar.set_message(terminal::plain(&source.name()));
         bar.inc(1);
         let read = source.read(Some(&codec)).and_then(|items| match items.into_iter().next() {
             Some(Item { content: Content::Xray(xray), notes, .. }) => Ok((xray, notes)),
-            _ => Err(CliError::Compressed { path: source.name().into() }),
+            _ => bail!("{} holds latents already; give it images", source.name()),
         });
         let (xray, notes) = match read {
             Ok(read) => read,
@@ -110,29 +110,29 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<(), CliError> {
         };
         bar.suspend(|| notes.iter().for_each(|text| terminal::note(text)));
         let latent = codec.encode(&xray);
-        let codes = codec.quantise(&latent).map_err(failed)?;
+        let codes = codec.quantise(&latent).with_context(|| of_codec(&codec))?;
+        let decoded = |latent: &Latent| codec.decode(latent).with_context(|| of_codec(&codec));
+        let dequantised = codec.dequantise(&codes).with_context(|| of_codec(&codec))?;
         let compare = |other: &Xray| [psnr(&xray, other), ssim(&xray, other)];
         let name = source.name();
         qualities.push(Quality {
             name: name.clone(),
-            continuous: compare(&codec.decode(&latent).map_err(failed)?),
-            quantised: compare(&codec.decode(&codec.dequantise(&codes).map_err(failed)?).map_err(failed)?),
+            continuous: compare(&decoded(&latent)?),
+            quantised: compare(&decoded(&dequantised)?),
         });
         stored.push((name, if args.quantise { Stored::Codes(codes) } else { Stored::Latent(latent) }));
     }
     bar.finish_and_clear();
     if stored.is_empty() {
-        return Err(CliError::NotAll { failed: unread, of: sources.len() });
+        bail!("{unread} of {} could not be read; what is wrong with them is said above", sources.len());
     }
-    let failed = |source| CliError::Latents { path: args.out.clone(), source: Box::new(source) };
-    let bytes = LatentFile::new(&codec, stored).map_err(failed)?.to_bytes();
-    let failed = |source| CliError::Write { path: args.out.clone(), source };
+    let bytes = LatentFile::new(&codec, stored).with_context(|| cannot_use(&args.out))?.to_bytes();
     // They are as private as the X-rays.
-    files::write(&args.out, &[&bytes], args.force, true).map_err(failed)?;
+    files::write(&args.out, &[&bytes], args.force, true)?;
     report(args, &qualities, bytes.len() as u64, unread)
 }
 
-fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize) -> Result<(), CliError> {
+fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize) -> Result<()> {
     let mean =
         |of: fn(&Quality) -> f64| qualities.iter().map(of).sum::<f64>() / qualities.len().max(1) as f64;
     let means = [
@@ -162,22 +162,21 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize)
     if qualities.len() > 1 {
         row("mean", means);
     }
-    let count = qualities.len();
-    let plural = if count == 1 { "" } else { "s" };
     terminal::publish(&format!(
-        "{table}\n{count} latent{plural} in {}, {}\n",
+        "{table}\n{} in {}, {}\n",
+        counted(qualities.len(), "latent"),
         args.out.display(),
         bytes_text(bytes)
     ))
 }
 
 /// Latents to pictures.
-pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<(), CliError> {
-    let failed = |source| CliError::Latents { path: args.latents.clone(), source: Box::new(source) };
-    let file = LatentFile::from_bytes(&files::read(&args.latents, MAX_LATENTS)?).map_err(failed)?;
+pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<()> {
+    let file = LatentFile::from_bytes(&files::read(&args.latents, MAX_LATENTS)?);
+    let file = file.with_context(|| cannot_use(&args.latents))?;
     let codec = shipped::codec(file.codec_name())?;
-    let latents = file.latents(&codec).map_err(failed)?;
-    fs::create_dir_all(&args.out).map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    let latents = file.latents(&codec).with_context(|| cannot_use(&args.latents))?;
+    fs::create_dir_all(&args.out).with_context(|| files::cannot_write(&args.out))?;
     let mut taken = HashMap::new();
     let places: Vec<PathBuf> =
         latents.iter().map(|(name, _)| args.out.join(file_name(name, &mut taken))).collect();
@@ -186,11 +185,9 @@ pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<(), CliError> {
     let bar = terminal::bar().with_prefix("decode");
     bar.set_length(places.len() as u64);
     for ((name, latent), path) in latents.iter().zip(&places) {
-        let failed = |source| CliError::Codec { name: file.codec_name().to_owned(), source };
-        let xray = codec.decode(latent).map_err(failed)?;
-        let png = xray.to_png().map_err(|source| CliError::Image { path: name.into(), source })?;
-        let failed = |source| CliError::Write { path: path.clone(), source };
-        files::write(path, &[&png], args.force, false).map_err(failed)?;
+        let xray = codec.decode(latent).with_context(|| of_codec(&codec))?;
+        let png = xray.to_png().with_context(|| files::cannot_read(name.as_ref()))?;
+        files::write(path, &[&png], args.force, false)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -199,6 +196,14 @@ pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<(), CliError> {
         return terminal::publish_json(&json!({ "codec": codec.name(), "images": names }));
     }
     terminal::publish(&places.iter().map(|path| format!("{}\n", path.display())).collect::<String>())
+}
+
+fn of_codec(codec: &Codec) -> String {
+    format!("codec {}", codec.name())
+}
+
+fn cannot_use(latents: &Path) -> String {
+    format!("cannot use the latents in {}", latents.display())
 }
 
 /// A name inside the folder whatever the latents' file says: its last part, without what paths are made of.

@@ -1,15 +1,19 @@
 //! Where the server's half runs.
 
-use crate::error::CliError;
+use crate::error::{CliError, on_gpu};
 use crate::model::all_cores;
 use crate::table::UNITS;
 use crate::{cache, memory, terminal};
+use anyhow::{Context, bail};
 use clap::Args;
 use pleura::ckks::Backend;
 use pleura::gpu::{self, Adapter, AdapterInfo, Gpu, Options};
 use pleura::ring::{Cpu, Ring, Simd};
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// Context of an error of a GPU that does not start.
+const CANNOT_START: &str = "cannot start the GPU";
 
 /// More than any GPU has.
 const MAX_GPU_MEMORY: f64 = (1u64 << 50) as f64;
@@ -146,7 +150,7 @@ impl Device {
         }
         let adapters = gpu::adapters();
         let open = |number: usize, adapter: &Adapter, instead: Option<usize>| {
-            let device = adapter.open(options)?;
+            let device = adapter.open(options).context(CANNOT_START)?;
             let (info, limit) = (adapter.info().clone(), options.memory_bytes);
             Ok::<_, CliError>(Self::Gpu { number, info, device, limit, instead })
         };
@@ -160,8 +164,11 @@ impl Device {
         };
         match adapters.get(number) {
             Some(adapter) => open(number, adapter, None),
-            None if adapters.is_empty() => Err(CliError::NoGpu { why: gpu::diagnosis(&adapters) }),
-            None => Err(CliError::NoSuchGpu { number, known: known(&adapters) }),
+            None if adapters.is_empty() => {
+                let why = gpu::diagnosis(&adapters).map_or(String::new(), |why| format!(": {why}"));
+                bail!("there is no GPU{why}; --device cpu computes on the processor")
+            }
+            None => bail!("there is no GPU {number}; {}", known(&adapters)),
         }
     }
 
@@ -197,17 +204,14 @@ impl Device {
         match self {
             Self::Cpu { threads } => work.run(cpu(*threads)?),
             Self::Gpu { device, instead, limit, .. } => {
-                let told = |error: CliError| error.on_gpu(*limit);
-                match (Gpu::new(ring.clone(), device.clone()), instead) {
+                let told = |error: CliError| on_gpu(error, *limit);
+                match (Gpu::new(ring.clone(), device.clone()).context(CANNOT_START), instead) {
                     (Ok(backend), _) => work.run(backend).map_err(told),
                     (Err(error), Some(threads)) => {
-                        terminal::warn(&format!(
-                            "{}: using the processor",
-                            terminal::chain(&told(error.into()))
-                        ));
+                        terminal::warn(&format!("{}: using the processor", terminal::chain(&told(error))));
                         work.run(cpu(*threads)?)
                     }
-                    (Err(error), None) => Err(told(error.into())),
+                    (Err(error), None) => Err(told(error)),
                 }
             }
         }
@@ -297,7 +301,7 @@ fn switch(name: &'static str) -> Result<bool, CliError> {
     match value.to_str() {
         Some("" | "0") => Ok(false),
         Some("1") => Ok(true),
-        _ => Err(CliError::Switch { name, value: value.to_string_lossy().into_owned() }),
+        _ => bail!("{name} is {:?}: 1 turns it on, 0 or nothing off", value.to_string_lossy()),
     }
 }
 
@@ -317,7 +321,7 @@ mod tests {
         let cpu = Device::find(Wanted::Cpu, 3, &options).unwrap();
         assert!(matches!(cpu, Device::Cpu { threads: 3 }) && cpu.id() == "cpu");
         let error = Device::find(Wanted::Number(999), 3, &options).err().unwrap();
-        assert!(matches!(error, CliError::NoGpu { .. } | CliError::NoSuchGpu { number: 999, .. }), "{error}");
+        assert!(error.to_string().starts_with("there is no GPU"), "{error}");
         assert!(processor(Some(1)).unwrap().starts_with("cpu ("));
     }
 

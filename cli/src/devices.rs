@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::model::all_cores;
 use crate::table::{Table, bytes_text};
 use crate::terminal;
+use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::ckks::Backend;
@@ -111,7 +112,11 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<(), CliError> {
         terminal::publish(&found.to_string())?
     }
     let failed = found.failures().count();
-    if failed > 0 { Err(CliError::SelfCheck { failed, of: found.devices.len() }) } else { Ok(()) }
+    if failed > 0 {
+        let of = found.devices.len();
+        bail!("{failed} of {of} devices cannot be trusted with a computation, for the reasons above");
+    }
+    Ok(())
 }
 
 impl Row {
@@ -146,7 +151,7 @@ impl Row {
                 };
                 check(&info.name, degrees, bar, options.memory_bytes.is_some().then_some(&full), make)
             }
-            Err(error) => Some(Check::failed(terminal::chain(&error))),
+            Err(error) => Some(Check::failed(terminal::chain(&error.into()))),
         };
         // A list is made without starting anything.
         let check = if degrees.is_empty() { None } else { check() };

@@ -1,13 +1,46 @@
 //! Files read within limits, and files that are written whole or not at all.
 
-use crate::error::CliError;
-use crate::terminal;
+use crate::text::{self, bytes_text};
+use anyhow::{Context, Result};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tempfile::Builder;
+
+/// Conditions of a path that keep a command from reading or writing there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    #[error("{} is a directory, not a file", .0.display())]
+    Directory(PathBuf),
+    #[error("{} is empty", .0.display())]
+    Empty(PathBuf),
+    #[error("{} is larger than the {} that are read", path.display(), bytes_text(*max))]
+    TooLarge { path: PathBuf, max: u64 },
+    #[error("{} exists; --force replaces it", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is not a regular file and will not be replaced", .0.display())]
+    Special(PathBuf),
+    #[error("cannot write {}: there is no folder {}; make it first", path.display(), folder.display())]
+    NoFolder { path: PathBuf, folder: PathBuf },
+    #[error("{} is a file, not a folder: name another place", .0.display())]
+    NotAFolder(PathBuf),
+    #[error("{} is the name of a folder: add that of a file", .0.display())]
+    FolderName(PathBuf),
+    #[error("{} is an input of this command and would be destroyed: name another place", .0.display())]
+    IsInput(PathBuf),
+}
+
+/// Context of an error that came of reading a file.
+pub(crate) fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}", path.display())
+}
+
+/// Context of an error that came of writing a file.
+pub(crate) fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
 
 /// How names of files that are being written start.
 pub(crate) const UNFINISHED_PREFIX: &str = ".pleura-";
@@ -29,29 +62,26 @@ pub(crate) fn keeps_nothing() {
 }
 
 /// Opens what is not a directory.
-pub(crate) fn open(path: &Path) -> Result<File, CliError> {
-    let failed = |source| CliError::Read { path: path.into(), source };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(CliError::Directory { path: path.into() });
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let file = File::open(path).with_context(|| cannot_read(path))?;
+    if file.metadata().with_context(|| cannot_read(path))?.is_dir() {
+        return Err(FileError::Directory(path.into()).into());
     }
     Ok(file)
 }
 
 /// The content of a file that is neither empty nor longer than `max` bytes.
-pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
-    let failed = |source| CliError::Read { path: path.into(), source };
+pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
-    let too_large = || CliError::TooLarge { path: path.into(), max };
-    if file.metadata().map_err(failed)?.len() > max {
-        return Err(too_large());
+    if file.metadata().with_context(|| cannot_read(path))?.len() > max {
+        return Err(FileError::TooLarge { path: path.into(), max }.into());
     }
     let mut bytes = Vec::new();
     // Pipes and devices have no length to go by.
-    file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes).with_context(|| cannot_read(path))?;
     match bytes.len() as u64 {
-        0 => Err(CliError::Empty { path: path.into() }),
-        len if len > max => Err(too_large()),
+        0 => Err(FileError::Empty(path.into()).into()),
+        len if len > max => Err(FileError::TooLarge { path: path.into(), max }.into()),
         _ => Ok(bytes),
     }
 }
@@ -63,13 +93,13 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
 pub(crate) fn apart(
     outputs: &[impl AsRef<Path>],
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
-) -> Result<(), CliError> {
+) -> Result<(), FileError> {
     let inputs: HashSet<PathBuf> =
         inputs.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
     // What is not there yet is no input.
     let read = |path: &&Path| fs::canonicalize(path).is_ok_and(|path| inputs.contains(&path));
     match outputs.iter().map(AsRef::as_ref).find(read) {
-        Some(path) => Err(CliError::IsInput { path: path.into() }),
+        Some(path) => Err(FileError::IsInput(path.into())),
         None => Ok(()),
     }
 }
@@ -90,40 +120,44 @@ pub(crate) fn is_folder_name(path: &Path) -> bool {
 }
 
 /// Whether files can be written into a folder, which is made later if it is not there.
-pub(crate) fn check_folder(path: &Path) -> Result<(), CliError> {
+pub(crate) fn check_folder(path: &Path) -> Result<()> {
     let above = path.ancestors().find(|above| fs::symlink_metadata(above).is_ok());
     let above = above.unwrap_or(Path::new("."));
     if !above.is_dir() {
-        return Err(CliError::NotAFolder { path: above.into() });
+        return Err(FileError::NotAFolder(above.into()).into());
     }
-    let failed = |source| CliError::Write { path: path.into(), source };
-    tempfile::tempfile_in(above).map(drop).map_err(failed)
+    tempfile::tempfile_in(above).map(drop).with_context(|| cannot_write(path))
 }
 
 /// Whether a result can be written there, asked before the work that leads to it.
-pub(crate) fn check_writable(path: &Path, replace: bool) -> Result<(), CliError> {
+pub(crate) fn check_writable(path: &Path, replace: bool) -> Result<()> {
+    check_name(path, replace)?;
+    tempfile::tempfile_in(folder(path)).map(drop).with_context(|| cannot_write(path))
+}
+
+fn check_name(path: &Path, replace: bool) -> Result<(), FileError> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => return Err(CliError::Directory { path: path.into() }),
-        Ok(_) if !replace => return Err(CliError::Exists { path: path.into() }),
-        Ok(found) if !found.is_file() => return Err(CliError::Special { path: path.into() }),
-        Ok(_) => {}
-        Err(_) if is_folder_name(path) => return Err(CliError::FolderName { path: path.into() }),
+        Ok(found) if found.is_dir() => Err(FileError::Directory(path.into())),
+        Ok(_) if !replace => Err(FileError::Exists(path.into())),
+        Ok(found) if !found.is_file() => Err(FileError::Special(path.into())),
+        Ok(_) => Ok(()),
+        Err(_) if is_folder_name(path) => Err(FileError::FolderName(path.into())),
         Err(_) => match fs::metadata(folder(path)) {
-            Ok(found) if !found.is_dir() => {
-                return Err(CliError::NotAFolder { path: folder(path).into() });
-            }
+            Ok(found) if !found.is_dir() => Err(FileError::NotAFolder(folder(path).into())),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(CliError::NoFolder { path: path.into(), folder: folder(path).into() });
+                Err(FileError::NoFolder { path: path.into(), folder: folder(path).into() })
             }
-            _ => {}
+            _ => Ok(()),
         },
     }
-    let failed = |source| CliError::Write { path: path.into(), source };
-    tempfile::tempfile_in(folder(path)).map(drop).map_err(failed)
 }
 
 /// Writes `parts` one after the other under a temporary name, then renames. `private` files are their owner's alone.
-pub(crate) fn write(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> io::Result<()> {
+pub(crate) fn write(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> Result<()> {
+    write_whole(path, parts, replace, private).with_context(|| cannot_write(path))
+}
+
+fn write_whole(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> io::Result<()> {
     let mut builder = Builder::new();
     builder.prefix(UNFINISHED_PREFIX);
     #[cfg(unix)]
@@ -156,9 +190,10 @@ pub(crate) fn interrupted() -> ! {
     }
     let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((rows, path)) = kept.as_ref().filter(|(rows, _)| *rows > 0) {
-        let plural = if *rows == 1 { " is" } else { "s are" };
-        terminal::note(&format!(
-            "{rows} row{plural} kept in {}; the same command goes on with them",
+        let verb = if *rows == 1 { "is" } else { "are" };
+        crate::terminal::note(&format!(
+            "{} {verb} kept in {}; the same command goes on with them",
+            text::counted(*rows, "row"),
             path.display()
         ));
     }
@@ -173,6 +208,10 @@ fn folder(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is<T>(result: Result<T>, expected: fn(&FileError) -> bool) -> bool {
+        result.is_err_and(|error| error.downcast_ref().is_some_and(expected))
+    }
 
     #[test]
     fn nothing_is_replaced_unasked() {
@@ -192,17 +231,23 @@ mod tests {
         let path = folder.path().join("y");
         check_writable(&path, false).unwrap();
         fs::write(&path, b"a").unwrap();
-        assert!(matches!(check_writable(&path, false), Err(CliError::Exists { .. })));
+        assert!(is(check_writable(&path, false), |e| matches!(e, FileError::Exists { .. })));
         check_writable(&path, true).unwrap();
-        assert!(matches!(check_writable(folder.path(), true), Err(CliError::Directory { .. })));
-        assert!(matches!(check_writable(&folder.path().join("no/y"), true), Err(CliError::NoFolder { .. })));
-        assert!(matches!(check_writable(&path.join("y"), true), Err(CliError::NotAFolder { .. })));
-        assert!(matches!(check_writable(&folder.path().join("no/"), true), Err(CliError::FolderName { .. })));
+        assert!(is(check_writable(folder.path(), true), |e| matches!(e, FileError::Directory { .. })));
+        assert!(is(check_writable(&folder.path().join("no/y"), true), |e| matches!(
+            e,
+            FileError::NoFolder { .. }
+        )));
+        assert!(is(check_writable(&path.join("y"), true), |e| matches!(e, FileError::NotAFolder { .. })));
+        assert!(is(check_writable(&folder.path().join("no/"), true), |e| matches!(
+            e,
+            FileError::FolderName { .. }
+        )));
         check_folder(folder.path()).unwrap();
         check_folder(&folder.path().join("no/such")).unwrap();
-        assert!(matches!(check_folder(&path.join("deeper")), Err(CliError::NotAFolder { .. })));
+        assert!(is(check_folder(&path.join("deeper")), |e| matches!(e, FileError::NotAFolder { .. })));
         #[cfg(unix)]
-        assert!(matches!(check_writable(Path::new("/dev/null"), true), Err(CliError::Special { .. })));
+        assert!(is(check_writable(Path::new("/dev/null"), true), |e| matches!(e, FileError::Special { .. })));
     }
 
     #[test]
@@ -215,12 +260,12 @@ mod tests {
         apart(&[folder.path().join("new")], [&key]).unwrap();
         apart(&[&key], [folder.path()]).unwrap();
         let spelt = folder.path().join(".").join("key");
-        assert!(matches!(apart(&[&other, &spelt], [&key]), Err(CliError::IsInput { .. })));
+        assert!(matches!(apart(&[&other, &spelt], [&key]), Err(FileError::IsInput { .. })));
         #[cfg(unix)]
         {
             let link = folder.path().join("link");
             std::os::unix::fs::symlink(&key, &link).unwrap();
-            assert!(matches!(apart(&[&key], [&link]), Err(CliError::IsInput { .. })));
+            assert!(matches!(apart(&[&key], [&link]), Err(FileError::IsInput { .. })));
         }
     }
 
@@ -228,14 +273,14 @@ mod tests {
     fn reading_has_limits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        assert!(matches!(read(&path, 9), Err(CliError::Read { .. })));
-        assert!(matches!(read(folder.path(), 9), Err(CliError::Directory { .. } | CliError::Read { .. })));
+        assert!(read(&path, 9).unwrap_err().to_string().starts_with("cannot read "));
+        assert!(read(folder.path(), 9).is_err());
         fs::write(&path, b"").unwrap();
-        assert!(matches!(read(&path, 9), Err(CliError::Empty { .. })));
+        assert!(is(read(&path, 9), |e| matches!(e, FileError::Empty { .. })));
         fs::write(&path, b"0123456789").unwrap();
-        assert!(matches!(read(&path, 9), Err(CliError::TooLarge { .. })));
+        assert!(is(read(&path, 9), |e| matches!(e, FileError::TooLarge { .. })));
         assert_eq!(read(&path, 10).unwrap(), b"0123456789");
         #[cfg(unix)]
-        assert!(matches!(read(Path::new("/dev/zero"), 9), Err(CliError::TooLarge { .. })));
+        assert!(is(read(Path::new("/dev/zero"), 9), |e| matches!(e, FileError::TooLarge { .. })));
     }
 }

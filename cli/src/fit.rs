@@ -1,9 +1,9 @@
 //! `pleura fit`: how well polynomials stand in for a function.
 
-use crate::error::CliError;
 use crate::model::interval;
 use crate::table::{Table, short};
 use crate::terminal;
+use anyhow::Result;
 use clap::Args;
 use pleura::nn::{Function, fit};
 use serde::Serialize;
@@ -54,7 +54,7 @@ struct Row {
 }
 
 /// Fits one degree after the other.
-pub(crate) fn run(args: &FitArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &FitArgs) -> Result<()> {
     let (from, to) = args.interval;
     let mut fits = Vec::new();
     for degree in args.degree.clone() {
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &FitArgs) -> Result<(), CliError> {
                 terminal::warn(&format!("stopped before degree {degree}: {error}"));
                 break;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(anyhow::Error::from(error).context("there is no such fit")),
         };
         // A square and the layer that follows are divided at once.
         let levels = if degree == 2 { 1 } else { (degree + 1).next_power_of_two().ilog2() };

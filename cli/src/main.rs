@@ -27,12 +27,13 @@ mod shipped;
 mod sources;
 mod table;
 mod terminal;
+mod text;
 
+use anyhow::{Context, Result};
 use cache::Cache;
 use clap::{Args, Parser, Subcommand};
-use error::CliError;
 use std::process::ExitCode;
-use table::bytes_text;
+use text::{bytes_text, counted};
 
 /// Neural networks on data that stays encrypted. Without a command: `pleura classify`, on sample X-rays.
 #[derive(Parser)]
@@ -117,8 +118,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<(), CliError> {
-    ctrlc::set_handler(|| files::interrupted())?;
+fn dispatch(command: Command) -> Result<()> {
+    ctrlc::set_handler(|| files::interrupted()).context("cannot handle interruptions")?;
     match command {
         Command::Classify(args) => classify::classify(&args),
         Command::Compress(args) => compress::compress(&args),
@@ -135,7 +136,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
     }
 }
 
-fn cache(args: &CacheArgs) -> Result<(), CliError> {
+fn cache(args: &CacheArgs) -> Result<()> {
     let cache = Cache::find()?;
     let ((plans, bytes), kernel_bytes) = if args.clear {
         (cache.clear()?, cache::clear_kernels()?)
@@ -155,7 +156,7 @@ fn cache(args: &CacheArgs) -> Result<(), CliError> {
         });
         return terminal::publish_json(&said);
     }
-    let plans = format!("{plans} plan{}, {}", if plans == 1 { "" } else { "s" }, bytes_text(bytes));
+    let plans = format!("{}, {}", counted(plans, "plan"), bytes_text(bytes));
     let text = match (args.clear, kernel_bytes) {
         (true, 0) => format!("deleted {plans}, from {}\n", cache::place()?.display()),
         (true, kernels) => format!(

@@ -1,6 +1,7 @@
 //! How much memory there is, and whether a plan fits.
 
-use crate::error::CliError;
+use crate::text::bytes_text;
+use anyhow::{Result, bail};
 
 /// Bytes in a GiB, as `--max-memory` counts.
 const GIB: f64 = (1u64 << 30) as f64;
@@ -32,14 +33,15 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
 }
 
 /// Refuses what does not fit `max_gib`, or into what is available if nothing is said.
-pub(crate) fn check(needed: u64, max_gib: Option<f64>) -> Result<(), CliError> {
+pub(crate) fn check(needed: u64, max_gib: Option<f64>) -> Result<()> {
     let asked = max_gib.map(|gib| (gib * GIB) as u64);
-    match asked.or_else(available) {
-        Some(allowed) if needed > allowed => {
-            Err(CliError::Memory { needed, allowed, asked: asked.is_some() })
-        }
-        _ => Ok(()),
+    if let Some(allowed) = asked.or_else(available).filter(|&allowed| needed > allowed) {
+        let how =
+            if asked.is_some() { "allowed by --max-memory" } else { "available; --max-memory GIB overrides" };
+        let (needed, allowed) = (bytes_text(needed), bytes_text(allowed));
+        bail!("the network needs {needed} of memory at its busiest moment, and {allowed} are {how}");
     }
+    Ok(())
 }
 
 #[cfg(test)]

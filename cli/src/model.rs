@@ -1,9 +1,11 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
-use crate::cache::{Cache, Key};
+use crate::cache::{Cache, CacheError, Key};
 use crate::error::CliError;
 use crate::npy::Tensor;
+use crate::text::shape_text;
 use crate::{files, terminal};
+use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::ckks::Security;
@@ -92,8 +94,8 @@ impl ModelArgs {
             output: self.output_name.clone(),
             fit: self.fit(),
         };
-        let failed = |source| CliError::Import { path: self.model.clone(), source };
-        let Imported { network, notes, .. } = import(&bytes, &options).map_err(failed)?;
+        let imported = import(&bytes, &options);
+        let Imported { network, notes, .. } = imported.with_context(|| cannot_import(&self.model))?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let network = network.renamed(name.unwrap_or_default());
@@ -134,8 +136,8 @@ pub(crate) fn planned(
 ) -> Result<Compiled, CliError> {
     let clock = Instant::now();
     let cache = match cached.then(Cache::find) {
-        Some(Err(error @ CliError::EmptyCache)) => return Err(error),
-        found => found.and_then(|cache| cache.map_err(|e| unwell(&e)).ok()),
+        Some(Err(error @ CacheError::Empty)) => return Err(error.into()),
+        found => found.and_then(|cache| cache.map_err(|e| unwell(&e.into())).ok()),
     };
     let place = cache.map(|cache| (cache.entry(key), cache));
     let found = place.as_ref().and_then(|(entry, cache)| Plan::from_bytes(&cache.load(entry)?).ok());
@@ -147,8 +149,8 @@ pub(crate) fn planned(
     let seconds = clock.elapsed().as_secs_f64();
     if let Some((entry, cache)) = place {
         match plan.to_bytes() {
-            Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&cache.failed(e)))),
-            Err(error) => unwell(&error),
+            Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&e))),
+            Err(error) => unwell(&error.into()),
         }
     }
     Ok(Compiled { plan, seconds, from_cache: false })
@@ -163,10 +165,15 @@ fn compile(network: &Network, options: &PlanOptions) -> Result<Plan, CliError> {
     };
     let plan = Plan::compile(network, options, &mut observe);
     bar.finish_and_clear();
-    Ok(plan?)
+    plan.context("cannot compile the network")
 }
 
-fn unwell(error: &dyn std::error::Error) {
+/// Context of an error that came of reading a network.
+pub(crate) fn cannot_import(path: &Path) -> String {
+    format!("cannot import {}", path.display())
+}
+
+fn unwell(error: &CliError) {
     terminal::warn(&format!("the plan is not cached: {}", terminal::chain(error)));
 }
 
@@ -175,15 +182,20 @@ pub(crate) fn read_items(path: &Path, shape: &[usize]) -> Result<Vec<Vec<f64>>, 
     let tensor = Tensor::open(path)?;
     let got = tensor.shape().to_vec();
     let Some(items) = tensor.items(shape) else {
-        return Err(CliError::Shape { path: path.into(), expected: shape.into(), got });
+        bail!(
+            "{} has shape {}; the network takes {}, with or without a batch axis before it",
+            path.display(),
+            shape_text(&got),
+            shape_text(shape)
+        );
     };
     if items.is_empty() {
-        return Err(CliError::NoItem { path: path.into(), shape: got });
+        bail!("{} holds no item: its shape is {}", path.display(), shape_text(&got));
     }
     for (item, values) in items.iter().enumerate() {
         if let Some(element) = values.iter().position(|x| !x.is_finite()) {
             let value = if values.get(element).is_some_and(|x| x.is_nan()) { "NaN" } else { "infinite" };
-            return Err(CliError::NotFinite { path: path.into(), item, element, value });
+            bail!("element {element} of item {item} of {} is {value}", path.display());
         }
     }
     Ok(items)

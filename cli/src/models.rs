@@ -1,10 +1,10 @@
 //! `pleura models`: what is shipped.
 
 use crate::classifier::Classifier;
-use crate::error::CliError;
 use crate::shipped::{self, CODEC_CARD, CODECS, MODELS};
 use crate::table::{Table, bytes_text};
 use crate::terminal;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -26,11 +26,11 @@ pub(crate) struct ModelsArgs {
 }
 
 /// Lists them, or prints a card.
-pub(crate) fn models(args: &ModelsArgs) -> Result<(), CliError> {
+pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
     if let Some(name) = &args.name {
         let is_codec = CODECS.iter().any(|(codec, _)| codec == name);
         let card = shipped::model(name).map(|model| model.card).or(is_codec.then_some(CODEC_CARD));
-        let card = card.ok_or_else(|| CliError::UnknownModel { name: name.clone() })?;
+        let card = card.with_context(|| shipped::unknown_model(name))?;
         return if args.json {
             terminal::publish_json(&json!({ "name": name, "card": card }))
         } else {
@@ -38,9 +38,9 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<(), CliError> {
         };
     }
     let loaded = MODELS.iter().map(|model| Ok((model, Classifier::load(model.name)?)));
-    let loaded = loaded.collect::<Result<Vec<_>, CliError>>()?;
+    let loaded = loaded.collect::<Result<Vec<_>>>()?;
     let codecs = CODECS.iter().map(|(name, bytes)| Ok((shipped::codec(name)?, bytes.len())));
-    let codecs = codecs.collect::<Result<Vec<_>, CliError>>()?;
+    let codecs = codecs.collect::<Result<Vec<_>>>()?;
     if args.json {
         let networks = loaded.iter().map(|(model, classifier)| {
             json!({

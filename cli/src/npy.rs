@@ -2,8 +2,9 @@
 //!
 //! Nothing is allocated because a header says so: headers have a limit, and values take memory as they arrive.
 
-use crate::error::CliError;
-use crate::files;
+use crate::files::{self, cannot_read};
+use crate::text::shape_text;
+use anyhow::Context;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -46,9 +47,9 @@ pub(crate) enum NpyError {
 
 impl Tensor {
     /// Reads a file.
-    pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let file = files::open(path)?;
-        Self::read(io::BufReader::new(file)).map_err(|source| CliError::Npy { path: path.into(), source })
+        Self::read(io::BufReader::new(file)).with_context(|| cannot_read(path))
     }
 
     fn read(mut reader: impl Read) -> Result<Self, NpyError> {
@@ -104,14 +105,6 @@ pub(crate) fn encode(shape: &[usize], values: impl Iterator<Item = f64>) -> Vec<
     bytes.push(b'\n');
     values.for_each(|x| bytes.extend(x.to_le_bytes()));
     bytes
-}
-
-/// As Python writes a tuple.
-pub(crate) fn shape_text(shape: &[usize]) -> String {
-    match shape {
-        [one] => format!("({one},)"),
-        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
-    }
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";

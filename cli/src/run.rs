@@ -91,8 +91,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     if let Some(path) = &args.output {
         let shape = [&[items.len()], network.output_shape()].concat();
         let bytes = npy::encode(&shape, measured.outputs.iter().flatten().copied());
-        let failed = |source| CliError::Write { path: path.clone(), source };
-        files::write(path, &[&bytes], args.force, false).map_err(failed)?;
+        files::write(path, &[&bytes], args.force, false)?;
     }
     let fidelity = Fidelity::new(&clear, &measured.decrypted);
     if fidelity.bits < USELESS_BITS {

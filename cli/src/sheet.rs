@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::records::{Row, Verdict};
 use crate::{files, terminal};
+use anyhow::{Context, anyhow};
 use csv::{ReaderBuilder, Writer};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -36,23 +37,25 @@ impl Sheet {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let failed = |source| CliError::Write { path: part.clone(), source };
+        let failed = || files::cannot_write(&part);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&part)
-            .map_err(failed)?;
-        file.try_lock().map_err(|_| CliError::InUse { path: part.clone() })?;
+            .with_context(failed)?;
+        file.try_lock().map_err(|_| anyhow!("another run is writing to {}", part.display()))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
+        file.read_to_end(&mut bytes).with_context(failed)?;
         let header = header(classes);
-        let found =
-            left(&bytes, &header, &model).ok_or_else(|| CliError::OtherPart { path: part.clone() })?;
+        let found = left(&bytes, &header, &model).ok_or_else(|| {
+            let part = part.display();
+            anyhow!("{part} is of another network, or of something else: finish it with that network, or delete it")
+        })?;
         let (whole, done) = if replace { (0, HashMap::new()) } else { found };
-        file.set_len(whole as u64).map_err(failed)?;
-        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        file.set_len(whole as u64).with_context(failed)?;
+        file.seek(SeekFrom::End(0)).with_context(failed)?;
         let rows = done.values().sum();
         let mut sheet = Self { path: path.into(), part, replace, model, file, done, rows };
         if whole == 0 {
@@ -102,29 +105,30 @@ impl Sheet {
     pub(crate) fn finish(self) -> Result<(), CliError> {
         let Self { path, part, replace, file, rows, .. } = self;
         files::keeps_nothing();
-        let failed = |source| CliError::Write { path: path.clone(), source };
+        let failed = || files::cannot_write(&path);
         if rows == 0 {
-            return fs::remove_file(&part).map_err(failed);
+            return fs::remove_file(&part).with_context(failed);
         }
-        file.sync_all().map_err(failed)?;
+        file.sync_all().with_context(failed)?;
         if replace {
-            return fs::rename(&part, &path).map_err(failed);
+            return fs::rename(&part, &path).with_context(failed);
         }
-        let moved = TempPath::try_from_path(&part).map_err(failed)?.persist_noclobber(&path);
-        moved.map_err(|error| {
+        let moved = TempPath::try_from_path(&part).with_context(failed)?.persist_noclobber(&path);
+        let moved = moved.map_err(|error| {
             // The rows stay, whatever came in between.
             let _ = error.path.keep();
-            failed(error.error)
-        })
+            error.error
+        });
+        moved.with_context(failed)
     }
 
     /// In one piece, so that an interruption leaves whole rows.
     fn write(&mut self, cells: &[String]) -> Result<(), CliError> {
-        let failed = |source| CliError::Write { path: self.part.clone(), source };
+        let failed = || files::cannot_write(&self.part);
         let mut writer = Writer::from_writer(Vec::new());
-        writer.write_record(cells).map_err(|e| failed(e.into()))?;
-        let line = writer.into_inner().map_err(|e| failed(e.into_error()))?;
-        self.file.write_all(&line).map_err(failed)
+        writer.write_record(cells).with_context(failed)?;
+        let line = writer.into_inner().map_err(|e| e.into_error()).with_context(failed)?;
+        self.file.write_all(&line).with_context(failed)
     }
 }
 
@@ -215,7 +219,7 @@ mod tests {
         let path = place.path().join("x.csv");
         let open = || Sheet::open(&path, "m".to_owned(), &["a".to_owned()], false);
         let first = open().unwrap();
-        assert!(matches!(open(), Err(CliError::InUse { .. })));
+        assert!(open().err().unwrap().to_string().starts_with("another run is writing to "));
         first.finish().unwrap();
         assert!(!path.exists(), "no row, no file");
         drop(open().unwrap());

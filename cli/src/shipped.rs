@@ -1,6 +1,6 @@
 //! What comes with the program: codecs, trained networks with their cards, and sample X-rays.
 
-use crate::error::CliError;
+use anyhow::{Context, Result, anyhow};
 use pleura::latent::Codec;
 
 /// A trained network.
@@ -125,10 +125,18 @@ pub(crate) fn model(name: &str) -> Option<&'static Shipped> {
 }
 
 /// The codec of a name.
-pub(crate) fn codec(name: &str) -> Result<Codec, CliError> {
+pub(crate) fn codec(name: &str) -> Result<Codec> {
     let found = CODECS.iter().find(|(known, _)| *known == name);
-    let (_, bytes) = found.ok_or_else(|| CliError::UnknownCodec { name: name.to_owned() })?;
-    Codec::from_bytes(bytes).map_err(|source| CliError::Codec { name: name.to_owned(), source })
+    let (_, bytes) = found.ok_or_else(|| {
+        anyhow!("there is no codec {name}; there are {}", CODECS.map(|(name, _)| name).join(", "))
+    })?;
+    Codec::from_bytes(bytes).with_context(|| format!("codec {name}"))
+}
+
+/// The sentence for a name that no network has.
+pub(crate) fn unknown_model(name: &str) -> String {
+    let shipped: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
+    format!("there is no model {name:?}, shipped or in a file; shipped are {}", shipped.join(", "))
 }
 
 #[cfg(test)]
@@ -143,6 +151,7 @@ mod tests {
         }
         let weights = MODELS.iter().map(|m| m.onnx.len()).chain(CODECS.iter().map(|(_, b)| b.len()));
         assert!(weights.sum::<usize>() < 20_000_000);
-        assert!(matches!(codec("f3"), Err(CliError::UnknownCodec { .. })));
+        let unknown = codec("f3").err().unwrap().to_string();
+        assert_eq!(unknown, "there is no codec f3; there are f8, f4, f16");
     }
 }

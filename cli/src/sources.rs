@@ -1,8 +1,9 @@
 //! What the arguments of `classify` and `compress` name: X-rays in files and folders, latents, the samples.
 
-use crate::error::CliError;
 use crate::shipped::{SAMPLES, Sample};
+use crate::text::{counted, hex};
 use crate::{files, terminal};
+use anyhow::{Context, Result, bail};
 use pleura::latent::{Codec, Latent, LatentFile, Xray};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -42,17 +43,16 @@ pub(crate) struct Item {
 
 impl Source {
     /// All that the arguments name, folders opened up; the samples if they name nothing.
-    pub(crate) fn list(arguments: &[PathBuf]) -> Result<Vec<Self>, CliError> {
+    pub(crate) fn list(arguments: &[PathBuf]) -> Result<Vec<Self>> {
         if arguments.is_empty() {
             return Ok(SAMPLES.iter().map(Self::Sample).collect());
         }
         let mut sources = Vec::new();
         for path in arguments {
-            let failed = |source| CliError::Read { path: path.clone(), source };
-            if fs::metadata(path).map_err(failed)?.is_dir() {
-                let found = folder(path).map_err(failed)?;
+            if fs::metadata(path).with_context(|| files::cannot_read(path))?.is_dir() {
+                let found = folder(path).with_context(|| files::cannot_read(path))?;
                 if found.is_empty() {
-                    return Err(CliError::NoImages { path: path.clone() });
+                    bail!("{} has no PNG, JPEG or DICOM file in it", path.display());
                 }
                 sources.extend(found.into_iter().map(|path| Self::File { path, named: false }));
             } else {
@@ -89,7 +89,7 @@ impl Source {
     }
 
     /// Reads it: one X-ray, or the latents of a file, which must be of the codec.
-    pub(crate) fn read(&self, codec: Option<&Codec>) -> Result<Vec<Item>, CliError> {
+    pub(crate) fn read(&self, codec: Option<&Codec>) -> Result<Vec<Item>> {
         let path = match self {
             Self::Sample(sample) => {
                 return Ok(vec![image(self.name(), Path::new(sample.name), sample.jpeg)?]);
@@ -100,10 +100,12 @@ impl Source {
         if !is_safetensors(&bytes) {
             return Ok(vec![image(self.name(), path, &bytes)?]);
         }
-        let failed = |source| CliError::Latents { path: path.clone(), source: Box::new(source) };
-        let file = LatentFile::from_bytes(&bytes).map_err(failed)?;
-        let codec = codec.ok_or_else(|| CliError::NoCodec { path: path.clone() })?;
-        let latents = file.latents(codec).map_err(failed)?.into_iter();
+        let unusable = || format!("cannot use the latents in {}", path.display());
+        let file = LatentFile::from_bytes(&bytes).with_context(unusable)?;
+        let Some(codec) = codec else {
+            bail!("{} holds latents, and the network looks at images: give it those", path.display());
+        };
+        let latents = file.latents(codec).with_context(unusable)?.into_iter();
         let name = |name: String| format!("{}#{name}", self.name());
         let digest = digest(&bytes);
         let item = |(n, latent)| Item {
@@ -131,12 +133,11 @@ fn is_safetensors(bytes: &[u8]) -> bool {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(bytes).iter().take(8))
 }
 
-fn image(name: String, path: &Path, bytes: &[u8]) -> Result<Item, CliError> {
-    let read = Xray::from_bytes(bytes).map_err(|source| CliError::Image { path: path.into(), source });
-    let (xray, notes) = read?;
+fn image(name: String, path: &Path, bytes: &[u8]) -> Result<Item> {
+    let (xray, notes) = Xray::from_bytes(bytes).with_context(|| files::cannot_read(path))?;
     let notes = notes.iter().map(|note| format!("{name}: {note}")).collect();
     Ok(Item { name, digest: digest(bytes), content: Content::Xray(xray), notes })
 }
@@ -164,7 +165,7 @@ fn sifted(path: &Path) -> std::io::Result<(Vec<PathBuf>, usize)> {
 fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let (found, folders) = sifted(path)?;
     if folders > 0 {
-        let folders = terminal::counted(folders, "folder");
+        let folders = counted(folders, "folder");
         terminal::note(&format!("{folders} in {} not entered: name them", path.display()));
     }
     Ok(found)
@@ -199,7 +200,8 @@ mod tests {
         assert_eq!(found.len(), 7);
         assert!(found.ends_with(&[lone, "/no/such/file".into()]));
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(Source::list(&[empty.path().to_owned()]), Err(CliError::NoImages { .. })));
-        assert!(matches!(Source::list(&["/no/such/file".into()]), Err(CliError::Read { .. })));
+        let refused = |path: &Path| Source::list(&[path.to_owned()]).err().unwrap().to_string();
+        assert!(refused(empty.path()).ends_with("has no PNG, JPEG or DICOM file in it"));
+        assert_eq!(refused(Path::new("/no/such/file")), "cannot read /no/such/file");
     }
 }

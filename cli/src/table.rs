@@ -1,6 +1,7 @@
-//! Tables of text, and numbers as text.
+//! Tables of text.
 
-use crate::terminal::plain;
+use crate::text::plain;
+pub(crate) use crate::text::{UNITS, bytes_text, millis, short};
 use std::fmt;
 
 /// Characters of a cell beyond which it is cut.
@@ -65,59 +66,6 @@ fn cut(cell: &str) -> String {
     }
 }
 
-/// `12.3 MiB`
-pub(crate) fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
-    let mut text = format!("{bytes} bytes");
-    let mut value = bytes as f64;
-    for unit in UNITS {
-        value /= 1024.0;
-        if value < 1.0 {
-            break;
-        }
-        text = format!("{value:.1} {unit}");
-    }
-    text
-}
-
-/// Units of sizes as users write them, the largest first.
-pub(crate) const UNITS: [(&str, u64); 8] = [
-    ("TiB", 1 << 40),
-    ("TB", 1_000_000_000_000),
-    ("GiB", 1 << 30),
-    ("GB", 1_000_000_000),
-    ("MiB", 1 << 20),
-    ("MB", 1_000_000),
-    ("KiB", 1 << 10),
-    ("kB", 1_000),
-];
-
-/// A size as a user may have written it: `45MB`
-pub(crate) fn size_text(bytes: u64) -> String {
-    let even = UNITS.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
-    even.map_or_else(|| bytes_text(bytes), |(name, unit)| format!("{}{name}", bytes / unit))
-}
-
-/// Seconds as milliseconds, with three digits that count.
-pub(crate) fn millis(seconds: f64) -> String {
-    let ms = seconds * 1e3;
-    match ms.abs() {
-        0.0..1.0 => format!("{ms:.4}"),
-        1.0..10.0 => format!("{ms:.3}"),
-        10.0..100.0 => format!("{ms:.2}"),
-        _ => format!("{ms:.1}"),
-    }
-}
-
-/// Three digits that count, without a run of zeros.
-pub(crate) fn short(x: f64) -> String {
-    match x.abs() {
-        0.0 => "0".to_owned(),
-        0.001..10000.0 => format!("{x:.4}"),
-        _ => format!("{x:.2e}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,25 +93,5 @@ mod tests {
     #[test]
     fn a_table_without_rows_is_its_headings() {
         assert_eq!(Table::new(0, ["a", "b"]).to_string(), "a  b\n");
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        let texts = [0, 1023, 1024, 5 << 20, 3 << 30, 1 << 42].map(bytes_text);
-        let sizes = [45_000_000, 6 << 30, 3 << 29, 6_000_000_000, 1001].map(size_text);
-        assert_eq!(sizes, ["45MB", "6GiB", "1536MiB", "6GB", "1001 bytes"]);
-        assert_eq!(texts, ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB", "3.0 GiB", "4096.0 GiB"]);
-    }
-
-    #[test]
-    fn times_have_three_digits() {
-        let texts = [0.0, 0.000_012_3, 0.00123, 0.0123, 0.123, 12.3].map(millis);
-        assert_eq!(texts, ["0.0000", "0.0123", "1.230", "12.30", "123.0", "12300.0"]);
-    }
-
-    #[test]
-    fn small_and_large_numbers_are_short() {
-        let texts = [0.0, 1.5, -0.25, 1.234e-5, 6.02e23].map(short);
-        assert_eq!(texts, ["0", "1.5000", "-0.2500", "1.23e-5", "6.02e23"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Arguments that several commands take.
 
-use crate::error::CliError;
-use crate::files;
+use crate::files::{self, FileError};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use pleura::baselines::paillier::Zeroizing;
@@ -67,26 +67,29 @@ const KINDS: [&Kind; 6] = [&PUBLIC_KEY, &SECRET_KEY, &CIPHERTEXTS, &MORPH_KEY, &
 
 impl Kind {
     /// The bytes of such a file. One of another kind is called what it is; the rest is checked where the bytes are used.
-    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, CliError> {
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>> {
         let other = |start: &[u8]| {
             let kind = KINDS.iter().find(|kind| start.starts_with(kind.magic))?;
             (kind.magic != self.magic).then_some(kind.name)
         };
-        let refused = |found| CliError::OtherKind { path: path.into(), wanted: self.name, found };
+        let refused = |found| anyhow!("{} is {found}, not {}", path.display(), self.name);
         match files::read(path, self.max) {
             Ok(bytes) => match other(&bytes) {
                 Some(found) => {
                     // It may be a secret key.
                     drop(Zeroizing::new(bytes));
-                    Err(refused(Some(found)))
+                    Err(refused(found))
                 }
                 None => Ok(bytes),
             },
-            Err(CliError::TooLarge { .. }) => {
+            Err(error) if matches!(error.downcast_ref(), Some(FileError::TooLarge { .. })) => {
                 let mut start = Vec::new();
                 let length = self.magic.len() as u64;
                 let read = files::open(path)?.take(length).read_to_end(&mut start);
-                Err(refused(read.ok().and_then(|_| other(&start))))
+                Err(read.ok().and_then(|_| other(&start)).map_or_else(
+                    || anyhow!("{} is not {}: it is larger than that can be", path.display(), self.name),
+                    refused,
+                ))
             }
             Err(error) => Err(error),
         }
@@ -95,7 +98,7 @@ impl Kind {
 
 impl ResultArgs {
     /// Whether a file can be written there, asked before the work that leads to it.
-    pub(crate) fn check(&self, path: &Path) -> Result<(), CliError> {
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
         files::check_writable(path, self.force)
     }
 
@@ -104,24 +107,19 @@ impl ResultArgs {
         &self,
         path: &Path,
         inputs: impl IntoIterator<Item = impl AsRef<Path>>,
-    ) -> Result<(), CliError> {
+    ) -> Result<()> {
         files::apart(&[path], inputs)?;
         self.check(path)
     }
 
     /// Writes a file that anybody may read.
-    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-        self.put(path, bytes, false)
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        files::write(path, &[bytes], self.force, false)
     }
 
     /// Writes a file for its owner alone.
-    pub(crate) fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-        self.put(path, bytes, true)
-    }
-
-    fn put(&self, path: &Path, bytes: &[u8], private: bool) -> Result<(), CliError> {
-        let failed = |source| CliError::Write { path: path.into(), source };
-        files::write(path, &[bytes], self.force, private).map_err(failed)
+    pub(crate) fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        files::write(path, &[bytes], self.force, true)
     }
 }
 

@@ -1,9 +1,9 @@
 //! X-rays for the baselines, and pictures of what became of them.
 
-use crate::error::CliError;
 use crate::shipped::SAMPLES;
 use crate::sources::{Content, Source};
 use crate::{files, sources, terminal};
+use anyhow::{Context, Result, bail};
 use pleura::latent::{SIDE, Xray};
 use std::fmt::Display;
 use std::fs;
@@ -18,7 +18,7 @@ pub(crate) struct Image {
 }
 
 /// All that the arguments name; the samples if they name nothing.
-pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>, CliError> {
+pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>> {
     let sources = Source::list(arguments)?;
     let bar = terminal::bar().with_prefix("read");
     bar.set_length(sources.len() as u64);
@@ -29,7 +29,7 @@ pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>, CliError> {
         bar.inc(1);
         match found {
             Some(Content::Xray(xray)) => Ok(Image { name, sick, xray }),
-            _ => Err(CliError::Compressed { path: name.into() }),
+            _ => bail!("{name} holds latents already; give it images"),
         }
     });
     let read = read.collect();
@@ -70,9 +70,9 @@ pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
 }
 
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
-pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>, CliError> {
+pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>> {
     let picture = Xray::from_pixels(repeated(pixels));
-    picture.and_then(|picture| picture.to_png()).map_err(CliError::Picture)
+    picture.and_then(|picture| picture.to_png()).context("cannot make a picture")
 }
 
 /// A square picture with each pixel repeated, so that it is 256 wide.
@@ -91,7 +91,7 @@ pub(crate) fn check_pictures(
     names: impl IntoIterator<Item = impl Display>,
     inputs: &[PathBuf],
     force: bool,
-) -> Result<Vec<PathBuf>, CliError> {
+) -> Result<Vec<PathBuf>> {
     let places: Vec<PathBuf> = names.into_iter().map(|name| folder.join(format!("{name}.png"))).collect();
     files::apart(&places, sources::files(inputs))?;
     files::check_folder(folder)?;
@@ -106,13 +106,11 @@ pub(crate) fn write_pictures(
     folder: &Path,
     pictures: &[(String, Vec<u8>)],
     force: bool,
-) -> Result<Vec<PathBuf>, CliError> {
-    let failed = |source| CliError::Write { path: folder.into(), source };
-    fs::create_dir_all(folder).map_err(failed)?;
+) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(folder).with_context(|| files::cannot_write(folder))?;
     let places = check_pictures(folder, pictures.iter().map(|(name, _)| name), &[], force)?;
     for ((_, pixels), path) in pictures.iter().zip(&places) {
-        let failed = |source| CliError::Write { path: path.clone(), source };
-        files::write(path, &[&png(pixels)?], force, false).map_err(failed)?;
+        files::write(path, &[&png(pixels)?], force, false)?;
     }
     Ok(places)
 }

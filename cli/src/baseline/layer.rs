@@ -2,8 +2,8 @@
 
 use super::images::Image;
 use crate::classifier::{Classifier, Input};
-use crate::error::CliError;
 use crate::shipped;
+use anyhow::{Context, Result};
 use pleura::baselines::mple::{FirstLayer, LayerShape, Padding};
 use pleura::baselines::pixels;
 use pleura::latent::{Latent, SIDE};
@@ -34,20 +34,19 @@ struct Rest {
 
 impl Layer {
     /// The first layer of a shipped network or an ONNX file; [`XRAY`] is 16 fixed filters of 3x3 on 256x256 pixels.
-    pub(crate) fn load(name: &str) -> Result<Self, CliError> {
+    pub(crate) fn load(name: &str) -> Result<Self> {
         if name == XRAY {
             return Ok(Self { name: name.to_owned(), first: whole_xrays()?, network: None });
         }
         let classifier = Classifier::load(name)?;
         let found = first_layer(&classifier.network).zip(tail(&classifier.network));
-        let ((shape, weights, bias), tail) =
-            found.ok_or_else(|| CliError::NoConvolution { name: name.to_owned() })?;
+        let ((shape, weights, bias), tail) = found.with_context(|| no_convolution(name))?;
         let first = FirstLayer::new(shape, weights)?;
         Ok(Self { name: name.to_owned(), first, network: Some(Rest { classifier, bias, tail }) })
     }
 
     /// What the layer sees of an X-ray, in single precision.
-    pub(crate) fn features(&self, image: &Image) -> Result<Vec<f32>, CliError> {
+    pub(crate) fn features(&self, image: &Image) -> Result<Vec<f32>> {
         match &self.network {
             Some(rest) => {
                 let features = rest.classifier.input.features(&image.xray)?;
@@ -58,7 +57,7 @@ impl Layer {
     }
 
     /// The picture that recovered features stand for: as an attacker sees it.
-    pub(crate) fn picture(&self, features: &[f64]) -> Result<Vec<u8>, CliError> {
+    pub(crate) fn picture(&self, features: &[f64]) -> Result<Vec<u8>> {
         let scaled = |range: f64, offset: f64| {
             pixels(&features.iter().map(|x| (x + offset) * range).collect::<Vec<_>>())
         };
@@ -69,10 +68,9 @@ impl Layer {
                 // A failed attack may leave anything; the decoder takes finite numbers.
                 let values =
                     features.iter().map(|x| if x.is_finite() { x.clamp(-1e3, 1e3) as f32 } else { 0.0 });
-                let failed = |source| CliError::Codec { name: codec.name().to_owned(), source };
                 let latent = Latent::new(codec.latent_shape(), values.collect());
-                let latent = latent.map_err(|_| CliError::NoConvolution { name: self.name.clone() })?;
-                Ok(codec.decode(&latent).map_err(failed)?.pixels())
+                let decoded = codec.decode(&latent.with_context(|| no_convolution(&self.name))?);
+                Ok(decoded.with_context(|| format!("codec {}", codec.name()))?.pixels())
             }
         }
     }
@@ -90,6 +88,10 @@ impl Layer {
         let item: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
         Some(rest.classifier.network.evaluate(&item))
     }
+}
+
+fn no_convolution(name: &str) -> String {
+    format!("{name} does not begin with a convolution of square filters that alone reads its input")
 }
 
 /// Of a convolution that the scheme can hide behind.
@@ -134,7 +136,7 @@ fn tail(network: &Network) -> Option<Network> {
 }
 
 /// Filters that look like noise and are the same everywhere: the attack asks nothing of them but that they differ.
-fn whole_xrays() -> Result<FirstLayer, CliError> {
+fn whole_xrays() -> Result<FirstLayer> {
     let shape = LayerShape {
         channels: 1,
         side: SIDE,

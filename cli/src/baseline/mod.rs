@@ -6,7 +6,7 @@ pub(crate) mod layer;
 pub(crate) mod morph;
 pub(crate) mod paillier;
 
-use crate::error::CliError;
+use anyhow::Result;
 use clap::{Args, Subcommand};
 
 /// What is printed wherever it is true.
@@ -41,7 +41,7 @@ enum Scheme {
 }
 
 /// Does it.
-pub(crate) fn baseline(args: &BaselineArgs) -> Result<(), CliError> {
+pub(crate) fn baseline(args: &BaselineArgs) -> Result<()> {
     match &args.scheme {
         Scheme::Morph(command) => morph::run(command),
         Scheme::Paillier(command) => paillier::run(command),

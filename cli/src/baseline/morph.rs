@@ -4,11 +4,11 @@ use super::RECOVERABLE;
 use super::arguments::{AUGMENTED, ImagesArgs, MORPH_KEY, MORPHED, ResultArgs};
 use super::images::{self, Image, decibels};
 use super::layer::{self, Layer};
-use crate::error::CliError;
 use crate::run::timed;
 use crate::sources;
 use crate::table::{Table, bytes_text, short};
 use crate::terminal::{self, counted};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use pleura::baselines::mple::{
@@ -174,7 +174,7 @@ pub(crate) struct AttackArgs {
 }
 
 /// Does it.
-pub(crate) fn run(command: &Morph) -> Result<(), CliError> {
+pub(crate) fn run(command: &Morph) -> Result<()> {
     match command {
         Morph::Keygen(args) => keygen(args),
         Morph::Apply(args) => apply(args),
@@ -185,13 +185,16 @@ pub(crate) fn run(command: &Morph) -> Result<(), CliError> {
 }
 
 impl LayerArgs {
-    fn load(&self) -> Result<(Layer, usize), CliError> {
+    fn load(&self) -> Result<(Layer, usize)> {
         let layer = Layer::load(&self.layer)?;
         let shape = layer.first.shape();
         let (rows, numbers) = (shape.channels * shape.padded_side(), shape.rows());
         let blocks = self.blocks.unwrap_or(rows);
         if blocks == 0 || !numbers.is_multiple_of(blocks) {
-            return Err(CliError::Blocks { rows: numbers, blocks, near: near(numbers, blocks) });
+            let near = near(numbers, blocks);
+            bail!(
+                "{numbers} numbers of an image cannot be cut into {blocks} equal blocks; of numbers near it, {near}"
+            );
         }
         Ok((layer, blocks))
     }
@@ -213,7 +216,7 @@ fn near(numbers: usize, blocks: usize) -> String {
 }
 
 impl KeyArgs {
-    fn load(&self) -> Result<(Layer, MorphKey), CliError> {
+    fn load(&self) -> Result<(Layer, MorphKey)> {
         let layer = Layer::load(&self.layer)?;
         let key = MorphKey::from_bytes(&MORPH_KEY.read(&self.key)?, layer.first.shape());
         let key = key.map_err(|error| unusable(error, &self.key, "the key was made", &layer))?;
@@ -227,15 +230,17 @@ impl KeyArgs {
 }
 
 /// What is wrong with a file, which is named.
-fn unusable(error: MpleError, path: &Path, what: &'static str, layer: &Layer) -> CliError {
-    let path = path.to_owned();
+fn unusable(error: MpleError, path: &Path, what: &'static str, layer: &Layer) -> anyhow::Error {
+    let (path, name) = (path.display(), &layer.name);
     match error {
-        MpleError::OtherLayer => CliError::OtherLayer { path, what, name: layer.name.clone() },
-        source => CliError::MpleFile { path, source },
+        MpleError::OtherLayer => {
+            anyhow!("{path}: {what} for another layer than that of {name}; --layer names the right one")
+        }
+        source => anyhow!(source).context(format!("cannot use {path} for metamorphosed learning")),
     }
 }
 
-fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
+fn keygen(args: &KeygenArgs) -> Result<()> {
     args.result.check_apart(&args.out, args.layer.file())?;
     let (layer, blocks) = args.layer.load()?;
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
@@ -255,7 +260,7 @@ fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
     ))
 }
 
-fn apply(args: &ApplyArgs) -> Result<(), CliError> {
+fn apply(args: &ApplyArgs) -> Result<()> {
     let read = sources::files(&args.images.images).into_iter().chain(args.key.files());
     args.result.check_apart(&args.out, read)?;
     let (layer, key) = args.key.load()?;
@@ -275,7 +280,7 @@ fn apply(args: &ApplyArgs) -> Result<(), CliError> {
     terminal::publish(&format!("{count} in {}, {size}, {seconds:.3} s\n{RECOVERABLE}\n", args.out.display()))
 }
 
-fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
+fn augconv(args: &AugconvArgs) -> Result<()> {
     args.result.check_apart(&args.out, args.key.files())?;
     let (layer, key) = args.key.load()?;
     let mut seconds = 0.0;
@@ -297,7 +302,7 @@ fn augconv(args: &AugconvArgs) -> Result<(), CliError> {
     ))
 }
 
-fn whole(args: &RunArgs) -> Result<(), CliError> {
+fn whole(args: &RunArgs) -> Result<()> {
     let (layer, blocks) = args.layer.load()?;
     let images = images::load(&args.images.images)?;
     let features = features(&layer, &images)?;
@@ -389,17 +394,12 @@ impl Seconds {
 
 impl Outcome {
     /// The whole scheme, the key made and forgotten.
-    pub(crate) fn of(layer: &Layer, blocks: usize, features: &[Vec<f32>]) -> Result<Self, CliError> {
+    pub(crate) fn of(layer: &Layer, blocks: usize, features: &[Vec<f32>]) -> Result<Self> {
         Self::shown(layer, blocks, features, &ProgressBar::hidden())
     }
 
     /// The same, with a bar that tells how far it is.
-    fn shown(
-        layer: &Layer,
-        blocks: usize,
-        features: &[Vec<f32>],
-        bar: &ProgressBar,
-    ) -> Result<Self, CliError> {
+    fn shown(layer: &Layer, blocks: usize, features: &[Vec<f32>], bar: &ProgressBar) -> Result<Self> {
         bar.set_length(features.len() as u64);
         bar.set_message("key and augmented convolution");
         let mut seconds = Seconds::default();
@@ -439,7 +439,7 @@ impl Outcome {
     }
 }
 
-fn attack(args: &AttackArgs) -> Result<(), CliError> {
+fn attack(args: &AttackArgs) -> Result<()> {
     if let (Some(sent), Some(layer_file)) = (&args.morphed, &args.augconv) {
         let layer = Layer::load(&args.layer.layer)?;
         let images_were = |error| unusable(error, sent, "the images were morphed", &layer);
@@ -459,7 +459,9 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
     let images = images::load(&args.images)?;
     let known = args.known.unwrap_or(0);
     if known >= images.len() {
-        return Err(CliError::AllKnown { known, images: images.len() });
+        let verb = if known == 1 { "leaves" } else { "leave" };
+        let (known, images) = (counted(known, "known image"), images.len());
+        bail!("{known} of {images} {verb} none to recover: know fewer, or give more");
     }
     check_free(args, known..images.len(), true)?;
     let features = features(&layer, &images)?;
@@ -483,7 +485,7 @@ fn attack(args: &AttackArgs) -> Result<(), CliError> {
 }
 
 /// Where pictures of these images go: none is there already, unless it may be replaced, and none is read.
-fn check_free(args: &AttackArgs, images: Range<usize>, originals: bool) -> Result<(), CliError> {
+fn check_free(args: &AttackArgs, images: Range<usize>, originals: bool) -> Result<()> {
     let Some(folder) = &args.out else { return Ok(()) };
     let names = images.flat_map(|k| [recovered_name(k), original_name(k)]);
     let names: Vec<String> = names.step_by(if originals { 1 } else { 2 }).collect();
@@ -506,7 +508,7 @@ fn developer(
     morphed: &[f32],
     augmented: &AugConv<f32>,
     images: &[Image],
-) -> Result<(), CliError> {
+) -> Result<()> {
     let mut seconds = 0.0;
     let bar = clock("attack", "augmented convolution");
     let attack = timed(&mut seconds, || Developer::attack(&layer.first, augmented))?;
@@ -525,7 +527,7 @@ fn report(
     first: usize,
     seconds: f64,
     how: &str,
-) -> Result<(), CliError> {
+) -> Result<()> {
     let inputs = layer.first.shape().inputs();
     let count = recovered.len() / inputs;
     let bar = terminal::bar().with_prefix("pictures");
@@ -578,7 +580,7 @@ fn clock(prefix: &'static str, message: &'static str) -> ProgressBar {
     bar
 }
 
-fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>, CliError> {
+fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>> {
     let bar = terminal::bar().with_prefix("features");
     bar.set_length(images.len() as u64);
     let features = images.iter().map(|image| {

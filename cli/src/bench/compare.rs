@@ -5,6 +5,7 @@ use crate::bench::report::device_text;
 use crate::error::CliError;
 use crate::table::{Table, millis};
 use crate::terminal;
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -71,7 +72,11 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let name = |devices: &[DeviceRecord], i: usize| devices.get(i).map(device_text).unwrap_or_default();
     let devices = pairs.iter().map(|&(i, j)| [name(&a.devices, i), name(&b.devices, j)]).collect();
     if rows.iter().all(|row| row.a.is_none() || row.b.is_none()) {
-        return Err(CliError::NothingInCommon { a: args.a.clone(), b: args.b.clone() });
+        bail!(
+            "{} and {} have no time of the same measurement in them: there is nothing to compare",
+            args.a.display(),
+            args.b.display()
+        );
     }
     let mut notes = differing(&a, &b);
     for (record, mine, file, other) in [(&a, 0, &args.a, &args.b), (&b, 1, &args.b, &args.a)] {

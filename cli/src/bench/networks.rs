@@ -9,7 +9,9 @@ use crate::classifier::Classifier;
 use crate::device::{Metered, OnDevice};
 use crate::error::CliError;
 use crate::shipped::SAMPLES;
-use crate::{memory, terminal};
+use crate::text::hex;
+use crate::{files, memory, terminal};
+use anyhow::Context;
 use indicatif::ProgressBar;
 use pleura::ckks::{Ciphertext, EvaluationKeys};
 use pleura::latent::Xray;
@@ -31,9 +33,9 @@ pub(crate) fn measure(
     let report = plan.report();
     memory::check(report.memory_bytes as u64, None)?;
     bar.set_message(format!("{name} on the client"));
-    let first = SAMPLES.first().ok_or(CliError::NotAll { failed: 1, of: 1 })?;
-    let failed = |source| CliError::Image { path: first.name.into(), source };
-    let (xray, _) = Xray::from_bytes(first.jpeg).map_err(failed)?;
+    let first = SAMPLES.first().context("no sample X-ray is shipped")?;
+    let xray = Xray::from_bytes(first.jpeg);
+    let (xray, _) = xray.with_context(|| files::cannot_read(first.name.as_ref()))?;
     let item = classifier.input.features(&xray)?.values;
     let compress = clock::each(repeat, || classifier.input.features(&xray))?;
     let client = Client::new(&plan)?;
@@ -137,7 +139,7 @@ impl OnDevice for Inference<'_> {
             waited?;
             same &= bytes(&results) == first;
         }
-        let digest: String = Sha256::digest(&first).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(&first));
         let inference =
             Outcome { seconds: Some(times), runs: 1, digest, unsteady: !same, ..Outcome::default() };
         let layers = layers.into_iter().map(Times::of).collect();

@@ -5,6 +5,7 @@ use crate::bench::record::{Outcome, Parameters, Times};
 use crate::bench::{Place, clock};
 use crate::device::{Metered, OnDevice};
 use crate::error::CliError;
+use crate::text::hex;
 use crate::{memory, terminal};
 use indicatif::ProgressBar;
 use pleura::ckks::{
@@ -194,7 +195,7 @@ impl<B: Backend> Bench<'_, B> {
 }
 
 fn outcome(times: Times, runs: usize, digest: Sha256) -> Outcome {
-    let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&digest.finalize());
     Outcome { seconds: Some(times), runs, digest, ..Outcome::default() }
 }
 

@@ -1,7 +1,8 @@
 //! What was measured, as it is written and read back.
 
-use crate::error::CliError;
+use crate::error::{CliError, advice};
 use crate::{files, terminal};
+use anyhow::{Context, anyhow, bail};
 use pleura::nn::ParameterReport;
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
@@ -172,12 +173,13 @@ impl Record {
     /// Reads a file that [`Record::write`] wrote.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         // A pipe would be waited for.
-        let found = fs::metadata(path).map_err(|source| CliError::Read { path: path.into(), source })?;
+        let found = fs::metadata(path).with_context(|| files::cannot_read(path))?;
         if !found.is_file() && !found.is_dir() {
-            return Err(CliError::NotAFile { path: path.into() });
+            bail!("{} is no regular file", path.display());
         }
         let bytes = files::read(path, MAX_RECORD)?;
-        let wrong = |why: String| CliError::NoRecord { path: path.into(), why };
+        let wrong =
+            |why: String| anyhow!("{} was not written by `pleura bench --json`: {why}", path.display());
         let record: Self = serde_json::from_slice(&bytes).map_err(|e| wrong(unlike(&e)))?;
         if record.format != FORMAT {
             return Err(wrong(format!("it is {:?}, not {FORMAT:?}", record.format)));
@@ -190,10 +192,7 @@ impl Record {
         }
         let wrong = record.times().find(|seconds| !seconds.is_finite() || *seconds < 0.0);
         match wrong {
-            Some(seconds) => Err(CliError::BadRecord {
-                path: path.into(),
-                why: format!("nothing takes {seconds} seconds"),
-            }),
+            Some(seconds) => bail!("{} is damaged: nothing takes {seconds} seconds", path.display()),
             None => Ok(record),
         }
     }
@@ -214,9 +213,8 @@ impl Record {
 
     /// Writes it whole or not at all.
     pub(crate) fn write(&self, path: &Path, replace: bool) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(self).map_err(CliError::Json)? + "\n";
-        let failed = |source| CliError::Write { path: path.into(), source };
-        files::write(path, &[text.as_bytes()], replace, false).map_err(failed)
+        let text = serde_json::to_string_pretty(self).context("cannot write the result as JSON")? + "\n";
+        files::write(path, &[text.as_bytes()], replace, false)
     }
 
     /// What each device made of everything.
@@ -236,7 +234,7 @@ impl Record {
 impl Outcome {
     /// A device that did not make it.
     pub(crate) fn failed(error: &CliError) -> Self {
-        Self { error: Some(terminal::chain(error)), advice: error.advice(), ..Self::default() }
+        Self { error: Some(terminal::chain(error)), advice: advice(error), ..Self::default() }
     }
 
     /// The median, if it was measured.
@@ -302,7 +300,7 @@ mod tests {
     #[test]
     fn devices_are_held_against_the_first() {
         let (mut a, mut b, mut c) =
-            (outcome(2.0, "x"), outcome(0.5, "x"), Outcome::failed(&CliError::NoCache));
+            (outcome(2.0, "x"), outcome(0.5, "x"), Outcome::failed(&anyhow!("it failed")));
         assert_eq!(compare(&mut [&mut a, &mut b, &mut c]), Some(true));
         assert_eq!((a.ratio, b.ratio, c.ratio), (Some(1.0), Some(4.0), None));
         assert_eq!(compare(&mut [&mut a, &mut c]), None);

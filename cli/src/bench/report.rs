@@ -211,7 +211,6 @@ fn same_text(identical: Option<bool>, outcome: &Outcome) -> String {
 mod tests {
     use super::*;
     use crate::bench::record::Parameters;
-    use crate::error::CliError;
 
     fn operation(log_n: u32, name: &str, batch: usize, results: Vec<Outcome>) -> OperationRecord {
         let parameters = Parameters {
@@ -239,7 +238,7 @@ mod tests {
             memory_bytes: None,
         };
         let mut record = Record::new("smoke", 1, vec![device("abacus"), device("slide rule")]);
-        let failed = || Outcome::failed(&CliError::NoCache);
+        let failed = || Outcome::failed(&anyhow::anyhow!("it failed"));
         let good = Outcome::default;
         record.operations = vec![
             operation(13, "ntt", 1, vec![good(), failed()]),

@@ -2,9 +2,9 @@
 
 use crate::baseline::images::Image;
 use crate::baseline::{RECOVERABLE, SOUND};
-use crate::error::CliError;
 use crate::intervals::Quality;
 use crate::run::timed;
+use anyhow::Result;
 use indicatif::ProgressBar;
 use pleura::baselines::leak::{Codebook, MutualInformation, affine, frequency, leave_pair_out};
 use pleura::baselines::paillier::{PublicKey, Randomness, store};
@@ -63,7 +63,7 @@ impl Arm {
         labels: Option<&[bool]>,
         randomness: Randomness,
         bar: &ProgressBar,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self> {
         bar.set_message(format!("{}: encrypting", name(randomness)));
         let mut seconds = 0.0;
         let stored = timed(&mut seconds, || store(key, plain, randomness))?;

@@ -3,9 +3,9 @@
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{ResultArgs, SideArgs};
 use crate::baseline::images::{self, Image};
-use crate::error::CliError;
 use crate::run::timed;
 use crate::terminal::{self, counted};
+use anyhow::{Result, bail};
 use clap::Args;
 use pleura::baselines::leak::{Opened, affine};
 use pleura::latent::SIDE;
@@ -53,7 +53,7 @@ pub(crate) struct AttackArgs {
 }
 
 /// Recovers them.
-pub(super) fn attack(args: &AttackArgs) -> Result<(), CliError> {
+pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     let side = args.side.side;
     let stored = images::load(&args.stored)?;
     let names: Vec<String> = (0..stored.len()).map(|k| format!("{k:05}")).collect();
@@ -97,16 +97,15 @@ pub(super) fn attack(args: &AttackArgs) -> Result<(), CliError> {
 }
 
 /// The pixels of a picture of which each was repeated, so that it is 256 wide.
-fn levels(stored: &Image, side: usize) -> Result<Vec<u8>, CliError> {
+fn levels(stored: &Image, side: usize) -> Result<Vec<u8>> {
     let pixels = stored.xray.pixels();
     let first = |k: usize| (k * SIDE).div_ceil(side);
     let at = |k: usize| pixels.get(first(k / side) * SIDE + first(k % side)).copied();
     let levels: Vec<u8> = (0..side * side).filter_map(at).collect();
-    if images::repeated(&levels) == pixels {
-        Ok(levels)
-    } else {
-        Err(CliError::NotStored { path: stored.name.clone().into(), side })
+    if images::repeated(&levels) != pixels {
+        bail!("{} was not stored at side {side}: say the --side of `store`", stored.name);
     }
+    Ok(levels)
 }
 
 #[cfg(test)]

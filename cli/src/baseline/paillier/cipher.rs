@@ -4,16 +4,17 @@ use crate::baseline::arguments::{
     BitsArgs, CIPHERTEXTS, PUBLIC_KEY, ResultArgs, SECRET_KEY, SIDES, SideArgs, side,
 };
 use crate::baseline::images;
-use crate::error::CliError;
+use crate::files::{self, FileError};
 use crate::run::timed;
+use crate::sources;
 use crate::table::bytes_text;
 use crate::terminal::{self, counted};
-use crate::{files, sources};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::baselines::paillier::{Packing, PaillierError, Plaintext, PublicKey, SecretKey, Zeroizing};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What each thread does between two steps of a bar.
 const RUN: usize = 64;
@@ -103,9 +104,9 @@ pub(crate) struct DecryptArgs {
 }
 
 /// Makes a key, in two files.
-pub(super) fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
+pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     if files::is_folder_name(&args.out) || args.out.is_dir() {
-        return Err(CliError::FolderName { path: args.out.clone() });
+        return Err(FileError::FolderName(args.out.clone()).into());
     }
     let place = |ending: &str| {
         let mut path = args.out.clone().into_os_string();
@@ -134,13 +135,12 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<(), CliError> {
 }
 
 /// Encrypts the pixels of an X-ray.
-pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
+pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
     let read = sources::files(std::slice::from_ref(&args.image));
     args.result.check_apart(&args.out, read.iter().chain([&args.key]))?;
-    let key = PublicKey::from_bytes(&PUBLIC_KEY.read(&args.key)?)
-        .map_err(|source| CliError::PaillierFile { path: args.key.clone(), source })?;
+    let key = PublicKey::from_bytes(&PUBLIC_KEY.read(&args.key)?).with_context(|| cannot_use(&args.key))?;
     if args.image.is_dir() {
-        return Err(CliError::Directory { path: args.image.clone() });
+        return Err(FileError::Directory(args.image.clone()).into());
     }
     let images = images::load(std::slice::from_ref(&args.image))?;
     let side = args.side.side;
@@ -184,20 +184,24 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
 }
 
 /// Decrypts them into a picture.
-pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
+pub(super) fn decrypt(args: &DecryptArgs) -> Result<()> {
     args.result.check_apart(&args.out, [&args.key, &args.ciphertexts])?;
     let key = SecretKey::from_bytes(&Zeroizing::new(SECRET_KEY.read(&args.key)?))
-        .map_err(|source| CliError::PaillierFile { path: args.key.clone(), source })?;
-    let failed = |source| CliError::PaillierFile { path: args.ciphertexts.clone(), source };
+        .with_context(|| cannot_use(&args.key))?;
     let read = CIPHERTEXTS.read(&args.ciphertexts)?;
-    let (sent, label) = key.public().ciphertexts_from_bytes(&read).map_err(failed)?;
+    let (sent, label) =
+        key.public().ciphertexts_from_bytes(&read).with_context(|| cannot_use(&args.ciphertexts))?;
     let (side, pack) = (usize::from(label & !PACKED), label & PACKED != 0);
-    let refused = |why| Err(failed(PaillierError::Bytes { what: "encrypted picture", why }));
+    let refused = |why| {
+        let error = PaillierError::Bytes { what: "encrypted picture", why };
+        Err(error).with_context(|| cannot_use(&args.ciphertexts))
+    };
     if !SIDES.contains(&(side as u64)) {
         return refused("pictures of such a side are not encrypted");
     }
     if let Some(asked) = args.side.filter(|&asked| asked != side) {
-        return Err(CliError::OtherSide { path: args.ciphertexts.clone(), side, asked });
+        let path = args.ciphertexts.display();
+        bail!("{path} has another side than --side says: {side} pixels, not {asked}");
     }
     if args.pack && !pack {
         return refused("its pixels are not packed");
@@ -236,6 +240,10 @@ pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
         }));
     }
     terminal::publish(&format!("{side}x{side} pixels in {}, {seconds:.2} s\n", args.out.display()))
+}
+
+fn cannot_use(path: &Path) -> String {
+    format!("cannot use {} for Paillier", path.display())
 }
 
 /// Works through things in runs that keep all threads busy, and moves a bar by each.

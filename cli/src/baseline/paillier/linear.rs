@@ -4,10 +4,10 @@ use super::cipher::in_runs;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs};
 use crate::baseline::images::{self, Image};
 use crate::classifier::Classifier;
-use crate::error::CliError;
 use crate::run::timed;
 use crate::table::{Table, bytes_text, short};
 use crate::terminal::{self, counted};
+use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::baselines::paillier::{LinearScore, Packing, SecretKey};
@@ -46,7 +46,7 @@ pub(crate) struct LinearArgs {
 }
 
 /// Does it.
-pub(super) fn linear(args: &LinearArgs) -> Result<(), CliError> {
+pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     let classifier = Classifier::load(&args.model)?;
     let images = images::load(&args.images.images)?;
     let bar = terminal::bar().with_prefix("linear");
@@ -57,7 +57,7 @@ pub(super) fn linear(args: &LinearArgs) -> Result<(), CliError> {
         bar.inc(1);
         Ok(features)
     });
-    let features = features.collect::<Result<Vec<_>, CliError>>()?;
+    let features = features.collect::<Result<Vec<_>>>()?;
     let outcome = LinearOutcome::shown(&classifier.network, &features, args.bits.bits, &bar)?;
     bar.finish_and_clear();
     let LinearOutcome { scores, clear, worst, seconds: [keygen, encrypt, server, decrypt], .. } = &outcome;
@@ -116,17 +116,12 @@ pub(crate) struct LinearOutcome {
 
 impl LinearOutcome {
     /// Encrypts features, evaluates, decrypts.
-    pub(crate) fn of(network: &Network, features: &[Vec<f64>], bits: u32) -> Result<Self, CliError> {
+    pub(crate) fn of(network: &Network, features: &[Vec<f64>], bits: u32) -> Result<Self> {
         Self::shown(network, features, bits, &ProgressBar::hidden())
     }
 
     /// The same, with a bar that tells how far it is.
-    fn shown(
-        network: &Network,
-        features: &[Vec<f64>],
-        bits: u32,
-        bar: &ProgressBar,
-    ) -> Result<Self, CliError> {
+    fn shown(network: &Network, features: &[Vec<f64>], bits: u32, bar: &ProgressBar) -> Result<Self> {
         let layer = layer(network)?;
         bar.set_message("making a key");
         let mut seconds = [0.0; 4];
@@ -164,16 +159,17 @@ impl LinearOutcome {
 }
 
 /// A network in integers.
-fn layer(network: &Network) -> Result<LinearScore, CliError> {
+fn layer(network: &Network) -> Result<LinearScore> {
     let (weights, bias) = affine(network)?;
     Ok(LinearScore::new(&weights, &bias, BOUND, FEATURE_BITS, WEIGHT_BITS)?)
 }
 
 /// Matrix and bias of a network that is a linear layer and nothing else.
-fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>), CliError> {
+fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>)> {
     let linear = network.nodes().iter().all(|node| matches!(node.op, Op::Input | Op::Linear(..)));
     if !linear {
-        return Err(CliError::NotLinear { name: network.name().to_owned() });
+        let name = network.name();
+        bail!("{name} is not a linear layer and nothing else; of the shipped networks, pneumonia-linear is");
     }
     let inputs: usize = network.input_shape().iter().product();
     let mut item = vec![0.0; inputs];

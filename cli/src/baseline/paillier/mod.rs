@@ -6,7 +6,7 @@ mod cipher;
 pub(crate) mod linear;
 pub(crate) mod published;
 
-use crate::error::CliError;
+use anyhow::Result;
 use clap::Subcommand;
 
 /// What to do with Paillier's cryptosystem.
@@ -29,7 +29,7 @@ pub(crate) enum Paillier {
 }
 
 /// Does it.
-pub(crate) fn run(command: &Paillier) -> Result<(), CliError> {
+pub(crate) fn run(command: &Paillier) -> Result<()> {
     match command {
         Paillier::Keygen(args) => cipher::keygen(args),
         Paillier::Encrypt(args) => cipher::encrypt(args),

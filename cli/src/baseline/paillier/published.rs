@@ -4,11 +4,11 @@ use super::arm::{ATTACKS, Arm, FEWEST, Recovered, labels, learned, protection, w
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs, ResultArgs, SideArgs};
 use crate::baseline::images::{self, Image, decibels};
-use crate::error::CliError;
 use crate::intervals::Quality;
 use crate::run::timed;
 use crate::table::Table;
 use crate::terminal::{self, counted};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pleura::baselines::leak::MutualInformation;
 use pleura::baselines::paillier::{PaillierError, Randomness, SecretKey, store};
@@ -97,7 +97,7 @@ pub(crate) struct LeakArgs {
 }
 
 /// Encrypts as published, and keeps what is stored.
-pub(super) fn stored(args: &StoreArgs) -> Result<(), CliError> {
+pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     let names: Vec<String> = (0..images.len()).map(|k| format!("{k:05}")).collect();
     images::check_pictures(&args.out, &names, &args.images.images, args.result.force)?;
@@ -132,7 +132,7 @@ pub(super) fn stored(args: &StoreArgs) -> Result<(), CliError> {
 }
 
 /// Encrypts as published, under each kind of randomness, and tells what is given away.
-pub(super) fn leak(args: &LeakArgs) -> Result<(), CliError> {
+pub(super) fn leak(args: &LeakArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     if images.len() < 2 {
         return Err(PaillierError::Alone.into());
@@ -174,12 +174,7 @@ fn picture_names() -> impl Iterator<Item = String> {
     std::iter::once("original".to_owned()).chain(KINDS.into_iter().map(word).flat_map(of))
 }
 
-fn publish_json(
-    args: &LeakArgs,
-    images: &[Image],
-    arms: &[Arm],
-    clear: Option<Quality>,
-) -> Result<(), CliError> {
+fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Quality>) -> Result<()> {
     let row = |arm: &Arm| {
         let information = &arm.information;
         let mut value = json!({
@@ -207,7 +202,7 @@ fn publish_json(
     }))
 }
 
-fn publish(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Quality>) -> Result<(), CliError> {
+fn publish(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Quality>) -> Result<()> {
     let headings = ["randomness", "bits", "estimate", "chance"].into_iter().chain(ATTACKS).chain(["s"]);
     let mut table = Table::wide(1, headings.map(str::to_owned).collect());
     for arm in arms {

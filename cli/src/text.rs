@@ -1,0 +1,140 @@
+//! Numbers, names and errors as text for people.
+
+/// Units of sizes as users write them, the largest first.
+pub(crate) const UNITS: [(&str, u64); 8] = [
+    ("TiB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("kB", 1_000),
+];
+
+/// An error and its causes as one sentence.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let next = cause.to_string();
+        // Some errors already repeat their source.
+        if !text.contains(&next) {
+            text = text + ": " + &next;
+        }
+    }
+    text
+}
+
+/// Text without control characters, which names in a model file may carry to play with the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A number and the noun that it counts: `1 picture`, `2 pictures`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Hexadecimal digits of a digest.
+pub(crate) fn hex<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> String {
+    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A shape as Python writes a tuple.
+pub(crate) fn shape_text(shape: &[usize]) -> String {
+    match shape {
+        [one] => format!("({one},)"),
+        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A number of bytes in the largest binary unit that fits: `12.3 MiB`.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    let mut text = format!("{bytes} bytes");
+    let mut value = bytes as f64;
+    for unit in UNITS {
+        value /= 1024.0;
+        if value < 1.0 {
+            break;
+        }
+        text = format!("{value:.1} {unit}");
+    }
+    text
+}
+
+/// A size as a user may have written it: `45MB`.
+pub(crate) fn size_text(bytes: u64) -> String {
+    let even = UNITS.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    even.map_or_else(|| bytes_text(bytes), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// Seconds as milliseconds, with three digits that count.
+pub(crate) fn millis(seconds: f64) -> String {
+    let ms = seconds * 1e3;
+    match ms.abs() {
+        0.0..1.0 => format!("{ms:.4}"),
+        1.0..10.0 => format!("{ms:.3}"),
+        10.0..100.0 => format!("{ms:.2}"),
+        _ => format!("{ms:.1}"),
+    }
+}
+
+/// Three digits that count, without a run of zeros.
+pub(crate) fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".to_owned(),
+        0.001..10000.0 => format!("{x:.4}"),
+        _ => format!("{x:.2e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn names_cannot_move_the_cursor() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "X-ray")), ["0 X-rays", "1 X-ray", "2 X-rays"]);
+    }
+
+    #[test]
+    fn errors_name_their_sources_once() {
+        let source = || std::io::Error::other("the disk is gone");
+        let error = Err::<(), _>(source()).context("cannot write y.npy").unwrap_err();
+        assert_eq!(chain(&error), "cannot write y.npy: the disk is gone");
+        let error = Err::<(), _>(source()).context("cannot write y.npy: the disk is gone").unwrap_err();
+        assert_eq!(chain(&error), "cannot write y.npy: the disk is gone");
+    }
+
+    #[test]
+    fn digests_have_two_digits_a_byte() {
+        assert_eq!(hex(&[0, 10, 255]), "000aff");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let texts = [0, 1023, 1024, 5 << 20, 3 << 30, 1 << 42].map(bytes_text);
+        let sizes = [45_000_000, 6 << 30, 3 << 29, 6_000_000_000, 1001].map(size_text);
+        assert_eq!(sizes, ["45MB", "6GiB", "1536MiB", "6GB", "1001 bytes"]);
+        assert_eq!(texts, ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB", "3.0 GiB", "4096.0 GiB"]);
+    }
+
+    #[test]
+    fn times_have_three_digits() {
+        let texts = [0.0, 0.000_012_3, 0.00123, 0.0123, 0.123, 12.3].map(millis);
+        assert_eq!(texts, ["0.0000", "0.0123", "1.230", "12.30", "123.0", "12300.0"]);
+    }
+
+    #[test]
+    fn small_and_large_numbers_are_short() {
+        let texts = [0.0, 1.5, -0.25, 1.234e-5, 6.02e23].map(short);
+        assert_eq!(texts, ["0", "1.5000", "-0.2500", "1.23e-5", "6.02e23"]);
+    }
+}
