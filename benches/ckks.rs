@@ -15,7 +15,7 @@ fn operations(c: &mut Criterion) {
         let (x, y) = (bench.ciphertexts(1), bench.ciphertexts(1));
         let values = bench.values();
         let plaintext = encoder.encode_real(&values).unwrap();
-        let prepared = evaluator.prepare(&plaintext, x.level()).unwrap();
+        let prepared = evaluator.upload_plaintext(&plaintext, x.level()).unwrap();
         let product = evaluator.mul_no_relin(&x, &y).unwrap();
         let ciphertext = secret.encrypt(&plaintext).unwrap();
 
@@ -29,7 +29,7 @@ fn operations(c: &mut Criterion) {
         time("add", &mut || drop(evaluator.add(&x, &y).unwrap()));
         time("mul_plain", &mut || drop(evaluator.mul_plain(&x, &prepared).unwrap()));
         time("mul_no_relin", &mut || drop(evaluator.mul_no_relin(&x, &y).unwrap()));
-        time("relinearise", &mut || drop(evaluator.relinearise(&product, keys).unwrap()));
+        time("relinearize", &mut || drop(evaluator.relinearize(&product, keys).unwrap()));
         time("mul_rescale", &mut || drop(evaluator.mul_rescale(&x, &y, keys).unwrap()));
         time("rescale", &mut || drop(evaluator.rescale(&x).unwrap()));
         time("rotate", &mut || drop(evaluator.rotate(&x, 1, keys).unwrap()));

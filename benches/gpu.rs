@@ -6,7 +6,7 @@
 
 use benches::{Bench, literal, seven_levels};
 use criterion::{Criterion, criterion_group, criterion_main};
-use pleura_ckks::Literal;
+use pleura_ckks::ParamsLiteral;
 use pleura_gpu::{Device, Gpu, Options, adapters};
 use pleura_ring::{Backend, Batch, Coeff, Limbs, Ntt};
 use std::sync::Arc;
@@ -35,9 +35,9 @@ fn device() -> Option<Arc<Device>> {
 }
 
 /// The sets of the other benchmarks; at `2^16` 24 primes in digits of eight, which others time.
-fn set(log_n: u32) -> Option<Literal> {
+fn set(log_n: u32) -> Option<ParamsLiteral> {
     let set = literal(log_n)?;
-    Some(if log_n == 16 { Literal { levels: 22, digit_limbs: 8, ..set } } else { set })
+    Some(if log_n == 16 { ParamsLiteral { levels: 22, digit_limbs: 8, ..set } } else { set })
 }
 
 fn operations(c: &mut Criterion) {
@@ -54,7 +54,7 @@ fn operations(c: &mut Criterion) {
             };
             let product = evaluator.mul_no_relin(&x, &y).unwrap();
             time(c, &device, &name("mul_no_relin"), || drop(evaluator.mul_no_relin(&x, &y).unwrap()));
-            time(c, &device, &name("relinearise"), || drop(evaluator.relinearise(&product, keys).unwrap()));
+            time(c, &device, &name("relinearize"), || drop(evaluator.relinearize(&product, keys).unwrap()));
             time(c, &device, &name("mul_rescale"), || drop(evaluator.mul_rescale(&x, &y, keys).unwrap()));
             time(c, &device, &name("rescale"), || drop(evaluator.rescale(&x).unwrap()));
             time(c, &device, &name("rotate"), || drop(evaluator.rotate(&x, 1, keys).unwrap()));

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use pleura_ckks::{
-    Ciphertexts, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Literal, Params,
-    PreparedKeys, PreparedTransform, PublicKey, SecretKey, Security,
+    CiphertextBatch, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params,
+    ParamsLiteral, PreparedKeys, PreparedTransform, PublicKey, SecretKey, Security,
 };
 use pleura_ring::{Backend, Cpu, Ring, Simd};
 use std::sync::Arc;
@@ -20,14 +20,14 @@ pub struct Bench<B: Backend> {
     pub public: PublicKey,
     /// For the server's steps.
     pub evaluator: Evaluator<B>,
-    /// Relinearisation and the rotations by 0 to 8 at the top level.
+    /// Relinearization and the rotations by 0 to 8 at the top level.
     pub evaluation_keys: EvaluationKeys,
     /// The same on the device.
     pub keys: PreparedKeys<B>,
 }
 
 /// The sets that are timed, in 30-bit primes: as much of the 128-bit secure modulus as they fill.
-pub fn literal(log_n: u32) -> Option<Literal> {
+pub fn literal(log_n: u32) -> Option<ParamsLiteral> {
     let (levels, digit_limbs) = match log_n {
         13 => (3, 2),
         14 => (8, 4),
@@ -35,24 +35,31 @@ pub fn literal(log_n: u32) -> Option<Literal> {
         16 => (40, 14),
         _ => return None,
     };
-    Some(Literal { log_n, levels, scale_bits: 30, base_bits: 60, digit_limbs, security: Security::Bits128 })
+    Some(ParamsLiteral {
+        log_n,
+        levels,
+        scale_bits: 30,
+        base_bits: 60,
+        digit_limbs,
+        security: Security::Bits128,
+    })
 }
 
 /// Seven levels at degree `2^14`, as the automatic choice makes them: where the linear transform is timed.
-pub fn seven_levels() -> Literal {
-    Literal::choose(7, 30, Security::Bits128).unwrap()
+pub fn seven_levels() -> ParamsLiteral {
+    ParamsLiteral::choose(7, 30, Security::Bits128).unwrap()
 }
 
 impl Bench<Cpu> {
     /// Makes all keys, for `threads` threads of the processor.
-    pub fn new(literal: Literal, threads: usize) -> Self {
+    pub fn new(literal: ParamsLiteral, threads: usize) -> Self {
         Self::on(literal, |ring| Cpu::with(ring, Simd::from_env().unwrap(), threads).unwrap())
     }
 }
 
 impl<B: Backend> Bench<B> {
     /// Makes all keys, for the device that `make` starts.
-    pub fn on(literal: Literal, make: impl FnOnce(Arc<Ring>) -> B) -> Self {
+    pub fn on(literal: ParamsLiteral, make: impl FnOnce(Arc<Ring>) -> B) -> Self {
         let params = Params::new(literal).unwrap();
         let (top, secret) = (params.max_level(), SecretKey::generate(&params).unwrap());
         let evaluator = Evaluator::new(&params, make(params.ring().clone())).unwrap();
@@ -61,7 +68,7 @@ impl<B: Backend> Bench<B> {
         Self {
             encoder: Encoder::new(&params),
             public: secret.public_key().unwrap(),
-            keys: evaluator.prepare_keys(&evaluation_keys).unwrap(),
+            keys: evaluator.upload_keys(&evaluation_keys).unwrap(),
             secret,
             evaluator,
             evaluation_keys,
@@ -75,10 +82,10 @@ impl<B: Backend> Bench<B> {
     }
 
     /// `items` ciphertexts at the top level.
-    pub fn ciphertexts(&self, items: usize) -> Ciphertexts<B> {
+    pub fn ciphertexts(&self, items: usize) -> CiphertextBatch<B> {
         let plaintext = self.encoder.encode_real(&self.values()).unwrap();
         let all: Vec<_> = (0..items).map(|_| self.secret.encrypt(&plaintext).unwrap()).collect();
-        self.evaluator.load(&all).unwrap()
+        self.evaluator.upload(&all).unwrap()
     }
 
     /// A transform of `count` diagonals at the top level, with its keys.
@@ -90,6 +97,6 @@ impl<B: Backend> Bench<B> {
         let transform = LinearTransform::new(&self.params, level, slots, diagonals).unwrap();
         let keys = self.secret.evaluation_keys(&transform.keys()).unwrap();
         let prepared = self.evaluator.prepare_transform(&transform, &self.encoder).unwrap();
-        (prepared, self.evaluator.prepare_keys(&keys).unwrap())
+        (prepared, self.evaluator.upload_keys(&keys).unwrap())
     }
 }

@@ -74,9 +74,9 @@ fn operations(c: &mut Criterion) {
                 gadget,
                 x: x.view(),
                 digits: Digits::Fresh(x.slice(1, 1)),
-                skipped: 0,
+                first_switched: 0,
                 terms: &[GadgetTerm { input: 0, output: 0, key: Some(&key), galois }],
-                items: 1,
+                batch: 1,
                 outputs: 1,
             }));
         });

@@ -10,8 +10,8 @@
 )]
 
 use pleura_ckks::{
-    Basis, Ciphertext, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Literal,
-    Params, Polynomial, SecretKey, Security,
+    Basis, Ciphertext, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params,
+    ParamsLiteral, Polynomial, SecretKey, Security,
 };
 use pleura_gpu::{Device, Gpu, Options, adapters};
 use pleura_nn::{Client, Plan, PlanOptions, Server};
@@ -182,9 +182,9 @@ fn small_ring() -> Arc<Ring> {
 fn circuit<B: Backend>(backend: B, case: &Circuit) -> Vec<Vec<u8>> {
     let Circuit { params, encoder, keys, transform, sent } = case;
     let server = Evaluator::new(params, backend).unwrap();
-    let keys = server.prepare_keys(keys).unwrap();
+    let keys = server.upload_keys(keys).unwrap();
     let transform = server.prepare_transform(transform, encoder).unwrap();
-    let x = server.load(sent).unwrap();
+    let x = server.upload(sent).unwrap();
     let mut results = server.rotate_many(&x, &[1, 2, -3], &keys).unwrap();
     results.push(server.mul_rescale(&x, &x, &keys).unwrap());
     results.push(server.conjugate(&x, &keys).unwrap());
@@ -193,7 +193,7 @@ fn circuit<B: Backend>(backend: B, case: &Circuit) -> Vec<Vec<u8>> {
     results.push(server.polynomial(&x, &wave, &keys).unwrap());
     let sum = server.add(&x, &server.rotate(&x, 1, &keys).unwrap()).unwrap();
     results.push(server.sub(&server.neg(&sum).unwrap(), &server.mul_const(&x, 0.5, 1.0).unwrap()).unwrap());
-    results.iter().flat_map(|y| server.fetch(y).unwrap()).map(|c: Ciphertext| c.to_bytes()).collect()
+    results.iter().flat_map(|y| server.download(y).unwrap()).map(|c: Ciphertext| c.to_bytes()).collect()
 }
 
 struct Circuit {
@@ -207,7 +207,8 @@ struct Circuit {
 impl Circuit {
     fn new(log_n: u32) -> Self {
         let (levels, security) = (3, Security::InsecureForTests);
-        let literal = Literal { log_n, levels, scale_bits: 28, base_bits: 56, digit_limbs: 2, security };
+        let literal =
+            ParamsLiteral { log_n, levels, scale_bits: 28, base_bits: 56, digit_limbs: 2, security };
         let params = Params::new(literal).unwrap();
         let (top, slots) = (params.max_level(), params.n() / 2);
         let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).sin())).collect();
@@ -246,8 +247,8 @@ fn operations_are_few_dispatches_in_one_submit() {
             let server =
                 Evaluator::new(params, Gpu::new(params.ring().clone(), device.clone()).unwrap()).unwrap();
             let (keys, transform) =
-                (server.prepare_keys(keys).unwrap(), server.prepare_transform(transform, encoder).unwrap());
-            let x = server.load(sent).unwrap();
+                (server.upload_keys(keys).unwrap(), server.prepare_transform(transform, encoder).unwrap());
+            let x = server.upload(sent).unwrap();
             let count = |run: &dyn Fn()| {
                 // Memory that an earlier run used is there for this one.
                 let counted = [0; 2].map(|_| {

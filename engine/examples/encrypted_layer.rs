@@ -49,18 +49,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let server = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
     let clock = Instant::now();
-    let keys = server.prepare_keys(&EvaluationKeys::from_bytes(&keys, &params)?)?;
+    let keys = server.upload_keys(&EvaluationKeys::from_bytes(&keys, &params)?)?;
     let layer = server.prepare_transform(&layer, &Encoder::new(&params))?;
     println!("server      {}, keys and layer ready in {:.0} ms", server.backend().name(), ms(clock));
     let received = sent.iter().map(|b| Ciphertext::from_bytes(b, &params)).collect::<Result<Vec<_>, _>>()?;
-    let x = server.load(&received)?;
+    let x = server.upload(&received)?;
     let clock = Instant::now();
     let y = server.transform(&x, &layer, &keys)?;
     println!("server      {DIAGONALS} diagonals on two ciphertexts in {:.1} ms", ms(clock));
     let clock = Instant::now();
     let z = server.mul_rescale(&y, &y, &keys)?;
     println!("server      square in {:.1} ms", ms(clock));
-    let returned = server.fetch(&z)?;
+    let returned = server.download(&z)?;
 
     for (number, (x, z)) in inputs.iter().zip(&returned).enumerate() {
         let decrypted = secret.decrypt(&encoder, z)?;
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             })
             .map(|y| Complex64::from(y * y))
             .collect();
-        let precision = Precision::of(decrypted.for_key_owner(), &expected);
+        let precision = Precision::of(decrypted.reveal_unrounded(), &expected);
         let published = decrypted.publish_real(10)?;
         let first: Vec<_> = published.iter().take(4).map(|x| format!("{x:.4}")).collect();
         println!("client      vector {number}: {} ...  precision {precision}", first.join("  "));

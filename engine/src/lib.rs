@@ -10,10 +10,10 @@
 //! let params = Params::choose(1, 28, Security::Bits128)?;
 //! let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
 //! let server = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
-//! let keys = server.prepare_keys(&secret.evaluation_keys(&KeyRequest::new().relin(1))?)?;
+//! let keys = server.upload_keys(&secret.evaluation_keys(&KeyRequest::new().relin(1))?)?;
 //!
-//! let x = server.load(&[secret.encrypt(&encoder.encode_real(&[1.5, -2.0])?)?])?;
-//! let square = server.fetch(&server.mul_rescale(&x, &x, &keys)?)?.remove(0);
+//! let x = server.upload(&[secret.encrypt(&encoder.encode_real(&[1.5, -2.0])?)?])?;
+//! let square = server.download(&server.mul_rescale(&x, &x, &keys)?)?.remove(0);
 //! assert_eq!(secret.decrypt(&encoder, &square)?.publish_real(8)?, [2.25, 4.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -83,21 +83,21 @@ pub const KERNELS: &[Kernel] = &[
     kernel!("automorphism"("automorphism"), 1),
     kernel!("mul_accumulate"(), 2),
     kernel!("gadget_product"("automorphism"), 4),
-    kernel!("gadget_sums"(), 2),
-    kernel!("expand"(), 1),
+    kernel!("baby_step_sums"(), 2),
+    kernel!("expand_compact"(), 1),
     // Transforms: whole limbs from `x`, or the head from `x` and the rest in place.
     kernel!(block "ntt" = "ntt", "load16" and "load_x", "store_out", 1),
     kernel!(head "ntt_head" = "ntt_head", "load16" and "load_x", 1),
     kernel!(block "ntt_rest" = "ntt", "load16" and "load_out", "store_out", 0),
     kernel!(block "intt" = "intt", "load16" and "load_x", "store_out", 1),
     kernel!(head "intt_head" = "intt_head", "load16" and "load_out", 0),
-    // The same with what key switching and weights do to words on the way in and out.
+    // The same with what key switching and compact polynomials do to words on the way in and out.
     kernel!(block "ntt_converted" = "ntt", "load16_converted", "store_out", 1),
     kernel!(head "ntt_head_converted" = "ntt_head", "load16_converted", 1),
     kernel!(block "ntt_converted_rescaled" = "ntt", "load16_converted", "store_rescaled", 2),
     kernel!(block "ntt_rest_rescaled" = "ntt", "load16" and "load_out", "store_rescaled", 2),
-    kernel!(block "ntt_weights" = "ntt", "load16" and "load_weight", "store_out", 1),
-    kernel!(head "ntt_head_weights" = "ntt_head", "load16" and "load_weight", 1),
+    kernel!(block "ntt_compact" = "ntt", "load16" and "load_compact", "store_out", 1),
+    kernel!(head "ntt_head_compact" = "ntt_head", "load16" and "load_compact", 1),
 ];
 
 impl Kernel {

@@ -1,7 +1,7 @@
 //! What is measured: the same on every device, from one version to the next.
 
 use clap::ValueEnum;
-use pleura::ckks::{Literal, Security};
+use pleura::ckks::{ParamsLiteral, Security};
 
 /// A list of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,7 +19,7 @@ pub(crate) enum Suite {
 pub(crate) const OPERATIONS: [(&str, &str); 6] = [
     ("ntt", "transform of all ciphertext limbs of a polynomial"),
     ("intt", "its inverse"),
-    ("mul_rescale", "HMult: product, relinearised and rescaled"),
+    ("mul_rescale", "HMult: product, relinearized and rescaled"),
     ("rotate", "HRot: one rotation"),
     ("rotate_many_8", "eight rotations, hoisted"),
     ("linear_transform_64", "64 diagonals, baby-step giant-step"),
@@ -33,9 +33,9 @@ pub(crate) const DIAGONALS: usize = 64;
 
 /// Parameters at a degree, of 128 bits of security. From 2^14 on with as many limbs as the table of floors for GPUs is
 /// made for: 11 + 4, 24 + 8, 24 + 8.
-const LITERALS: [Literal; 4] = [
-    Literal::N13,
-    Literal {
+const LITERALS: [ParamsLiteral; 4] = [
+    ParamsLiteral::N13,
+    ParamsLiteral {
         log_n: 14,
         levels: 9,
         scale_bits: 28,
@@ -43,7 +43,7 @@ const LITERALS: [Literal; 4] = [
         digit_limbs: 4,
         security: Security::Bits128,
     },
-    Literal {
+    ParamsLiteral {
         log_n: 15,
         levels: 22,
         scale_bits: 26,
@@ -51,7 +51,7 @@ const LITERALS: [Literal; 4] = [
         digit_limbs: 8,
         security: Security::Bits128,
     },
-    Literal {
+    ParamsLiteral {
         log_n: 16,
         levels: 22,
         scale_bits: 29,
@@ -72,7 +72,7 @@ impl Suite {
     }
 
     /// Parameter sets for operations.
-    pub(crate) fn literals(self) -> &'static [Literal] {
+    pub(crate) fn literals(self) -> &'static [ParamsLiteral] {
         let count = match self {
             Self::Quick => 2,
             Self::Full => 4,

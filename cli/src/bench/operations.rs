@@ -9,8 +9,8 @@ use crate::text::hex;
 use crate::{memory, terminal};
 use indicatif::ProgressBar;
 use pleura::ckks::{
-    Ciphertext, Ciphertexts, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform,
-    Literal, Params, PreparedKeys, PreparedTransform, SecretKey,
+    Ciphertext, CiphertextBatch, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform,
+    Params, ParamsLiteral, PreparedKeys, PreparedTransform, SecretKey,
 };
 use pleura::ring::{Backend, Batch, Coeff, Ntt};
 use sha2::{Digest, Sha256};
@@ -41,7 +41,7 @@ pub(crate) struct Operations<'a> {
 
 impl Operands {
     /// Makes keys and ciphertexts.
-    pub(crate) fn new(literal: Literal, batches: &[usize]) -> Result<Self, CliError> {
+    pub(crate) fn new(literal: ParamsLiteral, batches: &[usize]) -> Result<Self, CliError> {
         let params = Params::new(literal)?;
         let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
         let (slots, top) = (params.n() / 2, params.max_level());
@@ -84,7 +84,7 @@ impl OnDevice for Operations<'_> {
     fn run<B: Metered>(self, backend: B) -> Result<Vec<Outcome>, CliError> {
         let Self { operands, batches, repeat, bar, place } = self;
         let evaluator = Evaluator::new(&operands.params, backend)?;
-        let keys = evaluator.prepare_keys(&operands.keys)?;
+        let keys = evaluator.upload_keys(&operands.keys)?;
         let transform = evaluator.prepare_transform(&operands.transform, &operands.encoder)?;
         // What has no room for these has room for no operation: it is to be said of the device, and of nothing it computed.
         evaluator.backend().wait()?;
@@ -126,7 +126,7 @@ impl<B: Backend> Bench<'_, B> {
         }
         let (x, y) = (self.load(0, batch)?, self.load(1, batch)?);
         let (e, keys) = (&self.evaluator, &self.keys);
-        let operation = || -> Result<Vec<Ciphertexts<B>>, CliError> {
+        let operation = || -> Result<Vec<CiphertextBatch<B>>, CliError> {
             Ok(match name {
                 "mul_rescale" => vec![e.mul_rescale(&x, &y, keys)?],
                 "rotate" => vec![e.rotate(&x, 1, keys)?],
@@ -136,7 +136,7 @@ impl<B: Backend> Bench<'_, B> {
         };
         let mut digest = Sha256::new();
         for results in operation()? {
-            e.fetch(&results)?.iter().for_each(|result| digest.update(result.to_bytes()));
+            e.download(&results)?.iter().for_each(|result| digest.update(result.to_bytes()));
         }
         let (times, runs) = clock::many(self.repeat, batch, usize::MAX, |runs| {
             let clock = Instant::now();
@@ -188,9 +188,9 @@ impl<B: Backend> Bench<'_, B> {
         Ok(outcome(times, runs, digest))
     }
 
-    fn load(&self, from: usize, batch: usize) -> Result<Ciphertexts<B>, CliError> {
+    fn load(&self, from: usize, batch: usize) -> Result<CiphertextBatch<B>, CliError> {
         let all = &self.operands.ciphertexts;
-        Ok(self.evaluator.load(all.get(from..from + batch).unwrap_or_default())?)
+        Ok(self.evaluator.upload(all.get(from..from + batch).unwrap_or_default())?)
     }
 }
 

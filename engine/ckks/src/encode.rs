@@ -7,7 +7,7 @@
 
 use crate::Params;
 use num_complex::Complex64;
-use pleura_ring::{Coeff, Poly, Weight};
+use pleura_ring::{Coeff, CompactPoly, Poly};
 use rustfft::{Fft, FftPlanner};
 use std::f64::consts::PI;
 use std::ops::{Deref, DerefMut};
@@ -177,7 +177,7 @@ impl Encoder {
     ///
     /// # Errors
     /// [`EncodeError`]; coefficients must fit 32 bits.
-    pub fn encode_weight(&self, values: &[f64], scale: f64) -> Result<Weight, EncodeError> {
+    pub fn encode_compact(&self, values: &[f64], scale: f64) -> Result<CompactPoly, EncodeError> {
         let complex: Vec<_> = values.iter().map(|&x| Complex64::from(x)).collect();
         let plaintext = self.encode_at(&complex, scale)?;
         if plaintext.exponent > 0 {
@@ -187,7 +187,7 @@ impl Encoder {
         let too_large = |_| EncodeError::TooLarge { log2_scale: scale.log2() };
         let coefficients =
             coefficients.map(|&c| i32::try_from(c).map_err(too_large)).collect::<Result<_, _>>()?;
-        Ok(Weight { coefficients })
+        Ok(CompactPoly { coefficients })
     }
 
     /// The values of a polynomial with the given coefficients, `n` of them.

@@ -28,11 +28,11 @@
 //!
 //! // Server: x^3 - x/2, rotated by one slot.
 //! let server = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
-//! let keys = server.prepare_keys(&keys)?;
+//! let keys = server.upload_keys(&keys)?;
 //! let cubic = Polynomial::new(Basis::Power, vec![0.0, -0.5, 0.0, 1.0])?;
-//! let input = server.load(&[pleura_ckks::Ciphertext::from_bytes(&sent, &params)?])?;
+//! let input = server.upload(&[pleura_ckks::Ciphertext::from_bytes(&sent, &params)?])?;
 //! let output = server.rotate(&server.polynomial(&input, &cubic, &keys)?, 1, &keys)?;
-//! let returned = server.fetch(&output)?.remove(0);
+//! let returned = server.download(&output)?.remove(0);
 //!
 //! // Client: ten bits of it may be shown.
 //! let published = secret.decrypt(&encoder, &returned)?.publish_real(10)?;
@@ -55,12 +55,13 @@ pub use client::{ClientError, Decrypted, PublishError, SecretKey};
 pub use encode::{EncodeError, Encoder, Plaintext};
 pub use num_complex::Complex64;
 pub use objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
-pub use params::{Literal, Params, ParamsError};
-pub use pleura_ring::{Backend, BackendError, Weight};
+pub use params::{Params, ParamsError, ParamsLiteral};
+pub use pleura_ring::{Backend, BackendError, CompactPoly};
 pub use precision::Precision;
 pub use security::Security;
 pub use server::{
-    Basis, Block, BlockTransform, Ciphertexts, EvalError, Evaluator, LinearTransform, Polynomial,
-    PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext, PreparedTransform, TransformError,
+    Basis, BlockLinearTransform, CiphertextBatch, Diagonal, EvalError, Evaluator, LinearTransform,
+    Polynomial, PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext, PreparedTransform,
+    TransformError,
 };
 pub use wire::WireError;

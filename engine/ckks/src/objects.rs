@@ -12,7 +12,7 @@ pub struct Ciphertext {
     pub(crate) level: usize,
     pub(crate) scale: f64,
     pub(crate) log_slots: u32,
-    /// Two parts, or three before relinearisation, transformed.
+    /// Two parts, or three before relinearization, transformed.
     pub(crate) parts: Vec<Poly<Ntt>>,
     /// What the last part was drawn from, if it was: then the wire carries this in its place.
     pub(crate) seed: Option<Seed>,
@@ -70,7 +70,7 @@ impl Ciphertext {
         self.log_slots
     }
 
-    /// Two, or three before relinearisation.
+    /// Two, or three before relinearization.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
@@ -153,7 +153,7 @@ impl KeyRequest {
         Self::default()
     }
 
-    /// Adds the relinearisation key at a level.
+    /// Adds the relinearization key at a level.
     #[must_use]
     pub fn relin(mut self, level: usize) -> Self {
         self.relin = self.relin.max(Some(level));

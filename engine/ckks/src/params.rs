@@ -1,4 +1,4 @@
-//! Parameters: what a user asks for ([`Literal`]), checked once into what everything else relies on ([`Params`]).
+//! Parameters: what a user asks for ([`ParamsLiteral`]), checked once into what everything else relies on ([`Params`]).
 
 use crate::Security;
 use pleura_ring::convert::MAX_SOURCES;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// The numbers that determine a parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Literal {
+pub struct ParamsLiteral {
     /// Logarithm of the ring degree `n`, 10 to 17; a ciphertext has `n / 2` slots.
     pub log_n: u32,
     /// How many rescalings a fresh ciphertext allows.
@@ -36,7 +36,7 @@ pub struct Params(Arc<Checked>);
 
 #[derive(Debug)]
 struct Checked {
-    literal: Literal,
+    literal: ParamsLiteral,
     ring: Arc<Ring>,
     /// Ciphertext primes at each level.
     limbs: Vec<usize>,
@@ -44,7 +44,7 @@ struct Checked {
     hash: [u8; 32],
 }
 
-/// What is wrong with a [`Literal`].
+/// What is wrong with a [`ParamsLiteral`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParamsError {
     /// The modulus is too large for the degree.
@@ -89,7 +89,7 @@ pub enum ParamsError {
     Ring(#[from] RingError),
 }
 
-impl Literal {
+impl ParamsLiteral {
     /// Degree `2^13`: three levels of 28 bits, three digits.
     pub const N13: Self = Self {
         log_n: 13,
@@ -185,19 +185,19 @@ impl Literal {
 }
 
 impl Params {
-    /// The smallest secure set for `levels` rescalings at `scale_bits` bits, see [`Literal::choose`].
+    /// The smallest secure set for `levels` rescalings at `scale_bits` bits, see [`ParamsLiteral::choose`].
     ///
     /// # Errors
-    /// As for [`Literal::choose`].
+    /// As for [`ParamsLiteral::choose`].
     pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
-        Self::new(Literal::choose(levels, scale_bits, security)?)
+        Self::new(ParamsLiteral::choose(levels, scale_bits, security)?)
     }
 
     /// Finds the primes and checks everything.
     ///
     /// # Errors
     /// [`ParamsError`] says which number is wrong.
-    pub fn new(literal: Literal) -> Result<Self, ParamsError> {
+    pub fn new(literal: ParamsLiteral) -> Result<Self, ParamsError> {
         literal.check_ranges()?;
         let n = 1 << literal.log_n;
         // Special primes first: they must not be smaller than a digit's.
@@ -214,7 +214,7 @@ impl Params {
         let log2_qp = taken.iter().map(|&q| f64::from(q).log2()).sum();
         let max = literal.security.max_log2_qp(literal.log_n);
         if log2_qp > max {
-            let Literal { log_n, security, .. } = literal;
+            let ParamsLiteral { log_n, security, .. } = literal;
             return Err(ParamsError::Insecure { log_n, log2_qp, max, security });
         }
         let q = taken.split_off(special.len());
@@ -238,7 +238,7 @@ impl Params {
     }
 
     /// What the set was made from.
-    pub fn literal(&self) -> &Literal {
+    pub fn literal(&self) -> &ParamsLiteral {
         &self.0.literal
     }
 

@@ -9,7 +9,7 @@
 //! | 2 | [`Ciphertext`] | level (u8), scale (f64), `log_slots`, parts, seeded (u8 each); the parts, the last one as its seed if seeded |
 //! | 3 | [`PublicKey`] | the seed of `a`; `b` |
 //! | 4 | [`SwitchingKey`] | level (u8); its rows |
-//! | 5 | [`EvaluationKeys`] | their number (u32); of each the exponent of its automorphism (u32; 0 for the relinearisation key) and its level (u8), exponents increasing; the rows of each |
+//! | 5 | [`EvaluationKeys`] | their number (u32); of each the exponent of its automorphism (u32; 0 for the relinearization key) and its level (u8), exponents increasing; the rows of each |
 //! | 6 | [`SecretKey`] | its seed |
 //!
 //! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes. A polynomial is its limbs; a limb is a string
@@ -21,7 +21,7 @@
 //! residue and field is checked. There is no way to read an object other than these checks.
 
 use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
-use crate::{Literal, Params, ParamsError, SecretKey, Security};
+use crate::{Params, ParamsError, ParamsLiteral, SecretKey, Security};
 use pleura_ring::sample::Seed;
 use pleura_ring::{GaloisElement, Limbs, Ntt, Poly};
 use zeroize::Zeroizing;
@@ -122,7 +122,7 @@ impl Params {
 
     /// The literal and the hash of what it leads to.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Literal { log_n, levels, scale_bits, base_bits, digit_limbs, security } = *self.literal();
+        let ParamsLiteral { log_n, levels, scale_bits, base_bits, digit_limbs, security } = *self.literal();
         let mut out = header(Kind::Params, self, Self::ENCODED_LEN);
         out.extend(
             [log_n, levels as u32, scale_bits, base_bits, digit_limbs as u32, security.bits() / 64]
@@ -134,12 +134,12 @@ impl Params {
     /// Derives the parameters and compares their hash, which catches releases that would derive others.
     ///
     /// The few bytes cost what [`Params::new`] costs, hundreds of megabytes at the largest degree: whoever takes
-    /// parameters from strangers looks at the [`Literal::from_bytes`] first.
+    /// parameters from strangers looks at the [`ParamsLiteral::from_bytes`] first.
     ///
     /// # Errors
     /// [`WireError`]; [`WireError::InsecureParams`] for [`Security::InsecureForTests`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        if Literal::from_bytes(bytes)?.security == Security::InsecureForTests {
+        if ParamsLiteral::from_bytes(bytes)?.security == Security::InsecureForTests {
             return Err(WireError::InsecureParams);
         }
         Self::from_bytes_allow_insecure(bytes)
@@ -151,12 +151,12 @@ impl Params {
     /// [`WireError`]
     pub fn from_bytes_allow_insecure(bytes: &[u8]) -> Result<Self, WireError> {
         let (_, hash) = Reader::open(bytes, Kind::Params)?;
-        let params = Self::new(Literal::from_bytes(bytes)?)?;
+        let params = Self::new(ParamsLiteral::from_bytes(bytes)?)?;
         if *params.hash() == hash { Ok(params) } else { Err(WireError::ParamsMismatch) }
     }
 }
 
-impl Literal {
+impl ParamsLiteral {
     /// What [`Params::from_bytes`] would check and build.
     ///
     /// # Errors
@@ -488,7 +488,7 @@ impl<'a> Reader<'a> {
         if SwitchingKey::is_secure(params, level) {
             return Ok(level);
         }
-        let &Literal { log_n, security, .. } = params.literal();
+        let &ParamsLiteral { log_n, security, .. } = params.literal();
         let (log2_qp, max) = (params.log2_qp(level), security.max_log2_qp(log_n));
         Err(ParamsError::Insecure { log_n, log2_qp, max, security }.into())
     }

@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 /// With the key for products.
 static SETUP: LazyLock<Setup> = LazyLock::new(|| Setup::new(DEEP, |_| KeyRequest::new().relin(8)));
 
-type Outcome = Result<Ciphertexts<Cpu>, EvalError>;
+type Outcome = Result<CiphertextBatch<Cpu>, EvalError>;
 
 #[track_caller]
 fn assert_missing(result: Outcome, at: usize) {
@@ -157,7 +157,7 @@ fn check_transform(slots: usize, level: usize, diagonals: &Diagonals) -> LinearT
 
     let a = vector(slots, 1);
     let x = s.load_at(&a, level);
-    let keys = s.evaluator.prepare_keys(&evaluation).unwrap();
+    let keys = s.evaluator.upload_keys(&evaluation).unwrap();
     let y = s.evaluator.transform(&x, &prepared, &keys).unwrap();
     assert_eq!(y.level(), level - 1);
     assert!((y.scale() / s.params.scale(level - 1) - 1.0).abs() < 1e-14);
@@ -169,9 +169,9 @@ fn check_transform(slots: usize, level: usize, diagonals: &Diagonals) -> LinearT
     for (i, &spared) in steps.iter().enumerate().step_by(1 + steps.len() / 4) {
         let others = steps.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, &step)| step);
         let fewer = KeyRequest::new().rotations(&s.params, others, level);
-        assert_missing(s.evaluator.transform(&x, &prepared, &s.prepare_keys(&fewer)), level);
+        assert_missing(s.evaluator.transform(&x, &prepared, &s.upload_keys(&fewer)), level);
         let lower = fewer.rotations(&s.params, [spared], level - 1);
-        assert_missing(s.evaluator.transform(&x, &prepared, &s.prepare_keys(&lower)), level);
+        assert_missing(s.evaluator.transform(&x, &prepared, &s.upload_keys(&lower)), level);
     }
     linear
 }
@@ -210,12 +210,12 @@ fn transforms_of_batches_and_from_above() {
     let diagonals = diagonals(512, [0, 1, 2, 16, 17, 35, -64]);
     let linear = LinearTransform::new(&s.params, 3, 512, diagonals.clone()).unwrap();
     let prepared = s.evaluator.prepare_transform(&linear, &s.encoder).unwrap();
-    let keys = s.prepare_keys(&linear.keys());
+    let keys = s.upload_keys(&linear.keys());
     let inputs: Vec<_> = (0..3).map(|i| vector(512, 20 + i)).collect();
     let fresh: Vec<_> = inputs.iter().map(|x| s.encrypt(x)).collect();
-    let x = s.evaluator.load(&fresh).unwrap();
+    let x = s.evaluator.upload(&fresh).unwrap();
     let y = s.evaluator.transform(&x, &prepared, &keys).unwrap();
-    for (got, input) in s.evaluator.fetch(&y).unwrap().iter().zip(&inputs) {
+    for (got, input) in s.evaluator.download(&y).unwrap().iter().zip(&inputs) {
         assert_eq!(got.level(), 2);
         assert_near(&s.decrypt(got), &applied(input, &diagonals), 10.0);
     }
@@ -247,7 +247,7 @@ fn keys_serve_their_level_and_those_below() {
     let e = &s.evaluator;
     let a = vector(s.slots(), 1);
     let request = KeyRequest::new().relin(4).rotations(&s.params, [1, 2, -5], 4).conjugation(&s.params, 4);
-    let keys = s.prepare_keys(&request);
+    let keys = s.upload_keys(&request);
     assert_eq!(request.count(), 5);
     let cubic = Polynomial::new(Basis::Power, vec![0.5, -1.0, 0.25, 0.5]).unwrap();
     for level in (0..=8).rev() {
@@ -282,7 +282,7 @@ fn other_keys_do_not_help() {
     let s = &*SETUP;
     let e = &s.evaluator;
     let x = s.load(&vector(s.slots(), 1));
-    let keys = s.prepare_keys(&KeyRequest::new().rotations(&s.params, [1, 2], 8));
+    let keys = s.upload_keys(&KeyRequest::new().rotations(&s.params, [1, 2], 8));
     assert_missing(e.mul(&x, &x, &keys), 8);
     assert_missing(e.square_rescale(&x, &keys), 8);
     assert_missing(e.rotate(&x, 3, &keys), 8);
@@ -292,7 +292,7 @@ fn other_keys_do_not_help() {
     assert_missing(e.inner_sum(&x, 8, &keys), 8);
     assert!(e.inner_sum(&x, 4, &keys).is_ok());
     // What changes nothing needs no key.
-    let none = s.prepare_keys(&KeyRequest::new());
+    let none = s.upload_keys(&KeyRequest::new());
     assert!(
         e.rotate(&x, 0, &none).is_ok()
             && e.rotate(&x, 512, &none).is_ok()
@@ -304,7 +304,8 @@ fn other_keys_do_not_help() {
 #[test]
 fn inner_sums_ask_for_their_rotations() {
     let params =
-        Params::new(Literal { security: Security::InsecureForTests, log_n: 10, ..Literal::N13 }).unwrap();
+        Params::new(ParamsLiteral { security: Security::InsecureForTests, log_n: 10, ..ParamsLiteral::N13 })
+            .unwrap();
     let sum = |count| KeyRequest::new().inner_sum(&params, count, 2);
     assert_eq!(sum(8), KeyRequest::new().rotations(&params, [1, 2, 4], 2));
     assert_eq!(sum(1).count(), 0);
@@ -333,10 +334,10 @@ fn secrets_are_switched() {
     let s = &*SETUP;
     let a = vector(s.slots(), 1);
     let old = SecretKey::generate(&s.params).unwrap();
-    let key = s.evaluator.prepare_key(&s.secret.switching_key_from(&old, 3).unwrap()).unwrap();
+    let key = s.evaluator.upload_key(&s.secret.switching_key_from(&old, 3).unwrap()).unwrap();
     for level in [0, 1, 3, 4] {
         let plaintext = s.encoder.encode_at(&a, s.params.scale(level)).unwrap();
-        let x = s.evaluator.load(&[old.encrypt_at(&plaintext, level).unwrap()]).unwrap();
+        let x = s.evaluator.upload(&[old.encrypt_at(&plaintext, level).unwrap()]).unwrap();
         let result = s.evaluator.switch_key(&x, &key);
         if level > 3 {
             assert_missing(result, level);

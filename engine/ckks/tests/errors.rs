@@ -32,33 +32,33 @@ fn assert_fails<T, E: std::error::Error + PartialEq>(result: Result<T, E>, expec
 }
 
 fn other_params() -> Params {
-    Params::new(Literal { levels: 3, ..SMALL }).unwrap()
+    Params::new(ParamsLiteral { levels: 3, ..SMALL }).unwrap()
 }
 
 #[test]
 fn of_parameters() {
     for (field, literal, value, min, max) in [
-        ("log_n", Literal { log_n: 9, ..SMALL }, 9, 10, 17),
-        ("log_n", Literal { log_n: 18, ..SMALL }, 18, 10, 17),
-        ("levels", Literal { levels: 101, ..SMALL }, 101, 0, 100),
-        ("scale_bits", Literal { scale_bits: 19, ..SMALL }, 19, 20, 60),
-        ("scale_bits", Literal { scale_bits: 61, ..SMALL }, 61, 20, 60),
-        ("base_bits", Literal { base_bits: 29, ..SMALL }, 29, 30, 120),
-        ("base_bits", Literal { base_bits: 121, ..SMALL }, 121, 30, 120),
-        ("digit_limbs", Literal { digit_limbs: 0, ..SMALL }, 0, 1, 14),
-        ("digit_limbs", Literal { digit_limbs: 15, ..SMALL }, 15, 1, 14),
-        ("digit_limbs", Literal { digit_limbs: 14, scale_bits: 31, ..SMALL }, 14, 1, 13),
+        ("log_n", ParamsLiteral { log_n: 9, ..SMALL }, 9, 10, 17),
+        ("log_n", ParamsLiteral { log_n: 18, ..SMALL }, 18, 10, 17),
+        ("levels", ParamsLiteral { levels: 101, ..SMALL }, 101, 0, 100),
+        ("scale_bits", ParamsLiteral { scale_bits: 19, ..SMALL }, 19, 20, 60),
+        ("scale_bits", ParamsLiteral { scale_bits: 61, ..SMALL }, 61, 20, 60),
+        ("base_bits", ParamsLiteral { base_bits: 29, ..SMALL }, 29, 30, 120),
+        ("base_bits", ParamsLiteral { base_bits: 121, ..SMALL }, 121, 30, 120),
+        ("digit_limbs", ParamsLiteral { digit_limbs: 0, ..SMALL }, 0, 1, 14),
+        ("digit_limbs", ParamsLiteral { digit_limbs: 15, ..SMALL }, 15, 1, 14),
+        ("digit_limbs", ParamsLiteral { digit_limbs: 14, scale_bits: 31, ..SMALL }, 14, 1, 13),
     ] {
         let expected = ParamsError::OutOfRange { field, value, min, max };
         assert_fails(Params::new(literal), expected, &[field, &value.to_string(), &max.to_string()]);
     }
-    let insecure = Params::new(Literal { levels: 4, ..Literal::N13 }).unwrap_err();
+    let insecure = Params::new(ParamsLiteral { levels: 4, ..ParamsLiteral::N13 }).unwrap_err();
     assert_says(&insecure, &["2^13", "128-bit", "at most 214", "larger degree"]);
     let security = Security::Bits256;
     let none = ParamsError::NothingFits { levels: 60, scale_bits: 40, security };
     assert_fails(Params::choose(60, 40, security), none, &["60 levels of 40 bits", "256-bit"]);
     // There are only so many primes of 20 bits that are 1 modulo 2^18.
-    let few = Params::new(Literal { log_n: 17, scale_bits: 20, levels: 10, ..SMALL }).unwrap_err();
+    let few = Params::new(ParamsLiteral { log_n: 17, scale_bits: 20, levels: 10, ..SMALL }).unwrap_err();
     assert!(matches!(few, ParamsError::Ring(RingError::TooFewPrimes { .. })), "{few:?}");
     assert_says(&few, &["primes", "262144"]);
 }
@@ -105,7 +105,7 @@ fn of_the_client() {
     let (secret, encoder) = (SecretKey::generate(&other).unwrap(), Encoder::new(&other));
     let (ours, theirs) = (s.encoder.encode(&vector(8, 1)).unwrap(), encoder.encode(&vector(8, 1)).unwrap());
     let ciphertext = secret.encrypt(&theirs).unwrap();
-    let larger = Params::new(Literal { log_n: 11, ..SMALL }).unwrap();
+    let larger = Params::new(ParamsLiteral { log_n: 11, ..SMALL }).unwrap();
     let request = KeyRequest::new().conjugation(&larger, 0);
     let public = s.secret.public_key().unwrap();
     let mismatches = [
@@ -190,7 +190,7 @@ fn of_transforms() {
 }
 
 /// Names an operation that fails, and how.
-type Case<'a> = (&'a str, Result<Ciphertexts<Cpu>, EvalError>, EvalError);
+type Case<'a> = (&'a str, Result<CiphertextBatch<Cpu>, EvalError>, EvalError);
 
 #[test]
 fn of_evaluation() {
@@ -198,9 +198,10 @@ fn of_evaluation() {
     let (e, keys) = (&s.evaluator, &s.keys);
     let x = s.load(&vector(512, 1));
     let (fewer, low) = (s.load(&vector(8, 1)), s.load_at(&vector(512, 1), 0));
-    let pair = e.load(&[s.encrypt(&vector(512, 1)), s.encrypt(&vector(512, 2))]).unwrap();
+    let pair = e.upload(&[s.encrypt(&vector(512, 1)), s.encrypt(&vector(512, 2))]).unwrap();
     let three = e.mul_no_relin(&x, &x).unwrap();
-    let plain = |values, level| e.prepare(&s.encoder.encode(&vector(values, 1)).unwrap(), level).unwrap();
+    let plain =
+        |values, level| e.upload_plaintext(&s.encoder.encode(&vector(values, 1)).unwrap(), level).unwrap();
     let linear = |value: f64, slots| {
         let diagonal = vec![Complex64::from(value); slots];
         let linear = LinearTransform::new(&s.params, 1, slots, [(0, diagonal)]).unwrap();
@@ -240,8 +241,8 @@ fn of_evaluation() {
         ("to_level of an odd scale", e.to_level(&other_scale, 2), out(3, 2)),
         ("transform", e.transform(&e.drop_level(&fewer, 0).unwrap(), &few_slots, keys), out(1, 0)),
         ("polynomial", e.polynomial(&low, &line, keys), out(1, 0)),
-        ("relinearise, two parts", e.relinearise(&x, keys), parts(3, 2)),
-        ("relinearise_rescale, two parts", e.relinearise_rescale(&x, keys), parts(3, 2)),
+        ("relinearize, two parts", e.relinearize(&x, keys), parts(3, 2)),
+        ("relinearize_rescale, two parts", e.relinearize_rescale(&x, keys), parts(3, 2)),
         ("mul, three parts", e.mul(&three, &x, keys), parts(2, 3)),
         ("mul by three parts", e.mul_no_relin(&x, &three), parts(2, 3)),
         ("rotate, three parts", e.rotate(&three, 1, keys), parts(2, 3)),
@@ -249,7 +250,7 @@ fn of_evaluation() {
         ("inner_sum, three parts", e.inner_sum(&three, 2, keys), parts(2, 3)),
         ("rotate", e.rotate(&x, 2, keys), missing("the rotation by 2")),
         ("conjugate", e.conjugate(&x, keys), missing("conjugation")),
-        ("mul", e.mul(&x, &x, &s.prepare_keys(&KeyRequest::new().relin(1))), missing("products")),
+        ("mul", e.mul(&x, &x, &s.upload_keys(&KeyRequest::new().relin(1))), missing("products")),
         ("add_const, huge", e.add_const(&x, 1e300), constant(1e300, x.scale())),
         ("add_const, infinite", e.add_const(&x, f64::INFINITY), constant(f64::INFINITY, x.scale())),
         ("mul_const, huge", e.mul_const(&x, -1.0, 127f64.exp2()), constant(-1.0, 127f64.exp2())),
@@ -260,20 +261,20 @@ fn of_evaluation() {
         ),
         ("inner_sum of three", e.inner_sum(&x, 3, keys), EvalError::BadCount { count: 3, max: 512 }),
         ("inner_sum of none", e.inner_sum(&x, 0, keys), EvalError::BadCount { count: 0, max: 512 }),
-        ("load of nothing", e.load(&[]), EvalError::Empty),
+        ("load of nothing", e.upload(&[]), EvalError::Empty),
         (
             "load of two levels",
-            e.load(&[s.encrypt(&vector(512, 1)), s.fetch(&low)]),
+            e.upload(&[s.encrypt(&vector(512, 1)), s.fetch(&low)]),
             EvalError::Mismatch { what: "levels", left: 2, right: 0 },
         ),
         (
             "load of two forms",
-            e.load(&[s.encrypt(&vector(512, 1)), s.fetch(&three)]),
+            e.upload(&[s.encrypt(&vector(512, 1)), s.fetch(&three)]),
             EvalError::Mismatch { what: "numbers of parts", left: 2, right: 3 },
         ),
         (
             "load of two lengths",
-            e.load(&[s.encrypt(&vector(512, 1)), s.encrypt(&vector(2, 1))]),
+            e.upload(&[s.encrypt(&vector(512, 1)), s.encrypt(&vector(2, 1))]),
             EvalError::Mismatch { what: "logarithms of slots", left: 9, right: 1 },
         ),
     ];
@@ -285,7 +286,7 @@ fn of_evaluation() {
     for nan in [e.add_const(&x, f64::NAN), e.mul_const(&x, 1.0, f64::NAN)] {
         assert!(matches!(nan, Err(EvalError::BadConstant { .. })));
     }
-    let level = e.prepare(&s.encoder.encode(&vector(8, 1)).unwrap(), 3).err();
+    let level = e.upload_plaintext(&s.encoder.encode(&vector(8, 1)).unwrap(), 3).err();
     assert_eq!(level, Some(out(3, 2)));
     let encoding = linear(f64::NAN, 8).err();
     assert_eq!(encoding, Some(EvalError::Encode(EncodeError::NotFinite { index: 0 })));
@@ -300,16 +301,16 @@ fn of_evaluation() {
 fn of_other_parameters() {
     let s = &*SETUP;
     let other =
-        Setup::new(Literal { levels: 3, ..SMALL }, |p| KeyRequest::new().relin(2).rotations(p, [1], 2));
+        Setup::new(ParamsLiteral { levels: 3, ..SMALL }, |p| KeyRequest::new().relin(2).rotations(p, [1], 2));
     let (e, keys) = (&s.evaluator, &s.keys);
     let (x, y) = (s.load_at(&vector(512, 1), 2), other.load_at(&vector(512, 1), 2));
-    let plain = other.evaluator.prepare(&other.encoder.encode(&vector(512, 1)).unwrap(), 2).unwrap();
+    let plain = other.evaluator.upload_plaintext(&other.encoder.encode(&vector(512, 1)).unwrap(), 2).unwrap();
     let linear = LinearTransform::new(&other.params, 2, 512, [(0, vector(512, 1))]).unwrap();
     let prepared = other.evaluator.prepare_transform(&linear, &other.encoder).unwrap();
     let line = Polynomial::new(Basis::Power, vec![0.0, 1.0]).unwrap();
     let switching = other.secret.switching_key_from(&other.secret, 2).unwrap();
-    let switching_there = other.evaluator.prepare_key(&switching).unwrap();
-    let switching_here = e.prepare_key(&s.secret.switching_key_from(&s.secret, 2).unwrap()).unwrap();
+    let switching_there = other.evaluator.upload_key(&switching).unwrap();
+    let switching_here = e.upload_key(&s.secret.switching_key_from(&s.secret, 2).unwrap()).unwrap();
     let three = e.mul_no_relin(&x, &x).unwrap();
     let results = [
         ("add", e.add(&x, &y)),
@@ -325,7 +326,7 @@ fn of_other_parameters() {
         ("mul, keys", e.mul(&x, &x, &other.keys)),
         ("mul_rescale", e.mul_rescale(&x, &x, &other.keys)),
         ("mul_no_relin", e.mul_no_relin(&y, &y)),
-        ("relinearise", e.relinearise(&three, &other.keys)),
+        ("relinearize", e.relinearize(&three, &other.keys)),
         ("rescale", e.rescale(&y)),
         ("drop_level", e.drop_level(&y, 1)),
         ("to_level", e.to_level(&y, 1)),
@@ -341,17 +342,17 @@ fn of_other_parameters() {
         ("polynomial, keys", e.polynomial(&x, &cubic(), &other.keys)),
         ("transform", e.transform(&y, &prepared, keys)),
         ("transform of", e.transform(&x, &prepared, keys)),
-        ("load", e.load(&[other.fetch(&y)])),
-        ("load beside", e.load(&[s.fetch(&x), other.fetch(&y)])),
+        ("load", e.upload(&[other.fetch(&y)])),
+        ("load beside", e.upload(&[s.fetch(&x), other.fetch(&y)])),
     ];
     for (name, result) in results {
         assert_eq!(result.err(), Some(EvalError::ParamsMismatch), "{name}");
     }
     let others = [
-        ("fetch", e.fetch(&y).err()),
-        ("prepare", e.prepare(&other.encoder.encode(&vector(8, 1)).unwrap(), 0).err()),
-        ("prepare_keys", e.prepare_keys(&other.evaluation).err()),
-        ("prepare_key", e.prepare_key(&switching).err()),
+        ("fetch", e.download(&y).err()),
+        ("prepare", e.upload_plaintext(&other.encoder.encode(&vector(8, 1)).unwrap(), 0).err()),
+        ("upload_keys", e.upload_keys(&other.evaluation).err()),
+        ("upload_key", e.upload_key(&switching).err()),
         ("prepare_transform", e.prepare_transform(&linear, &s.encoder).err()),
         ("prepare_transform, encoder", other.evaluator.prepare_transform(&linear, &s.encoder).err()),
         ("new", Evaluator::new(&s.params, Cpu::new(other.params.ring().clone()).unwrap()).err()),
@@ -383,7 +384,7 @@ fn of_the_wire() {
         (WireError::Residue { prime: 97, value: 98 }, ["98", "modulo 97"]),
         (WireError::BadExponent { exponent: 4 }, ["X^4", "odd"]),
         (WireError::InsecureParams, ["no security", "from_bytes_allow_insecure"]),
-        (Params::new(Literal { log_n: 9, ..SMALL }).unwrap_err().into(), ["log_n is 9", "10 to 17"]),
+        (Params::new(ParamsLiteral { log_n: 9, ..SMALL }).unwrap_err().into(), ["log_n is 9", "10 to 17"]),
     ] {
         assert_says(&error, &words);
     }

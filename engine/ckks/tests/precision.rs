@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
         Model(&self.setup.params)
     }
 
-    fn row(&mut self, operation: &str, x: &Ciphertexts<Cpu>, want: &[Complex64], variance: f64) {
+    fn row(&mut self, operation: &str, x: &CiphertextBatch<Cpu>, want: &[Complex64], variance: f64) {
         let (bits, got) = (self.model().bits(variance), self.print(operation, x, want, variance));
         if !AVERAGE.contains(&(got.avg - bits)) || got.min - bits + self.model().worst() < WORST {
             self.failures.push(format!("{operation}: {got}, where the model says {bits:.1}"));
@@ -118,14 +118,20 @@ impl<'a> Table<'a> {
     }
 
     /// A row of which `variance` is an upper bound.
-    fn bounded_row(&mut self, operation: &str, x: &Ciphertexts<Cpu>, want: &[Complex64], variance: f64) {
+    fn bounded_row(&mut self, operation: &str, x: &CiphertextBatch<Cpu>, want: &[Complex64], variance: f64) {
         let (bits, got) = (self.model().bits(variance), self.print(operation, x, want, variance));
         if got.min - bits + self.model().worst() < WORST {
             self.failures.push(format!("{operation}: {got}, where the model bounds {bits:.1}"));
         }
     }
 
-    fn print(&self, operation: &str, x: &Ciphertexts<Cpu>, want: &[Complex64], variance: f64) -> Precision {
+    fn print(
+        &self,
+        operation: &str,
+        x: &CiphertextBatch<Cpu>,
+        want: &[Complex64],
+        variance: f64,
+    ) -> Precision {
         let got = Precision::of(&self.setup.values(x), want);
         let (name, bits, worst) = (self.name, self.model().bits(variance), self.model().worst());
         let (level, log2_scale) = (x.level(), x.scale().log2());
@@ -142,7 +148,11 @@ impl<'a> Table<'a> {
 }
 
 /// With keys for everything at `level`, which is below the top where that would take long.
-fn setup(literal: Literal, level: usize, transform: Option<&dyn Fn(&Params) -> LinearTransform>) -> Setup {
+fn setup(
+    literal: ParamsLiteral,
+    level: usize,
+    transform: Option<&dyn Fn(&Params) -> LinearTransform>,
+) -> Setup {
     Setup::new(literal, |p| {
         let keys = KeyRequest::new().relin(level).rotations(p, [1, 2, 4], level).conjugation(p, level);
         transform.map_or(keys.clone(), |t| keys.merge(&t(p).keys()))
@@ -157,12 +167,12 @@ fn operations(name: &str, s: &Setup, level: usize) {
     let (a, b) = (phases(slots, 1), phases(slots, 2));
     let (x, y) = (s.load_at(&a, level), s.load_at(&b, level));
     let plain = s.encoder.encode_at(&b, scale).unwrap();
-    let p = e.prepare(&plain, level).unwrap();
+    let p = e.upload_plaintext(&plain, level).unwrap();
 
     let (fresh, encoding) = (model.fresh(scale), model.slot(Model::ROUND, scale) + Model::FLOAT);
     table.row("encrypt", &x, &a, fresh);
     let public = s.secret.public_key().unwrap().encrypt_at(&plain, level).unwrap();
-    table.row("encrypt, public key", &e.load(&[public]).unwrap(), &b, model.public(scale));
+    table.row("encrypt, public key", &e.upload(&[public]).unwrap(), &b, model.public(scale));
     let sum = zip(&a, &b, |a, b| a + b);
     table.row("add", &e.add(&x, &y).unwrap(), &sum, 2.0 * fresh);
     table.row("sub", &e.sub(&x, &y).unwrap(), &zip(&a, &b, |a, b| a - b), 2.0 * fresh);
@@ -302,7 +312,7 @@ fn depth(name: &str, s: &Setup, squares: bool) {
 }
 
 /// Everything at the top level.
-fn all(name: &str, literal: Literal, degrees: &[usize], diagonals: i64) {
+fn all(name: &str, literal: ParamsLiteral, degrees: &[usize], diagonals: i64) {
     let level = literal.levels;
     let s = setup(literal, level, Some(&|p| transform(p, level, diagonals).0));
     operations(name, &s, level);
@@ -316,42 +326,45 @@ fn all(name: &str, literal: Literal, degrees: &[usize], diagonals: i64) {
 
 #[test]
 fn n13() {
-    all("N13", Literal::N13, &[2, 3], 8);
+    all("N13", ParamsLiteral::N13, &[2, 3], 8);
 }
 
 #[test]
 fn n14() {
-    all("N14", Literal::N14, &[2, 3, 7, 15, 31], 64);
+    all("N14", ParamsLiteral::N14, &[2, 3, 7, 15, 31], 64);
 }
 
 #[test]
 fn n15() {
-    all("N15", Literal::N15, &[31], 4);
+    all("N15", ParamsLiteral::N15, &[31], 4);
 }
 
 /// High in `Q` the keys are large: a few levels do.
 #[test]
 fn n16() {
-    let s = setup(Literal::N16, 3, None);
+    let s = setup(ParamsLiteral::N16, 3, None);
     operations("N16", &s, 3);
 }
 
 /// Levels of one and two primes in turn.
 #[test]
 fn scale_40() {
-    let literal = Literal { levels: 5, scale_bits: 40, base_bits: 60, digit_limbs: 4, ..Literal::N14 };
+    let literal =
+        ParamsLiteral { levels: 5, scale_bits: 40, base_bits: 60, digit_limbs: 4, ..ParamsLiteral::N14 };
     all("2^40", literal, &[3, 15], 8);
 }
 
 /// Levels of two primes.
 #[test]
 fn scale_50() {
-    let literal = Literal { levels: 4, scale_bits: 50, base_bits: 70, digit_limbs: 4, ..Literal::N14 };
+    let literal =
+        ParamsLiteral { levels: 4, scale_bits: 50, base_bits: 70, digit_limbs: 4, ..ParamsLiteral::N14 };
     all("2^50", literal, &[3, 7], 8);
 }
 
 #[test]
 fn scale_60() {
-    let literal = Literal { levels: 3, scale_bits: 60, base_bits: 90, digit_limbs: 4, ..Literal::N14 };
+    let literal =
+        ParamsLiteral { levels: 3, scale_bits: 60, base_bits: 90, digit_limbs: 4, ..ParamsLiteral::N14 };
     all("2^60", literal, &[2, 3], 8);
 }

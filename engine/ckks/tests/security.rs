@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 static SETUP: LazyLock<Setup> =
-    LazyLock::new(|| Setup::new(Literal::N13, |p| KeyRequest::new().relin(3).rotations(p, [1, 2], 2)));
+    LazyLock::new(|| Setup::new(ParamsLiteral::N13, |p| KeyRequest::new().relin(3).rotations(p, [1, 2], 2)));
 
 // Parameters.
 
@@ -49,7 +49,7 @@ fn the_table_is_the_published_one() {
 
 /// The modulus of a key of every level, from the primes themselves.
 fn check_every_level(params: &Params) {
-    let &Literal { log_n, security, digit_limbs, .. } = params.literal();
+    let &ParamsLiteral { log_n, security, digit_limbs, .. } = params.literal();
     let ring = params.ring();
     for level in 0..=params.max_level() {
         let limbs = params.gadget(level).limbs;
@@ -63,11 +63,11 @@ fn check_every_level(params: &Params) {
 
 #[test]
 fn presets_are_secure_and_use_what_they_may() {
-    for preset in [Literal::N13, Literal::N14, Literal::N15, Literal::N16] {
+    for preset in [ParamsLiteral::N13, ParamsLiteral::N14, ParamsLiteral::N15, ParamsLiteral::N16] {
         check_every_level(&Params::new(preset).unwrap());
         let max = published(preset.security, preset.log_n);
         let refused =
-            (preset.levels + 1..).find_map(|levels| Params::new(Literal { levels, ..preset }).err());
+            (preset.levels + 1..).find_map(|levels| Params::new(ParamsLiteral { levels, ..preset }).err());
         match refused {
             Some(ParamsError::Insecure { log_n, log2_qp, max: said, security }) => {
                 assert_eq!((log_n, said, security), (preset.log_n, max, preset.security));
@@ -76,7 +76,7 @@ fn presets_are_secure_and_use_what_they_may() {
             other => panic!("{other:?}"),
         }
         for security in [Security::Bits192, Security::Bits256] {
-            let stronger = Params::new(Literal { security, ..preset });
+            let stronger = Params::new(ParamsLiteral { security, ..preset });
             assert!(matches!(stronger, Err(ParamsError::Insecure { .. })), "{preset:?}");
         }
     }
@@ -86,7 +86,7 @@ fn presets_are_secure_and_use_what_they_may() {
 fn chosen_parameters_are_the_smallest_secure_ones() {
     for security in [Security::Bits128, Security::Bits192, Security::Bits256] {
         for (levels, scale_bits) in [(0, 20), (1, 30), (3, 25), (3, 50), (5, 38), (8, 28), (12, 30)] {
-            let literal = Literal::choose(levels, scale_bits, security).unwrap();
+            let literal = ParamsLiteral::choose(levels, scale_bits, security).unwrap();
             assert_eq!(
                 (literal.levels, literal.scale_bits, literal.security),
                 (levels, scale_bits, security)
@@ -95,13 +95,13 @@ fn chosen_parameters_are_the_smallest_secure_ones() {
             assert_eq!(params.literal(), &literal);
             check_every_level(&params);
             for digit_limbs in 1..=literal.digit_limbs {
-                let smaller = Params::new(Literal { log_n: literal.log_n - 1, digit_limbs, ..literal });
+                let smaller = Params::new(ParamsLiteral { log_n: literal.log_n - 1, digit_limbs, ..literal });
                 let range = ParamsError::OutOfRange { field: "log_n", value: 9, min: 10, max: 17 };
                 let refused = smaller.err();
                 assert!(matches!(refused, Some(ParamsError::Insecure { .. })) || refused == Some(range));
             }
         }
-        let none = Literal::choose(100, 60, security);
+        let none = ParamsLiteral::choose(100, 60, security);
         assert_eq!(none, Err(ParamsError::NothingFits { levels: 100, scale_bits: 60, security }));
     }
 }
@@ -215,7 +215,7 @@ fn raw_decryptions_give_the_key_away_and_published_ones_do_not() {
     ];
     for (name, x) in subjects {
         let decrypted = s.secret.decrypt(&s.encoder, &x).unwrap();
-        let raw = coefficients(decrypted.for_key_owner(), x.scale());
+        let raw = coefficients(decrypted.reveal_unrounded(), x.scale());
         assert_eq!(raw, phase(s, &x), "{name}");
         assert_eq!(attack(s, &x, &raw), secret, "{name}");
 
@@ -251,7 +251,7 @@ fn noise_is_not_published() {
         for bits in [max, max - 1, max - 10] {
             let step = f64::from(bits).exp2();
             let published = decrypted.publish(bits).unwrap();
-            for (shown, raw) in published.iter().zip(decrypted.for_key_owner()) {
+            for (shown, raw) in published.iter().zip(decrypted.reveal_unrounded()) {
                 assert_eq!((shown.re * step).fract(), 0.0);
                 assert_eq!((shown.im * step).fract(), 0.0);
                 assert!((shown - raw).re.abs().max((shown - raw).im.abs()) <= 0.5 / step);
@@ -408,7 +408,7 @@ fn no_secret_is_within_the_servers_reach() {
             "SecretKey",
             "Decrypted",
             "client",
-            "for_key_owner",
+            "reveal_unrounded",
             "Label::Secret",
             "Ephemeral",
             "from_os",

@@ -25,8 +25,8 @@ static SETUP: LazyLock<Setup> = LazyLock::new(|| {
 
 /// What an operation takes, on the device.
 struct Operands {
-    x: Ciphertexts<Cpu>,
-    y: Ciphertexts<Cpu>,
+    x: CiphertextBatch<Cpu>,
+    y: CiphertextBatch<Cpu>,
     plain: PreparedPlaintext<Cpu>,
     transform: PreparedTransform<Cpu>,
 }
@@ -39,7 +39,7 @@ struct Clear {
 }
 
 type Device = Evaluator<Cpu>;
-type Outcome = Result<Ciphertexts<Cpu>, EvalError>;
+type Outcome = Result<CiphertextBatch<Cpu>, EvalError>;
 type Operation =
     (&'static str, fn(&Device, &Operands, &PreparedKeys<Cpu>) -> Outcome, fn(&Clear) -> Vec<Complex64>);
 
@@ -56,10 +56,10 @@ const OPERATIONS: [Operation; 24] = [
     ("square_rescale", |e, o, k| e.square_rescale(&o.x, k), |c| map(&c.x, |x| x * x)),
     ("mul_no_relin", |e, o, _| e.mul_no_relin(&o.x, &o.y), |c| zip(&c.x, &c.y, |x, y| x * y)),
     (
-        "sum of products, relinearised once",
+        "sum of products, relinearized once",
         |e, o, k| {
             let sum = e.add(&e.mul_no_relin(&o.x, &o.y)?, &e.mul_no_relin(&o.y, &o.y)?)?;
-            e.relinearise_rescale(&e.neg(&sum)?, k)
+            e.relinearize_rescale(&e.neg(&sum)?, k)
         },
         |c| zip(&c.x, &c.y, |x, y| -x * y - y * y),
     ),
@@ -67,7 +67,7 @@ const OPERATIONS: [Operation; 24] = [
         "two parts less three",
         |e, o, k| {
             let scaled = e.mul_const(&o.x, 1.0, o.y.scale())?;
-            e.relinearise(&e.sub(&scaled, &e.mul_no_relin(&o.x, &o.y)?)?, k)
+            e.relinearize(&e.sub(&scaled, &e.mul_no_relin(&o.x, &o.y)?)?, k)
         },
         |c| zip(&c.x, &c.y, |x, y| x - x * y),
     ),
@@ -75,7 +75,7 @@ const OPERATIONS: [Operation; 24] = [
         "three parts and plain ones",
         |e, o, k| {
             let product = e.add_const(&e.mul_no_relin(&o.x, &o.y)?, 0.5)?;
-            e.relinearise(&e.rescale(&e.mul_plain(&e.rescale(&product)?, &o.plain)?)?, k)
+            e.relinearize(&e.rescale(&e.mul_plain(&e.rescale(&product)?, &o.plain)?)?, k)
         },
         |c| zip(&zip(&c.x, &c.y, |x, y| x * y + 0.5), &c.plain, |x, p| x * p),
     ),
@@ -123,9 +123,9 @@ fn operands(e: &Device, x: &[Ciphertext], y: &[Ciphertext]) -> Operands {
     let log_slots = x[0].log_slots();
     let plain = SETUP.encoder.encode(&vector(1 << log_slots, 3)).unwrap();
     Operands {
-        x: e.load(x).unwrap(),
-        y: e.load(y).unwrap(),
-        plain: e.prepare(&plain, 8).unwrap(),
+        x: e.upload(x).unwrap(),
+        y: e.upload(y).unwrap(),
+        plain: e.upload_plaintext(&plain, 8).unwrap(),
         transform: e.prepare_transform(&transform(&SETUP.params, log_slots), &SETUP.encoder).unwrap(),
     }
 }
@@ -134,7 +134,7 @@ fn operands(e: &Device, x: &[Ciphertext], y: &[Ciphertext]) -> Operands {
 fn results(e: &Device, o: &Operands, keys: &PreparedKeys<Cpu>) -> Vec<(&'static str, Vec<Ciphertext>)> {
     let mut out: Vec<_> = OPERATIONS.iter().map(|(name, run, _)| (*name, run(e, o, keys))).collect();
     out.push(("transform", e.transform(&o.x, &o.transform, keys)));
-    out.into_iter().map(|(name, result)| (name, e.fetch(&result.unwrap()).unwrap())).collect()
+    out.into_iter().map(|(name, result)| (name, e.download(&result.unwrap()).unwrap())).collect()
 }
 
 fn bytes(ciphertexts: &[Ciphertext]) -> Vec<Vec<u8>> {
@@ -183,7 +183,7 @@ fn devices_agree_bit_for_bit() {
     let (x, y) = (inputs(9, 2, 30), inputs(9, 2, 40));
     let want = results(&s.evaluator, &operands(&s.evaluator, &x, &y), &s.keys);
     for (device, e) in evaluators(&s.params) {
-        let keys = e.prepare_keys(&s.evaluation).unwrap();
+        let keys = e.upload_keys(&s.evaluation).unwrap();
         for ((name, got), (_, want)) in results(&e, &operands(&e, &x, &y), &keys).iter().zip(&want) {
             assert!(bytes(got) == bytes(want), "{name} on {device}");
         }
@@ -197,12 +197,12 @@ fn fused_operations_are_their_parts() {
     let (e, keys) = (&s.evaluator, &s.keys);
     let o = operands(e, &inputs(9, 2, 50), &inputs(9, 2, 60));
     let same = |name: &str, a: Outcome, b: Outcome| {
-        let fetch = |x: Outcome| bytes(&e.fetch(&x.unwrap()).unwrap());
+        let fetch = |x: Outcome| bytes(&e.download(&x.unwrap()).unwrap());
         assert!(fetch(a) == fetch(b), "{name}");
     };
     let product = e.mul_no_relin(&o.x, &o.y).unwrap();
-    same("mul", e.mul(&o.x, &o.y, keys), e.relinearise(&product, keys));
-    same("mul_rescale", e.mul_rescale(&o.x, &o.y, keys), e.relinearise_rescale(&product, keys));
+    same("mul", e.mul(&o.x, &o.y, keys), e.relinearize(&product, keys));
+    same("mul_rescale", e.mul_rescale(&o.x, &o.y, keys), e.relinearize_rescale(&product, keys));
     same("square_rescale", e.square_rescale(&o.x, keys), e.mul_rescale(&o.x, &o.x, keys));
     for (many, steps) in e.rotate_many(&o.x, &[5, 1, -3, 1], keys).unwrap().into_iter().zip([5, 1, -3, 1]) {
         same("rotate_many", Ok(many), e.rotate(&o.x, steps, keys));
@@ -287,7 +287,7 @@ proptest! {
     /// Whatever is computed, the scale says how values and coefficients relate.
     #[test]
     fn scales_are_exact(scale_bits in prop::sample::select(vec![28, 36, 50]), chain in prop::collection::vec((0..7, 20f64..40.0), 30)) {
-        let literal = Literal { levels: 5, scale_bits, base_bits: 75, ..DEEP };
+        let literal = ParamsLiteral { levels: 5, scale_bits, base_bits: 75, ..DEEP };
         let s = Setup::new(literal, |p| KeyRequest::new().relin(5).rotations(p, [1], 5));
         let e = &s.evaluator;
         let mut x = s.load(&vector(512, 1));
@@ -320,7 +320,7 @@ proptest! {
                 2 => (e.mul_const(&x, 0.3, scale).unwrap(), exact.times(&Ratio::of(scale))),
                 3 => {
                     let plain = s.encoder.encode_at(&vector(512, 2), scale).unwrap();
-                    let plain = e.prepare(&plain, level).unwrap();
+                    let plain = e.upload_plaintext(&plain, level).unwrap();
                     (e.mul_plain(&x, &plain).unwrap(), exact.times(&Ratio::of(scale)))
                 }
                 4 => (e.rotate(&x, 1, &s.keys).unwrap(), exact),
@@ -355,7 +355,7 @@ fn other_scales_are_refused() {
     let e = &s.evaluator;
     let a = vector(s.slots(), 1);
     let x = s.load(&a);
-    let plain = |scale| e.prepare(&s.encoder.encode_at(&a, scale).unwrap(), 8).unwrap();
+    let plain = |scale| e.upload_plaintext(&s.encoder.encode_at(&a, scale).unwrap(), 8).unwrap();
     let near = |bits: i32| x.scale() * (1.0 + f64::from(-bits).exp2());
     for bits in [1, 10, 20, 30, 40, 43] {
         let y = s.load(&a).with_scale(near(bits));

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn parameters_survive() {
-    for literal in [Literal::N13, Literal::N14, Literal { levels: 0, ..Literal::N13 }] {
+    for literal in [ParamsLiteral::N13, ParamsLiteral::N14, ParamsLiteral { levels: 0, ..ParamsLiteral::N13 }]
+    {
         let params = Params::new(literal).unwrap();
         let bytes = params.to_bytes();
         assert_eq!(bytes.len() as u64, Params::ENCODED_LEN);
-        assert_eq!(Literal::from_bytes(&bytes), Ok(literal));
+        assert_eq!(ParamsLiteral::from_bytes(&bytes), Ok(literal));
         let read = Params::from_bytes(&bytes).unwrap();
         assert_eq!((read.literal(), read.hash()), (&literal, params.hash()));
     }
@@ -79,7 +80,7 @@ fn keys_survive() {
     let mut levels: Vec<_> = read.galois().values().map(SwitchingKey::level).collect();
     levels.sort();
     assert_eq!(levels, [1, 2, 2]);
-    let keys = s.evaluator.prepare_keys(&read).unwrap();
+    let keys = s.evaluator.upload_keys(&read).unwrap();
     let turned = s.on_device(&encrypt(), |x| s.evaluator.rotate(x, 1, &keys).unwrap());
     assert_near(&s.decrypt(&turned), &rotated(&values(), 1), 8.0);
     let squared = s.on_device(&encrypt(), |x| s.evaluator.mul_rescale(x, x, &keys).unwrap());
@@ -99,7 +100,7 @@ fn secret_keys_survive_and_are_not_shown() {
     assert_eq!(read.to_secret_bytes(), bytes);
     let encrypted = secret.encrypt(&s.encoder.encode(&values()).unwrap()).unwrap();
     let decrypted = read.decrypt(&s.encoder, &encrypted).unwrap();
-    assert_near(decrypted.for_key_owner(), &values(), 8.0);
+    assert_near(decrypted.reveal_unrounded(), &values(), 8.0);
     assert_eq!(format!("{read:?}"), "SecretKey(..)");
     assert_eq!(format!("{read:#?}"), "SecretKey(..)");
 }
@@ -161,7 +162,7 @@ fn a_wrong_header_is_refused() {
 
 #[test]
 fn other_parameters_are_refused() {
-    let other = Params::new(Literal { levels: 1, ..SMALL }).unwrap();
+    let other = Params::new(ParamsLiteral { levels: 1, ..SMALL }).unwrap();
     let s = &*SETUP;
     let errors = [
         Ciphertext::from_bytes(&encrypt().to_bytes(), &other).err(),
@@ -175,7 +176,7 @@ fn other_parameters_are_refused() {
 #[test]
 fn wrong_parameters_are_refused() {
     let range = |field, value, min, max| ParamsError::OutOfRange { field, value, min, max }.into();
-    let good = Params::new(Literal::N13).unwrap().to_bytes();
+    let good = Params::new(ParamsLiteral::N13).unwrap().to_bytes();
     let cases: [Case<'_>; 12] = [
         ("small degree", 40, &[9], range("log_n", 9, 10, 17)),
         ("large degree", 40, &[18], range("log_n", 18, 10, 17)),
@@ -318,7 +319,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn version_1_of_parameters_and_secret_keys() {
-    let params = Params::new(Literal::N13).unwrap();
+    let params = Params::new(ParamsLiteral::N13).unwrap();
     let hash = "66c12ec941428bc0ef612ede8577df606be7a167077045a578ab0e570403ebee";
     assert_eq!(hex(params.hash()), hash);
     assert_eq!(hex(&params.to_bytes()), format!("504c455501000100{hash}0d031c380202"));
@@ -341,7 +342,8 @@ fn version_1_of_ciphertexts() {
     );
 }
 
-const TINY: Literal = Literal { levels: 0, scale_bits: 20, base_bits: 40, digit_limbs: 1, ..SMALL };
+const TINY: ParamsLiteral =
+    ParamsLiteral { levels: 0, scale_bits: 20, base_bits: 40, digit_limbs: 1, ..SMALL };
 
 fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name)
@@ -359,7 +361,7 @@ fn version_1_of_keys() {
     assert_eq!(public.to_bytes(), file("v1-public.bin"));
     assert_eq!(encrypted.to_bytes(), file("v1-ciphertext.bin"));
 
-    let keys = s.evaluator.prepare_keys(&keys).unwrap();
+    let keys = s.evaluator.upload_keys(&keys).unwrap();
     let turned = s.on_device(&encrypted, |x| s.evaluator.rotate(x, 1, &keys).unwrap());
     assert_near(&s.decrypt(&turned), &rotated(&values(), 1), 4.0);
     let again = public.encrypt(&s.encoder.encode(&values()).unwrap()).unwrap();
@@ -378,7 +380,7 @@ fn write_corpus() {
 
 #[test]
 fn sizes_at_degree_2_14() {
-    let params = Params::new(Literal::N14).unwrap();
+    let params = Params::new(ParamsLiteral::N14).unwrap();
     let rotation = KeyRequest::new().rotations(&params, [1], 8);
     assert_eq!(Ciphertext::encoded_len(&params, 8, 2, true), 594_004);
     assert_eq!(Ciphertext::encoded_len(&params, 8, 2, false), 1_187_892);

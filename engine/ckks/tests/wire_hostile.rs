@@ -50,7 +50,7 @@ fn counted<T>(f: impl FnOnce() -> T) -> (T, usize) {
 #[test]
 fn claimed_sizes_allocate_nothing() {
     // The largest objects there are, claimed by a few bytes.
-    let params = Params::new(Literal { log_n: 13, levels: 100, ..SMALL }).unwrap();
+    let params = Params::new(ParamsLiteral { log_n: 13, levels: 100, ..SMALL }).unwrap();
     let header = |kind: u8| {
         let mut bytes = b"PLEU\x01\x00".to_vec();
         bytes.extend([kind, 0]);
@@ -99,8 +99,8 @@ fn frugal<T>(bytes: &[u8], parse: impl FnOnce() -> Result<T, WireError>) -> Resu
 
 fn compute(x: &Ciphertext) {
     let s = &*SETUP;
-    let x = s.evaluator.load(std::slice::from_ref(x)).unwrap();
-    let fresh = s.evaluator.load(&[encrypt()]).unwrap();
+    let x = s.evaluator.upload(std::slice::from_ref(x)).unwrap();
+    let fresh = s.evaluator.upload(&[encrypt()]).unwrap();
     let (e, keys) = (&s.evaluator, &s.keys);
     let mut results = vec![
         e.add(&x, &x),
@@ -109,7 +109,7 @@ fn compute(x: &Ciphertext) {
         e.mul(&x, &x, keys),
         e.mul(&x, &fresh, keys),
         e.mul_rescale(&x, &fresh, keys),
-        e.relinearise(&x, keys),
+        e.relinearize(&x, keys),
         e.rescale(&x),
         e.rotate(&x, 1, keys),
         e.rotate(&x, 7, keys),
@@ -122,7 +122,7 @@ fn compute(x: &Ciphertext) {
     ];
     results.extend(e.rotate_many(&x, &[0, 1, -3], keys).unwrap_or_default().into_iter().map(Ok));
     for result in results.iter().flatten() {
-        for ciphertext in e.fetch(result).unwrap() {
+        for ciphertext in e.download(result).unwrap() {
             decrypt(&ciphertext);
         }
     }
@@ -152,19 +152,19 @@ fn feed(bytes: &[u8]) {
     }
     if let Ok(evaluation) = frugal(bytes, || EvaluationKeys::from_bytes(bytes, &s.params)) {
         assert_eq!(evaluation.to_bytes(), bytes);
-        let keys = s.evaluator.prepare_keys(&evaluation).unwrap();
-        let x = s.evaluator.load(&[encrypt()]).unwrap();
+        let keys = s.evaluator.upload_keys(&evaluation).unwrap();
+        let x = s.evaluator.upload(&[encrypt()]).unwrap();
         let results = [1, -3, 2].map(|steps| s.evaluator.rotate(&x, steps, &keys));
         let conjugate = s.evaluator.to_level(&x, 1).and_then(|x| s.evaluator.conjugate(&x, &keys));
         for result in results.into_iter().chain([conjugate, s.evaluator.mul_rescale(&x, &x, &keys)]).flatten()
         {
-            decrypt(&s.evaluator.fetch(&result).unwrap().remove(0));
+            decrypt(&s.evaluator.download(&result).unwrap().remove(0));
         }
     }
     if let Ok(secret) = frugal(bytes, || Ok(bytes)).and_then(|b| SecretKey::from_secret_bytes(b, &s.params)) {
         assert_eq!(*secret.to_secret_bytes(), bytes);
     }
-    if let Ok(literal) = frugal(bytes, || Literal::from_bytes(bytes))
+    if let Ok(literal) = frugal(bytes, || ParamsLiteral::from_bytes(bytes))
         && literal.log_n <= 11
         && let Ok(params) = Params::from_bytes_allow_insecure(bytes)
     {
@@ -233,7 +233,7 @@ proptest! {
         digit_limbs in 0usize..=15,
     ) {
         let security = Security::InsecureForTests;
-        if let Ok(params) = Params::new(Literal { log_n, levels, scale_bits, base_bits, digit_limbs, security }) {
+        if let Ok(params) = Params::new(ParamsLiteral { log_n, levels, scale_bits, base_bits, digit_limbs, security }) {
             let read = Params::from_bytes_allow_insecure(&params.to_bytes()).unwrap();
             prop_assert_eq!(read.literal(), params.literal());
             prop_assert_eq!(read.hash(), params.hash());

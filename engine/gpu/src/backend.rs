@@ -4,8 +4,8 @@ use crate::device::{Block, Device, Dispatch};
 use crate::memory::{Chunk, GpuBuffer, Groups, Memory};
 use crate::{GpuError, transform};
 use pleura_ring::{
-    Backend, BackendError, Batch, Coeff, Conversion, Diagonals, Domain, Gadget, GadgetProduct, GaloisElement,
-    Limbs, Ntt, Ring, Term, View, Weight,
+    Backend, BackendError, BasisConversion, Batch, Coeff, CompactPoly, Diagonals, Domain, Gadget,
+    GadgetProduct, GaloisElement, Limbs, Ntt, Ring, Term, View,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,10 +20,10 @@ pub struct Gpu {
     pub(crate) conversions: Mutex<Conversions>,
 }
 
-type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<Conversion>>;
+type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<BasisConversion>>;
 
-/// Weights on the device.
-pub struct GpuWeights {
+/// Compact polynomials on the device.
+pub struct GpuCompactPolys {
     /// Their coefficients.
     pub(crate) buffer: GpuBuffer,
     /// The logarithm of how many each has.
@@ -184,7 +184,7 @@ pub(crate) fn poly<'a, D: Domain>(view: View<'a, Gpu, D>, i: usize) -> (&'a Chun
 
 impl Backend for Gpu {
     type Buffer = GpuBuffer;
-    type Weights = GpuWeights;
+    type CompactPolys = GpuCompactPolys;
 
     fn ring(&self) -> &Arc<Ring> {
         &self.ring
@@ -347,26 +347,32 @@ impl Backend for Gpu {
         self.switched(product)
     }
 
-    fn upload_weights(&self, weights: &[Weight]) -> Result<GpuWeights, BackendError> {
+    fn upload_compact(&self, polys: &[CompactPoly]) -> Result<GpuCompactPolys, BackendError> {
         let n = self.ring.n();
         let (mut words, mut sizes, mut log_lens) = (Vec::new(), Vec::new(), Vec::new());
-        for weight in weights {
-            let got = weight.coefficients.len();
+        for poly in polys {
+            let got = poly.coefficients.len();
             if !got.is_power_of_two() || got > n {
                 return Err(BackendError::Shape { expected: n, got });
             }
-            words.extend(weight.coefficients.iter().map(|c| c.cast_unsigned()));
+            words.extend(poly.coefficients.iter().map(|c| c.cast_unsigned()));
             sizes.push(got);
             log_lens.push(got.ilog2());
         }
-        Ok(GpuWeights { buffer: self.device.constants(&words, &sizes)?, log_lens })
+        Ok(GpuCompactPolys { buffer: self.device.constants(&words, &sizes)?, log_lens })
     }
 
-    fn expand(&self, weights: &GpuWeights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt> {
-        self.expanded(weights, start, count, limbs)
+    fn expand_compact(
+        &self,
+        polys: &GpuCompactPolys,
+        start: usize,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        self.expanded(polys, start, count, limbs)
     }
 
-    fn gadget_sums(
+    fn baby_step_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
         diagonals: Diagonals<'_, Self>,

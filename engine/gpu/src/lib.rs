@@ -38,7 +38,7 @@ mod switching;
 mod transform;
 
 pub use adapter::{Adapter, AdapterInfo, Kind, Options, adapters, diagnosis};
-pub use backend::{Gpu, GpuWeights};
+pub use backend::{Gpu, GpuCompactPolys};
 pub use device::Device;
 pub use memory::GpuBuffer;
 

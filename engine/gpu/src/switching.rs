@@ -1,7 +1,7 @@
 //! Sums of products: key switching, and the sums of linear transforms, a few limbs at a time so that what lies between the two stays small.
 
 use crate::Gpu;
-use crate::backend::{Call, GpuWeights, Row, poly};
+use crate::backend::{Call, GpuCompactPolys, Row, poly};
 use crate::device::SUBMIT_COST;
 use crate::memory::{Chunk, GpuBuffer, Groups};
 use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, GadgetTerm, Limbs, Ntt, Term, View};
@@ -40,10 +40,10 @@ impl Gpu {
 
     /// Key switching up to ModDown.
     pub(crate) fn switched(&self, product: &GadgetProduct<'_, Gpu>) -> Batch<Gpu, Ntt> {
-        let GadgetProduct { gadget, items, outputs, .. } = *product;
-        let out = self.alloc(gadget.limbs, 2 * outputs * items, Groups::Parts(2));
+        let GadgetProduct { gadget, batch, outputs, .. } = *product;
+        let out = self.alloc(gadget.limbs, 2 * outputs * batch, Groups::Parts(2));
         Switching::new(self, product).run(0..gadget.limbs.count(), &out);
-        Batch::from_buffer(out, gadget.limbs, 2 * outputs * items)
+        Batch::from_buffer(out, gadget.limbs, 2 * outputs * batch)
     }
 
     /// Key switching, and sums of products of its results with diagonals.
@@ -54,8 +54,8 @@ impl Gpu {
         terms: &[Term],
         sums: usize,
     ) -> Batch<Gpu, Ntt> {
-        let GadgetProduct { gadget, items, outputs, .. } = *product;
-        let (limbs, log_n, steps) = (gadget.limbs, self.ring.log_n(), outputs * items);
+        let GadgetProduct { gadget, batch, outputs, .. } = *product;
+        let (limbs, log_n, steps) = (gadget.limbs, self.ring.log_n(), outputs * batch);
         let switching = Switching::new(self, product);
         let out = self.alloc(limbs, 2 * sums, Groups::Parts(2));
         let mut wanted: Vec<usize> = terms.iter().map(|t| t.a).collect();
@@ -70,16 +70,16 @@ impl Gpu {
             let here = positions.get(range.clone()).unwrap_or_default();
             let factors = match diagonals {
                 Diagonals::Polys(view) => Factors::Polys(view),
-                Diagonals::Weights(weights) => {
-                    let (words, log_runs) = self.transformed_weights(weights, &wanted, here);
-                    Factors::Weights { wanted: &wanted, words, log_runs }
+                Diagonals::Compact(polys) => {
+                    let (words, log_runs) = self.transformed_compact(polys, &wanted, here);
+                    Factors::Compact { wanted: &wanted, words, log_runs }
                 }
             };
             let mut limb_entries = entries.get(range.clone()).unwrap_or_default().to_vec();
             for (i, entry) in limb_entries.iter_mut().enumerate() {
                 entry[2] = match diagonals {
                     Diagonals::Polys(view) => view.limbs().position(limbs, range.start + i) << log_n,
-                    Diagonals::Weights(_) => i << log_n,
+                    Diagonals::Compact(_) => i << log_n,
                 } as u32;
                 entry[3] = (i << log_n) as u32;
             }
@@ -90,7 +90,7 @@ impl Gpu {
                 let ((y, first), (_, second)) = (between.at(term.b), between.at(steps + term.b));
                 all.add(term.out, 0, [Some(x), Some(y), None, None], &[x_at, log_run, first, second]);
             }
-            all.run(self, "gadget_sums", &[limb_entries], [0; 4], 2);
+            all.run(self, "baby_step_sums", &[limb_entries], [0; 4], 2);
         }
         Batch::from_buffer(out, limbs, 2 * sums)
     }
@@ -124,7 +124,7 @@ impl Gpu {
         let (n, count) = (self.ring.n(), limbs.count());
         let words = match diagonals {
             Diagonals::Polys(_) => 0,
-            Diagonals::Weights(GpuWeights { log_lens, .. }) => {
+            Diagonals::Compact(GpuCompactPolys { log_lens, .. }) => {
                 wanted.iter().filter_map(|&i| log_lens.get(i)).map(|&log| 1 << log.max(4)).sum()
             }
         };
@@ -142,7 +142,7 @@ impl Gpu {
 enum Factors<'a> {
     Polys(View<'a, Gpu, Ntt>),
     /// The transforms of those that are wanted, in order.
-    Weights {
+    Compact {
         wanted: &'a [usize],
         words: GpuBuffer,
         log_runs: Vec<u32>,
@@ -154,7 +154,7 @@ impl Factors<'_> {
     fn of(&self, diagonal: usize) -> ((&Chunk, u32), u32) {
         match self {
             Self::Polys(view) => (poly(*view, diagonal), 0),
-            Self::Weights { wanted, words, log_runs } => {
+            Self::Compact { wanted, words, log_runs } => {
                 let place = wanted.partition_point(|&w| w < diagonal);
                 (words.at(place), log_runs.get(place).copied().unwrap_or(0))
             }
@@ -197,21 +197,21 @@ impl<'a> Switching<'a> {
         Self { gpu, product, inputs, parts, lifted, fresh, keys }
     }
 
-    /// Both results of each output and item in some limbs, which are all that `out` has: `[2][outputs][items]`.
+    /// Both results of each output and item in some limbs, which are all that `out` has: `[2][outputs][batch]`.
     fn run(&self, limbs: Range<usize>, out: &GpuBuffer) {
-        let GadgetProduct { gadget, x, digits, skipped, terms, items, outputs, .. } = *self.product;
-        let rows = outputs * items;
+        let GadgetProduct { gadget, x, digits, first_switched, terms, batch, outputs, .. } = *self.product;
+        let rows = outputs * batch;
         let mut sums = Sums::new((0..rows).map(|i| Target::two(out.at(i), out.at(rows + i))).collect());
         let mut key_limbs = vec![gadget.limbs];
-        let each = terms.iter().zip(&self.keys).flat_map(|term| (0..items).map(move |item| (term, item)));
+        let each = terms.iter().zip(&self.keys).flat_map(|term| (0..batch).map(move |item| (term, item)));
         for ((term, key), item) in each {
             let over = term.key.map_or(gadget.limbs, Batch::limbs);
             let table = key_limbs.iter().position(|&limbs| limbs == over).unwrap_or_else(|| {
                 key_limbs.push(over);
                 key_limbs.len() - 1
             });
-            let row = term.output * items + item;
-            let addend = |part: usize| poly(x, (part * self.inputs + term.input) * items + item);
+            let row = term.output * batch + item;
+            let addend = |part: usize| poly(x, (part * self.inputs + term.input) * batch + item);
             let second = (self.parts == 3 || term.key.is_none()).then(|| addend(1));
             let ((z, first_at), galois) = (addend(0), term.galois.exponent());
             // One buffer of addends at a time.
@@ -229,7 +229,7 @@ impl<'a> Switching<'a> {
             }
             let own = match digits {
                 Digits::Fresh(view) if term.key.is_some() => {
-                    Some(poly(view, (term.input - skipped) * items + item))
+                    Some(poly(view, (term.input - first_switched) * batch + item))
                 }
                 _ => None,
             };
@@ -256,12 +256,12 @@ impl<'a> Switching<'a> {
         place: Option<&'b GpuBuffer>,
         item: usize,
     ) -> Vec<Span<'b>> {
-        let GadgetProduct { gadget, digits, skipped, items, .. } = *self.product;
+        let GadgetProduct { gadget, digits, first_switched, batch, .. } = *self.product;
         let mut spans: Vec<Span<'b>> = Vec::new();
         let (Some(key), Some(place)) = (term.key, place) else { return spans };
         let (digit_words, count) = self.digit_words();
         let key_words = (2 * key.limbs().count()) << self.gpu.ring.log_n();
-        let from = (term.input - skipped) * items + item;
+        let from = (term.input - first_switched) * batch + item;
         for d in 0..gadget.digits() {
             let extended = match (digits, &self.fresh) {
                 (Digits::Fresh(_), Some(fresh)) => {

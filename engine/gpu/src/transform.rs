@@ -1,12 +1,12 @@
-//! Transforms: of limbs that fit a workgroup's memory in one pass, of larger ones in two, with conversions and weights on the way in
+//! Transforms: of limbs that fit a workgroup's memory in one pass, of larger ones in two, with conversions and compact polynomials on the way in
 //! and division on the way out.
 
 use crate::Gpu;
-use crate::backend::{Call, GpuWeights, Row, poly};
+use crate::backend::{Call, GpuCompactPolys, Row, poly};
 use crate::device::{Block, Device};
 use crate::memory::{GpuBuffer, Groups};
 use pleura_ring::convert::Target;
-use pleura_ring::{Batch, Conversion, Gadget, Limbs, Ntt, Ring, View};
+use pleura_ring::{BasisConversion, Batch, Gadget, Limbs, Ntt, Ring, View};
 use std::sync::{Arc, PoisonError};
 
 /// The kernels of a forward transform: in one pass, or a head and the rest.
@@ -27,8 +27,8 @@ const CONVERTED: Forward = Forward { whole: "ntt_converted", head: "ntt_head_con
 const RESCALED: Forward =
     Forward { whole: "ntt_converted_rescaled", head: "ntt_head_converted", rest: "ntt_rest_rescaled" };
 
-/// Of weights.
-const WEIGHTS: Forward = Forward { whole: "ntt_weights", head: "ntt_head_weights", rest: "ntt_rest" };
+/// Of compact polynomials.
+const COMPACT: Forward = Forward { whole: "ntt_compact", head: "ntt_head_compact", rest: "ntt_rest" };
 
 /// Stages of a head.
 const HEAD: u32 = 4;
@@ -81,7 +81,7 @@ impl Gpu {
         let cost = u64::from(log_n).div_ceil(2);
         let call = Call { kernel: kernels.whole, block: None, log_n, extra, limbs, terms, cost };
         if log_n <= self.device.max_log_block {
-            // A weight of fewer words than a thread holds is transformed in as many copies as fit.
+            // A compact polynomial of fewer words than a thread holds is transformed in as many copies as fit.
             let (short, log) = (extra[0], log_n);
             let block = match short {
                 0 => Block::whole(log),
@@ -144,7 +144,7 @@ impl Gpu {
             let digit = gadget.digit(d);
             let others = positions.iter().copied().enumerate().filter(|(limb, _)| !digit.contains(limb));
             let conversion = self.conversion(digit.clone().collect(), others.clone().map(|o| o.1).collect());
-            sources.extend(digit.clone().zip(conversion.scale()).map(|(limb, &scale)| {
+            sources.extend(digit.clone().zip(conversion.qhat_inv()).map(|(limb, &scale)| {
                 let offset = (limb << log_n) as u32;
                 let mut entry = [limb as u32, offset, offset, 0, 0, 0, 0, 0];
                 self.set_factor(&mut entry, scale);
@@ -154,7 +154,7 @@ impl Gpu {
                 let to = ((d * limbs.count() + limb) << log_n) as u32;
                 let from = (digit.start << log_n) as u32;
                 targets.push([prime as u32, to, from, 0, terms.len() as u32, 0, 0, 0]);
-                push_conversion(&mut terms, &conversion, &target.weights);
+                push_conversion(&mut terms, &conversion, &target.qhat);
             }
         }
         let coefficients = self.alloc(x.limbs(), x.polys(), Groups::Each);
@@ -179,12 +179,12 @@ impl Gpu {
             self.set_factor(&mut entry, scale);
             entry
         };
-        let sources: Vec<_> = dropped.iter().zip(conversion.scale()).enumerate().map(source).collect();
+        let sources: Vec<_> = dropped.iter().zip(conversion.qhat_inv()).enumerate().map(source).collect();
         let mut terms = Vec::new();
         let mut target = |(limb, (prime, target)): (usize, (&usize, &Target))| {
             let (at, before) = ((limb << log_n) as u32, (from.position(to, limb) << log_n) as u32);
             let table = terms.len() as u32;
-            push_conversion(&mut terms, &conversion, &target.weights);
+            push_conversion(&mut terms, &conversion, &target.qhat);
             [*prime as u32, at, 0, before, table, target.inverse.w, target.inverse.quotient, 0]
         };
         let targets: Vec<_> = kept.iter().zip(conversion.targets()).enumerate().map(&mut target).collect();
@@ -203,10 +203,10 @@ impl Gpu {
         Batch::from_buffer(out, to, x.polys())
     }
 
-    /// Weights as polynomials at full length.
+    /// Compact polynomials at full length.
     pub(crate) fn expanded(
         &self,
-        weights: &GpuWeights,
+        polys: &GpuCompactPolys,
         start: usize,
         count: usize,
         limbs: Limbs,
@@ -214,7 +214,7 @@ impl Gpu {
         let (out, log_n) = (self.alloc(limbs, count, Groups::Each), self.ring.log_n());
         let positions: Vec<_> = self.ring.indices(limbs).collect();
         let wanted: Vec<_> = (start..start + count).collect();
-        let (short, log_runs) = self.transformed_weights(weights, &wanted, &positions);
+        let (short, log_runs) = self.transformed_compact(polys, &wanted, &positions);
         for log_run in 0..=log_n {
             let entry = |(i, &prime): (usize, &usize)| {
                 let (to, from) = (i << log_n, i << (log_n - log_run));
@@ -223,21 +223,21 @@ impl Gpu {
             let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
             let same = log_runs.iter().enumerate().filter(|(_, run)| **run == log_run).map(|(i, _)| i);
             let rows = same.map(|i| Row::map(out.at(i), short.at(i)));
-            self.pointwise("expand", [log_run, 0, 0, 0], &entries, rows);
+            self.pointwise("expand_compact", [log_run, 0, 0, 0], &entries, rows);
         }
         Batch::from_buffer(out, limbs, count)
     }
 
-    /// Some weights, transformed modulo the primes at some positions: each `[prime][word]`, and how many neighbouring words of a
+    /// Some compact polynomials, transformed modulo the primes at some positions: each `[prime][word]`, and how many neighbouring words of a
     /// limb each word counts for (the logarithm).
-    pub(crate) fn transformed_weights(
+    pub(crate) fn transformed_compact(
         &self,
-        weights: &GpuWeights,
+        polys: &GpuCompactPolys,
         wanted: &[usize],
         positions: &[usize],
     ) -> (GpuBuffer, Vec<u32>) {
         let log_n = self.ring.log_n();
-        let log_len = |i: usize| weights.log_lens.get(i).copied().unwrap_or(0);
+        let log_len = |i: usize| polys.log_lens.get(i).copied().unwrap_or(0);
         // A thread's worth at least.
         let log_stored = |i: usize| log_len(i).max(LOG_THREAD_WORDS);
         let sizes: Vec<_> = wanted.iter().map(|&i| positions.len() << log_stored(i)).collect();
@@ -247,20 +247,20 @@ impl Gpu {
             let entry = |(i, &prime): (usize, &usize)| [prime as u32, (i << stored) as u32, 0, 0, 0, 0, 0, 0];
             let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
             let same = wanted.iter().enumerate().filter(|(_, i)| log_len(**i) == log);
-            let rows = same.map(|(place, &i)| Row::map(out.at(place), weights.buffer.at(i)));
-            self.forward(WEIGHTS, stored, [stored - log, 0, 0, 0], &entries, &[], rows);
+            let rows = same.map(|(place, &i)| Row::map(out.at(place), polys.buffer.at(i)));
+            self.forward(COMPACT, stored, [stored - log, 0, 0, 0], &entries, &[], rows);
         }
         (out, wanted.iter().map(|&i| log_n - log_stored(i)).collect())
     }
 
     #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
-    fn conversion(&self, sources: Vec<usize>, targets: Vec<usize>) -> Arc<Conversion> {
+    fn conversion(&self, sources: Vec<usize>, targets: Vec<usize>) -> Arc<BasisConversion> {
         let mut conversions = self.conversions.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (sources, targets);
         if let Some(conversion) = conversions.get(&key) {
             return conversion.clone();
         }
-        let conversion = Conversion::new(&self.ring, &key.0, &key.1).expect("a digit of 1 to 15 primes");
+        let conversion = BasisConversion::new(&self.ring, &key.0, &key.1).expect("a digit of 1 to 15 primes");
         let conversion = Arc::new(conversion);
         conversions.insert(key, conversion.clone());
         conversion
@@ -268,8 +268,8 @@ impl Gpu {
 }
 
 /// The table of a conversion to one prime, as `load_converted` reads it.
-fn push_conversion(terms: &mut Vec<u32>, conversion: &Conversion, weights: &[u32]) {
-    terms.extend([conversion.quotient().len() as u32, conversion.shift()]);
-    let quotients = conversion.quotient().iter().copied().chain([0]);
-    terms.extend(weights.iter().zip(quotients).flat_map(|(&weight, quotient)| [weight, quotient]));
+fn push_conversion(terms: &mut Vec<u32>, conversion: &BasisConversion, qhat: &[u32]) {
+    terms.extend([conversion.inv_fixed_point().len() as u32, conversion.fixed_point_bits()]);
+    let quotients = conversion.inv_fixed_point().iter().copied().chain([0]);
+    terms.extend(qhat.iter().zip(quotients).flat_map(|(&qhat, quotient)| [qhat, quotient]));
 }

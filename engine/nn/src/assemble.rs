@@ -8,7 +8,7 @@ use crate::plan::{HEADROOM, Operand, Plan, PlanError, Progress, Step, ranges};
 use crate::report::Report;
 use crate::rewrite::is_monic;
 use crate::{Coefficients, Linear, Node, NodeId, Op};
-use pleura_ckks::{Block, BlockTransform, Encoder, Params};
+use pleura_ckks::{BlockLinearTransform, Diagonal, Encoder, Params};
 use rayon::prelude::*;
 
 /// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of what is left.
@@ -174,14 +174,15 @@ impl Assembly<'_> {
         let largest = largest.fold(0.0f64, |m, v| m.max(v.abs())).max(f64::MIN_POSITIVE);
         let boost = ((largest * weight_scale).log2() - WORD_BITS).max(quiet).ceil().clamp(0.0, 100.0);
         let inputs = self.draft.layouts.get(x.0).map_or(1, |l| l.ciphertexts);
-        let mut transform = BlockTransform {
+        let mut transform = BlockLinearTransform {
             level: from,
-            to,
+            target_level: to,
             scale: weight_scale / boost.exp2(),
-            groups: [inputs, layout.ciphertexts],
-            babies: vec![0],
-            giants: vec![0],
-            blocks: Vec::new(),
+            inputs,
+            outputs: layout.ciphertexts,
+            baby_steps: vec![0],
+            giant_steps: vec![0],
+            diagonals: Vec::new(),
         };
         let split = self.draft.works.get(i).copied().flatten().map_or(Split::NONE, |(split, _)| split);
         let mut slots = Vec::with_capacity(lowered.len());
@@ -196,10 +197,10 @@ impl Assembly<'_> {
         let slots = zip(&slots, &layout.fill(&bias), |x, b| x + b);
         if let Some(layer) = self.report.layers.get_mut(i) {
             let count = |steps: &[i64]| steps.iter().filter(|&&s| s != 0).count();
-            layer.diagonals = transform.blocks.len();
-            layer.rotations = count(&transform.babies) * transform.groups[0]
-                + (count(&transform.giants) + folds.len()) * transform.groups[1];
-            layer.bytes = transform.blocks.iter().map(|b| 4 * b.weight.coefficients.len()).sum();
+            layer.diagonals = transform.diagonals.len();
+            layer.rotations = count(&transform.baby_steps) * transform.inputs
+                + (count(&transform.giant_steps) + folds.len()) * transform.outputs;
+            layer.bytes = transform.diagonals.iter().map(|d| 4 * d.poly.coefficients.len()).sum();
         }
         Ok((Step::Transform { input: x.0, boost: boost as u32, transform, folds, bias }, scale, slots))
     }
@@ -231,7 +232,7 @@ impl Assembly<'_> {
     /// Adds diagonals to a transform, each rotated back by its giant step.
     fn encode(
         &self,
-        transform: &mut BlockTransform,
+        transform: &mut BlockLinearTransform,
         split: Split,
         diagonals: Diagonals,
     ) -> Result<(), pleura_ckks::EncodeError> {
@@ -240,14 +241,14 @@ impl Assembly<'_> {
             let (baby, giant) = split.parts(place.step);
             let by = giant.rem_euclid(values.len() as i64) as usize;
             values.rotate_right(by);
-            self.encoder.encode_weight(&values, scale).map(|weight| (place, baby, giant, weight))
+            self.encoder.encode_compact(&values, scale).map(|poly| (place, baby, giant, poly))
         };
         let encoded: Result<Vec<_>, _> = diagonals.into_par_iter().map(encode).collect();
-        for (place, baby, giant, weight) in encoded? {
-            let baby = position(&mut transform.babies, baby);
-            let giant = position(&mut transform.giants, giant);
+        for (place, baby, giant, poly) in encoded? {
+            let baby_step = position(&mut transform.baby_steps, baby);
+            let giant_step = position(&mut transform.giant_steps, giant);
             let (input, output) = (place.input, place.output);
-            transform.blocks.push(Block { input, output, baby, giant, weight });
+            transform.diagonals.push(Diagonal { input, output, baby_step, giant_step, poly });
         }
         Ok(())
     }

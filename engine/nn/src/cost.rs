@@ -4,7 +4,7 @@
 //! truth side by side); only their ratios decide between plans.
 
 use crate::lower::{Place, Split};
-use pleura_ckks::Literal;
+use pleura_ckks::ParamsLiteral;
 use std::collections::BTreeSet;
 
 /// Seconds per word and stage of a transform.
@@ -44,7 +44,7 @@ pub(crate) struct LinearWork {
 }
 
 impl Cost {
-    pub(crate) fn new(literal: &Literal, threads: usize) -> Self {
+    pub(crate) fn new(literal: &ParamsLiteral, threads: usize) -> Self {
         let base = (f64::from(literal.base_bits) / 30.0).ceil() as usize;
         let n = f64::from(1u32 << literal.log_n);
         Self {
@@ -78,13 +78,13 @@ impl Cost {
         rotations as f64 * one
     }
 
-    /// A rotation or relinearisation of one ciphertext, without reading the key.
+    /// A rotation or relinearization of one ciphertext, without reading the key.
     fn rotation(&self, level: usize) -> f64 {
         let extended = self.limbs(level) + self.special as f64;
         self.mod_up(level) + self.key(level) + self.transforms(2.0 * extended)
     }
 
-    /// A product of two ciphertexts, relinearised.
+    /// A product of two ciphertexts, relinearized.
     pub(crate) fn product(&self, count: usize, level: usize) -> f64 {
         let tensor = 4.0 * self.limbs(level) * self.n * MULTIPLY;
         count as f64 * (tensor + self.rotation(level)) / self.threads + self.key_bytes(level) * MEMORY

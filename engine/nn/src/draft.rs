@@ -8,7 +8,7 @@ use crate::plan::{PlanError, PlanOptions, Progress};
 use crate::report::{LayerReport, ParameterReport, Report};
 use crate::rewrite::{Merging, Pools, is_monic, rewrite, tiling_pool};
 use crate::{Linear, Network, Op};
-use pleura_ckks::{Literal, Params, Security};
+use pleura_ckks::{Params, ParamsLiteral, Security};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Draft {
     pub(crate) network: Arc<Network>,
     pub(crate) levels: Arc<Levels>,
-    pub(crate) literal: Literal,
+    pub(crate) literal: ParamsLiteral,
     pub(crate) layouts: Vec<Arc<Layout>>,
     /// Of linear nodes.
     pub(crate) works: Vec<Option<(Split, LinearWork)>>,
@@ -319,12 +319,12 @@ pub(crate) fn pool_rotations(
 }
 
 /// Parameter sets of the smallest secure degree, one for each number of special primes.
-fn literals(levels: &Levels, security: Security) -> Option<Vec<Literal>> {
+fn literals(levels: &Levels, security: Security) -> Option<Vec<ParamsLiteral>> {
     let total = levels.total;
     LOG_DEGREES.into_iter().find_map(|log_n| {
         // Small primes are rare at large degrees, where there is room enough for larger ones.
         let base = (levels.message_bits + BASE_BITS).max(if log_n > 14 { 58.0 } else { 0.0 }) as u32;
-        let literal = |digit_limbs| Literal {
+        let literal = |digit_limbs| ParamsLiteral {
             log_n,
             levels: total,
             scale_bits: PRIME_BITS,

@@ -3,7 +3,7 @@
 use crate::Coefficients;
 use crate::plan::{Operand, Plan, Step};
 use pleura_ckks::{
-    Backend, Ciphertext, Ciphertexts, ClientError, Decrypted, EncodeError, Encoder, EvalError,
+    Backend, Ciphertext, CiphertextBatch, ClientError, Decrypted, EncodeError, Encoder, EvalError,
     EvaluationKeys, Evaluator, Plaintext, PreparedKeys, PreparedPlaintext, PreparedTransform, PublishError,
     SecretKey,
 };
@@ -121,7 +121,7 @@ impl<'p> Client<'p> {
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::Client`]
     pub fn decrypt(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Vec<f64>>, InferenceError> {
-        self.open(ciphertexts, |decrypted| Ok(decrypted.for_key_owner().iter().map(|z| z.re).collect()))
+        self.open(ciphertexts, |decrypted| Ok(decrypted.reveal_unrounded().iter().map(|z| z.re).collect()))
     }
 
     fn open(
@@ -149,7 +149,7 @@ impl<'p, B: Backend> Server<'p, B> {
     /// [`InferenceError::Eval`], [`InferenceError::Encode`]
     pub fn new(plan: &'p Plan, backend: B, keys: EvaluationKeys) -> Result<Self, InferenceError> {
         let (evaluator, encoder) = (Evaluator::new(plan.params(), backend)?, Encoder::new(plan.params()));
-        let keys = evaluator.take_keys(keys)?;
+        let keys = evaluator.upload_keys_owned(keys)?;
         let mut prepared = Vec::with_capacity(plan.steps.len());
         for (i, step) in plan.steps.iter().enumerate() {
             prepared.push(match step {
@@ -158,7 +158,8 @@ impl<'p, B: Backend> Server<'p, B> {
                     let scale = plan.scale(i);
                     let some = bias.iter().any(|b| *b != 0.0);
                     let bias = some.then(|| encode(plan, i, bias, scale, &encoder)).transpose()?;
-                    let bias = bias.map(|b| evaluator.prepare_many(&b, transform.to)).transpose()?;
+                    let bias =
+                        bias.map(|b| evaluator.upload_plaintexts(&b, transform.target_level)).transpose()?;
                     Prepared::Transform(blocks, bias)
                 }
                 _ => Prepared::Nothing,
@@ -187,11 +188,11 @@ impl<'p, B: Backend> Server<'p, B> {
             return Err(InferenceError::CiphertextCount { expected, got: items.len() });
         }
         let last_use = self.plan.last_uses();
-        let mut values: Vec<Option<Ciphertexts<B>>> = Vec::new();
+        let mut values: Vec<Option<CiphertextBatch<B>>> = Vec::new();
         for (i, (step, prepared)) in self.plan.steps.iter().zip(&self.prepared).enumerate() {
             let start = Instant::now();
             let value = match step {
-                Step::Input => self.evaluator.load(items)?,
+                Step::Input => self.evaluator.upload(items)?,
                 step => self.step(i, step, prepared, &values)?,
             };
             values.push(Some(value));
@@ -204,7 +205,7 @@ impl<'p, B: Backend> Server<'p, B> {
             observe(i, start.elapsed().as_secs_f64());
         }
         let result = values.pop().flatten().ok_or(EvalError::Empty)?;
-        Ok(self.evaluator.fetch(&result)?)
+        Ok(self.evaluator.download(&result)?)
     }
 
     fn step(
@@ -212,11 +213,11 @@ impl<'p, B: Backend> Server<'p, B> {
         number: usize,
         step: &Step,
         prepared: &Prepared<B>,
-        values: &[Option<Ciphertexts<B>>],
-    ) -> Result<Ciphertexts<B>, InferenceError> {
+        values: &[Option<CiphertextBatch<B>>],
+    ) -> Result<CiphertextBatch<B>, InferenceError> {
         let (e, keys) = (&self.evaluator, &self.keys);
         let at = |i: usize| values.get(i).and_then(Option::as_ref).ok_or(EvalError::Empty);
-        let factor = |o: &Operand| -> Result<Ciphertexts<B>, EvalError> {
+        let factor = |o: &Operand| -> Result<CiphertextBatch<B>, EvalError> {
             let x = at(o.step)?;
             let to = x.level() - o.primes.min(x.level());
             if o.boost == 0 {
@@ -243,17 +244,17 @@ impl<'p, B: Backend> Server<'p, B> {
             }
             (Step::Relabel { input, factor, bias }, _) => {
                 let x = at(*input)?;
-                let y = if *factor < 0.0 { e.neg(x)? } else { e.drop_level(x, x.level())? };
+                let y = if *factor < 0.0 { e.neg(x)? } else { e.copy(x)? };
                 let y = y.with_scale(x.scale() / factor.abs());
                 if bias.iter().all(|b| *b == 0.0) {
                     return Ok(y);
                 }
                 let bias = encode(self.plan, number, bias, y.scale(), &self.encoder)?;
-                e.add_plain(&y, &e.prepare_many(&bias, y.level())?)?
+                e.add_plain(&y, &e.upload_plaintexts(&bias, y.level())?)?
             }
             (Step::Pool { input, rotations }, _) => {
                 let x = at(*input)?;
-                let y = self.sum_rotations(e.drop_level(x, x.level())?, rotations)?;
+                let y = self.sum_rotations(e.copy(x)?, rotations)?;
                 y.with_scale(self.plan.scale(number))
             }
             (Step::Square { input, slope, constant }, _) => {
@@ -276,7 +277,7 @@ impl<'p, B: Backend> Server<'p, B> {
                 let mut tower =
                     Powers { server: self, step: number, coefficients, known: BTreeMap::from([(1, x)]) };
                 let y = tower.sum(0, coefficients.degree(), out, *scale)?;
-                let y = if y.parts() == 3 { e.relinearise(&y, keys)? } else { y };
+                let y = if y.parts() == 3 { e.relinearize(&y, keys)? } else { y };
                 y.with_scale(*scale)
             }
             _ => return Err(EvalError::Empty.into()),
@@ -284,8 +285,12 @@ impl<'p, B: Backend> Server<'p, B> {
     }
 
     /// Adds to the ciphertexts what each rotation in turn makes of them.
-    fn sum_rotations(&self, x: Ciphertexts<B>, rotations: &[i64]) -> Result<Ciphertexts<B>, EvalError> {
-        let add = |x: Ciphertexts<B>, &steps: &i64| {
+    fn sum_rotations(
+        &self,
+        x: CiphertextBatch<B>,
+        rotations: &[i64],
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        let add = |x: CiphertextBatch<B>, &steps: &i64| {
             self.evaluator.add(&x, &self.evaluator.rotate(&x, steps, &self.keys)?)
         };
         rotations.iter().try_fold(x, add)
@@ -295,16 +300,16 @@ impl<'p, B: Backend> Server<'p, B> {
     fn times(
         &self,
         step: usize,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         c: &[f64],
         scale: f64,
-    ) -> Result<Ciphertexts<B>, InferenceError> {
+    ) -> Result<CiphertextBatch<B>, InferenceError> {
         let (e, missing) = (&self.evaluator, scale / x.scale());
         let product = match c {
             [shared] => e.mul_const(x, *shared, missing)?,
             each => {
                 let factors = encode(self.plan, step, each, missing, &self.encoder)?;
-                e.mul_plain(x, &e.prepare_many(&factors, x.level())?)?
+                e.mul_plain(x, &e.upload_plaintexts(&factors, x.level())?)?
             }
         };
         Ok(product.with_scale(scale))
@@ -315,12 +320,12 @@ impl<'p, B: Backend> Server<'p, B> {
         &self,
         operand: &Operand,
         scale: f64,
-        values: &[Option<Ciphertexts<B>>],
-    ) -> Result<Ciphertexts<B>, EvalError> {
+        values: &[Option<CiphertextBatch<B>>],
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         let e = &self.evaluator;
         let x = values.get(operand.step).and_then(Option::as_ref).ok_or(EvalError::Empty)?;
         if !operand.aligned {
-            return e.drop_level(x, x.level());
+            return e.copy(x);
         }
         let to = x.level() - operand.primes.min(x.level());
         let divisor: f64 = (to + 1..=x.level()).map(|l| e.params().divisor(l)).product();
@@ -334,7 +339,7 @@ struct Powers<'a, 'p, B: Backend> {
     server: &'a Server<'p, B>,
     step: usize,
     coefficients: &'a Coefficients,
-    known: BTreeMap<usize, Ciphertexts<B>>,
+    known: BTreeMap<usize, CiphertextBatch<B>>,
 }
 
 impl<B: Backend> Powers<'_, '_, B> {
@@ -346,7 +351,7 @@ impl<B: Backend> Powers<'_, '_, B> {
         degree: usize,
         level: usize,
         scale: f64,
-    ) -> Result<Ciphertexts<B>, InferenceError> {
+    ) -> Result<CiphertextBatch<B>, InferenceError> {
         let e = &self.server.evaluator;
         if degree == 0 {
             // Only as a factor of a power, see below: a constant has no ciphertext.
@@ -362,7 +367,7 @@ impl<B: Backend> Powers<'_, '_, B> {
             let divisor = e.params().divisor(level + 1);
             let quotient = self.sum(from + giant, degree - giant, level + 1, above * divisor)?;
             let quotient = if quotient.parts() == 3 {
-                e.relinearise_rescale(&quotient, &self.server.keys)?
+                e.relinearize_rescale(&quotient, &self.server.keys)?
             } else {
                 e.rescale(&quotient)?
             };
@@ -375,7 +380,7 @@ impl<B: Backend> Powers<'_, '_, B> {
         Ok(e.add(&rest, &product)?)
     }
 
-    fn power(&mut self, i: usize) -> Result<&Ciphertexts<B>, EvalError> {
+    fn power(&mut self, i: usize) -> Result<&CiphertextBatch<B>, EvalError> {
         let server = self.server;
         if !self.known.contains_key(&i) {
             let half = self.power(i / 2)?;
@@ -386,14 +391,14 @@ impl<B: Backend> Powers<'_, '_, B> {
     }
 
     /// `x + c_k`
-    fn plus(&self, x: &Ciphertexts<B>, k: usize) -> Result<Ciphertexts<B>, InferenceError> {
+    fn plus(&self, x: &CiphertextBatch<B>, k: usize) -> Result<CiphertextBatch<B>, InferenceError> {
         let server = self.server;
         let e = &server.evaluator;
         Ok(match self.coefficients.0.get(k).map(Vec::as_slice) {
             Some([shared]) => e.add_const(x, *shared)?,
             Some(each) => {
                 let addends = encode(server.plan, self.step, each, x.scale(), &server.encoder)?;
-                e.add_plain(x, &e.prepare_many(&addends, x.level())?)?
+                e.add_plain(x, &e.upload_plaintexts(&addends, x.level())?)?
             }
             None => return Err(EvalError::Empty.into()),
         })

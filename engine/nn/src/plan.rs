@@ -5,7 +5,7 @@ use crate::draft::Draft;
 use crate::layout::Layout;
 use crate::report::Report;
 use crate::{Coefficients, Network};
-use pleura_ckks::{BlockTransform, EncodeError, KeyRequest, Params, ParamsError, Security};
+use pleura_ckks::{BlockLinearTransform, EncodeError, KeyRequest, Params, ParamsError, Security};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(crate) enum Step {
     Transform {
         input: usize,
         boost: u32,
-        transform: BlockTransform,
+        transform: BlockLinearTransform,
         folds: Vec<i64>,
         bias: Vec<f64>,
     },
@@ -196,7 +196,7 @@ impl Plan {
             match step {
                 Step::Transform { transform, folds, .. } => {
                     request = request.merge(&transform.keys(&self.params));
-                    request = request.rotations(&self.params, folds.iter().copied(), transform.to);
+                    request = request.rotations(&self.params, folds.iter().copied(), transform.target_level);
                 }
                 Step::Square { .. } | Step::Product { .. } | Step::Polynomial { .. } => {
                     request = request.relin(level);
@@ -237,17 +237,17 @@ impl Plan {
             Step::Transform { transform: t, .. } => {
                 let gadget = params.gadget(t.level);
                 let extended = q(t.level) + gadget.limbs.p;
-                let sums = 2 * t.giants.len() * t.groups[1] * poly(extended);
-                let expanded: usize = t.blocks.iter().map(|b| 4 * b.weight.coefficients.len()).sum();
-                let lifted = gadget.digits() * t.groups[0] * poly(2);
-                let ciphertexts = (2 * t.groups[0] + 3 * t.groups[1]) * poly(q(t.level));
+                let sums = 2 * t.giant_steps.len() * t.outputs * poly(extended);
+                let expanded: usize = t.diagonals.iter().map(|d| 4 * d.poly.coefficients.len()).sum();
+                let lifted = gadget.digits() * t.inputs * poly(2);
+                let ciphertexts = (2 * t.inputs + 3 * t.outputs) * poly(q(t.level));
                 sums + ciphertexts + (expanded + lifted) * rayon::current_num_threads()
             }
             _ => 10 * layer.ciphertexts * poly(q(layer.level)),
         });
         let busiest = working.max().unwrap_or(0);
         let lowest = self.steps.iter().rev().find_map(|step| match step {
-            Step::Transform { transform, .. } => Some(transform.to),
+            Step::Transform { transform, .. } => Some(transform.target_level),
             _ => None,
         });
         let products =

@@ -3,7 +3,7 @@
 use crate::layout::{Copies, Layout};
 use crate::plan::{Operand, Plan, PlanError, Step};
 use crate::{Coefficients, Report};
-use pleura_ckks::{Block, BlockTransform, Literal, Params, Security, Weight};
+use pleura_ckks::{BlockLinearTransform, CompactPoly, Diagonal, Params, ParamsLiteral, Security};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl Plan {
         bytes.extend(description);
         for step in &self.steps {
             if let Step::Transform { transform, .. } = step {
-                let words = transform.blocks.iter().flat_map(|b| b.weight.coefficients.iter());
+                let words = transform.diagonals.iter().flat_map(|d| d.poly.coefficients.iter());
                 words.for_each(|c| bytes.extend(c.to_le_bytes()));
             }
         }
@@ -125,7 +125,7 @@ impl Plan {
         if saved.version != VERSION {
             return Err(PlanError::Damaged);
         }
-        let params = Params::new(Literal {
+        let params = Params::new(ParamsLiteral {
             log_n: saved.log_n,
             levels: saved.levels,
             scale_bits: saved.scale_bits,
@@ -161,7 +161,7 @@ impl Plan {
         let fits = |c: &Vec<f64>, l: &Arc<Layout>| c.len() == 1 || c.len() == l.places.len();
         let whole = |(step, l): (&Step, &Arc<Layout>)| match step {
             Step::Transform { transform: t, bias, .. } => {
-                bias.len() == l.places.len() && t.level <= params.max_level() && t.to <= t.level
+                bias.len() == l.places.len() && t.level <= params.max_level() && t.target_level <= t.level
             }
             Step::Relabel { bias, .. } => bias.len() == l.places.len(),
             Step::Square { slope, .. } => fits(slope, l),
@@ -202,17 +202,17 @@ fn save(step: &Step) -> SavedStep {
             input: *input,
             boost: *boost,
             level: t.level,
-            to: t.to,
+            to: t.target_level,
             scale: t.scale,
-            groups: t.groups,
-            babies: t.babies.clone(),
-            giants: t.giants.clone(),
+            groups: [t.inputs, t.outputs],
+            babies: t.baby_steps.clone(),
+            giants: t.giant_steps.clone(),
             blocks: t
-                .blocks
+                .diagonals
                 .iter()
-                .map(|b| {
-                    let log_len = b.weight.coefficients.len().ilog2();
-                    [b.input as u32, b.output as u32, b.baby as u32, b.giant as u32, log_len]
+                .map(|d| {
+                    let log_len = d.poly.coefficients.len().ilog2();
+                    [d.input as u32, d.output as u32, d.baby_step as u32, d.giant_step as u32, log_len]
                 })
                 .collect(),
             folds: folds.clone(),
@@ -249,24 +249,33 @@ fn load(step: SavedStep, number: usize, params: &Params, words: &mut &[u8]) -> O
             level,
             to,
             scale,
-            groups,
-            babies,
-            giants,
+            groups: [inputs, outputs],
+            babies: baby_steps,
+            giants: giant_steps,
             blocks,
             folds,
             bias,
         } => {
-            let mut loaded = Vec::with_capacity(blocks.len().min(words.len()));
+            let mut diagonals = Vec::with_capacity(blocks.len().min(words.len()));
             for [input, output, baby, giant, log_len] in blocks {
                 let len = 1usize.checked_shl(log_len).filter(|&len| len <= params.n())?;
                 let (own, rest) = words.split_at_checked(4 * len)?;
                 *words = rest;
                 let word = |w: &[u8]| w.try_into().map(i32::from_le_bytes).unwrap_or_default();
-                let weight = Weight { coefficients: own.chunks_exact(4).map(word).collect() };
-                let [input, output, baby, giant] = [input, output, baby, giant].map(|i| i as usize);
-                loaded.push(Block { input, output, baby, giant, weight });
+                let poly = CompactPoly { coefficients: own.chunks_exact(4).map(word).collect() };
+                let [input, output, baby_step, giant_step] = [input, output, baby, giant].map(|i| i as usize);
+                diagonals.push(Diagonal { input, output, baby_step, giant_step, poly });
             }
-            let transform = BlockTransform { level, to, scale, groups, babies, giants, blocks: loaded };
+            let transform = BlockLinearTransform {
+                level,
+                target_level: to,
+                scale,
+                inputs,
+                outputs,
+                baby_steps,
+                giant_steps,
+                diagonals,
+            };
             Step::Transform { input: read(input)?, boost, transform, folds, bias }
         }
         SavedStep::Relabel { input, factor, bias } => Step::Relabel { input: read(input)?, factor, bias },

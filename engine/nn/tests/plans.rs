@@ -165,7 +165,7 @@ fn what_is_sent_has_the_size_and_levels_that_the_report_tells() {
         assert!((0.7..=1.01).contains(&(bytes as f64 / told as f64)), "{what}: {bytes} bytes, {told} told");
     };
     near(keys.to_bytes().len(), report.key_wire_bytes, "keys");
-    // A relinearisation key, and one for each rotation.
+    // A relinearization key, and one for each rotation.
     assert_eq!(keys.galois().len(), report.rotation_keys);
     assert!(keys.relin().is_some());
     assert_eq!(plan.keys().count(), report.rotation_keys + 1);

@@ -41,8 +41,8 @@ impl Domain for Ntt {
 pub trait Backend: Sized + Send + Sync {
     /// The device's storage of a batch.
     type Buffer: Send + Sync;
-    /// The device's storage of weights.
-    type Weights: Send + Sync;
+    /// The device's storage of compact polynomials.
+    type CompactPolys: Send + Sync;
 
     /// The ring that this device holds tables for.
     fn ring(&self) -> &Arc<Ring>;
@@ -116,19 +116,25 @@ pub trait Backend: Sized + Send + Sync {
     /// Key switching up to ModDown, see [`GadgetProduct`].
     fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt>;
 
-    /// Brings weights to the device.
+    /// Brings compact polynomials to the device.
     ///
     /// # Errors
     /// [`BackendError::Shape`] if one has no power of two of coefficients up to `n`, [`BackendError::OutOfMemory`].
-    fn upload_weights(&self, weights: &[Weight]) -> Result<Self::Weights, BackendError>;
+    fn upload_compact(&self, polys: &[CompactPoly]) -> Result<Self::CompactPolys, BackendError>;
 
-    /// `count` weights from `start` on as polynomials.
-    fn expand(&self, weights: &Self::Weights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt>;
+    /// `count` compact polynomials from `start` on, at full length and transformed.
+    fn expand_compact(
+        &self,
+        polys: &Self::CompactPolys,
+        start: usize,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt>;
 
     /// Sums of products of a gadget product's results with diagonals, over the gadget's limbs: the baby steps of a
     /// linear transform, which need not pass through memory; nor need the expanded diagonals. For both parts
     /// `out[t.out] += diagonal[t.a] step[t.b]` over all terms, with the steps `[output][item]`: `[2][sums]`.
-    fn gadget_sums(
+    fn baby_step_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
         diagonals: Diagonals<'_, Self>,
@@ -139,16 +145,16 @@ pub trait Backend: Sized + Send + Sync {
         let expanded;
         let diagonals = match diagonals {
             Diagonals::Polys(view) => view,
-            Diagonals::Weights(weights) => {
+            Diagonals::Compact(polys) => {
                 let count = terms.iter().map(|t| t.a + 1).max().unwrap_or(0);
-                expanded = self.expand(weights, 0, count, limbs);
+                expanded = self.expand_compact(polys, 0, count, limbs);
                 expanded.view()
             }
         };
         let steps = self.gadget_product(product);
         let terms: Vec<_> = (0..2)
             .flat_map(|part| {
-                let offset = part * product.outputs * product.items;
+                let offset = part * product.outputs * product.batch;
                 terms.iter().map(move |t| Term { out: part * sums + t.out, a: t.a, b: offset + t.b })
             })
             .collect();
@@ -190,17 +196,17 @@ pub struct Term {
 /// A polynomial with small coefficients, in powers of `X^(n / len)`: plaintexts that repeat after `len / 2` slots are
 /// of this form, and one that does not takes no more room than its coefficients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Weight {
+pub struct CompactPoly {
     /// A power of two of them, at most `n`.
     pub coefficients: std::sync::Arc<[i32]>,
 }
 
-/// What [`Backend::gadget_sums`] multiplies with.
+/// What [`Backend::baby_step_sums`] multiplies with.
 pub enum Diagonals<'a, B: Backend> {
     /// Polynomials over at least the gadget's limbs.
     Polys(View<'a, B, Ntt>),
-    /// Weights, transformed on the way.
-    Weights(&'a B::Weights),
+    /// Compact polynomials, transformed on the way.
+    Compact(&'a B::CompactPolys),
 }
 
 /// How key switching decomposes: digits of `digit_limbs` ciphertext primes each (the last may be shorter),
@@ -213,30 +219,30 @@ pub struct Gadget {
     pub digit_limbs: usize,
 }
 
-/// Key switching up to ModDown, of `items` ciphertexts side by side: `[2][outputs][items]` over the gadget's limbs.
+/// Key switching up to ModDown, of `batch` ciphertexts side by side: `[2][outputs][batch]` over the gadget's limbs.
 pub struct GadgetProduct<'a, B: Backend> {
     /// How the keys decompose.
     pub gadget: Gadget,
-    /// `[parts][inputs][items]`, two or three parts, over the gadget's ciphertext limbs (then it counts times the
+    /// `[parts][inputs][batch]`, two or three parts, over the gadget's ciphertext limbs (then it counts times the
     /// product `P` of the special primes) or over all of the gadget's limbs (then it counts as it is).
     pub x: View<'a, B, Ntt>,
     /// What is switched: as a rule the last part of each input.
     pub digits: Digits<'a, B>,
-    /// So many inputs at the start have no digits; no term with a key uses them.
-    pub skipped: usize,
+    /// The first input that has digits; no term with a key uses one before it.
+    pub first_switched: usize,
     /// What is added to which output.
     pub terms: &'a [GadgetTerm<'a, B>],
     /// Ciphertexts side by side.
-    pub items: usize,
+    pub batch: usize,
     /// Results of each.
     pub outputs: usize,
 }
 
 /// What a gadget product multiplies with its keys.
 pub enum Digits<'a, B: Backend> {
-    /// The result of [`Backend::mod_up`], `[inputs - skipped][items][digit]`: worth making if several calls use it.
+    /// The result of [`Backend::mod_up`], `[inputs - first_switched][batch][digit]`: worth making if several calls use it.
     Extended(View<'a, B, Ntt>),
-    /// Polynomials over the gadget's ciphertext limbs, `[inputs - skipped][items]`, to be extended on the way,
+    /// Polynomials over the gadget's ciphertext limbs, `[inputs - first_switched][batch]`, to be extended on the way,
     /// which can spare the digits the way through memory.
     Fresh(View<'a, B, Ntt>),
 }
@@ -374,7 +380,7 @@ impl<B: Backend> GadgetProduct<'_, B> {
     /// # Panics
     /// If the shapes do not fit together.
     pub fn shape(&self) -> (usize, usize, bool) {
-        let Self { x, skipped, items, .. } = *self;
+        let Self { x, first_switched, batch, .. } = *self;
         let (inputs, limbs) = (self.inputs(), self.gadget.limbs);
         let lifted = x.limbs() != limbs;
         assert!(
@@ -382,13 +388,16 @@ impl<B: Backend> GadgetProduct<'_, B> {
             "a gadget product over {limbs:?} of {:?}",
             x.limbs()
         );
-        let parts = if x.polys() == 3 * inputs * items { 3 } else { 2 };
+        let parts = if x.polys() == 3 * inputs * batch { 3 } else { 2 };
         assert_eq!(
             x.polys(),
-            parts * inputs * items,
-            "polys of {parts} parts, {inputs} inputs, {items} items"
+            parts * inputs * batch,
+            "polys of {parts} parts, {inputs} inputs, {batch} batch"
         );
-        assert!(!(0..skipped).any(|i| self.is_switched(i)), "a term with a key uses a skipped input");
+        assert!(
+            !(0..first_switched).any(|i| self.is_switched(i)),
+            "a term with a key uses an input below first_switched"
+        );
         (inputs, parts, lifted)
     }
 

@@ -7,7 +7,7 @@
 
 mod operations;
 
-use crate::backend::{Backend, BackendError, Batch, Coeff, Domain, Ntt, View, Weight};
+use crate::backend::{Backend, BackendError, Batch, Coeff, CompactPoly, Domain, Ntt, View};
 use crate::{Cpu, Limbs, Ring, RingError, Simd, primes_below};
 use operations::operations;
 use std::collections::VecDeque;
@@ -226,19 +226,19 @@ impl<'a, B: Backend> Trial<'a, B> {
         uploaded.map_err(|error| Failure::Device { at: self.at("upload of operands"), error })
     }
 
-    /// Five weights of different lengths, with the largest coefficients among them.
-    fn weights(&mut self) -> Result<B::Weights, Failure> {
+    /// Five compact polynomials of different lengths, with the largest coefficients among them.
+    fn compact(&mut self) -> Result<B::CompactPolys, Failure> {
         let log_n = self.ring().log_n();
-        let weights = [log_n, 1, log_n - 1, log_n.min(5), 0].map(|log_len| {
+        let polys = [log_n, 1, log_n - 1, log_n.min(5), 0].map(|log_len| {
             let coefficient = |i: u32| match i % 7 {
                 3 => i32::MIN,
                 5 => i32::MAX,
                 _ => self.random() as i32,
             };
-            Weight { coefficients: (0..1 << log_len).map(coefficient).collect() }
+            CompactPoly { coefficients: (0..1 << log_len).map(coefficient).collect() }
         });
-        let uploaded = self.device.upload_weights(&weights);
-        uploaded.map_err(|error| Failure::Device { at: self.at("upload of weights"), error })
+        let uploaded = self.device.upload_compact(&polys);
+        uploaded.map_err(|error| Failure::Device { at: self.at("upload of compact polynomials"), error })
     }
 
     /// Polys whose conversion from each group of limbs sums the largest words, `y_i = d_i - 1` (see

@@ -1,4 +1,4 @@
-//! Conversion of residues from one set of primes to another, the heart of ModUp, ModDown and rescale.
+//! BasisConversion of residues from one set of primes to another, the heart of ModUp, ModDown and rescale.
 //!
 //! For `x` modulo `D = prod d_i` let `y_i = x (D/d_i)^-1 mod d_i`. Then `sum y_i / d_i = x/D + u` for an integer
 //! `u`, and the representative of `x` nearest to zero is `sum y_i (D/d_i) - u D`, where `u` is the sum rounded to
@@ -14,10 +14,10 @@ pub const MAX_SOURCES: usize = 15;
 
 /// Tables for converting residues modulo the product `D` of the source primes.
 #[derive(Debug)]
-pub struct Conversion {
-    scale: Vec<u32>,
-    quotient: Vec<u32>,
-    shift: u32,
+pub struct BasisConversion {
+    qhat_inv: Vec<u32>,
+    inv_fixed_point: Vec<u32>,
+    fixed_point_bits: u32,
     targets: Vec<Target>,
 }
 
@@ -25,12 +25,12 @@ pub struct Conversion {
 #[derive(Debug)]
 pub struct Target {
     /// `D/d_i mod t` for each source, then `-D mod t` for the quotient; times `2^32`.
-    pub weights: Vec<u32>,
+    pub qhat: Vec<u32>,
     /// `D^-1 mod t`, for division by `D`.
     pub inverse: Shoup,
 }
 
-impl Conversion {
+impl BasisConversion {
     /// Tables from the primes at positions `sources` of `ring` to those at `targets`; the two do not overlap.
     ///
     /// # Errors
@@ -44,43 +44,46 @@ impl Conversion {
             others.fold(1, |acc, &s| modulus.mul(acc, ring.modulus(s).q()))
         };
         let smallest = sources.iter().map(|&s| ring.modulus(s).q()).min().unwrap_or(1);
-        // Weights then stay below 2^32 and their sum of products below 2^64.
-        let shift = 31 + smallest.ilog2();
+        // Reciprocals then stay below 2^32 and their sum of products below 2^64.
+        let fixed_point_bits = 31 + smallest.ilog2();
         Ok(Self {
-            scale: sources.iter().map(|&s| ring.modulus(s).inv(product(ring.modulus(s), Some(s)))).collect(),
-            quotient: sources
+            qhat_inv: sources
                 .iter()
-                .map(|&s| ((1u64 << shift) / u64::from(ring.modulus(s).q())) as u32)
+                .map(|&s| ring.modulus(s).inv(product(ring.modulus(s), Some(s))))
                 .collect(),
-            shift,
+            inv_fixed_point: sources
+                .iter()
+                .map(|&s| ((1u64 << fixed_point_bits) / u64::from(ring.modulus(s).q())) as u32)
+                .collect(),
+            fixed_point_bits,
             targets: targets
                 .iter()
                 .map(|&t| {
                     let modulus = ring.modulus(t);
                     let montgomery = |x| modulus.mul(x, modulus.r().w);
                     let all = product(modulus, None);
-                    let mut weights: Vec<u32> =
+                    let mut qhat: Vec<u32> =
                         sources.iter().map(|&s| montgomery(product(modulus, Some(s)))).collect();
-                    weights.push(montgomery(modulus.neg(all)));
-                    Target { weights, inverse: modulus.shoup(modulus.inv(all)) }
+                    qhat.push(montgomery(modulus.neg(all)));
+                    Target { qhat, inverse: modulus.shoup(modulus.inv(all)) }
                 })
                 .collect(),
         })
     }
 
     /// `(D/d_i)^-1 mod d_i` for each source: the factor that makes `y_i` of `x`.
-    pub fn scale(&self) -> &[u32] {
-        &self.scale
+    pub fn qhat_inv(&self) -> &[u32] {
+        &self.qhat_inv
     }
 
-    /// `floor(2^shift / d_i)` for each source: the weights of the quotient `u`.
-    pub fn quotient(&self) -> &[u32] {
-        &self.quotient
+    /// `floor(2^fixed_point_bits / d_i)` for each source: its share of the quotient `u`.
+    pub fn inv_fixed_point(&self) -> &[u32] {
+        &self.inv_fixed_point
     }
 
-    /// The quotient's fixed point.
-    pub fn shift(&self) -> u32 {
-        self.shift
+    /// Bits after the point of [`BasisConversion::inv_fixed_point`].
+    pub fn fixed_point_bits(&self) -> u32 {
+        self.fixed_point_bits
     }
 
     /// The targets, in the order given.

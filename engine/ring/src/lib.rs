@@ -48,10 +48,10 @@ mod ring;
 pub mod sample;
 
 pub use backend::{
-    Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
-    Term, View, Weight,
+    Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Digits, Domain, Gadget, GadgetProduct,
+    GadgetTerm, Ntt, Term, View,
 };
-pub use convert::Conversion;
+pub use convert::BasisConversion;
 pub use cpu::{Cpu, Simd};
 pub use galois::{GaloisElement, NttPermutation};
 pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_below};

@@ -104,8 +104,8 @@ const OPERATIONS: [&str; 16] = [
     "automorphism",
     "mod_up",
     "gadget_product",
-    "expand",
-    "gadget_sums",
+    "expand_compact",
+    "baby_step_sums",
     "rescale",
     "order",
 ];
@@ -192,7 +192,7 @@ impl Faulty {
 }
 
 impl Backend for Faulty {
-    type Weights = <Cpu as Backend>::Weights;
+    type CompactPolys = <Cpu as Backend>::CompactPolys;
     type Buffer = Recycled;
 
     fn ring(&self) -> &Arc<Ring> {
@@ -315,23 +315,29 @@ impl Backend for Faulty {
             gadget: product.gadget,
             x: x.view(),
             digits: if fresh { Digits::Fresh(on_cpu.view()) } else { Digits::Extended(on_cpu.view()) },
-            skipped: product.skipped,
+            first_switched: product.first_switched,
             terms: &terms,
-            items: product.items,
+            batch: product.batch,
             outputs: product.outputs,
         };
         self.result("gadget_product", self.cpu.gadget_product(&product))
     }
 
-    fn upload_weights(&self, weights: &[Weight]) -> Result<Self::Weights, BackendError> {
-        self.cpu.upload_weights(weights)
+    fn upload_compact(&self, weights: &[CompactPoly]) -> Result<Self::CompactPolys, BackendError> {
+        self.cpu.upload_compact(weights)
     }
 
-    fn expand(&self, weights: &Self::Weights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt> {
-        self.result("expand", self.cpu.expand(weights, start, count, limbs))
+    fn expand_compact(
+        &self,
+        polys: &Self::CompactPolys,
+        start: usize,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        self.result("expand_compact", self.cpu.expand_compact(polys, start, count, limbs))
     }
 
-    fn gadget_sums(
+    fn baby_step_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
         diagonals: Diagonals<'_, Self>,
@@ -341,7 +347,7 @@ impl Backend for Faulty {
         let limbs = product.gadget.limbs;
         let expanded = match diagonals {
             Diagonals::Polys(view) => self.concat(&[view], limbs),
-            Diagonals::Weights(weights) => self.expand(weights, 0, 5, limbs),
+            Diagonals::Compact(polys) => self.expand_compact(polys, 0, 5, limbs),
         };
         let steps = self.gadget_product(product);
         let offset = steps.polys() / 2;
@@ -349,7 +355,7 @@ impl Backend for Faulty {
             |p: usize| terms.iter().map(move |t| Term { out: p * sums + t.out, a: t.a, b: p * offset + t.b });
         let both: Vec<_> = part(0).chain(part(1)).collect();
         let mut out = self.mul_accumulate(expanded.view(), steps.view(), &both, 2 * sums, limbs);
-        self.assign("gadget_sums", &mut out, |_| ());
+        self.assign("baby_step_sums", &mut out, |_| ());
         out
     }
 

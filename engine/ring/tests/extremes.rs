@@ -46,8 +46,8 @@ fn gadget_products_of_the_largest_words() {
                     let term = || GadgetTerm { input: 0, output: 0, key: Some(&key), galois };
                     let terms: Vec<_> = (0..terms).map(|_| term()).collect();
                     let (digits, terms) = (Digits::Extended(digits.view()), &terms[..]);
-                    let (x, skipped, items, outputs) = (x.view(), 0, 1, 1);
-                    let product = GadgetProduct { gadget, x, digits, skipped, terms, items, outputs };
+                    let (x, first_switched, batch, outputs) = (x.view(), 0, 1, 1);
+                    let product = GadgetProduct { gadget, x, digits, first_switched, terms, batch, outputs };
                     let out = cpu.gadget_product(&product);
                     let out = cpu.download(out.view()).unwrap();
                     for (i, (words, m)) in out

@@ -18,12 +18,12 @@ struct Case {
     parts: usize,
     lifted: bool,
     fresh: bool,
-    items: usize,
+    batch: usize,
     inputs: usize,
     outputs: usize,
-    skipped: usize,
+    first_switched: usize,
     spare: usize,
-    /// Input, output, whether there is a key (unless the input is skipped), exponent.
+    /// Input, output, whether there is a key (unless the input comes before first_switched), exponent.
     terms: Vec<(usize, usize, bool, u32)>,
     seed: u8,
 }
@@ -33,18 +33,18 @@ prop_compose! {
         (log_n, seed) in (prop_oneof![Just(3), Just(6), Just(7)], any::<u8>()),
         (q, p, digit_limbs) in (1usize..=7, 1usize..=3, 1usize..=3),
         (three, lifted, fresh) in any::<(bool, bool, bool)>(),
-        (items, inputs, outputs, skipped, spare) in (1usize..=2, 1usize..=3, 1usize..=3, 0usize..=3, 0usize..=1),
+        (batch, inputs, outputs, first_switched, spare) in (1usize..=2, 1usize..=3, 1usize..=3, 0usize..=3, 0usize..=1),
         terms in prop::collection::vec(any::<(usize, usize, bool, u32)>(), 1..=6),
     ) -> Case {
         let terms = terms.into_iter().enumerate();
         let terms = terms.map(|(i, (input, output, key, exponent))| {
             // The last input must be named: it says how many there are.
             let input = if i == 0 { inputs - 1 } else { input % inputs };
-            (input, output % outputs, key && input >= skipped, (exponent | 1) % (2 << log_n))
+            (input, output % outputs, key && input >= first_switched, (exponent | 1) % (2 << log_n))
         });
         let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
-        let (parts, skipped) = (if three { 3 } else { 2 }, skipped.min(inputs));
-        Case { log_n, gadget, parts, lifted, fresh, items, inputs, outputs, skipped, spare, terms: terms.collect(), seed }
+        let (parts, first_switched) = (if three { 3 } else { 2 }, first_switched.min(inputs));
+        Case { log_n, gadget, parts, lifted, fresh, batch, inputs, outputs, first_switched, spare, terms: terms.collect(), seed }
     }
 }
 
@@ -53,15 +53,15 @@ proptest! {
 
     #[test]
     fn a_gadget_product_is_its_formula(case in cases()) {
-        let Case { gadget, parts, items, inputs, outputs, skipped, .. } = case;
+        let Case { gadget, parts, batch, inputs, outputs, first_switched, .. } = case;
         let (ring, limbs, base) = (ring(case.log_n, 8, 4), gadget.limbs, Limbs::q(gadget.limbs.q));
         let key_limbs = Limbs { q: limbs.q + case.spare, p: limbs.p + case.spare };
         let words = |limbs, polys, number| -> Vec<u32> {
             let mut sampler = Seed::from_bytes([case.seed; 32]).sampler(Label::Public, number);
             (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect()
         };
-        let (x_limbs, x_polys) = (if case.lifted { base } else { limbs }, parts * inputs * items);
-        let switched = (inputs - skipped) * items;
+        let (x_limbs, x_polys) = (if case.lifted { base } else { limbs }, parts * inputs * batch);
+        let switched = (inputs - first_switched) * batch;
         let (x, last) = (words(x_limbs, x_polys, 0), words(base, switched, 1));
         let key_polys = 2 * (gadget.digits() + case.spare);
         let keys: Vec<_> = (2..).zip(&case.terms).map(|(number, t)| t.2.then(|| words(key_limbs, key_polys, number))).collect();
@@ -80,14 +80,14 @@ proptest! {
             let x_batch = cpu.upload(x_limbs, x_polys, &x).unwrap();
             let choice = if case.fresh { Digits::Fresh(last.view()) } else { Digits::Extended(digits.view()) };
             let x_view = x_batch.view();
-            let product = GadgetProduct { gadget, x: x_view, digits: choice, skipped, terms: &terms, items, outputs };
+            let product = GadgetProduct { gadget, x: x_view, digits: choice, first_switched, terms: &terms, batch, outputs };
             let got = cpu.gadget_product(&product);
             let steps = got.polys() / 2;
             let sums: Vec<_> = (0..2 * steps).map(|i| Term { out: i % 3, a: i * i % steps, b: i % steps }).collect();
             let second = sums.iter().map(|t| Term { out: 4 + t.out, a: t.a, b: steps + t.b });
             let both: Vec<_> = sums.iter().copied().chain(second).collect();
             let direct = cpu.mul_accumulate(got.view(), got.view(), &both, 8, limbs);
-            let fused = cpu.gadget_sums(&product, Diagonals::Polys(got.view()), &sums, 4);
+            let fused = cpu.baby_step_sums(&product, Diagonals::Polys(got.view()), &sums, 4);
             prop_assert!(cpu.download(fused.view()).unwrap() == cpu.download(direct.view()).unwrap());
             let got = cpu.download(got.view()).unwrap();
 
@@ -95,7 +95,7 @@ proptest! {
                 words[(poly * of.count() + of.position(limbs, limb)) * ring.n() + c]
             };
             let mut expected = Vec::new();
-            for (part, output, item) in triples(2, outputs, items) {
+            for (part, output, item) in triples(2, outputs, batch) {
                 for (limb, m) in ring.moduli(limbs).enumerate() {
                     let special = ring.moduli(Limbs { q: 0, p: limbs.p }).fold(1, |acc, p| m.mul(acc, p.q()));
                     for c in 0..ring.n() {
@@ -103,7 +103,7 @@ proptest! {
                         for (&(input, _, keyed, g), key) in case.terms.iter().zip(&keys).filter(|(t, _)| t.1 == output) {
                             let from = source(c, g, case.log_n);
                             if part == 0 || !keyed || parts == 3 {
-                                let poly = (part * inputs + input) * items + item;
+                                let poly = (part * inputs + input) * batch + item;
                                 let addend = match (case.lifted, limb < limbs.q) {
                                     (true, true) => m.mul(special, x[(poly * limbs.q + limb) * ring.n() + from]),
                                     (true, false) => 0,
@@ -112,7 +112,7 @@ proptest! {
                                 sum = m.add(sum, addend);
                             }
                             for d in 0..key.as_ref().map_or(0, |_| gadget.digits()) {
-                                let poly = ((input - skipped) * items + item) * gadget.digits() + d;
+                                let poly = ((input - first_switched) * batch + item) * gadget.digits() + d;
                                 let digit = word(&digit_words, limbs, poly, limb, from);
                                 let key = word(key.as_ref().unwrap(), key_limbs, 2 * d + part, limb, c);
                                 sum = m.add(sum, m.mul(digit, key));
@@ -150,7 +150,7 @@ proptest! {
             let key = cpu.upload(ring.limbs(), key_polys, &key).unwrap();
             let terms = [GadgetTerm { input: 0, output: 0, key: Some(&key), galois }];
             let (digits, terms) = (Digits::Fresh(x.slice(1, 1)), &terms[..]);
-            let product = GadgetProduct { gadget, x: x.view(), digits, skipped: 0, terms, items: 1, outputs: 1 };
+            let product = GadgetProduct { gadget, x: x.view(), digits, first_switched: 0, terms, batch: 1, outputs: 1 };
             let out = cpu.gadget_product(&product);
             let seen = |x: &Batch<Cpu, Ntt>| {
                 let part = |i| Poly::from_words(&ring, x.limbs(), cpu.download(x.slice(i, 1)).unwrap()).unwrap();

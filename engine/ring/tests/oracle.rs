@@ -199,8 +199,8 @@ fn conversions_of_primes_of_one_size_are_within_two_to_the_minus_26() {
         let sum: BigInt = primes.iter().map(|&d| BigInt::from(d)).sum();
         assert!(sum << 26 <= BigInt::from(1) << shift(&primes), "{bits}");
         let ring = Ring::new(5, &primes, &primes_below(bits, 1 << 5, 1, &primes).unwrap()).unwrap();
-        let conversion = Conversion::new(&ring, &(0..15).collect::<Vec<_>>(), &[15]).unwrap();
-        assert_eq!(conversion.shift(), shift(&primes));
+        let conversion = BasisConversion::new(&ring, &(0..15).collect::<Vec<_>>(), &[15]).unwrap();
+        assert_eq!(conversion.fixed_point_bits(), shift(&primes));
     }
 }
 
@@ -389,31 +389,32 @@ fn per_limb(ring: &Ring, limbs: Limbs, f: impl Fn(&Modulus, usize) -> Vec<u32>) 
 }
 
 #[test]
-fn a_weight_is_the_polynomial_in_a_power_of_x() {
+fn a_compact_polynomial_is_the_polynomial_in_a_power_of_x() {
     for log_n in [4, 8, 11] {
         let n = 1usize << log_n;
         let primes = primes_below(29.0, n, 3, &[]).unwrap();
         let ring = Arc::new(Ring::new(log_n, &primes[..2], &primes[2..]).unwrap());
         for simd in support::simds() {
             let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
-            let weights: Vec<_> = (0..=log_n)
-                .map(|log_len| Weight {
+            let compact: Vec<_> = (0..=log_n)
+                .map(|log_len| CompactPoly {
                     coefficients: (0..1i32 << log_len).map(|i| (i - 9).wrapping_mul(0x3519_a7c1)).collect(),
                 })
                 .collect();
-            let uploaded = cpu.upload_weights(&weights).unwrap();
-            let words = cpu.download(cpu.expand(&uploaded, 0, weights.len(), ring.limbs()).view()).unwrap();
-            for (weight, words) in weights.iter().zip(words.chunks(ring.words(ring.limbs(), 1))) {
+            let uploaded = cpu.upload_compact(&compact).unwrap();
+            let words =
+                cpu.download(cpu.expand_compact(&uploaded, 0, compact.len(), ring.limbs()).view()).unwrap();
+            for (short, words) in compact.iter().zip(words.chunks(ring.words(ring.limbs(), 1))) {
                 let mut coefficients = vec![0i64; n];
-                let gap = n / weight.coefficients.len();
-                for (i, &c) in weight.coefficients.iter().enumerate() {
+                let gap = n / short.coefficients.len();
+                for (i, &c) in short.coefficients.iter().enumerate() {
                     coefficients[i * gap] = c.into();
                 }
                 let poly = Poly::from_signed(&ring, ring.limbs(), &coefficients).into_ntt();
-                assert_eq!(poly.words(), words, "2^{log_n}, {} coefficients", weight.coefficients.len());
+                assert_eq!(poly.words(), words, "2^{log_n}, {} coefficients", short.coefficients.len());
             }
-            let odd = Weight { coefficients: vec![1; 3].into() };
-            assert!(matches!(cpu.upload_weights(&[odd]), Err(BackendError::Shape { got: 3, .. })));
+            let odd = CompactPoly { coefficients: vec![1; 3].into() };
+            assert!(matches!(cpu.upload_compact(&[odd]), Err(BackendError::Shape { got: 3, .. })));
         }
     }
 }

@@ -100,7 +100,7 @@ fn rings_refuse_numbers_that_do_not_fit() {
     assert!(matches!(Ring::new(10, &[17], &[]), Err(RingError::NoRoot { q: 17, order: 2048 })));
     let many = Ring::new(2, &primes_below(20.0, 4, 17, &[]).unwrap(), &[]).unwrap();
     for sources in [0, 16] {
-        let refused = Conversion::new(&many, &(0..sources).collect::<Vec<_>>(), &[16]).unwrap_err();
+        let refused = BasisConversion::new(&many, &(0..sources).collect::<Vec<_>>(), &[16]).unwrap_err();
         assert_eq!(refused, RingError::TooManySources { sources });
     }
 }
@@ -130,14 +130,23 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     panics("rescale to more", &|| drop(cpu.rescale(low.view(), limbs)));
     panics("rescale by nothing", &|| drop(cpu.rescale(x.view(), limbs)));
     let (digits, key) = (upload(limbs, limbs.q), upload(limbs, 2 * limbs.q));
-    let product = |x: &Batch<Cpu, Ntt>, digits: &Batch<Cpu, Ntt>, key: &Batch<Cpu, Ntt>, skipped: usize| {
-        let terms = [GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }];
-        let (x, digits, terms) = (x.view(), Digits::Extended(digits.view()), &terms[..]);
-        drop(cpu.gadget_product(&GadgetProduct { gadget, x, digits, skipped, terms, items: 1, outputs: 1 }));
-    };
+    let product =
+        |x: &Batch<Cpu, Ntt>, digits: &Batch<Cpu, Ntt>, key: &Batch<Cpu, Ntt>, first_switched: usize| {
+            let terms = [GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }];
+            let (x, digits, terms) = (x.view(), Digits::Extended(digits.view()), &terms[..]);
+            drop(cpu.gadget_product(&GadgetProduct {
+                gadget,
+                x,
+                digits,
+                first_switched,
+                terms,
+                batch: 1,
+                outputs: 1,
+            }));
+        };
     product(&x, &digits, &key, 0);
     panics("gadget product of other limbs", &|| product(&low, &digits, &key, 0));
-    panics("gadget product of a skipped input", &|| product(&x, &digits, &key, 1));
+    panics("gadget product of an input before first_switched", &|| product(&x, &digits, &key, 1));
     panics("gadget product of too few digits", &|| product(&x, &x, &key, 0));
     panics("gadget product with a short key", &|| product(&x, &digits, &x, 0));
     panics("gadget product with a low key", &|| {

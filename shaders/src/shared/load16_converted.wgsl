@@ -1,7 +1,7 @@
 // Sixteen words of a limb, `stride` apart, converted from the coefficients y_j of some primes d_j, which lie side by side in `x`:
 // sum y_j (D/d_j) - u D, where u is sum y_j / d_j rounded in fixed point (see the ring's module `convert`). Word 4 of a limb's entry
-// leads to the table among the terms: how many sources there are, the fixed point, and for each source its weight and its share of
-// the quotient; at the end the weight of u.
+// leads to the table among the terms: how many sources there are, the fixed point, and for each source its qhat and its share of
+// the quotient; at the end the factor of u.
 fn load16(limb: u32, row: u32, first: u32, stride: u32, p: Prime) -> array<u32, 16> {
     let table = params.terms + tables[limb + 4u];
     let at = x_at(limb, row) + first;
@@ -32,16 +32,16 @@ fn converted8(table: u32, first: u32, stride: u32, p: Prime) -> array<u32, 8> {
         source_add(&sums, &quotients, 7u, x[at + 7u * stride], factors);
         at += 1u << params.log_n;
     }
-    let weight = tables[table + 2u + 2u * sources];
+    let factor = tables[table + 2u + 2u * sources];
     return array<u32, 8>(
-        converted(sums[0], quotients[0], shift, weight, p),
-        converted(sums[1], quotients[1], shift, weight, p),
-        converted(sums[2], quotients[2], shift, weight, p),
-        converted(sums[3], quotients[3], shift, weight, p),
-        converted(sums[4], quotients[4], shift, weight, p),
-        converted(sums[5], quotients[5], shift, weight, p),
-        converted(sums[6], quotients[6], shift, weight, p),
-        converted(sums[7], quotients[7], shift, weight, p),
+        converted(sums[0], quotients[0], shift, factor, p),
+        converted(sums[1], quotients[1], shift, factor, p),
+        converted(sums[2], quotients[2], shift, factor, p),
+        converted(sums[3], quotients[3], shift, factor, p),
+        converted(sums[4], quotients[4], shift, factor, p),
+        converted(sums[5], quotients[5], shift, factor, p),
+        converted(sums[6], quotients[6], shift, factor, p),
+        converted(sums[7], quotients[7], shift, factor, p),
     );
 }
 
@@ -52,6 +52,6 @@ fn source_add(sums: ptr<function, Sums>, quotients: ptr<function, Sums>, k: u32,
     (*quotients)[k] = sum_add((*quotients)[k], word, factors.y);
 }
 
-fn converted(sum: Sum, quotient: Sum, shift: u32, weight: u32, p: Prime) -> u32 {
-    return montgomery(sum_add(sum, sum_round(quotient, shift), weight), p);
+fn converted(sum: Sum, quotient: Sum, shift: u32, factor: u32, p: Prime) -> u32 {
+    return montgomery(sum_add(sum, sum_round(quotient, shift), factor), p);
 }

@@ -92,7 +92,7 @@ impl Decrypted {
     }
 
     /// The values with their noise, for whoever already holds the secret key: never show, store or send them.
-    pub fn for_key_owner(&self) -> &[Complex64] {
+    pub fn reveal_unrounded(&self) -> &[Complex64] {
         &self.values
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
-pub struct Ciphertexts<B: Backend> {
+pub struct CiphertextBatch<B: Backend> {
     pub(super) params: Params,
     pub(super) data: Batch<B, Ntt>,
     pub(super) items: usize,
@@ -43,7 +43,7 @@ pub struct PreparedPlaintext<B: Backend> {
     pub(super) log_slots: u32,
 }
 
-impl<B: Backend> Ciphertexts<B> {
+impl<B: Backend> CiphertextBatch<B> {
     /// How many ciphertexts.
     pub fn items(&self) -> usize {
         self.items
@@ -59,7 +59,7 @@ impl<B: Backend> Ciphertexts<B> {
         self.scale
     }
 
-    /// Two, or three before relinearisation.
+    /// Two, or three before relinearization.
     pub fn parts(&self) -> usize {
         self.data.polys() / self.items
     }
@@ -82,15 +82,15 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
-    pub fn prepare_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+    pub fn upload_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
         self.check_params(&keys.params)?;
         Ok(PreparedKeys {
             params: self.params().clone(),
-            relin: keys.relin().map(|key| self.prepare_key(key)).transpose()?,
+            relin: keys.relin().map(|key| self.upload_key(key)).transpose()?,
             galois: keys
                 .galois()
                 .iter()
-                .map(|(&g, key)| self.prepare_key(key).map(|key| (g, key)))
+                .map(|(&g, key)| self.upload_key(key).map(|key| (g, key)))
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -99,14 +99,14 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
-    pub fn take_keys(&self, keys: EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
+    pub fn upload_keys_owned(&self, keys: EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
         self.check_params(&keys.params)?;
         let EvaluationKeys { relin, galois, .. } = keys;
-        let prepare = |(g, key)| self.prepare_key(&key).map(|key| (g, key));
+        let prepare = |(g, key)| self.upload_key(&key).map(|key| (g, key));
         Ok(PreparedKeys {
             params: self.params().clone(),
             galois: galois.into_par_iter().map(prepare).collect::<Result<_, _>>()?,
-            relin: relin.map(|key| self.prepare_key(&key)).transpose()?,
+            relin: relin.map(|key| self.upload_key(&key)).transpose()?,
         })
     }
 
@@ -114,9 +114,9 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
-    pub fn prepare_key(&self, key: &SwitchingKey) -> Result<PreparedKey<B>, EvalError> {
+    pub fn upload_key(&self, key: &SwitchingKey) -> Result<PreparedKey<B>, EvalError> {
         self.check_params(key.params())?;
-        let data = self.upload(key.gadget().limbs, key.rows.iter().flatten())?;
+        let data = self.upload_polys(key.gadget().limbs, key.rows.iter().flatten())?;
         Ok(PreparedKey { params: self.params().clone(), data, level: key.level() })
     }
 
@@ -125,7 +125,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::Mismatch`],
     /// [`EvalError::ScaleMismatch`], [`EvalError::Backend`]
-    pub fn load(&self, ciphertexts: &[Ciphertext]) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn upload(&self, ciphertexts: &[Ciphertext]) -> Result<CiphertextBatch<B>, EvalError> {
         let first = ciphertexts.first().ok_or(EvalError::Empty)?;
         for c in ciphertexts {
             self.check_params(&c.params)?;
@@ -135,17 +135,17 @@ impl<B: Backend> Evaluator<B> {
             check_scales(first.scale, c.scale)?;
         }
         let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.parts.get(i)));
-        let data = self.upload(self.params().limbs(first.level), parts)?;
+        let data = self.upload_polys(self.params().limbs(first.level), parts)?;
         let &Ciphertext { level, scale, log_slots, .. } = first;
         let (params, items) = (self.params().clone(), ciphertexts.len());
-        Ok(Ciphertexts { params, data, items, level, scale, log_slots })
+        Ok(CiphertextBatch { params, data, items, level, scale, log_slots })
     }
 
     /// Waits for the device and brings the ciphertexts back.
     ///
     /// # Errors
     /// [`EvalError::Backend`]
-    pub fn fetch(&self, x: &Ciphertexts<B>) -> Result<Vec<Ciphertext>, EvalError> {
+    pub fn download(&self, x: &CiphertextBatch<B>) -> Result<Vec<Ciphertext>, EvalError> {
         self.check_params(&x.params)?;
         let ring = self.params().ring();
         let words = self.backend().download(x.data.view())?;
@@ -158,7 +158,7 @@ impl<B: Backend> Evaluator<B> {
         (0..x.items)
             .map(|item| {
                 let parts = (0..x.parts()).map(|p| part(p * x.items + item)).collect::<Result<_, _>>()?;
-                let &Ciphertexts { level, scale, log_slots, .. } = x;
+                let &CiphertextBatch { level, scale, log_slots, .. } = x;
                 Ok(Ciphertext { params: self.params().clone(), level, scale, log_slots, parts, seed: None })
             })
             .collect()
@@ -168,8 +168,12 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
-    pub fn prepare(&self, plaintext: &Plaintext, level: usize) -> Result<PreparedPlaintext<B>, EvalError> {
-        self.prepare_many(std::slice::from_ref(plaintext), level)
+    pub fn upload_plaintext(
+        &self,
+        plaintext: &Plaintext,
+        level: usize,
+    ) -> Result<PreparedPlaintext<B>, EvalError> {
+        self.upload_plaintexts(std::slice::from_ref(plaintext), level)
     }
 
     /// Brings plaintexts of one scale to the device, for use with as many ciphertexts, or with groups of as many.
@@ -177,7 +181,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`],
     /// [`EvalError::OutOfLevels`], [`EvalError::Backend`]
-    pub fn prepare_many(
+    pub fn upload_plaintexts(
         &self,
         plaintexts: &[Plaintext],
         level: usize,
@@ -192,12 +196,12 @@ impl<B: Backend> Evaluator<B> {
             check_equal("logarithms of slots", left, right)?;
             polys.push(plaintext.to_poly(self.params().limbs(level)).into_ntt());
         }
-        let data = self.upload(self.params().limbs(level), &polys)?;
+        let data = self.upload_polys(self.params().limbs(level), &polys)?;
         let (params, scale, log_slots) = (self.params().clone(), first.scale(), first.log_slots());
         Ok(PreparedPlaintext { params, data, level, scale, log_slots })
     }
 
-    pub(super) fn upload<'a>(
+    pub(super) fn upload_polys<'a>(
         &self,
         limbs: Limbs,
         polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
@@ -231,10 +235,10 @@ impl<B: Backend> PreparedKeys<B> {
     }
 }
 
-impl<B: Backend> fmt::Debug for Ciphertexts<B> {
+impl<B: Backend> fmt::Debug for CiphertextBatch<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { items, level, scale, log_slots, .. } = self;
-        let mut out = f.debug_struct("Ciphertexts");
+        let mut out = f.debug_struct("CiphertextBatch");
         out.field("items", items).field("level", level).field("scale", scale).field("log_slots", log_slots);
         out.finish_non_exhaustive()
     }

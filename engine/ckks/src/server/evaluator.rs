@@ -1,7 +1,7 @@
 //! Arithmetic on batches of ciphertexts.
 
 use super::EvalError;
-use super::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
+use super::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 use crate::Params;
 use pleura_ring::convert::MAX_SOURCES;
 use pleura_ring::{
@@ -49,7 +49,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
-    pub fn add(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn add(
+        &self,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         let (mut data, level) = self.widened(x, y)?;
         self.backend.add_assign(&mut data, 0, y.data.polys(), y.data.view());
         Ok(x.like(data, level, x.scale))
@@ -59,7 +63,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
-    pub fn sub(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn sub(
+        &self,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         let (mut data, level) = self.widened(x, y)?;
         self.backend.sub_assign(&mut data, 0, y.data.polys(), y.data.view());
         Ok(x.like(data, level, x.scale))
@@ -69,7 +77,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// None but for operands of other parameters.
-    pub fn neg(&self, x: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn neg(&self, x: &CiphertextBatch<B>) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
         self.backend.neg_assign(&mut data);
@@ -82,9 +90,9 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`]
     pub fn add_plain(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         y: &PreparedPlaintext<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_plain(x, y)?;
         check_scales(x.scale, y.scale)?;
         let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
@@ -98,9 +106,9 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::ScaleTooLarge`]
     pub fn mul_plain(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         y: &PreparedPlaintext<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_plain(x, y)?;
         self.check_fits(x.scale * y.scale, x.level)?;
         let polys = x.data.polys();
@@ -115,7 +123,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::BadConstant`]
-    pub fn add_const(&self, x: &Ciphertexts<B>, c: f64) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn add_const(&self, x: &CiphertextBatch<B>, c: f64) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         let residues = self.constant(c, x.scale, x.level)?;
         // A constant polynomial transforms to itself in every place.
@@ -131,7 +139,12 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::BadConstant`], [`EvalError::ScaleTooLarge`]
-    pub fn mul_const(&self, x: &Ciphertexts<B>, c: f64, scale: f64) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn mul_const(
+        &self,
+        x: &CiphertextBatch<B>,
+        c: f64,
+        scale: f64,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         let residues = self.constant(c, scale, x.level)?;
         self.check_fits(x.scale * scale, x.level)?;
@@ -140,42 +153,42 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(data, x.level, x.scale * scale))
     }
 
-    /// `x y`, relinearised; the scales multiply. The higher level is dropped to the lower one.
+    /// `x y`, relinearized; the scales multiply. The higher level is dropped to the lower one.
     ///
     /// # Errors
     /// As for [`Evaluator::mul_no_relin`], and [`EvalError::MissingKey`].
     pub fn mul(
         &self,
-        x: &Ciphertexts<B>,
-        y: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
-        self.relinearise(&self.mul_no_relin(x, y)?, keys)
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        self.relinearize(&self.mul_no_relin(x, y)?, keys)
     }
 
-    /// `x y`, relinearised and rescaled, with one division for both.
+    /// `x y`, relinearized and rescaled, with one division for both.
     ///
     /// # Errors
     /// As for [`Evaluator::mul`], and [`EvalError::OutOfLevels`].
     pub fn mul_rescale(
         &self,
-        x: &Ciphertexts<B>,
-        y: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         below(x.level.min(y.level))?;
-        self.relinearise_rescale(&self.mul_no_relin(x, y)?, keys)
+        self.relinearize_rescale(&self.mul_no_relin(x, y)?, keys)
     }
 
-    /// `x x`, relinearised and rescaled, with one division for both.
+    /// `x x`, relinearized and rescaled, with one division for both.
     ///
     /// # Errors
     /// As for [`Evaluator::mul_rescale`].
     pub fn square_rescale(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.mul_rescale(x, x, keys)
     }
 
@@ -183,7 +196,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::Parts`], [`EvalError::Mismatch`], [`EvalError::ScaleTooLarge`]
-    pub fn mul_no_relin(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn mul_no_relin(
+        &self,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_pair(x, y)?;
         check_parts(x, 2)?;
         check_parts(y, 2)?;
@@ -202,12 +219,12 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
-    pub fn relinearise(
+    pub fn relinearize(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
-        let data = self.relinearise_to(x, keys, x.level)?;
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        let data = self.relinearize_to(x, keys, x.level)?;
         Ok(x.like(data, x.level, x.scale))
     }
 
@@ -215,13 +232,13 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`], [`EvalError::OutOfLevels`]
-    pub fn relinearise_rescale(
+    pub fn relinearize_rescale(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         let below = below(x.level)?;
-        let data = self.relinearise_to(x, keys, below)?;
+        let data = self.relinearize_to(x, keys, below)?;
         Ok(x.like(data, below, x.scale / self.params.divisor(x.level)))
     }
 
@@ -229,7 +246,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`]
-    pub fn rescale(&self, x: &Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn rescale(&self, x: &CiphertextBatch<B>) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         let below = below(x.level)?;
         let data = self.backend.rescale(x.data.view(), self.params.limbs(below));
@@ -240,11 +257,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`], [`EvalError::TooManyPrimes`]
-    pub fn rescale_to(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn rescale_to(&self, x: &CiphertextBatch<B>, level: usize) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         check_covers(x.level, level)?;
         if level == x.level {
-            return self.drop_level(x, level);
+            return self.copy(x);
         }
         self.check_dropped(x.data.limbs(), self.params.limbs(level))?;
         let data = self.backend.rescale(x.data.view(), self.params.limbs(level));
@@ -252,11 +269,19 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(data, level, x.scale / divisor))
     }
 
+    /// Copies ciphertexts into memory of their own.
+    ///
+    /// # Errors
+    /// None but for operands of other parameters.
+    pub fn copy(&self, x: &CiphertextBatch<B>) -> Result<CiphertextBatch<B>, EvalError> {
+        self.drop_level(x, x.level)
+    }
+
     /// Forgets primes down to a level; values and scale stay.
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`] if it has fewer levels.
-    pub fn drop_level(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn drop_level(&self, x: &CiphertextBatch<B>, level: usize) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         check_covers(x.level, level)?;
         let data = self.backend.concat(&[x.data.view()], self.params.limbs(level));
@@ -268,7 +293,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`]
-    pub fn to_level(&self, x: &Ciphertexts<B>, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn to_level(&self, x: &CiphertextBatch<B>, level: usize) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         check_covers(x.level, level)?;
         let target = self.params.scale(level);
@@ -300,10 +325,10 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
     pub fn rotate(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         steps: i64,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.automorphism(x, GaloisElement::rotation(steps, self.params.n()), keys)
     }
 
@@ -314,10 +339,10 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
     pub fn rotate_many(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         steps: &[i64],
         keys: &PreparedKeys<B>,
-    ) -> Result<Vec<Ciphertexts<B>>, EvalError> {
+    ) -> Result<Vec<CiphertextBatch<B>>, EvalError> {
         let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::rotation(s, self.params.n())).collect();
         let extended = self.hoist(x, &elements, keys, |product| self.backend.gadget_product(product))?;
         let data = self.backend.rescale(extended.view(), self.params.limbs(x.level));
@@ -333,7 +358,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
-    pub fn conjugate(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn conjugate(
+        &self,
+        x: &CiphertextBatch<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.automorphism(x, GaloisElement::conjugation(self.params.n()), keys)
     }
 
@@ -342,7 +371,11 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
-    pub fn switch_key(&self, x: &Ciphertexts<B>, key: &PreparedKey<B>) -> Result<Ciphertexts<B>, EvalError> {
+    pub fn switch_key(
+        &self,
+        x: &CiphertextBatch<B>,
+        key: &PreparedKey<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         self.check_params(&x.params)?;
         self.check_params(&key.params)?;
         check_parts(x, 2)?;
@@ -359,15 +392,15 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::BadCount`], [`EvalError::MissingKey`], [`EvalError::Parts`]
     pub fn inner_sum(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         count: usize,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         let max = self.params.n() / 2;
         if !count.is_power_of_two() || count > max {
             return Err(EvalError::BadCount { count, max });
         }
-        let mut sum = self.drop_level(x, x.level)?;
+        let mut sum = self.copy(x)?;
         for log in 0..count.ilog2() {
             sum = self.add(&sum, &self.rotate(&sum, 1 << log, keys)?)?;
         }
@@ -376,10 +409,10 @@ impl<B: Backend> Evaluator<B> {
 
     fn automorphism(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         g: GaloisElement,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         let extended = self.hoist(x, &[g], keys, |product| self.backend.gadget_product(product))?;
         Ok(x.like(self.backend.rescale(extended.view(), self.params.limbs(x.level)), x.level, x.scale))
     }
@@ -388,7 +421,7 @@ impl<B: Backend> Evaluator<B> {
     /// division by `P`.
     pub(super) fn hoist(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         elements: &[GaloisElement],
         keys: &PreparedKeys<B>,
         use_product: impl FnOnce(&GadgetProduct<'_, B>) -> Batch<B, Ntt>,
@@ -405,16 +438,16 @@ impl<B: Backend> Evaluator<B> {
             gadget,
             x: x.data.view(),
             digits: Digits::Fresh(x.data.slice(x.items, x.items)),
-            skipped: 0,
+            first_switched: 0,
             terms: &terms,
-            items: x.items,
+            batch: x.items,
             outputs: elements.len(),
         }))
     }
 
-    fn relinearise_to(
+    fn relinearize_to(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
         level: usize,
     ) -> Result<Batch<B, Ntt>, EvalError> {
@@ -425,22 +458,26 @@ impl<B: Backend> Evaluator<B> {
     }
 
     /// Switches the last part, and divides down to `level` with the same division.
-    fn switch(&self, x: &Ciphertexts<B>, key: &Batch<B, Ntt>, level: usize) -> Batch<B, Ntt> {
+    fn switch(&self, x: &CiphertextBatch<B>, key: &Batch<B, Ntt>, level: usize) -> Batch<B, Ntt> {
         let last = (x.parts() - 1) * x.items;
         let extended = self.backend.gadget_product(&GadgetProduct {
             gadget: self.params.gadget(x.level),
             x: x.data.view(),
             digits: Digits::Fresh(x.data.slice(last, x.items)),
-            skipped: 0,
+            first_switched: 0,
             terms: &[GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }],
-            items: x.items,
+            batch: x.items,
             outputs: 1,
         });
         self.backend.rescale(extended.view(), self.params.limbs(level))
     }
 
     /// `x` at the lower level of both, with as many parts as `y` has: a part that it lacks counts as zero.
-    fn widened(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<(Batch<B, Ntt>, usize), EvalError> {
+    fn widened(
+        &self,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
+    ) -> Result<(Batch<B, Ntt>, usize), EvalError> {
         self.check_pair(x, y)?;
         check_scales(x.scale, y.scale)?;
         let level = x.level.min(y.level);
@@ -469,7 +506,7 @@ impl<B: Backend> Evaluator<B> {
         if *params == self.params { Ok(()) } else { Err(EvalError::ParamsMismatch) }
     }
 
-    fn check_pair(&self, x: &Ciphertexts<B>, y: &Ciphertexts<B>) -> Result<(), EvalError> {
+    fn check_pair(&self, x: &CiphertextBatch<B>, y: &CiphertextBatch<B>) -> Result<(), EvalError> {
         self.check_params(&x.params)?;
         self.check_params(&y.params)?;
         check_equal("numbers of ciphertexts", x.items, y.items)?;
@@ -482,7 +519,7 @@ impl<B: Backend> Evaluator<B> {
         if log2_scale + 1.0 > log2_q { Err(EvalError::ScaleTooLarge { log2_scale, log2_q }) } else { Ok(()) }
     }
 
-    fn check_plain(&self, x: &Ciphertexts<B>, y: &PreparedPlaintext<B>) -> Result<(), EvalError> {
+    fn check_plain(&self, x: &CiphertextBatch<B>, y: &PreparedPlaintext<B>) -> Result<(), EvalError> {
         self.check_params(&x.params)?;
         self.check_params(&y.params)?;
         // Fewer values are repeated over all slots; more have no room.
@@ -526,7 +563,7 @@ pub(super) fn check_equal(what: &'static str, left: usize, right: usize) -> Resu
     if left == right { Ok(()) } else { Err(EvalError::Mismatch { what, left, right }) }
 }
 
-fn check_parts<B: Backend>(x: &Ciphertexts<B>, expected: usize) -> Result<(), EvalError> {
+fn check_parts<B: Backend>(x: &CiphertextBatch<B>, expected: usize) -> Result<(), EvalError> {
     if x.parts() == expected { Ok(()) } else { Err(EvalError::Parts { expected, got: x.parts() }) }
 }
 

@@ -5,10 +5,10 @@ mod evaluator;
 mod polynomial;
 mod transform;
 
-pub use device::{Ciphertexts, PreparedKey, PreparedKeys, PreparedPlaintext};
+pub use device::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 pub use evaluator::Evaluator;
 pub use polynomial::{Basis, Polynomial, PolynomialError};
-pub use transform::{Block, BlockTransform, LinearTransform, PreparedTransform, TransformError};
+pub use transform::{BlockLinearTransform, Diagonal, LinearTransform, PreparedTransform, TransformError};
 
 use crate::EncodeError;
 use pleura_ring::BackendError;
@@ -83,7 +83,7 @@ pub enum EvalError {
     #[error("there is no ciphertext to work on")]
     Empty,
     /// A ciphertext has the wrong number of parts.
-    #[error("the ciphertext has {got} parts where {expected} are needed; relinearise products first")]
+    #[error("the ciphertext has {got} parts where {expected} are needed; relinearize products first")]
     Parts {
         /// Parts needed.
         expected: usize,

@@ -7,7 +7,7 @@
 //! that it has exactly that.
 
 use super::evaluator::below;
-use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
+use super::{CiphertextBatch, EvalError, Evaluator, PreparedKeys};
 use pleura_ring::Backend;
 use std::collections::BTreeMap;
 
@@ -113,18 +113,18 @@ impl Polynomial {
 }
 
 impl<B: Backend> Evaluator<B> {
-    /// `polynomial(x)` in every slot, at the usual scale of its level. Needs the relinearisation key at `x`'s level.
+    /// `polynomial(x)` in every slot, at the usual scale of its level. Needs the relinearization key at `x`'s level.
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`], [`EvalError::MissingKey`], [`EvalError::Parts`]; [`EvalError::BadConstant`] or
     /// [`EvalError::ScaleTooLarge`] where a coefficient or the argument's scale is out of all proportion
     pub fn polynomial(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         polynomial: &Polynomial,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
-        let mut argument = self.drop_level(x, x.level())?;
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        let mut argument = self.copy(x)?;
         let mut shift = 0.0;
         if let Basis::Chebyshev { from, to } = polynomial.basis {
             // The factor 2 / (to - from) is a matter of scale alone.
@@ -164,9 +164,13 @@ impl<B: Backend> Evaluator<B> {
         Ok(self.descend(&sum, keys)?.with_scale(self.params().scale(out)))
     }
 
-    /// One level down, relinearised if need be.
-    fn descend(&self, x: &Ciphertexts<B>, keys: &PreparedKeys<B>) -> Result<Ciphertexts<B>, EvalError> {
-        if x.parts() == 3 { self.relinearise_rescale(x, keys) } else { self.rescale(x) }
+    /// One level down, relinearized if need be.
+    fn descend(
+        &self,
+        x: &CiphertextBatch<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        if x.parts() == 3 { self.relinearize_rescale(x, keys) } else { self.rescale(x) }
     }
 }
 
@@ -179,19 +183,19 @@ struct Tower<'a, B: Backend> {
     level: usize,
     /// Elements below this are cheap: sums of them are not split further.
     small: usize,
-    known: BTreeMap<usize, Ciphertexts<B>>,
+    known: BTreeMap<usize, CiphertextBatch<B>>,
 }
 
 impl<B: Backend> Tower<'_, B> {
     /// Adds `sum c_i T_i` to `sum`, everything at `level` and `scale`. Products stay in three parts: whoever
-    /// rescales relinearises once.
+    /// rescales relinearizes once.
     fn add_piece(
         &mut self,
-        sum: Option<Ciphertexts<B>>,
+        sum: Option<CiphertextBatch<B>>,
         coefficients: &[f64],
         level: usize,
         scale: f64,
-    ) -> Result<Option<Ciphertexts<B>>, EvalError> {
+    ) -> Result<Option<CiphertextBatch<B>>, EvalError> {
         let present = |&(_, c): &(usize, &f64)| *c != 0.0;
         let terms: Vec<_> = coefficients.iter().enumerate().skip(1).filter(present).collect();
         let reachable = |&(i, _): &(usize, &f64)| {
@@ -228,7 +232,11 @@ impl<B: Backend> Tower<'_, B> {
         self.add_piece(sum, &remainder, level, scale)
     }
 
-    fn join(&self, sum: Option<Ciphertexts<B>>, term: Ciphertexts<B>) -> Result<Ciphertexts<B>, EvalError> {
+    fn join(
+        &self,
+        sum: Option<CiphertextBatch<B>>,
+        term: CiphertextBatch<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
         match sum {
             Some(sum) => self.evaluator.add(&sum, &term),
             None => Ok(term),
@@ -254,7 +262,7 @@ impl<B: Backend> Tower<'_, B> {
 
     /// Element `i` at `level`. Where levels differ in scale it is brought to the level's own: what it multiplies would
     /// have the rest, which may be too little.
-    fn element_at(&mut self, i: usize, level: usize) -> Result<Ciphertexts<B>, EvalError> {
+    fn element_at(&mut self, i: usize, level: usize) -> Result<CiphertextBatch<B>, EvalError> {
         self.find(i)?;
         let element = self.known.get(&i).ok_or(EvalError::Empty)?;
         let unusual = (element.scale() / self.evaluator.params().scale(level)).log2().abs();
@@ -287,7 +295,7 @@ impl<B: Backend> Tower<'_, B> {
                 evaluator.add(&product, &low)?
             };
         }
-        let element = evaluator.relinearise_rescale(&product, self.keys)?;
+        let element = evaluator.relinearize_rescale(&product, self.keys)?;
         self.known.insert(i, element);
         Ok(())
     }

@@ -7,12 +7,12 @@
 //! divided by `P` together, with the level's primes (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, eprint
 //! 2020/1203).
 
-use super::{Ciphertexts, EvalError, Evaluator, PreparedKeys};
+use super::{CiphertextBatch, EvalError, Evaluator, PreparedKeys};
 use crate::encode::Encoder;
 use crate::{EncodeError, KeyRequest, Params};
 use num_complex::Complex64;
 use pleura_ring::{
-    Backend, Batch, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term, Weight,
+    Backend, Batch, CompactPoly, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,63 +29,66 @@ pub struct LinearTransform {
 /// A linear map from a group of ciphertexts to another, by real diagonals that stay small coefficients on the device: what
 /// a layer of a network is. Baby steps are shared by all outputs, giant steps by all inputs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BlockTransform {
+pub struct BlockLinearTransform {
     /// The level it is applied at.
     pub level: usize,
     /// The level of the result: the primes between are divided by once.
-    pub to: usize,
-    /// Of the diagonals.
+    pub target_level: usize,
+    /// The factor between the diagonals' values and their coefficients.
     pub scale: f64,
-    /// Ciphertexts that go in and come out.
-    pub groups: [usize; 2],
+    /// Ciphertexts of a group that goes in.
+    pub inputs: usize,
+    /// Ciphertexts of a group that comes out.
+    pub outputs: usize,
     /// Rotations of the inputs.
-    pub babies: Vec<i64>,
+    pub baby_steps: Vec<i64>,
     /// Rotations of the sums.
-    pub giants: Vec<i64>,
+    pub giant_steps: Vec<i64>,
     /// What is added up.
-    pub blocks: Vec<Block>,
+    pub diagonals: Vec<Diagonal>,
 }
 
-/// One diagonal of a [`BlockTransform`]: output `output` gains `rot_giant(weight * rot_baby(input))`.
+/// One diagonal of a [`BlockLinearTransform`]: output `output` gains `rot_giant(poly * rot_baby(input))`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
+pub struct Diagonal {
     /// Which input.
     pub input: usize,
     /// Which output.
     pub output: usize,
     /// Position among the baby steps.
-    pub baby: usize,
+    pub baby_step: usize,
     /// Position among the giant steps.
-    pub giant: usize,
-    /// From [`Encoder::encode_weight`], of the diagonal rotated back by the giant step.
-    pub weight: Weight,
+    pub giant_step: usize,
+    /// From [`Encoder::encode_compact`], of the diagonal rotated back by the giant step.
+    pub poly: CompactPoly,
 }
 
 /// A linear transform on a device.
 pub struct PreparedTransform<B: Backend> {
     params: Params,
     level: usize,
-    to: usize,
+    target_level: usize,
     log_slots: u32,
-    groups: [usize; 2],
+    inputs: usize,
+    outputs: usize,
     diagonals: Stored<B>,
     scale: f64,
-    babies: Vec<GaloisElement>,
+    baby_steps: Vec<GaloisElement>,
     /// Per giant step: its rotation, and its terms. The step 0 is first.
-    giants: Vec<(GaloisElement, Vec<Product>)>,
+    giant_steps: Vec<(GaloisElement, Vec<Product>)>,
 }
 
 /// Diagonals on a device.
 enum Stored<B: Backend> {
     /// One poly per diagonal, over the extended primes.
     Polys(Batch<B, Ntt>),
-    Weights(B::Weights, usize),
+    Compact(B::CompactPolys, usize),
 }
 
 /// One term of a giant step.
 struct Product {
     diagonal: usize,
-    baby: usize,
+    baby_step: usize,
     input: usize,
     output: usize,
 }
@@ -114,9 +117,9 @@ pub enum TransformError {
     /// There is no diagonal.
     #[error("a linear transform needs at least one diagonal")]
     Empty,
-    /// A block names an input, an output or a step that there is not.
-    #[error("block {index} names an input, an output or a step that there is not")]
-    BadBlock {
+    /// A diagonal names an input, an output or a step that there is not.
+    #[error("diagonal {index} names an input, an output or a step that there is not")]
+    BadIndex {
         /// Its position.
         index: usize,
     },
@@ -177,10 +180,10 @@ impl LinearTransform {
     /// The power of two that makes the fewest steps, giant ones weighed by their cost.
     fn best_baby(indices: &[usize], slots: usize) -> Option<usize> {
         let cost = |&baby: &usize| {
-            let babies: BTreeSet<_> = indices.iter().map(|i| i % baby).collect();
-            let giants: BTreeSet<_> = indices.iter().map(|i| i / baby).collect();
+            let baby_steps: BTreeSet<_> = indices.iter().map(|i| i % baby).collect();
+            let giant_steps: BTreeSet<_> = indices.iter().map(|i| i / baby).collect();
             let steps = |set: &BTreeSet<usize>| set.len() - usize::from(set.contains(&0));
-            steps(&babies) + GIANT_COST * steps(&giants)
+            steps(&baby_steps) + GIANT_COST * steps(&giant_steps)
         };
         let powers = std::iter::successors(Some(1), |b| Some(b * 2)).take_while(|&b| b <= slots);
         powers.min_by_key(cost).filter(|_| !indices.is_empty())
@@ -205,10 +208,14 @@ impl LinearTransform {
     }
 }
 
-impl BlockTransform {
+impl BlockLinearTransform {
     /// The keys it needs.
     pub fn keys(&self, params: &Params) -> KeyRequest {
-        KeyRequest::new().rotations(params, self.babies.iter().chain(&self.giants).copied(), self.level)
+        KeyRequest::new().rotations(
+            params,
+            self.baby_steps.iter().chain(&self.giant_steps).copied(),
+            self.level,
+        )
     }
 }
 
@@ -217,51 +224,64 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::Transform`], [`EvalError::Encode`], [`EvalError::TooManyPrimes`], [`EvalError::Backend`]
-    pub fn prepare_blocks(&self, transform: &BlockTransform) -> Result<PreparedTransform<B>, EvalError> {
-        let BlockTransform { level, to, scale, groups, babies, giants, blocks } = transform;
+    pub fn prepare_blocks(
+        &self,
+        transform: &BlockLinearTransform,
+    ) -> Result<PreparedTransform<B>, EvalError> {
+        let BlockLinearTransform {
+            level,
+            target_level,
+            scale,
+            inputs,
+            outputs,
+            baby_steps,
+            giant_steps,
+            diagonals,
+        } = transform;
         let params = self.params();
         if *level > params.max_level() || *level == 0 {
             return Err(TransformError::BadLevel { level: *level, max: params.max_level() }.into());
         }
-        if to >= level {
-            return Err(TransformError::BadTarget { level: *level, to: *to }.into());
+        if target_level >= level {
+            return Err(TransformError::BadTarget { level: *level, to: *target_level }.into());
         }
-        if babies.is_empty() || giants.is_empty() || groups.contains(&0) {
+        if baby_steps.is_empty() || giant_steps.is_empty() || *inputs == 0 || *outputs == 0 {
             return Err(TransformError::Empty.into());
         }
         if !(scale.is_finite() && *scale > 0.0) {
             return Err(EncodeError::BadScale { scale: *scale }.into());
         }
-        self.check_dropped(params.gadget(*level).limbs, params.limbs(*to))?;
+        self.check_dropped(params.gadget(*level).limbs, params.limbs(*target_level))?;
         let rotation = |&steps: &i64| GaloisElement::rotation(steps, params.n());
         // Steps that differ by all slots are one: only one of them may be the identity, which has no key.
         let mut sums: Vec<(GaloisElement, Vec<Product>)> = Vec::new();
-        for giant in giants.iter().map(rotation) {
+        for giant in giant_steps.iter().map(rotation) {
             if sums.iter().all(|(g, _)| *g != giant) {
                 sums.push((giant, Vec::new()));
             }
         }
-        for (diagonal, block) in blocks.iter().enumerate() {
-            let &Block { input, output, baby, giant, .. } = block;
-            let fits = input < groups[0] && output < groups[1] && baby < babies.len();
-            let giant = giants.get(giant).filter(|_| fits).map(rotation);
+        for (index, diagonal) in diagonals.iter().enumerate() {
+            let &Diagonal { input, output, baby_step, giant_step, .. } = diagonal;
+            let fits = input < *inputs && output < *outputs && baby_step < baby_steps.len();
+            let giant = giant_steps.get(giant_step).filter(|_| fits).map(rotation);
             let sum = sums.iter_mut().find(|(g, _)| Some(*g) == giant);
-            let (_, terms) = sum.ok_or(TransformError::BadBlock { index: diagonal })?;
-            terms.push(Product { diagonal, baby, input, output });
+            let (_, terms) = sum.ok_or(TransformError::BadIndex { index })?;
+            terms.push(Product { diagonal: index, baby_step, input, output });
         }
         sums.sort_by_key(|(g, _)| *g != GaloisElement::IDENTITY);
-        let weights: Vec<_> = blocks.iter().map(|b| b.weight.clone()).collect();
-        let bytes = weights.iter().map(|w| 4 * w.coefficients.len()).sum();
+        let polys: Vec<_> = diagonals.iter().map(|d| d.poly.clone()).collect();
+        let bytes = polys.iter().map(|p| 4 * p.coefficients.len()).sum();
         Ok(PreparedTransform {
             params: params.clone(),
             level: *level,
-            to: *to,
+            target_level: *target_level,
             log_slots: params.max_log_slots(),
-            groups: *groups,
-            diagonals: Stored::Weights(self.backend().upload_weights(&weights)?, bytes),
+            inputs: *inputs,
+            outputs: *outputs,
+            diagonals: Stored::Compact(self.backend().upload_compact(&polys)?, bytes),
             scale: *scale,
-            babies: babies.iter().map(rotation).collect(),
-            giants: sums,
+            baby_steps: baby_steps.iter().map(rotation).collect(),
+            giant_steps: sums,
         })
     }
 
@@ -281,9 +301,9 @@ impl<B: Backend> Evaluator<B> {
         let scale = params.divisor(*level) * params.scale(level - 1) / params.scale(*level);
         let limbs = self.gadget(*level).limbs;
         let rotation = |steps: usize| GaloisElement::rotation(steps as i64, params.n());
-        let babies: Vec<usize> =
+        let baby_steps: Vec<usize> =
             diagonals.keys().map(|i| i % baby).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut giants: BTreeMap<usize, Vec<Product>> = BTreeMap::new();
+        let mut giant_steps: BTreeMap<usize, Vec<Product>> = BTreeMap::new();
         let mut encoded = Vec::with_capacity(diagonals.len());
         for (number, (&index, diagonal)) in diagonals.iter().enumerate() {
             let giant = index - index % baby;
@@ -291,20 +311,21 @@ impl<B: Backend> Evaluator<B> {
             let mut turned = diagonal.clone();
             turned.rotate_right(giant % slots);
             encoded.push(encoder.encode_at(&turned, scale)?.to_poly(limbs).into_ntt());
-            let step = babies.binary_search(&(index % baby)).unwrap_or(0);
-            let product = Product { diagonal: number, baby: step, input: 0, output: 0 };
-            giants.entry(giant).or_default().push(product);
+            let step = baby_steps.binary_search(&(index % baby)).unwrap_or(0);
+            let product = Product { diagonal: number, baby_step: step, input: 0, output: 0 };
+            giant_steps.entry(giant).or_default().push(product);
         }
         Ok(PreparedTransform {
             params: params.clone(),
             level: *level,
-            to: level - 1,
+            target_level: level - 1,
             log_slots: slots.ilog2(),
-            groups: [1, 1],
-            diagonals: Stored::Polys(self.upload(limbs, &encoded)?),
+            inputs: 1,
+            outputs: 1,
+            diagonals: Stored::Polys(self.upload_polys(limbs, &encoded)?),
             scale,
-            babies: babies.into_iter().map(rotation).collect(),
-            giants: giants.into_iter().map(|(giant, terms)| (rotation(giant), terms)).collect(),
+            baby_steps: baby_steps.into_iter().map(rotation).collect(),
+            giant_steps: giant_steps.into_iter().map(|(giant, terms)| (rotation(giant), terms)).collect(),
         })
     }
 
@@ -316,12 +337,20 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::Parts`]
     pub fn transform(
         &self,
-        x: &Ciphertexts<B>,
+        x: &CiphertextBatch<B>,
         transform: &PreparedTransform<B>,
         keys: &PreparedKeys<B>,
-    ) -> Result<Ciphertexts<B>, EvalError> {
-        let PreparedTransform { level, to, diagonals, babies, giants, groups: [inputs, outputs], .. } =
-            transform;
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        let PreparedTransform {
+            level,
+            target_level,
+            diagonals,
+            baby_steps,
+            giant_steps,
+            inputs,
+            outputs,
+            ..
+        } = transform;
         if x.log_slots != transform.log_slots {
             let (left, right) = (x.log_slots as usize, transform.log_slots as usize);
             return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
@@ -341,49 +370,49 @@ impl<B: Backend> Evaluator<B> {
         let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
 
         // [2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input].
-        let (groups, count) = (x.items / inputs, giants.len());
+        let (groups, count) = (x.items / inputs, giant_steps.len());
         let items = groups * outputs;
         let mut products = Vec::new();
-        for (giant, (_, terms)) in giants.iter().enumerate() {
+        for (giant, (_, terms)) in giant_steps.iter().enumerate() {
             for (product, group) in terms.iter().flat_map(|t| (0..groups).map(move |g| (t, g))) {
                 let out = giant * items + group * outputs + product.output;
-                let step = product.baby * x.items + group * inputs + product.input;
+                let step = product.baby_step * x.items + group * inputs + product.input;
                 products.push(Term { out, a: product.diagonal, b: step });
             }
         }
         let diagonals = match diagonals {
             Stored::Polys(polys) => Diagonals::Polys(polys.view()),
-            Stored::Weights(weights, _) => Diagonals::Weights(weights),
+            Stored::Compact(polys, _) => Diagonals::Compact(polys),
         };
-        let sums = self.hoist(x, babies, keys, |steps| {
-            backend.gadget_sums(steps, diagonals, &products, count * items)
+        let sums = self.hoist(x, baby_steps, keys, |steps| {
+            backend.baby_step_sums(steps, diagonals, &products, count * items)
         })?;
 
-        let skipped = giants.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
-        let (to, dropped) = (self.params().limbs(*to), to + 1..=*level);
-        let switched = if skipped == count {
+        let first_switched = giant_steps.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
+        let (to, dropped) = (self.params().limbs(*target_level), target_level + 1..=*level);
+        let switched = if first_switched == count {
             sums
         } else {
-            let second = sums.slice((count + skipped) * items, (count - skipped) * items);
+            let second = sums.slice((count + first_switched) * items, (count - first_switched) * items);
             let second = backend.rescale(second, base);
             let mut terms = Vec::with_capacity(count);
-            for (input, &(galois, _)) in giants.iter().enumerate() {
+            for (input, &(galois, _)) in giant_steps.iter().enumerate() {
                 terms.push(GadgetTerm { input, output: 0, key: keys.galois(galois, *level)?, galois });
             }
             backend.gadget_product(&GadgetProduct {
                 gadget,
                 x: sums.view(),
                 digits: Digits::Fresh(second.view()),
-                skipped,
+                first_switched,
                 terms: &terms,
-                items,
+                batch: items,
                 outputs: 1,
             })
         };
         let data = self.backend().rescale(switched.view(), to);
         let divisor: f64 = dropped.map(|level| self.params().divisor(level)).product();
         let scale = x.scale * transform.scale / divisor;
-        Ok(Ciphertexts { items, ..x.like(data, transform.to, scale) })
+        Ok(CiphertextBatch { items, ..x.like(data, *target_level, scale) })
     }
 }
 
@@ -392,7 +421,7 @@ impl<B: Backend> PreparedTransform<B> {
     pub fn bytes(&self) -> usize {
         match &self.diagonals {
             Stored::Polys(polys) => 4 * self.params.ring().words(polys.limbs(), polys.polys()),
-            Stored::Weights(_, bytes) => *bytes,
+            Stored::Compact(_, bytes) => *bytes,
         }
     }
 }

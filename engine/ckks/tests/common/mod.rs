@@ -14,7 +14,7 @@ use pleura_ring::sample::{Label, Seed};
 use pleura_ring::{Cpu, Simd};
 
 /// Small and fast: two levels of 28 bits.
-pub(crate) const SMALL: Literal = Literal {
+pub(crate) const SMALL: ParamsLiteral = ParamsLiteral {
     log_n: 10,
     levels: 2,
     scale_bits: 28,
@@ -24,7 +24,7 @@ pub(crate) const SMALL: Literal = Literal {
 };
 
 /// [`SMALL`] with room for deep computations.
-pub(crate) const DEEP: Literal = Literal { levels: 8, base_bits: 60, digit_limbs: 3, ..SMALL };
+pub(crate) const DEEP: ParamsLiteral = ParamsLiteral { levels: 8, base_bits: 60, digit_limbs: 3, ..SMALL };
 
 pub(crate) struct Setup {
     pub(crate) params: Params,
@@ -37,12 +37,12 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// The secret key is always the same one, its evaluation keys are not.
-    pub(crate) fn new(literal: Literal, request: impl FnOnce(&Params) -> KeyRequest) -> Self {
+    pub(crate) fn new(literal: ParamsLiteral, request: impl FnOnce(&Params) -> KeyRequest) -> Self {
         let params = Params::new(literal).unwrap();
         let secret = SecretKey::from_seed(&params, Self::seed());
         let evaluation = secret.evaluation_keys(&request(&params)).unwrap();
         let evaluator = Evaluator::new(&params, Cpu::new(params.ring().clone()).unwrap()).unwrap();
-        let keys = evaluator.prepare_keys(&evaluation).unwrap();
+        let keys = evaluator.upload_keys(&evaluation).unwrap();
         Self { encoder: Encoder::new(&params), params, secret, evaluator, evaluation, keys }
     }
 
@@ -73,25 +73,25 @@ impl Setup {
     }
 
     /// Fresh, on the device.
-    pub(crate) fn load(&self, values: &[Complex64]) -> Ciphertexts<Cpu> {
-        self.evaluator.load(&[self.encrypt(values)]).unwrap()
+    pub(crate) fn load(&self, values: &[Complex64]) -> CiphertextBatch<Cpu> {
+        self.evaluator.upload(&[self.encrypt(values)]).unwrap()
     }
 
     /// Fresh at a level and its usual scale.
-    pub(crate) fn load_at(&self, values: &[Complex64], level: usize) -> Ciphertexts<Cpu> {
+    pub(crate) fn load_at(&self, values: &[Complex64], level: usize) -> CiphertextBatch<Cpu> {
         let plaintext = self.encoder.encode_at(values, self.params.scale(level)).unwrap();
-        self.evaluator.load(&[self.secret.encrypt_at(&plaintext, level).unwrap()]).unwrap()
+        self.evaluator.upload(&[self.secret.encrypt_at(&plaintext, level).unwrap()]).unwrap()
     }
 
-    pub(crate) fn fetch(&self, x: &Ciphertexts<Cpu>) -> Ciphertext {
-        self.evaluator.fetch(x).unwrap().remove(0)
+    pub(crate) fn fetch(&self, x: &CiphertextBatch<Cpu>) -> Ciphertext {
+        self.evaluator.download(x).unwrap().remove(0)
     }
 
     pub(crate) fn decrypt(&self, x: &Ciphertext) -> Vec<Complex64> {
-        self.secret.decrypt(&self.encoder, x).unwrap().for_key_owner().to_vec()
+        self.secret.decrypt(&self.encoder, x).unwrap().reveal_unrounded().to_vec()
     }
 
-    pub(crate) fn values(&self, x: &Ciphertexts<Cpu>) -> Vec<Complex64> {
+    pub(crate) fn values(&self, x: &CiphertextBatch<Cpu>) -> Vec<Complex64> {
         self.decrypt(&self.fetch(x))
     }
 
@@ -99,13 +99,13 @@ impl Setup {
     pub(crate) fn on_device(
         &self,
         x: &Ciphertext,
-        f: impl FnOnce(&Ciphertexts<Cpu>) -> Ciphertexts<Cpu>,
+        f: impl FnOnce(&CiphertextBatch<Cpu>) -> CiphertextBatch<Cpu>,
     ) -> Ciphertext {
-        self.fetch(&f(&self.evaluator.load(std::slice::from_ref(x)).unwrap()))
+        self.fetch(&f(&self.evaluator.upload(std::slice::from_ref(x)).unwrap()))
     }
 
-    pub(crate) fn prepare_keys(&self, request: &KeyRequest) -> PreparedKeys<Cpu> {
-        self.evaluator.prepare_keys(&self.secret.evaluation_keys(request).unwrap()).unwrap()
+    pub(crate) fn upload_keys(&self, request: &KeyRequest) -> PreparedKeys<Cpu> {
+        self.evaluator.upload_keys(&self.secret.evaluation_keys(request).unwrap()).unwrap()
     }
 }
 

@@ -25,8 +25,8 @@ pub(super) fn operations<B: Backend>() -> [Operation<B>; 16] {
         ("automorphism", automorphism),
         ("mod_up", mod_up),
         ("gadget_product", gadget_product),
-        ("expand", expand),
-        ("gadget_sums", gadget_sums),
+        ("expand_compact", expand),
+        ("baby_step_sums", baby_step_sums),
         ("rescale", rescale),
         ("order", order),
     ]
@@ -198,7 +198,7 @@ fn mod_up<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
-/// A case of [`gadget_product`] and [`gadget_sums`].
+/// A case of [`gadget_product`] and [`baby_step_sums`].
 struct Switch {
     name: &'static str,
     /// Ciphertext primes, special primes, primes in a digit.
@@ -206,9 +206,9 @@ struct Switch {
     parts: usize,
     /// Whether `x` is over the ciphertext primes alone.
     lifted: bool,
-    items: usize,
+    batch: usize,
     outputs: usize,
-    skipped: usize,
+    first_switched: usize,
     /// What the key has more than needed: limbs of both kinds, and digits.
     spare: usize,
     /// Input, output, whether there is a key, automorphism (by no step: none).
@@ -220,27 +220,27 @@ const SWITCHES: [Switch; 11] = {
     use By::{Conjugation, Steps};
     const NOTHING: By = Steps(0);
     [
-        Switch { name: "relinearise", gadget: (7, 3, 3), parts: 3, lifted: true, items: 2, outputs: 1, skipped: 0, spare: 0,
+        Switch { name: "relinearize", gadget: (7, 3, 3), parts: 3, lifted: true, batch: 2, outputs: 1, first_switched: 0, spare: 0,
             terms: &[(0, 0, true, NOTHING)] },
-        Switch { name: "relinearise lower", gadget: (4, 2, 3), parts: 3, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 1,
+        Switch { name: "relinearize lower", gadget: (4, 2, 3), parts: 3, lifted: true, batch: 1, outputs: 1, first_switched: 0, spare: 1,
             terms: &[(0, 0, true, NOTHING)] },
-        Switch { name: "rotate", gadget: (5, 2, 2), parts: 2, lifted: true, items: 3, outputs: 1, skipped: 0, spare: 1,
+        Switch { name: "rotate", gadget: (5, 2, 2), parts: 2, lifted: true, batch: 3, outputs: 1, first_switched: 0, spare: 1,
             terms: &[(0, 0, true, Steps(3))] },
-        Switch { name: "rotate hoisted", gadget: (6, 3, 3), parts: 2, lifted: true, items: 1, outputs: 4, skipped: 0, spare: 0,
+        Switch { name: "rotate hoisted", gadget: (6, 3, 3), parts: 2, lifted: true, batch: 1, outputs: 4, first_switched: 0, spare: 0,
             terms: &[(0, 0, false, NOTHING), (0, 1, true, Steps(1)), (0, 2, true, Steps(-5)), (0, 3, true, Conjugation)] },
-        Switch { name: "sum of rotations", gadget: (5, 2, 2), parts: 2, lifted: false, items: 2, outputs: 1, skipped: 1, spare: 1,
+        Switch { name: "sum of rotations", gadget: (5, 2, 2), parts: 2, lifted: false, batch: 2, outputs: 1, first_switched: 1, spare: 1,
             terms: &[(0, 0, false, NOTHING), (1, 0, true, Steps(8)), (2, 0, true, Steps(-8)), (3, 0, true, Conjugation)] },
-        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, lifted: true, items: 2, outputs: 3, skipped: 1, spare: 0,
+        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, lifted: true, batch: 2, outputs: 3, first_switched: 1, spare: 0,
             terms: &[(2, 2, true, Steps(2)), (0, 0, false, Steps(2)), (1, 0, true, NOTHING), (1, 2, true, Conjugation), (0, 2, false, NOTHING)] },
-        Switch { name: "three extended parts", gadget: (5, 2, 2), parts: 3, lifted: false, items: 2, outputs: 2, skipped: 1, spare: 1,
+        Switch { name: "three extended parts", gadget: (5, 2, 2), parts: 3, lifted: false, batch: 2, outputs: 2, first_switched: 1, spare: 1,
             terms: &[(0, 1, false, Conjugation), (1, 0, true, Steps(1)), (1, 1, true, NOTHING)] },
-        Switch { name: "no key, lifted", gadget: (5, 2, 2), parts: 2, lifted: true, items: 2, outputs: 2, skipped: 2, spare: 0,
+        Switch { name: "no key, lifted", gadget: (5, 2, 2), parts: 2, lifted: true, batch: 2, outputs: 2, first_switched: 2, spare: 0,
             terms: &[(0, 1, false, Steps(1)), (1, 1, false, NOTHING), (1, 0, false, Conjugation)] },
-        Switch { name: "no key", gadget: (3, 1, 1), parts: 3, lifted: false, items: 1, outputs: 1, skipped: 2, spare: 0,
+        Switch { name: "no key", gadget: (3, 1, 1), parts: 3, lifted: false, batch: 1, outputs: 1, first_switched: 2, spare: 0,
             terms: &[(0, 0, false, NOTHING), (1, 0, false, Steps(1))] },
-        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 0,
+        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, lifted: true, batch: 1, outputs: 1, first_switched: 0, spare: 0,
             terms: &[(0, 0, true, NOTHING), (1, 0, true, Steps(1))] },
-        Switch { name: "one prime", gadget: (1, 1, 1), parts: 2, lifted: true, items: 1, outputs: 1, skipped: 0, spare: 2,
+        Switch { name: "one prime", gadget: (1, 1, 1), parts: 2, lifted: true, batch: 1, outputs: 1, first_switched: 0, spare: 2,
             terms: &[(0, 0, true, Steps(1))] },
     ]
 };
@@ -255,9 +255,9 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
-fn gadget_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for case in SWITCHES.iter().filter(|case| case.outputs > 1) {
-        let steps = case.outputs * case.items;
+        let steps = case.outputs * case.batch;
         // Sums of all steps once, of one, of none, of so many that accumulators are folded.
         let counts = [steps, 1, 0, 35].into_iter().enumerate();
         let terms =
@@ -273,15 +273,15 @@ fn gadget_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn expand<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (weights, limbs) = (t.weights()?, t.limbs(7, 3));
+    let (compact, limbs) = (t.compact()?, t.limbs(7, 3));
     for (start, count) in [(0, 5), (2, 2)] {
         let case = format!("{count} from {start}");
-        t.check(&case, limbs, count, |d| d.expand(&weights, start, count, limbs))?;
+        t.check(&case, limbs, count, |d| d.expand_compact(&compact, start, count, limbs))?;
     }
     Ok(())
 }
 
-/// Checks a gadget product, or sums of its steps times five diagonals, which may be weights.
+/// Checks a gadget product, or sums of its steps times five diagonals, which may be compact polynomials.
 fn switch<B: Backend>(
     t: &mut Trial<'_, B>,
     case: &Switch,
@@ -289,7 +289,7 @@ fn switch<B: Backend>(
     fresh: bool,
     sums: Option<(&[Term], bool)>,
 ) -> Outcome {
-    let Switch { parts, items, outputs, skipped, spare, terms, .. } = *case;
+    let Switch { parts, batch, outputs, first_switched, spare, terms, .. } = *case;
     let (q, p, digit_limbs) = case.gadget;
     let limbs = Limbs { q, p };
     let gadget = Gadget { limbs, digit_limbs };
@@ -298,7 +298,7 @@ fn switch<B: Backend>(
     }
     let (base, wider, count, n) = (Limbs::q(q), t.limbs(q + spare, p + spare), gadget.digits(), t.ring().n());
     let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
-    let (x_polys, switched) = (parts * inputs * items, (inputs - skipped) * items);
+    let (x_polys, switched) = (parts * inputs * batch, (inputs - first_switched) * batch);
     let x = t.filled(if case.lifted { base } else { limbs }, 1 + x_polys, fill)?;
     let digits = match fresh {
         true => t.filled(base, 1 + switched, fill)?,
@@ -314,7 +314,7 @@ fn switch<B: Backend>(
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
         products.push(GadgetTerm { input, output, key: key.as_ref(), galois: by.element(n) });
     }
-    let (diagonals, weights) = (t.filled(wider, 6, fill)?, t.weights()?);
+    let (diagonals, compact) = (t.filled(wider, 6, fill)?, t.compact()?);
     let product = GadgetProduct {
         gadget,
         x: x.slice(1, x_polys),
@@ -322,26 +322,26 @@ fn switch<B: Backend>(
             true => Digits::Fresh(digits.slice(1, switched)),
             false => Digits::Extended(digits.slice(1, switched * count)),
         },
-        skipped,
+        first_switched,
         terms: &products,
-        items,
+        batch,
         outputs,
     };
     let name = format!("{}, {} digits, {fill:?}", case.name, if fresh { "fresh" } else { "extended" });
     let (polys, by_definition) = (diagonals.slice(1, 5), t.expected.is_none());
     match sums {
-        None => t.check(&name, limbs, 2 * outputs * items, |d| d.gadget_product(&product))?,
-        Some((terms, as_weights)) => t.check(&name, limbs, 8, |d| {
+        None => t.check(&name, limbs, 2 * outputs * batch, |d| d.gadget_product(&product))?,
+        Some((terms, as_compact)) => t.check(&name, limbs, 8, |d| {
             if !by_definition {
                 let diagonals =
-                    if as_weights { Diagonals::Weights(&weights) } else { Diagonals::Polys(polys) };
-                return d.gadget_sums(&product, diagonals, terms, 4);
+                    if as_compact { Diagonals::Compact(&compact) } else { Diagonals::Polys(polys) };
+                return d.baby_step_sums(&product, diagonals, terms, 4);
             }
             // The reference's own fused form is on trial too.
-            let expanded = d.expand(&weights, 0, 5, limbs);
-            let factors = if as_weights { expanded.view() } else { polys };
+            let expanded = d.expand_compact(&compact, 0, 5, limbs);
+            let factors = if as_compact { expanded.view() } else { polys };
             let part = |p: usize| {
-                terms.iter().map(move |t| Term { out: p * 4 + t.out, a: t.a, b: p * outputs * items + t.b })
+                terms.iter().map(move |t| Term { out: p * 4 + t.out, a: t.a, b: p * outputs * batch + t.b })
             };
             let both: Vec<_> = part(0).chain(part(1)).collect();
             d.mul_accumulate(factors, d.gadget_product(&product).view(), &both, 8, limbs)

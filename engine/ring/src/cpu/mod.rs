@@ -11,9 +11,10 @@ pub(crate) use kernels::Kernels;
 pub use simd::Simd;
 
 use crate::backend::{
-    Backend, BackendError, Batch, Coeff, Diagonals, Domain, Gadget, GadgetProduct, Ntt, Term, View, Weight,
+    Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Gadget, GadgetProduct, Ntt, Term,
+    View,
 };
-use crate::{Conversion, GaloisElement, Limbs, NttPermutation, Ring, RingError};
+use crate::{BasisConversion, GaloisElement, Limbs, NttPermutation, Ring, RingError};
 use buffer::{CpuBuffer, Pool};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ pub struct Cpu {
     kernels: Kernels,
     threads: Option<rayon::ThreadPool>,
     pool: Arc<Pool>,
-    conversions: Cache<(Vec<usize>, Vec<usize>), Conversion>,
+    conversions: Cache<(Vec<usize>, Vec<usize>), BasisConversion>,
     permutations: Cache<GaloisElement, NttPermutation>,
 }
 
@@ -137,8 +138,8 @@ impl Cpu {
     }
 
     #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
-    fn conversion(&self, sources: &[usize], targets: &[usize]) -> Arc<Conversion> {
-        let make = || Conversion::new(&self.ring, sources, targets).expect("a digit of 1 to 15 primes");
+    fn conversion(&self, sources: &[usize], targets: &[usize]) -> Arc<BasisConversion> {
+        let make = || BasisConversion::new(&self.ring, sources, targets).expect("a digit of 1 to 15 primes");
         cached(&self.conversions, (sources.to_vec(), targets.to_vec()), make)
     }
 
@@ -148,7 +149,7 @@ impl Cpu {
     }
 
     /// The transform of a polynomial in a power of `X`, modulo the prime at a position: one word for each run.
-    fn transform_weight(&self, index: usize, coefficients: &[i32], out: &mut [u32]) {
+    fn transform_compact(&self, index: usize, coefficients: &[i32], out: &mut [u32]) {
         let (kernels, table) = (Kernels::new(self.simd, coefficients.len()), self.ring.table(index));
         (kernels.residues)(table.modulus(), coefficients, out);
         (kernels.ntt)(table, out);
@@ -158,13 +159,13 @@ impl Cpu {
     fn conversion_sources(
         &self,
         x: View<'_, Self, Ntt>,
-        groups: &[(Vec<usize>, Arc<Conversion>)],
+        groups: &[(Vec<usize>, Arc<BasisConversion>)],
     ) -> (CpuBuffer, usize) {
         // A group's sources and its quotient lie side by side.
         let all = self.indices(x.limbs());
         let mut slots = Vec::new();
         for (sources, conversion) in groups {
-            slots.extend(sources.iter().zip(conversion.scale()).map(|(&s, &scale)| Some((s, scale))));
+            slots.extend(sources.iter().zip(conversion.qhat_inv()).map(|(&s, &scale)| Some((s, scale))));
             slots.push(None);
         }
         let mut buffer = self.scratch(x.polys() * slots.len());
@@ -184,19 +185,24 @@ impl Cpu {
         self.run(x.polys() * slots.len() * self.ring.n(), tasks, |(mut y, conversion)| {
             if let Some((quotient, sources)) = y.split_last_mut() {
                 let sources: Vec<&[u32]> = sources.iter().map(|s| &**s).collect();
-                (self.kernels.quotient)(&sources, conversion.quotient(), conversion.shift(), quotient);
+                (self.kernels.quotient)(
+                    &sources,
+                    conversion.inv_fixed_point(),
+                    conversion.fixed_point_bits(),
+                    quotient,
+                );
             }
         });
         (buffer, slots.len())
     }
 }
 
-/// Weights in memory: their coefficients.
-pub struct CpuWeights(Vec<Weight>);
+/// Compact polynomials in memory: their coefficients.
+pub struct CpuCompactPolys(Vec<CompactPoly>);
 
 impl Backend for Cpu {
     type Buffer = CpuBuffer;
-    type Weights = CpuWeights;
+    type CompactPolys = CpuCompactPolys;
 
     fn ring(&self) -> &Arc<Ring> {
         &self.ring
@@ -352,24 +358,30 @@ impl Backend for Cpu {
         Switching::new(self, product).run()
     }
 
-    fn upload_weights(&self, weights: &[Weight]) -> Result<CpuWeights, BackendError> {
-        for weight in weights {
-            let (got, n) = (weight.coefficients.len(), self.ring.n());
+    fn upload_compact(&self, polys: &[CompactPoly]) -> Result<CpuCompactPolys, BackendError> {
+        for poly in polys {
+            let (got, n) = (poly.coefficients.len(), self.ring.n());
             if !got.is_power_of_two() || got > n {
                 return Err(BackendError::Shape { expected: n, got });
             }
         }
-        Ok(CpuWeights(weights.to_vec()))
+        Ok(CpuCompactPolys(polys.to_vec()))
     }
 
-    fn expand(&self, weights: &CpuWeights, start: usize, count: usize, limbs: Limbs) -> Batch<Self, Ntt> {
+    fn expand_compact(
+        &self,
+        polys: &CpuCompactPolys,
+        start: usize,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
         let (n, indices) = (self.ring.n(), self.indices(limbs));
         let mut out = self.batch(limbs, count);
         self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
-            let coefficients = &weights.0[start + poly].coefficients;
+            let coefficients = &polys.0[start + poly].coefficients;
             let run = n / coefficients.len();
             let (short, _) = words.split_at_mut(coefficients.len());
-            self.transform_weight(indices[limb], coefficients, short);
+            self.transform_compact(indices[limb], coefficients, short);
             for i in (0..n).rev() {
                 words[i] = words[i / run];
             }
@@ -377,7 +389,7 @@ impl Backend for Cpu {
         out
     }
 
-    fn gadget_sums(
+    fn baby_step_sums(
         &self,
         product: &GadgetProduct<'_, Self>,
         diagonals: Diagonals<'_, Self>,
@@ -399,7 +411,7 @@ impl Backend for Cpu {
         self.for_each_limb(out.buffer_mut().limbs_mut(), to.count(), |poly, limb, words| {
             let y: Vec<_> = (0..slots).map(|i| coefficients.limb(poly * slots + i)).collect();
             let (table, target) = (self.ring.table(kept[limb]), &groups[0].1.targets()[limb]);
-            (self.kernels.convert)(table.modulus(), &y, &target.weights, words);
+            (self.kernels.convert)(table.modulus(), &y, &target.qhat, words);
             (self.kernels.ntt)(table, words);
             (self.kernels.sub_mul)(table.modulus(), words, self.limb(x, poly, to, limb), target.inverse);
         });

@@ -3,8 +3,8 @@
 use super::buffer::CpuBuffer;
 use super::kernels::{GadgetLimb, PairTerm};
 use super::{Cpu, TILE};
-use crate::backend::{Batch, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View, Weight};
-use crate::{Conversion, Limbs, NttPermutation};
+use crate::backend::{Batch, CompactPoly, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
+use crate::{BasisConversion, Limbs, NttPermutation};
 use std::sync::Arc;
 
 /// Words of all steps of a tile: what stays in a core's own cache beside keys and diagonals.
@@ -53,21 +53,21 @@ impl<'a> Switching<'a> {
         Self { cpu, product, fresh, permutations, indices, inputs, parts, lifted }
     }
 
-    /// `[2][outputs][items]`; a task is one limb of all outputs of one item.
+    /// `[2][outputs][batch]`; a task is one limb of all outputs of one item.
     pub(super) fn run(&self) -> Batch<Cpu, Ntt> {
-        let GadgetProduct { gadget, items, outputs, .. } = *self.product;
+        let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
         let (cpu, limbs) = (self.cpu, gadget.limbs.count());
-        let mut out = cpu.batch(gadget.limbs, 2 * outputs * items);
+        let mut out = cpu.batch(gadget.limbs, 2 * outputs * batch);
         let mut first: Vec<_> = out.buffer_mut().limbs_mut().collect();
         let second = first.split_off(first.len() / 2);
-        let mut tasks: Vec<Vec<_>> = (0..limbs * items).map(|_| Vec::with_capacity(outputs)).collect();
+        let mut tasks: Vec<Vec<_>> = (0..limbs * batch).map(|_| Vec::with_capacity(outputs)).collect();
         for (i, pair) in first.into_iter().zip(second).enumerate() {
-            tasks[i % limbs * items + i / limbs % items].push(pair);
+            tasks[i % limbs * batch + i / limbs % batch].push(pair);
         }
-        let words = 2 * outputs * items * limbs * cpu.ring.n();
+        let words = 2 * outputs * batch * limbs * cpu.ring.n();
         let tasks = tasks.into_iter().enumerate().collect();
         cpu.run(words, tasks, |(task, mut outs): (usize, Vec<Pair<'_>>)| {
-            let spot = Spot { limb: task / items, item: task % items, start: 0 };
+            let spot = Spot { limb: task / batch, item: task % batch, start: 0 };
             let mut digits = cpu.scratch(self.scratch_limbs());
             let mut touched = vec![false; outputs];
             for input in 0..self.inputs {
@@ -80,14 +80,14 @@ impl<'a> Switching<'a> {
         out
     }
 
-    /// `[2][sums] = sum diagonal [2][outputs][items]`; a task is one limb, taken in tiles that stay in the cache.
+    /// `[2][sums] = sum diagonal [2][outputs][batch]`; a task is one limb, taken in tiles that stay in the cache.
     pub(super) fn run_sums(
         &self,
         diagonals: Diagonals<'_, Cpu>,
         terms: &[Term],
         sums: usize,
     ) -> Batch<Cpu, Ntt> {
-        let GadgetProduct { gadget, items, outputs, .. } = *self.product;
+        let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
         let (cpu, limbs, n) = (self.cpu, gadget.limbs, self.cpu.ring.n());
         let mut of_sum = vec![Vec::new(); sums];
         for term in terms {
@@ -105,27 +105,26 @@ impl<'a> Switching<'a> {
             let (mut expanded, log_runs) = self.expansion(diagonals);
             let diagonals: Vec<&[u32]> = match diagonals {
                 Diagonals::Polys(view) => (0..view.polys()).map(|i| cpu.limb(view, i, limbs, limb)).collect(),
-                Diagonals::Weights(weights) => {
+                Diagonals::Compact(polys) => {
                     let mut rest: &mut [u32] = expanded.limbs_mut().next().unwrap_or_default();
-                    let mut expand = |weight: &Weight| {
-                        let (words, after) =
-                            std::mem::take(&mut rest).split_at_mut(weight.coefficients.len());
-                        cpu.transform_weight(self.indices[limb], &weight.coefficients, words);
+                    let mut expand = |poly: &CompactPoly| {
+                        let (words, after) = std::mem::take(&mut rest).split_at_mut(poly.coefficients.len());
+                        cpu.transform_compact(self.indices[limb], &poly.coefficients, words);
                         rest = after;
                         &*words
                     };
-                    weights.0.iter().map(&mut expand).collect()
+                    polys.0.iter().map(&mut expand).collect()
                 }
             };
             let digits = self.extend_all(limb);
             let digits: Vec<_> = digits.limbs().collect();
-            let mut steps = cpu.tiles(tile, 2 * outputs * items);
+            let mut steps = cpu.tiles(tile, 2 * outputs * batch);
             let (outs0, outs1) = outs.split_at_mut(sums);
             for start in (0..n).step_by(tile) {
                 let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
-                let mut first: Vec<_> = second.drain(..outputs * items).collect();
-                for item in 0..items {
-                    let pair = |o: usize| first[o * items + item].take().zip(second[o * items + item].take());
+                let mut first: Vec<_> = second.drain(..outputs * batch).collect();
+                for item in 0..batch {
+                    let pair = |o: usize| first[o * batch + item].take().zip(second[o * batch + item].take());
                     let mut pairs: Vec<Pair<'_>> = (0..outputs).filter_map(pair).collect();
                     self.add_all(Spot { limb, item, start }, &digits, &mut pairs);
                 }
@@ -134,7 +133,7 @@ impl<'a> Switching<'a> {
                     let term = |&(a, b): &(usize, usize)| {
                         let (diagonal, log_run) = (diagonals[a], log_runs[a]);
                         let diagonal = &diagonal[start >> log_run..];
-                        PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * items + b]] }
+                        PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * batch + b]] }
                     };
                     let terms: Vec<_> = terms.iter().map(term).collect();
                     let words = start..start + tile;
@@ -145,21 +144,21 @@ impl<'a> Switching<'a> {
         out
     }
 
-    /// Room for the transforms of all weights in one limb, and how many neighbouring words each word of a diagonal counts for.
+    /// Room for the transforms of all compact polynomials in one limb, and how many neighbouring words each word of a diagonal counts for.
     fn expansion(&self, diagonals: Diagonals<'_, Cpu>) -> (CpuBuffer, Vec<u32>) {
         let lengths: Vec<usize> = match diagonals {
             Diagonals::Polys(view) => vec![self.cpu.ring.n(); view.polys()],
-            Diagonals::Weights(weights) => weights.0.iter().map(|w| w.coefficients.len()).collect(),
+            Diagonals::Compact(polys) => polys.0.iter().map(|w| w.coefficients.len()).collect(),
         };
-        let words = if matches!(diagonals, Diagonals::Weights(_)) { lengths.iter().sum() } else { 0 };
+        let words = if matches!(diagonals, Diagonals::Compact(_)) { lengths.iter().sum() } else { 0 };
         let log_run = |len: &usize| self.cpu.ring.log_n() - len.ilog2();
         (self.cpu.tiles(words, 1), lengths.iter().map(log_run).collect())
     }
 
     /// Words of a limb taken at a time: fewer, the more steps there are, so that they stay in the core's own cache.
     fn tile(&self) -> usize {
-        let GadgetProduct { items, outputs, .. } = *self.product;
-        let most = CACHED_WORDS / (2 * outputs * items).max(1);
+        let GadgetProduct { batch, outputs, .. } = *self.product;
+        let most = CACHED_WORDS / (2 * outputs * batch).max(1);
         let tile = TILE.min(most.next_power_of_two()).max(SMALLEST_TILE);
         tile.min(self.cpu.ring.n())
     }
@@ -171,23 +170,23 @@ impl<'a> Switching<'a> {
 
     /// Extends the digits of one input, if they are to be made here and used.
     fn extend<'b>(&self, spot: Spot, input: usize, digits: impl Iterator<Item = &'b mut [u32]>) {
-        let GadgetProduct { skipped, items, .. } = *self.product;
+        let GadgetProduct { first_switched, batch, .. } = *self.product;
         if let (Some(fresh), true) = (&self.fresh, self.product.is_switched(input)) {
             for (d, words) in digits.enumerate() {
-                fresh.extend((input - skipped) * items + spot.item, d, spot.limb, words);
+                fresh.extend((input - first_switched) * batch + spot.item, d, spot.limb, words);
             }
         }
     }
 
-    /// The extended digits `[inputs][items]` in one limb.
+    /// The extended digits `[inputs][batch]` in one limb.
     fn extend_all(&self, limb: usize) -> CpuBuffer {
-        let (items, per_input) = (self.product.items, self.scratch_limbs());
-        let mut digits = self.cpu.scratch(per_input * self.inputs * items);
+        let (batch, per_input) = (self.product.batch, self.scratch_limbs());
+        let mut digits = self.cpu.scratch(per_input * self.inputs * batch);
         let mut places: Vec<_> = digits.limbs_mut().collect();
         // An input that is not switched keeps its places, unused; if none is, there are no places at all.
         for (i, places) in places.chunks_mut(per_input.max(1)).enumerate() {
-            let spot = Spot { limb, item: i % items, start: 0 };
-            self.extend(spot, i / items, places.iter_mut().map(|words| &mut **words));
+            let spot = Spot { limb, item: i % batch, start: 0 };
+            self.extend(spot, i / batch, places.iter_mut().map(|words| &mut **words));
         }
         digits
     }
@@ -197,7 +196,7 @@ impl<'a> Switching<'a> {
         let mut touched = vec![false; outs.len()];
         let per_input = self.scratch_limbs();
         for input in 0..self.inputs {
-            let place = (input * self.product.items + spot.item) * per_input;
+            let place = (input * self.product.batch + spot.item) * per_input;
             self.add_terms(spot, input, &digits[place..place + per_input], outs, &mut touched);
         }
         clear_untouched(outs, &touched);
@@ -214,19 +213,19 @@ impl<'a> Switching<'a> {
     ) {
         let Spot { limb, item, start } = spot;
         let Self { cpu, parts, lifted, .. } = *self;
-        let GadgetProduct { gadget, x, digits, skipped, terms, items, .. } = *self.product;
+        let GadgetProduct { gadget, x, digits, first_switched, terms, batch, .. } = *self.product;
         let (limbs, count) = (gadget.limbs, gadget.digits());
         let modulus = cpu.ring.modulus(self.indices[limb]);
         let special = cpu.ring.moduli(Limbs { q: 0, ..limbs });
         let product = special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())));
         let digit = |d: usize| match digits {
             Digits::Extended(view) => {
-                cpu.limb(view, ((input - skipped) * items + item) * count + d, limbs, limb)
+                cpu.limb(view, ((input - first_switched) * batch + item) * count + d, limbs, limb)
             }
             Digits::Fresh(_) => extended[d],
         };
         let addend = |part: usize| {
-            let poly = (part * self.inputs + input) * items + item;
+            let poly = (part * self.inputs + input) * batch + item;
             (!lifted || limb < limbs.q)
                 .then(|| cpu.limb(x, poly, if lifted { x.limbs() } else { limbs }, limb))
         };
@@ -262,7 +261,7 @@ pub(super) struct Extension<'a> {
     cpu: &'a Cpu,
     x: View<'a, Cpu, Ntt>,
     gadget: Gadget,
-    digits: Vec<(Vec<usize>, Arc<Conversion>)>,
+    digits: Vec<(Vec<usize>, Arc<BasisConversion>)>,
     coefficients: CpuBuffer,
     rows: usize,
 }
@@ -289,12 +288,12 @@ impl<'a> Extension<'a> {
         let y: Vec<_> = (start..=start + sources.len()).map(|i| self.coefficients.limb(i)).collect();
         let index = if limb < gadget.limbs.q { limb } else { limb - gadget.limbs.q + cpu.ring.limbs().q };
         let table = cpu.ring.table(index);
-        (cpu.kernels.convert)(table.modulus(), &y, &conversion.targets()[target].weights, out);
+        (cpu.kernels.convert)(table.modulus(), &y, &conversion.targets()[target].qhat, out);
         (cpu.kernels.ntt)(table, out);
     }
 
     /// The ciphertext primes of each digit, and the conversion from them to all other primes.
-    fn conversions(cpu: &Cpu, gadget: Gadget) -> Vec<(Vec<usize>, Arc<Conversion>)> {
+    fn conversions(cpu: &Cpu, gadget: Gadget) -> Vec<(Vec<usize>, Arc<BasisConversion>)> {
         let digit = |d| {
             let sources: Vec<_> = gadget.digit(d).collect();
             let others: Vec<_> = cpu.ring.indices(gadget.limbs).filter(|i| !sources.contains(i)).collect();

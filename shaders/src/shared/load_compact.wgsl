@@ -1,4 +1,4 @@
-// A weight's signed coefficients. One of fewer than sixteen words is spread over sixteen: each of its `2^params.a` copies is
+// A compact polynomial's signed coefficients. One of fewer than sixteen words is spread over sixteen: each of its `2^params.a` copies is
 // transformed by the first stages alone.
 fn load(limb: u32, row: u32, i: u32, p: Prime) -> u32 {
     let above_zero = x[x_at(limb, row) + (i >> params.a)] + 0x80000000u;

@@ -1,4 +1,4 @@
-// Weights that were transformed as short polynomials, at full length: each word counts for 2^params.a neighbours.
+// Compact polynomials that were transformed as short polynomials, at full length: each word counts for 2^params.a neighbours.
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
