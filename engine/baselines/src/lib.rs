@@ -35,9 +35,9 @@
 //! // A linear layer on encrypted features (a real key has 2048 bits or more).
 //! let secret = SecretKey::generate_insecure(512)?;
 //! let layer = LinearScore::new(&[vec![0.5, -1.0]], &[0.25], 8.0, 8, 8)?;
-//! let sent = layer.quantised().encrypt(secret.public(), &[vec![2.0, 3.0]])?;
+//! let sent = layer.quantized().encrypt(secret.public(), &[vec![2.0, 3.0]])?;
 //! let scores = layer.evaluate(secret.public(), &sent)?;
-//! assert_eq!(layer.quantised().decrypt(&secret, &scores, 1)?, [[-1.75]]);
+//! assert_eq!(layer.quantized().decrypt(&secret, &scores, 1)?, [[-1.75]]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

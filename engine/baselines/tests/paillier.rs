@@ -80,7 +80,7 @@ fn randomness_is_fresh_each_time() {
     wire.sort();
     wire.dedup();
     assert_eq!(wire.len(), 200);
-    let again = public.rerandomise(&sent[0]).unwrap();
+    let again = public.rerandomize(&sent[0]).unwrap();
     assert!(again != sent[0] && SMALL.decrypt(&[again]).unwrap()[0].to_u64() == Some(5));
 }
 
@@ -130,10 +130,10 @@ fn linear_scores_are_those_of_the_clear() {
     let layer = LinearScore::new(&weights, &bias, 4.0, 10, 12).unwrap();
     let images: Vec<Vec<f64>> =
         (0..5).map(|k| numbers(300, 10 + k).iter().map(|x| x * 5.0).collect()).collect();
-    let sent = layer.quantised().encrypt(SMALL.public(), &images).unwrap();
+    let sent = layer.quantized().encrypt(SMALL.public(), &images).unwrap();
     assert_eq!(sent.len(), 300);
     let scores = layer.evaluate(SMALL.public(), &sent).unwrap();
-    let opened = layer.quantised().decrypt(&SMALL, &scores, 5).unwrap();
+    let opened = layer.quantized().decrypt(&SMALL, &scores, 5).unwrap();
     for (scores, image) in opened.iter().zip(&images) {
         assert_eq!(*scores, layer.clear(image));
         for ((score, row), bias) in scores.iter().zip(&weights).zip(bias) {
@@ -226,7 +226,7 @@ fn ciphertexts_of_another_size_are_errors() {
         assert!(matches!(key.decrypt(std::slice::from_ref(foreign)), Err(PaillierError::Ciphertext)));
         assert!(public.add(foreign, foreign).is_err() && public.negate(foreign).is_err());
         assert!(
-            public.mul(foreign, &Plaintext::from_u64(3)).is_err() && public.rerandomise(foreign).is_err()
+            public.mul(foreign, &Plaintext::from_u64(3)).is_err() && public.rerandomize(foreign).is_err()
         );
     }
 }

@@ -127,7 +127,7 @@ impl LinearOutcome {
         let mut seconds = [0.0; 4];
         let [keygen, encrypt, server, decrypt] = &mut seconds;
         let key = timed(keygen, || SecretKey::generate(bits))?;
-        let slots = Packing::new(key.public(), layer.quantised().slot_bits)?.slots();
+        let slots = Packing::new(key.public(), layer.quantized().slot_bits)?.slots();
         let (mut scores, mut sent_bytes, mut returned_bytes, mut groups) = (Vec::new(), 0, 0, 0);
         let each: Vec<usize> = (0..features.iter().map(Vec::len).max().unwrap_or(0)).collect();
         bar.set_length((features.len().div_ceil(slots) * each.len()) as u64);
@@ -140,13 +140,13 @@ impl LinearOutcome {
                 in_runs(bar, &each, |run| {
                     let part = |image: &Vec<f64>| run.iter().filter_map(|&k| image.get(k).copied()).collect();
                     let parts: Vec<Vec<f64>> = group.iter().map(part).collect();
-                    sent.append(&mut layer.quantised().encrypt(key.public(), &parts)?);
+                    sent.append(&mut layer.quantized().encrypt(key.public(), &parts)?);
                     Ok(())
                 })
             })?;
             bar.set_message("features: the server computes");
             let returned = timed(server, || layer.evaluate(key.public(), &sent))?;
-            scores.extend(timed(decrypt, || layer.quantised().decrypt(&key, &returned, group.len()))?);
+            scores.extend(timed(decrypt, || layer.quantized().decrypt(&key, &returned, group.len()))?);
             sent_bytes += (sent.len() * key.public().ciphertext_bytes()) as u64;
             returned_bytes += (returned.len() * key.public().ciphertext_bytes()) as u64;
             groups += 1;
@@ -200,7 +200,7 @@ mod tests {
     fn the_help_tells_how_many_share_a_ciphertext() {
         let classifier = Classifier::load("pneumonia-linear").unwrap();
         let key = SecretKey::generate(2048).unwrap();
-        let slot_bits = layer(&classifier.network).unwrap().quantised().slot_bits;
+        let slot_bits = layer(&classifier.network).unwrap().quantized().slot_bits;
         let slots = Packing::new(key.public(), slot_bits).unwrap().slots();
         let help = Alone::command().get_after_help().unwrap().to_string();
         assert!(

@@ -178,7 +178,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`PaillierError`] if it is no ciphertext under the key, or the system has no randomness.
-    pub fn rerandomise(&self, a: &Ciphertext) -> Result<Ciphertext, PaillierError> {
+    pub fn rerandomize(&self, a: &Ciphertext) -> Result<Ciphertext, PaillierError> {
         Ok(self.close(&(self.form(a)? * self.uniform()?)))
     }
 

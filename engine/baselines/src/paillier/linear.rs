@@ -10,7 +10,7 @@ const CHUNK: usize = 128;
 
 /// How real numbers become the integers of the scheme: agreed on by client and server, no secret of either.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantised {
+pub struct Quantized {
     /// Features are cut off beyond plus and minus this.
     pub bound: f64,
     /// A feature of one becomes `2^feature_bits`.
@@ -24,12 +24,12 @@ pub struct Quantised {
 /// A linear layer in integers: the server's.
 #[derive(Clone, Debug)]
 pub struct LinearScore {
-    quantised: Quantised,
+    quantized: Quantized,
     weights: Vec<Vec<i64>>,
     bias: Vec<i64>,
 }
 
-impl Quantised {
+impl Quantized {
     /// The client's: one ciphertext for each feature, with that feature of every image in it, side by side.
     ///
     /// # Errors
@@ -108,15 +108,15 @@ impl LinearScore {
         if needed > 62.0 {
             return Err(PaillierError::Packing { slots: 1, slot_bits: needed as u32, bits: 62 });
         }
-        let quantised = Quantised { bound, feature_bits, weight_bits, slot_bits: needed as u32 };
+        let quantized = Quantized { bound, feature_bits, weight_bits, slot_bits: needed as u32 };
         let weights = weights.iter().map(|row| row.iter().map(|&w| integer(w, weight_bits) as i64).collect());
         let bias = bias.iter().map(|&b| integer(b, feature_bits + weight_bits) as i64);
-        Ok(Self { quantised, weights: weights.collect(), bias: bias.collect() })
+        Ok(Self { quantized, weights: weights.collect(), bias: bias.collect() })
     }
 
     /// What the client has to know.
-    pub fn quantised(&self) -> &Quantised {
-        &self.quantised
+    pub fn quantized(&self) -> &Quantized {
+        &self.quantized
     }
 
     /// The server's: encrypted scores, one ciphertext for each class, from one for each feature.
@@ -128,7 +128,7 @@ impl LinearScore {
         key: &PublicKey,
         features: &[Ciphertext],
     ) -> Result<Vec<Ciphertext>, PaillierError> {
-        let packing = Packing::new(key, self.quantised.slot_bits)?;
+        let packing = Packing::new(key, self.quantized.slot_bits)?;
         let forms: Result<Vec<BoxedMontyForm>, _> = features.par_iter().map(|c| key.form(c)).collect();
         let forms = forms?;
         let score = |(row, &bias): (&Vec<i64>, &i64)| {
@@ -150,14 +150,14 @@ impl LinearScore {
             let bias = key.encrypt_with(&bias, &BoxedMontyForm::one(&key.square))?;
             // The client knows the randomness of what it sent: products of its powers would tell the weights. It chose the key's base
             // too, so that only a uniform residue hides them for certain.
-            key.rerandomise(&key.add(&sum, &bias)?)
+            key.rerandomize(&key.add(&sum, &bias)?)
         };
         self.weights.iter().zip(&self.bias).map(score).collect()
     }
 
     /// The same in the clear, on the same integers.
     pub fn clear(&self, image: &[f64]) -> Vec<f64> {
-        let Quantised { bound, feature_bits, weight_bits, .. } = self.quantised;
+        let Quantized { bound, feature_bits, weight_bits, .. } = self.quantized;
         let (feature, both) = (f64::from(feature_bits).exp2(), f64::from(feature_bits + weight_bits).exp2());
         let integers: Vec<i64> =
             image.iter().map(|x| (x.clamp(-bound, bound) * feature).round() as i64).collect();

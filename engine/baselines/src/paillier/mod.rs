@@ -8,7 +8,7 @@ mod published;
 mod wire;
 
 pub use keys::{Ciphertext, KEY_BITS, Plaintext, PublicKey, SecretKey};
-pub use linear::{LinearScore, Quantised};
+pub use linear::{LinearScore, Quantized};
 pub use packing::Packing;
 pub use published::{Randomness, Stored, store};
 /// What secret bytes and plaintexts are kept in.
