@@ -86,7 +86,7 @@ impl Classifier {
         let security = Security::Bits128;
         let key = cache::Key::new().and(self.identity().as_bytes()).and(&self.onnx);
         let key = key.and(format!("classify {threads} {copies}").as_bytes());
-        let network = if copies == 1 { self.network.clone() } else { self.network.side_by_side(copies) };
+        let network = if copies == 1 { self.network.clone() } else { self.network.side_by_side(copies)? };
         let options = || {
             let samples = SAMPLES.iter().map(|sample| {
                 let xray = Xray::from_bytes(sample.jpeg);

@@ -4,6 +4,7 @@ use crate::text::{bytes_text, size_text};
 use pleura::ckks::{BackendError, EvalError};
 use pleura::gpu::GpuError;
 use pleura::nn::InferenceError;
+use pleura::onnx::{ImportError, Problem};
 
 /// An error of a command, with the context of what it was about.
 pub(crate) type CliError = anyhow::Error;
@@ -28,6 +29,9 @@ pub(crate) fn on_gpu(error: anyhow::Error, limit: Option<u64>) -> anyhow::Error 
 
 /// Advice on an error whose sentence has none.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(import) = error.downcast_ref() {
+        return import_advice(import);
+    }
     match (error.downcast_ref(), of_device(error)) {
         (Some(GpuFull { limit: Some(_), .. }), _) => {
             Some("a larger --gpu-memory may do, and --device cpu computes on the processor")
@@ -45,6 +49,26 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
             Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
         }
         _ => None,
+    }
+}
+
+/// The flag that sets the option which an error of the import names.
+fn import_advice(error: &ImportError) -> Option<&'static str> {
+    match error {
+        ImportError::SeveralOutputs { .. } | ImportError::UnknownOutput { .. } => {
+            Some("--output-name NAME sets the output")
+        }
+        _ => match error.problem()? {
+            Problem::Activation { .. } => {
+                Some("--fit DEGREE --interval LO,HI puts a polynomial in place of the activation")
+            }
+            Problem::Fit(_) => Some("--fit DEGREE and --interval LO,HI set the polynomial"),
+            Problem::Kernel { .. }
+            | Problem::InputShapeMissing
+            | Problem::InputAxisOpen
+            | Problem::InputShape { .. } => Some("--input-shape SHAPE sets the shape of an item"),
+            _ => None,
+        },
     }
 }
 

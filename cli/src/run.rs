@@ -7,7 +7,7 @@ use crate::outcome::{Fidelities, Outcome, Seconds};
 use crate::table::bytes_text;
 use crate::{files, memory, npy, terminal};
 use clap::Args;
-use pleura::nn::{Client, Fidelity, Network, Op, Plan, Server};
+use pleura::nn::{Client, Fidelity, Network, NodeId, Op, Plan, Server};
 use pleura::onnx::Fit;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -216,13 +216,13 @@ fn beyond_range(plan: &Plan, network: &Network, items: &[Vec<f64>]) -> Vec<Strin
 /// What is wrong with values outside the interval that functions were fitted on.
 fn beyond_fit(fit: Fit, network: &Network, items: &[Vec<f64>]) -> Option<String> {
     let fitted = |op: &Op| match op {
-        Op::Polynomial(read, c) if c.degree() == fit.degree => Some(read.0),
+        Op::Polynomial(read, c) if c.degree() == fit.degree => Some(*read),
         _ => None,
     };
-    let reads: Vec<usize> = network.nodes().iter().filter_map(|node| fitted(&node.op)).collect();
+    let reads: Vec<NodeId> = network.nodes().iter().filter_map(|node| fitted(&node.op)).collect();
     let mut seen = (f64::INFINITY, f64::NEG_INFINITY);
     for item in items {
-        for (_, values) in network.trace(item).iter().enumerate().filter(|(i, _)| reads.contains(i)) {
+        for (_, values) in network.trace(item).iter().filter(|(id, _)| reads.contains(id)) {
             seen = values.iter().fold(seen, |(low, high), &x| (low.min(x), high.max(x)));
         }
     }

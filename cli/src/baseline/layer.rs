@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use pleura::baselines::mple::{FirstLayer, LayerShape, Padding};
 use pleura::baselines::pixels;
 use pleura::latent::{Latent, SIDE};
-use pleura::nn::{Linear, Map, Network, Node, NodeId, Op};
+use pleura::nn::{LinearMap, Network, NodeId, Op};
 use std::path::PathBuf;
 
 /// The name of the layer that is no network's.
@@ -39,7 +39,8 @@ impl Layer {
             return Ok(Self { name: name.to_owned(), first: whole_xrays()?, network: None });
         }
         let classifier = Classifier::load(name)?;
-        let found = first_layer(&classifier.network).zip(tail(&classifier.network));
+        let tail = classifier.network.split_first().map(|(_, tail)| tail);
+        let found = first_layer(&classifier.network).zip(tail);
         let ((shape, weights, bias), tail) = found.with_context(|| no_convolution(name))?;
         let first = FirstLayer::new(shape, weights)?;
         Ok(Self { name: name.to_owned(), first, network: Some(Rest { classifier, bias, tail }) })
@@ -96,43 +97,23 @@ fn no_convolution(name: &str) -> String {
 
 /// Of a convolution that the scheme can hide behind.
 fn first_layer(network: &Network) -> Option<(LayerShape, Vec<f64>, Vec<f64>)> {
-    let Op::Linear(NodeId(0), linear) = &network.nodes().get(1)?.op else { return None };
-    let [Map::Convolution(conv)] = linear.maps() else { return None };
-    let [channels, filters] = conv.channels;
+    let Op::Linear(NodeId::INPUT, linear) = &network.nodes().get(1)?.op else { return None };
+    let [LinearMap::Convolution(conv)] = linear.maps() else { return None };
+    let [channels, filters] = conv.channels();
     let square = |v: [usize; 2]| (v[0] == v[1]).then_some(v[0]);
-    let window = &conv.window;
+    let window = conv.window();
     let shape = LayerShape {
         channels,
-        side: square(window.input)?,
+        side: square(window.input())?,
         filters,
-        kernel: square(window.kernel)?,
-        stride: square(window.stride)?,
-        pad: square(window.padding)?,
+        kernel: square(window.kernel())?,
+        stride: square(window.stride())?,
+        pad: square(window.padding())?,
         padding: Padding::Implicit,
     };
     let plain =
-        conv.groups == 1 && window.dilation == [1, 1] && square(window.output)? == shape.output_side();
-    plain.then(|| (shape, conv.weights.clone(), linear.bias().to_vec()))
-}
-
-/// The network behind its first layer, if nothing else reads the input.
-fn tail(network: &Network) -> Option<Network> {
-    let (first, rest) = network.nodes().get(1..)?.split_first()?;
-    let shifted = |node: &Node| {
-        let id = |id: &NodeId| id.0.checked_sub(1).map(NodeId);
-        let op = match &node.op {
-            Op::Input => return None,
-            Op::Linear(x, linear) => Op::Linear(id(x)?, Linear::clone(linear)),
-            Op::Add(a, b) => Op::Add(id(a)?, id(b)?),
-            Op::Sub(a, b) => Op::Sub(id(a)?, id(b)?),
-            Op::Product(a, b) => Op::Product(id(a)?, id(b)?),
-            Op::Polynomial(x, p) => Op::Polynomial(id(x)?, p.clone()),
-        };
-        Some(Node { op, ..node.clone() })
-    };
-    let input = Node { op: Op::Input, ..first.clone() };
-    let nodes: Option<Vec<Node>> = std::iter::once(Some(input)).chain(rest.iter().map(shifted)).collect();
-    Some(Network::new(network.name().to_owned(), nodes?))
+        conv.groups() == 1 && window.dilation() == [1, 1] && square(window.output())? == shape.output_side();
+    plain.then(|| (shape, conv.weights().to_vec(), linear.bias().to_vec()))
 }
 
 /// Filters that look like noise and are the same everywhere: the attack asks nothing of them but that they differ.

@@ -2,7 +2,7 @@
 
 use crate::layout::{Copies, Grid, Layout};
 use crate::rewrite::{Pools, is_monic, tiling_pool};
-use crate::{Linear, Map, Network, NodeId, Op};
+use crate::{Linear, LinearMap, Network, NodeId, Op};
 use std::sync::Arc;
 
 /// Bits of a prime.
@@ -75,7 +75,7 @@ impl Levels {
         let prime = f64::from(PRIME_BITS);
         let last = network.nodes().len() - 1;
         for (i, node) in network.nodes().iter().enumerate() {
-            let of = |id: NodeId| nodes.get(id.0).cloned().unwrap_or_default();
+            let of = |id: NodeId| nodes.get(id.index()).cloned().unwrap_or_default();
             // An operand of a product, and the primes it is divided by.
             let factor = |id: NodeId| {
                 let x = of(id);
@@ -93,10 +93,10 @@ impl Levels {
                     if kind != LinearKind::Transform {
                         // A sum of so many values is read at a scale as many times larger.
                         let count = tiling_pool(linear).filter(|_| kind == LinearKind::Pool);
-                        let count = count.map_or(1, |p| p.window.kernel[0] * p.window.kernel[1]);
+                        let count = count.map_or(1, |p| p.window().kernel()[0] * p.window().kernel()[1]);
                         let factor = linear.scale_factors().first().copied().unwrap_or(1.0).abs();
                         let grown = match kind {
-                            LinearKind::Relabel => (range(i) / (factor * range(read.0))).log2(),
+                            LinearKind::Relabel => (range(i) / (factor * range(read.index()))).log2(),
                             _ => (count as f64).log2(),
                         };
                         let bits = x.bits + grown;
@@ -125,7 +125,7 @@ impl Levels {
                     if is_monic(c) {
                         NodeLevels {
                             consumed,
-                            bits: 2.0 * bits + (range(i) / range(x.0).powi(2)).log2(),
+                            bits: 2.0 * bits + (range(i) / range(x.index()).powi(2)).log2(),
                             rescaled: vec![primes],
                             boosts: vec![boost],
                             ..NodeLevels::default()
@@ -143,8 +143,8 @@ impl Levels {
                         }
                     }
                 }
-                Op::Product(a, b) => {
-                    let grown = (range(i) / (range(a.0) * range(b.0))).log2();
+                Op::Mul(a, b) => {
+                    let grown = (range(i) / (range(a.index()) * range(b.index()))).log2();
                     let (a, b) = (factor(*a), factor(*b));
                     let (consumed, rescaled, boosts) = (a.0.max(b.0), vec![a.2, b.2], vec![a.3, b.3]);
                     NodeLevels {
@@ -214,7 +214,7 @@ pub(crate) fn scale_classes(network: &Network, levels: &Levels) -> Vec<usize> {
         if let Op::Add(a, b) | Op::Sub(a, b) = node.op {
             for (id, aligned) in [a, b].into_iter().zip(aligned) {
                 if !aligned {
-                    classes.join(i, id.0);
+                    classes.join(i, id.index());
                 }
             }
         }
@@ -263,7 +263,7 @@ pub(crate) fn layouts(
     for (i, node) in nodes.iter().enumerate() {
         let same_place = !matches!(&node.op, Op::Linear(_, linear) if !linear.is_elementwise());
         if same_place {
-            node.op.reads().iter().for_each(|id| classes.join(i, id.0));
+            node.op.reads().iter().for_each(|id| classes.join(i, id.index()));
         }
     }
     let class_of = classes.firsts();
@@ -295,7 +295,7 @@ pub(crate) fn layouts(
         let gap = match &node.op {
             Op::Linear(x, linear) => {
                 let before =
-                    class_of.get(x.0).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
+                    class_of.get(x.index()).and_then(|&c| gaps.get(c)).copied().flatten().unwrap_or([1, 1]);
                 let stride = stride(linear);
                 [before[0] * stride[0], before[1] * stride[1]]
             }
@@ -317,11 +317,11 @@ pub(crate) fn layouts(
         let members = || (0..nodes.len()).filter(|&j| class_of.get(j) == Some(&class));
         let in_place = match &node.op {
             Op::Linear(x, linear) if linear_kind(linear, false, pools) == LinearKind::Pool => {
-                tiling_pool(linear).zip(out.get(x.0))
+                tiling_pool(linear).zip(out.get(x.index()))
             }
             _ => None,
         };
-        let pooled = in_place.map(|(pool, before): (_, &Arc<Layout>)| Arc::new(before.pooled(&pool.window)));
+        let pooled = in_place.map(|(pool, before): (_, &Arc<Layout>)| Arc::new(before.pooled(pool.window())));
         let known = of_class.get(class).cloned().flatten().or(pooled);
         let layout = known.unwrap_or_else(|| {
             let maker = makers.get(class).copied().flatten();
@@ -355,10 +355,12 @@ pub(crate) fn planar(linear: &Linear) -> Option<[usize; 3]> {
     let mut shape = None;
     for map in linear.maps() {
         shape = match map {
-            Map::Convolution(c) => Some([c.channels[1], c.window.output[0], c.window.output[1]]),
-            Map::Pool(p) => Some([p.channels, p.window.output[0], p.window.output[1]]),
-            Map::Scale(_) => shape,
-            Map::Dense { .. } | Map::Select { .. } | Map::Sparse { .. } => None,
+            LinearMap::Convolution(c) => {
+                Some([c.channels()[1], c.window().output()[0], c.window().output()[1]])
+            }
+            LinearMap::Pool(p) => Some([p.channels(), p.window().output()[0], p.window().output()[1]]),
+            LinearMap::DiagonalScale(_) => shape,
+            LinearMap::Dense(_) | LinearMap::Gather(_) | LinearMap::Sparse(_) => None,
         };
     }
     shape.filter(|&[_, height, width]| height * width > 1)
@@ -366,35 +368,36 @@ pub(crate) fn planar(linear: &Linear) -> Option<[usize; 3]> {
 
 /// Whether a map leaves zeros at the edges of planes, so that its diagonals differ there.
 pub(crate) fn has_edges(linear: &Linear) -> bool {
-    let selects = |map: &Map| matches!(map, Map::Select { .. } | Map::Sparse { .. });
+    let selects = |map: &LinearMap| matches!(map, LinearMap::Gather(_) | LinearMap::Sparse(_));
     linear
         .maps()
         .iter()
-        .any(|map| selects(map) || map.window().is_some_and(|w| w.padding != [0, 0] || overhangs(w)))
+        .any(|map| selects(map) || map.window().is_some_and(|w| w.padding() != [0, 0] || overhangs(w)))
 }
 
 fn overhangs(w: &crate::Window) -> bool {
     (0..2).any(|axis| {
         let reach = |v: [usize; 2]| v.get(axis).copied().unwrap_or(1);
-        let last = (reach(w.output) - 1) * reach(w.stride) + (reach(w.kernel) - 1) * reach(w.dilation);
-        last >= reach(w.input)
+        let last =
+            (reach(w.output()) - 1) * reach(w.stride()) + (reach(w.kernel()) - 1) * reach(w.dilation());
+        last >= reach(w.input())
     })
 }
 
 fn stride(linear: &Linear) -> [usize; 2] {
-    let windows = linear.maps().iter().filter_map(Map::window);
-    windows.fold([1, 1], |s, w| [s[0] * w.stride[0], s[1] * w.stride[1]])
+    let windows = linear.maps().iter().filter_map(LinearMap::window);
+    windows.fold([1, 1], |s, w| [s[0] * w.stride()[0], s[1] * w.stride()[1]])
 }
 
 /// The groups that a class of nodes is ordered by.
 fn groups(network: &Network, channels: usize, members: &[usize], order: Order) -> usize {
     let nodes = network.nodes();
-    let grouped = |map: &Map| match map {
-        Map::Convolution(c) if c.groups > 1 => Some(c.groups),
+    let grouped = |map: &LinearMap| match map {
+        LinearMap::Convolution(c) if c.groups() > 1 => Some(c.groups()),
         _ => None,
     };
     let readers = nodes.iter().find_map(|node| match &node.op {
-        Op::Linear(x, linear) if members.contains(&x.0) => linear.maps().iter().find_map(grouped),
+        Op::Linear(x, linear) if members.contains(&x.index()) => linear.maps().iter().find_map(grouped),
         _ => None,
     });
     let makers = members.iter().find_map(|&i| match nodes.get(i).map(|n| &n.op) {

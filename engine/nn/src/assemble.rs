@@ -39,7 +39,7 @@ impl Draft {
         let total = self.network.nodes().len();
         for (i, node) in self.network.nodes().iter().enumerate() {
             progress("lowering and encoding", i, total);
-            assembly.step(i, node, item, trace.get(i).map(Vec::as_slice).unwrap_or_default())?;
+            assembly.step(i, node, item, trace.values().get(i).map(Vec::as_slice).unwrap_or_default())?;
         }
         progress("lowering and encoding", total, total);
         let Assembly { params, steps, scales, ranges, mut report, .. } = assembly;
@@ -92,7 +92,7 @@ impl Assembly<'_> {
                 LinearKind::Transform => self.transform(i, node, *x, linear, &layout)?,
             },
             Op::Polynomial(x, c) => self.polynomial(i, *x, c, &layout),
-            Op::Product(a, b) => {
+            Op::Mul(a, b) => {
                 let inputs = [self.operand(i, 0, *a), self.operand(i, 1, *b)];
                 let scale = self.factor_scale(&inputs[0]) * self.factor_scale(&inputs[1]);
                 (Step::Product { inputs }, scale, zip(self.slots(*a), self.slots(*b), |a, b| a * b))
@@ -121,7 +121,7 @@ impl Assembly<'_> {
         let factor = linear.scale_factors().first().copied().unwrap_or(1.0);
         let bias = linear.bias().to_vec();
         let slots = zip(self.slots(x), &layout.fill(&bias), |x, b| x * factor + b);
-        (Step::Relabel { input: x.0, factor, bias }, self.scale(x) / factor.abs(), slots)
+        (Step::Relabel { input: x.index(), factor, bias }, self.scale(x) / factor.abs(), slots)
     }
 
     fn pool(&mut self, i: usize, x: NodeId) -> Result<(Step, f64, Slots), PlanError> {
@@ -138,7 +138,7 @@ impl Assembly<'_> {
         if let Some(layer) = self.report.layers.get_mut(i) {
             layer.rotations = rotations.len() * slots.len();
         }
-        Ok((Step::Pool { input: x.0, rotations }, self.scale(x) * count, slots))
+        Ok((Step::Pool { input: x.index(), rotations }, self.scale(x) * count, slots))
     }
 
     fn polynomial(&self, i: usize, x: NodeId, c: &Coefficients, layout: &Layout) -> (Step, f64, Slots) {
@@ -165,15 +165,15 @@ impl Assembly<'_> {
         linear: &Linear,
         layout: &Layout,
     ) -> Result<(Step, f64, Slots), PlanError> {
-        let (from, to) = (self.level(x.0), self.level(i));
+        let (from, to) = (self.level(x.index()), self.level(i));
         let scale = self.free_scale(i);
         let weight_scale = scale * self.divisor(from, to) / self.scale(x);
-        let quiet = ROTATION_BITS - self.draft.levels.nodes.get(x.0).map_or(0.0, |n| n.bits);
+        let quiet = ROTATION_BITS - self.draft.levels.nodes.get(x.index()).map_or(0.0, |n| n.bits);
         let lowered = self.lower(i, linear, self.slots(x))?;
         let largest = lowered.iter().flat_map(|(d, _)| d.values()).flatten();
         let largest = largest.fold(0.0f64, |m, v| m.max(v.abs())).max(f64::MIN_POSITIVE);
         let boost = ((largest * weight_scale).log2() - WORD_BITS).max(quiet).ceil().clamp(0.0, 100.0);
-        let inputs = self.draft.layouts.get(x.0).map_or(1, |l| l.ciphertexts);
+        let inputs = self.draft.layouts.get(x.index()).map_or(1, |l| l.ciphertexts);
         let mut transform = BlockLinearTransform {
             level: from,
             target_level: to,
@@ -202,7 +202,7 @@ impl Assembly<'_> {
                 + (count(&transform.giant_steps) + folds.len()) * transform.outputs;
             layer.bytes = transform.diagonals.iter().map(|d| 4 * d.poly.coefficients.len()).sum();
         }
-        Ok((Step::Transform { input: x.0, boost: boost as u32, transform, folds, bias }, scale, slots))
+        Ok((Step::Transform { input: x.index(), boost: boost as u32, transform, folds, bias }, scale, slots))
     }
 
     /// The diagonals of each ciphertext of a linear node, and what they make of the slots.
@@ -258,13 +258,13 @@ impl Assembly<'_> {
         let primes = node.and_then(|n| n.rescaled.get(k)).copied().unwrap_or(0);
         let aligned = node.and_then(|n| n.aligned.get(k)).copied().unwrap_or(false);
         let boost = node.and_then(|n| n.boosts.get(k)).copied().unwrap_or(0);
-        Operand { step: id.0, primes, aligned, boost }
+        Operand { step: id.index(), primes, aligned, boost }
     }
 
     /// The scale of a factor after its division.
     fn factor_scale(&self, operand: &Operand) -> f64 {
         let level = self.level(operand.step);
-        self.scale(NodeId(operand.step)) * f64::from(operand.boost).exp2()
+        self.scales.get(operand.step).copied().unwrap_or(1.0) * f64::from(operand.boost).exp2()
             / self.divisor(level, level - operand.primes.min(level))
     }
 
@@ -292,11 +292,11 @@ impl Assembly<'_> {
     }
 
     fn scale(&self, id: NodeId) -> f64 {
-        self.scales.get(id.0).copied().unwrap_or(1.0)
+        self.scales.get(id.index()).copied().unwrap_or(1.0)
     }
 
     fn slots(&self, id: NodeId) -> &[Vec<f64>] {
-        self.values.get(id.0).map(Vec::as_slice).unwrap_or_default()
+        self.values.get(id.index()).map(Vec::as_slice).unwrap_or_default()
     }
 }
 

@@ -1,61 +1,70 @@
 //! Several items as one: the network that computes on them side by side.
 
-use crate::{Coefficients, Convolution, Linear, Map, Network, Node, Op, Pool};
+use crate::shape_error::MAX_ELEMENTS;
+use crate::{Coefficients, Linear, LinearMap, Network, NetworkError, Node, Op, ShapeError, Sparse};
 
 impl Network {
     /// The network on `copies` items at once, one after the other along the first axis, each on its own. It has a plan like any
     /// other: where an item leaves slots unused, several share the ciphertexts.
-    #[must_use]
-    pub fn side_by_side(&self, copies: usize) -> Self {
-        let nodes = self.nodes().iter().map(|node| {
-            let mut shape = node.shape.clone();
-            match shape.first_mut() {
-                Some(first) => *first *= copies,
-                None => shape.push(copies),
-            }
-            let op = match &node.op {
-                Op::Linear(read, linear) => Op::Linear(*read, linear_side_by_side(linear, copies)),
-                Op::Polynomial(read, c) => {
-                    let repeated = |c: &Vec<f64>| if c.len() == 1 { c.clone() } else { c.repeat(copies) };
-                    Op::Polynomial(*read, Coefficients(c.0.iter().map(repeated).collect()))
-                }
-                op => op.clone(),
-            };
-            Node { name: node.name.clone(), shape, op }
-        });
-        Self::new(format!("{} x {copies}", self.name()), nodes.collect())
+    ///
+    /// # Errors
+    /// [`NetworkError::Shape`] or [`NetworkError::Elements`] if there are no copies or a tensor gets too large.
+    pub fn side_by_side(&self, copies: usize) -> Result<Self, NetworkError> {
+        let nodes = self.nodes().iter().map(|node| side_by_side(node, copies));
+        Self::new(format!("{} x {copies}", self.name()), nodes.collect::<Result<_, _>>()?)
     }
 }
 
-fn linear_side_by_side(linear: &Linear, copies: usize) -> Linear {
-    let maps = linear.maps().iter().map(|map| Linear::new(map_side_by_side(map, copies)));
-    let all = maps.fold(Linear::identity(linear.inputs() * copies), Linear::then);
-    all.plus(&linear.bias().repeat(copies))
+fn side_by_side(node: &Node, copies: usize) -> Result<Node, NetworkError> {
+    let mut shape = node.shape.clone();
+    match shape.first_mut() {
+        Some(first) => *first = first.saturating_mul(copies),
+        None => shape.push(copies),
+    }
+    if node.len().checked_mul(copies).is_none_or(|len| !(1..=MAX_ELEMENTS).contains(&len)) {
+        return Err(NetworkError::Elements { node: node.name.clone(), shape });
+    }
+    let op = match &node.op {
+        Op::Linear(read, linear) => {
+            let linear = linear_side_by_side(linear, copies);
+            Op::Linear(
+                *read,
+                linear.map_err(|source| NetworkError::Shape { node: node.name.clone(), source })?,
+            )
+        }
+        Op::Polynomial(read, c) => {
+            let repeated = |c: &Vec<f64>| if c.len() == 1 { c.clone() } else { c.repeat(copies) };
+            Op::Polynomial(*read, Coefficients(c.0.iter().map(repeated).collect()))
+        }
+        op => op.clone(),
+    };
+    Ok(Node { name: node.name.clone(), shape, op })
 }
 
-fn map_side_by_side(map: &Map, copies: usize) -> Map {
+fn linear_side_by_side(linear: &Linear, copies: usize) -> Result<Linear, ShapeError> {
+    let mut all = Linear::identity(linear.inputs() * copies);
+    for map in linear.maps() {
+        all = all.then(Linear::new(map_side_by_side(map, copies)?));
+    }
+    Ok(all.plus(&linear.bias().repeat(copies)))
+}
+
+fn map_side_by_side(map: &LinearMap, copies: usize) -> Result<LinearMap, ShapeError> {
     let inputs = map.inputs();
-    match map {
-        Map::Convolution(c) => Map::Convolution(Convolution {
-            channels: c.channels.map(|channels| channels * copies),
-            groups: c.groups * copies,
-            window: c.window,
-            weights: c.weights.repeat(copies),
-        }),
-        Map::Pool(p) => Map::Pool(Pool { channels: p.channels * copies, ..p.clone() }),
-        Map::Scale(factors) => Map::Scale(factors.repeat(copies)),
-        Map::Select { sources, .. } => {
-            let of = |copy: usize| sources.iter().map(move |s| s.map(|s| s + (copy * inputs) as u32));
-            Map::Select { inputs: inputs * copies, sources: (0..copies).flat_map(of).collect() }
-        }
-        Map::Dense { .. } | Map::Sparse { .. } => {
+    Ok(match map {
+        LinearMap::Convolution(convolution) => convolution.repeated(copies)?.into(),
+        LinearMap::Pool(pool) => pool.repeated(copies)?.into(),
+        LinearMap::DiagonalScale(factors) => LinearMap::DiagonalScale(factors.repeat(copies)),
+        LinearMap::Gather(gather) => gather.repeated(copies)?.into(),
+        LinearMap::Dense(_) | LinearMap::Sparse(_) => {
             let (mut starts, mut entries) = (vec![0], Vec::new());
-            for row in 0..map.outputs() * copies {
-                let (copy, row) = (row / map.outputs(), row % map.outputs());
-                map.row(row, &mut |i, weight| entries.push(((copy * inputs + i) as u32, weight)));
-                starts.push(entries.len() as u32);
+            for copy in 0..copies {
+                for row in 0..map.outputs() {
+                    map.row(row, &mut |i, weight| entries.push(((copy * inputs + i) as u32, weight)));
+                    starts.push(entries.len() as u32);
+                }
             }
-            Map::Sparse { inputs: inputs * copies, starts, entries }
+            Sparse::new(inputs * copies, starts, entries)?.into()
         }
-    }
+    })
 }

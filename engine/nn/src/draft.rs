@@ -64,7 +64,9 @@ impl Draft {
         let mut needed = usize::MAX;
         for (number, (pools, convolutions)) in STRATEGIES.into_iter().enumerate() {
             progress("choosing a layout", number, STRATEGIES.len());
-            let rewritten = Arc::new(rewrite(network, ranges, &trace, Merging { pools, convolutions }));
+            let rewritten =
+                rewrite(network, &ranges.to_vec().into(), &trace, Merging { pools, convolutions });
+            let rewritten = Arc::new(rewritten.map_err(PlanError::Rewrite)?);
             if tried.contains(&rewritten) {
                 continue;
             }
@@ -171,7 +173,7 @@ impl Draft {
                 let mut works = Vec::new();
                 for (i, node) in network.nodes().iter().enumerate() {
                     let count = layouts.get(i).map_or(1, |l| l.ciphertexts);
-                    let level = node.op.reads().iter().map(|id| at(id.0)).min().unwrap_or(levels.total);
+                    let level = node.op.reads().iter().map(|id| at(id.index())).min().unwrap_or(levels.total);
                     let work = lowered.get(i).and_then(Option::as_ref).map(|(places, work)| {
                         let work = LinearWork { diagonals: places.len(), level, to: at(i), ..*work };
                         cost.split(places, slots, work)
@@ -184,7 +186,7 @@ impl Draft {
                             cost.rotations(rotated.len(), count, level)
                         }
                         (Op::Polynomial(_, c), _) => c.degree() as f64 / 2.0 * cost.product(count, at(i)),
-                        (Op::Product(..), _) => cost.product(count, at(i)),
+                        (Op::Mul(..), _) => cost.product(count, at(i)),
                         _ => cost.pointwise(count, level),
                     };
                     works.push(work);
@@ -209,7 +211,7 @@ impl Draft {
         let division = 0.25 * f64::from(1u32 << literal.log_n) / levels.message_bits.exp2();
         let of_work = |(i, work): (usize, &Option<(Split, LinearWork)>)| {
             let (_, work) = work.as_ref()?;
-            let read = network.nodes().get(i)?.op.reads().first()?.0;
+            let read = network.nodes().get(i)?.op.reads().first()?.index();
             let weights = levels.weight_bits(read, i);
             let terms = work.diagonals as f64 / work.groups[1] as f64;
             let rounded = (terms * 2.0 * work.period as f64 / 12.0).sqrt() * TYPICAL / weights.exp2();
@@ -230,7 +232,7 @@ impl Draft {
             let layout = layouts.get(i);
             let ciphertexts = layout.map_or(1, |l| l.ciphertexts);
             let work = self.works.get(i).and_then(Option::as_ref);
-            let start = node.op.reads().iter().map(|id| level_of(id.0)).min().unwrap_or(top);
+            let start = node.op.reads().iter().map(|id| level_of(id.index())).min().unwrap_or(top);
             let (kind, level, seconds) = match &node.op {
                 Op::Input => ("input", top, ciphertexts as f64 * CLIENT_SECONDS),
                 Op::Linear(..) => match work {
@@ -247,7 +249,7 @@ impl Draft {
                     let level = level_of(i) + arrange::polynomial_depth(c.degree());
                     ("polynomial", level, c.degree() as f64 / 2.0 * cost.product(ciphertexts, level_of(i)))
                 }
-                Op::Product(..) => ("product", level_of(i), cost.product(ciphertexts, level_of(i))),
+                Op::Mul(..) => ("product", level_of(i), cost.product(ciphertexts, level_of(i))),
                 Op::Add(..) | Op::Sub(..) => ("add", start, cost.pointwise(ciphertexts, start)),
             };
             LayerReport {
@@ -293,7 +295,7 @@ pub(crate) fn linear_at<'a>(
             if arrange::linear_kind(linear, node + 1 == network.nodes().len(), pools)
                 == LinearKind::Transform =>
         {
-            Some((linear, layouts.get(x.0)?, layouts.get(node)?))
+            Some((linear, layouts.get(x.index())?, layouts.get(node)?))
         }
         _ => None,
     }
@@ -310,11 +312,11 @@ pub(crate) fn pool_rotations(
     if arrange::linear_kind(linear, node + 1 == network.nodes().len(), pools) != LinearKind::Pool {
         return None;
     }
-    let window = &tiling_pool(linear)?.window;
-    let strides = layouts.get(x.0)?.strides(window.input);
+    let window = tiling_pool(linear)?.window();
+    let strides = layouts.get(x.index())?.strides(window.input());
     let doublings = |stride: usize, kernel: usize| (0..kernel.ilog2()).map(move |j| (stride << j) as i64);
     Some(strides.map(|[down, across]| {
-        doublings(down, window.kernel[0]).chain(doublings(across, window.kernel[1])).collect()
+        doublings(down, window.kernel()[0]).chain(doublings(across, window.kernel()[1])).collect()
     }))
 }
 

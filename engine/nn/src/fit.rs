@@ -64,8 +64,9 @@ pub struct Fitted {
     pub mean_error: f64,
 }
 
-/// Why there is no fit.
+/// Reason why there is no fit.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FitError {
     /// No such function.
     #[error("there is no function {0:?}; choose one of {names}", names = Function::NAMES.join(", "))]

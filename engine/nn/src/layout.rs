@@ -146,10 +146,10 @@ impl Layout {
 
     /// Every result of a window where the window's first element is.
     pub(crate) fn pooled(&self, window: &Window) -> Self {
-        let ([height, width], [rows, columns]) = (window.input, window.output);
+        let ([height, width], [rows, columns]) = (window.input(), window.output());
         let places = (0..self.places.len() / (height * width) * rows * columns).map(|i| {
             let (channel, y, x) = (i / (rows * columns), i / columns % rows, i % columns);
-            let from = (channel * height + y * window.stride[0]) * width + x * window.stride[1];
+            let from = (channel * height + y * window.stride()[0]) * width + x * window.stride()[1];
             self.places.get(from).copied().unwrap_or(0)
         });
         let (places, description) = (places.collect(), format!("{}, pooled in place", self.description));

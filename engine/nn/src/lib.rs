@@ -15,21 +15,23 @@
 //! every compiled step is compared with it.
 //!
 //! ```
-//! use pleura_nn::{Client, Coefficients, Convolution, Linear, Map, Network, Node, NodeId, Op, Plan, PlanOptions, Server, Window};
+//! use pleura_nn::{Client, Coefficients, Convolution, Linear, Network, Node, NodeMap, Op, Plan, PlanOptions, Server};
+//! use pleura_nn::{Window, WindowSpec};
 //! use pleura_ring::Cpu;
 //!
 //! // An 8x8 image, a 3x3 convolution to two channels, and x^2/2 + x of each element.
-//! let window =
-//!     Window { input: [8, 8], output: [8, 8], kernel: [3, 3], stride: [1, 1], dilation: [1, 1], padding: [1, 1] };
+//! let plane = [8, 8];
+//! let window = WindowSpec {
+//!     input: plane, output: plane, kernel: [3, 3], stride: [1, 1], dilation: [1, 1], padding: [1, 1],
+//! };
 //! let weights = (0..18).map(|i| f64::from(i % 5 - 2) / 8.0).collect();
-//! let convolution = Convolution { channels: [1, 2], groups: 1, window, weights };
+//! let convolution = Convolution::new([1, 2], 1, Window::new(window)?, weights)?;
 //! let activation = Coefficients(vec![vec![0.0], vec![1.0], vec![0.5]]);
-//! let node = |name: &str, shape, op| Node { name: name.into(), shape, op };
-//! let network = Network::new("example".into(), vec![
-//!     node("input", vec![1, 8, 8], Op::Input),
-//!     node("conv", vec![2, 8, 8], Op::Linear(NodeId(0), Linear::new(Map::Convolution(convolution)))),
-//!     node("act", vec![2, 8, 8], Op::Polynomial(NodeId(1), activation)),
-//! ]);
+//! let mut nodes = NodeMap::default();
+//! let input = nodes.push(Node::new("input", [1, 8, 8], Op::Input));
+//! let conv = nodes.push(Node::new("conv", [2, 8, 8], Op::Linear(input, Linear::new(convolution))));
+//! nodes.push(Node::new("act", [2, 8, 8], Op::Polynomial(conv, activation)));
+//! let network = Network::new("example", nodes)?;
 //! let plan = Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ())?;
 //!
 //! // Client: keys for the server, and an encrypted image.
@@ -58,17 +60,23 @@ mod fit;
 mod layout;
 mod linear;
 mod lower;
+mod maps;
 mod network;
 mod node_map;
 mod plan;
 mod report;
 mod rewrite;
 mod save;
+mod shape_error;
+mod window;
 
 pub use execute::{Client, InferenceError, PUBLISHED_BITS, Server};
 pub use fit::{FitError, Fitted, Function, fit};
-pub use linear::{Convolution, Linear, Map, Pool, Window};
-pub use network::{Coefficients, Network, Node, Op};
+pub use linear::{Linear, LinearMap};
+pub use maps::{Convolution, Dense, Gather, Pool, Sparse};
+pub use network::{Coefficients, Network, NetworkError, Node, Op};
 pub use node_map::{NodeId, NodeMap};
 pub use plan::{Plan, PlanError, PlanOptions, Progress};
 pub use report::{Fidelity, LayerReport, ParameterReport, Report, label};
+pub use shape_error::ShapeError;
+pub use window::{Window, WindowSpec};

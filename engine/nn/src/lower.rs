@@ -196,11 +196,11 @@ fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::layout::Grid;
-    use crate::{Convolution, Map, Window};
+    use crate::{Convolution, Window, WindowSpec};
 
     /// 2 to 2 channels of 8x8 in two groups, 3x3 without padding, over 4 planes.
     fn example() -> (Linear, Layout, Layout) {
-        let window = Window {
+        let window = WindowSpec {
             input: [8, 8],
             output: [6, 6],
             kernel: [3, 3],
@@ -209,8 +209,7 @@ mod tests {
             padding: [0, 0],
         };
         let weights = (1..=18).map(f64::from).collect();
-        let linear =
-            Linear::new(Map::Convolution(Convolution { channels: [2, 2], groups: 2, window, weights }));
+        let linear = Linear::new(Convolution::new([2, 2], 2, Window::new(window).unwrap(), weights).unwrap());
         let grid = Grid { slots: 256, height: 8, width: 8, inner: true };
         (linear, grid.layout([2, 8, 8], [1, 1], 2), grid.layout([2, 6, 6], [1, 1], 2))
     }

@@ -1,28 +1,32 @@
 //! A network as a graph: what an importer makes and everything else reads.
 
-use crate::Linear;
-use crate::node_map::NodeId;
-use serde::{Deserialize, Serialize};
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
 
-/// A network on one item (no batch axis): nodes in an order in which each comes after what it reads.
+use crate::Linear;
+use crate::node_map::{NodeId, NodeMap};
+use crate::shape_error::{MAX_ELEMENTS, ShapeError};
+use serde::{Deserialize, Serialize};
+use std::ops::Index;
+
+/// A network on one item (no batch axis): nodes in an order in which each comes after those it reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     name: String,
-    nodes: Vec<Node>,
+    nodes: NodeMap<Node>,
 }
 
-/// One tensor of a network and how it comes about.
+/// One tensor of a network and the operation that makes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// As in the model file.
+    /// Name in the model file.
     pub name: String,
-    /// `[channel][y][x]`, or whatever else; flat it has the product of these elements.
+    /// Shape of the tensor, such as `[channel][y][x]`; flat it has the product of these elements, the last axis fastest.
     pub shape: Vec<usize>,
-    /// How it comes about.
+    /// The operation.
     pub op: Op,
 }
 
-/// What a node computes, element by element unless it is [`Op::Linear`].
+/// An operation, element by element unless it is [`Op::Linear`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// The network's input; the first node and no other.
@@ -34,7 +38,7 @@ pub enum Op {
     /// Difference of two tensors of one length.
     Sub(NodeId, NodeId),
     /// Product of two tensors of one length.
-    Product(NodeId, NodeId),
+    Mul(NodeId, NodeId),
     /// A polynomial of each element.
     Polynomial(NodeId, Coefficients),
 }
@@ -43,31 +47,83 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coefficients(pub Vec<Vec<f64>>);
 
+/// Reason why nodes do not make a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The first node is missing, or is not the input.
+    #[error("the first node of a network is its input")]
+    NoInput,
+    /// A node after the first is an input.
+    #[error("{node:?} is a second input; a network has one")]
+    SecondInput {
+        /// Name of the node.
+        node: String,
+    },
+    /// A node reads itself, a node after it, or a node of another network.
+    #[error("{node:?} reads node {read}, which does not come before it")]
+    Order {
+        /// Name of the node.
+        node: String,
+        /// Position of the node that is read.
+        read: usize,
+    },
+    /// A tensor has no elements, or too many.
+    #[error("{node:?} has the shape {shape:?}; a tensor has 1 to {MAX_ELEMENTS} elements")]
+    Elements {
+        /// Name of the node.
+        node: String,
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+    },
+    /// An operand, or the result of an affine map, has another number of elements than the operation.
+    #[error("{node:?} works on {expected} elements where {found} are given")]
+    Length {
+        /// Name of the node.
+        node: String,
+        /// Number of elements that the operation needs.
+        expected: usize,
+        /// Number of elements of the operand or of the node's shape.
+        found: usize,
+    },
+    /// A coefficient list has neither one entry nor one for each element.
+    #[error(
+        "{node:?} has {found} coefficients of x^{power} for {elements} elements; it needs 1 or {elements}"
+    )]
+    Coefficients {
+        /// Name of the node.
+        node: String,
+        /// Power of `x` that the list belongs to.
+        power: usize,
+        /// Number of coefficients.
+        found: usize,
+        /// Elements of the tensor.
+        elements: usize,
+    },
+    /// A map made from one of the network's cannot be built.
+    #[error("{node:?}: {source}")]
+    Shape {
+        /// Name of the node.
+        node: String,
+        /// The reason.
+        source: ShapeError,
+    },
+}
+
 impl Network {
-    /// The nodes, the input first and the output last.
+    /// Checks nodes, the input first and the output last.
     ///
-    /// # Panics
-    /// If the first node is not the only input, one reads what comes after it, or lengths do not fit.
-    pub fn new(name: String, nodes: Vec<Node>) -> Self {
-        assert!(matches!(nodes.first(), Some(Node { op: Op::Input, .. })), "the first node is the input");
-        for (i, node) in nodes.iter().enumerate() {
-            assert!(node.op.reads().iter().all(|id| id.0 < i), "{} reads what comes after it", node.name);
-            assert!(i == 0 || !matches!(node.op, Op::Input), "{} is a second input", node.name);
-            let reads = node.op.reads().into_iter().filter_map(|id| nodes.get(id.0)).map(Node::len);
-            let fits = match &node.op {
-                Op::Input => true,
-                Op::Linear(_, map) => {
-                    reads.into_iter().all(|len| len == map.inputs()) && node.len() == map.outputs()
-                }
-                Op::Polynomial(_, c) => {
-                    reads.into_iter().all(|len| len == node.len())
-                        && c.0.iter().all(|c| c.len() == 1 || c.len() == node.len())
-                }
-                Op::Add(..) | Op::Sub(..) | Op::Product(..) => reads.into_iter().all(|len| len == node.len()),
-            };
-            assert!(fits, "{} does not fit what it reads", node.name);
+    /// # Errors
+    /// [`NetworkError`] if the first node is not the only input, one reads a node that does not come before it, or
+    /// lengths do not fit.
+    pub fn new(name: impl Into<String>, nodes: NodeMap<Node>) -> Result<Self, NetworkError> {
+        if !matches!(nodes.get(NodeId::INPUT), Some(Node { op: Op::Input, .. })) {
+            return Err(NetworkError::NoInput);
         }
-        Self { name, nodes }
+        for (id, node) in nodes.iter() {
+            node.check(id, &nodes)?;
+        }
+        Ok(Self { name: name.into(), nodes })
     }
 
     /// The same network under another name.
@@ -76,81 +132,234 @@ impl Network {
         Self { name, ..self }
     }
 
-    /// Its name.
+    /// The network that ends in `output`, without the nodes that it does not need.
+    ///
+    /// # Panics
+    /// If the id belongs to a longer network.
+    #[must_use]
+    pub fn ending_in(self, output: NodeId) -> Self {
+        let mut needed = self.nodes.map(|id, _| id == output || id == NodeId::INPUT);
+        for (id, node) in self.nodes.iter().rev().filter(|(id, _)| *id <= output) {
+            if needed[id] {
+                node.op.reads().into_iter().for_each(|read| needed[read] = true);
+            }
+        }
+        let mut kept = NodeMap::default();
+        // Nodes that are not needed have a place too, which no needed node reads.
+        let mut new_ids = NodeMap::default();
+        for (node, needed) in self.nodes.into_values().into_iter().zip(needed.into_values()) {
+            if needed {
+                let op = node.op.map_reads(|read| new_ids[read]);
+                new_ids.push(kept.push(Node { op, ..node }));
+            } else {
+                new_ids.push(NodeId::INPUT);
+            }
+        }
+        Self { name: self.name, nodes: kept }
+    }
+
+    /// Name of the network.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Number of nodes, the input among them.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Always false: a network has an input.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// The nodes, in order.
     pub fn nodes(&self) -> &[Node] {
+        self.nodes.values()
+    }
+
+    /// The ids and nodes, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> + ExactSizeIterator {
+        self.nodes.iter()
+    }
+
+    /// The ids of the nodes, in order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + use<> {
+        self.nodes.ids()
+    }
+
+    /// The nodes as a table.
+    pub fn node_map(&self) -> &NodeMap<Node> {
         &self.nodes
     }
 
-    /// The shape of an item.
+    /// The id of the output, which is the last node.
+    #[expect(clippy::expect_used, reason = "`new` checks that there is a node")]
+    pub fn output(&self) -> NodeId {
+        self.nodes.last_id().expect("a network has an input")
+    }
+
+    /// Shape of an item.
     pub fn input_shape(&self) -> &[usize] {
-        self.nodes.first().map_or(&[], |node| &node.shape)
+        &self.nodes[NodeId::INPUT].shape
     }
 
-    /// The shape of what comes out for an item.
+    /// Shape of the result of an item.
     pub fn output_shape(&self) -> &[usize] {
-        self.nodes.last().map_or(&[], |node| &node.shape)
+        &self.nodes[self.output()].shape
     }
 
-    /// The clear twin: what the network makes of an item.
+    /// The first node behind the input, and the network behind that node; `None` if a later node reads the input.
+    pub fn split_first(&self) -> Option<(&Node, Self)> {
+        let mut ids = self.nodes.ids().skip(1);
+        let first = &self.nodes[ids.next()?];
+        let mut nodes = NodeMap::default();
+        let input = nodes.push(Node { op: Op::Input, ..first.clone() });
+        let mut new_ids = NodeMap::from(vec![input, input]);
+        for id in ids {
+            let node = &self.nodes[id];
+            if node.op.reads().contains(&NodeId::INPUT) {
+                return None;
+            }
+            let op = node.op.clone().map_reads(|read| new_ids[read]);
+            new_ids.push(nodes.push(Node { op, ..node.clone() }));
+        }
+        Some((first, Self { name: self.name.clone(), nodes }))
+    }
+
+    /// The plaintext network's result for an item, flat.
     ///
     /// # Panics
-    /// If the item has another length than [`Network::input_shape`] says.
+    /// If the item has another number of elements than [`Network::input_shape`].
     pub fn evaluate(&self, item: &[f64]) -> Vec<f64> {
-        self.trace(item).pop().unwrap_or_default()
+        std::mem::take(&mut self.trace(item)[self.output()])
     }
 
-    /// The clear twin's value of every node.
+    /// The plaintext network's value of every node, flat.
     ///
     /// # Panics
     /// As for [`Network::evaluate`].
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "nodes read earlier ones, as checked when the network was made"
-    )]
-    pub fn trace(&self, item: &[f64]) -> Vec<Vec<f64>> {
-        assert_eq!(item.len(), self.input_shape().iter().product::<usize>(), "elements of the input");
-        let mut values: Vec<Vec<f64>> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let zip = |a: NodeId, b: NodeId, f: fn(f64, f64) -> f64| {
-                values[a.0].iter().zip(&values[b.0]).map(|(&a, &b)| f(a, b)).collect()
-            };
-            values.push(match &node.op {
+    pub fn trace(&self, item: &[f64]) -> NodeMap<Vec<f64>> {
+        assert_eq!(item.len(), self.nodes[NodeId::INPUT].len(), "elements of the input");
+        let mut values: NodeMap<Vec<f64>> = NodeMap::default();
+        for node in self.nodes() {
+            let value = match &node.op {
                 Op::Input => item.to_vec(),
-                Op::Linear(x, linear) => linear.apply(&values[x.0]),
-                Op::Add(a, b) => zip(*a, *b, |a, b| a + b),
-                Op::Sub(a, b) => zip(*a, *b, |a, b| a - b),
-                Op::Product(a, b) => zip(*a, *b, |a, b| a * b),
-                Op::Polynomial(x, polynomial) => polynomial.apply(&values[x.0]),
-            });
+                Op::Linear(x, linear) => linear.apply(&values[*x]),
+                Op::Add(a, b) => zip(&values[*a], &values[*b], |a, b| a + b),
+                Op::Sub(a, b) => zip(&values[*a], &values[*b], |a, b| a - b),
+                Op::Mul(a, b) => zip(&values[*a], &values[*b], |a, b| a * b),
+                Op::Polynomial(x, polynomial) => polynomial.apply(&values[*x]),
+            };
+            values.push(value);
         }
         values
     }
 }
 
+impl Index<NodeId> for Network {
+    type Output = Node;
+
+    /// A node.
+    ///
+    /// # Panics
+    /// If the id belongs to a longer network.
+    #[track_caller]
+    fn index(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+}
+
+/// Number of readers of each node; the user reads the last.
+pub(crate) fn readers(nodes: &NodeMap<Node>) -> NodeMap<usize> {
+    let mut counts = nodes.map(|_, _| 0);
+    for id in nodes.values().iter().flat_map(|node| node.op.reads()) {
+        counts[id] += 1;
+    }
+    if let Some(last) = counts.last_mut() {
+        *last += 1;
+    }
+    counts
+}
+
+fn zip(a: &[f64], b: &[f64], f: fn(f64, f64) -> f64) -> Vec<f64> {
+    a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
+}
+
 impl Node {
-    /// How many elements it has.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
+    /// A tensor of a shape, made by an operation.
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, op: Op) -> Self {
+        Self { name: name.into(), shape: shape.into(), op }
     }
 
-    /// Whether it has none.
+    /// Number of elements; `usize::MAX` if it overflows, which [`Network::new`] refuses.
+    pub fn len(&self) -> usize {
+        self.shape.iter().fold(1, |len: usize, &extent| len.saturating_mul(extent))
+    }
+
+    /// Whether it has no elements, which [`Network::new`] refuses.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Checks the node at position `id`.
+    fn check(&self, id: NodeId, nodes: &NodeMap<Node>) -> Result<(), NetworkError> {
+        let name = || self.name.clone();
+        let len = self.len();
+        if !(1..=MAX_ELEMENTS).contains(&len) {
+            return Err(NetworkError::Elements { node: name(), shape: self.shape.clone() });
+        }
+        for read in self.op.reads() {
+            if read >= id {
+                return Err(NetworkError::Order { node: name(), read: read.index() });
+            }
+            let expected = if let Op::Linear(_, map) = &self.op { map.inputs() } else { len };
+            let found = nodes[read].len();
+            if found != expected {
+                return Err(NetworkError::Length { node: name(), expected, found });
+            }
+        }
+        match &self.op {
+            Op::Input if id != NodeId::INPUT => Err(NetworkError::SecondInput { node: name() }),
+            Op::Linear(_, map) if map.outputs() != len => {
+                Err(NetworkError::Length { node: name(), expected: map.outputs(), found: len })
+            }
+            Op::Polynomial(_, Coefficients(lists)) => {
+                match lists.iter().position(|list| list.len() != 1 && list.len() != len) {
+                    None => Ok(()),
+                    Some(power) => Err(NetworkError::Coefficients {
+                        node: name(),
+                        power,
+                        found: lists.get(power).map_or(0, Vec::len),
+                        elements: len,
+                    }),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Op {
-    /// The nodes it reads.
+    /// The nodes that the operation reads.
     pub fn reads(&self) -> Vec<NodeId> {
         match self {
             Self::Input => Vec::new(),
             Self::Linear(x, _) | Self::Polynomial(x, _) => vec![*x],
-            Self::Add(a, b) | Self::Sub(a, b) | Self::Product(a, b) => vec![*a, *b],
+            Self::Add(a, b) | Self::Sub(a, b) | Self::Mul(a, b) => vec![*a, *b],
+        }
+    }
+
+    /// The same operation on other nodes.
+    #[must_use]
+    pub fn map_reads(self, mut new: impl FnMut(NodeId) -> NodeId) -> Self {
+        match self {
+            Self::Input => Self::Input,
+            Self::Linear(x, linear) => Self::Linear(new(x), linear),
+            Self::Add(a, b) => Self::Add(new(a), new(b)),
+            Self::Sub(a, b) => Self::Sub(new(a), new(b)),
+            Self::Mul(a, b) => Self::Mul(new(a), new(b)),
+            Self::Polynomial(x, coefficients) => Self::Polynomial(new(x), coefficients),
         }
     }
 }
@@ -161,10 +370,20 @@ impl Coefficients {
         self.0.len().saturating_sub(1)
     }
 
-    /// Coefficient `power` of element `i`.
+    /// Coefficient `power` of element `i`; zero beyond the degree.
+    ///
+    /// # Panics
+    /// If the coefficients of this power are neither one for all elements nor one for element `i`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "networks check that lists have one entry or one per element"
+    )]
     pub fn at(&self, power: usize, i: usize) -> f64 {
-        let Some(c) = self.0.get(power) else { return 0.0 };
-        c.get(if c.len() == 1 { 0 } else { i }).copied().unwrap_or(0.0)
+        match self.0.get(power).map(Vec::as_slice) {
+            None => 0.0,
+            Some(&[shared]) => shared,
+            Some(list) => list[i],
+        }
     }
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use std::ops::{Index, IndexMut};
 
 /// Position of a node in its network.
+///
+/// Only [`NodeMap`] makes new ones, so an id is never a number that was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeId(pub usize);
+pub struct NodeId(usize);
 
 impl NodeId {
     /// The input, which is the first node of every network.

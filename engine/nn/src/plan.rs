@@ -125,6 +125,9 @@ pub enum PlanError {
         /// The node's name.
         node: String,
     },
+    /// Rewriting broke the network, which is a bug.
+    #[error("the rewritten network is not valid, which is a bug: {0}")]
+    Rewrite(crate::NetworkError),
     /// The lowered network differs from the clear twin.
     #[error(
         "the plan does not compute the network: {node} is off by {error:.1e} of its range, which is a bug"
@@ -218,7 +221,7 @@ impl Plan {
     pub fn beyond_range(&self, network: &Network, item: &[f64]) -> Vec<(String, f64, f64)> {
         let largest = |values: &Vec<f64>| values.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         let trace = network.trace(item);
-        let seen = network.nodes().iter().zip(&self.ranges).zip(&trace);
+        let seen = network.nodes().iter().zip(&self.ranges).zip(trace.values());
         let beyond = seen.filter(|((_, range), values)| largest(values) > HEADROOM / 2.0 * **range);
         beyond.map(|((node, range), values)| (node.name.clone(), *range, largest(values))).collect()
     }
@@ -299,7 +302,7 @@ pub(crate) fn ranges(network: &Network, items: &[Vec<f64>]) -> Result<Vec<f64>, 
     let mut ranges = vec![0.0f64; network.nodes().len()];
     let traces: Vec<_> = items.par_iter().map(|item| network.trace(item)).collect();
     for trace in &traces {
-        for ((range, values), node) in ranges.iter_mut().zip(trace).zip(network.nodes()) {
+        for ((range, values), node) in ranges.iter_mut().zip(trace.values()).zip(network.nodes()) {
             let largest =
                 values.iter().fold(0.0f64, |m, x| if x.is_finite() { m.max(x.abs()) } else { f64::INFINITY });
             if !largest.is_finite() {

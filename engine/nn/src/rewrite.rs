@@ -1,7 +1,10 @@
 //! A network in the form that is cheapest on ciphertexts: quadratics as one square between affine maps, affine maps
 //! merged, polynomials on what is already spread out.
 
-use crate::{Coefficients, Linear, Map, Network, Node, NodeId, Op, Pool};
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
+
+use crate::network::readers;
+use crate::{Coefficients, Linear, LinearMap, Network, NetworkError, Node, NodeId, NodeMap, Op, Pool};
 
 /// Which neighbouring maps become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,18 +30,29 @@ pub(crate) enum Pools {
 const MAX_SLOPE: f64 = 64.0;
 
 /// The same network, rewritten. `ranges` are the largest magnitudes seen at each node, `trace` values of one item.
-pub(crate) fn rewrite(network: &Network, ranges: &[f64], trace: &[Vec<f64>], merging: Merging) -> Network {
-    let nodes = normalise_quadratics(network, ranges, trace);
-    let nodes = spread_early(nodes);
-    let nodes = if merging.pools == Pools::Rotated { pool_early(nodes) } else { nodes };
-    let mut nodes = merge(nodes, merging);
-    // What leaves the server comes from an affine map, which can mask everything that is not the result.
-    if let Some(last) = nodes.last().filter(|last| !matches!(last.op, Op::Linear(..))).cloned() {
-        let id = NodeId(nodes.len() - 1);
-        let identity = Linear::new(Map::Scale(vec![1.0; last.len()]));
-        push(&mut nodes, "output", &last.shape, Op::Linear(id, identity));
+///
+/// # Errors
+/// [`NetworkError`] if rewriting breaks the network, which is a bug.
+pub(crate) fn rewrite(
+    network: &Network,
+    ranges: &NodeMap<f64>,
+    trace: &NodeMap<Vec<f64>>,
+    merging: Merging,
+) -> Result<Network, NetworkError> {
+    let mut nodes = normalise_quadratics(network, ranges, trace);
+    spread_early(&mut nodes);
+    if merging.pools == Pools::Rotated {
+        pool_early(&mut nodes);
     }
-    Network::new(network.name().to_owned(), without_unused(nodes))
+    merge(&mut nodes, merging);
+    // What leaves the server comes from an affine map, which can mask everything that is not the result.
+    if let Some(id) = nodes.last_id().filter(|&id| !matches!(nodes[id].op, Op::Linear(..))) {
+        let (shape, len) = (nodes[id].shape.clone(), nodes[id].len());
+        nodes.push(Node::new("output", shape, Op::Linear(id, Linear::scale(vec![1.0; len]))));
+    }
+    let rewritten = Network::new(network.name(), nodes)?;
+    let output = rewritten.output();
+    Ok(rewritten.ending_in(output))
 }
 
 /// Whether a polynomial is `x^2 + b x + t` with one `t` for all: then it needs no product but the square.
@@ -46,263 +60,246 @@ pub(crate) fn is_monic(c: &Coefficients) -> bool {
     matches!(&c.0[..], [t, _, a] if t.len() == 1 && a[..] == [1.0])
 }
 
-/// Appends a node, and says where.
-fn push(nodes: &mut Vec<Node>, name: &str, shape: &[usize], op: Op) -> NodeId {
-    nodes.push(Node { name: name.to_owned(), shape: shape.to_vec(), op });
-    NodeId(nodes.len() - 1)
-}
-
 /// `a x^2 + b x + c = s (u^2 + b' u - m) + c + s m` with `u = sqrt|a| x` and `s` the sign of `a`: what is left around the square
 /// are affine maps, which merge with their neighbours. The constant `m` is the mean over the trace: the rounding of weights counts times the
 /// values they multiply, which should therefore be small.
-fn normalise_quadratics(network: &Network, ranges: &[f64], trace: &[Vec<f64>]) -> Vec<Node> {
-    let mut nodes: Vec<Node> = Vec::new();
-    let mut new_ids: Vec<NodeId> = Vec::new();
-    let mapped = |ids: &[NodeId], id: NodeId| ids.get(id.0).copied().unwrap_or(id);
+fn normalise_quadratics(
+    network: &Network,
+    ranges: &NodeMap<f64>,
+    trace: &NodeMap<Vec<f64>>,
+) -> NodeMap<Node> {
+    let mut nodes = NodeMap::default();
+    let mut new_ids: NodeMap<NodeId> = NodeMap::default();
     for node in network.nodes() {
-        let len = node.len();
-        let per_element = |c: &Coefficients, k| (0..len).map(|i| c.at(k, i)).collect::<Vec<_>>();
-        let id = match &node.op {
+        let Node { name, shape, op } = node;
+        let id = match op {
             Op::Polynomial(x, c) if c.degree() <= 1 => {
-                let linear = Linear::new(Map::Scale(per_element(c, 1))).plus(&per_element(c, 0));
-                let x = mapped(&new_ids, *x);
-                push(&mut nodes, &node.name, &node.shape, Op::Linear(x, linear))
+                let linear =
+                    Linear::scale(per_element(c, 1, node.len())).plus(&per_element(c, 0, node.len()));
+                nodes.push(Node::new(name, shape.as_slice(), Op::Linear(new_ids[*x], linear)))
             }
-            Op::Polynomial(x, c) if c.degree() == 2 => {
-                let range = ranges.get(x.0).copied().unwrap_or(1.0);
-                let far = |i: usize| c.at(1, i).abs() > MAX_SLOPE * range * c.at(2, i).abs();
-                let values = trace.get(x.0).map(Vec::as_slice).unwrap_or_default();
-                let x = mapped(&new_ids, *x);
-                if (0..len).any(|i| c.at(2, i) == 0.0 || far(i)) {
-                    push(&mut nodes, &node.name, &node.shape, Op::Polynomial(x, c.clone()))
-                } else {
-                    let shared = c.0.iter().skip(1).all(|c| c.len() == 1);
-                    // In units of the range: else the square of something small has too large a scale.
-                    let largest = (0..len).fold(0.0f64, |m, i| m.max(c.at(2, i).abs().sqrt()));
-                    let unit = (range * largest).recip().log2().round().exp2();
-                    let root: Vec<_> = (0..len).map(|i| unit * c.at(2, i).abs().sqrt()).collect();
-                    let sign: Vec<_> = (0..len).map(|i| c.at(2, i).signum()).collect();
-                    let slope = |i: usize| unit * c.at(1, i) * c.at(2, i).signum() / c.at(2, i).abs().sqrt();
-                    let slopes: Vec<_> = (0..if shared { 1 } else { len }).map(slope).collect();
-                    let centred = |(i, x): (usize, &f64)| {
-                        c.at(2, i).abs() * x * x + c.at(1, i) * c.at(2, i).signum() * x
-                    };
-                    let mean = unit * unit * values.iter().enumerate().map(centred).sum::<f64>() / len as f64;
-                    let rest: Vec<_> =
-                        sign.iter().enumerate().map(|(i, s)| c.at(0, i) + s * mean / unit / unit).collect();
-                    let u = push(&mut nodes, "", &node.shape, Op::Linear(x, Linear::new(Map::Scale(root))));
-                    let monic = Coefficients(vec![vec![-mean], slopes, vec![1.0]]);
-                    let square = push(&mut nodes, &node.name, &node.shape, Op::Polynomial(u, monic));
-                    let after = sign.iter().map(|s| s / unit / unit).collect();
-                    let after = Linear::new(Map::Scale(after)).plus(&rest);
-                    push(&mut nodes, "", &node.shape, Op::Linear(square, after))
-                }
+            Op::Polynomial(x, c) if is_square(c, node.len(), ranges[*x]) => {
+                let square = Square::new(c, node.len(), ranges[*x], &trace[*x]);
+                let u = nodes.push(Node::new("", shape.as_slice(), Op::Linear(new_ids[*x], square.before)));
+                let square_id =
+                    nodes.push(Node::new(name, shape.as_slice(), Op::Polynomial(u, square.monic)));
+                nodes.push(Node::new("", shape.as_slice(), Op::Linear(square_id, square.after)))
             }
-            op => {
-                let op = with_reads(op.clone(), &|id| mapped(&new_ids, id));
-                push(&mut nodes, &node.name, &node.shape, op)
-            }
+            op => nodes.push(Node { op: op.clone().map_reads(|id| new_ids[id]), ..node.clone() }),
         };
         new_ids.push(id);
     }
     nodes
 }
 
-/// Repeats elements before polynomials rather than after: the map that makes the fewer elements then does it for free.
-fn spread_early(mut nodes: Vec<Node>) -> Vec<Node> {
-    loop {
-        let readers = readers(&nodes);
-        let found = nodes.iter().enumerate().find_map(|(i, node)| {
-            let Op::Linear(x, linear) = &node.op else { return None };
-            let [Map::Select { sources, .. }] = linear.maps() else { return None };
-            let sources: Vec<u32> = sources.iter().copied().collect::<Option<_>>()?;
-            let producer = nodes.get(x.0)?;
-            let before = match &producer.op {
-                Op::Polynomial(before, c) => (*before, Some(c.clone())),
-                Op::Linear(before, map) if map.is_elementwise() => (*before, None),
-                _ => return None,
-            };
-            let plain = linear.bias().iter().all(|b| *b == 0.0) && sources.len() > producer.len();
-            (plain && readers.get(x.0) == Some(&1)).then_some((i, *x, before.0, before.1, sources))
-        });
-        let Some((at, producer, before, polynomial, sources)) = found else { return nodes };
-        // The select takes the producer's place, and the producer the select's.
-        let pick = |values: &[f64]| -> Vec<f64> {
-            sources.iter().filter_map(|&s| values.get(s as usize).copied()).collect()
-        };
-        let (Some(select), Some(elementwise)) = (nodes.get(at).cloned(), nodes.get(producer.0).cloned())
-        else {
-            return nodes;
-        };
-        let later = match (polynomial, &elementwise.op) {
-            (Some(c), _) => {
-                let c = c.0.iter().map(|c| if c.len() == 1 { c.clone() } else { pick(c) }).collect();
-                Op::Polynomial(producer, Coefficients(c))
-            }
-            (None, Op::Linear(_, map)) => {
-                let scale = map.scale_factors();
-                Op::Linear(producer, Linear::new(Map::Scale(pick(&scale))).plus(&pick(map.bias())))
-            }
-            _ => return nodes,
-        };
-        let earlier = match select.op {
-            Op::Linear(_, linear) => Op::Linear(before, linear),
-            op => op,
-        };
-        if let Some(node) = nodes.get_mut(producer.0) {
-            *node = Node { name: select.name, shape: select.shape.clone(), op: earlier };
-        }
-        if let Some(node) = nodes.get_mut(at) {
-            *node = Node { name: elementwise.name, shape: select.shape, op: later };
+/// Coefficient `power` of each of `len` elements.
+fn per_element(c: &Coefficients, power: usize, len: usize) -> Vec<f64> {
+    (0..len).map(|i| c.at(power, i)).collect()
+}
+
+/// Whether a polynomial is quadratic in every element, and its slope small beside the square at this range.
+fn is_square(c: &Coefficients, len: usize, range: f64) -> bool {
+    let small = |i: usize| c.at(1, i).abs() <= MAX_SLOPE * range * c.at(2, i).abs();
+    c.degree() == 2 && (0..len).all(|i| c.at(2, i) != 0.0 && small(i))
+}
+
+/// A quadratic as a square between affine maps.
+struct Square {
+    /// `u = sqrt|a| x`, in units of the range.
+    before: Linear,
+    /// `u^2 + b' u - m`
+    monic: Coefficients,
+    /// What is left of the sign, the unit and the constants.
+    after: Linear,
+}
+
+impl Square {
+    fn new(c: &Coefficients, len: usize, range: f64, values: &[f64]) -> Self {
+        let shared = c.0.iter().skip(1).all(|c| c.len() == 1);
+        let sign: Vec<f64> = (0..len).map(|i| c.at(2, i).signum()).collect();
+        let root: Vec<f64> = (0..len).map(|i| c.at(2, i).abs().sqrt()).collect();
+        // In units of the range: else the square of something small has too large a scale.
+        let largest = root.iter().fold(0.0f64, |most, root| most.max(*root));
+        let unit = (range * largest).recip().log2().round().exp2();
+        let slopes =
+            sign.iter().zip(&root).enumerate().map(|(i, (sign, root))| unit * c.at(1, i) * sign / root);
+        let slopes = slopes.take(if shared { 1 } else { len }).collect();
+        let centred = values
+            .iter()
+            .enumerate()
+            .map(|(i, x)| c.at(2, i).abs() * x * x + c.at(1, i) * c.at(2, i).signum() * x);
+        let mean = unit * unit * centred.sum::<f64>() / len as f64;
+        let rest: Vec<f64> =
+            sign.iter().enumerate().map(|(i, s)| c.at(0, i) + s * mean / unit / unit).collect();
+        Self {
+            before: Linear::scale(root.iter().map(|root| unit * root).collect()),
+            monic: Coefficients(vec![vec![-mean], slopes, vec![1.0]]),
+            after: Linear::scale(sign.iter().map(|s| s / unit / unit).collect()).plus(&rest),
         }
     }
+}
+
+/// Repeats elements before elementwise operations rather than after: the map that makes the fewer elements then does it for free.
+fn spread_early(nodes: &mut NodeMap<Node>) {
+    while let Some(exchange) = find_spread(nodes) {
+        exchange.apply(nodes);
+    }
+}
+
+/// Two nodes of which the second alone reads the first, and what they are once exchanged.
+struct Exchange {
+    earlier: (NodeId, Node),
+    later: (NodeId, Node),
+}
+
+impl Exchange {
+    fn apply(self, nodes: &mut NodeMap<Node>) {
+        nodes[self.earlier.0] = self.earlier.1;
+        nodes[self.later.0] = self.later.1;
+    }
+}
+
+/// The first gather that makes more elements than the elementwise operation before it.
+fn find_spread(nodes: &NodeMap<Node>) -> Option<Exchange> {
+    let readers = readers(nodes);
+    nodes.iter().find_map(|(id, node)| {
+        let Op::Linear(x, linear) = &node.op else { return None };
+        let [LinearMap::Gather(gather)] = linear.maps() else { return None };
+        let sources: Vec<u32> = gather.sources().iter().copied().collect::<Option<_>>()?;
+        let producer = &nodes[*x];
+        let plain = linear.bias().iter().all(|b| *b == 0.0) && sources.len() > producer.len();
+        if !plain || readers[*x] != 1 {
+            return None;
+        }
+        // The gather takes the producer's place, and the producer the gather's.
+        let (before, later) = match &producer.op {
+            Op::Polynomial(before, c) => {
+                let lists = c.0.iter().map(|c| if c.len() == 1 { c.clone() } else { pick(c, &sources) });
+                (*before, Op::Polynomial(*x, Coefficients(lists.collect())))
+            }
+            Op::Linear(before, map) if map.is_elementwise() => {
+                let scale = Linear::scale(pick(&map.scale_factors(), &sources));
+                (*before, Op::Linear(*x, scale.plus(&pick(map.bias(), &sources))))
+            }
+            _ => return None,
+        };
+        let earlier = Node { op: Op::Linear(before, linear.clone()), ..node.clone() };
+        let later = Node::new(&producer.name, node.shape.as_slice(), later);
+        Some(Exchange { earlier: (*x, earlier), later: (id, later) })
+    })
+}
+
+fn pick(values: &[f64], sources: &[u32]) -> Vec<f64> {
+    sources.iter().map(|&source| values[source as usize]).collect()
 }
 
 /// The average that is all of a map, if sums of rotations can make it.
 pub(crate) fn tiling_pool(linear: &Linear) -> Option<&Pool> {
     match linear.maps() {
-        [Map::Pool(pool)] if pool.is_tiling() && linear.bias().iter().all(|b| *b == 0.0) => Some(pool),
+        [LinearMap::Pool(pool)] if pool.is_tiling() && linear.bias().iter().all(|b| *b == 0.0) => Some(pool),
         _ => None,
     }
 }
 
 /// Exchanges averages with elementwise maps before them that are the same throughout each plane, which can then merge with what follows.
-fn pool_early(mut nodes: Vec<Node>) -> Vec<Node> {
-    for i in 0..nodes.len() {
-        let readers = readers(&nodes);
-        let found = nodes.get(i).and_then(|node| {
-            let Op::Linear(x, linear) = &node.op else { return None };
-            let (producer, pool) = (nodes.get(x.0)?, tiling_pool(linear)?);
-            let Op::Linear(before, first) = &producer.op else { return None };
-            let [height, width] = pool.window.input;
-            let constant = |v: &[f64]| {
-                v.chunks(height * width).all(|plane| plane.iter().all(|x| Some(x) == plane.first()))
-            };
-            let factors = first.scale_factors();
-            let alone = readers.get(x.0) == Some(&1) && first.is_elementwise();
-            if !alone || !constant(&factors) || !constant(first.bias()) {
-                return None;
-            }
-            let [rows, columns] = pool.window.output;
-            let pick = |v: &[f64]| -> Vec<f64> {
-                let planes = v.chunks(height * width).filter_map(|plane| plane.first());
-                planes.flat_map(|&x| std::iter::repeat_n(x, rows * columns)).collect()
-            };
-            let later = Linear::new(Map::Scale(pick(&factors))).plus(&pick(first.bias()));
-            Some((*x, Op::Linear(*before, linear.clone()), Op::Linear(*x, later)))
-        });
-        let Some((x, earlier, later)) = found else { continue };
-        let Some((name, shape)) = nodes.get(i).map(|n| (n.name.clone(), n.shape.clone())) else { continue };
-        if let Some(producer) = nodes.get_mut(x.0) {
-            *producer = Node { name, shape, op: earlier };
-        }
-        if let Some(node) = nodes.get_mut(i) {
-            (node.name, node.op) = (String::new(), later);
+fn pool_early(nodes: &mut NodeMap<Node>) {
+    for id in nodes.ids() {
+        if let Some(exchange) = find_pool(nodes, id) {
+            exchange.apply(nodes);
         }
     }
-    nodes
+}
+
+/// The exchange of an average with the elementwise map that it reads, if it is one and they can be exchanged.
+fn find_pool(nodes: &NodeMap<Node>, id: NodeId) -> Option<Exchange> {
+    let node = &nodes[id];
+    let Op::Linear(x, linear) = &node.op else { return None };
+    let (producer, pool) = (&nodes[*x], tiling_pool(linear)?);
+    let Op::Linear(before, first) = &producer.op else { return None };
+    if readers(nodes)[*x] != 1 || !first.is_elementwise() {
+        return None;
+    }
+    let plane = pool.window().input_area();
+    let results = pool.window().output_area();
+    let factors = per_plane(&first.scale_factors(), plane, results)?;
+    let later = Linear::scale(factors).plus(&per_plane(first.bias(), plane, results)?);
+    let earlier = Node { op: Op::Linear(*before, linear.clone()), ..node.clone() };
+    let later = Node::new("", node.shape.as_slice(), Op::Linear(*x, later));
+    Some(Exchange { earlier: (*x, earlier), later: (id, later) })
+}
+
+/// The value of each plane, `results` times; `None` if values differ within a plane.
+fn per_plane(values: &[f64], plane: usize, results: usize) -> Option<Vec<f64>> {
+    let mut out = Vec::with_capacity(values.len() / plane * results);
+    for plane in values.chunks(plane) {
+        let first = *plane.first()?;
+        if plane.iter().any(|value| *value != first) {
+            return None;
+        }
+        out.extend(std::iter::repeat_n(first, results));
+    }
+    Some(out)
 }
 
 /// Composes affine maps that follow each other, where nothing else reads the first.
-fn merge(mut nodes: Vec<Node>, merging: Merging) -> Vec<Node> {
-    for i in 0..nodes.len() {
-        loop {
-            let readers = readers(&nodes);
-            let merged = nodes.get(i).and_then(|node| {
-                let Op::Linear(x, linear) = &node.op else { return None };
-                let producer = nodes.get(x.0)?;
-                let Op::Linear(before, first) = &producer.op else { return None };
-                let alone = readers.get(x.0) == Some(&1) || first.is_elementwise();
-                let wanted = alone && is_worth_merging(first, linear, merging);
-                wanted.then(|| {
-                    let name = join(&producer.name, &node.name);
-                    (name, Op::Linear(*before, first.clone().then(linear.clone())))
-                })
-            });
-            let Some(((name, op), node)) = merged.zip(nodes.get_mut(i)) else { break };
-            (node.name, node.op) = (name, op);
+fn merge(nodes: &mut NodeMap<Node>, merging: Merging) {
+    for id in nodes.ids() {
+        while let Some(merged) = merged(nodes, id, merging) {
+            nodes[id] = merged;
         }
     }
-    nodes
+}
+
+/// A node composed with the one that it reads, if they are affine maps and worth merging.
+fn merged(nodes: &NodeMap<Node>, id: NodeId, merging: Merging) -> Option<Node> {
+    let node = &nodes[id];
+    let Op::Linear(x, linear) = &node.op else { return None };
+    let producer = &nodes[*x];
+    let Op::Linear(before, first) = &producer.op else { return None };
+    let alone = readers(nodes)[*x] == 1 || first.is_elementwise();
+    if !alone || !is_worth_merging(first, linear, merging) {
+        return None;
+    }
+    let op = Op::Linear(*before, first.clone().then(linear.clone()));
+    Some(Node { name: join(&producer.name, &node.name), shape: node.shape.clone(), op })
 }
 
 fn is_worth_merging(first: &Linear, second: &Linear, merging: Merging) -> bool {
-    let has = |linear: &Linear, f: fn(&Map) -> bool| linear.maps().iter().any(f);
-    let convolution = |map: &Map| matches!(map, Map::Convolution(c) if c.window.kernel != [1, 1]);
-    let (pool, dense) =
-        (|map: &Map| matches!(map, Map::Pool(_)), |map: &Map| matches!(map, Map::Dense { .. }));
-    if merging.pools == Pools::Rotated && [first, second].into_iter().any(|l| tiling_pool(l).is_some()) {
+    if merging.pools == Pools::Rotated && (tiling_pool(first).is_some() || tiling_pool(second).is_some()) {
         return false;
     }
-    if has(first, pool) && has(second, convolution) {
+    if has(first, is_pool) && has(second, is_wide_convolution) {
         return merging.pools == Pools::Merged;
     }
-    if first.is_elementwise() || second.is_elementwise() || has(second, dense) {
+    if first.is_elementwise() || second.is_elementwise() || has(second, is_dense) {
         return true;
     }
-    if has(first, convolution) && (has(second, convolution) || has(second, pool)) {
+    if has(first, is_wide_convolution) && (has(second, is_wide_convolution) || has(second, is_pool)) {
         return merging.convolutions;
     }
     true
+}
+
+fn has(linear: &Linear, property: fn(&LinearMap) -> bool) -> bool {
+    linear.maps().iter().any(property)
+}
+
+fn is_pool(map: &LinearMap) -> bool {
+    matches!(map, LinearMap::Pool(_))
+}
+
+fn is_dense(map: &LinearMap) -> bool {
+    matches!(map, LinearMap::Dense(_))
+}
+
+/// A convolution of more than one tap.
+fn is_wide_convolution(map: &LinearMap) -> bool {
+    matches!(map, LinearMap::Convolution(c) if c.window().kernel() != [1, 1])
 }
 
 fn join(first: &str, second: &str) -> String {
     match (first, second) {
         ("", name) | (name, "") => name.to_owned(),
         _ => format!("{first} + {second}"),
-    }
-}
-
-/// How many nodes read each; the last is read by the user.
-pub(crate) fn readers(nodes: &[Node]) -> Vec<usize> {
-    let mut counts = vec![0; nodes.len()];
-    for id in nodes.iter().flat_map(|node| node.op.reads()) {
-        if let Some(count) = counts.get_mut(id.0) {
-            *count += 1;
-        }
-    }
-    if let Some(last) = counts.last_mut() {
-        *last += 1;
-    }
-    counts
-}
-
-fn without_unused(nodes: Vec<Node>) -> Vec<Node> {
-    let mut used = vec![false; nodes.len()];
-    if let Some(last) = used.last_mut() {
-        *last = true;
-    }
-    if let Some(first) = used.first_mut() {
-        *first = true;
-    }
-    for (i, node) in nodes.iter().enumerate().rev() {
-        if used.get(i) == Some(&true) {
-            for id in node.op.reads() {
-                if let Some(used) = used.get_mut(id.0) {
-                    *used = true;
-                }
-            }
-        }
-    }
-    let mut new_ids = Vec::with_capacity(nodes.len());
-    let mut kept = Vec::new();
-    for (node, used) in nodes.into_iter().zip(used) {
-        new_ids.push(NodeId(kept.len()));
-        if used {
-            let op = with_reads(node.op, &|id| new_ids.get(id.0).copied().unwrap_or(id));
-            kept.push(Node { op, ..node });
-        }
-    }
-    kept
-}
-
-fn with_reads(op: Op, new: &dyn Fn(NodeId) -> NodeId) -> Op {
-    match op {
-        Op::Input => Op::Input,
-        Op::Linear(x, linear) => Op::Linear(new(x), linear),
-        Op::Polynomial(x, c) => Op::Polynomial(new(x), c),
-        Op::Add(a, b) => Op::Add(new(a), new(b)),
-        Op::Sub(a, b) => Op::Sub(new(a), new(b)),
-        Op::Product(a, b) => Op::Product(new(a), new(b)),
     }
 }

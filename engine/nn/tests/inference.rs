@@ -390,7 +390,7 @@ fn sparse_maps_and_permutations() {
     let network = net(&[12], |n| {
         let starts = (0..=20).map(|i| i / 2 * 3).collect();
         let entries = reals(30, 5).into_iter().enumerate().map(|(i, w)| ((i * 7 % 12) as u32, w)).collect();
-        let x = n.linear("sparse", X, &[20], Linear::new(Map::Sparse { inputs: 12, starts, entries }));
+        let x = n.linear("sparse", X, &[20], Linear::new(Sparse::new(12, starts, entries).unwrap()));
         let x = n.act(x);
         let sources = (0..25).map(|i| (i % 6 != 5).then_some((i * 9 % 20) as u32)).collect();
         let x = n.select(x, &[25], sources);
@@ -645,7 +645,7 @@ fn some_rows_of_zero() {
     let network = net(&[6], |n| {
         let mut weights = reals(36, 4);
         weights[..18].fill(0.0);
-        let x = n.linear("dense", X, &[6], Linear::new(Map::Dense { inputs: 6, weights }));
+        let x = n.linear("dense", X, &[6], Linear::new(Dense::new(6, weights).unwrap()));
         let x = n.act(x);
         n.dense(x, 3);
     });

@@ -313,7 +313,7 @@ fn weights_of_very_different_size_in_one_layer() {
     let network = net(&[16], |n| {
         let mut weights = reals(16 * 8, 4);
         weights.iter_mut().enumerate().for_each(|(i, w)| *w *= 10f64.powi(-(i as i32 % 6)));
-        let x = n.linear("dense", X, &[8], Linear::new(Map::Dense { inputs: 16, weights }));
+        let x = n.linear("dense", X, &[8], Linear::new(Dense::new(16, weights).unwrap()));
         let x = n.act(x);
         n.dense(x, 4);
     });
@@ -498,7 +498,7 @@ fn chain() -> impl Strategy<Value = (Vec<usize>, Vec<Layer>)> {
 fn place(n: &mut Net, layer: Layer) {
     let x = n.last();
     let shape = n.shape(x).to_vec();
-    let twin = (0..x.0).rev().map(NodeId).find(|&y| n.shape(y) == shape);
+    let twin = n.nodes.ids().rev().find(|&y| y < x && n.shape(y) == shape);
     let fits = |moves: Moves| shape.len() == 3 && moves.window([shape[1], shape[2]]).is_some();
     match layer {
         Layer::Convolution { channels, moves, groups } if fits(moves) => {

@@ -4,21 +4,20 @@ use crate::Fit;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::polynomial::Polynomial;
+use crate::problem::Problem;
+use crate::unsupported::Unsupported;
 use pleura_nn::{Function, fit};
 
-/// What helps with all activations.
-const TRAIN: &str = "replace it by a polynomial such as a*x^2 + b*x + c and train";
-
 impl Importer<'_> {
-    pub(crate) fn activation(&mut self, step: &Step<'_>) -> Result<Value, String> {
-        let Some((function, factor)) = self.function(step)? else { return Err(advice(step.op)) };
+    pub(crate) fn activation(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let Some((function, factor)) = self.function(step)? else {
+            return Err(Unsupported::operator(step.op).into());
+        };
         let x = self.tensor(step, 0)?;
         let Some(Fit { degree, from, to }) = self.fit else {
-            return Err(format!(
-                "ciphertexts cannot compute {function}; {TRAIN}, or let `--fit DEGREE --interval LO,HI` approximate it"
-            ));
+            return Err(Problem::Activation { function });
         };
-        let fitted = fit(function, degree, from, to).map_err(|e| e.to_string())?;
+        let fitted = fit(function, degree, from, to)?;
         self.notes.push(format!(
             "replaced {function} at {} by a polynomial of degree {degree} on {from} to {to}, off by at most \
              {:.2e} and {:.2e} on average",
@@ -32,7 +31,7 @@ impl Importer<'_> {
     }
 
     /// The function of an element that an operator is, and a factor.
-    fn function(&self, step: &Step<'_>) -> Result<Option<(Function, f64)>, String> {
+    fn function(&self, step: &Step<'_>) -> Result<Option<(Function, f64)>, Problem> {
         let function = match step.op {
             "Relu" => Function::Relu,
             "LeakyRelu" => Function::LeakyRelu(step.float("alpha", 0.01)?),
@@ -44,14 +43,19 @@ impl Importer<'_> {
                 }
             }
             "Elu" => Function::Elu(step.float("alpha", 1.0)?),
-            "Selu" => Function::Selu,
+            "Selu" => {
+                step.expect_float("alpha", 1.673_263_2)?;
+                step.expect_float("gamma", 1.050_701)?;
+                Function::Selu
+            }
             "Clip" => {
-                let bound =
-                    |i: usize, name: &str, default: f64| match self.optional_constant(step, i, name)? {
-                        Some(c) => c.scalar(),
-                        None if step.has(name) => step.float(name, default),
-                        None => Ok(default),
-                    };
+                let bound = |i: usize, name: &'static str, default: f64| match self
+                    .optional_constant(step, i, name)?
+                {
+                    Some(c) => c.scalar(),
+                    None if step.has(name) => step.float(name, default),
+                    None => Ok(default),
+                };
                 let (low, high) = (bound(1, "min", f64::NEG_INFINITY)?, bound(2, "max", f64::INFINITY)?);
                 Function::Clip { low, high }
             }
@@ -61,7 +65,11 @@ impl Importer<'_> {
             }
             "HardSwish" => Function::HardSwish,
             "Tanh" => Function::Tanh,
-            "Silu" | "Swish" => Function::Silu,
+            "Silu" => Function::Silu,
+            "Swish" => {
+                step.expect_float("alpha", 1.0)?;
+                Function::Silu
+            }
             "Gelu" => Function::Gelu,
             "TwiceGelu" => return Ok(Some((Function::Gelu, 2.0))),
             "Softplus" => Function::Softplus,
@@ -72,49 +80,4 @@ impl Importer<'_> {
         };
         Ok(Some((function, 1.0)))
     }
-}
-
-/// What to do about an operator that has no polynomial.
-fn advice(op: &str) -> String {
-    let advice = match op {
-        "MaxPool" | "GlobalMaxPool" | "LpPool" | "GlobalLpPool" | "MaxRoiPool" => {
-            "ciphertexts cannot be compared; train with average pooling instead"
-        }
-        "PRelu" => return format!("its slopes differ by channel; {TRAIN}"),
-        "Softmax" | "LogSoftmax" => {
-            "ciphertexts cannot compute it inside a network; leave it to the client or use polynomials"
-        }
-        "ArgMax" | "ArgMin" | "TopK" | "Max" | "Min" | "Greater" | "Less" | "GreaterOrEqual"
-        | "LessOrEqual" | "Equal" | "Where" | "NonMaxSuppression" | "NonZero" | "Sign" | "Not" | "And"
-        | "Or" => "ciphertexts cannot be compared; leave it to the client at the end, or use polynomials",
-        "InstanceNormalization"
-        | "LayerNormalization"
-        | "GroupNormalization"
-        | "LpNormalization"
-        | "LRN"
-        | "MeanVarianceNormalization"
-        | "RMSNormalization" => {
-            "it divides by a norm of the encrypted values; train with batch normalization instead"
-        }
-        "Sqrt" | "Reciprocal" | "Log" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" | "ThresholdedRelu"
-        | "Celu" | "Mish" | "Softsign" | "Shrink" => {
-            return format!("ciphertexts cannot compute it; {TRAIN}");
-        }
-        "If" | "Loop" | "Scan" | "SequenceMap" => {
-            "sub-graphs are not supported; export the network without control flow"
-        }
-        "LSTM" | "GRU" | "RNN" => "recurrent layers are not supported; use convolutions or dense layers",
-        "QuantizeLinear"
-        | "DequantizeLinear"
-        | "DynamicQuantizeLinear"
-        | "QLinearConv"
-        | "ConvInteger"
-        | "MatMulInteger"
-        | "QLinearMatMul" => "quantized layers are not supported; export the network in floating point",
-        _ => {
-            "this operator is not supported; rewrite the network with convolutions, dense layers, sums, \
-             products and polynomials"
-        }
-    };
-    advice.into()
 }

@@ -4,13 +4,15 @@ use crate::budget;
 use crate::builder::Tensor;
 use crate::constant::{Constant, Data, Int};
 use crate::graph::Step;
-use crate::importer::{Importer, Value, mixes_batch};
+use crate::importer::{Importer, Value};
 use crate::polynomial::{Polynomial, Term, term};
+use crate::problem::Problem;
 use crate::shape::{self, Selection, broadcast};
+use crate::unsupported::Unsupported;
 use pleura_nn::Op;
 
 impl Importer<'_> {
-    pub(crate) fn binary(&mut self, step: &Step<'_>, op: &str) -> Result<Value, String> {
+    pub(crate) fn binary(&mut self, step: &Step<'_>, op: &str) -> Result<Value, Problem> {
         let (a, mut b) = (self.value(step, 0)?, self.value(step, 1)?);
         // Before version 7, the right side started at an axis of the left.
         if self.opset < 7 && step.has("axis") {
@@ -29,7 +31,7 @@ impl Importer<'_> {
         op: &str,
         a: &Value,
         b: &Value,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         match (a, b) {
             (Value::Constant(a), Value::Constant(b)) => self.fold_pair(op, a, b).map(Value::Constant),
             (Value::Tensor(x), Value::Constant(c)) => {
@@ -45,7 +47,7 @@ impl Importer<'_> {
             }
             (Value::Constant(c), Value::Tensor(x)) => {
                 if op == "Div" {
-                    return Err(no_division());
+                    return Err(Unsupported::Division.into());
                 }
                 let (x, c) = self.beside(step, x, c, false)?;
                 let c = Polynomial::constant(c);
@@ -57,14 +59,14 @@ impl Importer<'_> {
                 };
                 Ok(Value::Tensor(x.with(&step.name, result?)))
             }
-            (Value::Tensor(_), Value::Tensor(_)) if op == "Div" => Err(no_division()),
+            (Value::Tensor(_), Value::Tensor(_)) if op == "Div" => Err(Unsupported::Division.into()),
             (Value::Tensor(x), Value::Tensor(y)) => self.tensors(step, op, x, y).map(Value::Tensor),
         }
     }
 
-    fn tensors(&mut self, step: &Step<'_>, op: &str, x: &Tensor, y: &Tensor) -> Result<Tensor, String> {
+    fn tensors(&mut self, step: &Step<'_>, op: &str, x: &Tensor, y: &Tensor) -> Result<Tensor, Problem> {
         if x.shape.len() != y.shape.len() {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         // One may be what the other is a polynomial of.
         let (x, y) = match (x.made(), y.made()) {
@@ -86,19 +88,24 @@ impl Importer<'_> {
         let op = match op {
             "Add" => Op::Add,
             "Sub" => Op::Sub,
-            _ => Op::Product,
+            _ => Op::Mul,
         };
         self.builder.pair(&step.name, &x, &y, op)
     }
 
     /// A tensor repeated to a shape with batch axis.
-    pub(crate) fn widened(&mut self, step: &Step<'_>, x: &Tensor, shape: &[usize]) -> Result<Tensor, String> {
+    pub(crate) fn widened(
+        &mut self,
+        step: &Step<'_>,
+        x: &Tensor,
+        shape: &[usize],
+    ) -> Result<Tensor, Problem> {
         let full = x.full_shape();
         if full == shape {
             return Ok(x.clone());
         }
         if full.len() != shape.len() || shape.first() != Some(&1) {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let selection = Selection::broadcast(&full, shape, &mut self.builder.budget)?;
         self.builder.select(&format!("{}.broadcast", step.name), x, selection, 0.0)
@@ -111,7 +118,7 @@ impl Importer<'_> {
         x: &Tensor,
         c: &Constant,
         inverted: bool,
-    ) -> Result<(Tensor, Term), String> {
+    ) -> Result<(Tensor, Term), Problem> {
         let shape = broadcast(&x.full_shape(), &c.shape)?;
         let x = self.widened(step, x, &shape)?;
         let mut values = c.to_floats()?.to_vec();
@@ -128,7 +135,7 @@ impl Importer<'_> {
     }
 
     /// `factor x`
-    pub(crate) fn scaled(&mut self, step: &Step<'_>, factor: f64) -> Result<Value, String> {
+    pub(crate) fn scaled(&mut self, step: &Step<'_>, factor: f64) -> Result<Value, Problem> {
         match self.value(step, 0)? {
             Value::Constant(_) => self.fold(step),
             Value::Tensor(x) => {
@@ -139,7 +146,7 @@ impl Importer<'_> {
     }
 
     /// Sum or Mean of any number of values.
-    pub(crate) fn sum(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn sum(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let mut sum = self.value(step, 0)?;
         for i in 1..step.inputs.len() {
             let next = self.value(step, i)?;
@@ -152,22 +159,23 @@ impl Importer<'_> {
         self.combine(step, "Div", &sum, &count)
     }
 
-    pub(crate) fn power(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn power(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = match self.value(step, 0)? {
             Value::Constant(_) => return self.fold(step),
             Value::Tensor(x) => x,
         };
         let exponents = self.constant(step, 1, "exponent")?;
-        let advice = "only one constant integer from 0 to 64 is supported; use such powers or a polynomial";
+        let exponent_error =
+            |found: String| Problem::attribute("exponent", found, "one integer from 0 to 64");
         let values = exponents.to_floats()?;
         let Some(&exponent) = values.first().filter(|&first| values.iter().all(|e| e == first)) else {
-            return Err(format!("it has several exponents; {advice}"));
+            return Err(exponent_error(format!("{:?}", values)));
         };
         if exponent.fract() != 0.0 || !(0.0..=64.0).contains(&exponent) {
-            return Err(format!("its exponent is {exponent}; {advice}"));
+            return Err(exponent_error(exponent.to_string()));
         }
         if exponents.shape.iter().any(|&d| d != 1) || exponents.shape.len() > x.shape.len() + 1 {
-            return Err("its exponent has a shape of its own; make it a scalar".into());
+            return Err(Problem::shape("exponent", &exponents.shape, "a scalar"));
         }
         let mut outer = vec![0.0; exponent as usize];
         outer.push(1.0);
@@ -176,12 +184,12 @@ impl Importer<'_> {
     }
 
     /// An element-wise operator on constants.
-    pub(crate) fn fold(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn fold(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         for i in 0..step.inputs.len() {
             let input = self.constant(step, i, "input")?;
             self.builder.budget.charge(input.len())?;
         }
-        let unary = |f: fn(f64) -> f64| -> Result<Constant, String> {
+        let unary = |f: fn(f64) -> f64| -> Result<Constant, Problem> {
             let x = self.constant(step, 0, "input")?;
             let values: Vec<f64> = x.to_floats()?.iter().map(|&x| f(x)).collect();
             finite(Constant::floats(x.shape, values))
@@ -199,7 +207,7 @@ impl Importer<'_> {
                                 _ => i64::from(x == 0),
                             }))
                         });
-                        Ok(Constant::ints(x.shape.clone(), values.collect::<Result<_, String>>()?))
+                        Ok(Constant::ints(x.shape.clone(), values.collect::<Result<_, Problem>>()?))
                     }
                     (_, "Neg") => unary(|x| -x),
                     _ => unary(f64::abs),
@@ -248,20 +256,18 @@ impl Importer<'_> {
                     }
                 })
             }
-            op => Err(format!(
-                "{op} of constants is not supported; simplify the model before, for example by onnxsim"
-            )),
+            op => Err(Problem::Fold { op: op.to_owned() }),
         };
         folded.map(Value::Constant)
     }
 
-    fn fold_pair(&mut self, op: &str, a: &Constant, b: &Constant) -> Result<Constant, String> {
+    fn fold_pair(&mut self, op: &str, a: &Constant, b: &Constant) -> Result<Constant, Problem> {
         let shape = broadcast(&a.shape, &b.shape)?;
         self.builder.budget.charge(budget::elements(&shape)?)?;
         let (a, b) = (self.repeat(a, &shape)?, self.repeat(b, &shape)?);
         if let (Data::Int(a), Data::Int(b)) = (&a.data, &b.data) {
             let values =
-                a.iter().zip(b.iter()).map(|(&a, &b)| integer(op, a, b)).collect::<Result<_, String>>();
+                a.iter().zip(b.iter()).map(|(&a, &b)| integer(op, a, b)).collect::<Result<_, Problem>>();
             return Ok(Constant::ints(shape, values?));
         }
         let (a, b) = (a.to_floats()?, b.to_floats()?);
@@ -283,13 +289,13 @@ impl Importer<'_> {
             "GreaterOrEqual" => return truth(|a, b| a >= b),
             "Less" => return truth(|a, b| a < b),
             "LessOrEqual" => return truth(|a, b| a <= b),
-            _ => return Err(format!("{op} of such constants is not supported; simplify the model before")),
+            _ => return Err(Problem::Fold { op: op.to_owned() }),
         };
         let values = pairs().map(|(a, b)| f(a, b)).collect();
         finite(Constant::floats(shape, values))
     }
 
-    fn repeat(&mut self, c: &Constant, shape: &[usize]) -> Result<Constant, String> {
+    fn repeat(&mut self, c: &Constant, shape: &[usize]) -> Result<Constant, Problem> {
         if c.shape == shape {
             return Ok(c.clone());
         }
@@ -299,20 +305,16 @@ impl Importer<'_> {
     }
 }
 
-fn no_division() -> String {
-    "it divides by an encrypted value; multiply by a constant or a polynomial instead".into()
-}
-
-fn finite(constant: Constant) -> Result<Constant, String> {
+fn finite(constant: Constant) -> Result<Constant, Problem> {
     match &constant.data {
         Data::Float(values) if !values.iter().all(|x| x.is_finite()) => {
-            Err("its result is NaN or infinity; correct the constants".into())
+            Err(Problem::NotFinite { what: "result" })
         }
         _ => Ok(constant),
     }
 }
 
-fn integer(op: &str, a: Int, b: Int) -> Result<Int, String> {
+fn integer(op: &str, a: Int, b: Int) -> Result<Int, Problem> {
     match (op, a, b) {
         ("Mul", Int::Batch, Int::Known(1)) | ("Mul", Int::Known(1), Int::Batch) => return Ok(Int::Batch),
         ("Div", Int::Batch, Int::Known(1)) | ("Add" | "Sub", Int::Batch, Int::Known(0)) => {
@@ -344,5 +346,5 @@ fn integer(op: &str, a: Int, b: Int) -> Result<Int, String> {
         "Or" => Some((a != 0 || b != 0).into()),
         _ => None,
     };
-    result.map(Int::Known).ok_or_else(|| format!("{op} of {a} and {b} has no result; correct the model"))
+    result.map(Int::Known).ok_or_else(|| Problem::NoResult { op: op.to_owned(), left: a, right: b })
 }

@@ -2,8 +2,9 @@
 
 use crate::budget::{self, Budget};
 use crate::polynomial::{Polynomial, at};
+use crate::problem::Problem;
 use crate::shape::Selection;
-use pleura_nn::{Coefficients, Linear, Map, Network, Node, NodeId, Op};
+use pleura_nn::{Coefficients, Gather, Linear, Network, Node, NodeId, NodeMap, Op};
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -27,20 +28,20 @@ struct Form {
 /// Nodes so far.
 #[derive(Debug)]
 pub(crate) struct Builder {
-    nodes: Vec<Node>,
+    nodes: NodeMap<Node>,
     pub(crate) budget: Budget,
 }
 
 impl Builder {
     /// A network whose input has this name and shape.
     pub(crate) fn new(name: &str, shape: &[usize]) -> (Self, Tensor) {
-        let mut out = Self { nodes: Vec::new(), budget: Budget::new() };
+        let mut out = Self { nodes: NodeMap::default(), budget: Budget::new() };
         let input = out.push(name, shape, Op::Input);
         (out, input)
     }
 
     /// The node that this tensor is.
-    pub(crate) fn node(&mut self, x: &Tensor) -> Result<NodeId, String> {
+    pub(crate) fn node(&mut self, x: &Tensor) -> Result<NodeId, Problem> {
         if let Some(&id) = x.form.made.get() {
             return Ok(id);
         }
@@ -53,7 +54,7 @@ impl Builder {
                 let linear = if all(1).all(|factor| factor == 1.0) {
                     Linear::identity(len)
                 } else {
-                    Linear::new(Map::Scale(all(1).collect()))
+                    Linear::scale(all(1).collect())
                 };
                 Op::Linear(*base, linear.plus(&all(0).collect::<Vec<_>>()))
             }
@@ -74,10 +75,10 @@ impl Builder {
         x: &Tensor,
         shape: &[usize],
         linear: Linear,
-    ) -> Result<Tensor, String> {
+    ) -> Result<Tensor, Problem> {
         self.budget.charge(2 * linear.outputs())?;
         if linear.inputs() != x.len() || linear.outputs() != budget::elements(shape)? {
-            return Err("its shapes do not fit; this is an error of the importer, please report it".into());
+            return Err(Problem::Internal("the shapes of an affine map do not fit"));
         }
         let x = self.node(x)?;
         Ok(self.push(name, shape, Op::Linear(x, linear)))
@@ -90,20 +91,20 @@ impl Builder {
         x: &Tensor,
         selection: Selection,
         fill: f64,
-    ) -> Result<Tensor, String> {
+    ) -> Result<Tensor, Problem> {
         let Selection { shape, sources } = selection;
         let [1, item @ ..] = shape.as_slice() else {
-            return Err("it changes the batch axis, which must stay first".into());
+            return Err(Problem::MixesBatch);
         };
         if sources.len() == x.len() && sources.iter().enumerate().all(|(i, s)| *s == Some(i as u32)) {
             return Ok(x.reshaped(item.to_vec()));
         }
         if sources.is_empty() {
-            return Err(format!("it makes an empty tensor of shape {item:?}"));
+            return Err(Problem::Empty { shape: item.to_vec() });
         }
         let bias = sources.iter().map(|s| if s.is_none() { fill } else { 0.0 });
         let bias = (fill != 0.0).then(|| bias.collect::<Vec<_>>());
-        let linear = Linear::new(Map::Select { inputs: x.len(), sources });
+        let linear = Linear::new(Gather::new(x.len(), sources)?);
         self.linear(name, x, item, if let Some(bias) = bias { linear.plus(&bias) } else { linear })
     }
 
@@ -114,57 +115,26 @@ impl Builder {
         a: &Tensor,
         b: &Tensor,
         op: fn(NodeId, NodeId) -> Op,
-    ) -> Result<Tensor, String> {
+    ) -> Result<Tensor, Problem> {
         self.budget.charge(a.len())?;
         let (x, y) = (self.node(a)?, self.node(b)?);
         Ok(self.push(name, &a.shape, op(x, y)))
     }
 
     /// The network that ends in this tensor, without what it does not need.
-    pub(crate) fn finish(mut self, name: String, output: &Tensor) -> Result<Network, String> {
+    #[expect(clippy::indexing_slicing, reason = "the id is one of this builder")]
+    pub(crate) fn finish(mut self, name: String, output: &Tensor) -> Result<Network, Problem> {
         let mut last = self.node(output)?;
-        if last.0 == 0 {
+        if last == NodeId::INPUT {
             last = self.linear("output", output, &output.shape, Linear::identity(output.len()))?.form.base;
         }
-        let mut needed = vec![false; self.nodes.len()];
-        let mut open = vec![last, NodeId(0)];
-        while let Some(id) = open.pop() {
-            if let (Some(seen @ false), Some(node)) = (needed.get_mut(id.0), self.nodes.get(id.0)) {
-                *seen = true;
-                open.extend(node.op.reads());
-            }
-        }
-        let mut places = Vec::with_capacity(needed.len());
-        let mut count = 0;
-        for &needed in &needed {
-            places.push(NodeId(count));
-            count += usize::from(needed);
-        }
-        let place = |id: NodeId| places.get(id.0).copied().unwrap_or(id);
-        let kept = self.nodes.into_iter().zip(needed).filter(|(_, needed)| *needed).map(|(node, _)| node);
-        let mut nodes: Vec<Node> = kept
-            .map(|node| Node {
-                op: match node.op {
-                    Op::Input => Op::Input,
-                    Op::Linear(x, linear) => Op::Linear(place(x), linear),
-                    Op::Add(a, b) => Op::Add(place(a), place(b)),
-                    Op::Sub(a, b) => Op::Sub(place(a), place(b)),
-                    Op::Product(a, b) => Op::Product(place(a), place(b)),
-                    Op::Polynomial(x, coefficients) => Op::Polynomial(place(x), coefficients),
-                },
-                ..node
-            })
-            .collect();
         // Reshaping at the end is a matter of the label only.
-        if let Some(node) = nodes.last_mut() {
-            node.shape.clone_from(&output.shape);
-        }
-        Ok(Network::new(name, nodes))
+        self.nodes[last].shape.clone_from(&output.shape);
+        Ok(Network::new(name, self.nodes)?.ending_in(last))
     }
 
     fn push(&mut self, name: &str, shape: &[usize], op: Op) -> Tensor {
-        let id = NodeId(self.nodes.len());
-        self.nodes.push(Node { name: name.into(), shape: shape.to_vec(), op });
+        let id = self.nodes.push(Node::new(name, shape, op));
         let (polynomial, made) = (Polynomial::identity(), OnceCell::from(id));
         Tensor {
             shape: shape.to_vec(),

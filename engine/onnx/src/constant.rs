@@ -1,7 +1,8 @@
 //! Constants: tensors of the file and what is computed from them while importing.
 
 use crate::budget::{MAX_CONSTANT, MAX_RANK};
-use crate::{ImportError, proto};
+use crate::problem::Problem;
+use crate::proto;
 use std::rc::Rc;
 
 /// A tensor whose value is known, but for the batch size. Cloning is cheap.
@@ -37,20 +38,15 @@ impl Constant {
     }
 
     /// A tensor of the file, every element checked to be finite.
-    pub(crate) fn parse(tensor: &proto::Tensor) -> Result<Self, ImportError> {
-        let fail = |problem: String| ImportError::Tensor { tensor: tensor.name.clone(), problem };
-        let shape = shape_of(tensor).map_err(fail)?;
-        let data = data_of(tensor).map_err(fail)?;
-        let constant = Self { shape, data };
+    pub(crate) fn parse(tensor: &proto::Tensor) -> Result<Self, Problem> {
+        let constant = Self { shape: shape_of(tensor)?, data: data_of(tensor)? };
         let (expected, found) = (constant.shape.iter().product::<usize>(), constant.len());
         if expected != found {
-            let problem =
-                format!("its shape {:?} has {expected} elements and the file {found}", constant.shape);
-            return Err(fail(problem));
+            return Err(Problem::Stored { shape: constant.shape, expected, found });
         }
         match &constant.data {
             Data::Float(data) if !data.iter().all(|x| x.is_finite()) => {
-                Err(fail("it holds NaN or infinity; check the training and export again".into()))
+                Err(Problem::NotFinite { what: "data" })
             }
             _ => Ok(constant),
         }
@@ -64,28 +60,28 @@ impl Constant {
     }
 
     /// The elements as numbers.
-    pub(crate) fn to_floats(&self) -> Result<Rc<Vec<f64>>, String> {
+    pub(crate) fn to_floats(&self) -> Result<Rc<Vec<f64>>, Problem> {
         match &self.data {
             Data::Float(data) => Ok(Rc::clone(data)),
             Data::Int(data) => Ok(Rc::new(
-                data.iter().map(|x| x.known().map(|x| x as f64)).collect::<Result<Vec<_>, String>>()?,
+                data.iter().map(|x| x.known().map(|x| x as f64)).collect::<Result<Vec<_>, Problem>>()?,
             )),
         }
     }
 
     /// The elements as integers.
-    pub(crate) fn to_ints(&self) -> Result<Rc<Vec<Int>>, String> {
+    pub(crate) fn to_ints(&self) -> Result<Rc<Vec<Int>>, Problem> {
         match &self.data {
             Data::Int(data) => Ok(Rc::clone(data)),
-            Data::Float(_) => Err("numbers where there should be integers; export the model again".into()),
+            Data::Float(_) => Err(Problem::NotIntegers),
         }
     }
 
     /// The element, if there is one only.
-    pub(crate) fn scalar(&self) -> Result<f64, String> {
+    pub(crate) fn scalar(&self) -> Result<f64, Problem> {
         match self.to_floats()?.as_slice() {
             &[x] => Ok(x),
-            other => Err(format!("a constant should be one number and is {}", other.len())),
+            other => Err(Problem::Count { what: "constant", found: other.len(), expected: 1 }),
         }
     }
 
@@ -107,32 +103,33 @@ impl Constant {
 }
 
 impl Int {
-    pub(crate) fn known(self) -> Result<i64, String> {
+    pub(crate) fn known(self) -> Result<i64, Problem> {
         match self {
             Self::Known(x) => Ok(x),
-            Self::Batch => Err("it computes with the batch size, which must not matter for an item".into()),
+            Self::Batch => Err(Problem::BatchSize),
         }
     }
 }
 
-fn shape_of(tensor: &proto::Tensor) -> Result<Vec<usize>, String> {
+fn shape_of(tensor: &proto::Tensor) -> Result<Vec<usize>, Problem> {
     if tensor.dims.len() > MAX_RANK {
-        return Err(format!("it has {} axes, at most {MAX_RANK} are allowed", tensor.dims.len()));
+        return Err(Problem::Rank { found: tensor.dims.len() });
     }
-    let shape = tensor.dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("an axis of extent {d}")));
+    let shape = tensor
+        .dims
+        .iter()
+        .map(|&d| usize::try_from(d).map_err(|_| Problem::Extents { found: tensor.dims.clone() }));
     let shape = shape.collect::<Result<Vec<_>, _>>()?;
     match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1))) {
         Some(n) if n <= MAX_CONSTANT => Ok(shape),
-        _ => Err(format!("its shape {shape:?} has more than {MAX_CONSTANT} elements")),
+        _ => Err(Problem::Elements { shape, limit: MAX_CONSTANT }),
     }
 }
 
 /// The elements that are there, in whichever of the fields they are.
-fn data_of(tensor: &proto::Tensor) -> Result<Data, String> {
+fn data_of(tensor: &proto::Tensor) -> Result<Data, Problem> {
     if tensor.data_location != 0 || !tensor.external_data.is_empty() {
-        return Err("its data is in another file; export with the weights inside the model \
-                    (external_data=False, or onnx.save with save_as_external_data=False)"
-            .into());
+        return Err(Problem::External);
     }
     let raw = tensor.raw_data.as_slice();
     let typed = raw.is_empty();
@@ -161,7 +158,7 @@ fn data_of(tensor: &proto::Tensor) -> Result<Data, String> {
         12 => int(parse(raw, |b| Int::Known(u32::from_le_bytes(b).into()))?),
         13 => int(parse(raw, |b| unsigned(u64::from_le_bytes(b)))?),
         other => {
-            return Err(format!("its elements have type {other}; export with float32 weights"));
+            return Err(Problem::DataType { found: other });
         }
     })
 }
@@ -170,10 +167,10 @@ fn unsigned(x: u64) -> Int {
     Int::Known(i64::try_from(x).unwrap_or(i64::MAX))
 }
 
-fn parse<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, String> {
+fn parse<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, Problem> {
     let (chunks, rest) = raw.as_chunks::<N>();
     if !rest.is_empty() {
-        return Err(format!("its {} bytes are not a multiple of {N}", raw.len()));
+        return Err(Problem::Bytes { bytes: raw.len(), element: N });
     }
     Ok(chunks.iter().map(|&bytes| read(bytes)).collect())
 }

@@ -3,21 +3,23 @@
 use crate::budget;
 use crate::constant::{Constant, Int};
 use crate::graph::Step;
-use crate::importer::{Importer, Value, mixes_batch};
+use crate::importer::{Importer, Value};
+use crate::problem::Problem;
 use crate::shape;
 use crate::structure::Axis;
+use crate::unsupported::Unsupported;
 
 impl Importer<'_> {
-    pub(crate) fn pad(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn pad(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
-        let pads = self.known(step, 1, "pads")?.ok_or("its pads are missing; export the model again")?;
+        let pads = self.known(step, 1, "pads")?.ok_or_else(|| Problem::missing("pads"))?;
         let axes = match self.known(step, 3, "axes")? {
             Some(axes) => axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?,
             None => (0..shape.len()).collect(),
         };
         if pads.len() != 2 * axes.len() {
-            return Err(format!("its pads are {pads:?} for {} axes; correct the model", axes.len()));
+            return Err(Problem::Count { what: "pads", found: pads.len(), expected: 2 * axes.len() });
         }
         let (before, after) = pads.split_at(axes.len());
         let mode = step.string("mode").unwrap_or("constant");
@@ -31,7 +33,7 @@ impl Importer<'_> {
                 *extent = extent.saturating_add(before).saturating_add(after).max(0);
             }
             if value.has_batch() && a == 0 && (before != 0 || after != 0) {
-                return Err(mixes_batch());
+                return Err(Problem::MixesBatch);
             }
         }
         budget::elements(&extents.iter().map(|&n| n as usize).collect::<Vec<_>>())?;
@@ -50,36 +52,34 @@ impl Importer<'_> {
             }
             "reflect" => Ok(Some(0)),
             "constant" => Ok((0..n).contains(&i).then_some(i)),
-            other => Err(format!("its mode is {other:?}; use constant, edge, reflect or wrap")),
+            other => Err(Problem::attribute("mode", other, "constant, edge, reflect or wrap")),
         };
         let mut picked: Vec<Axis> = Vec::with_capacity(shape.len());
         for ((&n, &extent), &start) in shape.iter().zip(&extents).zip(&starts) {
             let n = n as i64;
             if n == 0 {
-                return Err("it pads an empty tensor; correct the model".into());
+                return Err(Problem::Empty { shape });
             }
             let indices =
                 (0..extent).map(|i| source(i.saturating_sub(start), n).map(|at| at.map(|at| at as usize)));
-            picked.push(indices.collect::<Result<_, String>>()?);
+            picked.push(indices.collect::<Result<_, Problem>>()?);
         }
         self.by_axes(step, &value, &picked, fill)
     }
 
-    pub(crate) fn resize(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn resize(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let mode = step.string("mode").unwrap_or("nearest");
         if mode != "nearest" {
-            return Err(format!(
-                "its mode is {mode:?}; only \"nearest\" is supported, or use a transposed convolution"
-            ));
+            return Err(Unsupported::Interpolation.into());
         }
         if step.has("axes") || step.string("keep_aspect_ratio_policy").is_some_and(|p| p != "stretch") {
-            return Err("it resizes by axes or keeps the aspect ratio; export with one scale per axis".into());
+            return Err(Unsupported::AspectRatio.into());
         }
         let (scales, extents) = self.resized(step, &shape)?;
         if value.has_batch() && extents.first() != Some(&1) {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         budget::elements(&extents)?;
         // Old models take the index below; new ones say how they round.
@@ -102,7 +102,11 @@ impl Importer<'_> {
                     "align_corners" if out > 1 => x * (n as f64 - 1.0) / (out as f64 - 1.0),
                     "pytorch_half_pixel" | "align_corners" => 0.0,
                     other => {
-                        return Err(format!("its coordinates are {other:?}; export with \"asymmetric\""));
+                        return Err(Problem::attribute(
+                            "coordinate_transformation_mode",
+                            other,
+                            "asymmetric",
+                        ));
                     }
                 };
                 let at = match rounding {
@@ -113,13 +117,13 @@ impl Importer<'_> {
                 };
                 Ok(Some(at.clamp(0.0, n.saturating_sub(1) as f64) as usize))
             };
-            picked.push((0..out).map(index).collect::<Result<_, String>>()?);
+            picked.push((0..out).map(index).collect::<Result<_, Problem>>()?);
         }
         self.by_axes(step, &value, &picked, 0.0)
     }
 
     /// Factor and new extent of each axis.
-    fn resized(&self, step: &Step<'_>, shape: &[usize]) -> Result<(Vec<f64>, Vec<usize>), String> {
+    fn resized(&self, step: &Step<'_>, shape: &[usize]) -> Result<(Vec<f64>, Vec<usize>), Problem> {
         let numbers = |c: Option<Constant>| match c {
             Some(c) if c.len() > 0 => c.to_floats().map(|list| Some(list.to_vec())),
             _ => Ok(None),
@@ -131,26 +135,21 @@ impl Importer<'_> {
         };
         if let Some(scales) = scales {
             if scales.len() != shape.len() || !scales.iter().all(|s| *s > 0.0) {
-                return Err(format!(
-                    "its scales are {scales:?} for a tensor of {} axes; correct the model",
-                    shape.len()
-                ));
+                let expected = format!("one positive number for each of {} axes", shape.len());
+                return Err(Problem::attribute("scales", format!("{scales:?}"), expected));
             }
             let extents = shape.iter().zip(&scales).map(|(&n, s)| (n as f64 * s).floor() as usize).collect();
             return Ok((scales, extents));
         }
-        let sizes =
-            self.integers(step, 3, "sizes")?.ok_or("its scales are missing; export the model again")?;
+        let sizes = self.integers(step, 3, "sizes")?.ok_or_else(|| Problem::missing("scales"))?;
         let mut extents = Vec::with_capacity(sizes.len());
         for (i, &size) in sizes.iter().enumerate() {
             let batch = i == 0 && (size == Int::Batch || size == self.batch);
             extents.push(if batch { 1 } else { usize::try_from(size.known()?).unwrap_or(0) });
         }
         if extents.len() != shape.len() || extents.contains(&0) {
-            return Err(format!(
-                "its sizes are {extents:?} for a tensor of {} axes; correct the model",
-                shape.len()
-            ));
+            let expected = format!("one positive number for each of {} axes", shape.len());
+            return Err(Problem::attribute("sizes", format!("{extents:?}"), expected));
         }
         let scales = shape.iter().zip(&extents).map(|(&n, &out)| out as f64 / n as f64).collect();
         Ok((scales, extents))

@@ -1,6 +1,7 @@
 //! The model's graph: names checked, nodes put in order, a few patterns recognised.
 
 use crate::constant::Constant;
+use crate::problem::Problem;
 use crate::{ImportError, ImportOptions, proto};
 use std::collections::{HashMap, HashSet};
 
@@ -49,16 +50,10 @@ impl<'a> Graph<'a> {
         let input = match *inputs.collect::<Vec<_>>() {
             [input] => input,
             [] => {
-                return Err(ImportError::Model(format!(
-                    "the output {output:?} does not depend on any input; export the network with its input"
-                )));
+                return Err(ImportError::ConstantOutput { output: output.to_owned() });
             }
             [a, b, ..] => {
-                return Err(ImportError::Model(format!(
-                    "the output depends on the inputs {:?} and {:?}; export a network with one input, \
-                     the others as constants",
-                    a.name, b.name
-                )));
+                return Err(ImportError::SeveralInputs { inputs: [a.name.clone(), b.name.clone()] });
             }
         };
         let mut steps: Vec<Option<Step<'a>>> = steps.into_iter().map(Some).collect();
@@ -74,7 +69,7 @@ impl<'a> Step<'a> {
     }
 
     /// The error that this node cannot be imported.
-    pub(crate) fn fail(&self, problem: String) -> ImportError {
+    pub(crate) fn fail(&self, problem: Problem) -> ImportError {
         let output = self.node.output.first().cloned().unwrap_or_default();
         let named = !self.node.name.is_empty();
         let name = if named { self.name.clone() } else { format!("the node that makes {output:?}") };
@@ -93,13 +88,16 @@ impl<'a> Step<'a> {
         self.attribute(name).map_or(default, |a| a.i)
     }
 
-    pub(crate) fn float(&self, name: &str, default: f64) -> Result<f64, String> {
+    /// Refuses an attribute that differs from the only supported value.
+    pub(crate) fn expect_float(&self, name: &'static str, expected: f64) -> Result<(), Problem> {
+        let found = self.float(name, expected)?;
+        let is_near = (found - expected).abs() <= 1e-6 * expected.abs();
+        if is_near { Ok(()) } else { Err(Problem::attribute(name, found, expected.to_string())) }
+    }
+
+    pub(crate) fn float(&self, name: &'static str, default: f64) -> Result<f64, Problem> {
         let value = self.attribute(name).map_or(default, |a| a.f.into());
-        if value.is_finite() {
-            Ok(value)
-        } else {
-            Err(format!("its {name} is {value}; correct it and export again"))
-        }
+        if value.is_finite() { Ok(value) } else { Err(Problem::attribute(name, value, "a finite number")) }
     }
 
     pub(crate) fn ints(&self, name: &str) -> Option<&'a [i64]> {
@@ -124,15 +122,15 @@ fn sources<'a>(graph: &'a proto::Graph, steps: &[Step<'a>]) -> Result<Sources<'a
     let mut out = Sources::new();
     for tensor in &graph.initializer {
         if out.insert(&tensor.name, Source::Initializer(tensor)).is_some() {
-            let problem = "there are two constants of this name; export the model again".into();
-            return Err(ImportError::Tensor { tensor: tensor.name.clone(), problem });
+            let tensor = tensor.name.clone();
+            return Err(ImportError::Tensor { tensor, problem: Problem::DuplicateConstant });
         }
     }
     let mut inputs = HashSet::new();
     for input in &graph.input {
         if !inputs.insert(input.name.as_str()) {
-            let problem = "there are two inputs of this name; export the model again".into();
-            return Err(ImportError::Tensor { tensor: input.name.clone(), problem });
+            let tensor = input.name.clone();
+            return Err(ImportError::Tensor { tensor, problem: Problem::DuplicateInput });
         }
         // Old files list initializers among the inputs.
         out.entry(&input.name).or_insert(Source::Input(input));
@@ -140,7 +138,7 @@ fn sources<'a>(graph: &'a proto::Graph, steps: &[Step<'a>]) -> Result<Sources<'a
     for (i, step) in steps.iter().enumerate() {
         for name in step.node.output.iter().filter(|name| !name.is_empty()) {
             if out.insert(name, Source::Step(i)).is_some() {
-                return Err(step.fail(format!("it defines {name:?} a second time; export the model again")));
+                return Err(step.fail(Problem::Duplicate { name: name.clone() }));
             }
         }
     }
@@ -148,16 +146,15 @@ fn sources<'a>(graph: &'a proto::Graph, steps: &[Step<'a>]) -> Result<Sources<'a
 }
 
 fn choose_output<'a>(graph: &'a proto::Graph, options: &ImportOptions) -> Result<&'a str, ImportError> {
-    let names: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
-    match (names.as_slice(), &options.output) {
-        (names, Some(chosen)) => names.iter().find(|n| *n == chosen).copied().ok_or_else(|| {
-            ImportError::Model(format!("there is no output {chosen:?}; the model has {names:?}"))
-        }),
-        (&[only], None) => Ok(only),
-        ([], None) => Err(ImportError::Model("the graph has no output; export the model again".into())),
-        (names, None) => Err(ImportError::Model(format!(
-            "the model has the outputs {names:?}; choose one of them by `--output-name`"
-        ))),
+    let mut names = graph.output.iter().map(|output| output.name.as_str());
+    let owned = || graph.output.iter().map(|output| output.name.clone()).collect();
+    match (&options.output, graph.output.as_slice()) {
+        (Some(chosen), _) => names
+            .find(|name| name == chosen)
+            .ok_or_else(|| ImportError::UnknownOutput { chosen: chosen.clone(), names: owned() }),
+        (None, [only]) => Ok(&only.name),
+        (None, []) => Err(ImportError::NoOutput),
+        (None, _) => Err(ImportError::SeveralOutputs { names: owned() }),
     }
 }
 
@@ -294,10 +291,11 @@ fn order<'a>(
         if let Some((name, reader)) = next.take() {
             match sources.get(name) {
                 None => {
-                    let problem = format!("reads {name:?}, which nothing defines; export the model again");
-                    let of_model =
-                        || ImportError::Model(format!("the output {name:?} is not defined by any node"));
-                    return Err(reader.and_then(|i| steps.get(i)).map_or_else(of_model, |s| s.fail(problem)));
+                    let name = name.to_owned();
+                    return Err(match reader.and_then(|i| steps.get(i)) {
+                        Some(step) => step.fail(Problem::Undefined { name }),
+                        None => ImportError::UndefinedOutput { output: name },
+                    });
                 }
                 Some(&Source::Step(i)) => match states.get_mut(i) {
                     Some(state) if *state == State::New => {
@@ -305,10 +303,9 @@ fn order<'a>(
                         open.push((i, 0));
                     }
                     Some(State::Open) => {
-                        let problem =
-                            "it depends on its own output; only graphs without cycles can be imported";
-                        let of_model = || ImportError::Model("the graph has a cycle".into());
-                        return Err(steps.get(i).map_or_else(of_model, |s| s.fail(problem.into())));
+                        return Err(steps
+                            .get(i)
+                            .map_or(ImportError::Network(Problem::Cycle), |s| s.fail(Problem::Cycle)));
                     }
                     _ => {}
                 },

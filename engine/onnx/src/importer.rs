@@ -4,6 +4,8 @@ use crate::budget;
 use crate::builder::{Builder, Tensor};
 use crate::constant::{Constant, Int};
 use crate::graph::{Graph, Step};
+use crate::problem::Problem;
+use crate::unsupported::Unsupported;
 use crate::{Fit, ImportError, ImportOptions, proto};
 use pleura_nn::Network;
 use std::collections::HashMap;
@@ -45,29 +47,25 @@ pub(crate) fn import(
         notes: graph.notes.clone(),
     };
     for &tensor in &graph.initializers {
-        importer.values.insert(&tensor.name, Value::Constant(Constant::parse(tensor)?));
+        let constant = Constant::parse(tensor)
+            .map_err(|problem| ImportError::Tensor { tensor: tensor.name.clone(), problem })?;
+        importer.values.insert(&tensor.name, Value::Constant(constant));
     }
     for step in &graph.steps {
         let outputs = importer.run(step).map_err(|problem| step.fail(problem))?;
         importer.values.extend(step.node.output.iter().map(String::as_str).zip(outputs));
     }
     let Some(Value::Tensor(output)) = importer.values.get(graph.output).cloned() else {
-        return Err(ImportError::Model(format!(
-            "the output {:?} does not depend on the input; export the network itself",
-            graph.output
-        )));
+        return Err(ImportError::ConstantOutput { output: graph.output.to_owned() });
     };
-    let network = importer.builder.finish(name, &output).map_err(ImportError::Model)?;
+    let network = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
     Ok((network, importer.notes))
 }
 
 impl Importer<'_> {
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Value>, String> {
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Value>, Problem> {
         if !matches!(step.node.domain.as_str(), "" | "ai.onnx") {
-            return Err(format!(
-                "operators of the domain {:?} are not supported; export with standard ONNX operators only",
-                step.node.domain
-            ));
+            return Err(Problem::Domain { domain: step.node.domain.clone() });
         }
         let one = |value: Value| vec![value];
         match step.op {
@@ -113,37 +111,37 @@ impl Importer<'_> {
     }
 
     /// Input `i`, which may not be left out.
-    pub(crate) fn value(&self, step: &Step<'_>, i: usize) -> Result<Value, String> {
-        self.optional(step, i)?.ok_or_else(|| format!("its input {i} is missing; export the model again"))
+    pub(crate) fn value(&self, step: &Step<'_>, i: usize) -> Result<Value, Problem> {
+        self.optional(step, i)?.ok_or_else(|| Problem::missing(format!("input {i}")))
     }
 
     /// Input `i`, if there.
-    pub(crate) fn optional(&self, step: &Step<'_>, i: usize) -> Result<Option<Value>, String> {
+    pub(crate) fn optional(&self, step: &Step<'_>, i: usize) -> Result<Option<Value>, Problem> {
         match step.inputs.get(i) {
             None | Some(&"") => Ok(None),
             Some(&name) => match self.values.get(name) {
                 Some(value) => Ok(Some(value.clone())),
-                None => {
-                    Err(format!("it reads {name:?}, an extra result of a node that has none at inference"))
-                }
+                None => Err(Problem::ExtraResult { name: name.to_owned() }),
             },
         }
     }
 
     /// Input `i`, which must depend on the network's.
-    pub(crate) fn tensor(&self, step: &Step<'_>, i: usize) -> Result<Tensor, String> {
+    pub(crate) fn tensor(&self, step: &Step<'_>, i: usize) -> Result<Tensor, Problem> {
         match self.value(step, i)? {
             Value::Tensor(x) => Ok(x),
-            Value::Constant(_) => {
-                Err(format!("its input {i} is constant; simplify the model before, for example by onnxsim"))
-            }
+            Value::Constant(_) => Err(Problem::Constant { input: i }),
         }
     }
 
     /// Input `i`, which must not depend on the network's.
-    pub(crate) fn constant(&self, step: &Step<'_>, i: usize, what: &str) -> Result<Constant, String> {
-        self.optional_constant(step, i, what)?
-            .ok_or_else(|| format!("its {what} (input {i}) is missing; export the model again"))
+    pub(crate) fn constant(
+        &self,
+        step: &Step<'_>,
+        i: usize,
+        what: &'static str,
+    ) -> Result<Constant, Problem> {
+        self.optional_constant(step, i, what)?.ok_or_else(|| Problem::missing(format!("{what} (input {i})")))
     }
 
     /// Input `i`, if there, which must not depend on the network's.
@@ -151,19 +149,22 @@ impl Importer<'_> {
         &self,
         step: &Step<'_>,
         i: usize,
-        what: &str,
-    ) -> Result<Option<Constant>, String> {
+        what: &'static str,
+    ) -> Result<Option<Constant>, Problem> {
         match self.optional(step, i)? {
             None => Ok(None),
             Some(Value::Constant(c)) => Ok(Some(c)),
-            Some(Value::Tensor(_)) => Err(format!(
-                "its {what} (input {i}) depends on the encrypted input; only constants are supported there"
-            )),
+            Some(Value::Tensor(_)) => Err(Problem::Encrypted { what, input: i }),
         }
     }
 
     /// Integers, by input `i` in new models and by an attribute in old ones.
-    pub(crate) fn integers(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<Int>>, String> {
+    pub(crate) fn integers(
+        &self,
+        step: &Step<'_>,
+        i: usize,
+        name: &'static str,
+    ) -> Result<Option<Vec<Int>>, Problem> {
         if let Some(list) = step.ints(name) {
             return Ok(Some(list.iter().map(|&x| Int::Known(x)).collect()));
         }
@@ -172,7 +173,12 @@ impl Importer<'_> {
     }
 
     /// As [`Importer::integers`], where the batch size has no place.
-    pub(crate) fn known(&self, step: &Step<'_>, i: usize, name: &str) -> Result<Option<Vec<i64>>, String> {
+    pub(crate) fn known(
+        &self,
+        step: &Step<'_>,
+        i: usize,
+        name: &'static str,
+    ) -> Result<Option<Vec<i64>>, Problem> {
         self.integers(step, i, name)?.map(|list| list.into_iter().map(Int::known).collect()).transpose()
     }
 
@@ -197,32 +203,22 @@ impl Value {
     }
 
     /// The same elements by another shape.
-    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, String> {
+    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, Problem> {
         let from = self.full_shape();
         if budget::elements(&shape)? != from.iter().product() {
-            return Err(format!("shape {from:?} has other elements than {shape:?}; correct the model"));
+            return Err(Problem::Reshape { from, to: shape.iter().map(|&extent| extent as i64).collect() });
         }
         match (self, shape.as_slice()) {
             (Self::Constant(c), _) => Ok(Self::Constant(c.reshaped(shape))),
             (Self::Tensor(x), [1, item @ ..]) => Ok(Self::Tensor(x.reshaped(item.to_vec()))),
-            (Self::Tensor(_), _) => Err(mixes_batch()),
+            (Self::Tensor(_), _) => Err(Problem::MixesBatch),
         }
     }
 }
 
-/// What to say where items of a batch would mix.
-pub(crate) fn mixes_batch() -> String {
-    "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it \
-     treats one item"
-        .into()
-}
-
-fn constant_node(step: &Step<'_>) -> Result<Value, String> {
+fn constant_node(step: &Step<'_>) -> Result<Value, Problem> {
     if let Some(tensor) = step.tensor("value") {
-        return Constant::parse(tensor).map(Value::Constant).map_err(|e| match e {
-            ImportError::Tensor { problem, .. } => problem,
-            other => other.to_string(),
-        });
+        return Constant::parse(tensor).map(Value::Constant);
     }
     let floats = |list: &[f32]| list.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
     let ints = |list: &[i64]| list.iter().map(|&x| Int::Known(x)).collect::<Vec<_>>();
@@ -235,25 +231,22 @@ fn constant_node(step: &Step<'_>) -> Result<Value, String> {
     } else if let Some(list) = step.ints("value_ints") {
         Constant::ints(vec![list.len()], ints(list))
     } else {
-        return Err("only constants that are tensors or numbers are supported".into());
+        return Err(Unsupported::ConstantKind.into());
     };
     match constant.to_floats() {
         Ok(list) if list.iter().all(|x| x.is_finite()) => Ok(Value::Constant(constant)),
-        _ => Err("it holds NaN or infinity; correct the model".into()),
+        _ => Err(Problem::NotFinite { what: "value" }),
     }
 }
 
 /// The batch size and the shape of an item.
 fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int, Vec<usize>), ImportError> {
-    let fail = |problem: String| ImportError::Tensor { tensor: input.name.clone(), problem };
+    let fail = |problem: Problem| ImportError::Tensor { tensor: input.name.clone(), problem };
     let tensor_type = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let tensor_type =
-        tensor_type.ok_or_else(|| fail("the input is no tensor; export a network of tensors".into()))?;
+    let tensor_type = tensor_type.ok_or_else(|| fail(Problem::InputKind))?;
     // Floating point of all widths, and bytes, which images may be.
     if !matches!(tensor_type.elem_type, 1 | 2 | 10 | 11 | 16) {
-        let problem =
-            format!("the input has elements of type {}; export with a float32 input", tensor_type.elem_type);
-        return Err(fail(problem));
+        return Err(fail(Problem::InputType { found: tensor_type.elem_type }));
     }
     let sizes = tensor_type.shape.as_ref().map(|shape| shape.dim.iter().map(|d| d.dim_value));
     let sizes: Option<Vec<Option<i64>>> = sizes.map(|sizes| sizes.map(|d| d.filter(|&d| d > 0)).collect());
@@ -264,33 +257,25 @@ fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int,
         (Some([batch, item @ ..]), None) => (*batch, item.to_vec()),
         (_, Some(chosen)) => (None, chosen.iter().map(|&d| i64::try_from(d).ok()).collect()),
         (_, None) => {
-            return Err(fail("the input has no shape; export with one, or give `--input-shape`".into()));
+            return Err(fail(Problem::InputShapeMissing));
         }
     };
     if let (Some([_, declared @ ..]), Some(chosen)) = (sizes.as_deref(), &options.input_shape) {
         let agrees = declared.len() == item.len()
             && declared.iter().zip(&item).all(|(declared, chosen)| declared.is_none() || declared == chosen);
         if !agrees {
-            let open = |d: &Option<i64>| d.map_or("?".into(), |d| d.to_string());
-            let declared = declared.iter().map(open).collect::<Vec<_>>().join(", ");
-            return Err(fail(format!(
-                "`--input-shape` is {chosen:?}, but the model has items of shape [{declared}]"
-            )));
+            let (chosen, declared) = (chosen.clone(), declared.to_vec());
+            return Err(fail(Problem::InputShape { chosen, declared }));
         }
     }
     let extent = |d: &Option<i64>| usize::try_from((*d)?).ok().filter(|&d| d > 0);
-    let shape = item.iter().map(extent).collect::<Option<Vec<usize>>>().ok_or_else(|| {
-        fail(
-            "an axis beside the batch has no fixed size; export with fixed sizes, or give `--input-shape`"
-                .into(),
-        )
-    })?;
+    let shape = item
+        .iter()
+        .map(extent)
+        .collect::<Option<Vec<usize>>>()
+        .ok_or_else(|| fail(Problem::InputAxisOpen))?;
     if !(1..=3).contains(&shape.len()) {
-        return Err(fail(format!(
-            "an item of the input has {} axes besides the batch axis, 1 to 3 are supported; export as \
-             [batch, features], [batch, channels, length] or [batch, channels, height, width]",
-            shape.len()
-        )));
+        return Err(fail(Problem::InputRank { found: shape.len() }));
     }
     budget::elements(&shape).map_err(fail)?;
     Ok((batch.map_or(Int::Batch, Int::Known), shape))

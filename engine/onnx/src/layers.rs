@@ -5,55 +5,55 @@ use crate::builder::Tensor;
 use crate::constant::Constant;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
+use crate::problem::Problem;
 use crate::shape::Selection;
+use crate::unsupported::Unsupported;
 use crate::window::{Motion, Odd, Planes, checked};
-use pleura_nn::{Convolution, Linear, Map, Window};
+use pleura_nn::{Convolution, Dense, Gather, Linear, ShapeError, Sparse, Window, WindowSpec};
 
 impl Importer<'_> {
-    pub(crate) fn convolution(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn convolution(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
         let weights = self.constant(step, 1, "weights")?;
         let [outputs, depth, kernel @ ..] = weights.shape.as_slice() else {
-            return Err("its weights have no channels; correct the model".into());
+            return Err(Problem::shape("list of weights", &weights.shape, "[outputs, inputs, ..kernel]"));
         };
         let kernel = planes.pair(kernel, 1, "kernel")?;
         let groups = groups(step)?;
         if depth.checked_mul(groups) != Some(planes.channels) || outputs % groups != 0 || *outputs == 0 {
-            return Err(format!(
-                "its weights of shape {:?} in {groups} groups do not fit {} channels; correct the model",
-                weights.shape, planes.channels
-            ));
+            let expected = format!("one for {} channels in {groups} groups", planes.channels);
+            return Err(Problem::shape("list of weights", &weights.shape, expected));
         }
         check_kernel(step, &planes, kernel)?;
         let (window, _) = Motion::new(step, &planes, kernel)?.over(planes.size, false)?;
-        let shape = planes.shape(*outputs, window.output);
+        let shape = planes.shape(*outputs, window.output());
         budget::elements(&shape)?;
         let bias = self.optional_constant(step, 2, "bias")?;
         let channels = [planes.channels, *outputs];
         let weights = weights.to_floats()?.to_vec();
-        let linear = Linear::new(Map::Convolution(Convolution { channels, groups, window, weights }));
+        let linear = Linear::new(Convolution::new(channels, groups, window, weights)?);
         let linear = plus_bias(linear, bias, *outputs)?;
         self.builder.linear(&step.name, &x, &shape, linear).map(Value::Tensor)
     }
 
-    pub(crate) fn transposed_convolution(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn transposed_convolution(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
         let weights = self.constant(step, 1, "weights")?;
         let [inputs, per_group, kernel @ ..] = weights.shape.as_slice() else {
-            return Err("its weights have no channels; correct the model".into());
+            return Err(Problem::shape("list of weights", &weights.shape, "[outputs, inputs, ..kernel]"));
         };
         let kernel = planes.pair(kernel, 1, "kernel")?;
         let groups = groups(step)?;
         if *inputs != planes.channels || inputs % groups != 0 || *per_group == 0 {
-            return Err(format!(
-                "its weights of shape {:?} in {groups} groups do not fit {} channels; correct the model",
-                weights.shape, planes.channels
-            ));
+            let expected = format!("one for {} channels in {groups} groups", planes.channels);
+            return Err(Problem::shape("list of weights", &weights.shape, expected));
         }
         check_kernel(step, &planes, kernel)?;
-        let outputs = per_group.checked_mul(groups).ok_or("its channels overflow; correct the model")?;
+        let outputs = per_group
+            .checked_mul(groups)
+            .ok_or(Problem::Map(ShapeError::TooLarge { what: "number of output channels" }))?;
         let window = transposed_window(step, &planes, kernel)?;
         let shape = planes.shape(outputs, window.input);
         let len = budget::elements(&shape)?;
@@ -77,14 +77,14 @@ impl Importer<'_> {
             }
             starts.push(entries.len() as u32);
         }
-        let linear = Linear::new(Map::Sparse { inputs: x.len(), starts, entries });
+        let linear = Linear::new(Sparse::new(x.len(), starts, entries)?);
         let linear = plus_bias(linear, self.optional_constant(step, 2, "bias")?, outputs)?;
         self.builder.linear(&step.name, &x, &shape, linear).map(Value::Tensor)
     }
 
-    pub(crate) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         if step.int("training_mode", 0) != 0 || self.opset < 7 && step.int("is_test", 0) == 0 {
-            return Err("it is in training mode; call model.eval() before the export".into());
+            return Err(Problem::TrainingMode);
         }
         let x = self.tensor(step, 0)?;
         let channels = x.shape.first().copied().unwrap_or(1);
@@ -92,59 +92,54 @@ impl Importer<'_> {
         for (i, what) in ["scale", "bias", "mean", "variance"].into_iter().enumerate() {
             let values = self.constant(step, i + 1, what)?.to_floats()?;
             if values.len() != channels {
-                let found = values.len();
-                return Err(format!(
-                    "its {what} has {found} numbers for {channels} channels; correct the model"
-                ));
+                return Err(Problem::Count { what, found: values.len(), expected: channels });
             }
             parameters.push(values);
         }
         let epsilon = step.float("epsilon", 1e-5)?;
         let [scale, bias, mean, variance] = parameters.as_slice() else {
-            return Err("its parameters are missing; export the model again".into());
+            return Err(Problem::missing("parameters"));
         };
         let factors: Vec<f64> =
             scale.iter().zip(variance.iter()).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
         let offsets: Vec<f64> =
             bias.iter().zip(mean.iter()).zip(&factors).map(|((b, m), f)| b - m * f).collect();
         if !factors.iter().chain(&offsets).all(|f| f.is_finite()) {
-            return Err("its variance is negative or too small; check the training".into());
+            return Err(Problem::NotFinite { what: "scale divided by the root of its variance" });
         }
         self.builder.budget.charge(2 * x.len())?;
         let plane = x.len() / channels;
         let repeat =
             |list: Vec<f64>| list.into_iter().flat_map(|f| std::iter::repeat_n(f, plane)).collect::<Vec<_>>();
-        let linear = Linear::new(Map::Scale(repeat(factors))).plus(&repeat(offsets));
+        let linear = Linear::scale(repeat(factors)).plus(&repeat(offsets));
         self.builder.linear(&step.name, &x, &x.shape, linear).map(Value::Tensor)
     }
 
-    pub(crate) fn gemm(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn gemm(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = match self.value(step, 0)? {
             Value::Tensor(x) if step.int("transA", 0) == 0 => x,
             Value::Tensor(_) => {
-                return Err("it transposes the encrypted side; transpose the weights instead".into());
+                return Err(Unsupported::EncryptedSide.into());
             }
             Value::Constant(_) => {
-                return Err(
-                    "its left side is constant, and so the batch is not first; put the weights right".into(),
-                );
+                return Err(Unsupported::EncryptedSide.into());
             }
         };
         let weights = self.constant(step, 1, "weights")?;
         let &[rows, columns] = weights.shape.as_slice() else {
-            return Err(format!("its weights have the shape {:?}; they should be a matrix", weights.shape));
+            return Err(Problem::shape("list of weights", &weights.shape, "a matrix"));
         };
         let transposed = step.int("transB", 0) != 0;
         let (inputs, outputs) = if transposed { (columns, rows) } else { (rows, columns) };
         if x.shape != [inputs] || outputs == 0 {
-            return Err(format!("its weights take {inputs} features, the item has shape {:?}", x.shape));
+            return Err(Problem::shape("item", &x.shape, format!("one of {inputs} features")));
         }
         let mut matrix = row_per_output(&weights, transposed)?;
         let alpha = step.float("alpha", 1.0)?;
         if alpha != 1.0 {
             matrix.iter_mut().for_each(|w| *w *= alpha);
         }
-        let product = Linear::new(Map::Dense { inputs, weights: matrix });
+        let product = Linear::new(Dense::new(inputs, matrix)?);
         let beta = Value::Constant(Constant::floats(vec![], vec![step.float("beta", 1.0)?]));
         let addend = match self.optional(step, 2)? {
             Some(addend) => Some(self.combine(step, "Mul", &addend, &beta)?),
@@ -164,24 +159,19 @@ impl Importer<'_> {
         }
     }
 
-    pub(crate) fn matmul(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn matmul(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         match (self.value(step, 0)?, self.value(step, 1)?) {
             (Value::Tensor(x), Value::Constant(w)) => self.times_matrix(step, &x, &w),
             (Value::Constant(w), Value::Tensor(x)) => self.matrix_times(step, &w, &x),
-            (Value::Tensor(_), Value::Tensor(_)) => {
-                Err("it multiplies two encrypted matrices, as attention does; only constant weights work"
-                    .into())
-            }
-            (Value::Constant(_), Value::Constant(_)) => {
-                Err("both its sides are constant; simplify the model before, for example by onnxsim".into())
-            }
+            (Value::Tensor(_), Value::Tensor(_)) => Err(Unsupported::EncryptedMatrices.into()),
+            (Value::Constant(_), Value::Constant(_)) => Err(Problem::Fold { op: step.op.to_owned() }),
         }
     }
 
     /// `x w`, on the last axis of `x`.
-    fn times_matrix(&mut self, step: &Step<'_>, x: &Tensor, w: &Constant) -> Result<Value, String> {
+    fn times_matrix(&mut self, step: &Step<'_>, x: &Tensor, w: &Constant) -> Result<Value, Problem> {
         let Some((&inputs, leading)) = x.shape.split_last() else {
-            return Err("its item is a single number; correct the model".into());
+            return Err(Problem::shape("item", &x.shape, "at least one axis"));
         };
         let ((rows, outputs), vector) = match w.shape.as_slice() {
             [1, 1, rows, columns] | [1, rows, columns] if leading.len() + 3 > w.shape.len() => {
@@ -189,10 +179,10 @@ impl Importer<'_> {
             }
             [rows, columns] => ((*rows, *columns), false),
             [rows] => ((*rows, 1), true),
-            other => return Err(format!("a constant of shape {other:?}; it should be a matrix")),
+            other => return Err(Problem::shape("list of weights", other, "a matrix")),
         };
         if rows != inputs || outputs == 0 {
-            return Err(format!("its weights take {rows} features, the item has shape {:?}", x.shape));
+            return Err(Problem::shape("item", &x.shape, format!("one of {rows} features")));
         }
         let mut shape = leading.to_vec();
         if !vector {
@@ -202,53 +192,50 @@ impl Importer<'_> {
         let count: usize = leading.iter().product();
         let weights = row_per_output(&w.reshaped(vec![rows, outputs]), false)?;
         let linear = if count == 1 {
-            Linear::new(Map::Dense { inputs, weights })
+            Linear::new(Dense::new(inputs, weights)?)
         } else {
             // Features as channels of a plane: the matrix is a convolution of one tap.
             let transpose = |rows: usize, columns: usize, importer: &mut Self| {
                 let selection = Selection::permute(&[rows, columns], &[1, 0], &mut importer.builder.budget)?;
-                Ok::<_, String>(Linear::new(Map::Select {
-                    inputs: rows * columns,
-                    sources: selection.sources,
-                }))
+                Ok::<_, Problem>(Linear::new(Gather::new(rows * columns, selection.sources)?))
             };
             transpose(count, inputs, self)?
-                .then(Linear::new(by_channel([inputs, outputs], count, weights)))
+                .then(Linear::new(by_channel([inputs, outputs], count, weights)?))
                 .then(transpose(outputs, count, self)?)
         };
         self.builder.linear(&step.name, x, &shape, linear).map(Value::Tensor)
     }
 
     /// `w x`, on the last axis but one of `x`.
-    fn matrix_times(&mut self, step: &Step<'_>, w: &Constant, x: &Tensor) -> Result<Value, String> {
+    fn matrix_times(&mut self, step: &Step<'_>, w: &Constant, x: &Tensor) -> Result<Value, Problem> {
         let (&[outputs, rows], &[inputs, count]) = (w.shape.as_slice(), x.shape.as_slice()) else {
-            return Err(format!(
-                "a constant of shape {:?} times an item of shape {:?}; only matrices are supported, or put the \
-                 constant right",
-                w.shape, x.shape
-            ));
+            let expected =
+                format!("a matrix beside an item of shape {:?}, or a constant on the right,", x.shape);
+            return Err(Problem::shape("constant left side", &w.shape, expected));
         };
         if rows != inputs || outputs == 0 {
-            return Err(format!("its weights take {rows} rows, the item has shape {:?}", x.shape));
+            return Err(Problem::shape("item", &x.shape, format!("one of {rows} rows")));
         }
         budget::elements(&[outputs, count])?;
-        let linear = Linear::new(by_channel([inputs, outputs], count, w.to_floats()?.to_vec()));
+        let linear = Linear::new(by_channel([inputs, outputs], count, w.to_floats()?.to_vec())?);
         self.builder.linear(&step.name, x, &[outputs, count], linear).map(Value::Tensor)
     }
 }
 
-fn groups(step: &Step<'_>) -> Result<usize, String> {
+fn groups(step: &Step<'_>) -> Result<usize, Problem> {
     let groups = step.int("group", 1);
-    let message = || format!("it has {groups} groups; correct the model");
+    let message = || Problem::attribute("number of groups", groups, "at least 1");
     usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(message)
 }
 
-fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<(), String> {
+fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<(), Problem> {
     match step.ints("kernel_shape") {
         Some(list) if !list.is_empty() => {
             let declared = planes.pair(&checked(list, 1, "kernel_shape")?, 1, "kernel_shape")?;
-            let message =
-                || format!("its kernel_shape {declared:?} is not that of its weights; correct the model");
+            let message = || {
+                let expected = format!("the kernel {kernel:?} of its weights");
+                Problem::attribute("kernel_shape", format!("{declared:?}"), expected)
+            };
             (declared == kernel).then_some(()).ok_or_else(message)
         }
         _ => Ok(()),
@@ -256,14 +243,11 @@ fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<
 }
 
 /// One bias per channel.
-fn plus_bias(linear: Linear, bias: Option<Constant>, channels: usize) -> Result<Linear, String> {
+fn plus_bias(linear: Linear, bias: Option<Constant>, channels: usize) -> Result<Linear, Problem> {
     let Some(bias) = bias else { return Ok(linear) };
     let bias = bias.to_floats()?;
     if bias.len() != channels {
-        return Err(format!(
-            "its bias has {} numbers for {channels} channels; correct the model",
-            bias.len()
-        ));
+        return Err(Problem::Count { what: "bias", found: bias.len(), expected: channels });
     }
     let plane = linear.outputs() / channels;
     let repeated: Vec<f64> = bias.iter().flat_map(|&b| std::iter::repeat_n(b, plane)).collect();
@@ -271,7 +255,7 @@ fn plus_bias(linear: Linear, bias: Option<Constant>, channels: usize) -> Result<
 }
 
 /// A matrix of weights, the inputs of an output side by side.
-fn row_per_output(weights: &Constant, transposed: bool) -> Result<Vec<f64>, String> {
+fn row_per_output(weights: &Constant, transposed: bool) -> Result<Vec<f64>, Problem> {
     let values = weights.to_floats()?;
     match (transposed, weights.shape.as_slice()) {
         (false, &[rows, columns]) if rows > 0 => {
@@ -283,24 +267,15 @@ fn row_per_output(weights: &Constant, transposed: bool) -> Result<Vec<f64>, Stri
 }
 
 /// The same matrix at every one of `count` positions.
-fn by_channel(channels: [usize; 2], count: usize, weights: Vec<f64>) -> Map {
-    let size = [1, count];
-    let window = Window {
-        input: size,
-        output: size,
-        kernel: [1, 1],
-        stride: [1, 1],
-        dilation: [1, 1],
-        padding: [0, 0],
-    };
-    Map::Convolution(Convolution { channels, groups: 1, window, weights })
+fn by_channel(channels: [usize; 2], count: usize, weights: Vec<f64>) -> Result<Convolution, ShapeError> {
+    Convolution::new(channels, 1, Window::elementwise([1, count])?, weights)
 }
 
 /// The windows of the convolution that a transposed one is the transpose of: from its output to its input.
 #[expect(clippy::indexing_slicing, reason = "two axes")]
-fn transposed_window(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<Window, String> {
+fn transposed_window(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<WindowSpec, Problem> {
     let motion = Motion::new(step, planes, kernel)?;
-    let pair = |name: &str, least, default: [usize; 2]| match step.ints(name) {
+    let pair = |name: &'static str, least, default: [usize; 2]| match step.ints(name) {
         Some(list) if !list.is_empty() => planes.pair(&checked(list, least, name)?, default[0], name),
         _ => Ok(default),
     };
@@ -319,15 +294,17 @@ fn transposed_window(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Re
             padding[a] = if motion.same == Some(Odd::After) { total / 2 } else { total.div_ceil(2) };
         }
         let size_or = whole.checked_sub(total).filter(|&n| n > 0);
-        size[a] = target.or(size_or).ok_or("its padding leaves no output; correct the model")?;
+        size[a] = target
+            .or(size_or)
+            .ok_or_else(|| Problem::attribute("padding", format!("{total}"), format!("less than {whole}")))?;
     }
     let Motion { kernel, stride, dilation, .. } = motion;
-    Ok(Window { input: size, output: planes.size, kernel, stride, dilation, padding })
+    Ok(WindowSpec { input: size, output: planes.size, kernel, stride, dilation, padding })
 }
 
 /// The position that a tap brings to a place of the transposed convolution's output.
 #[expect(clippy::indexing_slicing, reason = "two axes")]
-fn source(window: &Window, at: [usize; 2], tap: [usize; 2]) -> Option<[usize; 2]> {
+fn source(window: &WindowSpec, at: [usize; 2], tap: [usize; 2]) -> Option<[usize; 2]> {
     let mut out = [0; 2];
     for a in 0..2 {
         let offset = (at[a] + window.padding[a]).checked_sub(tap[a] * window.dilation[a])?;

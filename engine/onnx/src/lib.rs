@@ -40,13 +40,17 @@ mod model;
 mod options;
 mod polynomial;
 mod pool;
+mod problem;
 mod proto;
 mod reduce;
 mod shape;
 mod structure;
+mod unsupported;
 mod view;
 mod window;
 
 pub use error::ImportError;
 pub use model::{Imported, import};
 pub use options::{Fit, ImportOptions};
+pub use problem::Problem;
+pub use unsupported::Unsupported;

@@ -1,14 +1,11 @@
 //! From the bytes of a file to a network.
 
-use crate::error::MAX_BYTES;
+use crate::error::{MAX_BYTES, MIN_OPSET};
 use crate::graph::Graph;
 use crate::{ImportError, ImportOptions, importer, proto};
 use pleura_nn::Network;
 use prost::Message;
 use std::collections::BTreeMap;
-
-/// Oldest supported version of the operators.
-const MIN_OPSET: i64 = 6;
 
 /// An imported model.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,17 +27,11 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
     let model = proto::Model::decode(bytes)?;
-    let graph = model.graph.as_ref();
-    let graph =
-        graph.ok_or_else(|| ImportError::Model("the file has no graph; export the model again".into()))?;
+    let graph = model.graph.as_ref().ok_or(ImportError::NoGraph)?;
     let version = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-    let opset = version.map(|set| set.version).ok_or_else(|| {
-        ImportError::Model("the model uses no standard operators; export a neural network".into())
-    })?;
+    let opset = version.map(|set| set.version).ok_or(ImportError::NoOperators)?;
     if opset < MIN_OPSET {
-        return Err(ImportError::Model(format!(
-            "the model uses version {opset} of the operators; export with opset_version=17 or so"
-        )));
+        return Err(ImportError::OldOperators { found: opset });
     }
     let named = model.metadata_props.iter().find(|entry| entry.key == "name");
     let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());

@@ -1,6 +1,7 @@
 //! Polynomials over a node of the network, before they become a node themselves.
 
 use crate::budget::Budget;
+use crate::problem::Problem;
 use std::rc::Rc;
 
 /// Greatest degree, counted in the node that a polynomial is over.
@@ -42,7 +43,7 @@ impl Polynomial {
         matches!(self.0.as_slice(), [a, b] if is(a, 0.0) && is(b, 1.0))
     }
 
-    pub(crate) fn plus(&self, other: &Self, budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn plus(&self, other: &Self, budget: &mut Budget) -> Result<Self, Problem> {
         let (long, short) = if self.0.len() < other.0.len() { (other, self) } else { (self, other) };
         let mut out = long.0.clone();
         for (a, b) in out.iter_mut().zip(&short.0) {
@@ -51,12 +52,10 @@ impl Polynomial {
         Self(out).trimmed()
     }
 
-    pub(crate) fn times(&self, other: &Self, budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn times(&self, other: &Self, budget: &mut Budget) -> Result<Self, Problem> {
         let degree = self.degree() + other.degree();
         if degree > MAX_DEGREE {
-            return Err(format!(
-                "a polynomial of degree {degree}, at most {MAX_DEGREE} is supported; use a lower degree"
-            ));
+            return Err(Problem::Degree { degree, limit: MAX_DEGREE });
         }
         let mut out: Vec<Term> = vec![Rc::from([0.0]); degree + 1];
         for (i, a) in self.0.iter().enumerate() {
@@ -69,7 +68,7 @@ impl Polynomial {
     }
 
     /// Horner's rule over polynomials: `outer` of this one.
-    pub(crate) fn then(&self, outer: &[f64], budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn then(&self, outer: &[f64], budget: &mut Budget) -> Result<Self, Problem> {
         let mut out = Self::of(&[0.0]);
         for &c in outer.iter().rev() {
             out = out.times(self, budget)?.plus(&Self::of(&[c]), budget)?;
@@ -77,9 +76,9 @@ impl Polynomial {
         Ok(out)
     }
 
-    fn trimmed(mut self) -> Result<Self, String> {
+    fn trimmed(mut self) -> Result<Self, Problem> {
         if !self.0.iter().all(|term| term.iter().all(|c| c.is_finite())) {
-            return Err("its coefficients overflow or divide by zero; correct the constants".into());
+            return Err(Problem::Coefficients);
         }
         while self.0.len() > 1 && self.0.last().is_some_and(|term| term.iter().all(|&c| c == 0.0)) {
             self.0.pop();
@@ -105,7 +104,7 @@ fn is(term: &[f64], value: f64) -> bool {
     matches!(term, &[c] if c == value)
 }
 
-fn sum(a: &Term, b: &Term, budget: &mut Budget) -> Result<Term, String> {
+fn sum(a: &Term, b: &Term, budget: &mut Budget) -> Result<Term, Problem> {
     match (is(a, 0.0), is(b, 0.0)) {
         (true, _) => Ok(Rc::clone(b)),
         (_, true) => Ok(Rc::clone(a)),
@@ -113,7 +112,7 @@ fn sum(a: &Term, b: &Term, budget: &mut Budget) -> Result<Term, String> {
     }
 }
 
-fn product(a: &Term, b: &Term, budget: &mut Budget) -> Result<Term, String> {
+fn product(a: &Term, b: &Term, budget: &mut Budget) -> Result<Term, Problem> {
     match (is(a, 1.0) || is(b, 0.0), is(b, 1.0) || is(a, 0.0)) {
         (true, _) => Ok(Rc::clone(b)),
         (_, true) => Ok(Rc::clone(a)),
@@ -121,7 +120,7 @@ fn product(a: &Term, b: &Term, budget: &mut Budget) -> Result<Term, String> {
     }
 }
 
-fn zip(a: &Term, b: &Term, budget: &mut Budget, f: impl Fn(f64, f64) -> f64) -> Result<Term, String> {
+fn zip(a: &Term, b: &Term, budget: &mut Budget, f: impl Fn(f64, f64) -> f64) -> Result<Term, Problem> {
     let len = a.len().max(b.len());
     budget.charge(len)?;
     Ok((0..len).map(|i| f(at(a, i), at(b, i))).collect())

@@ -2,15 +2,15 @@
 
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
+use crate::problem::Problem;
 use crate::window::{Motion, Planes, checked};
-use pleura_nn::{Linear, Map, Pool, Window};
+use pleura_nn::{Linear, LinearMap, Pool, ShapeError, Sparse, Window, WindowSpec};
 
 impl Importer<'_> {
-    pub(crate) fn average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn average_pool(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
-        let kernel =
-            step.ints("kernel_shape").ok_or("its kernel_shape is missing; export the model again")?;
+        let kernel = step.ints("kernel_shape").ok_or_else(|| Problem::missing("kernel_shape"))?;
         let kernel = planes.pair(&checked(kernel, 1, "kernel_shape")?, 1, "kernel_shape")?;
         let ceil = step.int("ceil_mode", 0) != 0;
         let (window, motion) = Motion::new(step, &planes, kernel)?.over(planes.size, ceil)?;
@@ -20,38 +20,45 @@ impl Importer<'_> {
             motion.before.get(a).is_some_and(|&p| p >= reach)
                 || motion.after.get(a).is_some_and(|&p| p >= reach)
         }) {
-            return Err("its padding is as large as its kernel; correct the model".into());
+            let padding = format!("{:?} before and {:?} after", motion.before, motion.after);
+            return Err(Problem::attribute("padding", padding, "less than the reach of its kernel"));
         }
-        let shape = planes.shape(planes.channels, window.output);
+        let shape = planes.shape(planes.channels, window.output());
         crate::budget::elements(&shape)?;
         let map = if count_padding && exceeds(&window, &motion) {
             self.ceiled_pool(planes.channels, &window, &motion)?
         } else {
-            Map::Pool(Pool { channels: planes.channels, window, count_padding })
+            Pool::new(planes.channels, window, count_padding)?.into()
         };
         self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
     }
 
-    pub(crate) fn global_average_pool(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn global_average_pool(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
         let [channels, plane @ ..] = x.shape.as_slice() else {
-            return Err("its input has no channels; correct the model".into());
+            return Err(Problem::shape("input", &x.shape, "[channels, ..plane]"));
         };
         let shape: Vec<usize> = std::iter::once(*channels).chain(plane.iter().map(|_| 1)).collect();
-        let map = mean_of_planes(*channels, &x.shape, plane.iter().product());
+        let map = mean_of_planes(*channels, &x.shape, plane.iter().product())?;
         self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
     }
 
     /// Averages where the last windows reach beyond the padding: what lies there counts neither as value nor as
     /// padding.
-    fn ceiled_pool(&mut self, channels: usize, window: &Window, motion: &Motion) -> Result<Map, String> {
-        let Window { input: [height, width], output: [rows, columns], .. } = *window;
-        let taps: usize = window.kernel.iter().product();
+    fn ceiled_pool(
+        &mut self,
+        channels: usize,
+        window: &Window,
+        motion: &Motion,
+    ) -> Result<LinearMap, Problem> {
+        let WindowSpec { input: [height, width], output: [rows, columns], kernel, stride, dilation, padding } =
+            *window.spec();
+        let taps: usize = kernel.iter().product();
         self.builder.budget.charge((channels * rows * columns).saturating_mul(taps))?;
         let axis = |a: usize, p: usize, n: usize| -> (Vec<usize>, usize) {
             let get = |list: [usize; 2]| list.get(a).copied().unwrap_or(0);
-            let (before, after) = (get(window.padding), get(motion.after));
-            let all = (0..get(window.kernel)).map(move |i| p * get(window.stride) + i * get(window.dilation));
+            let (before, after) = (get(padding), get(motion.after));
+            let all = (0..get(kernel)).map(move |i| p * get(stride) + i * get(dilation));
             let padded = all.filter(|&at| at < n + before + after);
             let count = padded.clone().count();
             (padded.filter_map(|at| at.checked_sub(before)).filter(|&at| at < n).collect(), count)
@@ -71,31 +78,23 @@ impl Importer<'_> {
                 }
             }
         }
-        Ok(Map::Sparse { inputs: channels * height * width, starts, entries })
+        Ok(Sparse::new(channels * height * width, starts, entries)?.into())
     }
 }
 
 /// The mean of each run of `count` elements, as windows over planes if those are the last two axes.
-pub(crate) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> Map {
+pub(crate) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> Result<Pool, ShapeError> {
     let size = match *shape {
         [.., height, width] if height * width == count => [height, width],
         _ => [1, count],
     };
-    let window = Window {
-        input: size,
-        output: [1, 1],
-        kernel: size,
-        stride: [1, 1],
-        dilation: [1, 1],
-        padding: [0, 0],
-    };
-    Map::Pool(Pool { channels, window, count_padding: false })
+    Pool::new(channels, Window::whole(size)?, false)
 }
 
 fn exceeds(window: &Window, motion: &Motion) -> bool {
     let get = |list: [usize; 2], a: usize| list.get(a).copied().unwrap_or(0);
     (0..2).any(|a| {
-        let last = (get(window.output, a) - 1) * get(window.stride, a) + motion.reach(a);
-        last > get(window.input, a) + get(motion.before, a) + get(motion.after, a)
+        let last = (get(window.output(), a) - 1) * get(window.stride(), a) + motion.reach(a);
+        last > get(window.input(), a) + get(motion.before, a) + get(motion.after, a)
     })
 }

@@ -3,14 +3,16 @@
 use crate::budget;
 use crate::constant::{Constant, Int};
 use crate::graph::Step;
-use crate::importer::{Importer, Value, mixes_batch};
+use crate::importer::{Importer, Value};
 use crate::pool::mean_of_planes;
+use crate::problem::Problem;
 use crate::shape::{self, Selection};
-use pleura_nn::{Linear, Map};
+use crate::unsupported::Unsupported;
+use pleura_nn::{Linear, Sparse};
 
 impl Importer<'_> {
     /// Reductions: of constants any, of tensors those that are sums.
-    pub(crate) fn reduce(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn reduce(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let axes = self.known(step, 1, "axes")?.filter(|axes| !axes.is_empty());
@@ -20,7 +22,7 @@ impl Importer<'_> {
             None => (0..shape.len()).collect(),
         };
         if value.has_batch() && axes.contains(&0) {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let reduced = |a: usize| axes.contains(&a);
         let kept_shape: Vec<usize> =
@@ -41,26 +43,26 @@ impl Importer<'_> {
                 squared = x.with(&step.name, x.polynomial().times(x.polynomial(), &mut self.builder.budget)?);
                 &squared
             }
-            op => return Err(format!("{op} is no polynomial; replace it by ReduceMean or ReduceSum")),
+            _ => return Err(Unsupported::Reduction.into()),
         };
         let places = self.places(&shape, &kept_shape)?;
         let count = x.len() / places.iter().max().map_or(1, |last| *last as usize + 1);
         let factor = if step.op == "ReduceMean" { 1.0 / count as f64 } else { 1.0 };
         let trailing = (0..shape.len()).skip_while(|&a| !reduced(a)).all(reduced);
         let linear = if trailing {
-            let mean = Linear::new(mean_of_planes(x.len() / count, &x.shape, count));
+            let mean = Linear::new(mean_of_planes(x.len() / count, &x.shape, count)?);
             match step.op {
                 "ReduceMean" => mean,
-                _ => mean.then(Linear::new(Map::Scale(vec![count as f64; x.len() / count]))),
+                _ => mean.then(Linear::scale(vec![count as f64; x.len() / count])),
             }
         } else {
             let mut rows: Vec<(u32, u32)> = places.iter().enumerate().map(|(i, &o)| (o, i as u32)).collect();
             rows.sort_unstable();
             let starts = (0..=x.len() / count).map(|row| (row * count) as u32).collect();
             let entries = rows.into_iter().map(|(_, i)| (i, factor)).collect();
-            Linear::new(Map::Sparse { inputs: x.len(), starts, entries })
+            Linear::new(Sparse::new(x.len(), starts, entries)?)
         };
-        let [_, item @ ..] = result_shape.as_slice() else { return Err(mixes_batch()) };
+        let [_, item @ ..] = result_shape.as_slice() else { return Err(Problem::MixesBatch) };
         self.builder.linear(&step.name, x, item, linear).map(Value::Tensor)
     }
 
@@ -70,7 +72,7 @@ impl Importer<'_> {
         c: &Constant,
         kept: &[usize],
         shape: Vec<usize>,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         let places = self.places(&c.shape, kept)?;
         let (start, f): (f64, fn(f64, f64) -> f64) = match step.op {
             "ReduceProd" => (1.0, |a, b| a * b),
@@ -90,7 +92,7 @@ impl Importer<'_> {
             out.iter_mut().for_each(|x| *x /= count);
         }
         if !out.iter().all(|x| x.is_finite()) {
-            return Err("its result is NaN or infinity; correct the constants".into());
+            return Err(Problem::NotFinite { what: "result" });
         }
         let integers = c.to_ints().is_ok();
         Ok(Value::Constant(if integers {
@@ -101,7 +103,7 @@ impl Importer<'_> {
     }
 
     /// For each element, where it goes if its axes of extent 1 in `kept` collapse.
-    fn places(&mut self, shape: &[usize], kept: &[usize]) -> Result<Vec<u32>, String> {
+    fn places(&mut self, shape: &[usize], kept: &[usize]) -> Result<Vec<u32>, Problem> {
         let selection = Selection::broadcast(kept, shape, &mut self.builder.budget)?;
         Ok(selection.sources.into_iter().flatten().collect())
     }

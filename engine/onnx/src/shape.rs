@@ -1,6 +1,7 @@
 //! Shapes, and maps between tensors that only move elements.
 
 use crate::budget::{self, Budget};
+use crate::problem::Problem;
 
 /// Element `i` of a tensor of this shape is element `sources[i]` of another, or a fill value.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ impl Selection {
         shape: &[usize],
         axes: &[Vec<Option<usize>>],
         budget: &mut Budget,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Problem> {
         let offsets = axes
             .iter()
             .zip(strides(shape))
@@ -24,7 +25,7 @@ impl Selection {
     }
 
     /// Axis `a` of the result is axis `order[a]`.
-    pub(crate) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, Problem> {
         let strides = strides(shape);
         let axis = |&a: &usize| {
             let (n, stride) = (shape.get(a).copied().unwrap_or(0), strides.get(a).copied().unwrap_or(0));
@@ -34,7 +35,7 @@ impl Selection {
     }
 
     /// Repeats along axes of extent one, and along new ones in front.
-    pub(crate) fn broadcast(shape: &[usize], to: &[usize], budget: &mut Budget) -> Result<Self, String> {
+    pub(crate) fn broadcast(shape: &[usize], to: &[usize], budget: &mut Budget) -> Result<Self, Problem> {
         budget::elements(to)?;
         let new = to.len().saturating_sub(shape.len());
         let padded: Vec<usize> = std::iter::repeat_n(1, new).chain(shape.iter().copied()).collect();
@@ -44,7 +45,7 @@ impl Selection {
     }
 
     /// Sums of one offset per axis.
-    fn combine(axes: &[Vec<Option<usize>>], budget: &mut Budget) -> Result<Self, String> {
+    fn combine(axes: &[Vec<Option<usize>>], budget: &mut Budget) -> Result<Self, Problem> {
         let shape: Vec<usize> = axes.iter().map(Vec::len).collect();
         let len = budget::elements(&shape)?;
         budget.charge(len)?;
@@ -80,7 +81,7 @@ pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// The shape that two broadcast to.
-pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Problem> {
     let rank = a.len().max(b.len());
     let padded = |shape: &[usize]| {
         let new = rank - shape.len();
@@ -93,16 +94,13 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> 
         _ => Err(()),
     });
     let shape = shape.collect::<Result<Vec<_>, ()>>();
-    let shape = shape.map_err(|()| format!("shapes {a:?} and {b:?} do not broadcast; correct the model"))?;
+    let shape = shape.map_err(|()| Problem::Broadcast { left: a.to_vec(), right: b.to_vec() })?;
     budget::elements(&shape)?;
     Ok(shape)
 }
 
 /// An axis, counted from the end if negative.
-pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
+pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, Problem> {
     let from_end = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
-    usize::try_from(from_end)
-        .ok()
-        .filter(|&a| a < rank)
-        .ok_or_else(|| format!("there is no axis {axis} in a tensor of {rank} axes; correct the model"))
+    usize::try_from(from_end).ok().filter(|&a| a < rank).ok_or(Problem::Axis { axis, rank })
 }

@@ -3,7 +3,8 @@
 use crate::budget;
 use crate::constant::{Constant, Int};
 use crate::graph::Step;
-use crate::importer::{Importer, Value, mixes_batch};
+use crate::importer::{Importer, Value};
+use crate::problem::Problem;
 use crate::shape::{self, Selection};
 use crate::view::extents;
 
@@ -11,7 +12,7 @@ use crate::view::extents;
 pub(crate) type Axis = Vec<Option<usize>>;
 
 impl Importer<'_> {
-    pub(crate) fn transpose(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn transpose(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let order = match step.ints("perm") {
@@ -23,28 +24,29 @@ impl Importer<'_> {
         let mut sorted = order.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..shape.len()) {
-            return Err("its `perm` is no permutation of the axes; correct the model".into());
+            return Err(Problem::attribute("perm", format!("{order:?}"), "a permutation of the axes"));
         }
         if value.has_batch() && order.first() != Some(&0) {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let selection = Selection::permute(&shape, &order, &mut self.builder.budget)?;
         self.select(step, &value, selection, 0.0)
     }
 
-    pub(crate) fn slice(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn slice(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
-        let missing = "its starts and ends are missing; export the model again";
-        let starts = self.integers(step, 1, "starts")?.ok_or(missing)?;
-        let ends = self.integers(step, 2, "ends")?.ok_or(missing)?;
+        let missing = || Problem::missing("list of starts or ends");
+        let starts = self.integers(step, 1, "starts")?.ok_or_else(missing)?;
+        let ends = self.integers(step, 2, "ends")?.ok_or_else(missing)?;
         let axes = self.known(step, 3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
         let steps = self.known(step, 4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
         if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
-            return Err("its starts, ends, axes and steps differ in number; correct the model".into());
+            let found = ends.len().max(axes.len()).max(steps.len());
+            return Err(Problem::Count { what: "ends, axes or steps", found, expected: starts.len() });
         }
         if starts.len() > shape.len() {
-            return Err(format!("it cuts {} axes of {}; correct the model", starts.len(), shape.len()));
+            return Err(Problem::Count { what: "list of axes", found: starts.len(), expected: shape.len() });
         }
         let mut picked: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
         for (((&start, &end), &a), &by) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
@@ -53,7 +55,7 @@ impl Importer<'_> {
                 let to_end = end == Int::Batch
                     || end.known().is_ok_and(|e| e >= i64::from(i32::MAX) || Int::Known(e) == self.batch);
                 if start != Int::Known(0) || by != 1 || !to_end {
-                    return Err(mixes_batch());
+                    return Err(Problem::MixesBatch);
                 }
                 continue;
             }
@@ -61,7 +63,7 @@ impl Importer<'_> {
             let from_end = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
             let (start, end) = (from_end(start.known()?), from_end(end.known()?));
             let indices: Vec<i64> = match usize::try_from(by.unsigned_abs()) {
-                Ok(0) | Err(_) => return Err("its step is zero; correct the model".into()),
+                Ok(0) | Err(_) => return Err(Problem::attribute("step", by, "another number than zero")),
                 Ok(width) if by > 0 => (start.clamp(0, n)..end.clamp(0, n)).step_by(width).collect(),
                 Ok(width) => {
                     ((end.clamp(-1, n - 1) + 1)..=start.clamp(-1, n - 1)).rev().step_by(width).collect()
@@ -74,12 +76,12 @@ impl Importer<'_> {
         self.by_axes(step, &value, &picked, 0.0)
     }
 
-    pub(crate) fn split(&mut self, step: &Step<'_>) -> Result<Vec<Value>, String> {
+    pub(crate) fn split(&mut self, step: &Step<'_>) -> Result<Vec<Value>, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let a = shape::axis(step.int("axis", 0), shape.len())?;
         if value.has_batch() && a == 0 {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let n = shape.get(a).copied().unwrap_or(0);
         let parts = step.node.output.len();
@@ -94,7 +96,8 @@ impl Importer<'_> {
         let sizes: Vec<usize> = sizes.iter().filter_map(|&s| usize::try_from(s).ok()).collect();
         let total = sizes.iter().try_fold(0usize, |sum, &s| sum.checked_add(s));
         if sizes.len() != parts || total != Some(n) {
-            return Err(format!("its parts do not make up the {n} indices of axis {a}; correct the model"));
+            let expected = format!("{parts} sizes that make up the {n} indices of axis {a}");
+            return Err(Problem::attribute("split", format!("{sizes:?}"), expected));
         }
         let mut start = 0;
         let mut out = Vec::new();
@@ -109,33 +112,33 @@ impl Importer<'_> {
         Ok(out)
     }
 
-    pub(crate) fn gather(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn gather(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let indices = self.constant(step, 1, "indices")?;
         let a = shape::axis(step.int("axis", 0), shape.len())?;
         if value.has_batch() && a == 0 {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let n = shape.get(a).copied().unwrap_or(0);
-        let pick = |i: &Int| shape::axis(i.known()?, n).map(Some);
+        let pick = |i: &Int| index(i.known()?, n).map(Some);
         let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
         if let Some(place) = axes.get_mut(a) {
-            *place = indices.to_ints()?.iter().map(pick).collect::<Result<_, String>>()?;
+            *place = indices.to_ints()?.iter().map(pick).collect::<Result<_, Problem>>()?;
         }
         let picked = self.by_axes(step, &value, &axes, 0.0)?;
         let (before, after) = (shape.get(..a).unwrap_or_default(), shape.get(a + 1..).unwrap_or_default());
         picked.reshaped([before, &indices.shape, after].concat())
     }
 
-    pub(crate) fn concat(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn concat(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let values = (0..step.inputs.len()).map(|i| self.value(step, i)).collect::<Result<Vec<_>, _>>()?;
-        let first = values.first().ok_or("it has no inputs; correct the model")?;
+        let first = values.first().ok_or_else(|| Problem::missing("input 0"))?;
         let mut shape = first.full_shape();
         let a = shape::axis(step.int("axis", 0), shape.len())?;
         let has_batch = values.iter().any(Value::has_batch);
         if has_batch && a == 0 {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let shapes: Vec<Vec<usize>> = values.iter().map(Value::full_shape).collect();
         let mut total = 0usize;
@@ -143,7 +146,7 @@ impl Importer<'_> {
             let fits = other.len() == shape.len()
                 && other.iter().zip(&shape).enumerate().all(|(i, (n, m))| i == a || n == m);
             if !fits {
-                return Err(format!("its inputs have shapes {shapes:?}; correct the model"));
+                return Err(Problem::Concat { shapes: shapes.clone(), axis: a });
             }
             total = total.saturating_add(other.get(a).copied().unwrap_or(0));
         }
@@ -185,7 +188,7 @@ impl Importer<'_> {
                 }
             }
         }
-        let sum = sum.ok_or("it has no inputs; correct the model")?;
+        let sum = sum.ok_or_else(|| Problem::missing("input 0"))?;
         match bias {
             None => Ok(sum),
             Some(bias) => {
@@ -195,7 +198,7 @@ impl Importer<'_> {
         }
     }
 
-    fn concat_constants(&mut self, values: &[Value], shape: &[usize], a: usize) -> Result<Value, String> {
+    fn concat_constants(&mut self, values: &[Value], shape: &[usize], a: usize) -> Result<Value, Problem> {
         let constants: Vec<&Constant> =
             values.iter().filter_map(|v| if let Value::Constant(c) = v { Some(c) } else { None }).collect();
         let len = budget::elements(shape)?;
@@ -212,10 +215,9 @@ impl Importer<'_> {
         Ok(Value::Constant(Constant::floats(shape.to_vec(), interleave(&parts, outer))))
     }
 
-    pub(crate) fn expand(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn expand(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
-        let mut target =
-            self.integers(step, 1, "shape")?.ok_or("its shape is missing; export the model again")?;
+        let mut target = self.integers(step, 1, "shape")?.ok_or_else(|| Problem::missing("shape"))?;
         let from = value.full_shape();
         let batch = target.first_mut().filter(|first| **first == self.batch);
         if let Some(batch) = batch.filter(|_| value.has_batch()) {
@@ -228,28 +230,27 @@ impl Importer<'_> {
         }
     }
 
-    pub(crate) fn tile(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn tile(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let repeats = extents(&self.integers(step, 1, "repeats")?.unwrap_or_default())?;
         let extents = shape.iter().zip(&repeats).map(|(&n, &r)| n.saturating_mul(r)).collect::<Vec<_>>();
         budget::elements(&extents)?;
         if repeats.len() != shape.len() || value.has_batch() && repeats.first() != Some(&1) {
-            return Err(mixes_batch());
+            return Err(Problem::MixesBatch);
         }
         let axis = |(&n, &out): (&usize, &usize)| (0..out).map(|i| i.checked_rem(n)).collect();
         let axes: Vec<Axis> = shape.iter().zip(&extents).map(axis).collect();
         self.by_axes(step, &value, &axes, 0.0)
     }
 
-    pub(crate) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, String> {
+    pub(crate) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
-        let block = usize::try_from(step.int("blocksize", 1)).ok().filter(|b| (1..=64).contains(b));
-        let block = block.ok_or("its blocksize must be 1 to 64; correct the model")?;
+        let declared = step.int("blocksize", 1);
+        let block = usize::try_from(declared).ok().filter(|b| (1..=64).contains(b));
+        let block = block.ok_or_else(|| Problem::attribute("blocksize", declared, "1 to 64"))?;
         let &[c, h, w] = x.shape.as_slice() else {
-            return Err(
-                "its input should have the shape [batch, channels, height, width]; correct the model".into(),
-            );
+            return Err(Problem::shape("item", &x.shape, "[channels, height, width]"));
         };
         let (split, order, shape) = if step.op == "DepthToSpace" {
             let depth = c / (block * block);
@@ -274,7 +275,7 @@ impl Importer<'_> {
         value: &Value,
         axes: &[Axis],
         fill: f64,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         let selection = Selection::by_axes(&value.full_shape(), axes, &mut self.builder.budget)?;
         self.select(step, value, selection, fill)
     }
@@ -285,12 +286,17 @@ impl Importer<'_> {
         value: &Value,
         selection: Selection,
         fill: f64,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         match value {
             Value::Constant(c) => Ok(Value::Constant(c.select(selection.shape, &selection.sources, fill))),
             Value::Tensor(x) => self.builder.select(&step.name, x, selection, fill).map(Value::Tensor),
         }
     }
+}
+
+/// An index, counted from the end if negative.
+fn index(index: i64, extent: usize) -> Result<usize, Problem> {
+    shape::axis(index, extent).map_err(|_| Problem::Index { index, extent })
 }
 
 fn interleave<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {

@@ -2,7 +2,8 @@
 
 use crate::budget;
 use crate::graph::Step;
-use pleura_nn::Window;
+use crate::problem::Problem;
+use pleura_nn::{Window, WindowSpec};
 
 /// Greatest stride, dilation, padding and extent of a kernel.
 const MAX_STEP: i64 = 1 << 24;
@@ -36,13 +37,11 @@ pub(crate) enum Odd {
 }
 
 impl Planes {
-    pub(crate) fn of(shape: &[usize]) -> Result<Self, String> {
+    pub(crate) fn of(shape: &[usize]) -> Result<Self, Problem> {
         match *shape {
             [channels, length] => Ok(Self { channels, size: [1, length], flat: true }),
             [channels, height, width] => Ok(Self { channels, size: [height, width], flat: false }),
-            _ => Err(format!(
-                "an item of shape {shape:?}; only [channels, length] and [channels, height, width] are supported"
-            )),
+            _ => Err(Problem::shape("item", shape, "[channels, length] or [channels, height, width]")),
         }
     }
 
@@ -52,27 +51,24 @@ impl Planes {
     }
 
     /// One number per axis of the plane, from those of the model.
-    pub(crate) fn pair<T: Copy>(&self, list: &[T], one: T, what: &str) -> Result<[T; 2], String> {
+    pub(crate) fn pair<T: Copy>(&self, list: &[T], one: T, what: &'static str) -> Result<[T; 2], Problem> {
         match (list, self.flat) {
             (&[x], true) => Ok([one, x]),
             (&[y, x], false) => Ok([y, x]),
-            _ => Err(format!(
-                "its {what} has {} numbers, which is not one per axis; correct the model",
-                list.len()
-            )),
+            _ => Err(Problem::Count { what, found: list.len(), expected: if self.flat { 1 } else { 2 } }),
         }
     }
 }
 
 impl Motion {
-    pub(crate) fn new(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<Self, String> {
-        let steps = |name: &str| match step.ints(name) {
+    pub(crate) fn new(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<Self, Problem> {
+        let steps = |name: &'static str| match step.ints(name) {
             Some(list) if !list.is_empty() => planes.pair(&checked(list, 1, name)?, 1, name),
             _ => Ok([1, 1]),
         };
         let (stride, dilation) = (steps("strides")?, steps("dilations")?);
         if kernel.contains(&0) || kernel.iter().any(|&k| k > MAX_STEP as usize) {
-            return Err(format!("its kernel has the shape {kernel:?}; correct the model"));
+            return Err(Problem::shape("kernel", &kernel, format!("1 to {MAX_STEP} taps on each axis")));
         }
         let (mut before, mut after, mut same) = ([0, 0], [0, 0], None);
         match step.string("auto_pad") {
@@ -86,7 +82,9 @@ impl Motion {
                     (before, after) = (planes.pair(first, 0, "pads")?, planes.pair(last, 0, "pads")?);
                 }
             }
-            Some(other) => return Err(format!("its auto_pad is {other:?}; export with explicit pads")),
+            Some(other) => {
+                return Err(Problem::attribute("auto_pad", other, "NOTSET with explicit pads"));
+            }
         }
         Ok(Self { kernel, stride, dilation, before, after, same })
     }
@@ -98,7 +96,7 @@ impl Motion {
 
     /// The windows over an input, and the motion with its padding filled in.
     #[expect(clippy::indexing_slicing, reason = "two axes")]
-    pub(crate) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), String> {
+    pub(crate) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), Problem> {
         let mut output = [0; 2];
         for a in 0..2 {
             let (reach, stride) = (self.reach(a), self.stride[a]);
@@ -109,10 +107,7 @@ impl Motion {
             }
             let extent = input[a] + self.before[a] + self.after[a];
             let Some(room) = extent.checked_sub(reach) else {
-                return Err(format!(
-                    "its kernel reaches over {reach} positions and the padded input has {extent}; correct the \
-                     model or give a larger `--input-shape`"
-                ));
+                return Err(Problem::Kernel { reach, extent });
             };
             output[a] = if ceil { room.div_ceil(stride) } else { room / stride } + 1;
             // A window that starts in the padding behind the input does not count.
@@ -122,15 +117,15 @@ impl Motion {
         }
         budget::elements(&output)?;
         let Self { kernel, stride, dilation, before: padding, .. } = self;
-        Ok((Window { input, output, kernel, stride, dilation, padding }, self))
+        Ok((Window::new(WindowSpec { input, output, kernel, stride, dilation, padding })?, self))
     }
 }
 
 /// Numbers of an attribute within sensible limits.
-pub(crate) fn checked(list: &[i64], least: i64, name: &str) -> Result<Vec<usize>, String> {
+pub(crate) fn checked(list: &[i64], least: i64, name: &'static str) -> Result<Vec<usize>, Problem> {
     let check = |&x: &i64| match usize::try_from(x) {
         Ok(value) if (least..=MAX_STEP).contains(&x) => Ok(value),
-        _ => Err(format!("its {name} are {list:?}; they must be {least} to {MAX_STEP}")),
+        _ => Err(Problem::attribute(name, format!("{list:?}"), format!("{least} to {MAX_STEP}"))),
     };
     list.iter().map(check).collect()
 }

@@ -30,7 +30,7 @@ pub(crate) fn reals(count: usize, seed: u64) -> Vec<f64> {
 
 /// A network in the making. Weights are drawn so that values keep about their size; no two layers have the same ones.
 pub(crate) struct Net {
-    nodes: Vec<Node>,
+    pub(crate) nodes: NodeMap<Node>,
     /// What weights and biases of affine layers made from here on are multiplied by.
     pub(crate) gain: f64,
 }
@@ -75,31 +75,31 @@ impl Moves {
             let rest = room.checked_sub(dilation[axis] * (kernel[axis] - 1) + 1)?;
             Some(rest / stride[axis] + 1)
         };
-        Some(Window { input, output: [output(0)?, output(1)?], kernel, stride, dilation, padding })
+        Window::new(WindowSpec { input, output: [output(0)?, output(1)?], kernel, stride, dilation, padding })
+            .ok()
     }
 }
 
 impl Net {
     /// Only an input, which is node 0.
     pub(crate) fn new(shape: &[usize]) -> Self {
-        let input = Node { name: "input".into(), shape: shape.to_vec(), op: Op::Input };
-        Self { nodes: vec![input], gain: 1.0 }
+        Self { nodes: NodeMap::from(vec![Node::new("input", shape, Op::Input)]), gain: 1.0 }
     }
 
     pub(crate) fn build(self) -> Network {
-        Network::new("test".into(), self.nodes)
+        Network::new("test", self.nodes).unwrap()
     }
 
     pub(crate) fn last(&self) -> NodeId {
-        NodeId(self.nodes.len() - 1)
+        self.nodes.last_id().unwrap()
     }
 
     pub(crate) fn shape(&self, x: NodeId) -> &[usize] {
-        &self.nodes[x.0].shape
+        &self.nodes[x].shape
     }
 
     pub(crate) fn len(&self, x: NodeId) -> usize {
-        self.nodes[x.0].len()
+        self.nodes[x].len()
     }
 
     /// Numbers for the next node.
@@ -109,8 +109,7 @@ impl Net {
 
     pub(crate) fn push(&mut self, kind: &str, shape: &[usize], op: Op) -> NodeId {
         let name = format!("{kind} {}", self.nodes.len());
-        self.nodes.push(Node { name, shape: shape.to_vec(), op });
-        self.last()
+        self.nodes.push(Node::new(name, shape, op))
     }
 
     pub(crate) fn linear(&mut self, kind: &str, x: NodeId, shape: &[usize], linear: Linear) -> NodeId {
@@ -134,23 +133,19 @@ impl Net {
         let &[inputs, height, width] = self.shape(x) else { panic!("no planes") };
         let window = moves.window([height, width]).unwrap();
         let terms = inputs / moves.groups * moves.kernel[0] * moves.kernel[1];
-        let map = Convolution {
-            channels: [inputs, channels],
-            groups: moves.groups,
-            window,
-            weights: self.weights(channels * terms, terms),
-        };
-        let [height, width] = window.output;
+        let weights = self.weights(channels * terms, terms);
+        let map = Convolution::new([inputs, channels], moves.groups, window, weights).unwrap();
+        let [height, width] = window.output();
         let bias = self.bias(channels, height * width);
-        let linear = Linear::new(Map::Convolution(map)).plus(&bias);
+        let linear = Linear::new(map).plus(&bias);
         self.linear("convolution", x, &[channels, height, width], linear)
     }
 
     pub(crate) fn pool(&mut self, x: NodeId, moves: Moves, count_padding: bool) -> NodeId {
         let &[channels, height, width] = self.shape(x) else { panic!("no planes") };
         let window = moves.window([height, width]).unwrap();
-        let [height, width] = window.output;
-        let map = Map::Pool(Pool { channels, window, count_padding });
+        let [height, width] = window.output();
+        let map = Pool::new(channels, window, count_padding).unwrap();
         self.linear("pool", x, &[channels, height, width], Linear::new(map))
     }
 
@@ -163,7 +158,7 @@ impl Net {
     pub(crate) fn dense(&mut self, x: NodeId, outputs: usize) -> NodeId {
         let inputs = self.len(x);
         let weights = self.weights(inputs * outputs, inputs);
-        let linear = Linear::new(Map::Dense { inputs, weights }).plus(&self.bias(outputs, 1));
+        let linear = Linear::new(Dense::new(inputs, weights).unwrap()).plus(&self.bias(outputs, 1));
         self.linear("dense", x, &[outputs], linear)
     }
 
@@ -179,20 +174,20 @@ impl Net {
         let each = self.len(x) / shape[0];
         let factors = self.draw(shape[0]).into_iter().map(|f| self.gain * (f + 1.5));
         let factors = factors.flat_map(|f| std::iter::repeat_n(f, each)).collect();
-        let linear = Linear::new(Map::Scale(factors)).plus(&self.bias(shape[0], each));
+        let linear = Linear::scale(factors).plus(&self.bias(shape[0], each));
         self.linear("norm", x, &shape, linear)
     }
 
     /// `factor x + addend`
     pub(crate) fn affine(&mut self, x: NodeId, factor: f64, addend: f64) -> NodeId {
         let (len, shape) = (self.len(x), self.shape(x).to_vec());
-        let linear = Linear::new(Map::Scale(vec![factor; len])).plus(&vec![addend; len]);
+        let linear = Linear::scale(vec![factor; len]).plus(&vec![addend; len]);
         self.linear("scale", x, &shape, linear)
     }
 
     /// Output `i` is input `sources[i]`.
     pub(crate) fn select(&mut self, x: NodeId, shape: &[usize], sources: Vec<Option<u32>>) -> NodeId {
-        let map = Map::Select { inputs: self.len(x), sources };
+        let map = Gather::new(self.len(x), sources).unwrap();
         self.linear("select", x, shape, Linear::new(map))
     }
 
@@ -258,12 +253,12 @@ impl Net {
 
     pub(crate) fn product(&mut self, a: NodeId, b: NodeId) -> NodeId {
         let shape = self.shape(a).to_vec();
-        self.push("product", &shape, Op::Product(a, b))
+        self.push("product", &shape, Op::Mul(a, b))
     }
 }
 
 /// The input of every network.
-pub(crate) const X: NodeId = NodeId(0);
+pub(crate) const X: NodeId = NodeId::INPUT;
 
 /// A network on items of a shape.
 pub(crate) fn net(shape: &[usize], layers: impl FnOnce(&mut Net)) -> Network {

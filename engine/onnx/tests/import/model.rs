@@ -172,7 +172,7 @@ pub(crate) fn kinds(network: &Network) -> String {
         Op::Linear(..) => "L".into(),
         Op::Add(..) => "+".into(),
         Op::Sub(..) => "-".into(),
-        Op::Product(..) => "*".into(),
+        Op::Mul(..) => "*".into(),
         Op::Polynomial(_, c) => format!("P{}", c.degree()),
     };
     network.nodes().iter().map(|node| kind(&node.op)).collect::<Vec<String>>().join(" ")

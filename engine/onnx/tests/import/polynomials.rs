@@ -1,7 +1,7 @@
 //! However a model writes a polynomial, it becomes one node.
 
 use crate::model::{Builder, kinds, numbers};
-use pleura_nn::{Map, Op};
+use pleura_nn::{LinearMap, Op};
 
 fn each(f: impl Fn(f64) -> f64) -> Vec<f64> {
     numbers(6, 0).into_iter().map(f).collect()
@@ -89,7 +89,9 @@ fn layers_before_stay_apart() {
     assert_eq!(kinds(&network), "I L L P2 L");
     let names: Vec<&str> = network.nodes().iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["x", "/c", "/n", "/a", "/y"]);
-    assert!(matches!(&network.nodes()[2].op, Op::Linear(_, l) if matches!(l.maps(), [Map::Scale(_)])));
+    assert!(
+        matches!(&network.nodes()[2].op, Op::Linear(_, l) if matches!(l.maps(), [LinearMap::DiagonalScale(_)]))
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::model::{Builder, float, int, ints, tensor, text};
 use crate::proto::{Entry, Tensor, ValueInfo};
-use pleura_onnx::ImportError;
+use pleura_nn::Function;
+use pleura_onnx::{ImportError, ImportOptions, Problem, Unsupported};
 
 #[track_caller]
 fn refused(model: Builder, parts: &[&str]) {
@@ -29,7 +30,7 @@ fn activations_with_advice() {
         "Selu",
     ] {
         let model = Builder::new(&[4]).node(op, "x", "act", &[]).node("Neg", "act", "y", &[]);
-        refused(model, &["/act (", op, "a*x^2 + b*x + c", "--fit DEGREE --interval LO,HI"]);
+        refused(model, &["/act (", op, "a*x^2 + b*x + c", "`ImportOptions::fit`"]);
     }
     let pool = Builder::new(&[1, 4, 4]).node("MaxPool", "x", "p", &[ints("kernel_shape", &[2, 2])]);
     refused(pool, &["/p (MaxPool): ", "average pooling"]);
@@ -129,9 +130,9 @@ fn graphs() {
     refused(cycle.clone(), &["/b (Neg): it depends on its own output"]);
     cycle.graph().node[1].input[1] = "a".into();
     refused(cycle, &["/a (Add): it depends on its own output"]);
-    refused(relu().node("Neg", "nowhere", "z", &[]), &["/z (Neg): reads \"nowhere\""]);
-    refused(relu().node("Neg", "x", "y", &[]), &["/y (Neg): it defines \"y\" a second time"]);
-    refused(relu().node("Neg", "y", "x", &[]), &["it defines \"x\" a second time"]);
+    refused(relu().node("Neg", "nowhere", "z", &[]), &["/z (Neg): it reads \"nowhere\""]);
+    refused(relu().node("Neg", "x", "y", &[]), &["/y (Neg): \"y\" is defined a second time"]);
+    refused(relu().node("Neg", "y", "x", &[]), &["\"x\" is defined a second time"]);
     refused(relu().scalar("c", 1.0).scalar("c", 1.0), &["\"c\": there are two constants"]);
     refused(relu().opset(5), &["version 5", "opset_version"]);
     refused(Builder::new(&[2]), &["no output"]);
@@ -178,7 +179,10 @@ fn attributes() {
     refused(pool(&[]), &["kernel_shape is missing"]);
     refused(pool(&[ints("kernel_shape", &[0, 2])]), &["kernel_shape"]);
     refused(pool(&[ints("kernel_shape", &[1 << 40, 2])]), &["kernel_shape"]);
-    refused(pool(&[ints("kernel_shape", &[2, 2]), ints("pads", &[2, 2, 0, 0])]), &["as large as its kernel"]);
+    refused(
+        pool(&[ints("kernel_shape", &[2, 2]), ints("pads", &[2, 2, 0, 0])]),
+        &["padding is [2, 2] before"],
+    );
     refused(Builder::new(&[2]).node("Gemm", "x x", "y", &[int("transA", 1)]), &["encrypted side"]);
     let nan = Builder::new(&[2]).floats("w", &[2, 2], &[1.0; 4]).node(
         "Gemm",
@@ -195,4 +199,40 @@ fn attributes() {
     let constant =
         Builder::new(&[2]).node("Constant", "", "c", &[tensor("value", value)]).node("Mul", "x c", "y", &[]);
     refused(constant, &["/c (Constant)", "NaN"]);
+}
+
+#[test]
+fn parameters_of_activations_that_would_be_ignored() {
+    let act = |op, attributes: &[_]| Builder::new(&[2]).node(op, "x", "y", attributes);
+    refused(act("Selu", &[float("gamma", 2.0)]), &["gamma is 2"]);
+    refused(act("Selu", &[float("alpha", 1.0)]), &["alpha is 1"]);
+    refused(act("Swish", &[float("alpha", 0.5)]), &["alpha is 0.5"]);
+    let usual = act("Selu", &[float("alpha", 1.673_263_2), float("gamma", 1.050_701)]);
+    refused(usual, &["cannot compute selu"]);
+}
+
+#[test]
+fn errors_carry_what_was_found() {
+    let problem = |model: Builder| match model.import().unwrap_err() {
+        ImportError::Node { name, op, problem } => (name, op, problem),
+        other => panic!("{other}"),
+    };
+    let relu = Builder::new(&[2]).node("Relu", "x", "y", &[]);
+    let expected = Problem::Activation { function: Function::Relu };
+    assert_eq!(problem(relu), ("/y".into(), "Relu".into(), expected));
+    let pool = Builder::new(&[1, 4, 4]).node("MaxPool", "x", "y", &[]);
+    assert_eq!(problem(pool).2, Problem::Unsupported(Unsupported::MaxPool));
+    let axis = Builder::new(&[2, 3]).node("Flatten", "x", "y", &[int("axis", 7)]);
+    assert_eq!(problem(axis).2, Problem::Axis { axis: 7, rank: 3 });
+    let kernel = Builder::new(&[1, 4, 4]).floats("w", &[1, 1, 5, 5], &[1.0; 25]);
+    let kernel = kernel.node("Conv", "x w", "y", &[]);
+    assert_eq!(problem(kernel).2, Problem::Kernel { reach: 5, extent: 4 });
+    let options = ImportOptions { input_shape: Some(vec![3]), ..ImportOptions::default() };
+    let error = Builder::new(&[2]).node("Neg", "x", "y", &[]).import_with(&options).unwrap_err();
+    let expected = Problem::InputShape { chosen: vec![3], declared: vec![Some(2)] };
+    assert_eq!(error.problem(), Some(&expected));
+    let two = Builder::new(&[2]).node("Neg", "x", "y", &[]);
+    let options = ImportOptions { output: Some("z".into()), ..ImportOptions::default() };
+    let error = two.import_with(&options).unwrap_err();
+    assert_eq!(error, ImportError::UnknownOutput { chosen: "z".into(), names: vec!["y".into()] });
 }

@@ -1,0 +1,351 @@
+//! Reasons to refuse a tensor or a node.
+
+use crate::budget::{MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
+use crate::unsupported::Unsupported;
+use pleura_nn::{FitError, Function, NetworkError, ShapeError};
+
+/// Reason to refuse a tensor or a node, and what to do.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The operator, or the way it is used, cannot run on encrypted values.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The operator is an activation that is no polynomial, and the options ask for no approximation.
+    #[error(
+        "ciphertexts cannot compute {function}; replace it by a polynomial such as a*x^2 + b*x + c and train, \
+         or set `ImportOptions::fit` to approximate it"
+    )]
+    Activation {
+        /// The activation.
+        function: Function,
+    },
+    /// The approximation that the options ask for does not exist.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// Items of a batch would mix, or the batch axis would move.
+    #[error(
+        "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it \
+         treats one item"
+    )]
+    MixesBatch,
+    /// A number depends on the batch size.
+    #[error(
+        "it computes with the batch size, which must not matter for an item; export the network as it treats one item"
+    )]
+    BatchSize,
+    /// A layer behaves as in training.
+    #[error("it is in training mode; call model.eval() before the export")]
+    TrainingMode,
+    /// The operator belongs to a library other than ONNX.
+    #[error("operators of the domain {domain:?} are not supported; export with standard ONNX operators only")]
+    Domain {
+        /// Domain of the operator.
+        domain: String,
+    },
+
+    /// An input or an attribute is missing.
+    #[error("its {what} is missing; export the model again")]
+    Missing {
+        /// The input or attribute.
+        what: String,
+    },
+    /// An input that must be constant depends on the encrypted input.
+    #[error("its {what} (input {input}) depends on the encrypted input; only constants are supported there")]
+    Encrypted {
+        /// Role of the input.
+        what: &'static str,
+        /// Position of the input.
+        input: usize,
+    },
+    /// An input that must depend on the encrypted input is constant.
+    #[error("its input {input} is constant; simplify the model before, for example by onnxsim")]
+    Constant {
+        /// Position of the input.
+        input: usize,
+    },
+    /// An attribute, or a constant that acts as one, has a value that is not supported.
+    #[error("its {name} is {found}, where {expected} is needed; correct the model or export it again")]
+    Attribute {
+        /// Name of the attribute.
+        name: &'static str,
+        /// Value in the model.
+        found: String,
+        /// Values that are supported.
+        expected: String,
+    },
+    /// A list has the wrong length.
+    #[error("its {what} has {found} numbers where {expected} are needed; correct the model")]
+    Count {
+        /// The list.
+        what: &'static str,
+        /// Length of the list.
+        found: usize,
+        /// Length that is needed.
+        expected: usize,
+    },
+    /// A tensor has an unsuitable shape.
+    #[error("its {what} has the shape {found:?}, where {expected} is needed; correct the model")]
+    Shape {
+        /// The tensor.
+        what: &'static str,
+        /// Shape of the tensor.
+        found: Vec<usize>,
+        /// Description of the shapes that are supported.
+        expected: String,
+    },
+    /// Integers are needed and the constant holds numbers of floating point.
+    #[error("a constant holds numbers of floating point where integers are needed; export the model again")]
+    NotIntegers,
+    /// A kernel does not fit the padded input.
+    #[error(
+        "its kernel reaches over {reach} positions and the padded input has {extent}; correct the model, or set \
+         `ImportOptions::input_shape` to a larger shape"
+    )]
+    Kernel {
+        /// Positions from the first tap to the last.
+        reach: usize,
+        /// Positions of the padded input.
+        extent: usize,
+    },
+    /// An axis does not exist.
+    #[error("there is no axis {axis} in a tensor of {rank} axes; correct the model")]
+    Axis {
+        /// Axis that the model names; negative ones count from the end.
+        axis: i64,
+        /// Number of axes of the tensor.
+        rank: usize,
+    },
+    /// An index does not exist.
+    #[error("there is no index {index} on an axis of extent {extent}; correct the model")]
+    Index {
+        /// Index that the model names; negative ones count from the end.
+        index: i64,
+        /// Extent of the axis.
+        extent: usize,
+    },
+    /// Two shapes do not broadcast to each other.
+    #[error("shapes {left:?} and {right:?} do not broadcast; correct the model")]
+    Broadcast {
+        /// One shape.
+        left: Vec<usize>,
+        /// The other shape.
+        right: Vec<usize>,
+    },
+    /// A tensor is given a shape with another number of elements.
+    #[error("a tensor of shape {from:?} cannot have the shape {to:?}; correct the model")]
+    Reshape {
+        /// Shape of the tensor.
+        from: Vec<usize>,
+        /// Shape that the model asks for; -1 stands for a free axis.
+        to: Vec<i64>,
+    },
+    /// Tensors that are joined differ in more than one axis.
+    #[error("its inputs have the shapes {shapes:?}, which differ beside axis {axis}; correct the model")]
+    Concat {
+        /// Shapes of the inputs.
+        shapes: Vec<Vec<usize>>,
+        /// Axis along which they are joined.
+        axis: usize,
+    },
+    /// A tensor has no elements.
+    #[error("it makes an empty tensor of shape {shape:?}; correct the model")]
+    Empty {
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+    },
+
+    /// The degree of a polynomial is too high.
+    #[error("a polynomial of degree {degree}, at most {limit} is supported; use a lower degree")]
+    Degree {
+        /// Degree of the polynomial.
+        degree: usize,
+        /// Highest supported degree.
+        limit: usize,
+    },
+    /// Coefficients overflow, or a constant divisor is zero.
+    #[error("its coefficients overflow or divide by zero; correct the constants")]
+    Coefficients,
+    /// A constant holds NaN or infinity.
+    #[error("its {what} holds NaN or infinity; check the training, correct the constants and export again")]
+    NotFinite {
+        /// The constant.
+        what: &'static str,
+    },
+    /// Constants have no result under the operator.
+    #[error("{op} of {left} and {right} has no result; correct the model")]
+    NoResult {
+        /// The operator.
+        op: String,
+        /// Left operand.
+        left: i64,
+        /// Right operand.
+        right: i64,
+    },
+    /// The operator is not supported on constants.
+    #[error("{op} of constants is not supported; simplify the model before, for example by onnxsim")]
+    Fold {
+        /// The operator.
+        op: String,
+    },
+
+    /// A tensor has too many axes.
+    #[error("a tensor of {found} axes, at most {MAX_RANK} are supported; export a network of smaller rank")]
+    Rank {
+        /// Number of axes.
+        found: usize,
+    },
+    /// A tensor has too many elements.
+    #[error("a tensor of shape {shape:?} has more than {limit} elements; make the network smaller")]
+    Elements {
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+        /// Greatest number of elements.
+        limit: usize,
+    },
+    /// All tensors together have too many elements.
+    #[error("the network's tensors have more than {MAX_TOTAL} elements in all; make it smaller")]
+    Budget,
+    /// A shape has a negative extent.
+    #[error("its shape {found:?} is not valid; correct the model")]
+    Extents {
+        /// Shape in the model.
+        found: Vec<i64>,
+    },
+
+    /// A name is defined twice.
+    #[error("{name:?} is defined a second time; export the model again")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// Two constants have this tensor's name.
+    #[error("there are two constants of this name; export the model again")]
+    DuplicateConstant,
+    /// Two inputs have this tensor's name.
+    #[error("there are two inputs of this name; export the model again")]
+    DuplicateInput,
+    /// The node reads a name that nothing defines.
+    #[error("it reads {name:?}, which nothing defines; export the model again")]
+    Undefined {
+        /// The name.
+        name: String,
+    },
+    /// The node reads a further output of a node that has only one at inference.
+    #[error(
+        "it reads {name:?}, an extra result of a node that has none at inference; export the model after model.eval()"
+    )]
+    ExtraResult {
+        /// The name.
+        name: String,
+    },
+    /// The node depends on its own output.
+    #[error("it depends on its own output; only graphs without cycles can be imported")]
+    Cycle,
+
+    /// The elements of a tensor are stored in another file.
+    #[error(
+        "its data is in another file; export with the weights inside the model (external_data=False, or onnx.save \
+         with save_as_external_data=False)"
+    )]
+    External,
+    /// The elements of a tensor have a type that is not supported.
+    #[error("its elements have type {found}; export in float32")]
+    DataType {
+        /// ONNX's number of the type.
+        found: i32,
+    },
+    /// The bytes of a tensor are no whole number of elements.
+    #[error("its {bytes} bytes are not a multiple of {element}; export the model again")]
+    Bytes {
+        /// Number of bytes.
+        bytes: usize,
+        /// Bytes of an element.
+        element: usize,
+    },
+    /// A tensor has fewer or more elements than its shape.
+    #[error("its shape {shape:?} has {expected} elements and the file {found}; export the model again")]
+    Stored {
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+        /// Elements of the shape.
+        expected: usize,
+        /// Elements in the file.
+        found: usize,
+    },
+
+    /// The input is no tensor.
+    #[error("the input is no tensor; export a network of tensors")]
+    InputKind,
+    /// The input has elements of a type that is not supported.
+    #[error("the input has elements of type {found}; export with a float32 input")]
+    InputType {
+        /// ONNX's number of the type.
+        found: i32,
+    },
+    /// The input has no shape, in the model or in the options.
+    #[error("the input has no shape; export with one, or set `ImportOptions::input_shape`")]
+    InputShapeMissing,
+    /// An axis of the input has no fixed extent, in the model or in the options.
+    #[error(
+        "an axis beside the batch has no fixed size; export with fixed sizes, or set `ImportOptions::input_shape`"
+    )]
+    InputAxisOpen,
+    /// The options give another shape than the model.
+    #[error(
+        "`ImportOptions::input_shape` is {chosen:?}, but the model has items of shape [{}]",
+        extents(declared)
+    )]
+    InputShape {
+        /// Shape in the options.
+        chosen: Vec<usize>,
+        /// Shape in the model; `None` is an axis without fixed extent.
+        declared: Vec<Option<i64>>,
+    },
+    /// An item has too few or too many axes.
+    #[error(
+        "an item of the input has {found} axes besides the batch axis, 1 to 3 are supported; export as \
+         [batch, features], [batch, channels, length] or [batch, channels, height, width]"
+    )]
+    InputRank {
+        /// Number of axes without the batch axis.
+        found: usize,
+    },
+
+    /// A map cannot be built from the node's shapes and weights.
+    #[error(transparent)]
+    Map(#[from] ShapeError),
+    /// The imported nodes do not make a network, which is an error of the importer.
+    #[error("{0}; this is an error of the importer, please report it")]
+    Network(#[from] NetworkError),
+    /// The importer contradicts itself.
+    #[error("{0}; this is an error of the importer, please report it")]
+    Internal(&'static str),
+}
+
+impl Problem {
+    /// Shorthand for [`Problem::Missing`].
+    pub(crate) fn missing(what: impl Into<String>) -> Self {
+        Self::Missing { what: what.into() }
+    }
+
+    /// Shorthand for [`Problem::Attribute`].
+    pub(crate) fn attribute(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Attribute { name, found: found.to_string(), expected: expected.into() }
+    }
+
+    /// Shorthand for [`Problem::Shape`].
+    pub(crate) fn shape(what: &'static str, found: &[usize], expected: impl Into<String>) -> Self {
+        Self::Shape { what, found: found.to_vec(), expected: expected.into() }
+    }
+
+    /// Shorthand for [`Problem::Elements`] with the limit of computed tensors.
+    pub(crate) fn elements(shape: &[usize]) -> Self {
+        Self::Elements { shape: shape.to_vec(), limit: MAX_ELEMENTS }
+    }
+}
+
+fn extents(declared: &[Option<i64>]) -> String {
+    let text = declared.iter().map(|extent| extent.map_or("?".into(), |extent| extent.to_string()));
+    text.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,99 @@
+//! Operators that cannot run on encrypted values, by what to do instead.
+
+/// Reason why an operator cannot run on encrypted values, and what to do instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// Pooling by maxima or norms.
+    #[error("ciphertexts cannot be compared; train with average pooling instead")]
+    MaxPool,
+    /// A comparison or a choice between values.
+    #[error("ciphertexts cannot be compared; leave it to the client at the end, or use polynomials")]
+    Comparison,
+    /// A softmax that is not the last operation.
+    #[error("ciphertexts cannot compute it inside a network; leave it to the client or use polynomials")]
+    Softmax,
+    /// A leaky activation whose slopes differ.
+    #[error("its slopes differ by channel; replace it by a polynomial such as a*x^2 + b*x + c and train")]
+    Slopes,
+    /// A function that is no polynomial and has no approximation here.
+    #[error("ciphertexts cannot compute it; replace it by a polynomial such as a*x^2 + b*x + c and train")]
+    Function,
+    /// Normalization by statistics of the encrypted values.
+    #[error("it divides by a norm of the encrypted values; train with batch normalization instead")]
+    Normalization,
+    /// Division by an encrypted value.
+    #[error("it divides by an encrypted value; multiply by a constant or a polynomial instead")]
+    Division,
+    /// A product of two encrypted matrices.
+    #[error("it multiplies two encrypted matrices, as attention does; only constant weights work")]
+    EncryptedMatrices,
+    /// A product whose encrypted side is transposed, or stands right.
+    #[error(
+        "its encrypted side is transposed or stands right, so the batch is not first; transpose the weights instead"
+    )]
+    EncryptedSide,
+    /// A reduction that is no sum.
+    #[error("it is no polynomial; replace it by ReduceMean or ReduceSum")]
+    Reduction,
+    /// Rounding of encrypted values to integers.
+    #[error("it rounds an encrypted value to integers, which is no polynomial; remove it")]
+    Rounding,
+    /// Interpolation between elements.
+    #[error("only resizing to the nearest element is supported; resize so, or use a transposed convolution")]
+    Interpolation,
+    /// Resizing by axes, or with a fixed aspect ratio.
+    #[error("it resizes by axes or keeps the aspect ratio; export with one scale per axis")]
+    AspectRatio,
+    /// Control flow.
+    #[error("sub-graphs are not supported; export the network without control flow")]
+    ControlFlow,
+    /// A recurrent layer.
+    #[error("recurrent layers are not supported; use convolutions or dense layers")]
+    Recurrent,
+    /// A layer on integers.
+    #[error("quantized layers are not supported; export the network in floating point")]
+    Quantized,
+    /// A constant that is neither a tensor nor numbers.
+    #[error("only constants that are tensors or numbers are supported; export the model again")]
+    ConstantKind,
+    /// An operator that the importer does not know.
+    #[error(
+        "this operator is not supported; rewrite the network with convolutions, dense layers, sums, products and \
+         polynomials"
+    )]
+    Operator,
+}
+
+impl Unsupported {
+    /// The reason to refuse an operator of this name.
+    pub(crate) fn operator(op: &str) -> Self {
+        match op {
+            "MaxPool" | "GlobalMaxPool" | "LpPool" | "GlobalLpPool" | "MaxRoiPool" => Self::MaxPool,
+            "PRelu" => Self::Slopes,
+            "Softmax" | "LogSoftmax" => Self::Softmax,
+            "ArgMax" | "ArgMin" | "TopK" | "Max" | "Min" | "Greater" | "Less" | "GreaterOrEqual"
+            | "LessOrEqual" | "Equal" | "Where" | "NonMaxSuppression" | "NonZero" | "Sign" | "Not"
+            | "And" | "Or" => Self::Comparison,
+            "InstanceNormalization"
+            | "LayerNormalization"
+            | "GroupNormalization"
+            | "LpNormalization"
+            | "LRN"
+            | "MeanVarianceNormalization"
+            | "RMSNormalization" => Self::Normalization,
+            "Sqrt" | "Reciprocal" | "Log" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round"
+            | "ThresholdedRelu" | "Celu" | "Mish" | "Softsign" | "Shrink" => Self::Function,
+            "If" | "Loop" | "Scan" | "SequenceMap" => Self::ControlFlow,
+            "LSTM" | "GRU" | "RNN" => Self::Recurrent,
+            "QuantizeLinear"
+            | "DequantizeLinear"
+            | "DynamicQuantizeLinear"
+            | "QLinearConv"
+            | "ConvInteger"
+            | "MatMulInteger"
+            | "QLinearMatMul" => Self::Quantized,
+            _ => Self::Operator,
+        }
+    }
+}
