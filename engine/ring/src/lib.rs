@@ -37,6 +37,7 @@
 //! ```
 
 pub mod backend;
+mod compact;
 pub mod conformance;
 pub mod convert;
 mod cpu;
