@@ -49,7 +49,7 @@ mod params;
 mod precision;
 mod security;
 mod server;
-mod wire;
+pub mod wire;
 
 pub use client::{ClientError, Decrypted, PublishError, SecretKey};
 pub use encode::{EncodeError, Encoder, Plaintext};

@@ -148,6 +148,11 @@ impl EvaluationKeys {
 }
 
 impl KeyRequest {
+    /// The level of the relinearization key, if one is requested.
+    pub fn relin_level(&self) -> Option<usize> {
+        self.relin
+    }
+
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()

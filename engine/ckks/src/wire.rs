@@ -11,6 +11,8 @@
 //! | 4 | [`SwitchingKey`] | level (u8); its rows |
 //! | 5 | [`EvaluationKeys`] | their number (u32); of each the exponent of its automorphism (u32; 0 for the relinearization key) and its level (u8), exponents increasing; the rows of each |
 //! | 6 | [`SecretKey`] | its seed |
+//! | 7 | [`KeyRequest`] | number of keys (u32); the exponent (u32) and level (u8) of each, as for evaluation keys |
+//! | 16, 17, 18 | client specification, server plan, plan | see `pleura-nn`, which reads and writes them with [`open`] and [`seal`] |
 //!
 //! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes. A polynomial is its limbs; a limb is a string
 //! of bits, lowest first, in which each of the `n` residues takes as many bits as its prime has. `n` is a multiple
@@ -31,14 +33,86 @@ const VERSION: u16 = 1;
 const HEADER_LEN: u64 = 40;
 const SEED_LEN: u64 = 32;
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// Kinds of objects that have a header of this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// [`Params`]
     Params = 1,
-    Ciphertext,
-    PublicKey,
-    SwitchingKey,
-    EvaluationKeys,
-    SecretKey,
+    /// [`Ciphertext`]
+    Ciphertext = 2,
+    /// [`PublicKey`]
+    PublicKey = 3,
+    /// [`SwitchingKey`]
+    SwitchingKey = 4,
+    /// [`EvaluationKeys`]
+    EvaluationKeys = 5,
+    /// [`SecretKey`]
+    SecretKey = 6,
+    /// [`KeyRequest`]
+    KeyRequest = 7,
+    /// Client half of a compiled network.
+    ClientSpec = 16,
+    /// Server half of a compiled network.
+    ServerPlan = 17,
+    /// Both halves of a compiled network.
+    Plan = 18,
+}
+
+impl ObjectKind {
+    const ALL: [Self; 10] = [
+        Self::Params,
+        Self::Ciphertext,
+        Self::PublicKey,
+        Self::SwitchingKey,
+        Self::EvaluationKeys,
+        Self::SecretKey,
+        Self::KeyRequest,
+        Self::ClientSpec,
+        Self::ServerPlan,
+        Self::Plan,
+    ];
+
+    /// The kind with an article, as in "a ciphertext".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Params => "parameters",
+            Self::Ciphertext => "a ciphertext",
+            Self::PublicKey => "a public key",
+            Self::SwitchingKey => "a switching key",
+            Self::EvaluationKeys => "evaluation keys",
+            Self::SecretKey => "a secret key",
+            Self::KeyRequest => "a key request",
+            Self::ClientSpec => "a client specification",
+            Self::ServerPlan => "a server plan",
+            Self::Plan => "a plan",
+        }
+    }
+}
+
+/// An object of another crate: the hash of its parameters, and the bytes after the header.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    /// Hash of the parameters that the object was made under.
+    pub params_hash: [u8; 32],
+    /// Bytes after the header.
+    pub body: &'a [u8],
+}
+
+/// Checks the header of an object of another crate.
+///
+/// # Errors
+/// [`WireError::BadMagic`], [`WireError::UnsupportedVersion`], [`WireError::WrongKind`], [`WireError::Length`],
+/// [`WireError::BadField`]
+pub fn open(kind: ObjectKind, bytes: &[u8]) -> Result<Opened<'_>, WireError> {
+    let (reader, params_hash) = Reader::open(bytes, kind)?;
+    Ok(Opened { params_hash, body: reader.rest })
+}
+
+/// An object of another crate: a header, then `body`.
+pub fn seal(kind: ObjectKind, params: &Params, body: &[u8]) -> Vec<u8> {
+    let mut out = header(kind, params, HEADER_LEN + body.len() as u64);
+    out.extend(body);
+    out
 }
 
 /// Why bytes are not the object that was expected.
@@ -123,7 +197,7 @@ impl Params {
     /// The literal and the hash of what it leads to.
     pub fn to_bytes(&self) -> Vec<u8> {
         let ParamsLiteral { log_n, levels, scale_bits, base_bits, digit_limbs, security } = *self.literal();
-        let mut out = header(Kind::Params, self, Self::ENCODED_LEN);
+        let mut out = header(ObjectKind::Params, self, Self::ENCODED_LEN);
         out.extend(
             [log_n, levels as u32, scale_bits, base_bits, digit_limbs as u32, security.bits() / 64]
                 .map(|x| x as u8),
@@ -150,7 +224,7 @@ impl Params {
     /// # Errors
     /// [`WireError`]
     pub fn from_bytes_allow_insecure(bytes: &[u8]) -> Result<Self, WireError> {
-        let (_, hash) = Reader::open(bytes, Kind::Params)?;
+        let (_, hash) = Reader::open(bytes, ObjectKind::Params)?;
         let params = Self::new(ParamsLiteral::from_bytes(bytes)?)?;
         if *params.hash() == hash { Ok(params) } else { Err(WireError::ParamsMismatch) }
     }
@@ -162,7 +236,7 @@ impl ParamsLiteral {
     /// # Errors
     /// [`WireError`]
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        let (mut reader, _) = Reader::open(bytes, Kind::Params)?;
+        let (mut reader, _) = Reader::open(bytes, ObjectKind::Params)?;
         reader.expect_total(Params::ENCODED_LEN)?;
         let [log_n, levels, scale_bits, base_bits, digit_limbs, security] = reader.array()?.map(u32::from);
         let bad_security =
@@ -188,7 +262,7 @@ impl Ciphertext {
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self { params, level, scale, log_slots, parts, seed } = self;
         let len = Self::encoded_len(params, *level, parts.len(), seed.is_some());
-        let mut out = header(Kind::Ciphertext, params, len);
+        let mut out = header(ObjectKind::Ciphertext, params, len);
         out.push(*level as u8);
         out.extend(scale.to_le_bytes());
         out.extend([*log_slots as u8, parts.len() as u8, seed.is_some().into()]);
@@ -204,7 +278,7 @@ impl Ciphertext {
     /// # Errors
     /// [`WireError`]
     pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
-        let mut reader = Reader::open_for(bytes, Kind::Ciphertext, params)?;
+        let mut reader = Reader::open_for(bytes, ObjectKind::Ciphertext, params)?;
         let level = reader.level(params)?;
         let (scale, log2_q) = (f64::from_le_bytes(reader.array()?), params.log2_q(level));
         if !(0.0..=log2_q).contains(&scale.log2()) {
@@ -235,7 +309,7 @@ impl PublicKey {
 
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = header(Kind::PublicKey, &self.params, Self::encoded_len(&self.params));
+        let mut out = header(ObjectKind::PublicKey, &self.params, Self::encoded_len(&self.params));
         out.extend(self.seed.as_bytes());
         put_poly(&mut out, &self.params, &self.b);
         out
@@ -246,7 +320,7 @@ impl PublicKey {
     /// # Errors
     /// [`WireError`]
     pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
-        let mut reader = Reader::open_for(bytes, Kind::PublicKey, params)?;
+        let mut reader = Reader::open_for(bytes, ObjectKind::PublicKey, params)?;
         reader.expect_total(Self::encoded_len(params))?;
         let seed = reader.seed()?;
         let b = reader.poly(params, params.limbs(params.max_level()))?;
@@ -266,7 +340,7 @@ impl SwitchingKey {
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = Self::encoded_len(&self.params, self.level);
-        let mut out = header(Kind::SwitchingKey, &self.params, len);
+        let mut out = header(ObjectKind::SwitchingKey, &self.params, len);
         out.push(self.level as u8);
         self.put_rows(&mut out);
         out
@@ -277,7 +351,7 @@ impl SwitchingKey {
     /// # Errors
     /// [`WireError`]
     pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
-        let mut reader = Reader::open_for(bytes, Kind::SwitchingKey, params)?;
+        let mut reader = Reader::open_for(bytes, ObjectKind::SwitchingKey, params)?;
         let level = reader.key_level(params)?;
         reader.expect_total(Self::encoded_len(params, level))?;
         Self::read_rows(&mut reader, params, level)
@@ -319,15 +393,10 @@ impl EvaluationKeys {
             relin: self.relin.as_ref().map(SwitchingKey::level),
             galois: self.galois.iter().map(|(&g, key)| (g, key.level)).collect(),
         };
-        let mut out = header(Kind::EvaluationKeys, &self.params, Self::encoded_len(&self.params, &request));
-        let galois = self.galois.iter().map(|(g, key)| (g.exponent(), key));
-        let keys = || self.relin.iter().map(|key| (0, key)).chain(galois.clone());
-        out.extend((keys().count() as u32).to_le_bytes());
-        for (exponent, key) in keys() {
-            out.extend(exponent.to_le_bytes());
-            out.push(key.level as u8);
-        }
-        keys().for_each(|(_, key)| key.put_rows(&mut out));
+        let mut out =
+            header(ObjectKind::EvaluationKeys, &self.params, Self::encoded_len(&self.params, &request));
+        request.put(&mut out);
+        self.relin.iter().chain(self.galois.values()).for_each(|key| key.put_rows(&mut out));
         out
     }
 
@@ -336,18 +405,8 @@ impl EvaluationKeys {
     /// # Errors
     /// [`WireError`]
     pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
-        let mut reader = Reader::open_for(bytes, Kind::EvaluationKeys, params)?;
-        let (mut request, mut last) = (KeyRequest::new(), None);
-        for _ in 0..u32::from_le_bytes(reader.array()?) {
-            let (exponent, level) = (u32::from_le_bytes(reader.array()?), reader.key_level(params)?);
-            let increasing = last.is_none_or(|last| last < exponent);
-            last = Some(exponent);
-            request = match GaloisElement::new(exponent, params.n()) {
-                None if exponent == 0 && increasing => request.relin(level),
-                Some(g) if g != GaloisElement::IDENTITY && increasing => request.galois(g, level),
-                _ => return Err(WireError::BadExponent { exponent }),
-            };
-        }
+        let mut reader = Reader::open_for(bytes, ObjectKind::EvaluationKeys, params)?;
+        let request = KeyRequest::read(&mut reader, params)?;
         reader.expect_total(Self::encoded_len(params, &request))?;
 
         let mut read = |level| SwitchingKey::read_rows(&mut reader, params, level);
@@ -357,11 +416,57 @@ impl EvaluationKeys {
     }
 }
 
+impl KeyRequest {
+    /// The request as bytes.
+    pub fn to_bytes(&self, params: &Params) -> Vec<u8> {
+        let mut out = header(ObjectKind::KeyRequest, params, HEADER_LEN + 4 + 5 * self.count() as u64);
+        self.put(&mut out);
+        out
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`WireError`]; levels at which a key would be less secure than the parameters claim are refused.
+    pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
+        let mut reader = Reader::open_for(bytes, ObjectKind::KeyRequest, params)?;
+        let request = Self::read(&mut reader, params)?;
+        reader.expect_total(HEADER_LEN + 4 + 5 * request.count() as u64)?;
+        Ok(request)
+    }
+
+    /// The table of exponents and levels, the relinearization key first as exponent 0.
+    fn put(&self, out: &mut Vec<u8>) {
+        let galois = self.galois.iter().map(|(g, &level)| (g.exponent(), level));
+        out.extend((self.count() as u32).to_le_bytes());
+        for (exponent, level) in self.relin.iter().map(|&level| (0, level)).chain(galois) {
+            out.extend(exponent.to_le_bytes());
+            out.push(level as u8);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>, params: &Params) -> Result<Self, WireError> {
+        let (mut request, mut last) = (Self::new(), None);
+        for _ in 0..u32::from_le_bytes(reader.array()?) {
+            let exponent = u32::from_le_bytes(reader.array()?);
+            let level = reader.key_level(params)?;
+            let increasing = last.is_none_or(|last| last < exponent);
+            last = Some(exponent);
+            request = match GaloisElement::new(exponent, params.n()) {
+                None if exponent == 0 && increasing => request.relin(level),
+                Some(g) if g != GaloisElement::IDENTITY && increasing => request.galois(g, level),
+                _ => return Err(WireError::BadExponent { exponent }),
+            };
+        }
+        Ok(request)
+    }
+}
+
 impl SecretKey {
     /// Its seed, in bytes as secret as the key: they are erased when dropped, and whoever stores them sees to it
     /// that nobody else can read the file.
     pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Zeroizing::new(header(Kind::SecretKey, self.params(), HEADER_LEN + SEED_LEN));
+        let mut out = Zeroizing::new(header(ObjectKind::SecretKey, self.params(), HEADER_LEN + SEED_LEN));
         out.extend_from_slice(self.seed().as_bytes());
         out
     }
@@ -371,14 +476,14 @@ impl SecretKey {
     /// # Errors
     /// [`WireError`]
     pub fn from_secret_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
-        let mut reader = Reader::open_for(bytes, Kind::SecretKey, params)?;
+        let mut reader = Reader::open_for(bytes, ObjectKind::SecretKey, params)?;
         reader.expect_total(HEADER_LEN + SEED_LEN)?;
         Ok(Self::from_seed(params, reader.seed()?))
     }
 }
 
 /// The header of an object, with room for the `len` bytes of all of it.
-fn header(kind: Kind, params: &Params, len: u64) -> Vec<u8> {
+fn header(kind: ObjectKind, params: &Params, len: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(len as usize);
     out.extend(MAGIC);
     out.extend(VERSION.to_le_bytes());
@@ -387,11 +492,9 @@ fn header(kind: Kind, params: &Params, len: u64) -> Vec<u8> {
     out
 }
 
-fn kind_name(kind: u8) -> &'static str {
-    let names =
-        ["parameters", "a ciphertext", "a public key", "a switching key", "evaluation keys", "a secret key"];
-    let index = usize::from(kind).checked_sub(1);
-    index.and_then(|i| names.get(i)).copied().unwrap_or("an unknown kind of object")
+fn kind_name(code: u8) -> &'static str {
+    let known = ObjectKind::ALL.into_iter().find(|&kind| kind as u8 == code);
+    known.map_or("an unknown kind of object", ObjectKind::name)
 }
 
 fn bits(prime: u32) -> u32 {
@@ -430,7 +533,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Checks the header; the hash is the caller's to compare.
-    fn open(bytes: &'a [u8], kind: Kind) -> Result<(Self, [u8; 32]), WireError> {
+    fn open(bytes: &'a [u8], kind: ObjectKind) -> Result<(Self, [u8; 32]), WireError> {
         let mut reader = Self { rest: bytes, total: bytes.len() };
         if reader.array()? != MAGIC {
             return Err(WireError::BadMagic);
@@ -441,14 +544,14 @@ impl<'a> Reader<'a> {
         }
         let [got] = reader.array()?;
         if got != kind as u8 {
-            return Err(WireError::WrongKind { expected: kind_name(kind as u8), got: kind_name(got) });
+            return Err(WireError::WrongKind { expected: kind.name(), got: kind_name(got) });
         }
         reader.number("the reserved byte", 0, 0)?;
         let hash = reader.array()?;
         Ok((reader, hash))
     }
 
-    fn open_for(bytes: &'a [u8], kind: Kind, params: &Params) -> Result<Self, WireError> {
+    fn open_for(bytes: &'a [u8], kind: ObjectKind, params: &Params) -> Result<Self, WireError> {
         let (reader, hash) = Self::open(bytes, kind)?;
         if hash == *params.hash() { Ok(reader) } else { Err(WireError::ParamsMismatch) }
     }

@@ -2,7 +2,7 @@
 
 use super::evaluator::{check_equal, check_scales};
 use super::{EvalError, Evaluator};
-use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
+use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, SwitchingKey};
 use crate::{Params, Plaintext};
 use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -232,6 +232,26 @@ impl<B: Backend> PreparedKeys<B> {
         let found = self.galois.get(&g).filter(|k| k.level >= level);
         let missing = || EvalError::MissingKey { what: describe(g, self.params.n()), level };
         found.map(|k| Some(&k.data)).ok_or_else(missing)
+    }
+}
+
+impl EvaluationKeys {
+    /// Checks that the keys cover a request: a key for each automorphism, at its level or above.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`]
+    pub fn check_covers(&self, request: &KeyRequest) -> Result<(), EvalError> {
+        if let Some(level) = request.relin
+            && self.relin.as_ref().is_none_or(|key| key.level < level)
+        {
+            return Err(EvalError::MissingKey { what: "products".into(), level });
+        }
+        for (g, &level) in &request.galois {
+            if self.galois.get(g).is_none_or(|key| key.level < level) {
+                return Err(EvalError::MissingKey { what: describe(*g, self.params.n()), level });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -124,15 +124,26 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::BadConstant`]
     pub fn add_const(&self, x: &CiphertextBatch<B>, c: f64) -> Result<CiphertextBatch<B>, EvalError> {
-        self.check_params(&x.params)?;
-        let residues = self.constant(c, x.scale, x.level)?;
+        self.add_plain(x, &self.upload_constant(c, x.scale, x.level)?)
+    }
+
+    /// A plaintext with `c` in every slot, rounded at `scale`, for use with any number of ciphertexts at `level` or below.
+    ///
+    /// # Errors
+    /// [`EvalError::BadConstant`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
+    pub fn upload_constant(
+        &self,
+        c: f64,
+        scale: f64,
+        level: usize,
+    ) -> Result<PreparedPlaintext<B>, EvalError> {
+        self.check_level(level)?;
+        let residues = self.constant(c, scale, level)?;
         // A constant polynomial transforms to itself in every place.
         let n = self.params.n();
         let words: Vec<u32> = residues.iter().flat_map(|&r| std::iter::repeat_n(r, n)).collect();
-        let constant = self.backend.upload::<Ntt>(x.data.limbs(), 1, &words)?;
-        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
-        self.backend.add_assign(&mut data, 0, x.items, constant.view());
-        Ok(x.like(data, x.level, x.scale))
+        let data = self.backend.upload::<Ntt>(self.params.limbs(level), 1, &words)?;
+        Ok(PreparedPlaintext { params: self.params.clone(), data, level, scale, log_slots: 0 })
     }
 
     /// `x c` in every slot, with `c` rounded at `scale`, by which the scale grows.
@@ -352,6 +363,36 @@ impl<B: Backend> Evaluator<B> {
             x.like(self.backend.concat(&[part(0), part(1)], data.limbs()), x.level, x.scale)
         };
         Ok((0..outputs).map(output).collect())
+    }
+
+    /// The sum of `x` and its rotations by each of `steps`, with one decomposition and one division for all of them.
+    ///
+    /// # Errors
+    /// [`EvalError::MissingKey`], [`EvalError::Parts`]
+    pub fn rotate_and_sum(
+        &self,
+        x: &CiphertextBatch<B>,
+        steps: &[i64],
+        keys: &PreparedKeys<B>,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        self.check_params(&x.params)?;
+        self.check_params(&keys.params)?;
+        check_parts(x, 2)?;
+        let mut terms = Vec::with_capacity(steps.len() + 1);
+        for &step in std::iter::once(&0).chain(steps) {
+            let galois = GaloisElement::rotation(step, self.params.n());
+            terms.push(GadgetTerm { input: 0, output: 0, key: keys.galois(galois, x.level)?, galois });
+        }
+        let sum = self.backend.gadget_product(&GadgetProduct {
+            gadget: self.params.gadget(x.level),
+            x: x.data.view(),
+            digits: Digits::Fresh(x.data.slice(x.items, x.items)),
+            first_switched: 0,
+            terms: &terms,
+            batch: x.items,
+            outputs: 1,
+        });
+        Ok(x.like(self.backend.rescale(sum.view(), self.params.limbs(x.level)), x.level, x.scale))
     }
 
     /// Conjugates every slot.

@@ -14,6 +14,7 @@ use num_complex::Complex64;
 use pleura_ring::{
     Backend, Batch, CompactPoly, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear map on `slots` slots, given by its non-zero diagonals, and how to run it.
@@ -28,7 +29,7 @@ pub struct LinearTransform {
 
 /// A linear map from a group of ciphertexts to another, by real diagonals that stay small coefficients on the device: what
 /// a layer of a network is. Baby steps are shared by all outputs, giant steps by all inputs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockLinearTransform {
     /// The level it is applied at.
     pub level: usize,
@@ -49,7 +50,7 @@ pub struct BlockLinearTransform {
 }
 
 /// One diagonal of a [`BlockLinearTransform`]: output `output` gains `rot_giant(poly * rot_baby(input))`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagonal {
     /// Which input.
     pub input: usize,
