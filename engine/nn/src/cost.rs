@@ -1,4 +1,4 @@
-//! What operations cost, in seconds, from the work they are made of.
+//! Predicted seconds of operations, from the work they are made of.
 //!
 //! The constants were measured on one core of an AVX-512 processor (`cargo bench -p benches --bench networks` prints prediction and
 //! truth side by side); only their ratios decide between plans.
@@ -18,6 +18,13 @@ const WEIGHT: f64 = 3.0e-7;
 /// Seconds per byte that comes from main memory, which threads share.
 const MEMORY: f64 = 1.2e-10;
 
+/// Seconds to encode and encrypt one ciphertext.
+const ENCRYPT: f64 = 0.003;
+/// Most doublings that one group of rotations replaces.
+const MAX_DOUBLINGS: usize = 3;
+/// Ratio of predicted seconds up to which fewer groups of rotations are preferred.
+const DISPATCH_PREFERENCE: f64 = 1.1;
+
 /// The parameters that costs depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
@@ -28,19 +35,20 @@ pub(crate) struct Cost {
     threads: f64,
 }
 
-/// What a linear step consists of.
+/// Work of a linear step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinearWork {
-    /// Ciphertexts in and out.
-    pub(crate) groups: [usize; 2],
+    /// Ciphertexts of the operand and of the result.
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
     pub(crate) diagonals: usize,
-    /// Values after which diagonals repeat.
+    /// Slots after which diagonals repeat.
     pub(crate) period: usize,
-    pub(crate) babies: usize,
-    pub(crate) giants: usize,
-    pub(crate) folds: usize,
+    /// Baby and giant steps that are not zero.
+    pub(crate) baby_steps: usize,
+    pub(crate) giant_steps: usize,
+    /// Level of the operand.
     pub(crate) level: usize,
-    pub(crate) to: usize,
 }
 
 impl Cost {
@@ -56,32 +64,63 @@ impl Cost {
         }
     }
 
-    pub(crate) fn linear(&self, work: &LinearWork) -> f64 {
-        let LinearWork { groups: [inputs, outputs], diagonals, babies, giants, folds, level, to, .. } = *work;
-        let (inputs, outputs, limbs) = (inputs as f64, outputs as f64, self.limbs(level));
-        let (q, extended) = (limbs, limbs + self.special as f64);
-        let (babies, giants) = (babies as f64, giants as f64);
-        let lift = if babies > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
-        let expansion = self.expansion(2 * work.period) * extended * diagonals as f64;
-        let sums = diagonals as f64 * extended * 2.0 * self.n * MULTIPLY;
-        let per_giant = self.transforms(self.special as f64 + q) + self.mod_up(level) + self.key(level);
-        let key_bytes = self.key_bytes(level) * MEMORY;
-        let switch = inputs * babies * self.key(level) + outputs * giants * per_giant;
-        let drop = outputs * 2.0 * self.transforms(self.limbs(level) + self.special as f64);
-        let folds = folds as f64 * (outputs * self.rotation(to) / self.threads + self.key_bytes(to) * MEMORY);
-        (lift + expansion + sums + switch + drop) / self.threads + (babies + giants) * key_bytes + folds
+    /// Seconds of encoding and encrypting ciphertexts.
+    pub(crate) fn encryption(&self, count: usize) -> f64 {
+        count as f64 * ENCRYPT
     }
 
-    /// So many rotations of so many ciphertexts, one after the other.
-    pub(crate) fn rotations(&self, rotations: usize, count: usize, level: usize) -> f64 {
-        let one = count as f64 * self.rotation(level) / self.threads + self.key_bytes(level) * MEMORY;
-        rotations as f64 * one
+    /// Seconds of a linear step, without the sums of rotations that complete it.
+    pub(crate) fn linear(&self, work: &LinearWork) -> f64 {
+        let level = work.level;
+        let (inputs, outputs, diagonals) = (work.inputs as f64, work.outputs as f64, work.diagonals as f64);
+        let (baby_steps, giant_steps) = (work.baby_steps as f64, work.giant_steps as f64);
+        let q = self.limbs(level);
+        let extended = self.extended_limbs(level);
+        let lift = if baby_steps > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
+        let expansion = self.expansion(2 * work.period) * extended * diagonals;
+        let sums = diagonals * extended * 2.0 * self.n * MULTIPLY;
+        let per_giant_step = self.transforms(self.special as f64 + q) + self.mod_up(level) + self.key(level);
+        let switch = inputs * baby_steps * self.key(level) + outputs * giant_steps * per_giant_step;
+        let drop = outputs * 2.0 * self.transforms(extended);
+        let keys = (baby_steps + giant_steps) * self.key_bytes(level) * MEMORY;
+        (lift + expansion + sums + switch + drop) / self.threads + keys
+    }
+
+    /// Groups of rotations that together sum what doubling by each of `doublings` sums. A group of `2^k - 1` rotations
+    /// shares one decomposition and one division, and needs as many keys.
+    pub(crate) fn rotate_and_sum_groups(
+        &self,
+        doublings: &[i64],
+        ciphertexts: usize,
+        level: usize,
+    ) -> Vec<Vec<i64>> {
+        let mut best: Vec<Vec<i64>> = doublings.iter().map(|&step| vec![step]).collect();
+        let mut best_seconds = self.rotate_and_sum(&best, ciphertexts, level);
+        for doublings_per_group in 2..=MAX_DOUBLINGS {
+            let groups = doublings.chunks(doublings_per_group).map(subset_sums).collect::<Vec<_>>();
+            let seconds = self.rotate_and_sum(&groups, ciphertexts, level);
+            // Fewer groups are fewer dispatches on a GPU, which is worth a little time of a CPU.
+            if seconds < best_seconds * DISPATCH_PREFERENCE {
+                (best, best_seconds) = (groups, seconds.min(best_seconds));
+            }
+        }
+        best
+    }
+
+    /// Seconds of sums of rotations, one group after the other.
+    pub(crate) fn rotate_and_sum(&self, groups: &[Vec<i64>], ciphertexts: usize, level: usize) -> f64 {
+        let division = self.transforms(2.0 * self.extended_limbs(level));
+        let group = |rotations: &Vec<i64>| {
+            let keys = rotations.len() as f64;
+            let work = self.mod_up(level) + keys * self.key(level) + division;
+            ciphertexts as f64 * work / self.threads + keys * self.key_bytes(level) * MEMORY
+        };
+        groups.iter().map(group).sum()
     }
 
     /// A rotation or relinearization of one ciphertext, without reading the key.
     fn rotation(&self, level: usize) -> f64 {
-        let extended = self.limbs(level) + self.special as f64;
-        self.mod_up(level) + self.key(level) + self.transforms(2.0 * extended)
+        self.mod_up(level) + self.key(level) + self.transforms(2.0 * self.extended_limbs(level))
     }
 
     /// A product of two ciphertexts, relinearized.
@@ -108,7 +147,7 @@ impl Cost {
                 let parts: BTreeSet<i64> = steps.iter().map(|&s| part(split.parts(s))).collect();
                 parts.len() - usize::from(parts.contains(&0))
             };
-            (split, LinearWork { babies: count(|p| p.0), giants: count(|p| p.1), ..work })
+            (split, LinearWork { baby_steps: count(|p| p.0), giant_steps: count(|p| p.1), ..work })
         };
         let best = Split::all(slots).map(candidate);
         let best = best.min_by(|a, b| self.linear(&a.1).total_cmp(&self.linear(&b.1)));
@@ -122,6 +161,10 @@ impl Cost {
 
     fn limbs(&self, level: usize) -> f64 {
         (self.base + level) as f64
+    }
+
+    fn extended_limbs(&self, level: usize) -> f64 {
+        self.limbs(level) + self.special as f64
     }
 
     fn digits(&self, level: usize) -> f64 {
@@ -147,5 +190,29 @@ impl Cost {
     fn expansion(&self, len: usize) -> f64 {
         let len = len as f64;
         WEIGHT + len * (len.log2() * BUTTERFLY + RESIDUE)
+    }
+}
+
+/// All sums of some of the steps, but for the empty one.
+fn subset_sums(steps: &[i64]) -> Vec<i64> {
+    let mut sums = vec![0];
+    for &step in steps {
+        let longer: Vec<i64> = sums.iter().map(|sum| sum + step).collect();
+        sums.extend(longer);
+    }
+    sums.split_off(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_sums_what_its_doublings_sum() {
+        assert_eq!(subset_sums(&[4]), [4]);
+        assert_eq!(subset_sums(&[4, 8]), [4, 8, 12]);
+        assert_eq!(subset_sums(&[1, 2, 4]), [1, 2, 3, 4, 5, 6, 7]);
+        // Down and across a plane.
+        assert_eq!(subset_sums(&[32, 1]), [32, 1, 33]);
     }
 }

@@ -145,12 +145,15 @@ impl Layout {
     }
 
     /// Every result of a window where the window's first element is.
+    #[expect(clippy::indexing_slicing, reason = "windows lie on the planes of this layout")]
     pub(crate) fn pooled(&self, window: &Window) -> Self {
-        let ([height, width], [rows, columns]) = (window.input(), window.output());
+        let [height, width] = window.input();
+        let [rows, columns] = window.output();
+        let [down, across] = window.stride();
         let places = (0..self.places.len() / (height * width) * rows * columns).map(|i| {
             let (channel, y, x) = (i / (rows * columns), i / columns % rows, i % columns);
-            let from = (channel * height + y * window.stride()[0]) * width + x * window.stride()[1];
-            self.places.get(from).copied().unwrap_or(0)
+            let from = (channel * height + y * down) * width + x * across;
+            self.places[from]
         });
         let (places, description) = (places.collect(), format!("{}, pooled in place", self.description));
         Self { places, description, ..self.clone() }
@@ -169,6 +172,22 @@ impl Layout {
             down && (x + 1 == width || between(here, self.places.get(i + 1)) == Some(first[1]))
         };
         (0..self.places.len()).all(same).then_some(first)
+    }
+
+    /// Slots after which the elements repeat.
+    pub(crate) fn period(&self) -> usize {
+        if let Copies::Period(period) = self.copies { period } else { self.slots }
+    }
+
+    /// Number of elements.
+    pub(crate) fn elements(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The slots of a ciphertext that hold the first copy of an element.
+    pub(crate) fn slots_of(&self, ciphertext: usize) -> impl Iterator<Item = usize> {
+        let places = self.places.iter().map(|&place| place as usize);
+        places.filter(move |place| place / self.slots == ciphertext).map(|place| place % self.slots)
     }
 
     /// The slot that holds an element, and the ciphertext.
@@ -217,11 +236,15 @@ impl Layout {
     }
 
     /// The elements, from the slots of all ciphertexts.
+    ///
+    /// # Panics
+    /// If there are fewer ciphertexts or slots than the layout has.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "places lie in the ciphertexts, which the caller has counted"
+    )]
     pub(crate) fn read(&self, slots: &[Vec<f64>]) -> Vec<f64> {
-        let at = |i| {
-            let (ciphertext, slot) = self.place(i);
-            slots.get(ciphertext).and_then(|s| s.get(slot)).copied().unwrap_or(0.0)
-        };
-        (0..self.places.len()).map(at).collect()
+        let places = self.places.iter().map(|&place| place as usize);
+        places.map(|place| slots[place / self.slots][place % self.slots]).collect()
     }
 }

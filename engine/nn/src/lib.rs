@@ -3,20 +3,24 @@
 //! # Mathematics
 //! A ciphertext holds a vector of `n/2` numbers, of which sums, products and rotations can be computed
 //! ([`pleura_ckks`]). A network in the form of affine maps and polynomials needs no more. An affine map between vectors is the
-//! sum of its diagonals times rotations of its operand (Halevi and Shoup 2014), taken in baby and giant steps; where the elements of a
-//! tensor lie decides how many diagonals there are. A quadratic activation is one square, with all that is affine in it moved
+//! sum of its diagonals times rotations of its operand (Halevi and Shoup 2014), taken in baby and giant steps; the layout of
+//! a tensor decides how many diagonals there are. A quadratic activation is one square, with all that is affine in it moved
 //! into the maps around it: `a x^2 + b x + c = s (u^2 + b' u) + c` for `u = sqrt|a| x`. Every product multiplies the scales of its
 //! factors, and dividing them back consumes primes of the modulus: a plan fixes beforehand which, so that scales are known
 //! exactly and branches meet at the same one.
 //!
-//! The way of a network: [`Network::new`] or the crate `pleura-onnx` makes it; `rewrite` merges what can be merged; `arrange` counts levels and places
-//! tensors; `draft` compares several such ways by their `cost` and takes the cheapest; `lower` turns maps into diagonals and
-//! `assemble` encodes them; the [`Plan`] is data. A [`Client`] and a [`Server`] run it. The clear twin is [`Network::evaluate`], and
-//! every compiled step is compared with it.
+//! # Compilation
+//! [`Plan::compile`] rewrites a [`Network`] (`rewrite`), counts levels (`levels`), places tensors (`packing`, `layout`),
+//! compares several such candidates by their predicted cost (`search`, `cost`), turns the maps of the cheapest into diagonals
+//! (`lower`) and encodes them (`emit`). Every step is compared with the plaintext network on a calibration item.
+//!
+//! A plan has two halves. The [`ServerPlan`] holds steps and weights, and becomes a [`Server`] on a device; a client's
+//! evaluation keys become a [`Session`] of it. The [`ClientSpec`] holds what a [`Client`] needs, and no weights.
 //!
 //! ```
-//! use pleura_nn::{Client, Coefficients, Convolution, Linear, Network, Node, NodeMap, Op, Plan, PlanOptions, Server};
-//! use pleura_nn::{Window, WindowSpec};
+//! use ndarray::Array;
+//! use pleura_nn::{Client, Coefficients, CompileOptions, Convolution, Fidelity, Linear, Network, Node, NodeMap, Op, Plan};
+//! use pleura_nn::{Server, Window, WindowSpec};
 //! use pleura_ring::Cpu;
 //!
 //! // An 8x8 image, a 3x3 convolution to two channels, and x^2/2 + x of each element.
@@ -32,51 +36,68 @@
 //! let conv = nodes.push(Node::new("conv", [2, 8, 8], Op::Linear(input, Linear::new(convolution))));
 //! nodes.push(Node::new("act", [2, 8, 8], Op::Polynomial(conv, activation)));
 //! let network = Network::new("example", nodes)?;
-//! let plan = Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ())?;
+//! let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())?;
 //!
-//! // Client: keys for the server, and an encrypted image.
-//! let client = Client::new(&plan)?;
-//! let image: Vec<f64> = (0..64).map(|i| (f64::from(i) / 9.0).sin()).collect();
-//! let sent = client.encrypt(&[image.clone()])?;
+//! // Client: a secret key, keys for the server, and an encrypted image.
+//! let client = Client::new(plan.client_spec().clone())?;
+//! let images = Array::from_shape_fn((1, 1, 8, 8), |(_, _, y, x)| ((8 * y + x) as f64 / 9.0).sin());
+//! let sent = client.encrypt(images.view())?;
 //!
-//! // Server: it has no secret.
-//! let server = Server::new(&plan, Cpu::new(plan.params().ring().clone())?, client.evaluation_keys()?)?;
-//! let returned = server.infer(&sent, &mut |_step, _seconds| ())?;
+//! // Server: weights on a device, and a session for the client's keys. It holds no secret.
+//! let device = Cpu::new(plan.params().ring().clone())?;
+//! let server = Server::new(plan.server_plan().clone(), device)?;
+//! let session = server.open_session(client.evaluation_keys()?)?;
+//! let returned = session.infer(&sent, &mut |_step, _seconds| ())?;
 //!
-//! let result = client.publish(&returned)?.remove(0);
-//! for (got, clear) in result.iter().zip(network.evaluate(&image)) {
-//!     assert!((got - clear).abs() < 1e-3);
-//! }
+//! let scores = client.publish(&returned)?;
+//! let fidelity = Fidelity::new(network.evaluate(images.view())?.view(), scores.view());
+//! assert!(fidelity.max_abs_error < 1e-3);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod arrange;
-mod assemble;
 mod batch;
+mod calibration;
+mod check;
+mod client;
+mod constants;
 mod cost;
-mod draft;
-mod execute;
+mod emit;
+mod error;
+mod evaluate;
 mod fit;
+mod geometry;
 mod layout;
+mod levels;
 mod linear;
 mod lower;
 mod maps;
 mod network;
 mod node_map;
+mod options;
+mod packing;
 mod plan;
+mod polynomial;
 mod report;
 mod rewrite;
-mod save;
+mod search;
+mod server;
 mod shape_error;
+mod spec;
+mod step;
 mod window;
+mod wire;
 
-pub use execute::{Client, InferenceError, PUBLISHED_BITS, Server};
+pub use client::Client;
+pub use error::{CompileError, InferenceError, PlanFileError};
 pub use fit::{FitError, Fitted, Function, fit};
 pub use linear::{Linear, LinearMap};
 pub use maps::{Convolution, Dense, Gather, Pool, Sparse};
 pub use network::{Coefficients, Network, NetworkError, Node, Op};
 pub use node_map::{NodeId, NodeMap};
-pub use plan::{Plan, PlanError, PlanOptions, Progress};
+pub use options::{CompileOptions, Progress};
+pub use plan::{Plan, RangeViolation, ServerPlan};
 pub use report::{Fidelity, LayerReport, ParameterReport, Report, label};
+pub use server::{Server, Session};
 pub use shape_error::ShapeError;
+pub use spec::{ClientSpec, DEFAULT_PUBLISH_BITS, Metadata, ScoreTransform};
 pub use window::{Window, WindowSpec};

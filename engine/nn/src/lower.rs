@@ -39,11 +39,11 @@ pub(crate) struct Split {
 impl<'a> Lowering<'a> {
     /// With `masked`, slots without an element are zero.
     pub(crate) fn new(linear: &'a Linear, from: &'a Layout, to: &'a Layout, masked: bool) -> Self {
-        Self { linear, from, to, masked, plane: crate::arrange::planar(linear).map(|[_, h, w]| [h, w]) }
+        Self { linear, from, to, masked, plane: linear.planes().map(|planes| [planes.height, planes.width]) }
     }
 
-    /// Rotations whose sums complete the result: partial sums lie so far apart.
-    pub(crate) fn folds(&self) -> Vec<i64> {
+    /// Rotations that, doubling after doubling, sum the partial results that lie so far apart.
+    pub(crate) fn doublings(&self) -> Vec<i64> {
         let Some(window) = self.window() else { return Vec::new() };
         let steps = std::iter::successors(Some(window), |w| Some(w * 2));
         steps.take_while(|&w| w < self.period()).map(|w| w as i64).collect()
@@ -68,7 +68,7 @@ impl<'a> Lowering<'a> {
     pub(crate) fn diagonals(&self, ciphertext: usize) -> Diagonals {
         let mut found: HashMap<(usize, i64), Vec<f64>> = HashMap::new();
         // Where partial sums are added up, there is no slot that nobody needs.
-        let mut needed = vec![self.masked || !self.folds().is_empty(); self.len()];
+        let mut needed = vec![self.masked || !self.doublings().is_empty(); self.len()];
         for output in 0..self.linear.outputs() {
             let (at, slot) = self.to.place(output);
             if at != ciphertext {
@@ -122,9 +122,9 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// After how many slots the operand repeats.
+    /// Slots after which the operand repeats.
     fn period(&self) -> usize {
-        if let Copies::Period(period) = self.from.copies { period } else { self.from.slots }
+        self.from.period()
     }
 
     /// After how many slots the diagonals repeat at the latest.
@@ -209,7 +209,8 @@ mod tests {
             padding: [0, 0],
         };
         let weights = (1..=18).map(f64::from).collect();
-        let linear = Linear::new(Convolution::new([2, 2], 2, Window::new(window).unwrap(), weights).unwrap());
+        let convolution = Convolution::new([2, 2], 2, Window::new(window).unwrap(), weights).unwrap();
+        let linear = Linear::new(convolution);
         let grid = Grid { slots: 256, height: 8, width: 8, inner: true };
         (linear, grid.layout([2, 8, 8], [1, 1], 2), grid.layout([2, 6, 6], [1, 1], 2))
     }

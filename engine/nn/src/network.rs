@@ -231,14 +231,14 @@ impl Network {
     ///
     /// # Panics
     /// If the item has another number of elements than [`Network::input_shape`].
-    pub fn evaluate(&self, item: &[f64]) -> Vec<f64> {
+    pub fn evaluate_flat(&self, item: &[f64]) -> Vec<f64> {
         std::mem::take(&mut self.trace(item)[self.output()])
     }
 
     /// The plaintext network's value of every node, flat.
     ///
     /// # Panics
-    /// As for [`Network::evaluate`].
+    /// As for [`Network::evaluate_flat`].
     pub fn trace(&self, item: &[f64]) -> NodeMap<Vec<f64>> {
         assert_eq!(item.len(), self.nodes[NodeId::INPUT].len(), "elements of the input");
         let mut values: NodeMap<Vec<f64>> = NodeMap::default();

@@ -1,15 +1,19 @@
-//! What a plan and a run say of themselves.
+//! Reports: a plan and the fidelity of its results in figures.
 
+use crate::step::{Program, Step, StepKind};
+use crate::{NodeId, ServerPlan};
+use ndarray::{ArrayView, Axis, Dimension};
+use pleura_ckks::{BlockLinearTransform, Ciphertext, EvaluationKeys, Params};
 use serde::{Deserialize, Serialize};
 
 /// A plan in figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The network's name.
+    /// Name of the network.
     pub network: String,
     /// The parameter set.
     pub parameters: ParameterReport,
-    /// Every step, in order.
+    /// The steps, in order.
     pub layers: Vec<LayerReport>,
     /// Ciphertexts that a client sends for an item.
     pub input_ciphertexts: usize,
@@ -17,9 +21,9 @@ pub struct Report {
     pub input_bytes: usize,
     /// Ciphertexts that come back for an item.
     pub output_ciphertexts: usize,
-    /// Their bytes on the wire.
+    /// Bytes of one item's results on the wire.
     pub output_bytes: usize,
-    /// Rotation keys.
+    /// Number of rotation keys.
     pub rotation_keys: usize,
     /// Bytes of all evaluation keys on a device.
     pub key_bytes: usize,
@@ -27,11 +31,11 @@ pub struct Report {
     pub key_wire_bytes: usize,
     /// Bytes of all encoded weights.
     pub weight_bytes: usize,
-    /// Bytes of everything at the busiest moment, for one item at a time.
+    /// Bytes of client and server in one process at the busiest moment, for one item at a time.
     pub memory_bytes: usize,
-    /// Predicted seconds of an inference, the client's among them.
+    /// Predicted seconds of an inference on a CPU, encryption included.
     pub predicted_seconds: f64,
-    /// What was merged, and why one layout won over another.
+    /// Choices of the compiler, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -42,9 +46,9 @@ pub struct ParameterReport {
     pub log_n: u32,
     /// Values in a ciphertext.
     pub slots: usize,
-    /// Primes that the computation consumes.
+    /// Levels that the computation consumes.
     pub levels: usize,
-    /// Bits of each of them.
+    /// Bits of the primes of each level.
     pub scale_bits: u32,
     /// Bits of the ciphertext modulus.
     pub log2_q: f64,
@@ -59,57 +63,200 @@ pub struct ParameterReport {
 /// A step in figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
-    /// The network's nodes that it stands for.
+    /// Names of the network's nodes that the step computes.
     pub name: String,
-    /// `input`, `linear`, `pool`, `scale`, `square`, `polynomial`, `product` or `add`, which differences are too.
+    /// `input`, `linear`, `pool`, `scale`, `square`, `polynomial`, `product`, or `add` for sums and differences.
     pub kind: String,
-    /// Where the elements of its result lie.
+    /// Layout of the result.
     pub layout: String,
-    /// Ciphertexts of its result.
+    /// Ciphertexts of the result.
     pub ciphertexts: usize,
     /// Diagonals of a linear step.
     pub diagonals: usize,
     /// Rotations, hoisted ones included.
     pub rotations: usize,
-    /// The level it starts at.
+    /// Level that the step starts at.
     pub level: usize,
-    /// Bytes of its weights.
+    /// Bytes of the step's weights.
     pub bytes: usize,
-    /// Predicted seconds.
+    /// Predicted seconds on a CPU.
     pub predicted_seconds: f64,
 }
 
-/// How close encrypted results came to the clear twin's.
+/// Differences between encrypted results and those of the plaintext network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
-    /// Largest difference.
-    pub worst: f64,
-    /// Mean difference.
-    pub mean: f64,
-    /// `-log2` of the largest difference over the largest clear value (or one, if that is smaller).
+    /// Largest absolute difference.
+    pub max_abs_error: f64,
+    /// Mean absolute difference.
+    pub mean_abs_error: f64,
+    /// `-log2` of the largest difference over the largest plaintext value (or one, if that is smaller).
     pub bits: f64,
     /// Share of items whose largest score is the same one.
     pub label_agreement: f64,
 }
 
-impl Fidelity {
-    /// Compares results, item by item.
-    pub fn new(clear: &[Vec<f64>], encrypted: &[Vec<f64>]) -> Self {
-        let pairs = || clear.iter().flatten().zip(encrypted.iter().flatten());
-        // What is not a number is as wrong as can be.
-        let difference = |(a, b): (&f64, &f64)| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
-        let alike =
-            clear.len() == encrypted.len() && clear.iter().zip(encrypted).all(|(a, b)| a.len() == b.len());
-        let worst = pairs().map(difference).fold(if alike { 0.0 } else { f64::INFINITY }, f64::max);
-        let mean = pairs().map(difference).sum::<f64>() / pairs().count().max(1) as f64;
-        let largest = clear.iter().flatten().fold(1.0f64, |m, x| m.max(x.abs()));
-        let same = clear.iter().zip(encrypted).filter(|(a, b)| label(a) == label(b)).count();
-        let label_agreement = same as f64 / clear.len().max(1) as f64;
-        Self { worst, mean, bits: -(worst.max(f64::MIN_POSITIVE) / largest).log2(), label_agreement }
+/// Bytes of a process beside keys, weights and ciphertexts, about.
+const PROCESS_BYTES: usize = 64 << 20;
+
+impl Report {
+    /// The figures of a plan, with the compiler's notes.
+    pub(crate) fn new(plan: &ServerPlan, notes: &[String]) -> Self {
+        let (params, program) = (&plan.params, &plan.program);
+        let keys = plan.key_request();
+        let layers: Vec<LayerReport> = program.steps.ids().map(|id| LayerReport::new(program, id)).collect();
+        let weight_bytes = layers.iter().map(|layer| layer.bytes).sum();
+        let busiest = program.steps.ids().map(|id| working_bytes(params, program, id)).fold(0, usize::max);
+        let key_bytes = keys.bytes(params);
+        let (input, output) = (&plan.input, &plan.output);
+        let relin_keys = usize::from(keys.relin_level().is_some());
+        let one = |level: usize, seeded: bool| Ciphertext::encoded_len(params, level, 2, seeded) as usize;
+        Self {
+            network: plan.network.clone(),
+            parameters: ParameterReport::new(params),
+            input_ciphertexts: input.layout.ciphertexts,
+            input_bytes: input.layout.ciphertexts * one(input.level, true),
+            output_ciphertexts: output.layout.ciphertexts,
+            output_bytes: output.layout.ciphertexts * one(output.level, false),
+            rotation_keys: keys.count() - relin_keys,
+            key_bytes,
+            key_wire_bytes: EvaluationKeys::encoded_len(params, &keys) as usize,
+            weight_bytes,
+            // Client and server in one process hold the keys twice, for a moment, and storage is kept for reuse.
+            memory_bytes: 2 * (key_bytes + weight_bytes + busiest) + PROCESS_BYTES,
+            predicted_seconds: layers.iter().map(|layer| layer.predicted_seconds).sum(),
+            layers,
+            notes: notes.to_vec(),
+        }
     }
 }
 
-/// The position of the largest score, the first of equal ones.
-pub fn label(scores: &[f64]) -> Option<usize> {
-    scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i)
+impl ParameterReport {
+    /// The figures of a parameter set.
+    pub fn new(params: &Params) -> Self {
+        let (literal, levels) = (params.literal(), params.max_level());
+        Self {
+            log_n: literal.log_n,
+            slots: params.n() / 2,
+            levels,
+            scale_bits: literal.scale_bits,
+            log2_q: params.log2_q(levels),
+            log2_qp: params.log2_qp(levels),
+            max_log2_qp: literal.security.max_log2_qp(literal.log_n),
+            security: literal.security.bits(),
+        }
+    }
+}
+
+impl LayerReport {
+    /// The figures of a step.
+    fn new(program: &Program, id: NodeId) -> Self {
+        let step = &program.steps[id];
+        let layout = program.layout(id);
+        let kind = kind(&step.kind).to_owned();
+        let mut report = Self {
+            name: if step.name.is_empty() { kind.clone() } else { step.name.clone() },
+            kind,
+            layout: layout.description.clone(),
+            ciphertexts: layout.ciphertexts,
+            level: step.start_level(|id| program.level(id)),
+            predicted_seconds: step.predicted_seconds,
+            ..Self::default()
+        };
+        match &step.kind {
+            StepKind::Linear { transform, rotate_and_sum, .. } => {
+                let rotations = |steps: &[i64]| steps.iter().filter(|&&step| step != 0).count();
+                report.diagonals = transform.diagonals.len();
+                report.bytes = weight_bytes(transform);
+                report.rotations = rotations(&transform.baby_steps) * transform.inputs
+                    + (rotations(&transform.giant_steps) + rotate_and_sum.iter().flatten().count())
+                        * transform.outputs;
+            }
+            StepKind::SumPool { rotate_and_sum, .. } => {
+                report.rotations = rotate_and_sum.iter().flatten().count() * layout.ciphertexts;
+            }
+            _ => {}
+        }
+        report
+    }
+}
+
+impl Fidelity {
+    /// Compares results, `[items, ..]`: those of the plaintext network and decrypted ones. Values that are not numbers and
+    /// results of different shapes differ infinitely.
+    pub fn new<D: Dimension>(plaintext: ArrayView<'_, f64, D>, decrypted: ArrayView<'_, f64, D>) -> Self {
+        let (plaintext, decrypted) = (plaintext.into_dyn(), decrypted.into_dyn());
+        if plaintext.shape() != decrypted.shape() || plaintext.ndim() == 0 {
+            let infinite = f64::INFINITY;
+            return Self {
+                max_abs_error: infinite,
+                mean_abs_error: infinite,
+                bits: -infinite,
+                label_agreement: 0.0,
+            };
+        }
+        let differences = plaintext.iter().zip(&decrypted).map(|(a, b)| match (a - b).abs() {
+            difference if difference.is_nan() => f64::INFINITY,
+            difference => difference,
+        });
+        let (largest, sum) = differences.fold((0.0f64, 0.0), |(largest, sum), d| (largest.max(d), sum + d));
+        let scale = plaintext.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+        let items = plaintext.axis_iter(Axis(0)).zip(decrypted.axis_iter(Axis(0)));
+        let same = items.filter(|(a, b)| label(a.view()) == label(b.view())).count();
+        Self {
+            max_abs_error: largest,
+            mean_abs_error: sum / plaintext.len().max(1) as f64,
+            bits: -(largest.max(f64::MIN_POSITIVE) / scale).log2(),
+            label_agreement: same as f64 / plaintext.len_of(Axis(0)).max(1) as f64,
+        }
+    }
+}
+
+/// Position of the largest score of an item, in row-major order: the first of equal ones; `None` without scores.
+pub fn label<D: Dimension>(scores: ArrayView<'_, f64, D>) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (i, &score) in scores.iter().enumerate() {
+        if best.is_none_or(|(_, largest)| score.total_cmp(&largest).is_gt()) {
+            best = Some((i, score));
+        }
+    }
+    best.map(|(i, _)| i)
+}
+
+fn kind(kind: &StepKind) -> &'static str {
+    match kind {
+        StepKind::Input => "input",
+        StepKind::Linear { .. } => "linear",
+        StepKind::SetScale { .. } => "scale",
+        StepKind::SumPool { .. } => "pool",
+        StepKind::Square { .. } => "square",
+        StepKind::Polynomial { .. } => "polynomial",
+        StepKind::Mul { .. } => "product",
+        StepKind::Add { .. } => "add",
+    }
+}
+
+fn weight_bytes(transform: &BlockLinearTransform) -> usize {
+    transform.diagonals.iter().map(|diagonal| 4 * diagonal.poly.coefficients.len()).sum()
+}
+
+/// Bytes that a step takes while it runs, about.
+fn working_bytes(params: &Params, program: &Program, id: NodeId) -> usize {
+    let poly = |limbs: usize| 4 * limbs * params.n();
+    let Step { kind, .. } = &program.steps[id];
+    match kind {
+        StepKind::Linear { transform, .. } => {
+            let gadget = params.gadget(transform.level);
+            let q = params.limbs(transform.level).q;
+            let (inputs, outputs) = (transform.inputs, transform.outputs);
+            let sums = 2 * transform.giant_steps.len() * outputs * poly(q + gadget.limbs.p);
+            let ciphertexts = (2 * inputs + 3 * outputs) * poly(q);
+            let per_thread = weight_bytes(transform) + gadget.digits() * inputs * poly(2);
+            sums + ciphertexts + per_thread * rayon::current_num_threads()
+        }
+        _ => {
+            let level = program.steps[id].start_level(|id| program.level(id));
+            10 * program.layout(id).ciphertexts * poly(params.limbs(level).q)
+        }
+    }
 }

@@ -299,10 +299,11 @@ fn very_large_and_very_small_inputs() {
             n.dense(x, 4);
         });
         let sized = |seed| item(&network, seed).into_iter().map(|x| x * size).collect::<Vec<_>>();
-        let calibration = (1..=3).map(sized).collect();
-        let plan = compile(&network, &PlanOptions { calibration, ..options(&network) }).unwrap();
+        let calibration: Vec<_> = (1..=3).map(sized).collect();
+        let calibration = Some(batch(network.input_shape(), &calibration));
+        let plan = compile(&network, &CompileOptions { calibration, ..options(&network) }).unwrap();
         let got = encrypted(&plan, &[sized(0)]);
-        let bits = bits(&network.evaluate(&sized(0)), &got[0], 0.0);
+        let bits = bits(&network.evaluate_flat(&sized(0)), &got[0], 0.0);
         tell(bits, 13.0, &plan);
         assert!(bits >= 13.0, "{bits:.1} bits");
     }
@@ -400,15 +401,15 @@ fn items_together_are_as_items_alone() {
     for network in [small(), squeeze_and_excitation(false), net(&[3000], |n| _ = n.dense(X, 3))] {
         let plan = compile(&network, &options(&network)).unwrap();
         let (client, keys) = client(&plan);
-        let server = try_server(&plan, keys).unwrap();
+        let session = server(&plan).open_session(keys).unwrap();
         let items: Vec<_> = (0..3).map(|seed| item(&network, seed)).collect();
-        let sent = client.encrypt(&items).unwrap();
-        let together = infer(&server, &sent).unwrap();
-        let alone = sent.chunks(plan.report().input_ciphertexts).map(|item| infer(&server, item).unwrap());
+        let sent = encrypt(&client, &items);
+        let together = infer(&session, &sent).unwrap();
+        let alone = sent.chunks(plan.report().input_ciphertexts).map(|item| infer(&session, item).unwrap());
         let alone: Vec<_> = alone.flatten().collect();
-        assert_eq!(client.decrypt(&together).unwrap(), client.decrypt(&alone).unwrap());
-        for (item, got) in items.iter().zip(client.decrypt(&together).unwrap()) {
-            let bits = bits(&network.evaluate(item), &got, output_range(&network));
+        assert_eq!(decrypt(&client, &together), decrypt(&client, &alone));
+        for (item, got) in items.iter().zip(decrypt(&client, &together)) {
+            let bits = bits(&network.evaluate_flat(item), &got, output_range(&network));
             assert!(bits >= 12.0, "{bits:.1} bits");
         }
     }
@@ -419,12 +420,12 @@ fn a_server_answers_again_and_again() {
     let network = small();
     let plan = compile(&network, &options(&network)).unwrap();
     let (client, keys) = client(&plan);
-    let server = try_server(&plan, keys).unwrap();
+    let session = server(&plan).open_session(keys).unwrap();
     for seed in 0..3 {
         let item = item(&network, seed);
-        let got = infer(&server, &client.encrypt(std::slice::from_ref(&item)).unwrap()).unwrap();
-        let got = client.decrypt(&got).unwrap();
-        let bits = bits(&network.evaluate(&item), &got[0], output_range(&network));
+        let got = infer(&session, &encrypt(&client, std::slice::from_ref(&item))).unwrap();
+        let got = decrypt(&client, &got);
+        let bits = bits(&network.evaluate_flat(&item), &got[0], output_range(&network));
         assert!(bits >= 14.0, "{bits:.1} bits");
     }
 }
@@ -432,10 +433,10 @@ fn a_server_answers_again_and_again() {
 #[test]
 fn without_calibration_items_normal_ones_are_taken() {
     let network = small();
-    let plan = compile(&network, &PlanOptions { calibration: Vec::new(), ..options(&network) }).unwrap();
+    let plan = compile(&network, &CompileOptions { calibration: None, ..options(&network) }).unwrap();
     let item = item(&network, 0);
     let got = encrypted(&plan, std::slice::from_ref(&item));
-    let bits = bits(&network.evaluate(&item), &got[0], 0.0);
+    let bits = bits(&network.evaluate_flat(&item), &got[0], 0.0);
     assert!(bits >= 12.0, "{bits:.1} bits");
 }
 
@@ -545,12 +546,13 @@ fn reference_runs(name: &str, min_bits: f64) {
     let network = pleura_onnx::import(&file, &Default::default()).unwrap().network;
     let item = first_item(&format!("{name}.input.npy"));
     let torch = first_item(&format!("{name}.output.npy"));
-    let clear = network.evaluate(&item);
-    assert!(bits(&torch, &clear, 1.0) >= 16.0, "the clear twin itself differs");
-    let options = PlanOptions { security: Security::Bits128, ..PlanOptions::default() };
+    let clear = network.evaluate_flat(&item);
+    assert!(bits(&torch, &clear, 1.0) >= 16.0, "the plaintext network itself differs");
+    let options = CompileOptions { security: Security::Bits128, ..CompileOptions::default() };
     let plan = compile(&network, &options).unwrap();
     let got = encrypted(&plan, &[item]);
-    let fidelity = Fidelity::new(&[torch], &got);
+    let shape = network.output_shape();
+    let fidelity = Fidelity::new(batch(shape, &[torch]).view(), batch(shape, &got).view());
     tell(fidelity.bits, min_bits, &plan);
     assert!(fidelity.bits >= min_bits, "{fidelity:?}");
     assert_eq!(fidelity.label_agreement, 1.0);

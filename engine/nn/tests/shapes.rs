@@ -198,7 +198,7 @@ fn nodes_that_the_output_does_not_need_are_left_out() {
     let kept = network.ending_in(output);
     let names: Vec<&str> = kept.nodes().iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["x", "twice", "sum"]);
-    assert_eq!(kept.evaluate(&[1.0, 2.0, 3.0]), [3.0, 6.0, 9.0]);
+    assert_eq!(kept.evaluate_flat(&[1.0, 2.0, 3.0]), [3.0, 6.0, 9.0]);
 }
 
 #[test]
@@ -209,5 +209,5 @@ fn the_first_layer_splits_off_unless_the_input_is_read_again() {
     let network = network.ending_in(output);
     let (first, rest) = network.split_first().unwrap();
     assert_eq!((first.name.as_str(), rest.nodes().len()), ("twice", 2));
-    assert_eq!(rest.evaluate(&[2.0, 4.0, 6.0]), network.evaluate(&[1.0, 2.0, 3.0]));
+    assert_eq!(rest.evaluate_flat(&[2.0, 4.0, 6.0]), network.evaluate_flat(&[1.0, 2.0, 3.0]));
 }

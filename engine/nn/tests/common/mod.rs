@@ -8,6 +8,7 @@
     reason = "the functions beside the tests are tests too"
 )]
 
+use ndarray::{ArrayD, Axis};
 use pleura_ckks::{Ciphertext, EvaluationKeys, Security};
 use pleura_nn::*;
 use pleura_ring::Cpu;
@@ -288,44 +289,66 @@ pub(crate) fn calibration(network: &Network) -> Vec<Vec<f64>> {
 
 // Runs.
 
-pub(crate) fn options(network: &Network) -> PlanOptions {
-    PlanOptions { security: Security::InsecureForTests, calibration: calibration(network), threads: 2 }
+pub(crate) fn options(network: &Network) -> CompileOptions {
+    CompileOptions {
+        security: Security::InsecureForTests,
+        calibration: Some(batch(network.input_shape(), &calibration(network))),
+        threads: 2,
+        ..CompileOptions::default()
+    }
 }
 
-pub(crate) fn compile(network: &Network, options: &PlanOptions) -> Result<Plan, PlanError> {
+pub(crate) fn compile(network: &Network, options: &CompileOptions) -> Result<Plan, CompileError> {
     Plan::compile(network, options, &mut |_, _, _| ())
 }
 
+/// Flat items as an array, the batch axis first.
+pub(crate) fn batch(shape: &[usize], items: &[Vec<f64>]) -> ArrayD<f64> {
+    let dimensions: Vec<usize> = std::iter::once(items.len()).chain(shape.iter().copied()).collect();
+    ArrayD::from_shape_vec(dimensions, items.concat()).unwrap()
+}
+
+/// The items of an array, each flat.
+pub(crate) fn flat(array: &ArrayD<f64>) -> Vec<Vec<f64>> {
+    array.axis_iter(Axis(0)).map(|item| item.iter().copied().collect()).collect()
+}
+
 /// A client and the keys that its server needs.
-pub(crate) fn client(plan: &Plan) -> (Client<'_>, EvaluationKeys) {
-    let client = Client::new(plan).unwrap();
+pub(crate) fn client(plan: &Plan) -> (Client, EvaluationKeys) {
+    let client = Client::new(plan.client_spec().clone()).unwrap();
     let keys = client.evaluation_keys().unwrap();
     (client, keys)
 }
 
-pub(crate) fn try_server<'p>(
-    plan: &'p Plan,
-    keys: EvaluationKeys,
-) -> Result<Server<'p, Cpu>, InferenceError> {
-    Server::new(plan, Cpu::new(plan.params().ring().clone()).unwrap(), keys)
+pub(crate) fn server(plan: &Plan) -> Server<Cpu> {
+    let device = Cpu::new(plan.params().ring().clone()).unwrap();
+    Server::new(plan.server_plan().clone(), device).unwrap()
+}
+
+pub(crate) fn encrypt(client: &Client, items: &[Vec<f64>]) -> Vec<Ciphertext> {
+    client.encrypt(batch(client.spec().input_shape(), items).view()).unwrap()
 }
 
 pub(crate) fn infer(
-    server: &Server<'_, Cpu>,
-    items: &[Ciphertext],
+    session: &Session<Cpu>,
+    ciphertexts: &[Ciphertext],
 ) -> Result<Vec<Ciphertext>, InferenceError> {
-    server.infer(items, &mut |_, _| ())
+    session.infer(ciphertexts, &mut |_, _| ())
+}
+
+pub(crate) fn decrypt(client: &Client, ciphertexts: &[Ciphertext]) -> Vec<Vec<f64>> {
+    flat(&client.decrypt_unrounded(ciphertexts).unwrap())
 }
 
 /// Encrypts, infers and decrypts items, all in one go.
 pub(crate) fn encrypted(plan: &Plan, items: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let (client, keys) = client(plan);
-    let server = try_server(plan, keys).unwrap();
-    let sent = client.encrypt(items).unwrap();
+    let session = server(plan).open_session(keys).unwrap();
+    let sent = encrypt(&client, items);
     assert_eq!(sent.len(), items.len() * plan.report().input_ciphertexts);
-    let got = infer(&server, &sent).unwrap();
+    let got = infer(&session, &sent).unwrap();
     assert_eq!(got.len(), items.len() * plan.report().output_ciphertexts);
-    client.decrypt(&got).unwrap()
+    decrypt(&client, &got)
 }
 
 /// Bits to which `got` is `want`, relative to the largest value of `want` or `range`.
@@ -339,7 +362,7 @@ pub(crate) fn bits(want: &[f64], got: &[f64], range: f64) -> f64 {
 
 /// Largest value that a network makes of its calibration items.
 pub(crate) fn output_range(network: &Network) -> f64 {
-    let results = calibration(network).into_iter().flat_map(|item| network.evaluate(&item));
+    let results = calibration(network).into_iter().flat_map(|item| network.evaluate_flat(&item));
     results.fold(0.0, |m, x| m.max(x.abs()))
 }
 
@@ -350,7 +373,7 @@ pub(crate) fn runs(network: Network, min_bits: f64) {
     let plan = compile(&network, &options(&network)).unwrap_or_else(|error| panic!("{error}"));
     let item = item(&network, 0);
     let got = encrypted(&plan, std::slice::from_ref(&item));
-    let bits = bits(&network.evaluate(&item), &got[0], output_range(&network));
+    let bits = bits(&network.evaluate_flat(&item), &got[0], output_range(&network));
     tell(bits, min_bits, &plan);
     let layers =
         plan.report().layers.iter().map(|l| format!("\n  {} at level {}: {}", l.kind, l.level, l.name));

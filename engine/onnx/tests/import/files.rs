@@ -48,7 +48,7 @@ fn difference(network: &Network, input: &Path, output: &Path) -> f64 {
     let ((shape, x), (_, expected)) = (npy(input), npy(output));
     let len: usize = network.input_shape().iter().product();
     assert_eq!(shape[1..], *network.input_shape());
-    let found: Vec<f64> = x.chunks(len).flat_map(|item| network.evaluate(item)).collect();
+    let found: Vec<f64> = x.chunks(len).flat_map(|item| network.evaluate_flat(item)).collect();
     assert_eq!(found.len(), expected.len());
     let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     worst / expected.iter().fold(1e-30, |m, x| x.abs().max(m))

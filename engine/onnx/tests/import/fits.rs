@@ -98,7 +98,7 @@ fn activations_are_replaced() {
     let imported = model.import_with(&options()).unwrap();
     assert_eq!(kinds(&imported.network), "I P4");
     assert!(imported.notes[0].starts_with("replaced relu at /y"), "{:?}", imported.notes);
-    let found = imported.network.evaluate(&numbers(6, 0));
+    let found = imported.network.evaluate_flat(&numbers(6, 0));
     for (y, x) in found.iter().zip(numbers(6, 0)) {
         assert!((y - x.max(0.0)).abs() < 0.11, "{x} {y}");
     }
@@ -129,7 +129,7 @@ fn patterns_are_one_function() {
         let degree = if function == Function::HardSwish { "I P2" } else { "I P4" };
         assert_eq!(kinds(&imported.network), degree, "{function}");
         let best = fit(function, 4, -3.0, 3.0).unwrap();
-        for (y, x) in imported.network.evaluate(&numbers(6, 0)).iter().zip(numbers(6, 0)) {
+        for (y, x) in imported.network.evaluate_flat(&numbers(6, 0)).iter().zip(numbers(6, 0)) {
             assert!(
                 (y - function.evaluate(x)).abs() < best.max_error * 1.01 + 1e-6,
                 "{function} of {x}: {y}"
@@ -143,7 +143,7 @@ fn what_comes_before_is_a_node() {
     let model = Builder::new(&[6]).scalar("c", 0.5).node("Mul", "x c", "m", &[]).node("Relu", "m", "r", &[]);
     let imported = model.node("Mul", "r m", "y", &[]).import_with(&options()).unwrap();
     assert_eq!(kinds(&imported.network), "I L P5");
-    for (y, x) in imported.network.evaluate(&numbers(6, 0)).iter().zip(numbers(6, 0)) {
+    for (y, x) in imported.network.evaluate_flat(&numbers(6, 0)).iter().zip(numbers(6, 0)) {
         assert!((y - (0.5 * x).max(0.0) * 0.5 * x).abs() < 0.11, "{x} {y}");
     }
 }

@@ -48,7 +48,7 @@ fn rounds(usual: u64) -> u64 {
 #[test]
 fn the_small_network_is_fine() {
     let network = small().import_with(&options()).unwrap().network;
-    assert_eq!(network.evaluate(&numbers(32, 0)).len(), 3);
+    assert_eq!(network.evaluate_flat(&numbers(32, 0)).len(), 3);
 }
 
 #[test]

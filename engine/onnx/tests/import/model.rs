@@ -100,7 +100,7 @@ impl Builder {
         let network = self.network();
         let x = numbers(network.input_shape().iter().product(), 0);
         assert_eq!(network.output_shape(), shape);
-        assert_close(&network.evaluate(&x), expected);
+        assert_close(&network.evaluate_flat(&x), expected);
     }
 }
 

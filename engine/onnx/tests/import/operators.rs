@@ -137,7 +137,7 @@ fn transposed_convolution_is_the_transpose() {
     let network = model.node("ConvTranspose", "x w b", "y", &attributes).network();
     assert_eq!(network.output_shape(), [4, 8, 6]);
     let x = numbers(48, 0);
-    let found = network.evaluate(&x);
+    let found = network.evaluate_flat(&x);
     for i in 0..found.len() {
         let mut unit = vec![0.0; found.len()];
         unit[i] = 1.0;

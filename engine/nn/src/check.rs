@@ -1,0 +1,242 @@
+//! Checks of plans and client specifications: a description that contradicts itself or its parameters is refused.
+//!
+//! The checks hold for every plan that the compiler makes, and run on it too. They bound everything that a server or a client
+//! allocates or indexes by, and recompute every scale.
+
+use crate::layout::{Copies, Layout};
+use crate::levels::polynomial_depth;
+use crate::plan::ServerPlan;
+use crate::spec::{ClientSpec, SCALE_TOLERANCE, TensorSpec};
+use crate::step::{Operand, Step, StepKind};
+use crate::{Coefficients, NodeId, PlanFileError};
+use pleura_ckks::{BlockLinearTransform, Params};
+
+/// Most ciphertexts of one tensor.
+const MAX_CIPHERTEXTS: usize = 1 << 12;
+/// Largest magnitude of the logarithm of a range.
+const MAX_LOG2_RANGE: f64 = 200.0;
+/// Largest degree of a polynomial.
+const MAX_DEGREE: usize = 1 << 10;
+/// Most bits that an operand is multiplied by.
+const MAX_SCALE_UP: u32 = 120;
+
+/// Refuses a plan unless a condition holds.
+fn ensure(holds: bool, what: &'static str) -> Result<(), PlanFileError> {
+    if holds { Ok(()) } else { Err(PlanFileError::Invalid { what }) }
+}
+
+impl ServerPlan {
+    /// Refuses steps that contradict each other, their layouts or the parameters.
+    pub(crate) fn check(&self) -> Result<(), PlanFileError> {
+        let program = &self.program;
+        ensure(!program.steps.is_empty(), "a plan without steps")?;
+        for layout in program.layouts.values() {
+            check_layout(layout, &self.params)?;
+        }
+        for (id, step) in program.steps.iter() {
+            ensure(program.layouts.get(step.layout).is_some(), "the layout of a step")?;
+            ensure(step.level <= self.params.max_level(), "the level of a step")?;
+            check_scale(step.scale, step.level, &self.params)?;
+            ensure(step.predicted_seconds.is_finite(), "the predicted time of a step")?;
+            ensure(step.reads().into_iter().all(|read| read < id), "the operand of a step")?;
+            ensure(
+                matches!(step.kind, StepKind::Input) == (id == program.input_node()),
+                "the input of a plan",
+            )?;
+            self.check_step(id, step)?;
+        }
+        self.input.check_spec(&self.params)?;
+        self.output.check_spec(&self.params)?;
+        for (tensor, id) in [(&self.input, program.input_node()), (&self.output, program.output_node())] {
+            let step = &program.steps[id];
+            let same = tensor.level == step.level && tensor.scale == step.scale;
+            ensure(same && tensor.layout == *program.layout(id), "the form of inputs or results")?;
+        }
+        Ok(())
+    }
+
+    fn check_step(&self, id: NodeId, step: &Step) -> Result<(), PlanFileError> {
+        let layout = self.program.layout(id);
+        let (level, scale) = match &step.kind {
+            StepKind::Input => (self.params.max_level(), step.scale),
+            StepKind::Linear { input, scale_up_log2, transform, rotate_and_sum, bias } => {
+                check_values(bias, layout, false)?;
+                self.check_transform(*input, transform, layout)?;
+                check_rotations(rotate_and_sum)?;
+                ensure(*scale_up_log2 <= MAX_SCALE_UP, "the factor of an operand")?;
+                let operand_scale = self.program.steps[*input].scale * f64::from(*scale_up_log2).exp2();
+                let divisor = self.divisor(transform.level, transform.target_level);
+                (transform.target_level, operand_scale * transform.scale / divisor)
+            }
+            StepKind::SetScale { input, factor, bias } => {
+                check_values(bias, layout, false)?;
+                ensure(factor.is_finite() && *factor != 0.0, "the factor of a step")?;
+                self.check_ciphertexts(*input, layout)?;
+                let operand = &self.program.steps[*input];
+                (operand.level, operand.scale / factor.abs())
+            }
+            StepKind::SumPool { input, rotate_and_sum } => {
+                check_rotations(rotate_and_sum)?;
+                self.check_ciphertexts(*input, layout)?;
+                let operand = &self.program.steps[*input];
+                let count: f64 = rotate_and_sum.iter().map(|group| group.len() as f64 + 1.0).product();
+                (operand.level, operand.scale * count)
+            }
+            StepKind::Square { input, slope, constant } => {
+                check_values(slope, layout, true)?;
+                ensure(constant.is_finite(), "the constant of a square")?;
+                let (level, scale) = self.check_factor(input, layout)?;
+                (level, scale * scale)
+            }
+            StepKind::Polynomial { input, coefficients } => {
+                check_coefficients(coefficients, layout)?;
+                let (level, _) = self.check_factor(input, layout)?;
+                let depth = polynomial_depth(coefficients.degree());
+                ensure(depth <= level, "the level of a polynomial")?;
+                (level - depth, step.scale)
+            }
+            StepKind::Mul { inputs: [a, b] } => {
+                let (a, b) = (self.check_factor(a, layout)?, self.check_factor(b, layout)?);
+                (a.0.min(b.0), a.1 * b.1)
+            }
+            StepKind::Add { inputs: [a, b], .. } => {
+                let levels = [self.check_addend(a, step, layout)?, self.check_addend(b, step, layout)?];
+                (levels[0].min(levels[1]), step.scale)
+            }
+        };
+        ensure(step.level == level, "the level of a step")?;
+        ensure(same_scale(step.scale, scale), "the scale of a step")
+    }
+
+    fn check_transform(
+        &self,
+        input: NodeId,
+        transform: &BlockLinearTransform,
+        layout: &Layout,
+    ) -> Result<(), PlanFileError> {
+        let fits = transform.inputs == self.program.layout(input).ciphertexts
+            && transform.outputs == layout.ciphertexts
+            && transform.level == self.program.level(input)
+            && transform.target_level < transform.level;
+        ensure(fits && transform.scale.is_finite() && transform.scale > 0.0, "a linear transform")?;
+        for diagonal in &transform.diagonals {
+            let fits = diagonal.input < transform.inputs
+                && diagonal.output < transform.outputs
+                && diagonal.baby_step < transform.baby_steps.len()
+                && diagonal.giant_step < transform.giant_steps.len();
+            let len = diagonal.poly.coefficients.len();
+            ensure(
+                fits && len.is_power_of_two() && len <= self.params.n(),
+                "a diagonal of a linear transform",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Level and scale of an operand of a product after its division.
+    fn check_factor(&self, operand: &Operand, layout: &Layout) -> Result<(usize, f64), PlanFileError> {
+        self.check_ciphertexts(operand.node, layout)?;
+        let Step { level: from, scale, .. } = self.program.steps[operand.node];
+        ensure(
+            operand.rescale_by <= from && operand.scale_up_log2 <= MAX_SCALE_UP,
+            "the factor of an operand",
+        )?;
+        let level = from - operand.rescale_by;
+        Ok((level, scale * f64::from(operand.scale_up_log2).exp2() / self.divisor(from, level)))
+    }
+
+    /// Level of an operand of a sum.
+    fn check_addend(&self, operand: &Operand, sum: &Step, layout: &Layout) -> Result<usize, PlanFileError> {
+        self.check_ciphertexts(operand.node, layout)?;
+        let Step { level: from, scale, .. } = self.program.steps[operand.node];
+        if operand.aligned {
+            ensure(operand.rescale_by <= from, "the level of a sum")?;
+            return Ok(from - operand.rescale_by);
+        }
+        ensure(same_scale(scale, sum.scale), "the scale of a sum")?;
+        Ok(from)
+    }
+
+    fn check_ciphertexts(&self, operand: NodeId, layout: &Layout) -> Result<(), PlanFileError> {
+        ensure(self.program.layout(operand).ciphertexts == layout.ciphertexts, "the ciphertexts of a step")
+    }
+}
+
+impl ClientSpec {
+    /// Refuses layouts, scales, ranges and names that contradict each other or the parameters.
+    pub(crate) fn check(&self) -> Result<(), PlanFileError> {
+        let description = &self.description;
+        description.input.check_spec(&self.params)?;
+        description.output.check_spec(&self.params)?;
+        ensure(description.error.is_finite() && description.error > 0.0, "the expected error")?;
+        let classes = description.metadata.classes.len();
+        let outputs = description.output.layout.elements();
+        ensure(classes == 0 || classes == outputs, "the number of class names")
+    }
+
+    /// Refuses the specification of another plan.
+    pub(crate) fn check_belongs_to(&self, plan: &ServerPlan) -> Result<(), PlanFileError> {
+        if self.description.plan_digest == plan.digest {
+            return Ok(());
+        }
+        let short = |digest: &[u8; 32]| digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let (expected, got) = (short(&self.description.plan_digest), short(&plan.digest));
+        Err(PlanFileError::OtherPlan { expected, got })
+    }
+}
+
+impl TensorSpec {
+    fn check_spec(&self, params: &Params) -> Result<(), PlanFileError> {
+        check_layout(&self.layout, params)?;
+        ensure(self.level <= params.max_level(), "the level of inputs or results")?;
+        check_scale(self.scale, self.level, params)?;
+        let elements = self.shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len));
+        ensure(elements == Some(self.layout.elements()), "the shape of inputs or results")?;
+        ensure(self.range.log2().abs() <= MAX_LOG2_RANGE, "the range of inputs or results")
+    }
+}
+
+fn check_layout(layout: &Layout, params: &Params) -> Result<(), PlanFileError> {
+    let slots = params.n() / 2;
+    let places = || layout.places.iter().map(|&place| place as usize);
+    ensure(layout.slots == slots && !layout.places.is_empty(), "the slots of a layout")?;
+    let ciphertexts = places().map(|place| place / slots + 1).fold(0, usize::max);
+    ensure(
+        layout.ciphertexts == ciphertexts && ciphertexts <= MAX_CIPHERTEXTS,
+        "the ciphertexts of a layout",
+    )?;
+    let copies = match layout.copies {
+        Copies::None => true,
+        Copies::Planes { planes, step } => {
+            planes > 0 && slots.is_multiple_of(planes) && step > 0 && planes.is_multiple_of(step)
+        }
+        Copies::Period(period) => {
+            period > 0 && slots.is_multiple_of(period) && places().all(|place| place % slots < period)
+        }
+    };
+    ensure(copies, "the copies of a layout")
+}
+
+/// Scales are numbers of at least one, and at most the modulus.
+fn check_scale(scale: f64, level: usize, params: &Params) -> Result<(), PlanFileError> {
+    ensure((0.0..=params.log2_q(level)).contains(&scale.log2()), "a scale")
+}
+
+fn same_scale(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() <= SCALE_TOLERANCE
+}
+
+/// One finite value for each element, or, if `shared`, one for all.
+fn check_values(values: &[f64], layout: &Layout, shared: bool) -> Result<(), PlanFileError> {
+    let fits = values.len() == layout.elements() || (shared && values.len() == 1);
+    ensure(fits && values.iter().all(|value| value.is_finite()), "the constants of a step")
+}
+
+fn check_coefficients(coefficients: &Coefficients, layout: &Layout) -> Result<(), PlanFileError> {
+    ensure((1..=MAX_DEGREE).contains(&coefficients.degree()), "the degree of a polynomial")?;
+    coefficients.0.iter().try_for_each(|values| check_values(values, layout, true))
+}
+
+fn check_rotations(groups: &[Vec<i64>]) -> Result<(), PlanFileError> {
+    ensure(groups.iter().all(|group| !group.is_empty()), "the rotations of a step")
+}

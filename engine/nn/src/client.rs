@@ -1,0 +1,118 @@
+//! Client: encrypts items and decrypts results.
+
+use crate::calibration::flat_items;
+use crate::spec::TensorSpec;
+use crate::{ClientSpec, InferenceError};
+use ndarray::{ArrayD, ArrayView, Dimension, IxDyn};
+use pleura_ckks::{Ciphertext, Complex64, Decrypted, Encoder, EvaluationKeys, SecretKey};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// A secret key and the specification of the plan it is used with. It encrypts items and decrypts results.
+pub struct Client {
+    spec: Arc<ClientSpec>,
+    secret: SecretKey,
+    encoder: Encoder,
+}
+
+impl Client {
+    /// A client with a fresh secret key.
+    ///
+    /// # Errors
+    /// [`InferenceError::Client`] if the system gives no randomness.
+    pub fn new(spec: impl Into<Arc<ClientSpec>>) -> Result<Self, InferenceError> {
+        let spec = spec.into();
+        let secret = SecretKey::generate(spec.params())?;
+        Self::with_secret(spec, secret)
+    }
+
+    /// A client with a given secret key.
+    ///
+    /// # Errors
+    /// [`InferenceError::Client`] if the key belongs to other parameters.
+    pub fn with_secret(spec: impl Into<Arc<ClientSpec>>, secret: SecretKey) -> Result<Self, InferenceError> {
+        let spec = spec.into();
+        if secret.params() != spec.params() {
+            return Err(pleura_ckks::ClientError::ParamsMismatch.into());
+        }
+        let encoder = Encoder::new(spec.params());
+        Ok(Self { spec, secret, encoder })
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &Arc<ClientSpec> {
+        &self.spec
+    }
+
+    /// The evaluation keys that a server needs for [`Server::open_session`](crate::Server::open_session).
+    ///
+    /// # Errors
+    /// [`InferenceError::Client`] if the system gives no randomness.
+    pub fn evaluation_keys(&self) -> Result<EvaluationKeys, InferenceError> {
+        Ok(self.secret.evaluation_keys(self.spec.key_request())?)
+    }
+
+    /// The ciphertexts of `items`, `[items, ..input shape]`, one item after the other.
+    ///
+    /// # Errors
+    /// [`InferenceError::ItemShape`], [`InferenceError::ItemValue`], [`InferenceError::Encode`] for values far beyond the
+    /// calibrated range, [`InferenceError::Client`]
+    pub fn encrypt<D: Dimension>(
+        &self,
+        items: ArrayView<'_, f64, D>,
+    ) -> Result<Vec<Ciphertext>, InferenceError> {
+        let TensorSpec { shape, layout, scale, .. } = &self.spec.description.input;
+        let items = flat_items(items.into_dyn(), shape)
+            .map_err(|got| InferenceError::ItemShape { expected: shape.clone(), got })?;
+        if let Some(item) = items.iter().position(|item| item.iter().any(|x| !x.is_finite())) {
+            return Err(InferenceError::ItemValue { item });
+        }
+        let slots: Vec<Vec<f64>> = items.iter().flat_map(|item| layout.fill(item)).collect();
+        let encrypt = |slots: &Vec<f64>| {
+            let slots: Vec<Complex64> = slots.iter().copied().map(Complex64::from).collect();
+            Ok(self.secret.encrypt(&self.encoder.encode_at(&slots, *scale)?)?)
+        };
+        slots.par_iter().map(encrypt).collect()
+    }
+
+    /// The results, `[items, ..output shape]`, rounded to [`ClientSpec::publish_bits`] fractional bits: they may be shown to
+    /// others.
+    ///
+    /// # Errors
+    /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Client`],
+    /// [`InferenceError::Publish`] if the rounding would not hide the noise.
+    pub fn publish(&self, ciphertexts: &[Ciphertext]) -> Result<ArrayD<f64>, InferenceError> {
+        let bits = self.spec.publish_bits();
+        self.decrypt(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
+    }
+
+    /// The results, `[items, ..output shape]`, with all their digits: for the owner of the key alone, since digits that are shown
+    /// to others may reveal the key.
+    ///
+    /// # Errors
+    /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Client`]
+    pub fn decrypt_unrounded(&self, ciphertexts: &[Ciphertext]) -> Result<ArrayD<f64>, InferenceError> {
+        self.decrypt(ciphertexts, |decrypted| Ok(decrypted.reveal_unrounded().iter().map(|z| z.re).collect()))
+    }
+
+    fn decrypt(
+        &self,
+        ciphertexts: &[Ciphertext],
+        read: impl Fn(&Decrypted) -> Result<Vec<f64>, InferenceError>,
+    ) -> Result<ArrayD<f64>, InferenceError> {
+        let TensorSpec { shape, layout, .. } = &self.spec.description.output;
+        self.spec.description.output.check(ciphertexts)?;
+        let mut values = Vec::new();
+        for item in ciphertexts.chunks(layout.ciphertexts) {
+            let slots: Vec<Vec<f64>> = item
+                .iter()
+                .map(|ciphertext| read(&self.secret.decrypt(&self.encoder, ciphertext)?))
+                .collect::<Result<_, InferenceError>>()?;
+            values.extend(layout.read(&slots));
+        }
+        let items = ciphertexts.len() / layout.ciphertexts;
+        let dimensions: Vec<usize> = std::iter::once(items).chain(shape.iter().copied()).collect();
+        ArrayD::from_shape_vec(IxDyn(&dimensions), values)
+            .map_err(|_| InferenceError::Internal("a result has other elements than its shape"))
+    }
+}

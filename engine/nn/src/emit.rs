@@ -1,0 +1,382 @@
+//! Emission: every node of the cheapest candidate becomes a step with encoded weights.
+//!
+//! Each step is tried on the slots of a calibration item, junk in unused slots included, and compared with the plaintext
+//! network: a step that computes something else does not compile.
+
+use crate::calibration::{self, HEADROOM, magnitude};
+use crate::layout::Layout;
+use crate::levels::{LinearKind, polynomial_bits, scale_classes};
+use crate::lower::{Diagonals, Lowering, Place, Split};
+use crate::options::Progress;
+use crate::rewrite::is_monic;
+use crate::search::Candidate;
+use crate::step::{LayoutTable, Operand, Program, Step, StepKind};
+use crate::{Coefficients, CompileError, Linear, Node, NodeId, NodeMap, Op};
+use pleura_ckks::{BlockLinearTransform, Diagonal, EncodeError, Encoder, Params};
+use rayon::prelude::*;
+
+/// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of what is
+/// left.
+const OUTPUT_BITS: f64 = 6.0;
+/// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations shows.
+const ROTATION_BITS: f64 = 37.0;
+/// Bits of the largest coefficient of a weight.
+const WORD_BITS: f64 = 30.0;
+/// Largest difference between a step and the plaintext network, in units of the node's range.
+const MAX_ERROR: f64 = 1e-6;
+
+/// Values of the slots of some ciphertexts.
+type Slots = Vec<Vec<f64>>;
+
+/// A step's operation, the scale of its result, and the slots of its result for the calibration item.
+struct Emitted {
+    kind: StepKind,
+    scale: f64,
+    slots: Slots,
+}
+
+/// A program in the making.
+struct ProgramBuilder<'a> {
+    candidate: &'a Candidate,
+    params: &'a Params,
+    encoder: Encoder,
+    /// Calibration item that every step is tried on.
+    item: &'a [f64],
+    /// Largest range among the nodes that share a node's scale.
+    class_ranges: NodeMap<f64>,
+    /// Slots of each node's ciphertexts for the calibration item.
+    slots: NodeMap<Slots>,
+    program: Program,
+}
+
+/// The program of a candidate, every step of which was compared with the plaintext network on the first calibration item.
+pub(crate) fn emit(
+    candidate: &Candidate,
+    params: &Params,
+    items: &[Vec<f64>],
+    progress: Progress<'_>,
+) -> Result<Program, CompileError> {
+    let network = &candidate.network;
+    let ranges = calibration::ranges(network, items)?;
+    let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
+    let trace = network.trace(first);
+    let classes = scale_classes(network, &candidate.levels);
+    let class_ranges = NodeMap::new(network.len(), |id| {
+        let members = ranges.iter().filter(|(other, _)| classes[*other] == classes[id]);
+        members.fold(0.0, |largest: f64, (_, range)| largest.max(*range))
+    });
+    let mut builder = ProgramBuilder {
+        candidate,
+        params,
+        encoder: Encoder::new(params),
+        item: first,
+        class_ranges,
+        slots: NodeMap::default(),
+        program: Program::default(),
+    };
+    for (id, node) in network.iter() {
+        progress("lowering and encoding", id.index(), network.len());
+        let emitted = builder.emit(id, node)?;
+        let values = builder.layout(id).read(&emitted.slots);
+        let difference: Vec<f64> = values.iter().zip(&trace[id]).map(|(a, b)| a - b).collect();
+        let error = magnitude(&difference) / ranges[id];
+        if values.len() != trace[id].len() || error > MAX_ERROR {
+            return Err(CompileError::Mismatch { node: node.name.clone(), error });
+        }
+        builder.push(id, node, emitted);
+    }
+    progress("lowering and encoding", network.len(), network.len());
+    Ok(builder.program)
+}
+
+impl ProgramBuilder<'_> {
+    fn push(&mut self, id: NodeId, node: &Node, emitted: Emitted) {
+        let Emitted { kind, scale, slots } = emitted;
+        let layouts: &mut LayoutTable = &mut self.program.layouts;
+        let layout = layouts.insert(&self.candidate.layouts[id]);
+        self.program.steps.push(Step {
+            name: node.name.clone(),
+            kind,
+            layout,
+            level: self.candidate.levels.level(id),
+            scale,
+            predicted_seconds: self.candidate.nodes[id].predicted_seconds,
+        });
+        self.slots.push(slots);
+    }
+
+    fn emit(&self, id: NodeId, node: &Node) -> Result<Emitted, CompileError> {
+        let is_output = id == self.candidate.network.output();
+        Ok(match &node.op {
+            Op::Input => {
+                let slots = self.layout(id).fill(self.item);
+                Emitted { kind: StepKind::Input, scale: self.free_scale(id), slots }
+            }
+            Op::Linear(x, linear) => match LinearKind::of(linear, is_output, self.candidate.pools) {
+                LinearKind::SetScale => self.set_scale(id, *x, linear)?,
+                LinearKind::SumPool => self.sum_pool(id, *x),
+                LinearKind::Transform => self
+                    .transform(id, *x, linear)?
+                    .map_err(|source| CompileError::Encode { node: node.name.clone(), source })?,
+            },
+            Op::Polynomial(x, coefficients) => self.polynomial(id, *x, coefficients)?,
+            Op::Mul(a, b) => {
+                let inputs = self.operands(id, [*a, *b])?;
+                Emitted {
+                    kind: StepKind::Mul { inputs },
+                    scale: self.factor_scale(&inputs[0]) * self.factor_scale(&inputs[1]),
+                    slots: zip(&self.slots[*a], &self.slots[*b], |a, b| a * b),
+                }
+            }
+            Op::Add(a, b) | Op::Sub(a, b) => {
+                let subtract = matches!(node.op, Op::Sub(..));
+                let sign = if subtract { -1.0 } else { 1.0 };
+                Emitted {
+                    kind: StepKind::Add { inputs: self.operands(id, [*a, *b])?, subtract },
+                    scale: self.free_scale(id),
+                    slots: zip(&self.slots[*a], &self.slots[*b], |a, b| a + sign * b),
+                }
+            }
+        })
+    }
+
+    /// A factor that all elements share.
+    fn set_scale(&self, id: NodeId, x: NodeId, linear: &Linear) -> Result<Emitted, CompileError> {
+        let factor =
+            linear.shared_factor().ok_or(CompileError::Internal("a scaled node has several factors"))?;
+        let bias = linear.bias().to_vec();
+        Ok(Emitted {
+            scale: self.scale(x) / factor.abs(),
+            slots: zip(&self.slots[x], &self.layout(id).fill(&bias), |x, b| x * factor + b),
+            kind: StepKind::SetScale { input: x, factor, bias },
+        })
+    }
+
+    fn sum_pool(&self, id: NodeId, x: NodeId) -> Emitted {
+        let rotate_and_sum = self.candidate.nodes[id].rotate_and_sum.clone();
+        let count: usize = rotate_and_sum.iter().map(|rotations| rotations.len() + 1).product();
+        let mut slots = self.slots[x].clone();
+        for slots in &mut slots {
+            sum_rotations(slots, &rotate_and_sum);
+            slots.iter_mut().for_each(|x| *x /= count as f64);
+        }
+        Emitted {
+            kind: StepKind::SumPool { input: x, rotate_and_sum },
+            scale: self.scale(x) * count as f64,
+            slots,
+        }
+    }
+
+    fn polynomial(&self, id: NodeId, x: NodeId, c: &Coefficients) -> Result<Emitted, CompileError> {
+        let layout = self.layout(id);
+        let [input] = self.operands(id, [x])?;
+        let mut slots = vec![vec![0.0; layout.slots]; layout.ciphertexts];
+        for coefficient in c.0.iter().rev() {
+            let addend = fill(layout, coefficient);
+            slots = zip(&zip(&slots, &self.slots[x], |sum, x| sum * x), &addend, |product, c| product + c);
+        }
+        if is_monic(c) {
+            let slope = c.0.get(1).cloned().ok_or(CompileError::Internal("a square has no slope"))?;
+            return Ok(Emitted {
+                kind: StepKind::Square { input, slope, constant: c.at(0, 0) },
+                scale: self.factor_scale(&input).powi(2),
+                slots,
+            });
+        }
+        Ok(Emitted {
+            kind: StepKind::Polynomial { input, coefficients: c.clone() },
+            scale: polynomial_bits(self.candidate.levels.message_bits).exp2() / self.class_ranges[id],
+            slots,
+        })
+    }
+
+    /// A linear node as encoded diagonals; the inner error is that of their encoding.
+    fn transform(
+        &self,
+        id: NodeId,
+        x: NodeId,
+        linear: &Linear,
+    ) -> Result<Result<Emitted, EncodeError>, CompileError> {
+        let levels = &self.candidate.levels;
+        let choice = &self.candidate.nodes[id];
+        let split = choice.split.ok_or(CompileError::Internal("a transform has no baby and giant steps"))?;
+        let layout = self.layout(id);
+        let scale = self.free_scale(id);
+        let weight_scale = scale * self.divisor(levels.level(x), levels.level(id)) / self.scale(x);
+        let lowered: Vec<(Diagonals, Vec<f64>)> = (0..layout.ciphertexts)
+            .into_par_iter()
+            .map(|ciphertext| self.lower(id, x, linear, ciphertext))
+            .collect();
+        let weights = lowered.iter().flat_map(|(diagonals, _)| diagonals.values());
+        let largest = weights.map(|values| magnitude(values)).fold(f64::MIN_POSITIVE, f64::max);
+        let quiet = ROTATION_BITS - levels.nodes[x].bits;
+        let scale_up = ((largest * weight_scale).log2() - WORD_BITS).max(quiet).ceil().clamp(0.0, 100.0);
+        let mut transform = BlockLinearTransform {
+            level: levels.level(x),
+            target_level: levels.level(id),
+            scale: weight_scale / scale_up.exp2(),
+            inputs: self.layout(x).ciphertexts,
+            outputs: layout.ciphertexts,
+            baby_steps: vec![0],
+            giant_steps: vec![0],
+            diagonals: Vec::new(),
+        };
+        let mut slots = Vec::with_capacity(lowered.len());
+        for (diagonals, values) in lowered {
+            if let Err(error) = self.encode(&mut transform, split, diagonals) {
+                return Ok(Err(error));
+            }
+            slots.push(values);
+        }
+        let bias = linear.bias().to_vec();
+        Ok(Ok(Emitted {
+            scale,
+            slots: zip(&slots, &layout.fill(&bias), |x, b| x + b),
+            kind: StepKind::Linear {
+                input: x,
+                scale_up_log2: scale_up as u32,
+                transform,
+                rotate_and_sum: choice.rotate_and_sum.clone(),
+                bias,
+            },
+        }))
+    }
+
+    /// The diagonals of one ciphertext of a linear node, and its slots before the bias.
+    fn lower(&self, id: NodeId, x: NodeId, linear: &Linear, ciphertext: usize) -> (Diagonals, Vec<f64>) {
+        let (from, to) = (self.layout(x), self.layout(id));
+        let masked = id == self.candidate.network.output();
+        let lower = |masked: bool| {
+            let diagonals = Lowering::new(linear, from, to, masked).diagonals(ciphertext);
+            let mut slots = apply(&diagonals, &self.slots[x], from.slots);
+            sum_rotations(&mut slots, &self.candidate.nodes[id].rotate_and_sum);
+            (diagonals, slots)
+        };
+        let lowered = lower(masked);
+        // Junk in slots without an element must not outgrow the elements.
+        if outgrown(to, ciphertext, &lowered.1) { lower(true) } else { lowered }
+    }
+
+    /// Adds diagonals to a transform, each rotated back by its giant step.
+    fn encode(
+        &self,
+        transform: &mut BlockLinearTransform,
+        split: Split,
+        diagonals: Diagonals,
+    ) -> Result<(), EncodeError> {
+        let scale = transform.scale;
+        let encoded: Vec<_> = diagonals
+            .into_par_iter()
+            .map(|(place, mut values): (Place, Vec<f64>)| {
+                let (baby, giant) = split.parts(place.step);
+                let back = giant.rem_euclid(values.len() as i64) as usize;
+                values.rotate_right(back);
+                Ok((place, baby, giant, self.encoder.encode_compact(&values, scale)?))
+            })
+            .collect::<Result<_, EncodeError>>()?;
+        for (place, baby, giant, poly) in encoded {
+            transform.diagonals.push(Diagonal {
+                input: place.input,
+                output: place.output,
+                baby_step: position(&mut transform.baby_steps, baby),
+                giant_step: position(&mut transform.giant_steps, giant),
+                poly,
+            });
+        }
+        Ok(())
+    }
+
+    fn operands<const N: usize>(&self, id: NodeId, reads: [NodeId; N]) -> Result<[Operand; N], CompileError> {
+        let levels = &self.candidate.levels.nodes[id].operands;
+        let operands: Vec<Operand> = reads
+            .iter()
+            .zip(levels)
+            .map(|(&node, levels)| Operand {
+                node,
+                rescale_by: levels.rescale_by,
+                scale_up_log2: levels.scale_up_log2,
+                aligned: levels.aligned,
+            })
+            .collect();
+        operands.try_into().map_err(|_| CompileError::Internal("a node has other operands than its levels"))
+    }
+
+    /// Scale of a factor after its division.
+    fn factor_scale(&self, operand: &Operand) -> f64 {
+        let level = self.candidate.levels.level(operand.node);
+        self.scale(operand.node) * f64::from(operand.scale_up_log2).exp2()
+            / self.divisor(level, level - operand.rescale_by)
+    }
+
+    /// Scale of a node that can have any: the largest value of its class fills the message bits.
+    fn free_scale(&self, id: NodeId) -> f64 {
+        let is_output = id == self.candidate.network.output();
+        let bits = self.candidate.levels.message_bits + if is_output { OUTPUT_BITS } else { 0.0 };
+        bits.exp2() / self.class_ranges[id]
+    }
+
+    fn divisor(&self, from: usize, to: usize) -> f64 {
+        (to + 1..=from).map(|level| self.params.divisor(level)).product()
+    }
+
+    fn scale(&self, id: NodeId) -> f64 {
+        self.program.steps[id].scale
+    }
+
+    fn layout(&self, id: NodeId) -> &Layout {
+        &self.candidate.layouts[id]
+    }
+}
+
+/// Slots that diagonals make of the slots of their operands.
+fn apply(diagonals: &Diagonals, input: &[Vec<f64>], slots: usize) -> Vec<f64> {
+    let mut out = vec![0.0; slots];
+    for (place, values) in diagonals {
+        let Some(x) = input.get(place.input) else { continue };
+        let (before, after) = x.split_at((place.step.rem_euclid(slots as i64) as usize).min(x.len()));
+        let rotated = after.iter().chain(before);
+        for ((out, x), d) in out.iter_mut().zip(rotated).zip(values.iter().cycle()) {
+            *out += x * d;
+        }
+    }
+    out
+}
+
+/// Replaces the slots by their sum with their rotations, once for each group of rotations.
+fn sum_rotations(slots: &mut [f64], groups: &[Vec<i64>]) {
+    for group in groups {
+        let original = slots.to_vec();
+        for &steps in group {
+            let mut rotated = original.clone();
+            rotated.rotate_left(steps.rem_euclid(original.len().max(1) as i64) as usize);
+            slots.iter_mut().zip(&rotated).for_each(|(x, y)| *x += y);
+        }
+    }
+}
+
+/// Whether slots without elements hold far larger values than those with.
+fn outgrown(layout: &Layout, ciphertext: usize, slots: &[f64]) -> bool {
+    let elements: Vec<f64> =
+        layout.slots_of(ciphertext).filter_map(|slot| slots.get(slot).copied()).collect();
+    magnitude(slots) > HEADROOM / 2.0 * magnitude(&elements)
+}
+
+fn zip(a: &[Vec<f64>], b: &[Vec<f64>], f: impl Fn(f64, f64) -> f64) -> Slots {
+    a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()).collect()
+}
+
+/// A coefficient in every slot, or one for each element.
+fn fill(layout: &Layout, coefficient: &[f64]) -> Slots {
+    match coefficient {
+        [shared] => vec![vec![*shared; layout.slots]; layout.ciphertexts],
+        each => layout.fill(each),
+    }
+}
+
+/// Position of a step in a list, to which it is added if it is new.
+fn position(steps: &mut Vec<i64>, step: i64) -> usize {
+    steps.iter().position(|&known| known == step).unwrap_or_else(|| {
+        steps.push(step);
+        steps.len() - 1
+    })
+}

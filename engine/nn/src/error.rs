@@ -1,0 +1,154 @@
+//! Errors of compiling, reading and running plans.
+
+use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
+
+/// Why a network has no plan.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// No parameter set is deep enough.
+    #[error(
+        "the network needs {levels} levels, which no degree up to 2^17 carries with {security}-bit security; use fewer or lower-degree activations"
+    )]
+    TooDeep {
+        /// Primes consumed.
+        levels: usize,
+        /// Requested bits of security.
+        security: u32,
+    },
+    /// A calibration item has another shape than the network's input.
+    #[error("calibration items have shape {got:?}; the network takes items of shape {expected:?}")]
+    CalibrationShape {
+        /// Shape of an item of the network's input.
+        expected: Vec<usize>,
+        /// Shape of a calibration item.
+        got: Vec<usize>,
+    },
+    /// A calibration item has a value that is not finite.
+    #[error("calibration item {item} has a value that is not finite")]
+    CalibrationValue {
+        /// Position of the item.
+        item: usize,
+    },
+    /// The plaintext network overflows on the calibration items.
+    #[error(
+        "{node}: values are not finite on the calibration items; check the weights, or give typical inputs to calibrate with"
+    )]
+    Diverges {
+        /// Name of the node.
+        node: String,
+    },
+    /// A step of the plan differs from the plaintext network.
+    #[error(
+        "the plan does not compute the network: {node} is off by {error:.1e} of its range, which is a bug of the compiler"
+    )]
+    Mismatch {
+        /// Name of the node.
+        node: String,
+        /// Largest error, in units of the node's range.
+        error: f64,
+    },
+    /// Weights that have no encoding.
+    #[error("{node}: {source}")]
+    Encode {
+        /// Name of the node.
+        node: String,
+        /// Reason.
+        source: EncodeError,
+    },
+    /// The parameters are refused.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The compiler contradicts itself.
+    #[error("internal error of the compiler: {0}; please report it with the network")]
+    Internal(&'static str),
+}
+
+/// Why bytes are not the plan or the client specification that was expected.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanFileError {
+    /// The envelope, the parameters or the key request are wrong.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The digest at the end is not that of the bytes before it.
+    #[error("the bytes were damaged: their digest does not match; write the file again")]
+    Digest,
+    /// The description does not parse.
+    #[error(
+        "the description does not parse: the bytes were damaged or made by another release; compile again"
+    )]
+    Description,
+    /// A part of the description contradicts another.
+    #[error("{what} is not valid; compile the network again")]
+    Invalid {
+        /// Part of the description.
+        what: &'static str,
+    },
+    /// A client specification belongs to another plan.
+    #[error(
+        "the client specification belongs to plan {expected}, and this is plan {got}; use files of one export"
+    )]
+    OtherPlan {
+        /// First digits of the digest of the specification's plan.
+        expected: String,
+        /// First digits of the digest of the plan that was given.
+        got: String,
+    },
+    /// The serializer contradicts itself.
+    #[error("internal error: {0}; please report it with the network")]
+    Internal(&'static str),
+}
+
+/// Failure between a plan and its result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferenceError {
+    /// Items have another shape than the network's input.
+    #[error("items have shape {got:?}; the network takes items of shape {expected:?} after the batch axis")]
+    ItemShape {
+        /// Shape of an item of the network's input.
+        expected: Vec<usize>,
+        /// Shape of an item that was given.
+        got: Vec<usize>,
+    },
+    /// An item has a value that is not finite.
+    #[error("item {item} has a value that is not finite")]
+    ItemValue {
+        /// Position of the item.
+        item: usize,
+    },
+    /// The ciphertexts are not a whole number of items.
+    #[error("{got} ciphertexts are no whole number of items, which have {expected} each")]
+    CiphertextCount {
+        /// Ciphertexts of an item.
+        expected: usize,
+        /// Ciphertexts given.
+        got: usize,
+    },
+    /// Ciphertexts that no client of this plan encrypts.
+    #[error("a ciphertext has {what} {got}; clients of this plan send {expected}")]
+    CiphertextForm {
+        /// Attribute of the ciphertext.
+        what: &'static str,
+        /// Value that the plan needs.
+        expected: String,
+        /// Value that was given.
+        got: String,
+    },
+    /// The client failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Rounding would not hide the noise.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A value cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The server failed.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The plan contradicts itself.
+    #[error("internal error of the server: {0}; please report it with the plan")]
+    Internal(&'static str),
+}

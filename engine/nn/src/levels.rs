@@ -1,0 +1,313 @@
+//! Levels and scales: how many primes each node of a rewritten network consumes, and how many bits its scale has.
+//!
+//! The decisions need no parameter set. Every count of bits is `log2(scale * range)`, the size of the largest encrypted
+//! integer of a node.
+
+use crate::rewrite::{Pools, is_monic, tiling_pool};
+use crate::{Coefficients, Linear, Network, NodeId, NodeMap, Op};
+
+/// Bits of a prime that a level drops.
+pub(crate) const PRIME_BITS: u32 = 30;
+/// Least bits of the factor between weights and integers.
+const WEIGHT_BITS: f64 = 23.0;
+/// Operands of a product with more bits are rescaled first.
+const MAX_FACTOR_BITS: f64 = 38.0;
+/// Bits of the constant that brings an operand of a sum to another scale.
+const ALIGNMENT_BITS: f64 = 18.0;
+
+/// Primes consumed and bits of scale left at every node.
+#[derive(Clone, Debug)]
+pub(crate) struct Levels {
+    pub(crate) nodes: NodeMap<NodeLevels>,
+    /// Primes that the whole network consumes.
+    pub(crate) total: usize,
+    /// Least bits of the factor between coefficients of polynomials and integers; infinite without polynomials.
+    pub(crate) coefficient_bits: f64,
+    /// Bits of the factor between values at the edge of their range and encrypted integers.
+    pub(crate) message_bits: f64,
+}
+
+/// Primes consumed up to a node, and how its operands are brought to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NodeLevels {
+    /// Primes consumed, the node's own included.
+    pub(crate) consumed: usize,
+    /// Bits of the product of scale and range.
+    pub(crate) bits: f64,
+    /// One entry for each node that is read.
+    pub(crate) operands: Vec<OperandLevels>,
+    /// Whether the scale is free, since the node ends with a division by a constant of its own.
+    pub(crate) free_scale: bool,
+}
+
+/// How an operand is brought to the node that reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OperandLevels {
+    /// Primes that the operand is divided by.
+    pub(crate) rescale_by: usize,
+    /// Bits that the operand is multiplied by before the division, so that the division leaves enough.
+    pub(crate) scale_up_log2: u32,
+    /// Whether a constant brings the operand of a sum to the scale of the sum.
+    pub(crate) aligned: bool,
+}
+
+/// How a linear node is computed on ciphertexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinearKind {
+    /// One factor for all elements: another scale is declared, at no cost.
+    SetScale,
+    /// Sums of rotations, without a level.
+    SumPool,
+    /// Products with plaintext diagonals, and rotations.
+    Transform,
+}
+
+impl LinearKind {
+    /// The kind of a linear node. The output is always a transform, which can mask the slots that hold no result.
+    pub(crate) fn of(linear: &Linear, is_output: bool, pools: Pools) -> Self {
+        if pools == Pools::Rotated && !is_output && tiling_pool(linear).is_some() {
+            return Self::SumPool;
+        }
+        match linear.shared_factor() {
+            Some(factor) if factor != 0.0 && !is_output => Self::SetScale,
+            _ => Self::Transform,
+        }
+    }
+}
+
+/// An operand of a product after its division.
+struct Factor {
+    consumed: usize,
+    bits: f64,
+    operand: OperandLevels,
+}
+
+/// Inputs of the level computation, and the nodes done so far.
+struct LevelBuilder<'a> {
+    network: &'a Network,
+    ranges: &'a NodeMap<f64>,
+    message_bits: f64,
+    pools: Pools,
+    nodes: NodeMap<NodeLevels>,
+    coefficient_bits: f64,
+}
+
+impl Levels {
+    /// Levels of a rewritten network whose values have the given ranges (largest magnitudes).
+    pub(crate) fn new(network: &Network, ranges: &NodeMap<f64>, message_bits: f64, pools: Pools) -> Self {
+        let mut builder = LevelBuilder {
+            network,
+            ranges,
+            message_bits,
+            pools,
+            nodes: NodeMap::default(),
+            coefficient_bits: f64::INFINITY,
+        };
+        for (id, node) in network.iter() {
+            let levels = match &node.op {
+                Op::Input => {
+                    NodeLevels { consumed: 0, bits: message_bits, operands: Vec::new(), free_scale: true }
+                }
+                Op::Linear(x, linear) => builder.linear(id, *x, linear),
+                Op::Polynomial(x, c) if is_monic(c) => builder.square(id, *x),
+                Op::Polynomial(x, c) => builder.polynomial(*x, c),
+                Op::Mul(a, b) => builder.product(id, *a, *b),
+                Op::Add(a, b) | Op::Sub(a, b) => builder.sum(*a, *b),
+            };
+            builder.nodes.push(levels);
+        }
+        let LevelBuilder { nodes, coefficient_bits, .. } = builder;
+        let total = nodes.values().iter().map(|node| node.consumed).fold(0, usize::max);
+        Self { nodes, total, coefficient_bits, message_bits }
+    }
+
+    /// Level of a node's result, with `total` levels at the input.
+    pub(crate) fn level(&self, id: NodeId) -> usize {
+        self.total - self.nodes[id].consumed
+    }
+
+    /// Bits of the factor between weights and integers, from a node to the linear one that reads it.
+    pub(crate) fn weight_bits(&self, from: NodeId, to: NodeId) -> f64 {
+        let [from, to] = [from, to].map(|id| &self.nodes[id]);
+        to.bits + f64::from(PRIME_BITS) * (to.consumed - from.consumed) as f64 - from.bits
+    }
+}
+
+impl LevelBuilder<'_> {
+    fn linear(&self, id: NodeId, x: NodeId, linear: &Linear) -> NodeLevels {
+        let operand = &self.nodes[x];
+        let grown = match LinearKind::of(linear, id == self.network.output(), self.pools) {
+            LinearKind::Transform => {
+                let primes = (operand.bits + WEIGHT_BITS - self.message_bits) / f64::from(PRIME_BITS);
+                return NodeLevels {
+                    consumed: operand.consumed + primes.ceil().max(1.0) as usize,
+                    bits: self.message_bits,
+                    operands: vec![OperandLevels::default()],
+                    free_scale: true,
+                };
+            }
+            LinearKind::SetScale => {
+                let factor = linear.shared_factor().map_or(1.0, f64::abs);
+                (self.ranges[id] / (factor * self.ranges[x])).log2()
+            }
+            // A sum of `count` values is read as their mean, at a scale `count` times larger.
+            LinearKind::SumPool => {
+                let [height, width] = tiling_pool(linear).map_or([1, 1], |pool| pool.window().kernel());
+                ((height * width) as f64).log2()
+            }
+        };
+        NodeLevels {
+            consumed: operand.consumed,
+            bits: operand.bits + grown,
+            operands: vec![OperandLevels::default()],
+            free_scale: false,
+        }
+    }
+
+    /// `x^2 + b x + c`, which is left unscaled.
+    fn square(&self, id: NodeId, x: NodeId) -> NodeLevels {
+        let factor = self.factor(x);
+        NodeLevels {
+            consumed: factor.consumed,
+            bits: 2.0 * factor.bits + (self.ranges[id] / self.ranges[x].powi(2)).log2(),
+            operands: vec![factor.operand],
+            free_scale: false,
+        }
+    }
+
+    fn polynomial(&mut self, x: NodeId, coefficients: &Coefficients) -> NodeLevels {
+        let factor = if self.nodes[x].free_scale { self.factor(x) } else { self.power_base(x) };
+        let bits = polynomial_bits(self.message_bits);
+        let coefficient_bits = coefficient_bits(coefficients.degree(), factor.bits, bits);
+        self.coefficient_bits = self.coefficient_bits.min(coefficient_bits);
+        NodeLevels {
+            consumed: factor.consumed + polynomial_depth(coefficients.degree()),
+            bits,
+            operands: vec![factor.operand],
+            free_scale: false,
+        }
+    }
+
+    fn product(&self, id: NodeId, a: NodeId, b: NodeId) -> NodeLevels {
+        let grown = (self.ranges[id] / (self.ranges[a] * self.ranges[b])).log2();
+        let (a, b) = (self.factor(a), self.factor(b));
+        NodeLevels {
+            consumed: a.consumed.max(b.consumed),
+            bits: a.bits + b.bits + grown,
+            operands: vec![a.operand, b.operand],
+            free_scale: false,
+        }
+    }
+
+    fn sum(&self, a: NodeId, b: NodeId) -> NodeLevels {
+        let mut consumed = 0;
+        let mut operands = Vec::with_capacity(2);
+        for id in [a, b] {
+            let x = &self.nodes[id];
+            let bits = x.bits + ALIGNMENT_BITS - self.message_bits;
+            let primes = (bits / f64::from(PRIME_BITS)).ceil().max(1.0) as usize;
+            let rescale_by = if x.free_scale { 0 } else { primes };
+            consumed = consumed.max(x.consumed + rescale_by);
+            operands.push(OperandLevels { rescale_by, scale_up_log2: 0, aligned: !x.free_scale });
+        }
+        NodeLevels { consumed, bits: self.message_bits, operands, free_scale: true }
+    }
+
+    /// An operand of a product: divided if it has too many bits.
+    fn factor(&self, id: NodeId) -> Factor {
+        let x = &self.nodes[id];
+        let prime = f64::from(PRIME_BITS);
+        let primes =
+            if x.bits > MAX_FACTOR_BITS { ((x.bits - self.message_bits) / prime).round() } else { 0.0 };
+        let left = x.bits - primes * prime;
+        let scale_up = (self.message_bits - left).max(0.0).ceil();
+        Factor::new(x, primes, left, scale_up)
+    }
+
+    /// The operand of a polynomial: its powers keep their bits if they have those of a prime.
+    fn power_base(&self, id: NodeId) -> Factor {
+        let x = &self.nodes[id];
+        let prime = f64::from(PRIME_BITS);
+        let primes = ((x.bits - prime - 1.0) / prime).ceil().max(0.0);
+        let scale_up = (prime * (primes + 1.0) - x.bits).max(0.0).ceil();
+        Factor::new(x, primes, x.bits - primes * prime, scale_up)
+    }
+}
+
+impl Factor {
+    fn new(x: &NodeLevels, primes: f64, left: f64, scale_up: f64) -> Self {
+        let rescale_by = primes as usize;
+        Self {
+            consumed: x.consumed + rescale_by,
+            bits: left + scale_up,
+            operand: OperandLevels { rescale_by, scale_up_log2: scale_up as u32, aligned: false },
+        }
+    }
+}
+
+/// Bits of scale times range of a polynomial's result: more than a square's, since its inner sums have what powers leave of
+/// them.
+pub(crate) fn polynomial_bits(message_bits: f64) -> f64 {
+    2.0 * message_bits + 6.0
+}
+
+/// Primes that a polynomial consumes; its last product is left unscaled.
+pub(crate) fn polynomial_depth(degree: usize) -> usize {
+    ((degree + 1).next_power_of_two().ilog2() as usize).saturating_sub(1)
+}
+
+/// Least bits of a coefficient's factor in a polynomial whose operand and result have the given bits: powers by squaring and
+/// dividing run away from the size of a prime, and what is left for the coefficients shrinks.
+fn coefficient_bits(degree: usize, operand: f64, result: f64) -> f64 {
+    let prime = f64::from(PRIME_BITS);
+    if degree == 0 {
+        return f64::INFINITY;
+    }
+    let giant = 1usize << degree.ilog2();
+    let left = result - (giant as f64 * (operand - prime) + prime);
+    let rest = coefficient_bits(giant - 1, operand, result);
+    left.min(rest).min(coefficient_bits(degree - giant, operand, left + prime))
+}
+
+/// Nodes whose scales must be equal because they are added to each other: the first node of each node's class.
+pub(crate) fn scale_classes(network: &Network, levels: &Levels) -> NodeMap<NodeId> {
+    let mut classes = Classes::new(network.len());
+    for (id, node) in network.iter() {
+        if let Op::Add(..) | Op::Sub(..) = node.op {
+            for (read, operand) in node.op.reads().into_iter().zip(&levels.nodes[id].operands) {
+                if !operand.aligned {
+                    classes.join(id, read);
+                }
+            }
+        }
+    }
+    classes.firsts()
+}
+
+/// Disjoint sets of nodes, each named by its first node.
+pub(crate) struct Classes(NodeMap<NodeId>);
+
+impl Classes {
+    /// Every node in a set of its own.
+    pub(crate) fn new(len: usize) -> Self {
+        Self(NodeMap::new(len, |id| id))
+    }
+
+    /// Unites the sets of two nodes.
+    pub(crate) fn join(&mut self, a: NodeId, b: NodeId) {
+        let (a, b) = (self.first(a), self.first(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+
+    /// The first node of every node's set.
+    pub(crate) fn firsts(&self) -> NodeMap<NodeId> {
+        self.0.ids().map(|id| self.first(id)).collect()
+    }
+
+    fn first(&self, mut id: NodeId) -> NodeId {
+        while self.0[id] != id {
+            id = self.0[id];
+        }
+        id
+    }
+}

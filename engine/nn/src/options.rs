@@ -1,0 +1,30 @@
+//! Options of a compilation.
+
+use crate::Metadata;
+use ndarray::ArrayD;
+use pleura_ckks::Security;
+
+/// Options of [`Plan::compile`](crate::Plan::compile).
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    /// Security of the parameters.
+    pub security: Security,
+    /// Typical items, `[items, ..input shape]`, to take the ranges of values from. Without them, standard normal items are
+    /// drawn.
+    pub calibration: Option<ArrayD<f64>>,
+    /// Threads that run times are predicted for.
+    pub threads: usize,
+    /// Description of inputs and results for the client.
+    pub metadata: Metadata,
+}
+
+/// Receives the progress of a compilation: name of the stage, finished units, total units.
+pub type Progress<'a> = &'a mut dyn FnMut(&str, usize, usize);
+
+impl Default for CompileOptions {
+    /// 128 bits of security, standard normal calibration items, all threads of the processor, no metadata.
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { security: Security::Bits128, calibration: None, threads, metadata: Metadata::default() }
+    }
+}

@@ -1,0 +1,357 @@
+//! Search: candidate ways to run a network are priced, and the cheapest at the smallest secure degree is taken.
+//!
+//! A candidate is a rewriting of the network, a packing, and a parameter set. Its price is predicted from the number of
+//! diagonals and rotations ([`crate::cost`]); nothing is encoded yet.
+
+use crate::calibration;
+use crate::cost::{Cost, LinearWork};
+use crate::layout::Layout;
+use crate::levels::{Levels, LinearKind, PRIME_BITS};
+use crate::lower::{Lowering, Place, Split};
+use crate::options::{CompileOptions, Progress};
+use crate::packing::Packing;
+use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
+use crate::{CompileError, Linear, Network, NodeId, NodeMap, Op};
+use pleura_ckks::{ParamsLiteral, Security};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// Bits of scale times range that are tried.
+const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
+/// Bits that are enough for the coefficients of polynomials.
+const COEFFICIENT_BITS: f64 = 24.0;
+/// Bits of precision beyond which there is no need to try.
+const ENOUGH_BITS: f64 = 18.5;
+/// Most levels that parameters have.
+const MAX_LEVELS: usize = 100;
+/// Magnitude of a typical value, in units of the range.
+const TYPICAL: f64 = 0.15;
+/// Most special primes: they are dropped together with up to three of a level.
+const MAX_SPECIAL: usize = 12;
+/// Bits by which the smallest modulus exceeds scale times range.
+const BASE_BITS: f64 = 12.0;
+/// Rewritings that are tried.
+const MERGINGS: [Merging; 4] = [
+    Merging { pools: Pools::Merged, convolutions: false },
+    Merging { pools: Pools::Apart, convolutions: false },
+    Merging { pools: Pools::Rotated, convolutions: false },
+    Merging { pools: Pools::Merged, convolutions: true },
+];
+/// Degrees that are tried.
+const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
+
+/// One way to run a network, as far as its price needs.
+pub(crate) struct Candidate {
+    /// The rewritten network.
+    pub(crate) network: Arc<Network>,
+    pub(crate) pools: Pools,
+    pub(crate) levels: Levels,
+    pub(crate) literal: ParamsLiteral,
+    pub(crate) layouts: NodeMap<Arc<Layout>>,
+    pub(crate) nodes: NodeMap<NodeChoice>,
+    /// Rewriting and packing in words, for the report.
+    description: String,
+}
+
+/// How a node is computed, and its price.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeChoice {
+    pub(crate) predicted_seconds: f64,
+    /// Baby and giant steps of a [`LinearKind::Transform`].
+    pub(crate) split: Option<Split>,
+    /// Rotations whose sums complete a [`LinearKind::Transform`] or make a [`LinearKind::SumPool`].
+    pub(crate) rotate_and_sum: Vec<Vec<i64>>,
+    /// Work of a [`LinearKind::Transform`].
+    work: Option<LinearWork>,
+}
+
+/// A linear node that is computed with diagonals or sums of rotations, before parameters are chosen.
+enum Lowered {
+    Transform {
+        places: BTreeSet<Place>,
+        work: LinearWork,
+        doublings: Vec<i64>,
+    },
+    SumPool {
+        doublings: Vec<i64>,
+    },
+    /// Any other node.
+    Pointwise,
+}
+
+/// A network rewritten in one way, with the ranges of its values.
+struct Rewritten {
+    network: Arc<Network>,
+    ranges: NodeMap<f64>,
+    merging: Merging,
+    log_n: u32,
+}
+
+impl Candidate {
+    /// The cheapest way to run `network` at the smallest degree that is secure, with a sentence on the choice. `ranges` are the
+    /// largest magnitudes at its nodes, `items` the calibration items.
+    pub(crate) fn best(
+        network: &Network,
+        ranges: &NodeMap<f64>,
+        items: &[Vec<f64>],
+        options: &CompileOptions,
+        progress: Progress<'_>,
+    ) -> Result<(Self, String), CompileError> {
+        let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
+        let trace = network.trace(first);
+        let mut candidates: Vec<Self> = Vec::new();
+        let mut tried: Vec<Arc<Network>> = Vec::new();
+        let mut fewest_levels = usize::MAX;
+        for (done, merging) in MERGINGS.into_iter().enumerate() {
+            progress("choosing a layout", done, MERGINGS.len());
+            let network = Arc::new(
+                rewrite(network, ranges, &trace, merging)
+                    .map_err(|_| CompileError::Internal("rewriting breaks the network"))?,
+            );
+            if tried.contains(&network) {
+                continue;
+            }
+            tried.push(network.clone());
+            let ranges = calibration::ranges(&network, items)?;
+            let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools);
+            fewest_levels = fewest_levels.min(levels.total);
+            if let Some(log_n) = smallest_degree(&levels, options.security) {
+                let rewritten = Rewritten { network, ranges, merging, log_n };
+                candidates.extend(rewritten.candidates(options));
+            }
+        }
+        progress("choosing a layout", MERGINGS.len(), MERGINGS.len());
+        candidates.sort_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds()));
+        let mut ranked = candidates.into_iter();
+        let too_deep = CompileError::TooDeep { levels: fewest_levels, security: options.security.bits() };
+        let best = ranked.next().ok_or(too_deep)?;
+        let mut choice = format!("layout: {best}");
+        if let Some(next) = ranked.next() {
+            choice = format!("{choice}; next best: {next}");
+        }
+        Ok((best, choice))
+    }
+
+    /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding of its
+    /// weights, which grows with their number.
+    pub(crate) fn error(&self) -> f64 {
+        let ring_degree = self.degree();
+        let division = 0.25 * ring_degree / self.levels.message_bits.exp2();
+        // Inner sums of polynomials have about as many bits as their coefficients.
+        let polynomials = 0.25 * ring_degree / self.levels.coefficient_bits.exp2();
+        let mut sum_of_squares = polynomials * polynomials;
+        for (id, node) in self.network.iter() {
+            let (Op::Linear(x, _), Some(work)) = (&node.op, &self.nodes[id].work) else { continue };
+            let terms = work.diagonals as f64 / work.outputs as f64;
+            let rounded = (terms * 2.0 * work.period as f64 / 12.0).sqrt() * TYPICAL
+                / self.levels.weight_bits(*x, id).exp2();
+            sum_of_squares += division * division + rounded * rounded;
+        }
+        sum_of_squares.sqrt()
+    }
+
+    /// Predicted seconds of one item.
+    fn predicted_seconds(&self) -> f64 {
+        self.nodes.values().iter().map(|node| node.predicted_seconds).sum()
+    }
+
+    fn degree(&self) -> f64 {
+        f64::from(1u32 << self.literal.log_n)
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; predicted {:.0} ms on a CPU", self.description, 1e3 * self.predicted_seconds())
+    }
+}
+
+impl Rewritten {
+    /// One candidate for each packing that leads to a layout of its own.
+    fn candidates(&self, options: &CompileOptions) -> Vec<Candidate> {
+        let mut seen: Vec<NodeMap<Arc<Layout>>> = Vec::new();
+        let mut candidates = Vec::new();
+        for packing in Packing::ALL {
+            let layouts = packing.layouts(&self.network, 1 << (self.log_n - 1), self.merging.pools);
+            if !seen.contains(&layouts) {
+                candidates.extend(self.candidate(packing, &layouts, options));
+                seen.push(layouts);
+            }
+        }
+        candidates
+    }
+
+    /// The best parameters for a layout; none if a pool needs rotations that the layout does not allow, or no parameters are
+    /// deep enough.
+    fn candidate(
+        &self,
+        packing: Packing,
+        layouts: &NodeMap<Arc<Layout>>,
+        options: &CompileOptions,
+    ) -> Option<Candidate> {
+        // Diagonals do not depend on the parameters.
+        let lowered: Vec<Option<Lowered>> = self
+            .network
+            .ids()
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .map(|id| self.lower(id, layouts))
+            .collect();
+        let lowered: NodeMap<Lowered> = lowered.into_iter().collect::<Option<_>>()?;
+        let mut candidates = Vec::new();
+        for message_bits in MESSAGE_BITS {
+            let levels = Levels::new(&self.network, &self.ranges, message_bits, self.merging.pools);
+            if message_bits > MESSAGE_BITS[0] && levels.coefficient_bits < COEFFICIENT_BITS {
+                continue;
+            }
+            let literals = literals(&levels, options.security, self.log_n);
+            let priced = literals.into_iter().map(|literal| Candidate {
+                nodes: self.price(&lowered, layouts, &levels, &Cost::new(&literal, options.threads)),
+                network: self.network.clone(),
+                pools: self.merging.pools,
+                levels: levels.clone(),
+                literal,
+                layouts: layouts.clone(),
+                description: format!("{packing}, {}", self.merging),
+            });
+            candidates.extend(priced.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds())));
+        }
+        // A level is worth a bit, up to the bits that are enough.
+        let price = |c: &Candidate| c.error().log2().max(-ENOUGH_BITS) + c.levels.total as f64;
+        candidates
+            .into_iter()
+            .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error())))
+    }
+
+    /// Diagonals and rotations of a node; none if the layout does not allow the rotations of a pool.
+    fn lower(&self, id: NodeId, layouts: &NodeMap<Arc<Layout>>) -> Option<Lowered> {
+        let is_output = id == self.network.output();
+        let Op::Linear(x, linear) = &self.network[id].op else { return Some(Lowered::Pointwise) };
+        Some(match LinearKind::of(linear, is_output, self.merging.pools) {
+            LinearKind::SetScale => Lowered::Pointwise,
+            LinearKind::SumPool => Lowered::SumPool { doublings: pool_doublings(linear, &layouts[*x])? },
+            LinearKind::Transform => {
+                let (from, to) = (&layouts[*x], &layouts[id]);
+                let lowering = Lowering::new(linear, from, to, is_output);
+                let work = LinearWork {
+                    inputs: from.ciphertexts,
+                    outputs: to.ciphertexts,
+                    period: self.estimated_period(linear, to, is_output),
+                    ..LinearWork::default()
+                };
+                Lowered::Transform { places: lowering.places(), work, doublings: lowering.doublings() }
+            }
+        })
+    }
+
+    /// Slots after which the diagonals of a transform repeat: with channels innermost, the taps of the middle row repeat every
+    /// row, borders or not.
+    fn estimated_period(&self, linear: &Linear, to: &Layout, is_output: bool) -> usize {
+        let slots = 1usize << (self.log_n - 1);
+        if linear.planes().is_none() || is_output || !to.inner {
+            to.period()
+        } else if linear.has_borders() {
+            to.period() * 2 / 3
+        } else {
+            (slots / 8).min(512)
+        }
+    }
+
+    /// Choices and predicted seconds of every node.
+    fn price(
+        &self,
+        lowered: &NodeMap<Lowered>,
+        layouts: &NodeMap<Arc<Layout>>,
+        levels: &Levels,
+        cost: &Cost,
+    ) -> NodeMap<NodeChoice> {
+        let slots = 1usize << (self.log_n - 1);
+        NodeMap::new(self.network.len(), |id| {
+            let node = &self.network[id];
+            let (ciphertexts, level) = (layouts[id].ciphertexts, levels.level(id));
+            let operand_level = node.op.reads().into_iter().map(|read| levels.level(read)).min();
+            let operand_level = operand_level.unwrap_or(levels.total);
+            match &lowered[id] {
+                Lowered::Transform { places, work, doublings } => {
+                    let work = LinearWork { diagonals: places.len(), level: operand_level, ..*work };
+                    let (split, work) = cost.split(places, slots, work);
+                    let rotate_and_sum = cost.rotate_and_sum_groups(doublings, ciphertexts, level);
+                    let sums = cost.rotate_and_sum(&rotate_and_sum, ciphertexts, level);
+                    NodeChoice {
+                        predicted_seconds: cost.linear(&work) + sums,
+                        split: Some(split),
+                        rotate_and_sum,
+                        work: Some(work),
+                    }
+                }
+                Lowered::SumPool { doublings } => {
+                    let rotate_and_sum = cost.rotate_and_sum_groups(doublings, ciphertexts, operand_level);
+                    NodeChoice {
+                        predicted_seconds: cost.rotate_and_sum(&rotate_and_sum, ciphertexts, operand_level),
+                        rotate_and_sum,
+                        ..NodeChoice::default()
+                    }
+                }
+                Lowered::Pointwise => {
+                    let predicted_seconds = match &node.op {
+                        Op::Input => cost.encryption(ciphertexts),
+                        Op::Linear(..) => 0.0,
+                        Op::Polynomial(_, c) => {
+                            let products = c.degree() as f64 / 2.0;
+                            products * cost.product(ciphertexts, level)
+                        }
+                        Op::Mul(..) => cost.product(ciphertexts, level),
+                        Op::Add(..) | Op::Sub(..) => cost.pointwise(ciphertexts, operand_level),
+                    };
+                    NodeChoice { predicted_seconds, ..NodeChoice::default() }
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Display for Merging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.pools, self.convolutions) {
+            (_, true) => "pooling and convolutions merged",
+            (Pools::Merged, false) => "pooling merged",
+            (Pools::Apart, false) => "pooling apart",
+            (Pools::Rotated, false) => "pooling by rotations",
+        })
+    }
+}
+
+/// Rotations that double the windows of a pool until they are summed, if the layout has even strides.
+fn pool_doublings(linear: &Linear, layout: &Layout) -> Option<Vec<i64>> {
+    let window = tiling_pool(linear)?.window();
+    let [down, across] = layout.strides(window.input())?;
+    let [height, width] = window.kernel();
+    let doublings = |stride: usize, kernel: usize| (0..kernel.ilog2()).map(move |j| (stride << j) as i64);
+    Some(doublings(down, height).chain(doublings(across, width)).collect())
+}
+
+/// Logarithm of the smallest degree that is secure with so many levels.
+fn smallest_degree(levels: &Levels, security: Security) -> Option<u32> {
+    LOG_DEGREES.into_iter().find(|&log_n| !literals(levels, security, log_n).is_empty())
+}
+
+/// Parameter sets of a degree that are secure, one for each number of special primes.
+fn literals(levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLiteral> {
+    let total = levels.total;
+    // Small primes are rare at large degrees, where there is room enough for larger ones.
+    let base = (levels.message_bits + BASE_BITS).max(if log_n > 14 { 58.0 } else { 0.0 }) as u32;
+    let log2_qp = |special: usize| f64::from(base) + (PRIME_BITS as usize * total + 30 * special) as f64;
+    (1..=MAX_SPECIAL.min(total + 2))
+        .filter(|&special| log2_qp(special) <= security.max_log2_qp(log_n) && total <= MAX_LEVELS)
+        .map(|digit_limbs| ParamsLiteral {
+            log_n,
+            levels: total,
+            scale_bits: PRIME_BITS,
+            base_bits: base,
+            digit_limbs,
+            security,
+        })
+        .collect()
+}

@@ -1,0 +1,205 @@
+//! Client specification: everything that a client needs to use a plan, and no weights.
+
+use crate::InferenceError;
+use crate::layout::Layout;
+use ndarray::{ArrayD, ArrayViewD, Axis};
+use pleura_ckks::{Ciphertext, KeyRequest, Params};
+use serde::{Deserialize, Serialize};
+
+/// Bits of published results, in units of the calibrated range; fewer where the plan is expected to be less exact.
+pub const DEFAULT_PUBLISH_BITS: i32 = 12;
+
+/// Relative difference below which scales are equal: floating-point rounding along different paths.
+pub(crate) const SCALE_TOLERANCE: f64 = 1e-9;
+
+/// Everything that a client needs to use a plan: parameters, keys to make, layouts and scales, the meaning of inputs and
+/// results. It holds no weights.
+#[derive(Clone, Debug)]
+pub struct ClientSpec {
+    pub(crate) params: Params,
+    pub(crate) key_request: KeyRequest,
+    pub(crate) description: SpecDescription,
+}
+
+/// The serialized part of a [`ClientSpec`], beside parameters and keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpecDescription {
+    pub(crate) network: String,
+    pub(crate) input: TensorSpec,
+    pub(crate) output: TensorSpec,
+    /// Error to expect of results, in units of the output's range.
+    pub(crate) error: f64,
+    pub(crate) metadata: Metadata,
+    pub(crate) plan_digest: [u8; 32],
+}
+
+/// A tensor in ciphertexts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TensorSpec {
+    /// Shape of an item.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) layout: Layout,
+    pub(crate) level: usize,
+    pub(crate) scale: f64,
+    /// Largest magnitude on the calibration items.
+    pub(crate) range: f64,
+}
+
+/// Meaning of a network's inputs and results, for the client alone: it changes nothing of what a server computes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Names of the outputs, if they are classes.
+    pub classes: Vec<String>,
+    /// Name of the preprocessing that makes inputs, such as a codec and its identity.
+    pub preprocessing: Option<String>,
+    /// Function that the client applies to decrypted scores.
+    pub scores: ScoreTransform,
+}
+
+/// Function that the client applies to the decrypted scores of each item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScoreTransform {
+    /// None.
+    #[default]
+    Identity,
+    /// `exp(x_i) / sum_j exp(x_j)` over all elements of an item.
+    Softmax,
+    /// `1 / (1 + exp(-x))` of each element.
+    Sigmoid,
+}
+
+impl ClientSpec {
+    /// The parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Name of the network.
+    pub fn network(&self) -> &str {
+        &self.description.network
+    }
+
+    /// The keys that the server needs, each at the highest level it is used at.
+    pub fn key_request(&self) -> &KeyRequest {
+        &self.key_request
+    }
+
+    /// Shape of an input item, without a batch axis.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.description.input.shape
+    }
+
+    /// Shape of a result, without a batch axis.
+    pub fn output_shape(&self) -> &[usize] {
+        &self.description.output.shape
+    }
+
+    /// Ciphertexts of an input item.
+    pub fn input_ciphertexts(&self) -> usize {
+        self.description.input.layout.ciphertexts
+    }
+
+    /// Ciphertexts of a result.
+    pub fn output_ciphertexts(&self) -> usize {
+        self.description.output.layout.ciphertexts
+    }
+
+    /// Largest magnitude of an input on the calibration items.
+    pub fn input_range(&self) -> f64 {
+        self.description.input.range
+    }
+
+    /// Largest magnitude of a result on the calibration items.
+    pub fn output_range(&self) -> f64 {
+        self.description.output.range
+    }
+
+    /// Fractional bits of published results: [`DEFAULT_PUBLISH_BITS`] bits of the output's range, or as many as the plan is
+    /// expected to be exact to.
+    pub fn publish_bits(&self) -> i32 {
+        let exact = (-self.description.error.log2()).floor().max(0.0) as i32;
+        DEFAULT_PUBLISH_BITS.min(exact) - self.output_range().log2().ceil() as i32
+    }
+
+    /// Meaning of inputs and results.
+    pub fn metadata(&self) -> &Metadata {
+        &self.description.metadata
+    }
+
+    /// Digest of the [`ServerPlan`](crate::ServerPlan) that the specification belongs to.
+    pub fn plan_digest(&self) -> &[u8; 32] {
+        &self.description.plan_digest
+    }
+}
+
+impl TensorSpec {
+    /// Refuses ciphertexts that do not hold whole items at the level and scale of the tensor.
+    pub(crate) fn check(&self, ciphertexts: &[Ciphertext]) -> Result<(), InferenceError> {
+        let (expected, got) = (self.layout.ciphertexts, ciphertexts.len());
+        if got == 0 || !got.is_multiple_of(expected) {
+            return Err(InferenceError::CiphertextCount { expected, got });
+        }
+        for ciphertext in ciphertexts {
+            self.check_form("level", self.level, ciphertext.level())?;
+            self.check_form("number of parts", 2, ciphertext.parts())?;
+            let ratio = ciphertext.scale() / self.scale;
+            if !((ratio - 1.0).abs() <= SCALE_TOLERANCE) {
+                let log2 = |scale: f64| format!("2^{:.3}", scale.log2());
+                let (expected, got) = (log2(self.scale), log2(ciphertext.scale()));
+                return Err(InferenceError::CiphertextForm { what: "scale", expected, got });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_form(&self, what: &'static str, expected: usize, got: usize) -> Result<(), InferenceError> {
+        if expected == got {
+            return Ok(());
+        }
+        Err(InferenceError::CiphertextForm { what, expected: expected.to_string(), got: got.to_string() })
+    }
+}
+
+impl ScoreTransform {
+    /// The function applied to each item of `scores`, `[items, ..]`.
+    pub fn apply(self, scores: ArrayViewD<'_, f64>) -> ArrayD<f64> {
+        let mut out = scores.to_owned();
+        match self {
+            Self::Identity => {}
+            Self::Sigmoid => out.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp())),
+            Self::Softmax if out.ndim() == 0 => out.fill(1.0),
+            Self::Softmax => {
+                for mut item in out.axis_iter_mut(Axis(0)) {
+                    let largest = item.fold(f64::NEG_INFINITY, |m, x| m.max(*x));
+                    item.mapv_inplace(|x| (x - largest).exp());
+                    let sum = item.sum();
+                    item.mapv_inplace(|x| x / sum);
+                }
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn probabilities_of_an_item_sum_to_one() {
+        let scores = array![[0.0, 0.0], [1000.0, 1001.0], [-1000.0, 1000.0]].into_dyn();
+        let p = ScoreTransform::Softmax.apply(scores.view());
+        assert_eq!(p.index_axis(Axis(0), 0), array![0.5, 0.5].into_dyn());
+        assert!(p.axis_iter(Axis(0)).all(|item| (item.sum() - 1.0).abs() < 1e-12));
+        assert!((p[[1, 1]] - 1.0 / (1.0 + (-1.0f64).exp())).abs() < 1e-12);
+        assert_eq!(p[[2, 0]], 0.0);
+    }
+
+    #[test]
+    fn sigmoids_are_taken_one_by_one() {
+        let p =
+            ScoreTransform::Sigmoid.apply(array![[0.0, f64::INFINITY, f64::NEG_INFINITY]].into_dyn().view());
+        assert_eq!(p, array![[0.5, 1.0, 0.0]].into_dyn());
+    }
+}

@@ -1,0 +1,239 @@
+//! Plans and client specifications as bytes.
+//!
+//! | object | kind | bytes |
+//! |---|---|---|
+//! | [`ClientSpec`] | 16 | header, parameters, length and bytes of the key request, description, digest |
+//! | [`ServerPlan`] | 17 | header, parameters, description with the weights, digest |
+//! | [`Plan`] | 18 | header, lengths and bytes of server plan and client specification, notes, digest |
+//!
+//! Header, parameters and key request are those of [`pleura_ckks::wire`]. Lengths are 64-bit little-endian numbers.
+//! Descriptions and notes are in the format `postcard`. The digest is the SHA-256 of all bytes before it.
+//!
+//! Bytes may come from strangers: nothing is allocated before its length is found right, and a description that contradicts
+//! itself or its parameters is refused. A digest shows damage, not who made the bytes.
+
+use crate::plan::{Plan, PlanNotes, ServerPlan};
+use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
+use crate::step::Program;
+use crate::{CompileError, PlanFileError};
+use pleura_ckks::wire::{self, ObjectKind};
+use pleura_ckks::{KeyRequest, Params, WireError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+const DIGEST_LEN: usize = 32;
+
+/// The serialized part of a [`ServerPlan`], beside its parameters.
+#[derive(Serialize, Deserialize)]
+struct ServerDescription {
+    network: String,
+    input: TensorSpec,
+    output: TensorSpec,
+    program: Program,
+}
+
+/// Borrowed form of [`ServerDescription`].
+#[derive(Serialize)]
+struct ServerDescriptionRef<'a> {
+    network: &'a str,
+    input: &'a TensorSpec,
+    output: &'a TensorSpec,
+    program: &'a Program,
+}
+
+impl ServerPlan {
+    /// The plan as bytes.
+    ///
+    /// # Errors
+    /// [`PlanFileError::Internal`], for a bug of the serializer.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
+        let Self { params, network, program, input, output, .. } = self;
+        let description = ServerDescriptionRef { network, input, output, program };
+        let mut body = params.to_bytes();
+        body.extend(encode(&description)?);
+        Ok(seal(ObjectKind::ServerPlan, params, &body))
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// [`PlanFileError`]; a plan whose parameters promise no security is refused with
+    /// [`WireError::InsecureParams`](pleura_ckks::WireError::InsecureParams).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PlanFileError> {
+        Self::read(bytes, &Params::from_bytes)
+    }
+
+    /// Reads a plan, for tests, without asking for security.
+    ///
+    /// # Errors
+    /// [`PlanFileError`]
+    pub fn from_bytes_allow_insecure(bytes: &[u8]) -> Result<Self, PlanFileError> {
+        Self::read(bytes, &Params::from_bytes_allow_insecure)
+    }
+
+    fn read(bytes: &[u8], read_params: ReadParams<'_>) -> Result<Self, PlanFileError> {
+        let (body, digest) = open(ObjectKind::ServerPlan, bytes)?;
+        let (params, body) = split_params(body)?;
+        let ServerDescription { network, input, output, program } = decode(body)?;
+        let params = read_params(params)?;
+        let plan = Self { params, network, program, input, output, digest };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The plan with its digest.
+    pub(crate) fn sealed(mut self) -> Result<Self, CompileError> {
+        self.check().map_err(|error| match error {
+            PlanFileError::Invalid { what } => CompileError::Internal(what),
+            _ => CompileError::Internal("a plan contradicts itself"),
+        })?;
+        let bytes = self.to_bytes().map_err(|_| CompileError::Internal("a plan cannot be serialized"))?;
+        let (_, digest) = open(ObjectKind::ServerPlan, &bytes)
+            .map_err(|_| CompileError::Internal("a plan cannot be read back"))?;
+        self.digest = digest;
+        Ok(self)
+    }
+}
+
+impl ClientSpec {
+    /// The specification as bytes.
+    ///
+    /// # Errors
+    /// [`PlanFileError::Internal`], for a bug of the serializer.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
+        let mut body = self.params.to_bytes();
+        put(&mut body, &self.key_request.to_bytes(&self.params));
+        body.extend(encode(&self.description)?);
+        Ok(seal(ObjectKind::ClientSpec, &self.params, &body))
+    }
+
+    /// Reads a specification.
+    ///
+    /// # Errors
+    /// [`PlanFileError`]; a specification whose parameters promise no security is refused with
+    /// [`WireError::InsecureParams`](pleura_ckks::WireError::InsecureParams).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PlanFileError> {
+        Self::read(bytes, &Params::from_bytes)
+    }
+
+    /// Reads a specification, for tests, without asking for security.
+    ///
+    /// # Errors
+    /// [`PlanFileError`]
+    pub fn from_bytes_allow_insecure(bytes: &[u8]) -> Result<Self, PlanFileError> {
+        Self::read(bytes, &Params::from_bytes_allow_insecure)
+    }
+
+    fn read(bytes: &[u8], read_params: ReadParams<'_>) -> Result<Self, PlanFileError> {
+        let (body, _) = open(ObjectKind::ClientSpec, bytes)?;
+        let (params, body) = split_params(body)?;
+        let (keys, body) = take(body)?;
+        let description: SpecDescription = decode(body)?;
+        let params = read_params(params)?;
+        let key_request = KeyRequest::from_bytes(keys, &params)?;
+        let spec = Self { params, key_request, description };
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+impl Plan {
+    /// Both halves and the compiler's notes as bytes, for a cache.
+    ///
+    /// # Errors
+    /// [`PlanFileError::Internal`], for a bug of the serializer.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
+        let mut body = Vec::new();
+        put(&mut body, &self.server.to_bytes()?);
+        put(&mut body, &self.client.to_bytes()?);
+        body.extend(encode(&self.notes)?);
+        Ok(seal(ObjectKind::Plan, self.params(), &body))
+    }
+
+    /// Reads what [`Plan::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`PlanFileError`], as for [`ServerPlan::from_bytes`] and [`ClientSpec::from_bytes`];
+    /// [`PlanFileError::OtherPlan`] if the halves do not belong together.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PlanFileError> {
+        Self::read(bytes, &Params::from_bytes)
+    }
+
+    /// Reads a plan, for tests, without asking for security.
+    ///
+    /// # Errors
+    /// [`PlanFileError`]
+    pub fn from_bytes_allow_insecure(bytes: &[u8]) -> Result<Self, PlanFileError> {
+        Self::read(bytes, &Params::from_bytes_allow_insecure)
+    }
+
+    fn read(bytes: &[u8], read_params: ReadParams<'_>) -> Result<Self, PlanFileError> {
+        let (body, _) = open(ObjectKind::Plan, bytes)?;
+        let (server, body) = take(body)?;
+        let (client, body) = take(body)?;
+        let notes: PlanNotes = decode(body)?;
+        let server = ServerPlan::read(server, read_params)?;
+        // The client's half names the same parameters, which are expensive to derive.
+        let known = server.params.to_bytes();
+        let client = ClientSpec::read(client, &|bytes| {
+            if bytes == known { Ok(server.params.clone()) } else { read_params(bytes) }
+        })?;
+        client.check_belongs_to(&server)?;
+        if !notes.ranges.values().iter().all(|range| range.is_finite() && *range > 0.0) {
+            return Err(PlanFileError::Invalid { what: "a range of values" });
+        }
+        Ok(Self::assemble(server, client, notes))
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, PlanFileError> {
+    postcard::to_allocvec(value).map_err(|_| PlanFileError::Internal("a description cannot be serialized"))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PlanFileError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(PlanFileError::Description),
+    }
+}
+
+/// Reads parameters, with or without asking for security.
+type ReadParams<'a> = &'a dyn Fn(&[u8]) -> Result<Params, WireError>;
+
+/// Appends bytes after their length.
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend((bytes.len() as u64).to_le_bytes());
+    out.extend(bytes);
+}
+
+/// Bytes that follow their length, and the rest.
+fn take(bytes: &[u8]) -> Result<(&[u8], &[u8]), PlanFileError> {
+    let (len, rest) = bytes.split_first_chunk::<8>().ok_or(PlanFileError::Description)?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| PlanFileError::Description)?;
+    rest.split_at_checked(len).ok_or(PlanFileError::Description)
+}
+
+/// The parameters at the start of a body, and the rest.
+fn split_params(body: &[u8]) -> Result<(&[u8], &[u8]), PlanFileError> {
+    body.split_at_checked(Params::ENCODED_LEN as usize).ok_or(PlanFileError::Description)
+}
+
+/// The bytes of an object: header, body, digest.
+fn seal(kind: ObjectKind, params: &Params, body: &[u8]) -> Vec<u8> {
+    let mut bytes = wire::seal(kind, params, body);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend(digest);
+    bytes
+}
+
+/// The body of an object, and the digest of its bytes.
+fn open(kind: ObjectKind, bytes: &[u8]) -> Result<(&[u8], [u8; DIGEST_LEN]), PlanFileError> {
+    // Bytes of another kind are named before they are called damaged.
+    wire::open(kind, bytes)?;
+    let (content, digest) = bytes.split_last_chunk::<DIGEST_LEN>().ok_or(PlanFileError::Description)?;
+    if Sha256::digest(content)[..] != digest[..] {
+        return Err(PlanFileError::Digest);
+    }
+    Ok((wire::open(kind, content)?.body, *digest))
+}
