@@ -3,6 +3,8 @@
 //! The checks hold for every plan that the compiler makes, and run on it too. They bound everything that a server or a client
 //! allocates or indexes by, and recompute every scale.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::layout::{Copies, Layout};
 use crate::levels::polynomial_depth;
 use crate::plan::ServerPlan;

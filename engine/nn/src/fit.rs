@@ -363,15 +363,17 @@ fn chebyshev(t: f64, n: usize) -> Vec<f64> {
 }
 
 fn errors(ts: &[f64], values: &[f64], coefficients: &[f64]) -> Vec<f64> {
-    // Clenshaw's recurrence.
-    let at = |t: f64| {
-        let (mut a, mut b) = (0.0, 0.0);
-        for &c in coefficients.iter().skip(1).rev() {
-            (a, b) = (c + 2.0 * t * a - b, a);
-        }
-        coefficients.first().copied().unwrap_or(0.0) + t * a - b
-    };
-    ts.iter().zip(values).map(|(&t, y)| at(t) - y).collect()
+    ts.iter().zip(values).map(|(&t, y)| chebyshev_sum(coefficients, t) - y).collect()
+}
+
+/// `sum c_k T_k(t)` by Clenshaw's recurrence; zero without coefficients.
+fn chebyshev_sum(coefficients: &[f64], t: f64) -> f64 {
+    let [first, rest @ ..] = coefficients else { return 0.0 };
+    let (mut a, mut b) = (0.0, 0.0);
+    for &c in rest.iter().rev() {
+        (a, b) = (c + 2.0 * t * a - b, a);
+    }
+    first + t * a - b
 }
 
 fn greatest(values: &[f64]) -> f64 {
@@ -380,6 +382,7 @@ fn greatest(values: &[f64]) -> f64 {
 
 /// From Chebyshev polynomials in `t` on `[-1, 1]` to powers of `x` on `[from, to]`.
 fn to_powers(coefficients: &[f64], from: f64, to: f64) -> Vec<f64> {
+    let [first, rest @ ..] = coefficients else { return Vec::new() };
     // t = u x + v; Clenshaw's recurrence on polynomials.
     let (u, v) = (2.0 / (to - from), -(from + to) / (to - from));
     let by_t = |p: &[f64]| {
@@ -398,11 +401,11 @@ fn to_powers(coefficients: &[f64], from: f64, to: f64) -> Vec<f64> {
         }
         out
     };
-    for &c in coefficients.iter().skip(1).rev() {
+    for &c in rest.iter().rev() {
         let next = step(&a, &b, c, 2.0);
         b = std::mem::replace(&mut a, next);
     }
-    step(&a, &b, coefficients.first().copied().unwrap_or(0.0), 1.0)
+    step(&a, &b, *first, 1.0)
 }
 
 /// `2/sqrt(pi) e^(-x^2) sum 2^n x^(2n+1) / (2n+1)!!`, whose terms all have one sign.

@@ -3,6 +3,8 @@
 //! The decisions need no parameter set. Every count of bits is `log2(scale * range)`, the size of the largest encrypted
 //! integer of a node.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::rewrite::{Pools, is_monic, tiling_pool};
 use crate::{Coefficients, Linear, Network, NodeId, NodeMap, Op};
 

@@ -3,6 +3,8 @@
 //! Nodes that are computed slot by slot share one layout; they form a class. The first node of a class that is an image
 //! decides where the class lies: its planes stand `gap` positions apart on a grid that the whole network shares.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::geometry::Planes;
 use crate::layout::{Grid, Layout};
 use crate::levels::{Classes, LinearKind};

@@ -1,5 +1,7 @@
 //! Plans: a network compiled for ciphertexts, split into what a server and what a client needs.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::calibration::{self, HEADROOM, magnitude};
 use crate::emit::emit;
 use crate::options::{CompileOptions, Progress};

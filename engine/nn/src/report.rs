@@ -1,5 +1,7 @@
 //! Reports: a plan and the fidelity of its results in figures.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::step::{Program, Step, StepKind};
 use crate::{NodeId, ServerPlan};
 use ndarray::{ArrayView, Axis, Dimension};

@@ -3,6 +3,8 @@
 //! A candidate is a rewriting of the network, a packing, and a parameter set. Its price is predicted from the number of
 //! diagonals and rotations ([`crate::cost`]); nothing is encoded yet.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::calibration;
 use crate::cost::{Cost, LinearWork};
 use crate::layout::Layout;

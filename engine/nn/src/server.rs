@@ -1,5 +1,7 @@
 //! Server: a plan on a device, and the sessions of its clients.
 
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
+
 use crate::constants::{Constants, Factor};
 use crate::polynomial::PreparedPolynomial;
 use crate::step::{Operand, Step, StepKind};
@@ -341,9 +343,9 @@ impl PreparedOperand {
     fn factor(plan: &ServerPlan, operand: &Operand) -> Self {
         let Step { level: from, scale, .. } = plan.program.steps[operand.node];
         let level = from - operand.rescale_by;
-        let scale_up = power_of_two(operand.scale_up_log2);
-        let scale = scale * scale_up.unwrap_or(1.0) / plan.divisor(from, level);
-        Self { node: operand.node, scale_up, level, scale }
+        let gain = f64::from(operand.scale_up_log2).exp2();
+        let scale = scale * gain / plan.divisor(from, level);
+        Self { node: operand.node, scale_up: power_of_two(operand.scale_up_log2), level, scale }
     }
 
     /// An operand of a sum at a scale.

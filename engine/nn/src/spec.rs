@@ -142,8 +142,8 @@ impl TensorSpec {
         for ciphertext in ciphertexts {
             self.check_form("level", self.level, ciphertext.level())?;
             self.check_form("number of parts", 2, ciphertext.parts())?;
-            let ratio = ciphertext.scale() / self.scale;
-            if !((ratio - 1.0).abs() <= SCALE_TOLERANCE) {
+            let difference = (ciphertext.scale() / self.scale - 1.0).abs();
+            if difference.is_nan() || difference > SCALE_TOLERANCE {
                 let log2 = |scale: f64| format!("2^{:.3}", scale.log2());
                 let (expected, got) = (log2(self.scale), log2(ciphertext.scale()));
                 return Err(InferenceError::CiphertextForm { what: "scale", expected, got });
