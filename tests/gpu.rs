@@ -109,14 +109,14 @@ fn too_little_memory_is_an_error_of_what_needed_it_alone() {
             let error = result.unwrap_err();
             assert!(matches!(error, BackendError::OutOfMemory { bytes } if bytes >= 1 << 25), "{error}");
         };
-        full(gpu.download(many.slice(0, 1)));
+        full(gpu.download(many.slice(0, 1)).wait());
         // Said once, it is not forgotten: what was computed of what is missing is missing, too.
-        full(gpu.download(sum.view()));
-        full(gpu.download(gpu.concat(&[sum.view()], Limbs::q(1)).view()));
+        full(gpu.download(sum.view()).wait());
+        full(gpu.download(gpu.concat(&[sum.view()], Limbs::q(1)).view()).wait());
         full(gpu.upload::<Ntt>(Limbs::q(2), 4096, &words.repeat(4096)).map(|_| Vec::new()));
         drop((many, sum));
         _ = gpu.wait();
-        assert_eq!(gpu.download(x.view()).unwrap(), words);
+        assert_eq!(gpu.download(x.view()).wait().unwrap(), words);
         assert!(device.memory_bytes().1 <= 1 << 24);
     }
 }
@@ -131,7 +131,7 @@ fn compiled_kernels_are_kept() {
             let words = vec![1; ring.words(Limbs::q(2), 1)];
             let gpu = Gpu::new(ring, device).unwrap();
             let x = gpu.upload::<Ntt>(Limbs::q(2), 1, &words).unwrap();
-            assert_eq!(gpu.download(gpu.concat(&[x.view()], Limbs::q(2)).view()).unwrap(), words);
+            assert_eq!(gpu.download(gpu.concat(&[x.view()], Limbs::q(2)).view()).wait().unwrap(), words);
         }
     };
     run();

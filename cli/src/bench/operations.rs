@@ -166,9 +166,9 @@ impl<B: Backend> Bench<'_, B> {
         let mut digest = Sha256::new();
         let mut add = |words: Vec<u32>| words.iter().for_each(|word| digest.update(word.to_le_bytes()));
         if inverse {
-            add(device.download(device.intt(device.upload(limbs, batch, &words)?).view())?);
+            add(device.download(device.intt(device.upload(limbs, batch, &words)?).view()).wait()?);
         } else {
-            add(device.download(device.ntt(upload()?).view())?);
+            add(device.download(device.ntt(upload()?).view()).wait()?);
         }
         let fit = WAITING_BYTES / (4 * words.len().max(1));
         let (times, runs) = clock::many(self.repeat, batch, fit, |runs| {

@@ -60,8 +60,8 @@ pub use pleura_ring::{Backend, BackendError, CompactPoly};
 pub use precision::Precision;
 pub use security::Security;
 pub use server::{
-    Basis, BlockLinearTransform, CiphertextBatch, Diagonal, EvalError, Evaluator, LinearTransform,
-    Polynomial, PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext, PreparedTransform,
-    TransformError,
+    Basis, BlockLinearTransform, CiphertextBatch, CiphertextDownload, Diagonal, EvalError, Evaluator,
+    LinearTransform, Polynomial, PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext,
+    PreparedTransform, TransformError,
 };
 pub use wire::WireError;

@@ -1,11 +1,12 @@
 //! The operations that touch each word by itself, and the way to the device and back.
 
 use crate::device::{Block, Device, Dispatch};
+use crate::download::Source;
 use crate::memory::{Chunk, GpuBuffer, Groups, Memory};
 use crate::{GpuError, transform};
 use pleura_ring::{
-    Backend, BackendError, BasisConversion, Batch, Coeff, CompactPoly, Diagonals, Domain, Gadget,
-    GadgetProduct, GaloisElement, Limbs, Ntt, Ring, Term, View,
+    Backend, BackendError, BasisConversion, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget,
+    GadgetProduct, GaloisElement, Limbs, Ntt, Pending, Ring, Term, View,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -218,11 +219,13 @@ impl Backend for Gpu {
         Ok(Batch::from_buffer(buffer, limbs, polys))
     }
 
-    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError> {
+    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
+        if let Err(error) = self.device.check() {
+            return Download::ready(Err(error));
+        }
         let poly_words = x.limbs().count() << self.ring.log_n();
-        let mut words = vec![0; poly_words * x.polys()];
-        self.device.check()?;
-        let (mut rest, mut next) = (words.as_mut_slice(), 0);
+        let mut sources = Vec::new();
+        let mut next = 0;
         while next < x.polys() {
             let (chunk, at) = poly(x, next);
             // Neighbours come in one piece.
@@ -231,25 +234,26 @@ impl Backend for Gpu {
                 other.id() == chunk.id() && other_at as usize == at as usize + (i - next) * poly_words
             };
             let count = (next..x.polys()).take_while(follows).count();
-            let (piece, after) = rest.split_at_mut(count * poly_words);
+            let words = count * poly_words;
             match chunk {
                 Chunk::Device(memory) => {
-                    memory.check()?;
-                    self.device.read(&memory.buffer, at, piece)?;
+                    if let Err(error) = memory.check() {
+                        return Download::ready(Err(error));
+                    }
+                    sources.push(Source::Device { buffer: &memory.buffer, at, words });
                 }
                 Chunk::Host(host) => {
-                    let words = host.get(at as usize..).unwrap_or_default();
-                    piece.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+                    let start = at as usize;
+                    sources.push(Source::Host(host.get(start..start + words).unwrap_or_default()));
                 }
             }
-            (rest, next) = (after, next + count);
+            next += count;
         }
-        self.wait()?;
-        Ok(words)
+        Download::new(self.device.read(sources))
     }
 
-    fn wait(&self) -> Result<(), BackendError> {
-        self.device.wait()
+    fn finish(&self) -> Pending<()> {
+        Pending::new(self.device.finish())
     }
 
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {

@@ -7,7 +7,6 @@ use crate::{Adapter, AdapterInfo, GpuError, Options};
 use pleura_ring::BackendError;
 use pleura_shaders::{KERNELS, Kernel, Words};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +33,7 @@ pub struct Device {
     uploaded_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
     dispatches: AtomicU64,
-    failure: Arc<Failures>,
+    pub(crate) failures: Arc<Failures>,
     /// Stands in for operands that a dispatch does not have, and for memory that there is not.
     pub(crate) nothing: Memory,
 }
@@ -105,9 +104,6 @@ const MAX_GRID: usize = 65_535;
 /// Bind groups that are kept.
 const MAX_BIND_GROUPS: usize = 1 << 14;
 
-/// Bytes of one piece of a download.
-const DOWNLOAD_BYTES: u64 = 1 << 28;
-
 impl Device {
     pub(crate) fn open(adapter: &Adapter, options: &Options) -> Result<Self, GpuError> {
         let info = adapter.info().clone();
@@ -139,7 +135,7 @@ impl Device {
         };
         let (device, queue) = pollster::block_on(adapter.adapter.request_device(&descriptor))
             .map_err(|error| refused(error.to_string()))?;
-        let failure = Failures::of(&device);
+        let failures = Failures::of(&device);
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         // Offsets are words of 32 bits, with room to add to them.
         let visible_words = (binding_bytes / 4).min(1 << 29) as usize;
@@ -180,7 +176,7 @@ impl Device {
             uploaded_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
-            failure,
+            failures,
             nothing,
         })
     }
@@ -214,26 +210,26 @@ impl Device {
     pub(crate) fn wait(&self) -> Result<(), BackendError> {
         self.flush();
         self.poll(wgpu::PollType::wait_indefinitely());
-        self.failure.take()
+        self.failures.take()
     }
 
     /// What is known to be wrong so far.
     pub(crate) fn check(&self) -> Result<(), BackendError> {
-        self.failure.take()
+        self.failures.take()
     }
 
     /// Records one dispatch, in pieces if it is too long.
     pub(crate) fn dispatch(&self, dispatch: &Dispatch<'_>) {
         let Dispatch { kernel, block, limbs, rows, terms, .. } = *dispatch;
         let Some(kernel) = KERNELS.iter().find(|k| k.name == kernel) else {
-            return self.failure.note(format!("there is no kernel {kernel}"));
+            return self.failures.note(format!("there is no kernel {kernel}"));
         };
         // What is computed from what is missing is missing, too.
         if let Some(error) = dispatch.operands.iter().flatten().find_map(|memory| memory.check().err()) {
             if let Some(out) = dispatch.operands[0] {
                 out.damage(&error);
             }
-            return self.failure.set(error);
+            return self.failures.set(error);
         }
         let pipeline = self.pipeline(kernel, block);
         let n = 1u32 << dispatch.log_n;
@@ -307,39 +303,9 @@ impl Device {
         }
     }
 
-    /// Waits, and brings back words of a buffer.
-    pub(crate) fn read(&self, buffer: &wgpu::Buffer, at: u32, words: &mut [u32]) -> Result<(), BackendError> {
-        self.flush();
-        let mut at = 4 * u64::from(at);
-        for piece in words.chunks_mut((DOWNLOAD_BYTES / 4) as usize) {
-            let bytes = 4 * piece.len() as u64;
-            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size: bytes,
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, at, &staging, 0, bytes);
-            self.queue.submit([encoder.finish()]);
-            staging.map_async(wgpu::MapMode::Read, .., |_| ());
-            self.poll(wgpu::PollType::wait_indefinitely());
-            self.failure.take()?;
-            let lost = |error: wgpu::MapRangeError| BackendError::DeviceLost { reason: error.to_string() };
-            let mapped = staging.get_mapped_range(..).map_err(lost)?;
-            piece.copy_from_slice(bytemuck::cast_slice(&mapped));
-            at += bytes;
-        }
-        Ok(())
-    }
-
-    /// Lets the driver go on. wgpu panics where a device is lost; that is an error as any other.
+    /// Lets the driver go on.
     pub(crate) fn poll(&self, kind: wgpu::PollType) {
-        match catch_unwind(AssertUnwindSafe(|| self.device.poll(kind))) {
-            Ok(Ok(_)) => (),
-            Ok(Err(error)) => self.failure.note(error.to_string()),
-            Err(_) => self.failure.lose("its driver gave up".to_owned()),
-        }
+        self.failures.poll(&self.device, kind);
     }
 
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
@@ -357,7 +323,7 @@ impl Device {
                 match self.pool.create(&self.device, 4 * words as u64) {
                     Some(arena) => recorder.arena = arena,
                     None => {
-                        self.failure.set(BackendError::OutOfMemory { bytes: 4 * words });
+                        self.failures.set(BackendError::OutOfMemory { bytes: 4 * words });
                         return None;
                     }
                 }

@@ -1,6 +1,7 @@
 //! What went wrong, until somebody waits.
 
 use pleura_ring::BackendError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +40,20 @@ impl Failures {
     pub(crate) fn lose(&self, reason: String) {
         self.lost.store(true, Ordering::Relaxed);
         self.note(reason);
+    }
+
+    /// Lets the driver go on. wgpu panics where a device is lost; that is an error as any other.
+    pub(crate) fn poll(&self, device: &wgpu::Device, kind: wgpu::PollType) {
+        match catch_unwind(AssertUnwindSafe(|| device.poll(kind))) {
+            Ok(Ok(_)) => (),
+            Ok(Err(error)) => self.note(error.to_string()),
+            Err(_) => self.lose("its driver gave up".to_owned()),
+        }
+    }
+
+    /// Whether the device is gone for good.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// What went wrong since the last time.

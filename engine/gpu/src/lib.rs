@@ -22,7 +22,7 @@
 //!     let words: Vec<u32> = (0..ring.words(Limbs::q(2), 1) as u32).collect();
 //!     let x = gpu.upload::<Coeff>(Limbs::q(2), 1, &words)?;
 //!     let x = gpu.intt(gpu.ntt(x));
-//!     assert_eq!(gpu.download(x.view())?, words);
+//!     assert_eq!(gpu.download(x.view()).wait()?, words);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -31,6 +31,7 @@ mod adapter;
 mod backend;
 mod compiled;
 mod device;
+mod download;
 mod failures;
 mod memory;
 mod stamps;

@@ -1,6 +1,7 @@
 //! The device's own clock.
 
 use crate::Device;
+use crate::download::Source;
 use pleura_ring::BackendError;
 use std::time::{Duration, Instant};
 
@@ -63,10 +64,8 @@ impl<'a> Stamps<'a> {
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.resolve_query_set(&self.queries, 0..2, &resolved, 0);
         queue.submit([encoder.finish()]);
-        let mut words = [0; 4];
-        self.device.read(&resolved, 0, &mut words)?;
-        let [start, end] = [[words[0], words[1]], [words[2], words[3]]]
-            .map(|[low, high]| u64::from(low) | u64::from(high) << 32);
+        let words = self.device.read([Source::Device { buffer: &resolved, at: 0, words: 4 }]).wait()?;
+        let [start, end]: [u64; 2] = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));
         let nanoseconds = end.wrapping_sub(start) as f64 * f64::from(queue.get_timestamp_period());
         Ok((end > start).then(|| Duration::from_nanos(nanoseconds as u64)))
     }

@@ -1,6 +1,6 @@
 //! What a compute device does: one coarse, batched, exact interface.
 
-use crate::{GaloisElement, Limbs, Ring};
+use crate::{Download, GaloisElement, Limbs, Pending, Ring};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -33,8 +33,9 @@ impl Domain for Ntt {
 /// * **Value.** A [`Batch`] is `[poly][limb][coefficient]` words, each canonical in `[0, q)` of its limb.
 /// * **Exact.** The words of every result are determined by the words of the operands: all devices agree bit for
 ///   bit.
-/// * **Ordered, not synchronous.** Operations take effect in program order; only [`Backend::download`] and [`Backend::wait`]
-///   wait, and they are where a lost device is reported.
+/// * **Ordered, not synchronous.** Operations take effect in program order, and none of them waits for the device's work.
+///   [`Backend::download`] and [`Backend::finish`] give a [`Pending`], where a lost device is reported: native code waits for
+///   it, and a browser, which must not block, awaits it.
 /// * **Memory.** Results are new batches from the device's own pool, whose former content is undefined; dropping
 ///   a batch returns it. Operands are never changed unless they are `&mut`, which cannot alias.
 /// * **Shapes** are the caller's duty: a violation is a bug, and panics.
@@ -53,8 +54,8 @@ pub trait Backend: Sized + Send + Sync {
     /// Brings words of `polys` polynomials over `limbs` to the device.
     ///
     /// # Errors
-    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`]. That the words are canonical is
-    /// the caller's duty.
+    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`] (which a device may also report
+    /// with a later download). That the words are canonical is the caller's duty.
     fn upload<D: Domain>(
         &self,
         limbs: Limbs,
@@ -62,17 +63,22 @@ pub trait Backend: Sized + Send + Sync {
         words: &[u32],
     ) -> Result<Batch<Self, D>, BackendError>;
 
-    /// Waits for all work before it and brings the words back.
-    ///
-    /// # Errors
-    /// [`BackendError::DeviceLost`] for whatever went wrong since the last download.
-    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError>;
+    /// Begins to bring back the words that `x` has after all work before it; later changes to its batch do not show. Downloads
+    /// that were begun may be waited for in any order. The result is [`BackendError::DeviceLost`] for whatever went wrong since
+    /// the last one.
+    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download;
 
-    /// Waits for all work before it: for clocks and progress bars.
+    /// Hands in all work before it; the result is there when that work is done, with the errors of [`Backend::download`]. For
+    /// clocks and progress bars.
+    fn finish(&self) -> Pending<()>;
+
+    /// Blocks until all work before it is done.
     ///
     /// # Errors
-    /// As [`Backend::download`].
-    fn wait(&self) -> Result<(), BackendError>;
+    /// As [`Pending::wait`] of [`Backend::finish`].
+    fn wait(&self) -> Result<(), BackendError> {
+        self.finish().wait()
+    }
 
     /// The polynomials of all views, one after the other, reduced to `limbs`.
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D>;
@@ -286,6 +292,9 @@ pub enum BackendError {
         /// What its driver says.
         reason: String,
     },
+    /// The device is one that may only be awaited.
+    #[error("this device cannot be waited for here; await the result")]
+    CannotBlock,
 }
 
 impl Gadget {

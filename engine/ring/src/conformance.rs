@@ -8,7 +8,7 @@
 mod operations;
 
 use crate::backend::{Backend, BackendError, Batch, Coeff, CompactPoly, Domain, Ntt, View};
-use crate::{Cpu, Limbs, Ring, RingError, Simd, primes_below};
+use crate::{Cpu, Download, Limbs, Ring, RingError, Simd, primes_below};
 use operations::operations;
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -301,7 +301,12 @@ impl<'a, B: Backend> Trial<'a, B> {
 
     /// Records the words of a batch or compares them with what was recorded.
     fn same<D: Domain>(&mut self, case: &str, x: View<'_, B, D>) -> Outcome {
-        let words = self.device.download(x).map_err(|error| Failure::Device { at: self.at(case), error })?;
+        self.same_words(case, x.limbs(), self.device.download(x))
+    }
+
+    /// Records the words of a download or compares them with what was recorded.
+    fn same_words(&mut self, case: &str, limbs: Limbs, download: Download) -> Outcome {
+        let words = download.wait().map_err(|error| Failure::Device { at: self.at(case), error })?;
         let Some(expected) = &mut self.expected else {
             self.recorded.push_back(words);
             return Ok(());
@@ -317,7 +322,7 @@ impl<'a, B: Backend> Trial<'a, B> {
         let Some((i, (&got, &expected))) = difference else {
             return Ok(());
         };
-        let (n, limbs) = (self.ring().n(), x.limbs().count());
+        let (n, limbs) = (self.ring().n(), limbs.count());
         let (poly, limb, coefficient) = (i / n / limbs, i / n % limbs, i % n);
         Err(Failure::Word { at: self.at(case), poly, limb, coefficient, expected, got })
     }

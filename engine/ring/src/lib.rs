@@ -31,7 +31,7 @@
 //! }
 //! let x = cpu.ntt(cpu.upload::<Coeff>(limbs, 2, &words)?);
 //! let product = cpu.mul_accumulate(x.view(), x.view(), &[Term { out: 0, a: 0, b: 1 }], 1, limbs);
-//! let words = cpu.download(cpu.intt(product).view())?;
+//! let words = cpu.download(cpu.intt(product).view()).wait()?;
 //! assert_eq!(words[..4], [1, 0, primes[0] - 1, 0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -44,6 +44,7 @@ mod cpu;
 mod galois;
 mod modulus;
 pub mod ntt;
+mod pending;
 mod poly;
 mod ring;
 pub mod sample;
@@ -57,6 +58,7 @@ pub use cpu::{Cpu, Simd};
 pub use galois::{GaloisElement, NttPermutation};
 pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_below};
 pub use ntt::NttTable;
+pub use pending::{Arrival, Download, Pending};
 pub use poly::Poly;
 pub use ring::{Limbs, Ring};
 

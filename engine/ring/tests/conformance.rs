@@ -5,7 +5,9 @@ mod support;
 
 use pleura_ring::conformance::{DEGREES, Failure, check};
 use pleura_ring::*;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 
 #[test]
 fn every_instruction_set_passes_with_one_thread() {
@@ -85,6 +87,11 @@ fn other_faults_have_names_too() {
     assert!(matches!(of(Fault::AnyLength), Failure::Accepted { at } if at.operation == "upload"));
     assert!(matches!(of(Fault::ManyPolys), Failure::Shape { got: (_, 4), expected: (_, 3), .. }));
     assert!(matches!(of(Fault::Operand), Failure::Word { at, .. } if at.case == "operand"));
+    // Both downloads are of the words that the device had when they were begun.
+    let Failure::Device { at, error: BackendError::Shape { .. } } = of(Fault::Queue) else {
+        panic!("a queue of downloads passes");
+    };
+    assert_eq!((at.operation, at.case.as_str()), ("order", "a later download, waited for first"));
     let refused = check(&[10], |_| Err::<Cpu, _>("not today")).unwrap_err();
     assert_eq!(refused.to_string(), "no device for n = 2^10: not today");
     let no_ring = check(&[1], |ring| Cpu::with(ring, Simd::Scalar, 1)).unwrap_err();
@@ -119,6 +126,8 @@ enum Fault {
     Stale,
     /// Downloads fail.
     Lost,
+    /// Whoever waits first gets the words of the download that was begun first.
+    Queue,
     /// Uploads of any length are accepted.
     AnyLength,
     /// `ntt` returns a poly too many.
@@ -132,6 +141,20 @@ struct Faulty {
     cpu: Cpu,
     fault: Fault,
     free: Free,
+    begun: Arc<Mutex<VecDeque<Vec<u32>>>>,
+}
+
+/// The download of a queue.
+struct FirstBegun(Arc<Mutex<VecDeque<Vec<u32>>>>);
+
+impl Arrival<Vec<u32>> for FirstBegun {
+    fn poll(&mut self, _: &Waker) -> Poll<Result<Vec<u32>, BackendError>> {
+        Poll::Ready(Ok(self.0.lock().unwrap().pop_front().unwrap()))
+    }
+
+    fn wait(self: Box<Self>) -> Result<Vec<u32>, BackendError> {
+        Ok(self.0.lock().unwrap().pop_front().unwrap())
+    }
 }
 
 /// Storage that was dropped.
@@ -156,7 +179,12 @@ impl Drop for Recycled {
 
 impl Faulty {
     fn new(ring: Arc<Ring>, fault: Fault) -> Result<Self, RingError> {
-        Ok(Self { cpu: Cpu::with(ring, Simd::Scalar, 1)?, fault, free: Free::default() })
+        Ok(Self {
+            cpu: Cpu::with(ring, Simd::Scalar, 1)?,
+            fault,
+            free: Free::default(),
+            begun: Arc::default(),
+        })
     }
 
     fn to_cpu<D: Domain>(&self, x: View<'_, Self, D>) -> Batch<Cpu, D> {
@@ -172,7 +200,7 @@ impl Faulty {
     }
 
     fn result<D: Domain>(&self, operation: &'static str, x: Batch<Cpu, D>) -> Batch<Self, D> {
-        let mut words = self.cpu.download(x.view()).unwrap();
+        let mut words = self.cpu.download(x.view()).wait().unwrap();
         if self.fault == Fault::OneWord(operation) {
             words[5] ^= 1;
         }
@@ -215,15 +243,20 @@ impl Backend for Faulty {
         Ok(self.result("upload", self.cpu.upload(limbs, polys, words)?))
     }
 
-    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError> {
+    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
         if self.fault == Fault::Lost {
-            return Err(BackendError::DeviceLost { reason: "as planned".to_owned() });
+            return Download::ready(Err(BackendError::DeviceLost { reason: "as planned".to_owned() }));
         }
-        self.cpu.download(self.to_cpu(x).view())
+        let download = self.cpu.download(self.to_cpu(x).view());
+        if self.fault != Fault::Queue {
+            return download;
+        }
+        self.begun.lock().unwrap().push_back(download.wait().unwrap());
+        Download::new(FirstBegun(self.begun.clone()))
     }
 
-    fn wait(&self) -> Result<(), BackendError> {
-        self.cpu.wait()
+    fn finish(&self) -> Pending<()> {
+        self.cpu.finish()
     }
 
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {

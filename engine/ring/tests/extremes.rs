@@ -21,7 +21,7 @@ fn sums_of_products_of_the_largest_words() {
         for count in 0..=MAX_TERMS {
             let expected = vec![count as u32; ring.words(limbs, 1)];
             assert_eq!(
-                cpu.download(sums.slice(count, 1)).unwrap(),
+                cpu.download(sums.slice(count, 1)).wait().unwrap(),
                 expected,
                 "{}: {count} terms",
                 cpu.name()
@@ -49,7 +49,7 @@ fn gadget_products_of_the_largest_words() {
                     let (x, first_switched, batch, outputs) = (x.view(), 0, 1, 1);
                     let product = GadgetProduct { gadget, x, digits, first_switched, terms, batch, outputs };
                     let out = cpu.gadget_product(&product);
-                    let out = cpu.download(out.view()).unwrap();
+                    let out = cpu.download(out.view()).wait().unwrap();
                     for (i, (words, m)) in out
                         .chunks(ring.n())
                         .zip(ring.moduli(gadget.limbs).chain(ring.moduli(gadget.limbs)))
@@ -88,15 +88,15 @@ fn transforms_of_the_largest_words_at_every_degree() {
         let expected: Vec<u32> = (0..n).map(|i| m.neg(m.mul(2, m.inv(m.sub(1, point(i)))))).collect();
         for cpu in cpus(&ring) {
             let x = cpu.ntt(cpu.upload(limbs, 1, &largest(&ring, limbs, 1)).unwrap());
-            assert!(cpu.download(x.view()).unwrap() == expected, "{} n = 2^{log_n}", cpu.name());
+            assert!(cpu.download(x.view()).wait().unwrap() == expected, "{} n = 2^{log_n}", cpu.name());
             assert!(
-                cpu.download(cpu.intt(x).view()).unwrap() == largest(&ring, limbs, 1),
+                cpu.download(cpu.intt(x).view()).wait().unwrap() == largest(&ring, limbs, 1),
                 "{} n = 2^{log_n}",
                 cpu.name()
             );
             // All values -1: the constant -1.
             let constant = cpu.intt(cpu.upload(limbs, 1, &largest(&ring, limbs, 1)).unwrap());
-            let constant = cpu.download(constant.view()).unwrap();
+            let constant = cpu.download(constant.view()).wait().unwrap();
             assert!(
                 constant[0] == m.q() - 1 && constant[1..].iter().all(|&c| c == 0),
                 "{} n = 2^{log_n}",

@@ -70,7 +70,7 @@ proptest! {
             let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
             let last = cpu.upload(base, switched, &last).unwrap();
             let digits = cpu.mod_up(last.view(), gadget);
-            let digit_words = cpu.download(digits.view()).unwrap();
+            let digit_words = cpu.download(digits.view()).wait().unwrap();
             let uploaded: Vec<_> = keys.iter().map(|k| k.as_ref().map(|k| cpu.upload(key_limbs, key_polys, k).unwrap())).collect();
             let mut terms = Vec::new();
             for (&(input, output, _, exponent), key) in case.terms.iter().zip(&uploaded) {
@@ -88,8 +88,8 @@ proptest! {
             let both: Vec<_> = sums.iter().copied().chain(second).collect();
             let direct = cpu.mul_accumulate(got.view(), got.view(), &both, 8, limbs);
             let fused = cpu.baby_step_sums(&product, Diagonals::Polys(got.view()), &sums, 4);
-            prop_assert!(cpu.download(fused.view()).unwrap() == cpu.download(direct.view()).unwrap());
-            let got = cpu.download(got.view()).unwrap();
+            prop_assert!(cpu.download(fused.view()).wait().unwrap() == cpu.download(direct.view()).wait().unwrap());
+            let got = cpu.download(got.view()).wait().unwrap();
 
             let word = |words: &[u32], of: Limbs, poly: usize, limb: usize, c: usize| {
                 words[(poly * of.count() + of.position(limbs, limb)) * ring.n() + c]
@@ -153,7 +153,7 @@ proptest! {
             let product = GadgetProduct { gadget, x: x.view(), digits, first_switched: 0, terms, batch: 1, outputs: 1 };
             let out = cpu.gadget_product(&product);
             let seen = |x: &Batch<Cpu, Ntt>| {
-                let part = |i| Poly::from_words(&ring, x.limbs(), cpu.download(x.slice(i, 1)).unwrap()).unwrap();
+                let part = |i| Poly::from_words(&ring, x.limbs(), cpu.download(x.slice(i, 1)).wait().unwrap()).unwrap();
                 let mut sum = part(1);
                 sum = sum.mul(&secret);
                 sum.add_assign(&part(0));

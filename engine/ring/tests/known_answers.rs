@@ -22,8 +22,14 @@ fn transforms_match_known_answers() {
         for simd in support::simds() {
             let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
             let x = cpu.ntt(cpu.upload(limbs, 1, &input).unwrap());
-            assert_eq!(cpu.download(x.view()).unwrap(), output, "{} n = {}", simd.name(), ring.n());
-            assert_eq!(cpu.download(cpu.intt(x).view()).unwrap(), input, "{} n = {}", simd.name(), ring.n());
+            assert_eq!(cpu.download(x.view()).wait().unwrap(), output, "{} n = {}", simd.name(), ring.n());
+            assert_eq!(
+                cpu.download(cpu.intt(x).view()).wait().unwrap(),
+                input,
+                "{} n = {}",
+                simd.name(),
+                ring.n()
+            );
         }
     }
 }
@@ -44,7 +50,7 @@ fn negacyclic_products_match_known_answers() {
             let xy =
                 cpu.mul_accumulate(x.slice(0, 1), x.slice(1, 1), &[Term { out: 0, a: 0, b: 0 }], 1, limbs);
             assert_eq!(
-                cpu.download(cpu.intt(xy).view()).unwrap(),
+                cpu.download(cpu.intt(xy).view()).wait().unwrap(),
                 product,
                 "{} n = {}",
                 simd.name(),

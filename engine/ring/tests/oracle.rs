@@ -22,7 +22,7 @@ proptest! {
         for cpu in cpus(&ring) {
             let x = cpu.ntt(cpu.upload(limbs, 2, &[a.clone(), b.clone()].concat()).unwrap());
             let xy = cpu.mul_accumulate(x.slice(0, 1), x.slice(1, 1), &[Term { out: 0, a: 0, b: 0 }], 1, limbs);
-            prop_assert_eq!(cpu.download(cpu.intt(xy).view()).unwrap(), expected.clone());
+            prop_assert_eq!(cpu.download(cpu.intt(xy).view()).wait().unwrap(), expected.clone());
         }
         let [a, b] = [a, b].map(|words| Poly::<Coeff>::from_words(&ring, limbs, words).unwrap().into_ntt());
         let product = a.mul(&b).into_coeff();
@@ -43,8 +43,8 @@ proptest! {
         });
         for cpu in cpus(&ring) {
             let x = cpu.ntt(cpu.upload(limbs, 1, &a).unwrap());
-            prop_assert_eq!(cpu.download(x.view()).unwrap(), expected.clone());
-            prop_assert_eq!(cpu.download(cpu.intt(x).view()).unwrap(), a.clone());
+            prop_assert_eq!(cpu.download(x.view()).wait().unwrap(), expected.clone());
+            prop_assert_eq!(cpu.download(cpu.intt(x).view()).wait().unwrap(), a.clone());
         }
     }
 
@@ -69,7 +69,7 @@ proptest! {
             let changed = |f: &dyn Fn(&mut Batch<Cpu, Ntt>)| {
                 let mut x = cpu.upload(limbs, 1, &a).unwrap();
                 f(&mut x);
-                cpu.download(x.view()).unwrap()
+                cpu.download(x.view()).wait().unwrap()
             };
             prop_assert_eq!(changed(&|x| cpu.add_assign(x, 0, 1, y.view())), naive(&|x, y, _| x + y));
             prop_assert_eq!(changed(&|x| cpu.sub_assign(x, 0, 1, y.view())), naive(&|x, y, q| x + q - y));
@@ -78,7 +78,7 @@ proptest! {
             prop_assert_eq!(changed(&|x| cpu.mul_scalar_assign(x, &scalars)), scaled);
             let x = cpu.upload::<Ntt>(limbs, 1, &a).unwrap();
             let product = cpu.mul_accumulate(x.view(), y.view(), &[Term { out: 0, a: 0, b: 0 }], 1, limbs);
-            prop_assert_eq!(cpu.download(product.view()).unwrap(), naive(&|x, y, _| x * y));
+            prop_assert_eq!(cpu.download(product.view()).wait().unwrap(), naive(&|x, y, _| x * y));
         }
     }
 
@@ -93,14 +93,14 @@ proptest! {
                 cpu.sub_assign(&mut x, 0, 1, y.view());
                 cpu.neg_assign(&mut x);
                 cpu.add_assign(&mut x, 0, 1, y.view());
-                cpu.download(x.view()).unwrap()
+                cpu.download(x.view()).wait().unwrap()
             };
             // The same words, read as coefficients and as values.
             let direct = combine(cpu.upload(limbs, 1, &a).unwrap(), cpu.upload(limbs, 1, &b).unwrap());
             let direct = cpu.intt(cpu.upload(limbs, 1, &direct).unwrap());
             let [x, y] = [&a, &b].map(|words| cpu.intt(cpu.upload(limbs, 1, words).unwrap()));
             let combined = combine(cpu.ntt(x), cpu.ntt(y));
-            prop_assert_eq!(cpu.download(cpu.ntt(direct).view()).unwrap(), combined);
+            prop_assert_eq!(cpu.download(cpu.ntt(direct).view()).wait().unwrap(), combined);
         }
     }
 
@@ -121,18 +121,18 @@ proptest! {
         for cpu in cpus(&ring) {
             let x = cpu.upload::<Coeff>(limbs, 1, &a).unwrap();
             let permuted = cpu.automorphism(x.view(), g);
-            prop_assert_eq!(cpu.download(permuted.view()).unwrap(), expected.clone());
+            prop_assert_eq!(cpu.download(permuted.view()).wait().unwrap(), expected.clone());
             let x = cpu.ntt(x);
             let transformed = cpu.automorphism(x.view(), g);
-            let expected = cpu.download(cpu.ntt(permuted).view()).unwrap();
-            prop_assert_eq!(cpu.download(transformed.view()).unwrap(), expected.clone());
+            let expected = cpu.download(cpu.ntt(permuted).view()).wait().unwrap();
+            prop_assert_eq!(cpu.download(transformed.view()).wait().unwrap(), expected.clone());
             let poly = Poly::<Coeff>::from_words(&ring, limbs, a.clone()).unwrap().into_ntt();
             let permuted = poly.automorphism(g);
             prop_assert_eq!(permuted.words(), expected);
             // First g, then h, is their product.
             let twice = cpu.automorphism(transformed.view(), h);
             let at_once = cpu.automorphism(x.view(), both);
-            prop_assert_eq!(cpu.download(twice.view()).unwrap(), cpu.download(at_once.view()).unwrap());
+            prop_assert_eq!(cpu.download(twice.view()).wait().unwrap(), cpu.download(at_once.view()).wait().unwrap());
         }
     }
 
@@ -211,7 +211,7 @@ fn rescale_is_right(ring: &Arc<Ring>, from: Limbs, to: Limbs, coefficients: &[u3
     let all = Crt::new(ring, from, |_| true);
     for cpu in cpus(ring) {
         let x = cpu.ntt(cpu.upload(from, 1, coefficients).unwrap());
-        let y = cpu.download(cpu.intt(cpu.rescale(x.view(), to)).view()).unwrap();
+        let y = cpu.download(cpu.intt(cpu.rescale(x.view(), to)).view()).wait().unwrap();
         for c in 0..ring.n() {
             let (x, y) = (all.value(ring, coefficients, c), kept.value(ring, &y, c));
             let distance = all.centre(y * &dropped.product - &x);
@@ -228,7 +228,7 @@ fn mod_up_is_right(ring: &Arc<Ring>, gadget: Gadget, coefficients: &[u32]) {
         let y = cpu.intt(cpu.mod_up(x.view(), gadget));
         for d in 0..gadget.digits() {
             let digit = Crt::new(ring, base, |i| gadget.digit(d).contains(&i));
-            let words = cpu.download(y.slice(d, 1)).unwrap();
+            let words = cpu.download(y.slice(d, 1)).wait().unwrap();
             for c in 0..ring.n() {
                 let low = digit.value(ring, coefficients, c);
                 let right = [low.clone(), low - &digit.product].into_iter().any(|v| {
@@ -402,8 +402,10 @@ fn a_compact_polynomial_is_the_polynomial_in_a_power_of_x() {
                 })
                 .collect();
             let uploaded = cpu.upload_compact(&compact).unwrap();
-            let words =
-                cpu.download(cpu.expand_compact(&uploaded, 0, compact.len(), ring.limbs()).view()).unwrap();
+            let words = cpu
+                .download(cpu.expand_compact(&uploaded, 0, compact.len(), ring.limbs()).view())
+                .wait()
+                .unwrap();
             for (short, words) in compact.iter().zip(words.chunks(ring.words(ring.limbs(), 1))) {
                 let mut coefficients = vec![0i64; n];
                 let gap = n / short.coefficients.len();

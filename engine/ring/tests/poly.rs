@@ -17,7 +17,7 @@ fn arithmetic_agrees_with_the_cpu() {
     let x = cpu.concat(&[x.view()], part);
     let same = |poly: &Poly<Ntt>, batch: &Batch<Cpu, Ntt>| {
         assert_eq!(poly.limbs(), batch.limbs());
-        assert_eq!(poly.words(), cpu.download(batch.view()).unwrap());
+        assert_eq!(poly.words(), cpu.download(batch.view()).wait().unwrap());
     };
     // The right operand has more limbs.
     let mut poly = a.restrict(part);
@@ -38,7 +38,7 @@ fn arithmetic_agrees_with_the_cpu() {
     same(&poly.automorphism(g), &cpu.automorphism(batch.view(), g));
     let coefficients = poly.into_coeff();
     let batch = cpu.intt(batch);
-    assert_eq!(coefficients.words(), cpu.download(batch.view()).unwrap());
+    assert_eq!(coefficients.words(), cpu.download(batch.view()).wait().unwrap());
     same(&coefficients.into_ntt(), &cpu.ntt(batch));
 }
 
@@ -154,7 +154,7 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     });
     panics("gadget product of low digits", &|| product(&x, &upload(Limbs::q(limbs.q), 2 * limbs.q), &key, 0));
     assert_eq!(
-        cpu.download(cpu.rescale(x.view(), Limbs::q(1)).view()).unwrap().len(),
+        cpu.download(cpu.rescale(x.view(), Limbs::q(1)).view()).wait().unwrap().len(),
         ring.words(Limbs::q(1), 2)
     );
 }

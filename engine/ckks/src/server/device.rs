@@ -4,10 +4,12 @@ use super::evaluator::{check_equal, check_scales};
 use super::{EvalError, Evaluator};
 use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, SwitchingKey};
 use crate::{Params, Plaintext};
-use pleura_ring::{Backend, BackendError, Batch, GaloisElement, Limbs, Ntt, Poly};
+use pleura_ring::{Backend, BackendError, Batch, Download, GaloisElement, Limbs, Ntt, Poly};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
 pub struct CiphertextBatch<B: Backend> {
@@ -41,6 +43,27 @@ pub struct PreparedPlaintext<B: Backend> {
     pub(super) level: usize,
     pub(super) scale: f64,
     pub(super) log_slots: u32,
+}
+
+/// Ciphertexts on their way from a device: native code waits for them with [`CiphertextDownload::wait`], a browser, where
+/// nothing may block, awaits them.
+#[derive(Debug)]
+#[must_use = "the ciphertexts arrive only where they are waited for"]
+pub struct CiphertextDownload {
+    words: Download,
+    form: Form,
+}
+
+/// What the words of a download are.
+#[derive(Debug)]
+struct Form {
+    params: Params,
+    limbs: Limbs,
+    items: usize,
+    parts: usize,
+    level: usize,
+    scale: f64,
+    log_slots: u32,
 }
 
 impl<B: Backend> CiphertextBatch<B> {
@@ -144,24 +167,29 @@ impl<B: Backend> Evaluator<B> {
     /// Waits for the device and brings the ciphertexts back.
     ///
     /// # Errors
-    /// [`EvalError::Backend`]
+    /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
     pub fn download(&self, x: &CiphertextBatch<B>) -> Result<Vec<Ciphertext>, EvalError> {
+        self.begin_download(x)?.wait()
+    }
+
+    /// Begins to bring ciphertexts back, without waiting for the device.
+    ///
+    /// # Errors
+    /// [`EvalError::ParamsMismatch`]
+    pub fn begin_download(&self, x: &CiphertextBatch<B>) -> Result<CiphertextDownload, EvalError> {
         self.check_params(&x.params)?;
-        let ring = self.params().ring();
-        let words = self.backend().download(x.data.view())?;
-        let polys: Vec<_> = words.chunks(ring.words(x.data.limbs(), 1)).collect();
-        let part = |poly: usize| {
-            let words = polys.get(poly).map(|p| p.to_vec()).unwrap_or_default();
-            let lost = BackendError::DeviceLost { reason: "it returned words out of range".into() };
-            Poly::from_words(ring, x.data.limbs(), words).ok_or(EvalError::Backend(lost))
-        };
-        (0..x.items)
-            .map(|item| {
-                let parts = (0..x.parts()).map(|p| part(p * x.items + item)).collect::<Result<_, _>>()?;
-                let &CiphertextBatch { level, scale, log_slots, .. } = x;
-                Ok(Ciphertext { params: self.params().clone(), level, scale, log_slots, parts, seed: None })
-            })
-            .collect()
+        Ok(CiphertextDownload {
+            words: self.backend().download(x.data.view()),
+            form: Form {
+                params: x.params.clone(),
+                limbs: x.data.limbs(),
+                items: x.items,
+                parts: x.parts(),
+                level: x.level,
+                scale: x.scale,
+                log_slots: x.log_slots,
+            },
+        })
     }
 
     /// Brings a plaintext to the device, for use at a level.
@@ -209,6 +237,44 @@ impl<B: Backend> Evaluator<B> {
         let polys: Vec<_> = polys.into_iter().collect();
         let words: Vec<u32> = polys.iter().flat_map(|p| p.words()).copied().collect();
         Ok(self.backend().upload(limbs, polys.len(), &words)?)
+    }
+}
+
+impl CiphertextDownload {
+    /// Blocks until the ciphertexts are there.
+    ///
+    /// # Errors
+    /// [`EvalError::Backend`]
+    pub fn wait(self) -> Result<Vec<Ciphertext>, EvalError> {
+        self.form.ciphertexts(&self.words.wait()?)
+    }
+}
+
+impl Form {
+    fn ciphertexts(&self, words: &[u32]) -> Result<Vec<Ciphertext>, EvalError> {
+        let ring = self.params.ring();
+        let polys: Vec<_> = words.chunks(ring.words(self.limbs, 1)).collect();
+        let part = |poly: usize| {
+            let words = polys.get(poly).map(|p| p.to_vec()).unwrap_or_default();
+            let lost = BackendError::DeviceLost { reason: "it returned words out of range".into() };
+            Poly::from_words(ring, self.limbs, words).ok_or(EvalError::Backend(lost))
+        };
+        (0..self.items)
+            .map(|item| {
+                let parts = (0..self.parts).map(|p| part(p * self.items + item)).collect::<Result<_, _>>()?;
+                let &Self { level, scale, log_slots, .. } = self;
+                Ok(Ciphertext { params: self.params.clone(), level, scale, log_slots, parts, seed: None })
+            })
+            .collect()
+    }
+}
+
+impl Future for CiphertextDownload {
+    type Output = Result<Vec<Ciphertext>, EvalError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let words = std::task::ready!(Pin::new(&mut self.words).poll(context))?;
+        Poll::Ready(self.form.ciphertexts(&words))
     }
 }
 

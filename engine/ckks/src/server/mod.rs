@@ -5,7 +5,7 @@ mod evaluator;
 mod polynomial;
 mod transform;
 
-pub use device::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
+pub use device::{CiphertextBatch, CiphertextDownload, PreparedKey, PreparedKeys, PreparedPlaintext};
 pub use evaluator::Evaluator;
 pub use polynomial::{Basis, Polynomial, PolynomialError};
 pub use transform::{BlockLinearTransform, Diagonal, LinearTransform, PreparedTransform, TransformError};

@@ -5,7 +5,9 @@ use crate::backend::{
     Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
     Term, View,
 };
-use crate::{GaloisElement, Limbs};
+use crate::{Download, GaloisElement, Limbs};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// An operation's name and cases.
 type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
@@ -390,7 +392,30 @@ fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
             x = d.ntt(d.intt(x));
         }
         d.concat(&[x.slice(1, 1), x.slice(0, 1)], limbs)
-    })
+    })?;
+    let mut x = t.input::<Coeff>(limbs, 3)?;
+    let before = t.device.download(x.view());
+    t.device.neg_assign(&mut x);
+    let after = t.device.download(x.slice(1, 2));
+    let awaited = t.device.download(x.slice(0, 2));
+    // What the downloads read is no longer there.
+    drop(x);
+    let other = t.input::<Coeff>(limbs, 3)?;
+    t.same_words("a later download, waited for first", limbs, after)?;
+    t.same_words("an earlier download, waited for last", limbs, before)?;
+    t.same_words("a download that is awaited", limbs, Download::ready(awaited_result(awaited)))?;
+    t.same("what was uploaded between", other.view())
+}
+
+/// What a future gives to one who asks again and again.
+fn awaited_result<T>(future: impl Future<Output = T> + Unpin) -> T {
+    let (mut future, mut context) = (future, Context::from_waker(Waker::noop()));
+    loop {
+        if let Poll::Ready(result) = Pin::new(&mut future).poll(&mut context) {
+            return result;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// An automorphism at any degree.

@@ -14,7 +14,7 @@ use crate::backend::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Gadget, GadgetProduct, Ntt, Term,
     View,
 };
-use crate::{BasisConversion, GaloisElement, Limbs, NttPermutation, Ring, RingError};
+use crate::{BasisConversion, Download, GaloisElement, Limbs, NttPermutation, Pending, Ring, RingError};
 use buffer::{CpuBuffer, Pool};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -230,17 +230,17 @@ impl Backend for Cpu {
         Ok(out)
     }
 
-    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Result<Vec<u32>, BackendError> {
+    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
         let limbs = x.limbs().count();
         let mut words = Vec::with_capacity(self.ring.words(x.limbs(), x.polys()));
         for limb in x.batch().buffer().limbs().skip(x.start() * limbs).take(x.polys() * limbs) {
             words.extend_from_slice(limb);
         }
-        Ok(words)
+        Download::ready(Ok(words))
     }
 
-    fn wait(&self) -> Result<(), BackendError> {
-        Ok(())
+    fn finish(&self) -> Pending<()> {
+        Pending::ready(Ok(()))
     }
 
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {

@@ -1,0 +1,204 @@
+//! The way back from the device: words are copied to staging memory in program order, and read when the driver has mapped it.
+
+use crate::device::Device;
+use crate::failures::Failures;
+use pleura_ring::{Arrival, BackendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Bytes of one piece of a download.
+const DOWNLOAD_BYTES: usize = 1 << 28;
+
+/// A download, or work, that was handed in.
+pub(crate) struct Readback {
+    device: wgpu::Device,
+    failures: Arc<Failures>,
+    submission: wgpu::SubmissionIndex,
+    pieces: Vec<Piece>,
+    signal: Arc<Signal>,
+}
+
+/// Where neighbouring words of a download lie.
+pub(crate) enum Source<'a> {
+    /// So many words of a buffer, from an offset on.
+    Device { buffer: &'a wgpu::Buffer, at: u32, words: usize },
+    /// Words that never left the host.
+    Host(&'a [u32]),
+}
+
+enum Piece {
+    Staging(wgpu::Buffer),
+    Host(Vec<u32>),
+}
+
+/// What the driver's callbacks tell.
+#[derive(Default)]
+struct Signal(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    /// Callbacks that are still to come.
+    expected: usize,
+    waker: Option<Waker>,
+}
+
+impl Device {
+    /// Begins to bring words back, as they are after everything that was recorded so far.
+    pub(crate) fn read<'a>(&self, sources: impl IntoIterator<Item = Source<'a>>) -> Readback {
+        self.flush();
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pieces = Vec::new();
+        for source in sources {
+            match source {
+                Source::Host(words) => pieces.push(Piece::Host(words.to_vec())),
+                Source::Device { buffer, at, words } => {
+                    let end = 4 * (u64::from(at) + words as u64);
+                    for start in (4 * u64::from(at)..end).step_by(DOWNLOAD_BYTES) {
+                        let bytes = (end - start).min(DOWNLOAD_BYTES as u64);
+                        let staging = self.staging(bytes);
+                        encoder.copy_buffer_to_buffer(buffer, start, &staging, 0, bytes);
+                        pieces.push(Piece::Staging(staging));
+                    }
+                }
+            }
+        }
+        let submission = self.queue.submit([encoder.finish()]);
+        let signal = Arc::<Signal>::default();
+        for piece in &pieces {
+            if let Piece::Staging(staging) = piece {
+                let heard = signal.expect();
+                // A buffer that is not mapped says so when it is read.
+                staging.map_async(wgpu::MapMode::Read, .., move |_| heard.hear());
+            }
+        }
+        self.readback(submission, pieces, signal)
+    }
+
+    /// Everything that was recorded so far, handed in.
+    pub(crate) fn finish(&self) -> Readback {
+        self.flush();
+        let submission = self.queue.submit([]);
+        let signal = Arc::<Signal>::default();
+        let heard = signal.expect();
+        self.queue.on_submitted_work_done(move || heard.hear());
+        self.readback(submission, Vec::new(), signal)
+    }
+
+    fn readback(
+        &self,
+        submission: wgpu::SubmissionIndex,
+        pieces: Vec<Piece>,
+        signal: Arc<Signal>,
+    ) -> Readback {
+        let (device, failures) = (self.device.clone(), self.failures.clone());
+        Readback { device, failures, submission, pieces, signal }
+    }
+
+    fn staging(&self, bytes: u64) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+}
+
+impl Readback {
+    /// Blocks until the words are there.
+    pub(crate) fn wait(self) -> Result<Vec<u32>, BackendError> {
+        self.block()?;
+        self.words()
+    }
+
+    fn block(&self) -> Result<(), BackendError> {
+        if cfg!(target_arch = "wasm32") {
+            return Err(BackendError::CannotBlock);
+        }
+        let submission_index = Some(self.submission.clone());
+        self.failures.poll(&self.device, wgpu::PollType::Wait { submission_index, timeout: None });
+        self.failures.take()
+    }
+
+    /// Whether the driver is done; if not, `waker` is woken when it may be.
+    fn is_done(&self, waker: &Waker) -> bool {
+        // A browser calls back by itself.
+        self.failures.poll(&self.device, wgpu::PollType::Poll);
+        if self.signal.is_heard(waker) || self.failures.is_lost() {
+            return true;
+        }
+        if !cfg!(target_arch = "wasm32") {
+            // Nobody but who asks lets a native driver go on.
+            waker.wake_by_ref();
+        }
+        false
+    }
+
+    fn words(&self) -> Result<Vec<u32>, BackendError> {
+        let mut words = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Host(host) => words.extend_from_slice(host),
+                Piece::Staging(staging) => {
+                    let mapped = staging
+                        .get_mapped_range(..)
+                        .map_err(|error| BackendError::DeviceLost { reason: error.to_string() })?;
+                    words.extend_from_slice(bytemuck::cast_slice(&mapped));
+                }
+            }
+        }
+        Ok(words)
+    }
+}
+
+impl Arrival<Vec<u32>> for Readback {
+    fn poll(&mut self, waker: &Waker) -> Poll<Result<Vec<u32>, BackendError>> {
+        if self.is_done(waker) {
+            Poll::Ready(self.failures.take().and_then(|()| self.words()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn wait(self: Box<Self>) -> Result<Vec<u32>, BackendError> {
+        Readback::wait(*self)
+    }
+}
+
+impl Arrival<()> for Readback {
+    fn poll(&mut self, waker: &Waker) -> Poll<Result<(), BackendError>> {
+        if self.is_done(waker) { Poll::Ready(self.failures.take()) } else { Poll::Pending }
+    }
+
+    fn wait(self: Box<Self>) -> Result<(), BackendError> {
+        self.block()
+    }
+}
+
+impl Signal {
+    /// One more callback.
+    fn expect(self: &Arc<Self>) -> Arc<Self> {
+        self.told().expected += 1;
+        self.clone()
+    }
+
+    fn hear(&self) {
+        let mut told = self.told();
+        told.expected = told.expected.saturating_sub(1);
+        if told.expected == 0 {
+            told.waker.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn is_heard(&self, waker: &Waker) -> bool {
+        let mut told = self.told();
+        if told.expected > 0 {
+            told.waker = Some(waker.clone());
+        }
+        told.expected == 0
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
