@@ -176,7 +176,7 @@ impl Place {
                     kind: "processor".to_owned(),
                     api: None,
                     driver: None,
-                    wide: true,
+                    shader_int64: true,
                     memory_bytes: None,
                 },
                 Device::Gpu { info, .. } => DeviceRecord {
@@ -185,7 +185,7 @@ impl Place {
                     kind: info.kind.to_string(),
                     api: Some(info.api.clone()),
                     driver: Some(info.driver.clone()),
-                    wide: info.wide && !options.narrow,
+                    shader_int64: info.shader_int64 && !options.no_int64,
                     memory_bytes: options.memory_bytes,
                 },
             };

@@ -102,7 +102,7 @@ impl GpuMemory {
     pub(crate) fn options(self) -> Result<Options, CliError> {
         Ok(Options {
             memory_bytes: self.gpu_memory,
-            narrow: switch("PLEURA_GPU_NARROW")?,
+            no_int64: switch("PLEURA_GPU_NO_INT64")?,
             checks: switch("PLEURA_GPU_CHECKS")?,
             cache: cache::kernels()?,
             ..Options::default()

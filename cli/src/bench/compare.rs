@@ -214,7 +214,7 @@ mod tests {
             kind: String::new(),
             api: None,
             driver: None,
-            wide: true,
+            shader_int64: true,
             memory_bytes: None,
         }
     }

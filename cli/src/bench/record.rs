@@ -37,8 +37,9 @@ pub(crate) struct DeviceRecord {
     pub(crate) kind: String,
     pub(crate) api: Option<String>,
     pub(crate) driver: Option<String>,
-    /// Whether products went through 64-bit words.
-    pub(crate) wide: bool,
+    /// Whether kernels computed with 64-bit integers.
+    #[serde(alias = "wide")]
+    pub(crate) shader_int64: bool,
     /// What `--gpu-memory` allowed.
     pub(crate) memory_bytes: Option<u64>,
 }

@@ -234,7 +234,7 @@ mod tests {
             kind: String::new(),
             api: None,
             driver: None,
-            wide: true,
+            shader_int64: true,
             memory_bytes: None,
         };
         let mut record = Record::new("smoke", 1, vec![device("abacus"), device("slide rule")]);

@@ -1,9 +1,7 @@
 //! The GPUs of this machine: which there are, what they can, and why one may be missing.
 
-use crate::{Device, GpuError};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// A GPU that a driver offers, not yet opened.
 pub struct Adapter {
@@ -22,8 +20,8 @@ pub struct AdapterInfo {
     pub api: String,
     /// The driver and its version.
     pub driver: String,
-    /// Whether it multiplies 64-bit words: its kernels are faster then.
-    pub wide: bool,
+    /// Whether its kernels can compute with 64-bit integers, which makes them faster (wgpu's `SHADER_INT64`).
+    pub shader_int64: bool,
     /// Whether it tells the time of its own work.
     pub timestamps: bool,
     /// Bytes that one kernel can see of one buffer.
@@ -56,8 +54,8 @@ pub struct Options {
     pub memory_bytes: Option<u64>,
     /// Bytes that one kernel may see of one buffer, if fewer than the device's limit: for tests of what is split there.
     pub max_binding_bytes: Option<u64>,
-    /// Products through 32-bit words even where there are 64-bit ones.
-    pub narrow: bool,
+    /// Kernels without 64-bit integers even where the device has them: for tests.
+    pub no_int64: bool,
     /// Bounds checks in the kernels: slow, for tests.
     pub checks: bool,
     /// A folder where compiled kernels are kept from one run to the next.
@@ -118,7 +116,7 @@ impl Adapter {
             kind,
             api: info.backend.to_str().to_owned(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-            wide: features.contains(wgpu::Features::SHADER_INT64),
+            shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
@@ -135,14 +133,6 @@ impl Adapter {
     /// Whether it is the processor in disguise.
     pub fn is_software(&self) -> bool {
         self.info.kind == Kind::Software
-    }
-
-    /// Starts it.
-    ///
-    /// # Errors
-    /// [`GpuError::Open`]
-    pub fn open(&self, options: &Options) -> Result<Arc<Device>, GpuError> {
-        Device::open(self, options).map(Arc::new)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way back from the device: words are copied to staging memory in program order, and read when the driver has mapped it.
 
 use crate::device::Device;
-use crate::failures::Failures;
+use crate::error_sink::ErrorSink;
 use pleura_ring::{Arrival, BackendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -12,13 +12,13 @@ const DOWNLOAD_BYTES: usize = 1 << 28;
 /// A download, or work, that was handed in.
 pub(crate) struct Readback {
     device: wgpu::Device,
-    failures: Arc<Failures>,
+    errors: Arc<ErrorSink>,
     submission: wgpu::SubmissionIndex,
     pieces: Vec<Piece>,
     signal: Arc<Signal>,
 }
 
-/// Where neighbouring words of a download lie.
+/// Where neighboring words of a download lie.
 pub(crate) enum Source<'a> {
     /// So many words of a buffer, from an offset on.
     Device { buffer: &'a wgpu::Buffer, at: u32, words: usize },
@@ -90,8 +90,8 @@ impl Device {
         pieces: Vec<Piece>,
         signal: Arc<Signal>,
     ) -> Readback {
-        let (device, failures) = (self.device.clone(), self.failures.clone());
-        Readback { device, failures, submission, pieces, signal }
+        let (device, errors) = (self.device.clone(), self.errors.clone());
+        Readback { device, errors, submission, pieces, signal }
     }
 
     fn staging(&self, bytes: u64) -> wgpu::Buffer {
@@ -116,15 +116,15 @@ impl Readback {
             return Err(BackendError::CannotBlock);
         }
         let submission_index = Some(self.submission.clone());
-        self.failures.poll(&self.device, wgpu::PollType::Wait { submission_index, timeout: None });
-        self.failures.take()
+        self.errors.poll(&self.device, wgpu::PollType::Wait { submission_index, timeout: None });
+        self.errors.take()
     }
 
     /// Whether the driver is done; if not, `waker` is woken when it may be.
     fn is_done(&self, waker: &Waker) -> bool {
         // A browser calls back by itself.
-        self.failures.poll(&self.device, wgpu::PollType::Poll);
-        if self.signal.is_heard(waker) || self.failures.is_lost() {
+        self.errors.poll(&self.device, wgpu::PollType::Poll);
+        if self.signal.is_heard(waker) || self.errors.is_lost() {
             return true;
         }
         if !cfg!(target_arch = "wasm32") {
@@ -154,7 +154,7 @@ impl Readback {
 impl Arrival<Vec<u32>> for Readback {
     fn poll(&mut self, waker: &Waker) -> Poll<Result<Vec<u32>, BackendError>> {
         if self.is_done(waker) {
-            Poll::Ready(self.failures.take().and_then(|()| self.words()))
+            Poll::Ready(self.errors.take().and_then(|()| self.words()))
         } else {
             Poll::Pending
         }
@@ -167,7 +167,7 @@ impl Arrival<Vec<u32>> for Readback {
 
 impl Arrival<()> for Readback {
     fn poll(&mut self, waker: &Waker) -> Poll<Result<(), BackendError>> {
-        if self.is_done(waker) { Poll::Ready(self.failures.take()) } else { Poll::Pending }
+        if self.is_done(waker) { Poll::Ready(self.errors.take()) } else { Poll::Pending }
     }
 
     fn wait(self: Box<Self>) -> Result<(), BackendError> {

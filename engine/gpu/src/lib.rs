@@ -28,43 +28,26 @@
 //! ```
 
 mod adapter;
+mod allocation;
 mod backend;
-mod compiled;
 mod device;
+mod dispatch;
 mod download;
-mod failures;
+mod error;
+mod error_sink;
+mod gpu;
 mod memory;
-mod stamps;
+mod pipeline_cache;
+mod pipelines;
+mod recorder;
+mod ring_tables;
+mod sums;
 mod switching;
+mod timestamps;
 mod transform;
 
 pub use adapter::{Adapter, AdapterInfo, Kind, Options, adapters, diagnosis};
-pub use backend::{Gpu, GpuCompactPolys};
 pub use device::Device;
+pub use error::GpuError;
+pub use gpu::{Gpu, GpuCompactPolys};
 pub use memory::GpuBuffer;
-
-/// What can go wrong before a GPU is in use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GpuError {
-    /// The driver refuses to start the device.
-    #[error("{name} cannot be used: {reason}")]
-    Open {
-        /// Its name.
-        name: String,
-        /// What the driver says.
-        reason: String,
-    },
-    /// The ring is too small or too large for the kernels.
-    #[error("a ring of degree 2^{log_n} does not run on a GPU; 2^{min} to 2^{max} do")]
-    BadDegree {
-        /// Logarithm of the ring's degree.
-        log_n: u32,
-        /// The smallest.
-        min: u32,
-        /// The largest.
-        max: u32,
-    },
-    /// The device cannot hold the ring's tables.
-    #[error(transparent)]
-    Backend(#[from] pleura_ring::BackendError),
-}

@@ -1,164 +1,148 @@
-//! Sums of products: key switching, and the sums of linear transforms, a few limbs at a time so that what lies between the two stays small.
+//! Key switching, and the sums of linear transforms, a few limbs at a time so that what lies between the two stays small.
 
-use crate::Gpu;
-use crate::backend::{Call, GpuCompactPolys, Row, poly};
-use crate::device::SUBMIT_COST;
-use crate::memory::{Chunk, GpuBuffer, Groups};
-use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, GadgetTerm, Limbs, Ntt, Term, View};
-use std::collections::HashMap;
+use crate::allocation::Placement;
+use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
+use crate::memory::{GpuBuffer, Location};
+use crate::recorder::SUBMIT_COST;
+use crate::ring_tables::factor;
+use crate::sums::{Inputs, SumTable, Sums, Target};
+use crate::transform::{LOG_THREAD_WORDS, TransformedCompact, extend_digits, ntt_compact};
+use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, Limbs, Ntt, Term, View};
+use pleura_shaders::{BabyStepTerm, GadgetLimb, GadgetTerm, KernelId, KernelParams, LimbEntry, NONE};
 use std::ops::Range;
 
 /// Bytes of the steps between a gadget product and the sums of them: what lies in a large GPU's cache, as far as that is possible.
 const SCRATCH_BYTES: usize = 1 << 27;
 
-/// No digit.
-const NONE: u32 = u32::MAX;
+/// Key switching up to ModDown.
+pub(crate) fn gadget_product(gpu: &Gpu, product: &GadgetProduct<'_, Gpu>) -> Batch<Gpu, Ntt> {
+    let GadgetProduct { gadget, batch, outputs, .. } = *product;
+    let out = gpu.alloc(gadget.limbs, 2 * outputs * batch, Placement::Parts(2));
+    Switching::new(gpu, product).run(0..gadget.limbs.count(), &out);
+    Batch::from_buffer(out, gadget.limbs, 2 * outputs * batch)
+}
 
-impl Gpu {
-    /// `out[t.out] += a[t.a] b[t.b]`
-    pub(crate) fn sums_of_products(
-        &self,
-        a: View<'_, Gpu, Ntt>,
-        b: View<'_, Gpu, Ntt>,
-        terms: &[Term],
-        outputs: usize,
-        limbs: Limbs,
-    ) -> Batch<Gpu, Ntt> {
-        let out = self.alloc(limbs, outputs, Groups::Each);
-        let mut entries = self.limb_entries(limbs, limbs, a.limbs());
-        for (entry, y) in entries.iter_mut().zip(self.limb_entries(limbs, limbs, b.limbs())) {
-            entry[3] = y[2];
-        }
-        let mut sums = Sums::new((0..outputs).map(|i| Target::one(out.at(i))).collect());
+/// Key switching, and sums of products of its results with diagonals.
+pub(crate) fn baby_step_sums(
+    gpu: &Gpu,
+    product: &GadgetProduct<'_, Gpu>,
+    diagonals: Diagonals<'_, Gpu>,
+    terms: &[Term],
+    sums: usize,
+) -> Batch<Gpu, Ntt> {
+    let GadgetProduct { gadget, batch, outputs, .. } = *product;
+    let limbs = gadget.limbs;
+    let steps = outputs * batch;
+    let switching = Switching::new(gpu, product);
+    let out = gpu.alloc(limbs, 2 * sums, Placement::Parts(2));
+    let mut wanted: Vec<usize> = terms.iter().map(|t| t.a).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+
+    for range in limb_ranges(gpu, limbs, 2 * steps, terms.len(), diagonals, &wanted) {
+        let between = gpu.device.alloc(range.len() << gpu.ring.log_n(), 2 * steps, Placement::Parts(2));
+        switching.run(range.clone(), &between);
+        let factors = Factors::new(gpu, diagonals, limbs, range.clone(), &wanted);
+        let targets = (0..sums).map(|i| Target::two(out.at(i), out.at(sums + i))).collect();
+        let mut all = Sums::new(targets);
         for term in terms {
-            let ((x, x_at), (y, y_at)) = (poly(a, term.a), poly(b, term.b));
-            sums.add(term.out, 0, [Some(x), Some(y), None, None], &[x_at, y_at]);
-        }
-        sums.run(self, "mul_accumulate", &[entries], [0; 4], 1);
-        Batch::from_buffer(out, limbs, outputs)
-    }
-
-    /// Key switching up to ModDown.
-    pub(crate) fn switched(&self, product: &GadgetProduct<'_, Gpu>) -> Batch<Gpu, Ntt> {
-        let GadgetProduct { gadget, batch, outputs, .. } = *product;
-        let out = self.alloc(gadget.limbs, 2 * outputs * batch, Groups::Parts(2));
-        Switching::new(self, product).run(0..gadget.limbs.count(), &out);
-        Batch::from_buffer(out, gadget.limbs, 2 * outputs * batch)
-    }
-
-    /// Key switching, and sums of products of its results with diagonals.
-    pub(crate) fn switched_sums(
-        &self,
-        product: &GadgetProduct<'_, Gpu>,
-        diagonals: Diagonals<'_, Gpu>,
-        terms: &[Term],
-        sums: usize,
-    ) -> Batch<Gpu, Ntt> {
-        let GadgetProduct { gadget, batch, outputs, .. } = *product;
-        let (limbs, log_n, steps) = (gadget.limbs, self.ring.log_n(), outputs * batch);
-        let switching = Switching::new(self, product);
-        let out = self.alloc(limbs, 2 * sums, Groups::Parts(2));
-        let mut wanted: Vec<usize> = terms.iter().map(|t| t.a).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let positions: Vec<_> = self.ring.indices(limbs).collect();
-        let entries = self.limb_entries(limbs, limbs, limbs);
-
-        for range in self.ranges(limbs, 2 * steps, terms.len(), diagonals, &wanted) {
-            let between = self.device.alloc(range.len() << log_n, 2 * steps, Groups::Parts(2));
-            switching.run(range.clone(), &between);
-            let here = positions.get(range.clone()).unwrap_or_default();
-            let factors = match diagonals {
-                Diagonals::Polys(view) => Factors::Polys(view),
-                Diagonals::Compact(polys) => {
-                    let (words, log_runs) = self.transformed_compact(polys, &wanted, here);
-                    Factors::Compact { wanted: &wanted, words, log_runs }
-                }
+            let (diagonal, log_run) = factors.of(term.a);
+            let first = between.at(term.b);
+            let second = between.at(steps + term.b);
+            let inputs = Inputs { x: Some(diagonal.segment), y: Some(first.segment), ..Inputs::default() };
+            let entry = BabyStepTerm {
+                x_offset: diagonal.offset,
+                log_run,
+                first_y_offset: first.offset,
+                second_y_offset: second.offset,
             };
-            let mut limb_entries = entries.get(range.clone()).unwrap_or_default().to_vec();
-            for (i, entry) in limb_entries.iter_mut().enumerate() {
-                entry[2] = match diagonals {
-                    Diagonals::Polys(view) => view.limbs().position(limbs, range.start + i) << log_n,
-                    Diagonals::Compact(_) => i << log_n,
-                } as u32;
-                entry[3] = (i << log_n) as u32;
-            }
-            let targets = (0..sums).map(|i| Target::two(out.at(i), out.at(sums + i))).collect();
-            let mut all = Sums::new(targets);
-            for term in terms {
-                let ((x, x_at), log_run) = factors.of(term.a);
-                let ((y, first), (_, second)) = (between.at(term.b), between.at(steps + term.b));
-                all.add(term.out, 0, [Some(x), Some(y), None, None], &[x_at, log_run, first, second]);
-            }
-            all.run(self, "baby_step_sums", &[limb_entries], [0; 4], 2);
+            all.add(term.out, 0, inputs, entry);
         }
-        Batch::from_buffer(out, limbs, 2 * sums)
+        let table = SumTable { params: gpu.params(), limbs: factors.limb_entries(gpu, limbs, range) };
+        all.run(gpu, KernelId::BabyStepSums, &[table], 2);
     }
+    Batch::from_buffer(out, limbs, 2 * sums)
+}
 
-    /// A copy of a key whose two polys of a digit lie side by side, unless they do so in the key itself.
-    fn paired(&self, key: &Batch<Gpu, Ntt>) -> Option<GpuBuffer> {
-        let words = (key.limbs().count() << self.ring.log_n()) as u32;
-        let beside = |i: usize| {
-            let ((chunk, at), (other, other_at)) = (key.buffer().at(i), key.buffer().at(i + 1));
-            chunk.id() == other.id() && at + words == other_at
-        };
-        if (0..key.polys() / 2).all(|d| beside(2 * d)) {
-            return None;
+/// The limbs that are taken at a time, so that neither the memory between nor a single dispatch becomes too large.
+fn limb_ranges(
+    gpu: &Gpu,
+    limbs: Limbs,
+    steps: usize,
+    terms: usize,
+    diagonals: Diagonals<'_, Gpu>,
+    wanted: &[usize],
+) -> Vec<Range<usize>> {
+    let (n, count) = (gpu.ring.n(), limbs.count());
+    let words: usize = match diagonals {
+        Diagonals::Polys(_) => 0,
+        Diagonals::Compact(GpuCompactPolys { log_lens, .. }) => {
+            let lens = wanted.iter().filter_map(|&i| log_lens.get(i));
+            lens.map(|&log| 1 << log.max(LOG_THREAD_WORDS)).sum()
         }
-        let copy = self.alloc(key.limbs(), key.polys(), Groups::Neighbours(2));
-        let entries = self.limb_entries(key.limbs(), key.limbs(), key.limbs());
-        let rows = (0..key.polys()).map(|i| Row::map(copy.at(i), key.buffer().at(i)));
-        self.pointwise("concat", [0; 4], &entries, rows);
-        Some(copy)
-    }
-
-    /// The limbs that are taken at a time, so that neither the memory between nor a single dispatch becomes too large.
-    fn ranges(
-        &self,
-        limbs: Limbs,
-        steps: usize,
-        terms: usize,
-        diagonals: Diagonals<'_, Gpu>,
-        wanted: &[usize],
-    ) -> Vec<Range<usize>> {
-        let (n, count) = (self.ring.n(), limbs.count());
-        let words = match diagonals {
-            Diagonals::Polys(_) => 0,
-            Diagonals::Compact(GpuCompactPolys { log_lens, .. }) => {
-                wanted.iter().filter_map(|&i| log_lens.get(i)).map(|&log| 1 << log.max(4)).sum()
-            }
-        };
-        let most = self.device.budget.map_or(SCRATCH_BYTES, |budget| SCRATCH_BYTES.min(budget as usize / 8));
-        let by_memory = most / (4 * (steps * n + words)).max(1);
-        let by_cost = 2 * SUBMIT_COST as usize / (2 * terms * n).max(1);
-        let at_once = by_memory.min(by_cost).clamp(1, count);
-        // Pieces of about the same length.
-        let at_once = count.div_ceil(count.div_ceil(at_once));
-        (0..count).step_by(at_once).map(|start| start..(start + at_once).min(count)).collect()
-    }
+    };
+    let most = gpu.device.budget.map_or(SCRATCH_BYTES, |budget| SCRATCH_BYTES.min(budget as usize / 8));
+    let by_memory = most / (4 * (steps * n + words)).max(1);
+    let by_cost = 2 * SUBMIT_COST as usize / (2 * terms * n).max(1);
+    let at_once = by_memory.min(by_cost).clamp(1, count);
+    // Pieces of about the same length.
+    let at_once = count.div_ceil(count.div_ceil(at_once));
+    (0..count).step_by(at_once).map(|start| start..(start + at_once).min(count)).collect()
 }
 
 /// Diagonals, ready to be multiplied with.
 enum Factors<'a> {
     Polys(View<'a, Gpu, Ntt>),
-    /// The transforms of those that are wanted, in order.
+    /// Those that are wanted, in order, transformed for the limbs at hand.
     Compact {
         wanted: &'a [usize],
-        words: GpuBuffer,
-        log_runs: Vec<u32>,
+        transformed: TransformedCompact,
     },
 }
 
-impl Factors<'_> {
-    /// Where a diagonal lies, and the logarithm of how many words each of its words counts for.
-    fn of(&self, diagonal: usize) -> ((&Chunk, u32), u32) {
-        match self {
-            Self::Polys(view) => (poly(*view, diagonal), 0),
-            Self::Compact { wanted, words, log_runs } => {
-                let place = wanted.partition_point(|&w| w < diagonal);
-                (words.at(place), log_runs.get(place).copied().unwrap_or(0))
+impl<'a> Factors<'a> {
+    /// Diagonals for a range of limbs.
+    fn new(
+        gpu: &Gpu,
+        diagonals: Diagonals<'a, Gpu>,
+        limbs: Limbs,
+        range: Range<usize>,
+        wanted: &'a [usize],
+    ) -> Self {
+        match diagonals {
+            Diagonals::Polys(view) => Self::Polys(view),
+            Diagonals::Compact(polys) => {
+                let primes: Vec<_> = gpu.ring.indices(limbs).skip(range.start).take(range.len()).collect();
+                Self::Compact { wanted, transformed: ntt_compact(gpu, polys, wanted, &primes) }
             }
         }
+    }
+
+    /// Where a diagonal lies, and the logarithm of how many words each of its words counts for.
+    #[expect(clippy::indexing_slicing, reason = "every diagonal of a term is wanted, and has a length")]
+    fn of(&self, diagonal: usize) -> (Location<'_>, u32) {
+        match self {
+            Self::Polys(view) => (poly(*view, diagonal), 0),
+            Self::Compact { wanted, transformed } => {
+                let place = wanted.partition_point(|&w| w < diagonal);
+                (transformed.words.at(place), transformed.log_runs[place])
+            }
+        }
+    }
+
+    /// Entries of a range of limbs: in the sums, in diagonals (`x`) and in baby steps (`y`), which have these limbs alone.
+    fn limb_entries(&self, gpu: &Gpu, limbs: Limbs, range: Range<usize>) -> Vec<LimbEntry> {
+        let start = range.start;
+        let entry = |(limb, prime): (usize, usize)| LimbEntry {
+            prime: prime as u32,
+            out_offset: gpu.offset(limb),
+            x_offset: match self {
+                Self::Polys(view) => gpu.offset(view.limbs().position(limbs, limb)),
+                Self::Compact { .. } => gpu.offset(limb - start),
+            },
+            y_offset: gpu.offset(limb - start),
+        };
+        gpu.ring.indices(limbs).enumerate().skip(start).take(range.len()).map(entry).collect()
     }
 }
 
@@ -176,11 +160,11 @@ struct Switching<'a> {
     keys: Vec<Option<GpuBuffer>>,
 }
 
-/// What a term of the kernel reads of digits and keys: neighbouring digits in one place.
+/// Neighboring digits, with their keys, that lie in one piece: what a term of the kernel reads.
 struct Span<'a> {
     digits: Range<usize>,
-    extended: (&'a Chunk, u32),
-    key: (&'a Chunk, u32),
+    extended: Location<'a>,
+    key: Location<'a>,
 }
 
 impl<'a> Switching<'a> {
@@ -189,95 +173,132 @@ impl<'a> Switching<'a> {
         let (inputs, parts, lifted) = product.shape();
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
-                Some(gpu.extension(view, gadget))
+                Some(extend_digits(gpu, view, gadget))
             }
             _ => None,
         };
-        let keys = terms.iter().map(|term| gpu.paired(term.key?)).collect();
+        let keys = terms.iter().map(|term| paired(gpu, term.key?)).collect();
         Self { gpu, product, inputs, parts, lifted, fresh, keys }
     }
 
     /// Both results of each output and item in some limbs, which are all that `out` has: `[2][outputs][batch]`.
     fn run(&self, limbs: Range<usize>, out: &GpuBuffer) {
-        let GadgetProduct { gadget, x, digits, first_switched, terms, batch, outputs, .. } = *self.product;
+        let GadgetProduct { gadget, terms, batch, outputs, .. } = *self.product;
         let rows = outputs * batch;
         let mut sums = Sums::new((0..rows).map(|i| Target::two(out.at(i), out.at(rows + i))).collect());
+        // A table for each set of limbs that keys are over.
         let mut key_limbs = vec![gadget.limbs];
-        let each = terms.iter().zip(&self.keys).flat_map(|term| (0..batch).map(move |item| (term, item)));
-        for ((term, key), item) in each {
+        for (term, copy) in terms.iter().zip(&self.keys) {
             let over = term.key.map_or(gadget.limbs, Batch::limbs);
             let table = key_limbs.iter().position(|&limbs| limbs == over).unwrap_or_else(|| {
                 key_limbs.push(over);
                 key_limbs.len() - 1
             });
-            let row = term.output * batch + item;
-            let addend = |part: usize| poly(x, (part * self.inputs + term.input) * batch + item);
-            let second = (self.parts == 3 || term.key.is_none()).then(|| addend(1));
-            let ((z, first_at), galois) = (addend(0), term.galois.exponent());
-            // One buffer of addends at a time.
-            let both = second.filter(|(chunk, _)| chunk.id() == z.id());
-            if let (Some((chunk, at)), None) = (second, both) {
-                let words = [0, 0, 0, at, 2, 0, galois, 0];
-                sums.add(row, table, [None, None, Some(chunk), None], &words);
-            }
-            let (second_at, kind) = both.map_or((0, 1), |(_, at)| (at, 3));
-            let key = key.as_ref().or(term.key.map(Batch::buffer));
-            let spans = self.spans(term, key, item);
-            if spans.is_empty() {
-                let words = [0, 0, first_at, second_at, kind, 0, galois, 0];
-                sums.add(row, table, [None, None, Some(z), None], &words);
-            }
-            let own = match digits {
-                Digits::Fresh(view) if term.key.is_some() => {
-                    Some(poly(view, (term.input - first_switched) * batch + item))
-                }
-                _ => None,
-            };
-            for (i, Span { digits, extended, key }) in spans.iter().enumerate() {
-                // The addends once.
-                let kind = if i == 0 { kind } else { 0 };
-                let what = kind | (digits.start << 8) as u32 | (digits.len() << 16) as u32;
-                let key_words = (over.count() << self.gpu.ring.log_n()) as u32;
-                let own_at = own.map_or(0, |(_, at)| at);
-                let words = [extended.1, own_at, first_at, second_at, what, key.1, galois, key_words];
-                let inputs = [Some(extended.0), own.map(|(chunk, _)| chunk), Some(z), Some(key.0)];
-                sums.add(row, table, inputs, &words);
+            let key = copy.as_ref().or(term.key.map(Batch::buffer));
+            for item in 0..batch {
+                self.add_terms(&mut sums, table, term, key, item);
             }
         }
-        let tables: Vec<_> = key_limbs.iter().map(|&key| self.limb_entries(limbs.clone(), key)).collect();
         let (digit_words, _) = self.digit_words();
-        sums.run(self.gpu, "gadget_product", &tables, [digit_words, 0, 0, 0], 2 * gadget.digits() as u64);
+        let table = |&over: &Limbs| SumTable {
+            params: KernelParams {
+                digit_words,
+                key_words: self.gpu.offset(over.count()),
+                ..self.gpu.params()
+            },
+            limbs: self.limb_entries(limbs.clone(), over),
+        };
+        let tables: Vec<_> = key_limbs.iter().map(table).collect();
+        sums.run(self.gpu, KernelId::GadgetProduct, &tables, 2 * gadget.digits() as u64);
+    }
+
+    /// The kernel's terms of one term and item: its addends once, and its digits with their keys.
+    fn add_terms<'b>(
+        &'b self,
+        sums: &mut Sums<'b, GadgetTerm>,
+        table: usize,
+        term: &pleura_ring::GadgetTerm<'b, Gpu>,
+        key: Option<&'b GpuBuffer>,
+        item: usize,
+    ) {
+        let GadgetProduct { x, digits, first_switched, batch, .. } = *self.product;
+        let row = term.output * batch + item;
+        let addend = |part: usize| poly(x, (part * self.inputs + term.input) * batch + item);
+        let without = GadgetTerm {
+            digits: 0,
+            own: 0,
+            first_addend: NONE,
+            second_addend: NONE,
+            key: 0,
+            galois: term.galois.exponent(),
+            first_digit: 0,
+            digit_count: 0,
+        };
+        let first = addend(0);
+        let mut addends = GadgetTerm { first_addend: first.offset, ..without };
+        if self.parts == 3 || term.key.is_none() {
+            let second = addend(1);
+            // One segment of addends at a time.
+            if second.segment.id() == first.segment.id() {
+                addends.second_addend = second.offset;
+            } else {
+                let inputs = Inputs { z: Some(second.segment), ..Inputs::default() };
+                sums.add(row, table, inputs, GadgetTerm { second_addend: second.offset, ..without });
+            }
+        }
+        let spans = self.spans(term, key, item);
+        if spans.is_empty() {
+            sums.add(row, table, Inputs { z: Some(first.segment), ..Inputs::default() }, addends);
+        }
+        let own = match digits {
+            Digits::Fresh(view) if term.key.is_some() => {
+                Some(poly(view, (term.input - first_switched) * batch + item))
+            }
+            _ => None,
+        };
+        for (i, span) in spans.iter().enumerate() {
+            let entry = GadgetTerm {
+                digits: span.extended.offset,
+                own: own.map_or(0, |own| own.offset),
+                key: span.key.offset,
+                first_digit: span.digits.start as u32,
+                digit_count: span.digits.len() as u32,
+                ..if i == 0 { addends } else { without }
+            };
+            let inputs = Inputs {
+                x: Some(span.extended.segment),
+                y: own.map(|own| own.segment),
+                z: Some(first.segment),
+                w: Some(span.key.segment),
+            };
+            sums.add(row, table, inputs, entry);
+        }
     }
 
     /// The digits of a term with their keys, in as few pieces as they lie in.
     fn spans<'b>(
         &'b self,
-        term: &GadgetTerm<'a, Gpu>,
-        place: Option<&'b GpuBuffer>,
+        term: &pleura_ring::GadgetTerm<'b, Gpu>,
+        key_buffer: Option<&'b GpuBuffer>,
         item: usize,
     ) -> Vec<Span<'b>> {
         let GadgetProduct { gadget, digits, first_switched, batch, .. } = *self.product;
         let mut spans: Vec<Span<'b>> = Vec::new();
-        let (Some(key), Some(place)) = (term.key, place) else { return spans };
+        let (Some(key), Some(key_buffer)) = (term.key, key_buffer) else { return spans };
         let (digit_words, count) = self.digit_words();
-        let key_words = (2 * key.limbs().count()) << self.gpu.ring.log_n();
+        let key_words = 2 * self.gpu.offset(key.limbs().count());
         let from = (term.input - first_switched) * batch + item;
         for d in 0..gadget.digits() {
             let extended = match (digits, &self.fresh) {
-                (Digits::Fresh(_), Some(fresh)) => {
-                    let (chunk, at) = fresh.at(from);
-                    (chunk, at + d as u32 * digit_words)
-                }
+                (Digits::Fresh(_), Some(fresh)) => fresh.at(from).plus(d as u32 * digit_words),
                 (Digits::Extended(view), _) => poly(view, from * count + d),
                 (Digits::Fresh(view), None) => poly(view, from),
             };
-            let key = place.at(2 * d);
+            let key = key_buffer.at(2 * d);
             match spans.last_mut() {
                 Some(span)
-                    if span.extended.0.id() == extended.0.id()
-                        && span.key.0.id() == key.0.id()
-                        && span.extended.1 + span.digits.len() as u32 * digit_words == extended.1
-                        && span.key.1 + (span.digits.len() * key_words) as u32 == key.1 =>
+                    if extended.follows(span.extended, span.digits.len() as u32 * digit_words)
+                        && key.follows(span.key, span.digits.len() as u32 * key_words) =>
                 {
                     span.digits.end += 1;
                 }
@@ -294,145 +315,57 @@ impl<'a> Switching<'a> {
             Digits::Extended(view) => view.limbs(),
             Digits::Fresh(_) => gadget.limbs,
         };
-        ((limbs.count() << self.gpu.ring.log_n()) as u32, gadget.digits())
+        (self.gpu.offset(limbs.count()), gadget.digits())
     }
 
     /// The kernel's entries of some limbs, for keys over `key_limbs`.
-    fn limb_entries(&self, range: Range<usize>, key_limbs: Limbs) -> Vec<[u32; 8]> {
+    fn limb_entries(&self, range: Range<usize>, key_limbs: Limbs) -> Vec<GadgetLimb> {
+        let limbs = self.product.gadget.limbs;
+        let indices = self.gpu.ring.indices(limbs).enumerate().skip(range.start).take(range.len());
+        indices.map(|(limb, prime)| self.limb_entry(limb, prime, range.start, key_limbs)).collect()
+    }
+
+    fn limb_entry(&self, limb: usize, prime: usize, start: usize, key_limbs: Limbs) -> GadgetLimb {
         let GadgetProduct { gadget, digits, .. } = *self.product;
         let (ring, limbs) = (&self.gpu.ring, gadget.limbs);
-        let (log_n, start) = (ring.log_n(), range.start);
-        let entry = |(limb, prime): (usize, usize)| {
-            let modulus = ring.modulus(prime);
+        let modulus = ring.modulus(prime);
+        let lift = if !self.lifted {
+            1
+        } else if limb < limbs.q {
             let special = ring.moduli(Limbs { q: 0, ..limbs });
-            let product = special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())));
-            let lift = match self.lifted {
-                false => modulus.shoup(1),
-                true if limb < limbs.q => modulus.shoup(product),
-                true => modulus.shoup(0),
-            };
-            let (own, extended) = match digits {
-                Digits::Fresh(_) if limb < limbs.q => ((limb / gadget.digit_limbs) as u32, limb),
-                Digits::Fresh(_) => (NONE, limb),
-                Digits::Extended(view) => (NONE, view.limbs().position(limbs, limb)),
-            };
-            let [out, plain, key, extended] =
-                [limb - start, limb, key_limbs.position(limbs, limb), extended].map(|l| (l << log_n) as u32);
-            [prime as u32, out, plain, key, own, lift.w, lift.quotient, extended]
+            special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())))
+        } else {
+            0
         };
-        ring.indices(limbs).enumerate().skip(start).take(range.len()).map(entry).collect()
-    }
-}
-
-/// Where the results of a row go: one or two, in one buffer.
-#[derive(Clone, Copy)]
-struct Target<'a> {
-    chunk: &'a Chunk,
-    at: [u32; 2],
-}
-
-impl<'a> Target<'a> {
-    fn one((chunk, at): (&'a Chunk, u32)) -> Self {
-        Self { chunk, at: [at, 0] }
-    }
-
-    fn two((chunk, first): (&'a Chunk, u32), (_, second): (&'a Chunk, u32)) -> Self {
-        Self { chunk, at: [first, second] }
-    }
-}
-
-/// Sums of terms into rows: as few dispatches as the buffers they lie in allow.
-struct Sums<'a> {
-    targets: Vec<Target<'a>>,
-    dispatches: Vec<SumDispatch<'a>>,
-}
-
-/// Terms that one dispatch can read.
-struct SumDispatch<'a> {
-    table: usize,
-    chunks: [Option<&'a Chunk>; 5],
-    /// Position of each row.
-    places: HashMap<usize, usize>,
-    /// Each row with its terms and how many there are.
-    rows: Vec<(usize, Vec<u32>, u32)>,
-}
-
-impl<'a> Sums<'a> {
-    fn new(targets: Vec<Target<'a>>) -> Self {
-        Self { targets, dispatches: Vec::new() }
-    }
-
-    /// Adds a term to a row; `table` is that of the limbs it is for.
-    fn add(&mut self, row: usize, table: usize, inputs: [Option<&'a Chunk>; 4], term: &[u32]) {
-        #[expect(clippy::indexing_slicing, reason = "a term names an output")]
-        let out = self.targets[row].chunk;
-        let [x, y, z, w] = inputs;
-        let dispatch = self.dispatch(table, [Some(out), x, y, z, w]);
-        let next = dispatch.rows.len();
-        let place = *dispatch.places.entry(row).or_insert(next);
-        if place == next {
-            dispatch.rows.push((row, Vec::new(), 0));
-        }
-        if let Some((_, terms, count)) = dispatch.rows.get_mut(place) {
-            terms.extend_from_slice(term);
-            *count += 1;
-        }
-    }
-
-    /// The dispatch of a table that reads these buffers, or one whose operands leave room for them.
-    fn dispatch(&mut self, table: usize, chunks: [Option<&'a Chunk>; 5]) -> &mut SumDispatch<'a> {
-        let same = |a: Option<&Chunk>, b: Option<&Chunk>| match (a, b) {
-            (Some(a), Some(b)) => a.id() == b.id(),
-            _ => true,
+        let (own_digit, extended) = match digits {
+            Digits::Fresh(_) if limb < limbs.q => ((limb / gadget.digit_limbs) as u32, limb),
+            Digits::Fresh(_) => (NONE, limb),
+            Digits::Extended(view) => (NONE, view.limbs().position(limbs, limb)),
         };
-        let fits =
-            |d: &SumDispatch<'a>| d.table == table && d.chunks.iter().zip(&chunks).all(|(&a, &b)| same(a, b));
-        let found = self.dispatches.iter().rposition(fits).unwrap_or_else(|| {
-            let (places, rows) = (HashMap::new(), Vec::new());
-            self.dispatches.push(SumDispatch { table, chunks, places, rows });
-            self.dispatches.len() - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "found or pushed")]
-        let dispatch = &mut self.dispatches[found];
-        for (have, need) in dispatch.chunks.iter_mut().zip(chunks) {
-            *have = have.or(need);
+        GadgetLimb {
+            base: LimbEntry {
+                prime: prime as u32,
+                out_offset: self.gpu.offset(limb - start),
+                x_offset: self.gpu.offset(extended),
+                y_offset: self.gpu.offset(limb),
+            },
+            lift: factor(modulus.shoup(lift)),
+            key_offset: self.gpu.offset(key_limbs.position(limbs, limb)),
+            own_digit,
         }
-        dispatch
     }
+}
 
-    /// Runs a kernel of sums; rows without terms become zero. `cost` is the products of a term.
-    fn run(mut self, gpu: &Gpu, kernel: &'static str, tables: &[Vec<[u32; 8]>], extra: [u32; 4], cost: u64) {
-        let mut written = vec![false; self.targets.len()];
-        for dispatch in &self.dispatches {
-            for (row, ..) in &dispatch.rows {
-                if let Some(written) = written.get_mut(*row) {
-                    *written = true;
-                }
-            }
-        }
-        let empty: Vec<_> = (0..written.len()).filter(|&row| !written.get(row).is_some_and(|w| *w)).collect();
-        for row in empty {
-            #[expect(clippy::indexing_slicing, reason = "one of the targets")]
-            let out = self.targets[row].chunk;
-            let table = self.dispatches.first().map_or(0, |d| d.table);
-            self.dispatch(table, [Some(out), None, None, None, None]).rows.push((row, Vec::new(), 0));
-        }
-        written.fill(false);
-        for SumDispatch { table, chunks, rows, .. } in self.dispatches {
-            let (mut terms, mut entries, mut first) = (Vec::new(), Vec::with_capacity(rows.len()), 0);
-            for (row, words, count) in rows {
-                terms.extend(words);
-                #[expect(clippy::indexing_slicing, reason = "one of the targets")]
-                let ([at, second], again) = (self.targets[row].at, &mut written[row]);
-                let entry = [at, second, first, count, u32::from(*again), 0, 0, 0];
-                *again = true;
-                first += count;
-                entries.push(Row { chunks, entry });
-            }
-            let Some(limbs) = tables.get(table) else { continue };
-            let log_n = gpu.ring.log_n();
-            let cost = (cost * u64::from(first)).div_ceil(entries.len().max(1) as u64);
-            gpu.call(&Call { kernel, block: None, log_n, extra, limbs, terms: &terms, cost }, entries);
-        }
+/// A copy of a key whose two polys of a digit lie side by side, unless they do so in the key itself.
+fn paired(gpu: &Gpu, key: &Batch<Gpu, Ntt>) -> Option<GpuBuffer> {
+    let words = gpu.offset(key.limbs().count());
+    let buffer = key.buffer();
+    if (0..key.polys() / 2).all(|d| buffer.at(2 * d + 1).follows(buffer.at(2 * d), words)) {
+        return None;
     }
+    let copy = gpu.alloc(key.limbs(), key.polys(), Placement::Neighbors(2));
+    let entries = gpu.limb_entries(key.limbs(), key.limbs(), key.limbs());
+    let rows = (0..key.polys()).map(|i| Row::map(copy.at(i), buffer.at(i)));
+    gpu.call_simple(KernelId::Concat, &entries, rows);
+    Some(copy)
 }

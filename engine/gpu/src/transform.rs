@@ -1,275 +1,366 @@
-//! Transforms: of limbs that fit a workgroup's memory in one pass, of larger ones in two, with conversions and compact polynomials on the way in
-//! and division on the way out.
+//! Transforms: of limbs that fit a workgroup's memory in one pass, of larger ones in two, with conversions and compact polynomials on
+//! the way in and division on the way out.
 
-use crate::Gpu;
-use crate::backend::{Call, GpuCompactPolys, Row, poly};
-use crate::device::{Block, Device};
-use crate::memory::{GpuBuffer, Groups};
+use crate::allocation::Placement;
+use crate::dispatch::{Operands, Table};
+use crate::gpu::{Call, Gpu, GpuCompactPolys, HEAD_STAGES, Row, poly};
+use crate::memory::GpuBuffer;
+use crate::ring_tables::factor;
 use pleura_ring::convert::Target;
-use pleura_ring::{BasisConversion, Batch, Gadget, Limbs, Ntt, Ring, View};
+use pleura_ring::{BasisConversion, Batch, Coeff, Gadget, Limbs, Ntt, View};
+use pleura_shaders::{
+    Block, ConversionQuotient, ConversionSource, ConvertedLimb, InverseLimb, KernelId, KernelParams,
+    LimbEntry, RowEntry,
+};
 use std::sync::{Arc, PoisonError};
 
-/// The kernels of a forward transform: in one pass, or a head and the rest.
+/// The kernels of a forward transform: of limbs that fit a block, or the head and the rest of larger ones.
 #[derive(Clone, Copy)]
-pub(crate) struct Forward {
-    whole: &'static str,
-    head: &'static str,
-    rest: &'static str,
+struct ForwardKernels {
+    whole: fn(Block) -> KernelId,
+    head: KernelId,
+    rest: fn(Block) -> KernelId,
 }
 
-/// Of words as they are.
-pub(crate) const NTT: Forward = Forward { whole: "ntt", head: "ntt_head", rest: "ntt_rest" };
+/// Transform of words as they are.
+const NTT: ForwardKernels =
+    ForwardKernels { whole: KernelId::Ntt, head: KernelId::NttHead, rest: KernelId::NttRest };
 
-/// Of coefficients converted from other primes.
-const CONVERTED: Forward = Forward { whole: "ntt_converted", head: "ntt_head_converted", rest: "ntt_rest" };
+/// Transform of coefficients converted from other primes.
+const CONVERTED: ForwardKernels = ForwardKernels {
+    whole: KernelId::NttConverted,
+    head: KernelId::NttHeadConverted,
+    rest: KernelId::NttRest,
+};
 
-/// The same, then taken from the value they are the remainder of.
-const RESCALED: Forward =
-    Forward { whole: "ntt_converted_rescaled", head: "ntt_head_converted", rest: "ntt_rest_rescaled" };
+/// Transform of converted coefficients, then taken from the value they are the remainder of.
+const RESCALED: ForwardKernels = ForwardKernels {
+    whole: KernelId::NttConvertedRescaled,
+    head: KernelId::NttHeadConverted,
+    rest: KernelId::NttRestRescaled,
+};
 
-/// Of compact polynomials.
-const COMPACT: Forward = Forward { whole: "ntt_compact", head: "ntt_head_compact", rest: "ntt_rest" };
+/// Transform of compact polynomials.
+const COMPACT: ForwardKernels =
+    ForwardKernels { whole: KernelId::NttCompact, head: KernelId::NttHeadCompact, rest: KernelId::NttRest };
 
-/// Stages of a head.
-const HEAD: u32 = 4;
+/// Logarithm of the words that a thread has.
+pub(crate) const LOG_THREAD_WORDS: u32 = 4;
 
-/// What a thread holds.
-const LOG_THREAD_WORDS: u32 = 4;
-
-/// Logarithm of the largest degree that a device transforms.
-pub(crate) fn max_log(device: &Device) -> u32 {
-    device.max_log_block + HEAD
+/// A forward transform.
+struct Forward<'a> {
+    kernels: ForwardKernels,
+    /// Logarithm of the words in a limb.
+    log_n: u32,
+    /// Logarithm of the number of copies of something shorter in a limb; 0 unless the limb is one thread's words.
+    log_copies: u32,
+    /// Limbs and terms of the kernel of whole limbs, and of the head.
+    limbs: Table<'a>,
+    terms: Table<'a>,
+    /// Limbs of the rest.
+    rest_limbs: Table<'a>,
 }
 
-/// The tables of a ring's primes and of their twiddles, as the kernels read them.
-pub(crate) fn tables(ring: &Ring) -> (Vec<u32>, Vec<u32>) {
-    let (n, all) = (ring.n(), ring.limbs());
-    let (mut primes, mut twiddles) = (Vec::new(), Vec::with_capacity(4 * ring.words(all, 1)));
-    for (i, modulus) in ring.moduli(all).enumerate() {
-        let (r, one) = (modulus.r(), modulus.shoup(1));
-        let (forward, inverse) = ((i * n) as u32, ((all.count() + i) * n) as u32);
-        let offset = modulus.reduce(1 << 31);
-        primes.extend([
-            modulus.q(),
-            modulus.q_inv(),
-            r.w,
-            r.quotient,
-            one.quotient,
-            offset,
-            forward,
-            inverse,
-        ]);
-    }
-    let each = |i| ring.table(i).forward();
-    for table in ring.indices(all).map(each).chain(ring.indices(all).map(|i| ring.table(i).inverse())) {
-        twiddles.extend(table.w.iter().zip(&table.quotient).flat_map(|(&w, &quotient)| [w, quotient]));
-    }
-    (primes, twiddles)
+/// Forward transform of a batch.
+pub(crate) fn ntt(gpu: &Gpu, x: &Batch<Gpu, Coeff>) -> Batch<Gpu, Ntt> {
+    let (limbs, polys) = (x.limbs(), x.polys());
+    let out = gpu.alloc(limbs, polys, Placement::Separate);
+    let entries = gpu.limb_entries(limbs, limbs, limbs);
+    let rows = (0..polys).map(|i| Row::map(out.at(i), x.buffer().at(i)));
+    let limb_table = Table::of(&entries);
+    let forward = Forward {
+        kernels: NTT,
+        log_n: gpu.ring.log_n(),
+        log_copies: 0,
+        limbs: limb_table,
+        terms: Table::NONE,
+        rest_limbs: limb_table,
+    };
+    forward.run(gpu, rows);
+    Batch::from_buffer(out, limbs, polys)
 }
 
-impl Gpu {
-    /// Forward transform of limbs of `2^log_n` words.
-    pub(crate) fn forward<'a>(
-        &self,
-        kernels: Forward,
-        log_n: u32,
-        extra: [u32; 4],
-        limbs: &[[u32; 8]],
-        terms: &[u32],
-        rows: impl Iterator<Item = Row<'a>> + Clone,
-    ) {
-        let cost = u64::from(log_n).div_ceil(2);
-        let call = Call { kernel: kernels.whole, block: None, log_n, extra, limbs, terms, cost };
-        if log_n <= self.device.max_log_block {
-            // A compact polynomial of fewer words than a thread holds is transformed in as many copies as fit.
-            let (short, log) = (extra[0], log_n);
-            let block = match short {
-                0 => Block::whole(log),
-                copies => Block { log, first: log - copies, stages: log - copies },
+/// Inverse transform of a batch.
+pub(crate) fn intt(gpu: &Gpu, x: &Batch<Gpu, Ntt>) -> Batch<Gpu, Coeff> {
+    let (limbs, polys) = (x.limbs(), x.polys());
+    let out = gpu.alloc(limbs, polys, Placement::Separate);
+    let entries = gpu.limb_entries(limbs, limbs, limbs);
+    let entries: Vec<_> = entries.into_iter().map(|base| inverse_limb(gpu, base, 1)).collect();
+    inverse(gpu, &entries, (0..polys).map(|i| Row::map(out.at(i), x.buffer().at(i))));
+    Batch::from_buffer(out, limbs, polys)
+}
+
+/// The digits of each poly of a view, extended to all limbs.
+pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<Gpu, Ntt> {
+    let (digits, limbs) = (gadget.digits(), gadget.limbs);
+    let out = extend_digits(gpu, x, gadget);
+    // Each digit's own limbs are there already.
+    let own = (0..digits).flat_map(|d| gadget.digit(d).map(move |limb| (d, limb)));
+    let entry = |(d, limb): (usize, usize)| LimbEntry {
+        prime: limb as u32,
+        out_offset: gpu.offset(d * limbs.count() + limb),
+        x_offset: gpu.offset(limb),
+        y_offset: 0,
+    };
+    let entries: Vec<_> = own.map(entry).collect();
+    let rows = (0..x.polys()).map(|i| Row::map(out.at(i), poly(x, i)));
+    gpu.call_simple(KernelId::Concat, &entries, rows);
+    let polys = out.split(limbs.count() << gpu.ring.log_n(), digits);
+    Batch::from_buffer(polys, limbs, x.polys() * digits)
+}
+
+/// For each poly of a view room for its digits, `[digit][limb]`, with all limbs but each digit's own filled.
+pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> GpuBuffer {
+    let (digits, limbs) = (gadget.digits(), gadget.limbs);
+    assert!(x.limbs() == Limbs::q(limbs.q), "ModUp of {:?} to {limbs:?}", x.limbs());
+    let positions: Vec<_> = gpu.ring.indices(limbs).collect();
+    let mut sources = Vec::new();
+    let mut targets = Vec::new();
+    let mut terms = Vec::new();
+    for d in 0..digits {
+        let digit = gadget.digit(d);
+        let others = positions.iter().copied().enumerate().filter(|(limb, _)| !digit.contains(limb));
+        let conversion = conversion(gpu, digit.clone().collect(), others.clone().map(|o| o.1).collect());
+        for (limb, &qhat_inv) in digit.clone().zip(conversion.qhat_inv()) {
+            let offset = gpu.offset(limb);
+            let base = LimbEntry { prime: limb as u32, out_offset: offset, x_offset: offset, y_offset: 0 };
+            sources.push(inverse_limb(gpu, base, qhat_inv));
+        }
+        for ((limb, prime), target) in others.zip(conversion.targets()) {
+            let base = LimbEntry {
+                prime: prime as u32,
+                out_offset: gpu.offset(d * limbs.count() + limb),
+                x_offset: gpu.offset(digit.start),
+                y_offset: 0,
             };
-            self.call(&Call { block: Some(block), ..call }, rows);
+            targets.push(converted_limb(base, &conversion, target, &mut terms));
+        }
+    }
+    let coefficients = gpu.alloc(x.limbs(), x.polys(), Placement::Separate);
+    inverse(gpu, &sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
+    let out = gpu.alloc(limbs, x.polys() * digits, Placement::Neighbors(digits)).join(digits);
+    let rows = (0..x.polys()).map(|i| Row::map(out.at(i), coefficients.at(i)));
+    let bases: Vec<LimbEntry> = targets.iter().map(|target| target.base).collect();
+    let forward = Forward {
+        kernels: CONVERTED,
+        log_n: gpu.ring.log_n(),
+        log_copies: 0,
+        limbs: Table::of(&targets),
+        terms: Table::of(&terms),
+        rest_limbs: Table::of(&bases),
+    };
+    forward.run(gpu, rows);
+    out
+}
+
+/// Division by the primes that `to` lacks.
+pub(crate) fn rescale(gpu: &Gpu, x: View<'_, Gpu, Ntt>, to: Limbs) -> Batch<Gpu, Ntt> {
+    let (from, log_n) = (x.limbs(), gpu.ring.log_n());
+    assert!(from.contains(to) && from != to, "rescale from {from:?} to {to:?}");
+    let kept: Vec<_> = gpu.ring.indices(to).collect();
+    let all = gpu.ring.indices(from).enumerate();
+    let dropped: Vec<_> = all.filter(|(_, prime)| !kept.contains(prime)).collect();
+    let conversion = conversion(gpu, dropped.iter().map(|(_, prime)| *prime).collect(), kept.clone());
+    let mut sources = Vec::with_capacity(dropped.len());
+    for (i, (&(limb, prime), &qhat_inv)) in dropped.iter().zip(conversion.qhat_inv()).enumerate() {
+        let base = LimbEntry {
+            prime: prime as u32,
+            out_offset: gpu.offset(i),
+            x_offset: gpu.offset(limb),
+            y_offset: 0,
+        };
+        sources.push(inverse_limb(gpu, base, qhat_inv));
+    }
+    let mut targets = Vec::with_capacity(kept.len());
+    let mut terms = Vec::new();
+    for (limb, (&prime, target)) in kept.iter().zip(conversion.targets()).enumerate() {
+        let base = LimbEntry {
+            prime: prime as u32,
+            out_offset: gpu.offset(limb),
+            x_offset: 0,
+            y_offset: gpu.offset(from.position(to, limb)),
+        };
+        targets.push(converted_limb(base, &conversion, target, &mut terms));
+    }
+
+    let coefficients = gpu.device.alloc(dropped.len() << log_n, x.polys(), Placement::Separate);
+    inverse(gpu, &sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
+    let out = gpu.alloc(to, x.polys(), Placement::Separate);
+    let rows = (0..x.polys()).map(|i| Row::zip(out.at(i), coefficients.at(i), poly(x, i)));
+    let limbs = Table::of(&targets);
+    let forward = Forward {
+        kernels: RESCALED,
+        log_n,
+        log_copies: 0,
+        limbs,
+        terms: Table::of(&terms),
+        rest_limbs: limbs,
+    };
+    forward.run(gpu, rows);
+    Batch::from_buffer(out, to, x.polys())
+}
+
+/// Compact polynomials at full length.
+pub(crate) fn expand_compact(
+    gpu: &Gpu,
+    polys: &GpuCompactPolys,
+    start: usize,
+    count: usize,
+    limbs: Limbs,
+) -> Batch<Gpu, Ntt> {
+    let log_n = gpu.ring.log_n();
+    let out = gpu.alloc(limbs, count, Placement::Separate);
+    let positions: Vec<_> = gpu.ring.indices(limbs).collect();
+    let wanted: Vec<_> = (start..start + count).collect();
+    let short = ntt_compact(gpu, polys, &wanted, &positions);
+    for log_run in 0..=log_n {
+        let entry = |(i, &prime): (usize, &usize)| LimbEntry {
+            prime: prime as u32,
+            out_offset: gpu.offset(i),
+            x_offset: (i << (log_n - log_run)) as u32,
+            y_offset: 0,
+        };
+        let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
+        let same = (0..count).zip(&short.log_runs).filter(|(_, run)| **run == log_run);
+        let rows = same.map(|(i, _)| Row::map(out.at(i), short.words.at(i)));
+        let params = KernelParams { log_run, ..gpu.params() };
+        gpu.call_with(KernelId::ExpandCompact, params, &entries, rows);
+    }
+    Batch::from_buffer(out, limbs, count)
+}
+
+/// Compact polynomials, transformed at their own length.
+pub(crate) struct TransformedCompact {
+    /// Each polynomial, `[prime][word]`.
+    pub(crate) words: GpuBuffer,
+    /// For each polynomial the logarithm of how many neighboring words of a limb each of its words counts for.
+    pub(crate) log_runs: Vec<u32>,
+}
+
+/// Some compact polynomials, transformed modulo the primes at some positions.
+pub(crate) fn ntt_compact(
+    gpu: &Gpu,
+    polys: &GpuCompactPolys,
+    wanted: &[usize],
+    positions: &[usize],
+) -> TransformedCompact {
+    let log_n = gpu.ring.log_n();
+    #[expect(clippy::indexing_slicing, reason = "views are checked where they are made")]
+    let log_len = |i: usize| polys.log_lens[i];
+    // A thread's worth at least.
+    let log_stored = |i: usize| log_len(i).max(LOG_THREAD_WORDS);
+    let sizes: Vec<_> = wanted.iter().map(|&i| positions.len() << log_stored(i)).collect();
+    let out = gpu.device.alloc_sizes(&sizes);
+    for log in 0..=log_n {
+        let stored = log.max(LOG_THREAD_WORDS);
+        let entry = |(i, &prime): (usize, &usize)| LimbEntry {
+            prime: prime as u32,
+            out_offset: (i << stored) as u32,
+            ..LimbEntry::default()
+        };
+        let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
+        let same = wanted.iter().enumerate().filter(|(_, i)| log_len(**i) == log);
+        let rows = same.map(|(place, &i)| Row::map(out.at(place), polys.buffer.at(i)));
+        let limbs = Table::of(&entries);
+        let forward = Forward {
+            kernels: COMPACT,
+            log_n: stored,
+            log_copies: stored - log,
+            limbs,
+            terms: Table::NONE,
+            rest_limbs: limbs,
+        };
+        forward.run(gpu, rows);
+    }
+    TransformedCompact { words: out, log_runs: wanted.iter().map(|&i| log_n - log_stored(i)).collect() }
+}
+
+impl Forward<'_> {
+    fn run<'a>(&self, gpu: &Gpu, rows: impl Iterator<Item = Row<'a, RowEntry>> + Clone) {
+        let log_n = self.log_n;
+        let call = Call {
+            kernel: self.kernels.head,
+            params: KernelParams { log_n, log_run: self.log_copies, ..KernelParams::default() },
+            limbs: self.limbs,
+            terms: self.terms,
+            cost: transform_cost(log_n),
+        };
+        if log_n <= gpu.device.max_log_block {
+            let block = match self.log_copies {
+                0 => Block::whole(log_n),
+                log_copies => Block::copies(log_copies),
+            };
+            gpu.call(&Call { kernel: (self.kernels.whole)(block), ..call }, rows);
             return;
         }
-        self.call(&Call { kernel: kernels.head, ..call }, rows.clone());
+        gpu.call(&call, rows.clone());
         // The rest is in place; what it is taken from stays.
-        let rest = rows.map(|row| Row { chunks: [row.chunks[0], None, row.chunks[2], None, None], ..row });
-        let block = Some(Block::whole(log_n - HEAD));
-        self.call(&Call { kernel: kernels.rest, block, ..call }, rest);
-    }
-
-    /// Inverse transform of the ring's limbs, scaled by the factor in each limb's entry.
-    pub(crate) fn inverse<'a>(&self, limbs: &[[u32; 8]], rows: impl Iterator<Item = Row<'a>> + Clone) {
-        let log_n = self.ring.log_n();
-        let cost = u64::from(log_n).div_ceil(2);
-        let call = Call { kernel: "intt", block: None, log_n, extra: [0; 4], limbs, terms: &[], cost };
-        if log_n <= self.device.max_log_block {
-            self.call(&Call { block: Some(Block::whole(log_n)), ..call }, rows);
-            return;
-        }
-        self.call(&Call { block: Some(Block::whole(log_n - HEAD)), ..call }, rows.clone());
-        let head = rows.map(|row| Row { chunks: [row.chunks[0], None, None, None, None], ..row });
-        self.call(&Call { kernel: "intt_head", ..call }, head);
-    }
-
-    /// Puts the factors of the inverse's last stage into a limb's entry, so that the result is multiplied by `factor`.
-    pub(crate) fn set_factor(&self, entry: &mut [u32; 8], factor: u32) {
-        let [sum, difference] = self.ring.table(entry[0] as usize).last_stage(factor);
-        [entry[4], entry[5], entry[6], entry[7]] = [sum.w, sum.quotient, difference.w, difference.quotient];
-    }
-
-    /// The digits of each poly of a view, extended to all limbs.
-    pub(crate) fn extended(&self, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<Gpu, Ntt> {
-        let (digits, limbs, log_n) = (gadget.digits(), gadget.limbs, self.ring.log_n());
-        let out = self.extension(x, gadget);
-        // Each digit's own limbs are there already.
-        let own = |d: usize| gadget.digit(d).map(move |limb| (d, limb));
-        let entry = |(d, limb): (usize, usize)| {
-            let (to, from) = ((d * limbs.count() + limb) << log_n, limb << log_n);
-            [limb as u32, to as u32, from as u32, 0, 0, 0, 0, 0]
-        };
-        let entries: Vec<_> = (0..digits).flat_map(own).map(entry).collect();
-        let rows = (0..x.polys()).map(|i| Row::map(out.at(i), poly(x, i)));
-        self.pointwise("concat", [0; 4], &entries, rows);
-        let polys = out.split(limbs.count() << log_n, digits);
-        Batch::from_buffer(polys, limbs, x.polys() * digits)
-    }
-
-    /// For each poly of a view room for its digits, `[digit][limb]`, with all limbs but each digit's own filled.
-    pub(crate) fn extension(&self, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> GpuBuffer {
-        let (digits, limbs, log_n) = (gadget.digits(), gadget.limbs, self.ring.log_n());
-        assert!(x.limbs() == Limbs::q(limbs.q), "ModUp of {:?} to {limbs:?}", x.limbs());
-        let positions: Vec<_> = self.ring.indices(limbs).collect();
-        let (mut sources, mut targets, mut terms) = (Vec::new(), Vec::new(), Vec::new());
-        for d in 0..digits {
-            let digit = gadget.digit(d);
-            let others = positions.iter().copied().enumerate().filter(|(limb, _)| !digit.contains(limb));
-            let conversion = self.conversion(digit.clone().collect(), others.clone().map(|o| o.1).collect());
-            sources.extend(digit.clone().zip(conversion.qhat_inv()).map(|(limb, &scale)| {
-                let offset = (limb << log_n) as u32;
-                let mut entry = [limb as u32, offset, offset, 0, 0, 0, 0, 0];
-                self.set_factor(&mut entry, scale);
-                entry
-            }));
-            for ((limb, prime), target) in others.zip(conversion.targets()) {
-                let to = ((d * limbs.count() + limb) << log_n) as u32;
-                let from = (digit.start << log_n) as u32;
-                targets.push([prime as u32, to, from, 0, terms.len() as u32, 0, 0, 0]);
-                push_conversion(&mut terms, &conversion, &target.qhat);
-            }
-        }
-        let coefficients = self.alloc(x.limbs(), x.polys(), Groups::Each);
-        self.inverse(&sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
-        let out = self.alloc(limbs, x.polys() * digits, Groups::Neighbours(digits));
-        let out = out.join(digits);
-        let rows = (0..x.polys()).map(|i| Row::map(out.at(i), coefficients.at(i)));
-        self.forward(CONVERTED, log_n, [0; 4], &targets, &terms, rows);
-        out
-    }
-
-    /// Division by the primes that `to` lacks.
-    pub(crate) fn divided(&self, x: View<'_, Gpu, Ntt>, to: Limbs) -> Batch<Gpu, Ntt> {
-        let (from, log_n) = (x.limbs(), self.ring.log_n());
-        assert!(from.contains(to) && from != to, "rescale from {from:?} to {to:?}");
-        let (all, kept): (Vec<_>, Vec<_>) =
-            (self.ring.indices(from).collect(), self.ring.indices(to).collect());
-        let dropped: Vec<_> = all.iter().enumerate().filter(|(_, prime)| !kept.contains(prime)).collect();
-        let conversion = self.conversion(dropped.iter().map(|(_, prime)| **prime).collect(), kept.clone());
-        let source = |(i, ((limb, prime), &scale)): (usize, (&(usize, &usize), &u32))| {
-            let mut entry = [**prime as u32, (i << log_n) as u32, (limb << log_n) as u32, 0, 0, 0, 0, 0];
-            self.set_factor(&mut entry, scale);
-            entry
-        };
-        let sources: Vec<_> = dropped.iter().zip(conversion.qhat_inv()).enumerate().map(source).collect();
-        let mut terms = Vec::new();
-        let mut target = |(limb, (prime, target)): (usize, (&usize, &Target))| {
-            let (at, before) = ((limb << log_n) as u32, (from.position(to, limb) << log_n) as u32);
-            let table = terms.len() as u32;
-            push_conversion(&mut terms, &conversion, &target.qhat);
-            [*prime as u32, at, 0, before, table, target.inverse.w, target.inverse.quotient, 0]
-        };
-        let targets: Vec<_> = kept.iter().zip(conversion.targets()).enumerate().map(&mut target).collect();
-
-        let coefficients = self.device.alloc(dropped.len() << log_n, x.polys(), Groups::Each);
-        self.inverse(&sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
-        let out = self.alloc(to, x.polys(), Groups::Each);
-        let rows = (0..x.polys()).map(|i| {
-            let ((out, out_at), (x, x_at), (y, y_at)) = (out.at(i), coefficients.at(i), poly(x, i));
-            Row {
-                chunks: [Some(out), Some(x), Some(y), None, None],
-                entry: [out_at, x_at, y_at, 0, 0, 0, 0, 0],
-            }
-        });
-        self.forward(RESCALED, log_n, [0; 4], &targets, &terms, rows);
-        Batch::from_buffer(out, to, x.polys())
-    }
-
-    /// Compact polynomials at full length.
-    pub(crate) fn expanded(
-        &self,
-        polys: &GpuCompactPolys,
-        start: usize,
-        count: usize,
-        limbs: Limbs,
-    ) -> Batch<Gpu, Ntt> {
-        let (out, log_n) = (self.alloc(limbs, count, Groups::Each), self.ring.log_n());
-        let positions: Vec<_> = self.ring.indices(limbs).collect();
-        let wanted: Vec<_> = (start..start + count).collect();
-        let (short, log_runs) = self.transformed_compact(polys, &wanted, &positions);
-        for log_run in 0..=log_n {
-            let entry = |(i, &prime): (usize, &usize)| {
-                let (to, from) = (i << log_n, i << (log_n - log_run));
-                [prime as u32, to as u32, from as u32, 0, 0, 0, 0, 0]
-            };
-            let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
-            let same = log_runs.iter().enumerate().filter(|(_, run)| **run == log_run).map(|(i, _)| i);
-            let rows = same.map(|i| Row::map(out.at(i), short.at(i)));
-            self.pointwise("expand_compact", [log_run, 0, 0, 0], &entries, rows);
-        }
-        Batch::from_buffer(out, limbs, count)
-    }
-
-    /// Some compact polynomials, transformed modulo the primes at some positions: each `[prime][word]`, and how many neighbouring words of a
-    /// limb each word counts for (the logarithm).
-    pub(crate) fn transformed_compact(
-        &self,
-        polys: &GpuCompactPolys,
-        wanted: &[usize],
-        positions: &[usize],
-    ) -> (GpuBuffer, Vec<u32>) {
-        let log_n = self.ring.log_n();
-        let log_len = |i: usize| polys.log_lens.get(i).copied().unwrap_or(0);
-        // A thread's worth at least.
-        let log_stored = |i: usize| log_len(i).max(LOG_THREAD_WORDS);
-        let sizes: Vec<_> = wanted.iter().map(|&i| positions.len() << log_stored(i)).collect();
-        let out = self.device.alloc_sizes(&sizes);
-        for log in 0..=log_n {
-            let stored = log.max(LOG_THREAD_WORDS);
-            let entry = |(i, &prime): (usize, &usize)| [prime as u32, (i << stored) as u32, 0, 0, 0, 0, 0, 0];
-            let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
-            let same = wanted.iter().enumerate().filter(|(_, i)| log_len(**i) == log);
-            let rows = same.map(|(place, &i)| Row::map(out.at(place), polys.buffer.at(i)));
-            self.forward(COMPACT, stored, [stored - log, 0, 0, 0], &entries, &[], rows);
-        }
-        (out, wanted.iter().map(|&i| log_n - log_stored(i)).collect())
-    }
-
-    #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
-    fn conversion(&self, sources: Vec<usize>, targets: Vec<usize>) -> Arc<BasisConversion> {
-        let mut conversions = self.conversions.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (sources, targets);
-        if let Some(conversion) = conversions.get(&key) {
-            return conversion.clone();
-        }
-        let conversion = BasisConversion::new(&self.ring, &key.0, &key.1).expect("a digit of 1 to 15 primes");
-        let conversion = Arc::new(conversion);
-        conversions.insert(key, conversion.clone());
-        conversion
+        let rest = rows.map(|row| Row { operands: Operands { x: None, ..row.operands }, ..row });
+        let kernel = (self.kernels.rest)(Block::whole(log_n - HEAD_STAGES));
+        gpu.call(&Call { kernel, limbs: self.rest_limbs, terms: Table::NONE, ..call }, rest);
     }
 }
 
-/// The table of a conversion to one prime, as `load_converted` reads it.
-fn push_conversion(terms: &mut Vec<u32>, conversion: &BasisConversion, qhat: &[u32]) {
-    terms.extend([conversion.inv_fixed_point().len() as u32, conversion.fixed_point_bits()]);
-    let quotients = conversion.inv_fixed_point().iter().copied().chain([0]);
-    terms.extend(qhat.iter().zip(quotients).flat_map(|(&qhat, quotient)| [qhat, quotient]));
+/// Inverse transform of the ring's limbs, scaled by the factor in each limb's entry.
+fn inverse<'a>(gpu: &Gpu, limbs: &[InverseLimb], rows: impl Iterator<Item = Row<'a, RowEntry>> + Clone) {
+    let log_n = gpu.ring.log_n();
+    let call = Call {
+        kernel: KernelId::InttHead,
+        params: gpu.params(),
+        limbs: Table::of(limbs),
+        terms: Table::NONE,
+        cost: transform_cost(log_n),
+    };
+    if log_n <= gpu.device.max_log_block {
+        gpu.call(&Call { kernel: KernelId::Intt(Block::whole(log_n)), ..call }, rows);
+        return;
+    }
+    let kernel = KernelId::Intt(Block::whole(log_n - HEAD_STAGES));
+    gpu.call(&Call { kernel, ..call }, rows.clone());
+    gpu.call(&call, rows.map(|row| Row { operands: Operands::in_place(row.operands.out), ..row }));
+}
+
+/// Modular products in a word of a transform.
+fn transform_cost(log_n: u32) -> u64 {
+    u64::from(log_n).div_ceil(2)
+}
+
+/// A limb of an inverse transform whose result is multiplied by `scale`.
+fn inverse_limb(gpu: &Gpu, base: LimbEntry, scale: u32) -> InverseLimb {
+    let [sum, difference] = gpu.ring.table(base.prime as usize).last_stage(scale);
+    InverseLimb { base, sum_factor: factor(sum), difference_factor: factor(difference) }
+}
+
+/// A limb of a conversion, whose terms are appended to `terms`.
+fn converted_limb(
+    base: LimbEntry,
+    conversion: &BasisConversion,
+    target: &Target,
+    terms: &mut Vec<ConversionSource>,
+) -> ConvertedLimb {
+    let first_source = terms.len() as u32;
+    let shares = conversion.inv_fixed_point();
+    let sources = target.qhat.iter().zip(shares);
+    terms.extend(sources.map(|(&qhat, &inv_fixed_point)| ConversionSource { qhat, inv_fixed_point }));
+    let quotient = ConversionQuotient {
+        #[expect(clippy::indexing_slicing, reason = "a target has one more factor than there are sources")]
+        minus_product: target.qhat[shares.len()],
+        fixed_point_bits: conversion.fixed_point_bits(),
+    };
+    // Entries of one size, so that they can be in one table.
+    terms.push(bytemuck::cast(quotient));
+    ConvertedLimb { base, inverse: factor(target.inverse), first_source, sources: shares.len() as u32 }
+}
+
+#[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
+fn conversion(gpu: &Gpu, sources: Vec<usize>, targets: Vec<usize>) -> Arc<BasisConversion> {
+    let mut conversions = gpu.conversions.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (sources, targets);
+    if let Some(conversion) = conversions.get(&key) {
+        return conversion.clone();
+    }
+    let conversion = BasisConversion::new(&gpu.ring, &key.0, &key.1).expect("a digit of 1 to 15 primes");
+    let conversion = Arc::new(conversion);
+    conversions.insert(key, conversion.clone());
+    conversion
 }

@@ -1,13 +1,16 @@
-// Both parts of sums of diagonals (x) times steps (y). Words of a row's entry: the two results, the first term, how many there are, and
-// whether they are added to what `out` holds. A term: the diagonal, the logarithm of how many neighbours each of its words counts
-// for, and its step's two parts.
+// Both parts of sums of diagonals times baby steps.
 
-fn diagonal(term: u32, offset: u32) -> u32 {
-    return x[tables[term] + (offset >> tables[term + 1u])];
+fn diagonal(terms: u32, term: u32, offset: u32) -> u32 {
+    let entry = load_baby_step_term(terms, term);
+    return x[entry.x_offset + (offset >> entry.log_run)];
 }
 
-fn step_word(term: u32, part: u32, offset: u32) -> u32 {
-    return y[tables[term + 2u + part] + offset];
+fn first_part(terms: u32, term: u32, offset: u32) -> u32 {
+    return y[load_baby_step_term(terms, term).first_y_offset + offset];
+}
+
+fn second_part(terms: u32, term: u32, offset: u32) -> u32 {
+    return y[load_baby_step_term(terms, term).second_y_offset + offset];
 }
 
 @compute @workgroup_size(256)
@@ -16,36 +19,36 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if i >= 1u << params.log_n {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
-    let p = limb_prime(limb);
-    let x_offset = tables[limb + 2u] + i;
-    let y_offset = tables[limb + 3u] + i;
-    let first = params.terms + 4u * tables[row + 2u];
-    let end = first + 4u * tables[row + 3u];
+    let limb = load_limb_entry(id.y);
+    let row = load_sum_row(id.z);
+    let p = primes[limb.prime];
+    let x_offset = limb.x_offset + i;
+    let y_offset = limb.y_offset + i;
+    let terms = params.terms;
+    let end = row.first_term + row.terms;
     var total0 = total_zero();
     var total1 = total_zero();
     var room = LAZY_PRODUCTS;
-    var term = first;
+    var term = row.first_term;
     // Four at a time, so that what they read comes together.
-    for (; term + 12u < end; term += 16u) {
+    for (; term + 3u < end; term += 4u) {
         let diagonals = vec4(
-            diagonal(term, x_offset),
-            diagonal(term + 4u, x_offset),
-            diagonal(term + 8u, x_offset),
-            diagonal(term + 12u, x_offset),
+            diagonal(terms, term, x_offset),
+            diagonal(terms, term + 1u, x_offset),
+            diagonal(terms, term + 2u, x_offset),
+            diagonal(terms, term + 3u, x_offset),
         );
         let first_parts = vec4(
-            step_word(term, 0u, y_offset),
-            step_word(term + 4u, 0u, y_offset),
-            step_word(term + 8u, 0u, y_offset),
-            step_word(term + 12u, 0u, y_offset),
+            first_part(terms, term, y_offset),
+            first_part(terms, term + 1u, y_offset),
+            first_part(terms, term + 2u, y_offset),
+            first_part(terms, term + 3u, y_offset),
         );
         let second_parts = vec4(
-            step_word(term, 1u, y_offset),
-            step_word(term + 4u, 1u, y_offset),
-            step_word(term + 8u, 1u, y_offset),
-            step_word(term + 12u, 1u, y_offset),
+            second_part(terms, term, y_offset),
+            second_part(terms, term + 1u, y_offset),
+            second_part(terms, term + 2u, y_offset),
+            second_part(terms, term + 3u, y_offset),
         );
         if room == 0u {
             total_reduce(&total0, p);
@@ -60,16 +63,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         total_reduce(&total0, p);
         total_reduce(&total1, p);
     }
-    for (; term < end; term += 4u) {
-        let factor = diagonal(term, x_offset);
-        total_add(&total0, factor, step_word(term, 0u, y_offset));
-        total_add(&total1, factor, step_word(term, 1u, y_offset));
+    for (; term < end; term++) {
+        let factor = diagonal(terms, term, x_offset);
+        total_add(&total0, factor, first_part(terms, term, y_offset));
+        total_add(&total1, factor, second_part(terms, term, y_offset));
     }
-    let to0 = tables[row] + tables[limb + 1u] + i;
-    let to1 = tables[row + 1u] + tables[limb + 1u] + i;
+    let to0 = row.out_offset + limb.out_offset + i;
+    let to1 = row.second_out_offset + limb.out_offset + i;
     var sum0 = total_residue(total0, p);
     var sum1 = total_residue(total1, p);
-    if tables[row + 4u] != 0u {
+    if row.accumulate != 0u {
         sum0 = add_mod(sum0, out[to0], p.q);
         sum1 = add_mod(sum1, out[to1], p.q);
     }

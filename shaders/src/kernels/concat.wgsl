@@ -6,7 +6,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if i >= 1u << params.log_n {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
+    let limb = load_limb_entry(id.y);
+    let row = load_row_entry(id.z);
     out[out_at(limb, row) + i] = x[x_at(limb, row) + i];
 }

@@ -1,14 +1,4 @@
-// Key switching up to ModDown, both results of a row. Words of its entry: the two results, the first term, how many there are, and
-// whether they are added to what `out` holds.
-//
-// A term has eight words: its first extended digit in x, the poly that was extended in y, the addends of both results in z, what it
-// has (an addend of the first result: 1, of the second: 2; the first digit's number in byte 1, how many there are in byte 2), the
-// first digit's key in w, the automorphism, and the words in a poly of the key. Digits are params.a words apart.
-//
-// A limb's entry has its own order: its prime, its offset in `out`, in y and z, in the key, the digit that has this limb as its own
-// (which is read from y), P mod q with its Shoup quotient (1 where addends count as they are, 0 where they vanish), its offset in x.
-
-const TERM: u32 = 8u;
+// Key switching up to ModDown: both results of a row, as sums over its terms.
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -16,40 +6,34 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if i >= 1u << params.log_n {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
-    let p = limb_prime(limb);
-    let digit_words = params.a;
-    let plain_offset = tables[limb + 2u];
-    let key_offset = tables[limb + 3u] + i;
-    let own = tables[limb + 4u];
-    let lift = factor_at(limb + 5u);
-    let digit_offset = tables[limb + 7u];
+    let limb = load_gadget_limb(id.y);
+    let row = load_sum_row(id.z);
+    let p = primes[limb.base.prime];
 
     var sum0 = 0u;
     var sum1 = 0u;
     var total0 = total_zero();
     var total1 = total_zero();
     var room = LAZY_PRODUCTS;
-    let first = params.terms + TERM * tables[row + 2u];
-    let end = first + TERM * tables[row + 3u];
-    for (var term = first; term < end; term += TERM) {
-        let source = source_of(i, tables[term + 6u]);
-        let kind = tables[term + 4u];
-        if (kind & 1u) != 0u && lift.x != 0u {
-            let addend = z[tables[term + 2u] + plain_offset + source];
-            sum0 = add_mod(sum0, below(shoup(addend, lift, p.q), p.q), p.q);
+    let terms = params.terms;
+    let digit_words = params.digit_words;
+    let key_words = params.key_words;
+    let end = row.first_term + row.terms;
+    for (var t = row.first_term; t < end; t++) {
+        let term = load_gadget_term(terms, t);
+        let source = source_of(i, term.galois);
+        if term.first_addend != NONE && limb.lift.x != 0u {
+            let addend = z[term.first_addend + limb.base.y_offset + source];
+            sum0 = add_mod(sum0, below(shoup(addend, limb.lift, p.q), p.q), p.q);
         }
-        if (kind & 2u) != 0u && lift.x != 0u {
-            let addend = z[tables[term + 3u] + plain_offset + source];
-            sum1 = add_mod(sum1, below(shoup(addend, lift, p.q), p.q), p.q);
+        if term.second_addend != NONE && limb.lift.x != 0u {
+            let addend = z[term.second_addend + limb.base.y_offset + source];
+            sum1 = add_mod(sum1, below(shoup(addend, limb.lift, p.q), p.q), p.q);
         }
-        let key_words = tables[term + 7u];
-        var key = tables[term + 5u] + key_offset;
-        var digit_at = tables[term] + digit_offset + source;
-        let first_digit = (kind >> 8u) & 255u;
-        let end_digit = first_digit + (kind >> 16u);
-        for (var d = first_digit; d < end_digit; d++) {
+        var key = term.key + limb.key_offset + i;
+        var digit_at = term.digits + limb.base.x_offset + source;
+        let end_digit = term.first_digit + term.digit_count;
+        for (var d = term.first_digit; d < end_digit; d++) {
             if room == 0u {
                 total_reduce(&total0, p);
                 total_reduce(&total1, p);
@@ -60,8 +44,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             let key0 = w[key];
             let key1 = w[key + key_words];
             var digit: u32;
-            if d == own {
-                digit = y[tables[term + 1u] + plain_offset + source];
+            if d == limb.own_digit {
+                digit = y[term.own + limb.base.y_offset + source];
             } else {
                 digit = x[digit_at];
             }
@@ -73,9 +57,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     sum0 = add_mod(sum0, total_residue(total0, p), p.q);
     sum1 = add_mod(sum1, total_residue(total1, p), p.q);
-    let to0 = tables[row] + tables[limb + 1u] + i;
-    let to1 = tables[row + 1u] + tables[limb + 1u] + i;
-    if tables[row + 4u] != 0u {
+    let to0 = row.out_offset + limb.base.out_offset + i;
+    let to1 = row.second_out_offset + limb.base.out_offset + i;
+    if row.accumulate != 0u {
         sum0 = add_mod(sum0, out[to0], p.q);
         sum1 = add_mod(sum1, out[to1], p.q);
     }

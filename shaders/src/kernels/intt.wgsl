@@ -1,11 +1,10 @@
-// Inverse transform of blocks: of whole limbs, or of what `intt_head` then puts together. Words 4 to 7 of a limb's entry are the
-// two factors of the last stage.
+// Inverse transform of blocks: of whole limbs, or of what `intt_head` then puts together.
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let limb = limb_entry(group.y);
-    let row = row_entry(group.z);
-    let p = limb_prime(limb);
+    let limb = limb_at(group.y);
+    let row = load_row_entry(group.z);
+    let p = primes[base(limb).prime];
     let start = group.x << LOG_BLOCK;
     let root = (1u << (params.log_n - LOG_BLOCK)) + group.x;
 
@@ -26,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     v = take(thread, log_wide);
     inverse16(&v, root, FIRST, p);
     if root == 1u {
-        inverse_root(&v, vec4(factor_at(limb + 4u), factor_at(limb + 6u)), p.q);
+        inverse_root(&v, limb.sum_factor, limb.difference_factor, p.q);
     } else {
         inverse_node(&v, root, p);
     }

@@ -1,5 +1,4 @@
-// The last four stages of the inverse transform of limbs that are larger than a block, in registers. Words 4 to 7 of a limb's entry
-// are the two factors of the last stage.
+// The last four stages of the inverse transform of limbs that are larger than a block, in registers.
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -7,11 +6,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= stride {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
-    let p = limb_prime(limb);
+    let limb = limb_at(id.y);
+    let row = load_row_entry(id.z);
+    let p = primes[base(limb).prime];
     var v = load16(limb, row, id.x, stride, p);
     inverse16(&v, 1u, 4u, p);
-    inverse_root(&v, vec4(factor_at(limb + 4u), factor_at(limb + 6u)), p.q);
+    inverse_root(&v, limb.sum_factor, limb.difference_factor, p.q);
     store16(limb, row, id.x, stride, &v, p);
 }

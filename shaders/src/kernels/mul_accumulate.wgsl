@@ -1,12 +1,11 @@
-// out (+)= sum x y over the terms of a row. Words of its entry: the result, none, the first term, how many there are, and whether the
-// sum is added to what `out` holds. A term is two offsets.
+// out (+)= sum x y over the terms of a row.
 
-fn x_word(term: u32, offset: u32) -> u32 {
-    return x[tables[term] + offset];
+fn x_word(terms: u32, term: u32, offset: u32) -> u32 {
+    return x[load_product_term(terms, term).x_offset + offset];
 }
 
-fn y_word(term: u32, offset: u32) -> u32 {
-    return y[tables[term + 1u] + offset];
+fn y_word(terms: u32, term: u32, offset: u32) -> u32 {
+    return y[load_product_term(terms, term).y_offset + offset];
 }
 
 @compute @workgroup_size(256)
@@ -15,30 +14,30 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if i >= 1u << params.log_n {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
-    let p = limb_prime(limb);
-    let to = out_at(limb, row) + i;
-    let x_offset = tables[limb + 2u] + i;
-    let y_offset = tables[limb + 3u] + i;
-    let first = params.terms + 2u * tables[row + 2u];
-    let end = first + 2u * tables[row + 3u];
+    let limb = load_limb_entry(id.y);
+    let row = load_sum_row(id.z);
+    let p = primes[limb.prime];
+    let to = row.out_offset + limb.out_offset + i;
+    let x_offset = limb.x_offset + i;
+    let y_offset = limb.y_offset + i;
+    let terms = params.terms;
+    let end = row.first_term + row.terms;
     var total = total_zero();
     var room = LAZY_PRODUCTS;
-    var term = first;
+    var term = row.first_term;
     // Four at a time, so that what they read comes together.
-    for (; term + 6u < end; term += 8u) {
+    for (; term + 3u < end; term += 4u) {
         let a = vec4(
-            x_word(term, x_offset),
-            x_word(term + 2u, x_offset),
-            x_word(term + 4u, x_offset),
-            x_word(term + 6u, x_offset),
+            x_word(terms, term, x_offset),
+            x_word(terms, term + 1u, x_offset),
+            x_word(terms, term + 2u, x_offset),
+            x_word(terms, term + 3u, x_offset),
         );
         let b = vec4(
-            y_word(term, y_offset),
-            y_word(term + 2u, y_offset),
-            y_word(term + 4u, y_offset),
-            y_word(term + 6u, y_offset),
+            y_word(terms, term, y_offset),
+            y_word(terms, term + 1u, y_offset),
+            y_word(terms, term + 2u, y_offset),
+            y_word(terms, term + 3u, y_offset),
         );
         if room == 0u {
             total_reduce(&total, p);
@@ -50,11 +49,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if room == 0u {
         total_reduce(&total, p);
     }
-    for (; term < end; term += 2u) {
-        total_add(&total, x_word(term, x_offset), y_word(term, y_offset));
+    for (; term < end; term++) {
+        total_add(&total, x_word(terms, term, x_offset), y_word(terms, term, y_offset));
     }
     var sum = total_residue(total, p);
-    if tables[row + 4u] != 0u {
+    if row.accumulate != 0u {
         sum = add_mod(sum, out[to], p.q);
     }
     out[to] = sum;

@@ -1,4 +1,4 @@
-// out *= scalar, which is in words 4 and 5 of a limb's entry with its Shoup quotient.
+// out *= scalar, a residue for each limb
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -6,9 +6,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if i >= 1u << params.log_n {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
-    let p = limb_prime(limb);
-    let at = out_at(limb, row) + i;
-    out[at] = below(shoup(out[at], factor_at(limb + 4u), p.q), p.q);
+    let limb = load_scalar_limb(id.y);
+    let row = load_row_entry(id.z);
+    let p = primes[limb.base.prime];
+    let at = out_at(limb.base, row) + i;
+    out[at] = below(shoup(out[at], limb.scalar, p.q), p.q);
 }

@@ -2,9 +2,9 @@
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let limb = limb_entry(group.y);
-    let row = row_entry(group.z);
-    let p = limb_prime(limb);
+    let limb = limb_at(group.y);
+    let row = load_row_entry(group.z);
+    let p = primes[base(limb).prime];
     let start = group.x << LOG_BLOCK;
     // The root of this block's tree: block b of 2^h hangs on node 2^h + b.
     let root = (1u << (params.log_n - LOG_BLOCK)) + group.x;

@@ -6,9 +6,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= stride {
         return;
     }
-    let limb = limb_entry(id.y);
-    let row = row_entry(id.z);
-    let p = limb_prime(limb);
+    let limb = limb_at(id.y);
+    let row = load_row_entry(id.z);
+    let p = primes[base(limb).prime];
     var v = load16(limb, row, id.x, stride, p);
     forward16(&v, 1u, 4u, p);
     store16(limb, row, id.x, stride, &v, p);

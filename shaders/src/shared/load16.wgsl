@@ -1,5 +1,5 @@
 // Sixteen words of a limb, `stride` apart.
-fn load16(limb: u32, row: u32, first: u32, stride: u32, p: Prime) -> array<u32, 16> {
+fn load16(limb: Limb, row: RowEntry, first: u32, stride: u32, p: Prime) -> array<u32, 16> {
     return array<u32, 16>(
         load(limb, row, first, p),
         load(limb, row, first + stride, p),

@@ -1,32 +1,17 @@
 // Residues of primes below 2^30: canonical in [0, q), or lazily below 2q or 4q.
 
-struct Prime {
-    q: u32,
-    // q^-1 mod 2^32
-    q_inv: u32,
-    // 2^32 mod q with its Shoup quotient: undoes a Montgomery reduction.
-    r: vec2<u32>,
-    // floor(2^32 / q)
-    one_quotient: u32,
-    // 2^31 mod q
-    offset: u32,
-    // Where its twiddles begin.
-    forward: u32,
-    inverse: u32,
-}
-
 // [0, 2m) -> [0, m)
 fn below(x: u32, m: u32) -> u32 {
     return min(x, x - m);
 }
 
 // x w in [0, 2q) for any word x; a factor is w with floor(w 2^32 / q).
-fn shoup(x: u32, factor: vec2<u32>, q: u32) -> u32 {
+fn shoup(x: u32, factor: Factor, q: u32) -> u32 {
     return x * factor.x - mul_high(x, factor.y) * q;
 }
 
 // Minus that.
-fn minus_shoup(x: u32, factor: vec2<u32>, q: u32) -> u32 {
+fn minus_shoup(x: u32, factor: Factor, q: u32) -> u32 {
     return mul_high(x, factor.y) * q - x * factor.x;
 }
 

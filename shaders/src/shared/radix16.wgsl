@@ -2,7 +2,7 @@
 // a partial pass takes the first `stages` of the four.
 
 // Harvey's butterfly (2014): words below 4q to words below 4q.
-fn forward_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: vec2<u32>, q: u32) {
+fn forward_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: Factor, q: u32) {
     let a = below((*v)[i], 2u * q);
     // By -b, since some devices have an instruction for a sum of three words and none for a difference.
     let minus_b = minus_shoup((*v)[j], factor, q);
@@ -11,7 +11,7 @@ fn forward_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: vec2<u
 }
 
 // Its mirror: words below 2q to words below 2q.
-fn inverse_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: vec2<u32>, q: u32) {
+fn inverse_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: Factor, q: u32) {
     let a = (*v)[i];
     let b = (*v)[j];
     (*v)[i] = below(a + b, 2u * q);
@@ -130,20 +130,20 @@ fn inverse_node(v: ptr<function, array<u32, 16>>, node: u32, p: Prime) {
 }
 
 // The same for the root, whose factors, one for sums and one for differences, scale the whole result for free.
-fn inverse_root(v: ptr<function, array<u32, 16>>, factors: vec4<u32>, q: u32) {
-    root_pair(v, 0u, 8u, factors, q);
-    root_pair(v, 1u, 9u, factors, q);
-    root_pair(v, 2u, 10u, factors, q);
-    root_pair(v, 3u, 11u, factors, q);
-    root_pair(v, 4u, 12u, factors, q);
-    root_pair(v, 5u, 13u, factors, q);
-    root_pair(v, 6u, 14u, factors, q);
-    root_pair(v, 7u, 15u, factors, q);
+fn inverse_root(v: ptr<function, array<u32, 16>>, sum_factor: Factor, difference_factor: Factor, q: u32) {
+    root_pair(v, 0u, 8u, sum_factor, difference_factor, q);
+    root_pair(v, 1u, 9u, sum_factor, difference_factor, q);
+    root_pair(v, 2u, 10u, sum_factor, difference_factor, q);
+    root_pair(v, 3u, 11u, sum_factor, difference_factor, q);
+    root_pair(v, 4u, 12u, sum_factor, difference_factor, q);
+    root_pair(v, 5u, 13u, sum_factor, difference_factor, q);
+    root_pair(v, 6u, 14u, sum_factor, difference_factor, q);
+    root_pair(v, 7u, 15u, sum_factor, difference_factor, q);
 }
 
-fn root_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factors: vec4<u32>, q: u32) {
+fn root_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, sum_factor: Factor, difference_factor: Factor, q: u32) {
     let a = (*v)[i];
     let b = (*v)[j];
-    (*v)[i] = shoup(a + b, factors.xy, q);
-    (*v)[j] = shoup(a - b + 2u * q, factors.zw, q);
+    (*v)[i] = shoup(a + b, sum_factor, q);
+    (*v)[j] = shoup(a - b + 2u * q, difference_factor, q);
 }

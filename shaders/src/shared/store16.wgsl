@@ -1,6 +1,6 @@
 // Sixteen words of a limb, `stride` apart. All reads are before all writes, and where to write is found once: not every compiler
 // knows that writes leave `tables` as they are.
-fn store16(limb: u32, row: u32, first: u32, stride: u32, v: ptr<function, array<u32, 16>>, p: Prime) {
+fn store16(limb: Limb, row: RowEntry, first: u32, stride: u32, v: ptr<function, array<u32, 16>>, p: Prime) {
     (*v)[0] = stored(limb, row, first, (*v)[0], p);
     (*v)[1] = stored(limb, row, first + stride, (*v)[1], p);
     (*v)[2] = stored(limb, row, first + 2u * stride, (*v)[2], p);
@@ -17,7 +17,7 @@ fn store16(limb: u32, row: u32, first: u32, stride: u32, v: ptr<function, array<
     (*v)[13] = stored(limb, row, first + 13u * stride, (*v)[13], p);
     (*v)[14] = stored(limb, row, first + 14u * stride, (*v)[14], p);
     (*v)[15] = stored(limb, row, first + 15u * stride, (*v)[15], p);
-    let to = out_at(limb, row) + first;
+    let to = out_at(base(limb), row) + first;
     out[to] = (*v)[0];
     out[to + stride] = (*v)[1];
     out[to + 2u * stride] = (*v)[2];

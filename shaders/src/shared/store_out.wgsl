@@ -1,4 +1,4 @@
 // A word below 4q, made canonical.
-fn stored(limb: u32, row: u32, i: u32, value: u32, p: Prime) -> u32 {
+fn stored(limb: Limb, row: RowEntry, i: u32, value: u32, p: Prime) -> u32 {
     return below(below(value, 2u * p.q), p.q);
 }

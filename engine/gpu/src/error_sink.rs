@@ -1,4 +1,4 @@
-//! What went wrong, until somebody waits.
+//! Errors that a driver reports at any time, kept until somebody waits.
 
 use pleura_ring::BackendError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,36 +7,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The first error since the last wait; others follow from it.
 #[derive(Default)]
-pub(crate) struct Failures {
+pub(crate) struct ErrorSink {
     first: Mutex<Option<BackendError>>,
     lost: AtomicBool,
 }
 
-impl Failures {
-    /// Those of a device.
+impl ErrorSink {
+    /// A sink that hears what a device reports.
     pub(crate) fn of(device: &wgpu::Device) -> Arc<Self> {
-        let failures = Arc::new(Self::default());
-        let heard = failures.clone();
+        let sink = Arc::new(Self::default());
+        let heard = sink.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| heard.note(error.to_string())));
-        let heard = failures.clone();
+        let heard = sink.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
                 heard.lose(message);
             }
         });
-        failures
+        sink
     }
 
+    /// Keeps an error, unless there is one already.
     pub(crate) fn set(&self, error: BackendError) {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    /// What a driver says.
+    /// Keeps what a driver says.
     pub(crate) fn note(&self, reason: String) {
         self.set(BackendError::DeviceLost { reason });
     }
 
-    /// The same, for good.
+    /// Keeps the error of a device that is lost: it is never cleared.
     pub(crate) fn lose(&self, reason: String) {
         self.lost.store(true, Ordering::Relaxed);
         self.note(reason);
@@ -56,7 +57,7 @@ impl Failures {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// What went wrong since the last time.
+    /// The first error since the last time.
     pub(crate) fn take(&self) -> Result<(), BackendError> {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let error = if self.lost.load(Ordering::Relaxed) { first.clone() } else { first.take() };

@@ -1,12 +1,12 @@
 //! Compiled kernels on disk, where the driver can keep them (Vulkan).
 
-use crate::{Adapter, Options};
+use crate::adapter::{Adapter, Options};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A driver's cache of compiled kernels, and the file it is kept in: the bytes' SHA-256, then the bytes.
-pub(crate) struct CompiledCache {
+pub(crate) struct PipelineCache {
     cache: wgpu::PipelineCache,
     file: PathBuf,
     /// What the file holds.
@@ -16,7 +16,8 @@ pub(crate) struct CompiledCache {
 /// No driver has so many bytes to keep.
 const MAX_BYTES: u64 = 1 << 26;
 
-impl CompiledCache {
+impl PipelineCache {
+    /// The cache of a device, with what an earlier run kept; `None` where the driver or the options have none.
     pub(crate) fn open(device: &wgpu::Device, adapter: &Adapter, options: &Options) -> Option<Self> {
         let folder = options.cache.as_ref()?;
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
@@ -32,6 +33,7 @@ impl CompiledCache {
         Some(Self { cache, file, kept })
     }
 
+    /// For the descriptors of pipelines.
     pub(crate) fn cache(&self) -> &wgpu::PipelineCache {
         &self.cache
     }

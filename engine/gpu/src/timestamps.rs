@@ -1,6 +1,6 @@
 //! The device's own clock.
 
-use crate::Device;
+use crate::device::Device;
 use crate::download::Source;
 use pleura_ring::BackendError;
 use std::time::{Duration, Instant};
@@ -12,26 +12,26 @@ impl Device {
     /// As [`pleura_ring::Backend::wait`].
     pub fn time(&self, work: impl FnOnce()) -> Result<(Option<Duration>, Duration), BackendError> {
         self.wait()?;
-        let stamps = self.info().timestamps.then(|| Stamps::new(self));
+        let timestamps = self.info().timestamps.then(|| Timestamps::new(self));
         let start = Instant::now();
-        stamps.iter().for_each(|stamps| stamps.write(0));
+        timestamps.iter().for_each(|timestamps| timestamps.write(0));
         work();
         self.flush();
-        stamps.iter().for_each(|stamps| stamps.write(1));
+        timestamps.iter().for_each(|timestamps| timestamps.write(1));
         self.wait()?;
         let wall = start.elapsed();
-        let device = stamps.map(|stamps| stamps.elapsed()).transpose()?.flatten();
+        let device = timestamps.map(|timestamps| timestamps.elapsed()).transpose()?.flatten();
         Ok((device, wall))
     }
 }
 
 /// Two points in time on the device.
-struct Stamps<'a> {
+struct Timestamps<'a> {
     device: &'a Device,
     queries: wgpu::QuerySet,
 }
 
-impl<'a> Stamps<'a> {
+impl<'a> Timestamps<'a> {
     fn new(device: &'a Device) -> Self {
         let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count: 2 };
         Self { device, queries: device.device.create_query_set(&descriptor) }

@@ -1,0 +1,234 @@
+//! Allocation: room for results, uploads, and constants that stay in the host's memory when the device has no room.
+
+use crate::device::Device;
+use crate::memory::{GpuBuffer, PooledBuffer, Segment, Slab};
+use pleura_ring::BackendError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// Buffers are of 4 KiB or more.
+const SMALLEST: u64 = 1 << 12;
+
+/// Constants share buffers of so many bytes, so that one kernel can read many keys; the first is smaller, for those who have few.
+const SLAB_BYTES: [u64; 2] = [1 << 24, 1 << 28];
+
+/// Which items must lie in the same buffer, because one kernel reads or writes them together.
+#[derive(Clone, Copy)]
+pub(crate) enum Placement {
+    /// None of them.
+    Separate,
+    /// This many neighbors.
+    Neighbors(usize),
+    /// Those at the same position of each of this many parts.
+    Parts(usize),
+}
+
+impl Placement {
+    fn members(self, items: usize) -> usize {
+        match self {
+            Self::Separate => 1,
+            Self::Neighbors(members) | Self::Parts(members) => members.clamp(1, items.max(1)),
+        }
+    }
+
+    /// The group of an item, and its position there.
+    fn place(self, item: usize, items: usize) -> (usize, usize) {
+        let members = self.members(items);
+        match self {
+            Self::Separate => (item, 0),
+            Self::Neighbors(_) => (item / members, item % members),
+            Self::Parts(_) => {
+                let groups = items.div_ceil(members);
+                (item % groups, item / groups)
+            }
+        }
+    }
+}
+
+impl Device {
+    /// A buffer of `words` words or more, with whatever it held before; where there is no room, one that says so.
+    fn buffer(&self, words: usize) -> PooledBuffer {
+        let bytes = 4 * words as u64;
+        let taken = self.size(bytes).and_then(|size| self.pool.take(size, false));
+        taken.or_else(|| self.unused_buffer(bytes)).unwrap_or_else(|| self.missing_buffer(bytes))
+    }
+
+    /// [`Self::buffer`] for what the host will write: no command that waits to be handed in uses it, if that can be.
+    fn buffer_to_write(&self, words: usize) -> PooledBuffer {
+        let bytes = 4 * words as u64;
+        let settled = self.size(bytes).and_then(|size| self.pool.take(size, true));
+        settled.or_else(|| self.unused_buffer(bytes)).unwrap_or_else(|| self.buffer(words))
+    }
+
+    /// A buffer that no command has used yet.
+    pub(crate) fn unused_buffer(&self, bytes: u64) -> Option<PooledBuffer> {
+        let size = self.size(bytes)?;
+        let room = || self.budget.is_none_or(|budget| self.pool.bytes().0 + size <= budget);
+        if !room() {
+            self.release();
+        }
+        if !room() {
+            return None;
+        }
+        self.pool.create(&self.device, size).or_else(|| {
+            // What waits for its next use may be in the way.
+            self.release();
+            self.pool.create(&self.device, size)
+        })
+    }
+
+    /// Stands in for a buffer that cannot be had: whatever is computed from it is not computed, and says so.
+    fn missing_buffer(&self, bytes: u64) -> PooledBuffer {
+        let buffer = self.pool.adopt(self.nothing.buffer.clone(), self.nothing.id, 0, None);
+        buffer.damage(&BackendError::OutOfMemory { bytes: bytes as usize });
+        buffer
+    }
+
+    /// What is allocated for `bytes`, one of eight sizes from one power of two to the next; `None` if no buffer may be so large.
+    fn size(&self, bytes: u64) -> Option<u64> {
+        let bytes = bytes.max(SMALLEST);
+        let step = (bytes.next_power_of_two() / 8).max(SMALLEST);
+        let most = self.limits.max_buffer_size / SMALLEST * SMALLEST;
+        let sizes = [bytes.next_multiple_of(step), bytes.next_multiple_of(SMALLEST)];
+        sizes.into_iter().find(|&size| size <= most)
+    }
+
+    /// Hands in what was recorded, so that nothing needs the buffers that wait, and gives them back.
+    fn release(&self) {
+        self.flush();
+        self.forget_bind_groups();
+        if self.pool.trim() {
+            // The driver frees them when it hears that the device is done.
+            self.poll(wgpu::PollType::wait_indefinitely());
+        }
+    }
+
+    /// Room for `items` items of `words` words, in as few buffers as kernels can see.
+    pub(crate) fn alloc(&self, words: usize, items: usize, placement: Placement) -> GpuBuffer {
+        let members = placement.members(items);
+        let sizes: Vec<_> = (0..items.div_ceil(members)).map(|_| words * members).collect();
+        let packed = self.alloc_sizes(&sizes);
+        let place = |item: usize| {
+            let (group, member) = placement.place(item, items);
+            packed.places.get(group).map_or((0, 0), |&(segment, at)| (segment, at + (member * words) as u32))
+        };
+        GpuBuffer { places: (0..items).map(place).collect(), ..packed }
+    }
+
+    /// Room for items of these numbers of words.
+    pub(crate) fn alloc_sizes(&self, sizes: &[usize]) -> GpuBuffer {
+        self.alloc_with(sizes, |words| self.buffer(words))
+    }
+
+    /// Polynomials that the host brings.
+    pub(crate) fn upload(&self, poly_words: usize, words: &[u32]) -> Result<GpuBuffer, BackendError> {
+        let sizes = vec![poly_words; words.len().checked_div(poly_words).unwrap_or(0)];
+        let buffer = self.alloc_with(&sizes, |words| self.buffer_to_write(words));
+        let mut rest = words;
+        for (i, segment) in buffer.segments.iter().enumerate() {
+            let Segment::Device(destination) = segment else { continue };
+            destination.check()?;
+            let here = buffer.places.iter().filter(|(segment, _)| *segment == i).count();
+            let (words, after) = rest.split_at((here * poly_words).min(rest.len()));
+            self.write(destination, 0, words);
+            rest = after;
+        }
+        Ok(buffer)
+    }
+
+    fn alloc_with(&self, sizes: &[usize], buffer: impl Fn(usize) -> PooledBuffer) -> GpuBuffer {
+        let (places, lengths) = self.pack(sizes, self.max_words);
+        let mut segments = Vec::with_capacity(lengths.len());
+        for words in lengths {
+            // What is larger than a kernel can see is as good as missing.
+            let visible = words <= self.visible_words;
+            let buffer = if visible { buffer(words) } else { self.missing_buffer(4 * words as u64) };
+            segments.push(Segment::Device(Arc::new(buffer)));
+        }
+        GpuBuffer { segments, places, writable: true }
+    }
+
+    /// Which segment each item comes to lie in and where, and the segments' lengths.
+    fn pack(&self, sizes: &[usize], most: usize) -> (Vec<(usize, u32)>, Vec<usize>) {
+        let (mut places, mut lengths) = (Vec::with_capacity(sizes.len()), Vec::<usize>::new());
+        for &words in sizes {
+            let last = lengths.last().copied().filter(|length| length + words <= most);
+            if last.is_none() {
+                lengths.push(0);
+            }
+            let start = last.unwrap_or(0);
+            places.push((lengths.len() - 1, start as u32));
+            if let Some(length) = lengths.last_mut() {
+                *length = start + words;
+            }
+        }
+        (places, lengths)
+    }
+
+    /// Items of these numbers of words that kernels only read.
+    pub(crate) fn constants(&self, words: &[u32], sizes: &[usize]) -> Result<GpuBuffer, BackendError> {
+        if let Some(words) = sizes.iter().find(|&&words| words > self.visible_words) {
+            return Err(BackendError::OutOfMemory { bytes: 4 * words });
+        }
+        // Not larger than can be streamed beside everything else.
+        let most = self.budget.map_or(self.max_words, |budget| self.max_words.min(budget as usize / 4 / 16));
+        let (mut places, lengths) = self.pack(sizes, most);
+        let (mut segments, mut rest, mut starts) = (Vec::new(), words, Vec::new());
+        for length in lengths {
+            let (segment, after) = rest.split_at(length.min(rest.len()));
+            rest = after;
+            let (segment, start) = self.constant(segment);
+            segments.push(segment);
+            starts.push(start);
+        }
+        for (segment, at) in &mut places {
+            *at += starts.get(*segment).copied().unwrap_or(0);
+        }
+        Ok(GpuBuffer { segments, places, writable: false })
+    }
+
+    /// Words that kernels only read, in a slab with room for them, or in the host's memory if the device has none.
+    fn constant(&self, words: &[u32]) -> (Segment, u32) {
+        let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = slab.as_ref().is_none_or(|slab| slab.used_words + words.len() > slab.words);
+        if full {
+            let usual = if slab.is_none() { SLAB_BYTES[0] } else { SLAB_BYTES[1] };
+            // A driver that has no room is no reason to give up either.
+            let Some(buffer) = self.slab_buffer(usual, 4 * words.len() as u64) else {
+                return (Segment::Host(words.into()), 0);
+            };
+            let slab_words = (buffer.bytes / 4) as usize;
+            *slab = Some(Slab { buffer: Arc::new(buffer), used_words: 0, words: slab_words });
+        }
+        let Some(open) = slab.as_mut() else { return (Segment::Host(words.into()), 0) };
+        let start = open.used_words;
+        open.used_words += words.len();
+        let buffer = open.buffer.clone();
+        drop(slab);
+        self.write(&buffer, start, words);
+        (Segment::Device(buffer), start as u32)
+    }
+
+    /// A buffer of the usual size, or of `bytes` if that is too much or too little. Half of the budget is for what is computed.
+    fn slab_buffer(&self, usual: u64, bytes: u64) -> Option<PooledBuffer> {
+        let size = usual.min(4 * self.max_words as u64).max(bytes);
+        let live = self.pool.bytes().0 - self.pool.free_bytes.load(Ordering::Relaxed);
+        let fits = |size: &u64| self.budget.is_none_or(|budget| live + size <= budget / 2);
+        [size, bytes].into_iter().filter(fits).find_map(|size| self.unused_buffer(size))
+    }
+
+    /// A segment on the device: its own buffer, or a copy for the time being.
+    pub(crate) fn resident(&self, segment: &Segment) -> Arc<PooledBuffer> {
+        match segment {
+            Segment::Device(buffer) => buffer.clone(),
+            Segment::Host(words) => {
+                self.streamed_bytes.fetch_add(4 * words.len() as u64, Ordering::Relaxed);
+                let buffer = Arc::new(self.buffer_to_write(words.len()));
+                if buffer.check().is_ok() {
+                    self.write(&buffer, 0, words);
+                }
+                buffer
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Recording of dispatches: tables, bind groups, and when commands are submitted.
+
+use crate::device::Device;
+use crate::memory::PooledBuffer;
+use crate::pipelines::COMMON_BINDINGS;
+use crate::recorder::{ALIGN_WORDS, Recorder, SUBMIT_COST};
+use pleura_ring::BackendError;
+use pleura_shaders::{Entry, EntryType, Kernel, KernelId, KernelParams};
+use std::num::NonZero;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+/// One kernel over rows and limbs.
+pub(crate) struct Dispatch<'a> {
+    pub(crate) kernel: KernelId,
+    /// Parameters, but for where the tables begin.
+    pub(crate) params: KernelParams,
+    pub(crate) constants: RingConstants<'a>,
+    pub(crate) operands: Operands<&'a PooledBuffer>,
+    pub(crate) limbs: Table<'a>,
+    pub(crate) rows: Table<'a>,
+    pub(crate) terms: Table<'a>,
+    /// Modular products, about.
+    pub(crate) cost: u64,
+}
+
+/// The tables of a ring on the device.
+#[derive(Clone, Copy)]
+pub(crate) struct RingConstants<'a> {
+    pub(crate) primes: &'a PooledBuffer,
+    pub(crate) twiddles: &'a PooledBuffer,
+}
+
+/// The result of a kernel, and what it reads, by the names of its bindings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Operands<T> {
+    pub(crate) out: T,
+    pub(crate) x: Option<T>,
+    pub(crate) y: Option<T>,
+    pub(crate) z: Option<T>,
+    pub(crate) w: Option<T>,
+}
+
+/// Entries of a table, whatever their type.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a> {
+    /// `None` of an empty table that no kernel reads.
+    ty: Option<EntryType>,
+    words: &'a [u32],
+}
+
+/// Most entries in the second and third dimension of a dispatch.
+const MAX_GRID: usize = 65_535;
+
+/// Words of the parameters.
+const PARAMS_WORDS: usize = size_of::<KernelParams>() / 4;
+
+impl Device {
+    /// Records one dispatch, in pieces if it is too long.
+    pub(crate) fn dispatch(&self, dispatch: &Dispatch<'_>) {
+        let kernel = dispatch.kernel.kernel();
+        dispatch.check_tables(&kernel);
+        // What is computed from what is missing is missing, too.
+        let missing = dispatch.operands.iter().find_map(|buffer| buffer.check().err());
+        if let Some(error) = missing {
+            dispatch.operands.out.damage(&error);
+            return self.errors.set(error);
+        }
+        let pipeline = self.pipelines.get(&self.device, dispatch.kernel);
+        let columns = kernel.grid.workgroups(dispatch.params.log_n);
+        // No single dispatch is much longer than what is submitted at once, unless it is one limb of one row.
+        let pieces = dispatch.cost.div_ceil(SUBMIT_COST).max(1) as usize;
+        let rows_at_once = dispatch.rows.len().div_ceil(pieces).clamp(1, MAX_GRID);
+        let pieces_of_rows = dispatch.rows.len().div_ceil(rows_at_once).max(1);
+        let limbs_at_once = dispatch.limbs.len().div_ceil(pieces.div_ceil(pieces_of_rows)).clamp(1, MAX_GRID);
+        for limbs in dispatch.limbs.chunks(limbs_at_once) {
+            for rows in dispatch.rows.chunks(rows_at_once) {
+                let words = ALIGN_WORDS + limbs.words.len() + rows.words.len() + dispatch.terms.words.len();
+                let Some(mut recorder) = self.recorder_with_room(words) else { return };
+                let params_at =
+                    recorder.push_tables(dispatch.params, limbs.words, rows.words, dispatch.terms.words);
+                let bind_group = self.bind_group(&mut recorder, &kernel, dispatch);
+                let pass = recorder.pass(&self.device);
+                pass.set_pipeline(&pipeline);
+                pass.set_bind_group(0, &bind_group, &[4 * params_at]);
+                pass.dispatch_workgroups(columns, limbs.len() as u32, rows.len() as u32);
+                recorder.dispatches += 1;
+                recorder.cost += dispatch.cost / pieces as u64;
+                self.dispatches.fetch_add(1, Ordering::Relaxed);
+                if recorder.is_full() {
+                    self.submit(&mut recorder);
+                }
+            }
+        }
+    }
+
+    /// Submits what was recorded.
+    pub(crate) fn flush(&self) {
+        self.submit(&mut self.recorder());
+    }
+
+    /// Drops bind groups, which keep their buffers.
+    pub(crate) fn forget_bind_groups(&self) {
+        self.recorder().bind_groups.clear();
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The recorder, with room for this many words of tables, if that can be had.
+    fn recorder_with_room(&self, words: usize) -> Option<MutexGuard<'_, Recorder>> {
+        let mut recorder = self.recorder();
+        let words = words + ALIGN_WORDS;
+        if recorder.tables.len() + words <= recorder.arena_words() {
+            return Some(recorder);
+        }
+        self.submit(&mut recorder);
+        if words > recorder.arena_words() {
+            let words = words.next_power_of_two();
+            let Some(arena) = self.pool.create(&self.device, 4 * words as u64) else {
+                self.errors.set(BackendError::OutOfMemory { bytes: 4 * words });
+                return None;
+            };
+            recorder.arena = arena;
+            recorder.bind_groups.clear();
+        }
+        Some(recorder)
+    }
+
+    fn submit(&self, recorder: &mut Recorder) {
+        let Some(commands) = recorder.finish() else { return };
+        self.queue.write_buffer(&recorder.arena.buffer, 0, bytemuck::cast_slice(&recorder.tables));
+        recorder.tables.clear();
+        self.queue.submit([commands]);
+        self.pool.submits.fetch_add(1, Ordering::Relaxed);
+        // Buffers that the device is done with are freed in passing.
+        self.poll(wgpu::PollType::Poll);
+    }
+
+    fn bind_group(
+        &self,
+        recorder: &mut Recorder,
+        kernel: &Kernel,
+        dispatch: &Dispatch<'_>,
+    ) -> wgpu::BindGroup {
+        let RingConstants { primes, twiddles } = dispatch.constants;
+        let [out, x, y, z, w] = dispatch.operands.or(&self.nothing);
+        let key = (kernel.inputs, [primes.id, twiddles.id, out.id, x.id, y.id, z.id, w.id]);
+        if let Some(bind_group) = recorder.bind_groups.get(&key) {
+            return bind_group.clone();
+        }
+        let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &recorder.arena.buffer,
+            offset: 0,
+            size: NonZero::new(size_of::<KernelParams>() as u64),
+        });
+        let storage = [&recorder.arena, primes, twiddles, out, x, y, z, w].map(|bound| self.storage(bound));
+        let entries: Vec<_> = std::iter::once(params)
+            .chain(storage)
+            .take((COMMON_BINDINGS + kernel.inputs) as usize)
+            .zip(0..)
+            .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
+            .collect();
+        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: self.pipelines.bind_group_layout(kernel),
+            entries: &entries,
+        });
+        recorder.keep(key, bind_group.clone());
+        bind_group
+    }
+
+    /// As much of a buffer as a kernel can see.
+    fn storage<'a>(&self, bound: &'a PooledBuffer) -> wgpu::BindingResource<'a> {
+        let size = bound.buffer.size().min(self.limits.max_storage_buffer_binding_size);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &bound.buffer,
+            offset: 0,
+            size: NonZero::new(size / 4 * 4),
+        })
+    }
+}
+
+impl Recorder {
+    /// Writes the tables of a dispatch, and the first word of its parameters.
+    fn push_tables(&mut self, params: KernelParams, limbs: &[u32], rows: &[u32], terms: &[u32]) -> u32 {
+        let params_at = self.tables.len().next_multiple_of(ALIGN_WORDS);
+        let limbs_at = params_at + PARAMS_WORDS;
+        let rows_at = limbs_at + limbs.len();
+        let terms_at = rows_at + rows.len();
+        let params =
+            KernelParams { limbs: limbs_at as u32, rows: rows_at as u32, terms: terms_at as u32, ..params };
+        self.tables.resize(params_at, 0);
+        self.tables.extend_from_slice(bytemuck::cast_slice(&[params]));
+        for table in [limbs, rows, terms] {
+            self.tables.extend_from_slice(table);
+        }
+        params_at as u32
+    }
+}
+
+impl Dispatch<'_> {
+    /// Panics if the tables are not of the types that the kernel reads, which only a bug of this crate can cause.
+    fn check_tables(&self, kernel: &Kernel) {
+        let given = [self.limbs.ty, self.rows.ty, self.terms.ty];
+        assert_eq!(given, [Some(kernel.limb), Some(kernel.row), kernel.term], "tables of {}", kernel.name);
+    }
+}
+
+impl<'a> Table<'a> {
+    /// No table.
+    pub(crate) const NONE: Self = Self { ty: None, words: &[] };
+
+    /// Entries of one type.
+    pub(crate) fn of<T: Entry>(entries: &'a [T]) -> Self {
+        Self { ty: Some(T::TYPE), words: bytemuck::cast_slice(entries) }
+    }
+
+    /// Number of entries.
+    pub(crate) fn len(self) -> usize {
+        self.words.len() / self.entry_words()
+    }
+
+    /// Tables of `entries` entries, the last one shorter.
+    fn chunks(self, entries: usize) -> impl Iterator<Item = Self> {
+        let words = entries * self.entry_words();
+        self.words.chunks(words).map(move |words| Self { words, ..self })
+    }
+
+    fn entry_words(self) -> usize {
+        self.ty.map_or(1, |ty| ty.bytes() / 4)
+    }
+}
+
+impl<T> Operands<T> {
+    /// A result that is computed in place.
+    pub(crate) fn in_place(out: T) -> Self {
+        Self { out, x: None, y: None, z: None, w: None }
+    }
+
+    /// Every operand in another form.
+    pub(crate) fn map<U>(self, f: impl Fn(T) -> U) -> Operands<U> {
+        let Self { out, x, y, z, w } = self;
+        Operands { out: f(out), x: x.map(&f), y: y.map(&f), z: z.map(&f), w: w.map(&f) }
+    }
+
+    /// References to the operands.
+    pub(crate) fn as_ref(&self) -> Operands<&T> {
+        let Self { out, x, y, z, w } = self;
+        Operands { out, x: x.as_ref(), y: y.as_ref(), z: z.as_ref(), w: w.as_ref() }
+    }
+
+    /// The operands that there are, the result first.
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        let Self { out, x, y, z, w } = self;
+        std::iter::once(out).chain([x, y, z, w].into_iter().flatten())
+    }
+}
+
+impl<T: Copy> Operands<T> {
+    /// In the order of their bindings, with a stand-in for those that there are not.
+    fn or(self, other: T) -> [T; 5] {
+        let Self { out, x, y, z, w } = self;
+        [out, x.unwrap_or(other), y.unwrap_or(other), z.unwrap_or(other), w.unwrap_or(other)]
+    }
+}

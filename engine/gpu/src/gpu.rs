@@ -1,0 +1,208 @@
+//! A ring on a device, and calls of kernels on rows of limbs.
+
+use crate::device::Device;
+use crate::dispatch::{Dispatch, Operands, RingConstants, Table};
+use crate::error::GpuError;
+use crate::memory::{GpuBuffer, Location, PooledBuffer, Segment};
+use crate::{allocation::Placement, ring_tables};
+use pleura_ring::{BackendError, BasisConversion, Domain, Limbs, Ring, View};
+use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, RowEntry};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// A GPU as the backend of one ring. Results are the [`Cpu`](pleura_ring::Cpu)'s, bit for bit.
+pub struct Gpu {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) device: Arc<Device>,
+    primes: PooledBuffer,
+    twiddles: PooledBuffer,
+    /// By the positions of the primes they lead from and to.
+    pub(crate) conversions: Mutex<Conversions>,
+}
+
+type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<BasisConversion>>;
+
+/// Compact polynomials on the device.
+pub struct GpuCompactPolys {
+    /// Their coefficients.
+    pub(crate) buffer: GpuBuffer,
+    /// The logarithm of how many each has.
+    pub(crate) log_lens: Vec<u32>,
+}
+
+/// A kernel, and what all its rows have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) kernel: KernelId,
+    /// Parameters, but for where the tables begin.
+    pub(crate) params: KernelParams,
+    pub(crate) limbs: Table<'a>,
+    pub(crate) terms: Table<'a>,
+    /// Modular products in a word of a row.
+    pub(crate) cost: u64,
+}
+
+/// One row of a call: the segments of its result and its operands, and its entry.
+pub(crate) struct Row<'a, E> {
+    pub(crate) operands: Operands<&'a Segment>,
+    pub(crate) entry: E,
+}
+
+/// Rows whose operands lie in the same segments: one dispatch.
+struct RowGroup<'a, E> {
+    operands: Operands<&'a Segment>,
+    entries: Vec<E>,
+}
+
+/// Logarithm of the smallest degree: a thread's words in a transform.
+const MIN_LOG_N: u32 = 4;
+
+/// Stages of the transforms' heads, which limbs have that are larger than a block.
+pub(crate) const HEAD_STAGES: u32 = 4;
+
+impl Gpu {
+    /// Uploads the tables of a ring to a device.
+    ///
+    /// # Errors
+    /// [`GpuError::BadDegree`], [`GpuError::Backend`]
+    pub fn new(ring: Arc<Ring>, device: Arc<Device>) -> Result<Self, GpuError> {
+        let log_n = ring.log_n();
+        let max = device.max_log_block + HEAD_STAGES;
+        if !(MIN_LOG_N..=max).contains(&log_n) {
+            return Err(GpuError::BadDegree { log_n, min: MIN_LOG_N, max });
+        }
+        let primes = upload_table(&device, bytemuck::cast_slice(&ring_tables::primes(&ring)))?;
+        let twiddles = upload_table(&device, bytemuck::cast_slice(&ring_tables::twiddles(&ring)))?;
+        Ok(Self { ring, device, primes, twiddles, conversions: Mutex::default() })
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    /// Room for polynomials.
+    pub(crate) fn alloc(&self, limbs: Limbs, polys: usize, placement: Placement) -> GpuBuffer {
+        self.device.alloc(limbs.count() << self.ring.log_n(), polys, placement)
+    }
+
+    /// Offset of a limb in a polynomial, by the position it has there.
+    pub(crate) fn offset(&self, position: usize) -> u32 {
+        (position << self.ring.log_n()) as u32
+    }
+
+    /// Entries of `limbs`, with their offsets in polynomials over the limbs of the result and of `x`.
+    pub(crate) fn limb_entries(&self, limbs: Limbs, out: Limbs, x: Limbs) -> Vec<LimbEntry> {
+        let entry = |(limb, prime): (usize, usize)| LimbEntry {
+            prime: prime as u32,
+            out_offset: self.offset(out.position(limbs, limb)),
+            x_offset: self.offset(x.position(limbs, limb)),
+            y_offset: 0,
+        };
+        self.ring.indices(limbs).enumerate().map(entry).collect()
+    }
+
+    /// Parameters of kernels that work on limbs of the ring.
+    pub(crate) fn params(&self) -> KernelParams {
+        KernelParams { log_n: self.ring.log_n(), ..KernelParams::default() }
+    }
+
+    /// Calls a kernel that takes neither parameters nor terms.
+    pub(crate) fn call_simple<'a, L: Entry>(
+        &self,
+        kernel: KernelId,
+        limbs: &[L],
+        rows: impl IntoIterator<Item = Row<'a, RowEntry>>,
+    ) {
+        self.call_with(kernel, self.params(), limbs, rows);
+    }
+
+    /// Calls a kernel that takes parameters and no terms.
+    pub(crate) fn call_with<'a, L: Entry>(
+        &self,
+        kernel: KernelId,
+        params: KernelParams,
+        limbs: &[L],
+        rows: impl IntoIterator<Item = Row<'a, RowEntry>>,
+    ) {
+        let limbs = Table::of(limbs);
+        self.call(&Call { kernel, params, limbs, terms: Table::NONE, cost: 1 }, rows);
+    }
+
+    /// Calls a kernel, with a dispatch for each combination of segments that its rows have.
+    pub(crate) fn call<'a, E: Entry>(&self, call: &Call<'_>, rows: impl IntoIterator<Item = Row<'a, E>>) {
+        if call.limbs.len() == 0 {
+            return;
+        }
+        for RowGroup { operands, entries } in grouped(rows) {
+            let resident = operands.map(|segment| self.device.resident(segment));
+            self.device.dispatch(&Dispatch {
+                kernel: call.kernel,
+                params: call.params,
+                constants: RingConstants { primes: &self.primes, twiddles: &self.twiddles },
+                operands: resident.as_ref().map(|buffer| &**buffer),
+                limbs: call.limbs,
+                rows: Table::of(&entries),
+                terms: call.terms,
+                cost: call.cost * ((entries.len() * call.limbs.len()) << call.params.log_n) as u64,
+            });
+        }
+    }
+}
+
+impl<'a> Row<'a, RowEntry> {
+    /// From one place to another.
+    pub(crate) fn map(out: Location<'a>, x: Location<'a>) -> Self {
+        Self {
+            operands: Operands { x: Some(x.segment), ..Operands::in_place(out.segment) },
+            entry: RowEntry { out_offset: out.offset, x_offset: x.offset, y_offset: 0 },
+        }
+    }
+
+    /// From two places to another.
+    pub(crate) fn zip(out: Location<'a>, x: Location<'a>, y: Location<'a>) -> Self {
+        let Row { operands, entry } = Self::map(out, x);
+        Self {
+            operands: Operands { y: Some(y.segment), ..operands },
+            entry: RowEntry { y_offset: y.offset, ..entry },
+        }
+    }
+
+    /// In place.
+    pub(crate) fn in_place(out: Location<'a>) -> Self {
+        Self {
+            operands: Operands::in_place(out.segment),
+            entry: RowEntry { out_offset: out.offset, ..RowEntry::default() },
+        }
+    }
+}
+
+/// Where a poly of a view begins.
+pub(crate) fn poly<'a, D: Domain>(view: View<'a, Gpu, D>, i: usize) -> Location<'a> {
+    assert!(i < view.polys(), "poly {i} of {}", view.polys());
+    view.batch().buffer().at(view.start() + i)
+}
+
+/// Rows by the segments of their operands.
+fn grouped<'a, E>(rows: impl IntoIterator<Item = Row<'a, E>>) -> Vec<RowGroup<'a, E>> {
+    let mut groups: Vec<RowGroup<'a, E>> = Vec::new();
+    for Row { operands, entry } in rows {
+        let same =
+            |group: &&mut RowGroup<'a, E>| group.operands.map(Segment::id) == operands.map(Segment::id);
+        match groups.iter_mut().rev().find(same) {
+            Some(group) => group.entries.push(entry),
+            None => groups.push(RowGroup { operands, entries: vec![entry] }),
+        }
+    }
+    groups
+}
+
+/// A buffer of words that every kernel sees whole.
+fn upload_table(device: &Device, words: &[u32]) -> Result<PooledBuffer, BackendError> {
+    let bytes = 4 * words.len();
+    let visible = words.len() <= device.visible_words;
+    let buffer = if visible { device.unused_buffer(bytes as u64) } else { None };
+    let buffer = buffer.ok_or(BackendError::OutOfMemory { bytes })?;
+    device.write(&buffer, 0, words);
+    Ok(buffer)
+}

@@ -1,0 +1,81 @@
+//! Commands that are recorded and not submitted yet, with the tables that they read.
+
+use crate::memory::PooledBuffer;
+use std::collections::HashMap;
+
+/// Commands that are not submitted yet.
+pub(crate) struct Recorder {
+    /// The encoder and its pass, if anything is recorded.
+    pub(crate) open: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
+    /// The words of the tables of these commands.
+    pub(crate) tables: Vec<u32>,
+    /// The buffer that the tables are written to.
+    pub(crate) arena: PooledBuffer,
+    pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
+    /// Modular products in these commands.
+    pub(crate) cost: u64,
+    pub(crate) dispatches: usize,
+}
+
+/// Buffers of a bind group, by their names, and how many inputs it has. The arena is the same for all.
+pub(crate) type BindGroupKey = (u32, [u64; 7]);
+
+/// Commands are submitted after this many modular products: a few milliseconds of a large GPU, well below the two seconds after
+/// which systems take a slow one for hung.
+pub(crate) const SUBMIT_COST: u64 = 1 << 30;
+
+/// Commands are also submitted after this many dispatches.
+const SUBMIT_DISPATCHES: usize = 2048;
+
+/// Words of the arena at first.
+pub(crate) const ARENA_WORDS: usize = 1 << 20;
+
+/// Parameters of a dispatch begin at multiples of this many words, the largest that any device asks for.
+pub(crate) const ALIGN_WORDS: usize = 64;
+
+/// Bind groups that are kept.
+const MAX_BIND_GROUPS: usize = 1 << 14;
+
+impl Recorder {
+    /// Nothing recorded.
+    pub(crate) fn new(arena: PooledBuffer) -> Self {
+        Self { open: None, tables: Vec::new(), arena, bind_groups: HashMap::new(), cost: 0, dispatches: 0 }
+    }
+
+    /// Words that fit the arena.
+    pub(crate) fn arena_words(&self) -> usize {
+        self.arena.buffer.size() as usize / 4
+    }
+
+    /// The pass that commands go to.
+    pub(crate) fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
+        let (_, pass) = self.open.get_or_insert_with(|| {
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
+            (encoder, pass)
+        });
+        pass
+    }
+
+    /// Keeps a bind group for the next dispatch of the same buffers.
+    pub(crate) fn keep(&mut self, key: BindGroupKey, bind_group: wgpu::BindGroup) {
+        if self.bind_groups.len() >= MAX_BIND_GROUPS {
+            self.bind_groups.clear();
+        }
+        self.bind_groups.insert(key, bind_group);
+    }
+
+    /// Whether there is enough to be submitted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cost >= SUBMIT_COST || self.dispatches >= SUBMIT_DISPATCHES
+    }
+
+    /// The commands, if there are any. Their tables stay, for whoever writes them to the arena.
+    pub(crate) fn finish(&mut self) -> Option<wgpu::CommandBuffer> {
+        let (encoder, pass) = self.open.take()?;
+        drop(pass);
+        self.cost = 0;
+        self.dispatches = 0;
+        Some(encoder.finish())
+    }
+}

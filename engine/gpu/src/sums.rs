@@ -1,0 +1,197 @@
+//! Sums of terms into rows, in as few dispatches as the segments they lie in allow.
+
+use crate::allocation::Placement;
+use crate::dispatch::{Operands, Table};
+use crate::gpu::{Call, Gpu, Row, poly};
+use crate::memory::{Location, Segment};
+use pleura_ring::{Batch, Limbs, Ntt, Term, View};
+use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, ProductTerm, SumRow};
+use std::collections::HashMap;
+
+/// `out[t.out] += a[t.a] b[t.b]`
+pub(crate) fn mul_accumulate(
+    gpu: &Gpu,
+    a: View<'_, Gpu, Ntt>,
+    b: View<'_, Gpu, Ntt>,
+    terms: &[Term],
+    outputs: usize,
+    limbs: Limbs,
+) -> Batch<Gpu, Ntt> {
+    let out = gpu.alloc(limbs, outputs, Placement::Separate);
+    let in_a = gpu.limb_entries(limbs, limbs, a.limbs());
+    let in_b = gpu.limb_entries(limbs, limbs, b.limbs());
+    let limb_entries: Vec<_> =
+        in_a.into_iter().zip(in_b).map(|(a, b)| LimbEntry { y_offset: b.x_offset, ..a }).collect();
+    let mut sums = Sums::new((0..outputs).map(|i| Target::one(out.at(i))).collect());
+    for term in terms {
+        let (x, y) = (poly(a, term.a), poly(b, term.b));
+        let inputs = Inputs { x: Some(x.segment), y: Some(y.segment), ..Inputs::default() };
+        sums.add(term.out, 0, inputs, ProductTerm { x_offset: x.offset, y_offset: y.offset });
+    }
+    let table = SumTable { params: gpu.params(), limbs: limb_entries };
+    sums.run(gpu, KernelId::MulAccumulate, &[table], 1);
+    Batch::from_buffer(out, limbs, outputs)
+}
+
+/// Where the results of a row go: one or two, in one segment.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    segment: &'a Segment,
+    out_offset: u32,
+    second_out_offset: u32,
+}
+
+/// The segments that a term reads.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) x: Option<&'a Segment>,
+    pub(crate) y: Option<&'a Segment>,
+    pub(crate) z: Option<&'a Segment>,
+    pub(crate) w: Option<&'a Segment>,
+}
+
+/// Limbs that terms are for, with the parameters of their dispatches.
+pub(crate) struct SumTable<L> {
+    pub(crate) params: KernelParams,
+    pub(crate) limbs: Vec<L>,
+}
+
+/// Sums of terms into rows.
+pub(crate) struct Sums<'a, T> {
+    targets: Vec<Target<'a>>,
+    dispatches: Vec<SumDispatch<'a, T>>,
+}
+
+/// Terms that one dispatch can read.
+struct SumDispatch<'a, T> {
+    table: usize,
+    operands: Operands<&'a Segment>,
+    /// Position of each row in `rows`.
+    places: HashMap<usize, usize>,
+    /// Each row with its terms.
+    rows: Vec<(usize, Vec<T>)>,
+}
+
+impl<'a> Target<'a> {
+    /// One result.
+    pub(crate) fn one(out: Location<'a>) -> Self {
+        Self { segment: out.segment, out_offset: out.offset, second_out_offset: 0 }
+    }
+
+    /// Two results in the same segment.
+    pub(crate) fn two(first: Location<'a>, second: Location<'a>) -> Self {
+        Self { segment: first.segment, out_offset: first.offset, second_out_offset: second.offset }
+    }
+}
+
+impl<'a, T: Entry> Sums<'a, T> {
+    /// Sums without terms, which are zero.
+    pub(crate) fn new(targets: Vec<Target<'a>>) -> Self {
+        Self { targets, dispatches: Vec::new() }
+    }
+
+    /// Adds a term to a row; `table` is the position of the limbs that it is for.
+    pub(crate) fn add(&mut self, row: usize, table: usize, inputs: Inputs<'a>, term: T) {
+        let Inputs { x, y, z, w } = inputs;
+        let dispatch = self.dispatch(table, Operands { out: self.target(row).segment, x, y, z, w });
+        dispatch.row(row).push(term);
+    }
+
+    /// Runs a kernel of sums; rows without terms become zero. `cost` is the modular products of a term.
+    pub(crate) fn run<L: Entry>(mut self, gpu: &Gpu, kernel: KernelId, tables: &[SumTable<L>], cost: u64) {
+        self.add_empty_rows();
+        let mut written = vec![false; self.targets.len()];
+        for dispatch in &self.dispatches {
+            let mut terms = Vec::new();
+            let mut rows = Vec::with_capacity(dispatch.rows.len());
+            for (row, row_terms) in &dispatch.rows {
+                #[expect(clippy::indexing_slicing, reason = "rows are positions of targets")]
+                let again = std::mem::replace(&mut written[*row], true);
+                let target = self.target(*row);
+                let entry = SumRow {
+                    out_offset: target.out_offset,
+                    second_out_offset: target.second_out_offset,
+                    first_term: terms.len() as u32,
+                    terms: row_terms.len() as u32,
+                    accumulate: again.into(),
+                };
+                terms.extend_from_slice(row_terms);
+                rows.push(Row { operands: dispatch.operands, entry });
+            }
+            #[expect(clippy::indexing_slicing, reason = "terms name a table")]
+            let SumTable { params, limbs } = &tables[dispatch.table];
+            let call = Call {
+                kernel,
+                params: *params,
+                limbs: Table::of(limbs),
+                terms: Table::of(&terms),
+                cost: (cost * terms.len() as u64).div_ceil(rows.len().max(1) as u64),
+            };
+            gpu.call(&call, rows);
+        }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a term names an output")]
+    fn target(&self, row: usize) -> Target<'a> {
+        self.targets[row]
+    }
+
+    /// The dispatch of a table that reads these segments, or one whose operands leave room for them.
+    fn dispatch(&mut self, table: usize, operands: Operands<&'a Segment>) -> &mut SumDispatch<'a, T> {
+        let fits = |d: &SumDispatch<'a, T>| d.table == table && d.merged(operands).is_some();
+        let found = self.dispatches.iter().rposition(fits).unwrap_or_else(|| {
+            self.dispatches.push(SumDispatch { table, operands, places: HashMap::new(), rows: Vec::new() });
+            self.dispatches.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "found or pushed")]
+        let dispatch = &mut self.dispatches[found];
+        dispatch.operands = dispatch.merged(operands).unwrap_or(operands);
+        dispatch
+    }
+
+    /// Rows that no term names, to some dispatch of their segment.
+    fn add_empty_rows(&mut self) {
+        let mut named = vec![false; self.targets.len()];
+        for (row, _) in self.dispatches.iter().flat_map(|dispatch| &dispatch.rows) {
+            #[expect(clippy::indexing_slicing, reason = "rows are positions of targets")]
+            let named = &mut named[*row];
+            *named = true;
+        }
+        let empty: Vec<usize> = (0..).zip(named).filter(|(_, named)| !named).map(|(row, _)| row).collect();
+        for row in empty {
+            let table = self.dispatches.first().map_or(0, |dispatch| dispatch.table);
+            self.dispatch(table, Operands::in_place(self.target(row).segment)).row(row);
+        }
+    }
+}
+
+impl<'a, T> SumDispatch<'a, T> {
+    /// These operands and others, if they agree where both have one.
+    fn merged(&self, other: Operands<&'a Segment>) -> Option<Operands<&'a Segment>> {
+        let merge = |a: Option<&'a Segment>, b: Option<&'a Segment>| match (a, b) {
+            (Some(a), Some(b)) => (a.id() == b.id()).then_some(Some(a)),
+            (a, b) => Some(a.or(b)),
+        };
+        let Operands { out, x, y, z, w } = self.operands;
+        if out.id() != other.out.id() {
+            return None;
+        }
+        Some(Operands {
+            out,
+            x: merge(x, other.x)?,
+            y: merge(y, other.y)?,
+            z: merge(z, other.z)?,
+            w: merge(w, other.w)?,
+        })
+    }
+
+    /// The terms of a row, which is there from now on.
+    fn row(&mut self, row: usize) -> &mut Vec<T> {
+        let place = *self.places.entry(row).or_insert(self.rows.len());
+        if place == self.rows.len() {
+            self.rows.push((row, Vec::new()));
+        }
+        #[expect(clippy::indexing_slicing, reason = "found or pushed")]
+        &mut self.rows[place].1
+    }
+}

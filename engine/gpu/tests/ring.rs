@@ -1,0 +1,152 @@
+//! Every adapter of this machine against the processor: the words of all the ring's operations are the same, bit for bit.
+//!
+//! Without an adapter the tests say that they are skipped; `REQUIRE_GPU=1` makes that a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may panic, and so may the functions beside the tests"
+)]
+
+mod common;
+
+use common::devices;
+use pleura_gpu::{Gpu, Options};
+use pleura_ring::conformance::check;
+use pleura_ring::{Backend, BackendError, Limbs, Ntt, Ring, primes_below};
+use std::sync::Arc;
+
+/// Holds every adapter to the suite.
+#[track_caller]
+fn conforms(log_degrees: &[u32], options: &Options) {
+    for device in devices(options) {
+        let report = check(log_degrees, |ring| Gpu::new(ring, device.clone()))
+            .unwrap_or_else(|failure| panic!("{}: {failure}", device.info().name));
+        assert_eq!(report.results.len(), 16, "{report:?}");
+        assert!(report.results.iter().all(|(_, results)| *results > 0), "{report:?}");
+    }
+}
+
+#[test]
+fn limbs_that_fit_a_workgroup() {
+    conforms(&[4, 7, 10, 13], &Options::default());
+}
+
+#[test]
+fn limbs_in_two_passes() {
+    conforms(&[14], &Options::default());
+}
+
+#[test]
+fn kernels_without_64_bit_integers() {
+    conforms(&[10, 14], &Options { no_int64: true, ..Options::default() });
+}
+
+#[test]
+fn checks_in_the_kernels() {
+    conforms(&[10], &Options { checks: true, ..Options::default() });
+    conforms(&[10], &Options { checks: true, no_int64: true, ..Options::default() });
+}
+
+#[test]
+fn batches_in_many_buffers() {
+    // Three polys over all limbs of the suite's larger ring: less than a key, and what belongs together is cut.
+    conforms(&[10], &Options { max_binding_bytes: Some((12 * 21) << 10), ..Options::default() });
+}
+
+#[test]
+fn memory_serves_again() {
+    for device in devices(&Options::default()) {
+        let ring = small_ring();
+        let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
+        let words = vec![1; ring.words(Limbs::q(2), 8)];
+        let x = gpu.upload::<Ntt>(Limbs::q(2), 8, &words).unwrap();
+        drop(gpu.concat(&[x.view()], Limbs::q(2)));
+        let (held, _) = device.memory_bytes();
+        for _ in 0..100 {
+            drop(gpu.concat(&[x.view()], Limbs::q(2)));
+        }
+        assert_eq!(device.memory_bytes().0, held);
+    }
+}
+
+#[test]
+fn too_little_memory_is_an_error_of_what_needed_it_alone() {
+    for device in devices(&Options { memory_bytes: Some(1 << 24), ..Options::default() }) {
+        let ring = small_ring();
+        let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
+        let words = vec![1; ring.words(Limbs::q(2), 1)];
+        let x = gpu.upload::<Ntt>(Limbs::q(2), 1, &words).unwrap();
+        let views = vec![x.view(); 4096];
+        let many = gpu.concat(&views, Limbs::q(2));
+        let sum = gpu.concat(&[x.view(), many.slice(0, 1)], Limbs::q(2));
+        let full = |result: Result<Vec<u32>, _>| {
+            let error = result.unwrap_err();
+            assert!(matches!(error, BackendError::OutOfMemory { bytes } if bytes >= 1 << 25), "{error}");
+        };
+        full(gpu.download(many.slice(0, 1)).wait());
+        // Said once, it is not forgotten: what was computed of what is missing is missing, too.
+        full(gpu.download(sum.view()).wait());
+        full(gpu.download(gpu.concat(&[sum.view()], Limbs::q(1)).view()).wait());
+        full(gpu.upload::<Ntt>(Limbs::q(2), 4096, &words.repeat(4096)).map(|_| Vec::new()));
+        drop((many, sum));
+        _ = gpu.wait();
+        assert_eq!(gpu.download(x.view()).wait().unwrap(), words);
+        assert!(device.memory_bytes().1 <= 1 << 24);
+    }
+}
+
+#[test]
+fn compiled_kernels_are_kept() {
+    let folder = std::env::temp_dir().join(format!("pleura-kernels-{}", std::process::id()));
+    let options = Options { cache: Some(folder.clone()), ..Options::default() };
+    let run = || {
+        for device in devices(&options) {
+            let ring = small_ring();
+            let words = vec![1; ring.words(Limbs::q(2), 1)];
+            let gpu = Gpu::new(ring, device).unwrap();
+            let x = gpu.upload::<Ntt>(Limbs::q(2), 1, &words).unwrap();
+            assert_eq!(gpu.download(gpu.concat(&[x.view()], Limbs::q(2)).view()).wait().unwrap(), words);
+        }
+    };
+    run();
+    let files = || std::fs::read_dir(&folder).into_iter().flatten().map(|file| file.unwrap().path());
+    for file in files() {
+        assert!(!file.to_string_lossy().ends_with(".part"));
+        let mut bytes = std::fs::read(&file).unwrap();
+        assert!(bytes.len() > 32);
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        run();
+        // What was damaged was not believed, and is whole again.
+        assert!(std::fs::read(&file).unwrap() != bytes);
+    }
+    _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn rings_of_the_wrong_degree_are_refused() {
+    for device in devices(&Options::default()) {
+        let q = primes_below(20.0, 8, 1, &[]).unwrap();
+        let ring = Arc::new(Ring::new(3, &q, &[]).unwrap());
+        let error = Gpu::new(ring, device).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("2^3"), "{error}");
+    }
+}
+
+#[test]
+fn the_device_tells_the_time() {
+    for device in devices(&Options::default()) {
+        let ring = small_ring();
+        let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
+        let x = gpu.upload::<Ntt>(Limbs::q(2), 1, &vec![1; ring.words(Limbs::q(2), 1)]).unwrap();
+        let work = || (0..20).for_each(|_| drop(gpu.concat(&[x.view()], Limbs::q(2))));
+        let (on_device, wall) = device.time(work).unwrap();
+        assert!(!wall.is_zero());
+        assert!(on_device.is_none_or(|time| !time.is_zero() && time <= wall), "{on_device:?} of {wall:?}");
+    }
+}
+
+fn small_ring() -> Arc<Ring> {
+    Arc::new(Ring::new(10, &primes_below(30.0, 1 << 10, 2, &[]).unwrap(), &[]).unwrap())
+}

@@ -1,0 +1,230 @@
+//! The kernels: their names, their text, and what a host must give them.
+
+use crate::{Block, EntryType, Grid};
+
+/// The entry point of every kernel.
+pub const ENTRY_POINT: &str = "main";
+
+/// How the text computes the high half of a 32-bit product and sums of products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Words {
+    /// With 64-bit integers, where the device has them.
+    Int64,
+    /// With halves of 32-bit words, everywhere.
+    Int32,
+}
+
+/// A kernel, named as the method of the ring's `Backend` that it serves. Block kernels are named with their block: each block is a
+/// pipeline of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KernelId {
+    /// Copies limbs.
+    Concat,
+    /// `out += x`
+    AddAssign,
+    /// `out -= x`
+    SubAssign,
+    /// `out = -out`
+    NegAssign,
+    /// `out *= scalar`, a residue for each limb.
+    MulScalarAssign,
+    /// `X -> X^g` of transformed words.
+    Automorphism,
+    /// `X -> X^g` of coefficients.
+    AutomorphismCoeff,
+    /// Sums of products of polynomials.
+    MulAccumulate,
+    /// Sums of products of digits with keys.
+    GadgetProduct,
+    /// Sums of products of diagonals with baby steps.
+    BabyStepSums,
+    /// Transformed compact polynomials at full length.
+    ExpandCompact,
+    /// Forward transform of limbs that fit a block.
+    Ntt(Block),
+    /// First four stages of larger limbs.
+    NttHead,
+    /// Stages after a head, in place.
+    NttRest(Block),
+    /// Inverse transform of limbs that fit a block, or of the blocks of larger ones.
+    Intt(Block),
+    /// Last four stages of the inverse transform of larger limbs, in place.
+    InttHead,
+    /// [`Ntt`](Self::Ntt) of coefficients converted from other primes.
+    NttConverted(Block),
+    /// [`NttHead`](Self::NttHead) of coefficients converted from other primes.
+    NttHeadConverted,
+    /// [`NttConverted`](Self::NttConverted), then `out = (y - out) / D`.
+    NttConvertedRescaled(Block),
+    /// [`NttRest`](Self::NttRest), then `out = (y - out) / D`.
+    NttRestRescaled(Block),
+    /// [`Ntt`](Self::Ntt) of compact polynomials.
+    NttCompact(Block),
+    /// [`NttHead`](Self::NttHead) of compact polynomials.
+    NttHeadCompact,
+}
+
+/// One compute kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Label of the kernel: the file's name, and what it loads or stores otherwise than usual.
+    pub name: &'static str,
+    /// File that has the entry point, in the folder `kernels/`.
+    pub file: &'static str,
+    /// Shape of a dispatch.
+    pub grid: Grid,
+    /// Number of the buffers `x`, `y`, `z`, `w` that are bound, in this order.
+    pub inputs: u32,
+    /// Entries of limbs.
+    pub limb: EntryType,
+    /// Entries of rows.
+    pub row: EntryType,
+    /// Entries of terms, if there are any.
+    pub term: Option<EntryType>,
+    pieces: &'static [&'static str],
+}
+
+/// A kernel of one file and the pieces of `shared/` that it uses beyond those that all do.
+macro_rules! kernel {
+    (
+        $name:literal, $file:literal[$($piece:literal),*], $grid:expr,
+        $inputs:literal, ($limb:ident, $row:ident $(, $term:ident)?)
+    ) => {
+        Kernel {
+            name: $name,
+            file: concat!($file, ".wgsl"),
+            grid: $grid,
+            inputs: $inputs,
+            limb: EntryType::$limb,
+            row: EntryType::$row,
+            term: kernel!(@term $($term)?),
+            pieces: &[
+                $(include_str!(concat!("shared/", $piece, ".wgsl")),)*
+                include_str!(concat!("kernels/", $file, ".wgsl")),
+            ],
+        }
+    };
+    (@term) => { None };
+    (@term $term:ident) => { Some(EntryType::$term) };
+    // Transforms: how a limb's entry is read, how words are loaded and stored.
+    (block($block:ident) $name:literal, $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
+        kernel!($name, $file["radix16", "block", "store16" $(, $piece)*], Grid::Block($block), $inputs, $tables)
+    };
+    (column $name:literal, $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
+        kernel!($name, $file["radix16", "store16" $(, $piece)*], Grid::Column16, $inputs, $tables)
+    };
+    // A thread for each word.
+    (word $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
+        kernel!($file, $file[$($piece),*], Grid::Word, $inputs, $tables)
+    };
+}
+
+impl KernelId {
+    /// Every kernel once; those of blocks with the given one.
+    pub const fn all(block: Block) -> [Self; 22] {
+        [
+            Self::Concat,
+            Self::AddAssign,
+            Self::SubAssign,
+            Self::NegAssign,
+            Self::MulScalarAssign,
+            Self::Automorphism,
+            Self::AutomorphismCoeff,
+            Self::MulAccumulate,
+            Self::GadgetProduct,
+            Self::BabyStepSums,
+            Self::ExpandCompact,
+            Self::Ntt(block),
+            Self::NttHead,
+            Self::NttRest(block),
+            Self::Intt(block),
+            Self::InttHead,
+            Self::NttConverted(block),
+            Self::NttHeadConverted,
+            Self::NttConvertedRescaled(block),
+            Self::NttRestRescaled(block),
+            Self::NttCompact(block),
+            Self::NttHeadCompact,
+        ]
+    }
+
+    /// The kernel of this name.
+    pub const fn kernel(self) -> Kernel {
+        match self {
+            Self::Concat => kernel!(word "concat"[], 1, (LimbEntry, RowEntry)),
+            Self::AddAssign => kernel!(word "add_assign"[], 1, (LimbEntry, RowEntry)),
+            Self::SubAssign => kernel!(word "sub_assign"[], 1, (LimbEntry, RowEntry)),
+            Self::NegAssign => kernel!(word "neg_assign"[], 0, (LimbEntry, RowEntry)),
+            Self::MulScalarAssign => kernel!(word "mul_scalar_assign"[], 0, (ScalarLimb, RowEntry)),
+            Self::Automorphism => kernel!(word "automorphism"["automorphism"], 1, (LimbEntry, RowEntry)),
+            Self::AutomorphismCoeff => kernel!(word "automorphism_coeff"[], 1, (LimbEntry, RowEntry)),
+            Self::MulAccumulate => kernel!(word "mul_accumulate"[], 2, (LimbEntry, SumRow, ProductTerm)),
+            Self::GadgetProduct => {
+                kernel!(word "gadget_product"["automorphism"], 4, (GadgetLimb, SumRow, GadgetTerm))
+            }
+            Self::BabyStepSums => kernel!(word "baby_step_sums"[], 2, (LimbEntry, SumRow, BabyStepTerm)),
+            Self::ExpandCompact => kernel!(word "expand_compact"[], 1, (LimbEntry, RowEntry)),
+            Self::Ntt(block) => kernel!(
+                block(block) "ntt", "ntt"["limb", "load16", "load_x", "store_out"],
+                1, (LimbEntry, RowEntry)
+            ),
+            Self::NttHead => kernel!(
+                column "ntt_head", "ntt_head"["limb", "load16", "load_x", "store_out"],
+                1, (LimbEntry, RowEntry)
+            ),
+            Self::NttRest(block) => kernel!(
+                block(block) "ntt_rest", "ntt"["limb", "load16", "load_out", "store_out"],
+                0, (LimbEntry, RowEntry)
+            ),
+            Self::Intt(block) => kernel!(
+                block(block) "intt", "intt"["limb_inverse", "load16", "load_x", "store_out"],
+                1, (InverseLimb, RowEntry)
+            ),
+            Self::InttHead => kernel!(
+                column "intt_head", "intt_head"["limb_inverse", "load16", "load_out", "store_out"],
+                0, (InverseLimb, RowEntry)
+            ),
+            Self::NttConverted(block) => kernel!(
+                block(block) "ntt_converted", "ntt"["limb_converted", "load16_converted", "store_out"],
+                1, (ConvertedLimb, RowEntry, ConversionSource)
+            ),
+            Self::NttHeadConverted => kernel!(
+                column "ntt_head_converted", "ntt_head"["limb_converted", "load16_converted", "store_out"],
+                1, (ConvertedLimb, RowEntry, ConversionSource)
+            ),
+            Self::NttConvertedRescaled(block) => kernel!(
+                block(block) "ntt_converted_rescaled", "ntt"["limb_converted", "load16_converted", "store_rescaled"],
+                2, (ConvertedLimb, RowEntry, ConversionSource)
+            ),
+            Self::NttRestRescaled(block) => kernel!(
+                block(block) "ntt_rest_rescaled", "ntt"["limb_converted", "load16", "load_out", "store_rescaled"],
+                2, (ConvertedLimb, RowEntry)
+            ),
+            Self::NttCompact(block) => kernel!(
+                block(block) "ntt_compact", "ntt"["limb", "load16", "load_compact", "store_out"],
+                1, (LimbEntry, RowEntry)
+            ),
+            Self::NttHeadCompact => kernel!(
+                column "ntt_head_compact", "ntt_head"["limb", "load16", "load_compact", "store_out"],
+                1, (LimbEntry, RowEntry)
+            ),
+        }
+    }
+}
+
+impl Kernel {
+    /// WGSL text for one form of words.
+    pub fn source(&self, words: Words) -> String {
+        let words = match words {
+            Words::Int64 => include_str!("shared/words_int64.wgsl"),
+            Words::Int32 => include_str!("shared/words_int32.wgsl"),
+        };
+        let common = [
+            words,
+            include_str!("shared/modular.wgsl"),
+            include_str!("shared/tables.wgsl"),
+            include_str!("shared/bindings.wgsl"),
+        ];
+        common.iter().chain(self.pieces).copied().collect::<Vec<_>>().join("\n")
+    }
+}
