@@ -9,12 +9,12 @@ pub struct Adapter {
     info: AdapterInfo,
 }
 
-/// What is known of a GPU before it is opened.
+/// Description of a GPU that need not be open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterInfo {
-    /// Its name, as the driver gives it.
+    /// Name, as the driver gives it.
     pub name: String,
-    /// What it is.
+    /// Kind of GPU.
     pub kind: Kind,
     /// The interface it is reached through: `vulkan`, `metal` or `dx12`.
     pub api: String,
@@ -32,7 +32,7 @@ pub struct AdapterInfo {
     pub workgroup_bytes: u32,
 }
 
-/// What a GPU is, the fastest kind first.
+/// Kinds of GPU, the fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A card of its own.
@@ -125,7 +125,7 @@ impl Adapter {
         Self { adapter, info }
     }
 
-    /// What is known of it.
+    /// Description of the GPU.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }

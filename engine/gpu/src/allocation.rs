@@ -84,7 +84,7 @@ impl Device {
         buffer
     }
 
-    /// What is allocated for `bytes`, one of eight sizes from one power of two to the next; `None` if no buffer may be so large.
+    /// Bytes that are allocated for `bytes`: one of eight sizes from one power of two to the next; `None` if no buffer may be so large.
     fn size(&self, bytes: u64) -> Option<u64> {
         let bytes = bytes.max(SMALLEST);
         let step = (bytes.next_power_of_two() / 8).max(SMALLEST);

@@ -149,7 +149,7 @@ impl Device {
         self.errors.take()
     }
 
-    /// What is known to be wrong so far.
+    /// The first error since the last wait or check.
     pub(crate) fn check(&self) -> Result<(), BackendError> {
         self.errors.take()
     }

@@ -20,7 +20,7 @@ pub(crate) struct Readback {
 
 /// Where neighboring words of a download lie.
 pub(crate) enum Source<'a> {
-    /// So many words of a buffer, from an offset on.
+    /// Words of a buffer, from an offset on.
     Device { buffer: &'a wgpu::Buffer, at: u32, words: usize },
     /// Words that never left the host.
     Host(&'a [u32]),
@@ -31,7 +31,7 @@ enum Piece {
     Host(Vec<u32>),
 }
 
-/// What the driver's callbacks tell.
+/// Callbacks of the driver that are still to come.
 #[derive(Default)]
 struct Signal(Mutex<Told>);
 

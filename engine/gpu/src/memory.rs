@@ -10,7 +10,7 @@ pub(crate) struct PooledBuffer {
     pub(crate) buffer: wgpu::Buffer,
     /// Names the buffer for as long as it lives, through all its uses.
     pub(crate) id: u64,
-    /// Its size, or 0 where another buffer stands in for one that could not be had.
+    /// Size in bytes, or 0 where another buffer stands in for one that could not be had.
     pub(crate) bytes: u64,
     /// The submit that its last use before this one belongs to, if there was one.
     used_in: Option<u64>,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct PipelineCache {
     cache: wgpu::PipelineCache,
     file: PathBuf,
-    /// What the file holds.
+    /// Bytes that the file holds.
     kept: Vec<u8>,
 }
 

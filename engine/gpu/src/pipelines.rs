@@ -16,7 +16,7 @@ pub(crate) struct Pipelines {
     on_disk: Option<PipelineCache>,
 }
 
-/// What kernels with the same number of inputs bind.
+/// Bindings of kernels with the same number of inputs.
 struct Layout {
     bind_group: wgpu::BindGroupLayout,
     pipeline: wgpu::PipelineLayout,

@@ -1,4 +1,4 @@
-// What every kernel sees.
+// Bindings of every kernel.
 
 @group(0) @binding(0) var<uniform> params: KernelParams;
 @group(0) @binding(1) var<storage, read> tables: array<u32>;

@@ -10,7 +10,7 @@ fn forward_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: Factor
     (*v)[j] = a + minus_b + 2u * q;
 }
 
-// Its mirror: words below 2q to words below 2q.
+// The mirror of `forward_pair`: words below 2q to words below 2q.
 fn inverse_pair(v: ptr<function, array<u32, 16>>, i: u32, j: u32, factor: Factor, q: u32) {
     let a = (*v)[i];
     let b = (*v)[j];
@@ -129,7 +129,7 @@ fn inverse_node(v: ptr<function, array<u32, 16>>, node: u32, p: Prime) {
     inverse_pair(v, 7u, 15u, w0, p.q);
 }
 
-// The same for the root, whose factors, one for sums and one for differences, scale the whole result for free.
+// The stage of the root, whose factors, one for sums and one for differences, scale the whole result for free.
 fn inverse_root(v: ptr<function, array<u32, 16>>, sum_factor: Factor, difference_factor: Factor, q: u32) {
     root_pair(v, 0u, 8u, sum_factor, difference_factor, q);
     root_pair(v, 1u, 9u, sum_factor, difference_factor, q);
