@@ -2,10 +2,9 @@
 
 use crate::cache::{Cache, CacheError, Key};
 use crate::error::CliError;
-use crate::npy::Tensor;
-use crate::text::shape_text;
+pub(crate) use crate::npy::read_items;
 use crate::{files, terminal};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::ckks::Security;
@@ -100,7 +99,10 @@ impl ModelArgs {
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let network = network.renamed(name.unwrap_or_default());
         let calibrate = self.calibrate.as_deref().map(|path| read_items(path, network.input_shape()));
-        let calibration = calibrate.transpose()?.unwrap_or_default();
+        let calibration: Vec<Vec<f64>> = match calibrate.transpose()? {
+            Some(items) => items.outer_iter().map(|item| item.iter().copied().collect()).collect(),
+            None => Vec::new(),
+        };
         let threads = self.threads();
         let described = format!("{:?} {threads} {options:?}", self.security);
         let mut key = Key::new().and(&bytes).and(described.as_bytes());
@@ -177,30 +179,6 @@ fn unwell(error: &CliError) {
     terminal::warn(&format!("the plan is not cached: {}", terminal::chain(error)));
 }
 
-/// Items of a shape, as long as there are any and all are numbers.
-pub(crate) fn read_items(path: &Path, shape: &[usize]) -> Result<Vec<Vec<f64>>, CliError> {
-    let tensor = Tensor::open(path)?;
-    let got = tensor.shape().to_vec();
-    let Some(items) = tensor.items(shape) else {
-        bail!(
-            "{} has shape {}; the network takes {}, with or without a batch axis before it",
-            path.display(),
-            shape_text(&got),
-            shape_text(shape)
-        );
-    };
-    if items.is_empty() {
-        bail!("{} holds no item: its shape is {}", path.display(), shape_text(&got));
-    }
-    for (item, values) in items.iter().enumerate() {
-        if let Some(element) = values.iter().position(|x| !x.is_finite()) {
-            let value = if values.get(element).is_some_and(|x| x.is_nan()) { "NaN" } else { "infinite" };
-            bail!("element {element} of item {item} of {} is {value}", path.display());
-        }
-    }
-    Ok(items)
-}
-
 fn security(text: &str) -> Result<Security, String> {
     let security = text.parse().ok().and_then(Security::from_bits);
     security.filter(|&s| s != Security::InsecureForTests).ok_or_else(|| "it is 128, 192 or 256".to_owned())
@@ -216,7 +194,6 @@ pub(crate) fn interval(text: &str) -> Result<(f64, f64), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::npy;
 
     #[test]
     fn intervals_are_ordered() {
@@ -233,22 +210,5 @@ mod tests {
         for text in ["0", "80", "-128", "high"] {
             assert!(security(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn items_are_checked() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.npy");
-        let read = |shape: &[usize], values: &[f64]| {
-            std::fs::write(&path, npy::encode(shape, values.iter().copied())).unwrap();
-            read_items(&path, &[2])
-        };
-        assert_eq!(read(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
-        assert_eq!(read(&[2], &[1.0, 2.0]).unwrap(), [[1.0, 2.0]]);
-        let message = |shape: &[usize], values: &[f64]| read(shape, values).unwrap_err().to_string();
-        assert!(message(&[3], &[0.0; 3]).contains("has shape (3,); the network takes (2,)"));
-        assert!(message(&[0, 2], &[]).contains("holds no item: its shape is (0, 2)"));
-        assert!(message(&[2, 2], &[1.0, 2.0, 3.0, f64::NAN]).contains("element 1 of item 1 of"));
-        assert!(message(&[2], &[f64::NEG_INFINITY, 0.0]).ends_with("is infinite"));
     }
 }

@@ -1,26 +1,25 @@
-//! Tensors in NumPy's files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+//! Arrays in NumPy's files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
 //!
-//! Nothing is allocated because a header says so: headers have a limit, and values take memory as they arrive.
+//! No memory is taken because a header says so: headers have a limit, and values take memory as they arrive.
+//!
+//! The crate `ndarray-npy` 0.10 is no substitute for files from strangers: it allocates the claimed length before it reads,
+//! its grammar of headers takes time exponential in the depth of brackets (36 s for a header of 22), and it knows no f2.
 
 use crate::files::{self, cannot_read};
 use crate::text::shape_text;
-use anyhow::Context;
+use anyhow::{Context, bail};
+use half::f16;
+use ndarray::{ArrayD, ArrayView, Axis, Dimension, IxDyn, ShapeBuilder};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// NumPy itself reads no longer ones.
+/// Longest header in bytes, as in NumPy itself.
 const MAX_HEADER: usize = 10_000;
-/// Elements: 4 GiB of them.
+/// Most elements of an array: 4 GiB of f64.
 const MAX_ELEMENTS: usize = 1 << 29;
+const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// A tensor, the last axis fastest.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tensor {
-    shape: Vec<usize>,
-    values: Vec<f64>,
-}
-
-/// What is wrong with a file.
+/// Defects of a file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NpyError {
     #[error("it is not an npy file")]
@@ -45,69 +44,63 @@ pub(crate) enum NpyError {
     Io(#[from] io::Error),
 }
 
-impl Tensor {
-    /// Reads a file.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = files::open(path)?;
-        Self::read(io::BufReader::new(file)).with_context(|| cannot_read(path))
+/// Items of a shape from a file, `[items, ..shape]`: at least one, all elements finite. A file without batch axis is one item.
+pub(crate) fn read_items(path: &Path, shape: &[usize]) -> anyhow::Result<ArrayD<f64>> {
+    let array = read(io::BufReader::new(files::open(path)?)).with_context(|| cannot_read(path))?;
+    let got = array.shape().to_vec();
+    let path = path.display();
+    let items = if got == shape { array.insert_axis(Axis(0)) } else { array };
+    if items.shape().get(1..) != Some(shape) {
+        let (got, shape) = (shape_text(&got), shape_text(shape));
+        bail!("{path} has shape {got}; the network takes {shape}, with or without a batch axis before it");
     }
-
-    fn read(mut reader: impl Read) -> Result<Self, NpyError> {
-        let header = Header::read(&mut reader)?;
-        let Dtype { big_endian, size, decode } = Dtype::parse(&header.descr)?;
-        let count = header.shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis));
-        let count =
-            count.filter(|&n| n <= MAX_ELEMENTS).ok_or_else(|| NpyError::Huge(header.shape.clone()))?;
-
-        let expected = count * size;
-        let mut bytes = Vec::new();
-        reader.by_ref().take(expected as u64 + 1).read_to_end(&mut bytes)?;
-        match bytes.len() {
-            got if got < expected => return Err(NpyError::Short { got, expected }),
-            got if got > expected => return Err(NpyError::Long(expected)),
-            _ => {}
-        }
-        if big_endian {
-            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-        }
-        let mut values: Vec<f64> = bytes.chunks_exact(size).map(decode).collect();
-        if header.fortran_order {
-            values = last_axis_fastest(&values, &header.shape);
-        }
-        Ok(Self { shape: header.shape, values })
+    if items.is_empty() {
+        bail!("{path} holds no item: its shape is {}", shape_text(&got));
     }
-
-    /// Its axes.
-    pub(crate) fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// Cuts it along a batch axis, or takes it for the only item; none if its shape is another.
-    pub(crate) fn items(self, item: &[usize]) -> Option<Vec<Vec<f64>>> {
-        if self.shape == item {
-            return Some(vec![self.values]);
+    for (item, values) in items.outer_iter().enumerate() {
+        if let Some((element, x)) = values.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+            let value = if x.is_nan() { "NaN" } else { "infinite" };
+            bail!("element {element} of item {item} of {path} is {value}");
         }
-        let (&batch, rest) = self.shape.split_first()?;
-        let size = item.iter().product::<usize>();
-        (rest == item).then(|| self.values.chunks(size.max(1)).take(batch).map(<[f64]>::to_vec).collect())
     }
+    Ok(items)
 }
 
-/// A file of f64, the last axis fastest.
-pub(crate) fn encode(shape: &[usize], values: impl Iterator<Item = f64>) -> Vec<u8> {
+/// A file of f64 in standard layout.
+pub(crate) fn encode<D: Dimension>(array: ArrayView<'_, f64, D>) -> Vec<u8> {
     // Values start at a multiple of 64 bytes.
     const ALIGN: usize = 64;
-    let shape = shape_text(shape);
+    let shape = shape_text(array.shape());
     let text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
     let length = (MAGIC.len() + 4 + text.len() + 1).next_multiple_of(ALIGN) - MAGIC.len() - 4;
     let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes(), text.as_bytes()].concat();
     bytes.resize(MAGIC.len() + 4 + length - 1, b' ');
     bytes.push(b'\n');
-    values.for_each(|x| bytes.extend(x.to_le_bytes()));
+    array.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
     bytes
 }
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+fn read(mut reader: impl Read) -> Result<ArrayD<f64>, NpyError> {
+    let Header { descr, fortran_order, shape } = Header::read(&mut reader)?;
+    let Dtype { big_endian, size, decode } = Dtype::parse(&descr)?;
+    let count = shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis));
+    let count = count.filter(|&n| n <= MAX_ELEMENTS).ok_or_else(|| NpyError::Huge(shape.clone()))?;
+
+    let expected = count * size;
+    let mut bytes = Vec::new();
+    reader.take(expected as u64 + 1).read_to_end(&mut bytes)?;
+    match bytes.len() {
+        got if got < expected => return Err(NpyError::Short { got, expected }),
+        got if got > expected => return Err(NpyError::Long(expected)),
+        _ => {}
+    }
+    if big_endian {
+        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
+    let values = bytes.chunks_exact(size).map(decode).collect();
+    // Beside an axis of none, any other axis may claim to be larger than memory.
+    ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran_order), values).map_err(|_| NpyError::Huge(shape))
+}
 
 struct Header {
     descr: String,
@@ -219,7 +212,7 @@ impl Dtype {
         let unknown = || NpyError::Dtype(descr.to_owned());
         let order = descr.chars().next().filter(|c| "<>|=".contains(*c)).ok_or_else(unknown)?;
         let (size, decode): (usize, fn(&[u8]) -> f64) = match descr.strip_prefix(order).unwrap_or_default() {
-            "f2" => (2, |b| half(u16::from_le_bytes(word(b)))),
+            "f2" => (2, |b| f16::from_le_bytes(word(b)).to_f64()),
             "f4" => (4, |b| f32::from_le_bytes(word(b)).into()),
             "f8" => (8, |b| f64::from_le_bytes(word(b))),
             "i1" => (1, |b| i8::from_le_bytes(word(b)).into()),
@@ -238,32 +231,6 @@ impl Dtype {
 
 fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
-}
-
-/// IEEE 754's binary16.
-fn half(bits: u16) -> f64 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-    let magnitude = match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
-    };
-    if bits >> 15 == 1 { -magnitude } else { magnitude }
-}
-
-/// Reorders values whose first axis is fastest.
-fn last_axis_fastest(values: &[f64], shape: &[usize]) -> Vec<f64> {
-    if values.is_empty() {
-        // Any other axis may claim to be huge.
-        return Vec::new();
-    }
-    let (mut sources, mut stride) = (vec![0], 1);
-    for &axis in shape {
-        sources = sources.iter().flat_map(|at| (0..axis).map(move |i| at + i * stride)).collect();
-        stride *= axis;
-    }
-    sources.iter().filter_map(|&at| values.get(at).copied()).collect()
 }
 
 #[cfg(test)]

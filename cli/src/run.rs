@@ -6,7 +6,9 @@ use crate::model::{Compiled, ModelArgs, read_items};
 use crate::outcome::{Fidelities, Outcome, Seconds};
 use crate::table::bytes_text;
 use crate::{files, memory, npy, terminal};
+use anyhow::Context;
 use clap::Args;
+use ndarray::ArrayD;
 use pleura::nn::{Client, Fidelity, Network, NodeId, Op, Plan, Server};
 use pleura::onnx::Fit;
 use std::collections::BTreeMap;
@@ -65,6 +67,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
+    let items: Vec<Vec<f64>> = items.outer_iter().map(|item| item.iter().copied().collect()).collect();
     let device = args.device.find(args.model.threads())?;
     let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
     let report = plan.report();
@@ -90,7 +93,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     let clear: Vec<Vec<f64>> = items.iter().map(|item| network.evaluate(item)).collect();
     if let Some(path) = &args.output {
         let shape = [&[items.len()], network.output_shape()].concat();
-        let bytes = npy::encode(&shape, measured.outputs.iter().flatten().copied());
+        let outputs = ArrayD::from_shape_vec(shape, measured.outputs.concat()).context("internal error")?;
+        let bytes = npy::encode(outputs.view());
         files::write(path, &[&bytes], args.force, false)?;
     }
     let fidelity = Fidelity::new(&clear, &measured.decrypted);
