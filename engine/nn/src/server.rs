@@ -219,7 +219,7 @@ impl<B: Backend> Session<B> {
                 let x = self.operand(values, input)?;
                 let mut y = evaluator.mul(&x, &x, keys)?.with_scale(scale);
                 if let Some(slope) = slope {
-                    y = evaluator.add(&y, &slope.multiply(evaluator, &x)?.with_scale(scale))?;
+                    evaluator.add_assign(&mut y, &slope.multiply(evaluator, &x)?.with_scale(scale))?;
                 }
                 self.plus(y, constant.as_ref())?
             }
@@ -262,13 +262,13 @@ impl<B: Backend> Session<B> {
 
     fn plus(
         &self,
-        x: CiphertextBatch<B>,
+        mut x: CiphertextBatch<B>,
         addend: Option<&PreparedPlaintext<B>>,
     ) -> Result<CiphertextBatch<B>, InferenceError> {
-        match addend {
-            Some(addend) => Ok(self.prepared.evaluator.add_plain(&x, addend)?),
-            None => Ok(x),
+        if let Some(addend) = addend {
+            self.prepared.evaluator.add_plain_assign(&mut x, addend)?;
         }
+        Ok(x)
     }
 
     fn rotate_and_sum(

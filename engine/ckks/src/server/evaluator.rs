@@ -93,11 +93,38 @@ impl<B: Backend> Evaluator<B> {
         x: &CiphertextBatch<B>,
         y: &PreparedPlaintext<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
+        let mut sum = self.copy(x)?;
+        self.add_plain_assign(&mut sum, y)?;
+        Ok(sum)
+    }
+
+    /// `x += y` for a plaintext of the same scale, prepared at this level or above.
+    ///
+    /// # Errors
+    /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`]
+    pub fn add_plain_assign(
+        &self,
+        x: &mut CiphertextBatch<B>,
+        y: &PreparedPlaintext<B>,
+    ) -> Result<(), EvalError> {
         self.check_plain(x, y)?;
         check_scales(x.scale, y.scale)?;
-        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
-        self.backend.add_assign(&mut data, 0, x.items, y.data.view());
-        Ok(x.like(data, x.level, x.scale))
+        let items = x.items;
+        self.backend.add_assign(&mut x.data, 0, items, y.data.view());
+        Ok(())
+    }
+
+    /// `x += y` for ciphertexts of the same scale and number of parts, `y` at the level of `x` or above.
+    ///
+    /// # Errors
+    /// [`EvalError::ScaleMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`]
+    pub fn add_assign(&self, x: &mut CiphertextBatch<B>, y: &CiphertextBatch<B>) -> Result<(), EvalError> {
+        self.check_pair(x, y)?;
+        check_scales(x.scale, y.scale)?;
+        check_equal("numbers of parts", x.parts(), y.parts())?;
+        check_covers(y.level, x.level)?;
+        self.backend.add_assign(&mut x.data, 0, y.data.polys(), y.data.view());
+        Ok(())
     }
 
     /// `x y` for a plaintext prepared at this level or above; the scales multiply.
