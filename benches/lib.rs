@@ -8,6 +8,14 @@ use pleura_ckks::{
 use pleura_ring::{Backend, Cpu, Ring, Simd};
 use std::sync::Arc;
 
+#[path = "../tests/simd.rs"]
+mod choice;
+
+/// The instruction set that `PLEURA_SIMD` names, or the widest: that of host polynomials too.
+pub fn simd() -> Simd {
+    choice::choose()
+}
+
 /// A parameter set with keys, on a device.
 pub struct Bench<B: Backend> {
     /// The parameters.
@@ -53,7 +61,7 @@ pub fn seven_levels() -> ParamsLiteral {
 impl Bench<Cpu> {
     /// Makes all keys, for `threads` threads of the processor.
     pub fn new(literal: ParamsLiteral, threads: usize) -> Self {
-        Self::on(literal, |ring| Cpu::with(ring, Simd::from_env().unwrap(), threads).unwrap())
+        Self::on(literal, |ring| Cpu::with(ring, simd(), threads).unwrap())
     }
 }
 

@@ -61,6 +61,7 @@ type Times = BTreeMap<String, Vec<f64>>;
 struct Reference(&'static str, [Option<f64>; 6]);
 
 fn main() -> Result<()> {
+    benches::simd();
     let options = Options::read()?;
     let (mut measured, mut failed) = (Vec::new(), Vec::new());
     for name in &options.names {

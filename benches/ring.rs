@@ -52,7 +52,7 @@ fn operations(c: &mut Criterion) {
         let primes = primes_below(30.0, 1 << log_n, 15, &[]).unwrap();
         let (p, q) = primes.split_at(4);
         let ring = Arc::new(Ring::new(log_n, q, p).unwrap());
-        let cpu = Cpu::with(ring.clone(), Simd::from_env().unwrap(), 1).unwrap();
+        let cpu = Cpu::with(ring.clone(), benches::simd(), 1).unwrap();
         let (base, all) = (Limbs::q(11), ring.limbs());
         let gadget = Gadget { limbs: all, digit_limbs: 4 };
         let uniform = |limbs, polys| {

@@ -11,6 +11,7 @@
 
 #[path = "../engine/gpu/tests/common/mod.rs"]
 mod common;
+mod simd;
 
 use common::{devices, forms};
 use pleura_ckks::{
@@ -138,7 +139,7 @@ fn network_is_the_same(name: &str, options: &[Options]) -> Vec<Arc<Device>> {
     let item: Vec<f64> = (0..len).map(|i| (i as f64).sin()).collect();
     let sent = client.encrypt(&[item.clone(), item]).unwrap();
     let ring = plan.params().ring();
-    let cpu = Cpu::with(ring.clone(), Simd::from_env().unwrap(), 1).unwrap();
+    let cpu = Cpu::with(ring.clone(), Simd::preferred(), 1).unwrap();
     let expected = infer(&Server::new(&plan, cpu, keys.clone()).unwrap(), &sent);
     let devices: Vec<_> = options.iter().flat_map(devices).collect();
     for device in &devices {

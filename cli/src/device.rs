@@ -165,7 +165,7 @@ impl Device {
         match adapters.get(number) {
             Some(adapter) => open(number, adapter, None),
             None if adapters.is_empty() => {
-                let why = gpu::diagnosis(&adapters).map_or(String::new(), |why| format!(": {why}"));
+                let why = diagnosis(&adapters).map_or(String::new(), |why| format!(": {why}"));
                 bail!("there is no GPU{why}; --device cpu computes on the processor")
             }
             None => bail!("there is no GPU {number}; {}", known(&adapters)),
@@ -193,14 +193,14 @@ impl Device {
             }
             None => "no GPU found".to_owned(),
         };
-        let why = gpu::diagnosis(adapters).map_or(String::new(), |why| format!(" ({why})"));
+        let why = diagnosis(adapters).map_or(String::new(), |why| format!(" ({why})"));
         terminal::note(&format!("{what}, using the processor{why}"));
         Self::Cpu { threads }
     }
 
     /// Makes it ready for a ring and hands it the work.
     pub(crate) fn run<T: OnDevice>(&self, ring: &Arc<Ring>, work: T) -> Result<T::Output, CliError> {
-        let cpu = |threads| Ok::<_, CliError>(Cpu::with(ring.clone(), Simd::from_env()?, threads)?);
+        let cpu = |threads| Ok::<_, CliError>(Cpu::with(ring.clone(), Simd::preferred(), threads)?);
         match self {
             Self::Cpu { threads } => work.run(cpu(*threads)?),
             Self::Gpu { device, instead, limit, .. } => {
@@ -251,13 +251,26 @@ pub(crate) fn processor(threads: Option<usize>) -> Result<String, CliError> {
     // The smallest ring there is: a name needs no other.
     let primes = pleura::ring::primes_below(30.0, 1 << 4, 1, &[])?;
     let ring = Arc::new(Ring::new(4, &primes, &[])?);
-    Ok(Cpu::with(ring, Simd::from_env()?, threads.unwrap_or_else(all_cores))?.name())
+    Ok(Cpu::with(ring, Simd::preferred(), threads.unwrap_or_else(all_cores))?.name())
+}
+
+/// Why no GPU, or not the one expected, is found.
+pub(crate) fn diagnosis(adapters: &[Adapter]) -> Option<String> {
+    let variable = gpu::DRIVER_VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some());
+    gpu::diagnosis(adapters, variable)
+}
+
+/// Chooses the instruction set that `PLEURA_SIMD` names, if it is set.
+pub(crate) fn choose_simd() -> Result<(), CliError> {
+    let Some(wanted) = std::env::var_os("PLEURA_SIMD") else { return Ok(()) };
+    let chosen = wanted.to_string_lossy().parse::<Simd>().and_then(Simd::set_preferred);
+    chosen.context("PLEURA_SIMD names none of this processor's instruction sets")
 }
 
 /// Says so where the first GPU is none.
 fn software(adapters: &[Adapter]) {
     if let Some(first) = adapters.first().filter(|first| first.is_software()) {
-        let why = gpu::diagnosis(adapters).map_or(String::new(), |why| format!("; {why}"));
+        let why = diagnosis(adapters).map_or(String::new(), |why| format!("; {why}"));
         let name = &first.info().name;
         terminal::note(&format!("{name} is a GPU in software: for tests, slower than --device cpu{why}"));
     }

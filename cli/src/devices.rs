@@ -105,7 +105,7 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<(), CliError> {
         adapters.iter().enumerate().map(|(i, adapter)| Row::gpu(i, adapter, &options, degrees, &bar)),
     );
     bar.finish_and_clear();
-    let found = Devices { devices: rows, diagnosis: gpu::diagnosis(&adapters) };
+    let found = Devices { devices: rows, diagnosis: crate::device::diagnosis(&adapters) };
     if args.json {
         terminal::publish_json(&found)?
     } else {
@@ -121,7 +121,7 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<(), CliError> {
 
 impl Row {
     fn cpu(degrees: &[u32], bar: &ProgressBar) -> Result<Self, CliError> {
-        let (name, simd) = (processor(None)?, Simd::from_env()?);
+        let (name, simd) = (processor(None)?, Simd::preferred());
         let make = |ring: Arc<Ring>| -> Result<Cpu, RingError> { Cpu::with(ring, simd, all_cores()) };
         Ok(Self {
             device: "cpu".to_owned(),

@@ -120,6 +120,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     ctrlc::set_handler(|| files::interrupted()).context("cannot handle interruptions")?;
+    device::choose_simd()?;
     match command {
         Command::Classify(args) => classify::classify(&args),
         Command::Compress(args) => compress::compress(&args),

@@ -236,6 +236,11 @@ fn devices_and_numbers_are_checked() {
             said.ok();
         }
     }
+    for wrong in ["sse9", "", "AVX2"] {
+        let mut command = place.command(&["run", "--model", &model, "--input", &input, "--device", "cpu"]);
+        let said = Said::from(command.env("PLEURA_SIMD", wrong).output().unwrap());
+        said.fails(&["PLEURA_SIMD names none of this processor's instruction sets", "scalar"]);
+    }
     place.run("mlp", &["--security", "80"]).misused("128, 192 or 256");
     place.run("mlp", &["--threads", "0"]).misused("--threads");
     place.run("mlp", &["--max-memory", "0"]).misused("--max-memory");

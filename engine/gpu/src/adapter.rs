@@ -73,16 +73,18 @@ pub fn adapters() -> Vec<Adapter> {
     adapters
 }
 
-/// Why no GPU, or not the one expected, is found: a sentence with what to do, if anything stands out.
-pub fn diagnosis(adapters: &[Adapter]) -> Option<String> {
+/// Variables of the environment that name the only Vulkan drivers to be used, as the loader reads them.
+pub const DRIVER_VARIABLES: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+
+/// Why no GPU, or not the one expected, is found: a sentence with what to do, if anything stands out. `variable` is the one of
+/// [`DRIVER_VARIABLES`] that is set, if any.
+pub fn diagnosis(adapters: &[Adapter], variable: Option<&str>) -> Option<String> {
     let exists = |path: &str| std::path::Path::new(path).exists();
     let real = adapters.iter().any(|a| !a.is_software());
     let says = |text: &str| Some(text.to_owned());
-    let named =
-        ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find(|name| std::env::var_os(name).is_some());
     if real {
         None
-    } else if let (Some(name), true) = (named, adapters.is_empty()) {
+    } else if let (Some(name), true) = (variable, adapters.is_empty()) {
         Some(format!("{name} is set, and no Vulkan driver that it names can be used"))
     } else if exists("/proc/driver/nvidia/version") || exists("/dev/nvidiactl") {
         says(

@@ -8,8 +8,7 @@ use crate::ring_tables::factor;
 use crate::{sums, switching, transform};
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View,
-};
+    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View, shape};
 use pleura_shaders::{KernelId, KernelParams, ScalarLimb};
 use std::sync::Arc;
 
@@ -22,11 +21,7 @@ impl Gpu {
         count: usize,
         y: View<'_, Self, D>,
     ) {
-        assert!(
-            at + count <= x.polys() && (count == 0 || y.polys() > 0),
-            "polys {at}+{count} of {}",
-            x.polys()
-        );
+        shape::check_assign(x, at, count, y);
         self.make_writable(x);
         let limbs = self.limb_entries(x.limbs(), x.limbs(), y.limbs());
         let rows = (0..count).map(|i| Row::map(x.buffer().at(at + i), poly(y, i % y.polys())));
@@ -89,10 +84,7 @@ impl Backend for Gpu {
         polys: usize,
         words: &[u32],
     ) -> Result<Batch<Self, D>, BackendError> {
-        let expected = self.ring.words(limbs, polys);
-        if words.len() != expected || !self.ring.limbs().contains(limbs) {
-            return Err(BackendError::Shape { expected, got: words.len() });
-        }
+        shape::check_upload(&self.ring, limbs, polys, words)?;
         let poly_words = limbs.count() << self.ring.log_n();
         // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.
         let buffer = if limbs.p > 0 && polys > 0 {
@@ -153,7 +145,7 @@ impl Backend for Gpu {
     }
 
     fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
-        assert_eq!(scalar.len(), x.limbs().count(), "one residue per limb");
+        shape::check_scalar(x, scalar);
         self.make_writable(x);
         let bases = self.limb_entries(x.limbs(), x.limbs(), x.limbs());
         let moduli = self.ring.moduli(x.limbs());
@@ -199,16 +191,13 @@ impl Backend for Gpu {
     }
 
     fn upload_compact(&self, polys: &[CompactPoly]) -> Result<GpuCompactPolys, BackendError> {
-        let n = self.ring.n();
+        shape::check_compact(&self.ring, polys)?;
         let (mut words, mut sizes, mut log_lens) = (Vec::new(), Vec::new(), Vec::new());
         for poly in polys {
-            let got = poly.coefficients.len();
-            if !got.is_power_of_two() || got > n {
-                return Err(BackendError::Shape { expected: n, got });
-            }
+            let len = poly.coefficients.len();
             words.extend(poly.coefficients.iter().map(|c| c.cast_unsigned()));
-            sizes.push(got);
-            log_lens.push(got.ilog2());
+            sizes.push(len);
+            log_lens.push(len.ilog2());
         }
         Ok(GpuCompactPolys { buffer: self.device.constants(&words, &sizes)?, log_lens })
     }

@@ -5,10 +5,9 @@ use crate::dispatch::{Dispatch, Operands, RingConstants, Table};
 use crate::error::GpuError;
 use crate::memory::{GpuBuffer, Location, PooledBuffer, Segment};
 use crate::{allocation::Placement, ring_tables};
-use pleura_ring::{BackendError, BasisConversion, Domain, Limbs, Ring, View};
+use pleura_ring::{BackendError, Domain, Limbs, Ring, View};
 use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, RowEntry};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A GPU as the backend of one ring. Results are the [`Cpu`](pleura_ring::Cpu)'s, bit for bit.
 pub struct Gpu {
@@ -16,11 +15,7 @@ pub struct Gpu {
     pub(crate) device: Arc<Device>,
     primes: PooledBuffer,
     twiddles: PooledBuffer,
-    /// By the positions of the primes they lead from and to.
-    pub(crate) conversions: Mutex<Conversions>,
 }
-
-type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<BasisConversion>>;
 
 /// Compact polynomials on the device.
 pub struct GpuCompactPolys {
@@ -73,7 +68,7 @@ impl Gpu {
         }
         let primes = upload_table(&device, bytemuck::cast_slice(&ring_tables::primes(&ring)))?;
         let twiddles = upload_table(&device, bytemuck::cast_slice(&ring_tables::twiddles(&ring)))?;
-        Ok(Self { ring, device, primes, twiddles, conversions: Mutex::default() })
+        Ok(Self { ring, device, primes, twiddles })
     }
 
     /// The device that it runs on.

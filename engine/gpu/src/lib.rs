@@ -46,7 +46,7 @@ mod switching;
 mod timestamps;
 mod transform;
 
-pub use adapter::{Adapter, AdapterInfo, Kind, Options, adapters, diagnosis};
+pub use adapter::{Adapter, AdapterInfo, DRIVER_VARIABLES, Kind, Options, adapters, diagnosis};
 pub use device::Device;
 pub use error::GpuError;
 pub use gpu::{Gpu, GpuCompactPolys};

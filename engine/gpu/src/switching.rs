@@ -332,8 +332,7 @@ impl<'a> Switching<'a> {
         let lift = if !self.lifted {
             1
         } else if limb < limbs.q {
-            let special = ring.moduli(Limbs { q: 0, ..limbs });
-            special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())))
+            ring.special_product(limbs.p, prime)
         } else {
             0
         };

@@ -7,12 +7,12 @@ use crate::gpu::{Call, Gpu, GpuCompactPolys, HEAD_STAGES, Row, poly};
 use crate::memory::GpuBuffer;
 use crate::ring_tables::factor;
 use pleura_ring::convert::Target;
-use pleura_ring::{BasisConversion, Batch, Coeff, Gadget, Limbs, Ntt, View};
+use pleura_ring::{BasisConversion, Batch, Coeff, Gadget, Limbs, Ntt, View, shape};
 use pleura_shaders::{
     Block, ConversionQuotient, ConversionSource, ConvertedLimb, InverseLimb, KernelId, KernelParams,
     LimbEntry, RowEntry,
 };
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The kernels of a forward transform: of limbs that fit a block, or the head and the rest of larger ones.
 #[derive(Clone, Copy)]
@@ -112,7 +112,7 @@ pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<
 /// For each poly of a view room for its digits, `[digit][limb]`, with all limbs but each digit's own filled.
 pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> GpuBuffer {
     let (digits, limbs) = (gadget.digits(), gadget.limbs);
-    assert!(x.limbs() == Limbs::q(limbs.q), "ModUp of {:?} to {limbs:?}", x.limbs());
+    shape::check_mod_up(x.limbs(), gadget);
     let positions: Vec<_> = gpu.ring.indices(limbs).collect();
     let mut sources = Vec::new();
     let mut targets = Vec::new();
@@ -156,7 +156,7 @@ pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) ->
 /// Division by the primes that `to` lacks.
 pub(crate) fn rescale(gpu: &Gpu, x: View<'_, Gpu, Ntt>, to: Limbs) -> Batch<Gpu, Ntt> {
     let (from, log_n) = (x.limbs(), gpu.ring.log_n());
-    assert!(from.contains(to) && from != to, "rescale from {from:?} to {to:?}");
+    shape::check_rescale(from, to);
     let kept: Vec<_> = gpu.ring.indices(to).collect();
     let all = gpu.ring.indices(from).enumerate();
     let dropped: Vec<_> = all.filter(|(_, prime)| !kept.contains(prime)).collect();
@@ -354,13 +354,5 @@ fn converted_limb(
 
 #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
 fn conversion(gpu: &Gpu, sources: Vec<usize>, targets: Vec<usize>) -> Arc<BasisConversion> {
-    let mut conversions = gpu.conversions.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (sources, targets);
-    if let Some(conversion) = conversions.get(&key) {
-        return conversion.clone();
-    }
-    let conversion = BasisConversion::new(&gpu.ring, &key.0, &key.1).expect("a digit of 1 to 15 primes");
-    let conversion = Arc::new(conversion);
-    conversions.insert(key, conversion.clone());
-    conversion
+    gpu.ring.conversion(&sources, &targets).expect("a digit of 1 to 15 primes")
 }

@@ -1,6 +1,6 @@
 //! What a compute device does: one coarse, batched, exact interface.
 
-use crate::{Download, GaloisElement, Limbs, Pending, Ring};
+use crate::{BackendError, Download, GaloisElement, Limbs, Pending, Ring};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -267,34 +267,6 @@ pub struct GadgetTerm<'a, B: Backend> {
     pub key: Option<&'a Batch<B, Ntt>>,
     /// What is applied to everything but the key.
     pub galois: GaloisElement,
-}
-
-/// What can go wrong on a device.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BackendError {
-    /// The words do not fill the shape.
-    #[error("{got} words where the shape needs {expected}")]
-    Shape {
-        /// Words the shape needs.
-        expected: usize,
-        /// Words given.
-        got: usize,
-    },
-    /// The device cannot hold a batch.
-    #[error("the device has no room for {bytes} bytes more")]
-    OutOfMemory {
-        /// Size of the batch.
-        bytes: usize,
-    },
-    /// The device stopped.
-    #[error("the device was lost: {reason}")]
-    DeviceLost {
-        /// What its driver says.
-        reason: String,
-    },
-    /// The device is one that may only be awaited.
-    #[error("this device cannot be waited for here; await the result")]
-    CannotBlock,
 }
 
 impl Gadget {

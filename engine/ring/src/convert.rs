@@ -7,7 +7,7 @@
 //! `x/D` is within `sum d_i / 2^(31 + floor(log2 min d_i))` of a half, where either neighbour is as good. That is
 //! `2^-26` for primes of one size and `2^-17` for any mixture of 20 to 30 bits.
 
-use crate::{Ring, RingError, Shoup};
+use crate::{Modulus, RingError, Shoup};
 
 /// The most primes that can be converted from at once.
 pub const MAX_SOURCES: usize = 15;
@@ -31,43 +31,25 @@ pub struct Target {
 }
 
 impl BasisConversion {
-    /// Tables from the primes at positions `sources` of `ring` to those at `targets`; the two do not overlap.
+    /// Tables from the primes `sources` to the primes `targets`; no prime is in both.
     ///
     /// # Errors
-    /// [`RingError::TooManySources`] beyond [`MAX_SOURCES`].
-    pub fn new(ring: &Ring, sources: &[usize], targets: &[usize]) -> Result<Self, RingError> {
+    /// [`RingError::TooManySources`] beyond [`MAX_SOURCES`], or if there is none.
+    pub fn new(sources: &[&Modulus], targets: &[&Modulus]) -> Result<Self, RingError> {
         if sources.is_empty() || sources.len() > MAX_SOURCES {
-            return Err(RingError::TooManySources { sources: sources.len() });
+            return Err(RingError::TooManySources { sources: sources.len(), max: MAX_SOURCES });
         }
-        let product = |modulus: &crate::Modulus, skip: Option<usize>| {
-            let others = sources.iter().filter(|&&s| Some(s) != skip);
-            others.fold(1, |acc, &s| modulus.mul(acc, ring.modulus(s).q()))
-        };
-        let smallest = sources.iter().map(|&s| ring.modulus(s).q()).min().unwrap_or(1);
+        let smallest = sources.iter().map(|d| d.q()).min().unwrap_or(1);
         // Reciprocals then stay below 2^32 and their sum of products below 2^64.
         let fixed_point_bits = 31 + smallest.ilog2();
         Ok(Self {
-            qhat_inv: sources
-                .iter()
-                .map(|&s| ring.modulus(s).inv(product(ring.modulus(s), Some(s))))
-                .collect(),
+            qhat_inv: sources.iter().map(|d| d.inv(product_of_others(sources, d, d))).collect(),
             inv_fixed_point: sources
                 .iter()
-                .map(|&s| ((1u64 << fixed_point_bits) / u64::from(ring.modulus(s).q())) as u32)
+                .map(|d| ((1u64 << fixed_point_bits) / u64::from(d.q())) as u32)
                 .collect(),
             fixed_point_bits,
-            targets: targets
-                .iter()
-                .map(|&t| {
-                    let modulus = ring.modulus(t);
-                    let montgomery = |x| modulus.mul(x, modulus.r().w);
-                    let all = product(modulus, None);
-                    let mut qhat: Vec<u32> =
-                        sources.iter().map(|&s| montgomery(product(modulus, Some(s)))).collect();
-                    qhat.push(montgomery(modulus.neg(all)));
-                    Target { qhat, inverse: modulus.shoup(modulus.inv(all)) }
-                })
-                .collect(),
+            targets: targets.iter().map(|t| Target::new(sources, t)).collect(),
         })
     }
 
@@ -90,4 +72,21 @@ impl BasisConversion {
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
+}
+
+impl Target {
+    fn new(sources: &[&Modulus], target: &Modulus) -> Self {
+        let montgomery = |x| target.mul(x, target.r().w);
+        let all = sources.iter().fold(1, |product, d| target.mul(product, d.q()));
+        let mut qhat: Vec<u32> =
+            sources.iter().map(|d| montgomery(product_of_others(sources, d, target))).collect();
+        qhat.push(montgomery(target.neg(all)));
+        Self { qhat, inverse: target.shoup(target.inv(all)) }
+    }
+}
+
+/// `D/d_i` modulo a prime.
+fn product_of_others(sources: &[&Modulus], own: &Modulus, modulus: &Modulus) -> u32 {
+    let others = sources.iter().filter(|d| d.q() != own.q());
+    others.fold(1, |product, d| modulus.mul(product, d.q()))
 }

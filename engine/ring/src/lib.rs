@@ -41,6 +41,7 @@ mod compact;
 pub mod conformance;
 pub mod convert;
 mod cpu;
+mod error;
 mod galois;
 mod modulus;
 pub mod ntt;
@@ -48,84 +49,18 @@ mod pending;
 mod poly;
 mod ring;
 pub mod sample;
+pub mod shape;
 
 pub use backend::{
-    Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Digits, Domain, Gadget, GadgetProduct,
-    GadgetTerm, Ntt, Term, View,
+    Backend, Batch, Coeff, CompactPoly, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
+    Term, View,
 };
 pub use convert::BasisConversion;
 pub use cpu::{Cpu, Simd};
+pub use error::{BackendError, RingError};
 pub use galois::{GaloisElement, NttPermutation};
 pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_below};
 pub use ntt::NttTable;
 pub use pending::{Arrival, Download, Pending};
 pub use poly::Poly;
 pub use ring::{Limbs, Ring};
-
-/// What can be wrong with a ring's numbers.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RingError {
-    /// A modulus is not an odd prime below `2^30`.
-    #[error("{q} is not an odd prime below 2^30")]
-    NotAPrime {
-        /// The number.
-        q: u32,
-    },
-    /// A prime does not fit the degree.
-    #[error("{q} has no primitive root of unity of order {order}")]
-    NoRoot {
-        /// The prime.
-        q: u32,
-        /// The order wanted.
-        order: u64,
-    },
-    /// A degree is out of range.
-    #[error("degree 2^{log_n} is outside 2^2..2^17")]
-    BadDegree {
-        /// Its logarithm.
-        log_n: u32,
-    },
-    /// A prime occurs twice.
-    #[error("the prime {q} occurs twice")]
-    RepeatedPrime {
-        /// The prime.
-        q: u32,
-    },
-    /// There are not enough primes of a size.
-    #[error("only {found} of {wanted} primes near 2^{bits} are 1 mod {}", 2 * n)]
-    TooFewPrimes {
-        /// The degree.
-        n: usize,
-        /// The size, in bits.
-        bits: f64,
-        /// How many were asked for.
-        wanted: usize,
-        /// How many there are.
-        found: usize,
-    },
-    /// A conversion from no prime, or from too many.
-    #[error("cannot convert from {sources} primes at once (1 to {})", convert::MAX_SOURCES)]
-    TooManySources {
-        /// How many.
-        sources: usize,
-    },
-    /// `PLEURA_SIMD` asks for what is not there.
-    #[error("PLEURA_SIMD={wanted}: not an instruction set of this processor; use one of {}", available())]
-    BadSimd {
-        /// The variable's value.
-        wanted: String,
-    },
-    /// The number of threads cannot be had.
-    #[error("cannot start {threads} threads: {reason}")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// What the system says.
-        reason: String,
-    },
-}
-
-fn available() -> String {
-    let names: Vec<_> = Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect();
-    names.join(", ")
-}

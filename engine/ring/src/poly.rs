@@ -3,12 +3,12 @@
 use crate::cpu::Kernels;
 use crate::{Coeff, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, Simd};
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use zeroize::Zeroize;
 
 /// A polynomial over some limbs of a ring, `[limb][coefficient]` canonical words, erased when dropped.
 ///
-/// It uses the instruction set that `PLEURA_SIMD` names, or the widest where that is none of this processor's.
+/// It uses the instruction set that [`Simd::preferred`] says.
 #[derive(Clone)]
 pub struct Poly<D: Domain> {
     ring: Arc<Ring>,
@@ -94,8 +94,7 @@ impl<D: Domain> Poly<D> {
     }
 
     fn kernels(&self) -> Kernels {
-        static SIMD: LazyLock<Simd> = LazyLock::new(|| Simd::from_env().unwrap_or(Simd::widest()));
-        Kernels::new(*SIMD, self.ring.n())
+        Kernels::new(Simd::preferred(), self.ring.n())
     }
 
     fn into_domain<E: Domain>(mut self) -> Poly<E> {

@@ -1,14 +1,20 @@
 //! The ring in residue form: its degree, its primes, and which of them a polynomial carries.
 
-use crate::{Modulus, NttTable, RingError};
+use crate::{BasisConversion, Modulus, NttTable, RingError};
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `Z[X]/(X^n + 1)` modulo a chain of ciphertext primes `q_0, q_1, ...` and special primes `p_0, p_1, ...`.
 pub struct Ring {
     log_n: u32,
     primes: Vec<NttTable>,
     num_q: usize,
+    conversions: Mutex<Conversions>,
 }
+
+/// Conversions by the positions of the primes they lead from and to.
+type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<BasisConversion>>;
 
 /// The limbs a polynomial carries: the first `q` ciphertext primes, then the first `p` special primes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +43,7 @@ impl Ring {
             .iter()
             .map(|&q| NttTable::new(Modulus::new(q)?, log_n))
             .collect::<Result<Vec<_>, RingError>>()?;
-        Ok(Self { log_n, primes, num_q: q.len() })
+        Ok(Self { log_n, primes, num_q: q.len(), conversions: Mutex::default() })
     }
 
     /// The degree.
@@ -78,6 +84,33 @@ impl Ring {
     /// The moduli of `limbs`, in order.
     pub fn moduli(&self, limbs: Limbs) -> impl Iterator<Item = &Modulus> {
         self.indices(limbs).map(|i| self.modulus(i))
+    }
+
+    /// The product `P` of the first `special` special primes modulo the prime at a position that [`Ring::indices`] gave.
+    ///
+    /// # Panics
+    /// If the ring has fewer special primes.
+    pub fn special_product(&self, special: usize, index: usize) -> u32 {
+        let modulus = self.modulus(index);
+        let primes = self.moduli(Limbs { q: 0, p: special });
+        primes.fold(1, |product, p| modulus.mul(product, modulus.reduce(p.q().into())))
+    }
+
+    /// Tables for converting residues modulo the primes at positions `from` to those at positions `to`; none is in both. They
+    /// are made once and kept.
+    ///
+    /// # Errors
+    /// [`RingError::TooManySources`] beyond [`MAX_SOURCES`](crate::convert::MAX_SOURCES), or if there is none.
+    pub fn conversion(&self, from: &[usize], to: &[usize]) -> Result<Arc<BasisConversion>, RingError> {
+        let mut conversions = self.conversions.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (from.to_vec(), to.to_vec());
+        if let Some(conversion) = conversions.get(&key) {
+            return Ok(conversion.clone());
+        }
+        let [sources, targets] = [from, to].map(|of| of.iter().map(|&i| self.modulus(i)).collect::<Vec<_>>());
+        let conversion = Arc::new(BasisConversion::new(&sources, &targets)?);
+        conversions.insert(key, conversion.clone());
+        Ok(conversion)
     }
 
     /// Bits in the product of the primes of `limbs`.

@@ -199,7 +199,7 @@ fn conversions_of_primes_of_one_size_are_within_two_to_the_minus_26() {
         let sum: BigInt = primes.iter().map(|&d| BigInt::from(d)).sum();
         assert!(sum << 26 <= BigInt::from(1) << shift(&primes), "{bits}");
         let ring = Ring::new(5, &primes, &primes_below(bits, 1 << 5, 1, &primes).unwrap()).unwrap();
-        let conversion = BasisConversion::new(&ring, &(0..15).collect::<Vec<_>>(), &[15]).unwrap();
+        let conversion = ring.conversion(&(0..15).collect::<Vec<_>>(), &[15]).unwrap();
         assert_eq!(conversion.fixed_point_bits(), shift(&primes));
     }
 }

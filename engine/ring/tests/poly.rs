@@ -2,6 +2,9 @@
 //! and devices.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../../tests/simd.rs"]
+mod simd;
+
 use pleura_ring::sample::{Label, Seed};
 use pleura_ring::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,6 +92,15 @@ fn words_that_are_no_polynomial_are_refused() {
 }
 
 #[test]
+fn the_set_that_the_environment_names_is_in_use() {
+    // See `simd`: chosen before the tests began, whichever of them is first.
+    let wanted = std::env::var("PLEURA_SIMD").unwrap_or_else(|_| Simd::widest().name().to_owned());
+    if cfg!(target_os = "linux") {
+        assert_eq!(Simd::preferred().name(), wanted);
+    }
+}
+
+#[test]
 fn rings_refuse_numbers_that_do_not_fit() {
     let prime = primes_below(30.0, 1 << 10, 2, &[]).unwrap();
     assert!(matches!(Ring::new(1, &prime, &[]), Err(RingError::BadDegree { log_n: 1 })));
@@ -100,9 +112,24 @@ fn rings_refuse_numbers_that_do_not_fit() {
     assert!(matches!(Ring::new(10, &[17], &[]), Err(RingError::NoRoot { q: 17, order: 2048 })));
     let many = Ring::new(2, &primes_below(20.0, 4, 17, &[]).unwrap(), &[]).unwrap();
     for sources in [0, 16] {
-        let refused = BasisConversion::new(&many, &(0..sources).collect::<Vec<_>>(), &[16]).unwrap_err();
-        assert_eq!(refused, RingError::TooManySources { sources });
+        let refused = many.conversion(&(0..sources).collect::<Vec<_>>(), &[16]).unwrap_err();
+        assert_eq!(refused, RingError::TooManySources { sources, max: 15 });
     }
+}
+
+#[test]
+fn special_products_and_conversions_are_kept_by_the_ring() {
+    let primes = primes_below(30.0, 1 << 10, 6, &[]).unwrap();
+    let ring = Ring::new(10, &primes[..4], &primes[4..]).unwrap();
+    for (index, &q) in primes.iter().enumerate() {
+        let product = |special: usize| primes[4..4 + special].iter().fold(1u128, |p, &q| p * u128::from(q));
+        for special in 0..=2 {
+            assert_eq!(u128::from(ring.special_product(special, index)), product(special) % u128::from(q));
+        }
+    }
+    let first = ring.conversion(&[0, 1], &[2, 3]).unwrap();
+    assert!(Arc::ptr_eq(&first, &ring.conversion(&[0, 1], &[2, 3]).unwrap()));
+    assert!(!Arc::ptr_eq(&first, &ring.conversion(&[0, 1], &[2]).unwrap()));
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! Seeds are fixed, so a test either always passes or never does; thresholds are at about one in a million.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../../tests/simd.rs"]
+mod simd;
+
 use pleura_ring::sample::{Label, Sampler, Seed};
 use pleura_ring::*;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
-//! `PLEURA_SIMD`, each value in a process of its own: the environment of this one belongs to all its threads.
+//! The preferred instruction set, each choice in a process of its own: that of this one belongs to all its threads.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
-use pleura_ring::{Cpu, Ring, RingError, Simd, primes_below};
-use std::ffi::OsStr;
+use pleura_ring::{Backend, Cpu, Ring, RingError, Simd, primes_below};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ fn names_of_sets_choose_them() {
     for simd in Simd::ALL {
         let said = choice(simd.name());
         if simd.is_available() {
-            assert_eq!(said, format!("Ok({simd:?}) cpu ({}, 1 thread)", simd.name()));
+            assert!(said.starts_with(&format!("cpu ({}, ", simd.name())), "{said}");
         } else {
             eprintln!("skipped: this processor lacks {}", simd.name());
             assert!(said.contains("BadSimd"), "{said}");
@@ -20,28 +19,29 @@ fn names_of_sets_choose_them() {
 }
 
 #[test]
-fn without_the_variable_the_widest_set_is_chosen() {
-    let widest = Simd::widest();
-    assert_eq!(said(&mut child()), format!("Ok({widest:?}) cpu ({}, 1 thread)", widest.name()));
+fn without_a_choice_the_widest_set_is_preferred() {
+    let said = said(&mut child());
+    assert!(said.starts_with(&format!("cpu ({}, ", Simd::widest().name())), "{said}");
 }
 
 #[test]
-fn other_values_are_refused_and_the_message_lists_what_there_is() {
+fn other_names_are_refused_and_the_message_lists_what_there_is() {
     for wanted in ["", "AVX2", "sse9", " scalar"] {
         let said = choice(wanted);
-        assert!(said.starts_with(&format!("Err(BadSimd {{ wanted: {wanted:?} }})")), "{said}");
-        let message =
-            format!("PLEURA_SIMD={wanted}: not an instruction set of this processor; use one of scalar");
-        assert!(said.contains(&message), "{said}");
+        let message = format!("{wanted:?} is no instruction set of this processor; it has scalar");
+        assert!(said.starts_with("BadSimd") && said.contains(&message), "{said}");
     }
 }
 
-#[cfg(unix)]
 #[test]
-fn values_that_are_no_text_are_refused() {
-    use std::os::unix::ffi::OsStrExt;
-    let said = choice(OsStr::from_bytes(b"avx\xff"));
-    assert!(said.starts_with("Err(BadSimd"), "{said}");
+fn a_set_in_use_stays() {
+    if Simd::widest() == Simd::Scalar {
+        eprintln!("skipped: this processor has one set");
+        return;
+    }
+    let said = said(child().env("PLEURA_TEST_LATE", "1").env("PLEURA_TEST_SIMD", "scalar"));
+    let expected = format!("SimdInUse: the instruction set {} is in use already", Simd::widest().name());
+    assert!(said.starts_with(&expected), "{said}");
 }
 
 /// What the child process says: not a test by itself.
@@ -50,14 +50,23 @@ fn child_process() {
     if std::env::var_os("PLEURA_TEST_CHILD").is_none() {
         return;
     }
-    let primes = primes_below(30.0, 1 << 10, 1, &[]).unwrap();
-    let ring = Arc::new(Ring::new(10, &primes, &[]).unwrap());
-    let backend = match Cpu::new(ring.clone()) {
-        Ok(_) => pleura_ring::Backend::name(&Cpu::with(ring, Simd::from_env().unwrap(), 1).unwrap()),
-        Err(e @ RingError::BadSimd { .. }) => e.to_string(),
-        Err(e) => panic!("{e}"),
+    if std::env::var_os("PLEURA_TEST_LATE").is_some() {
+        assert_eq!(Simd::preferred(), Simd::widest());
+        // The same choice again is none.
+        Simd::widest().set_preferred().unwrap();
+    }
+    let wanted = std::env::var("PLEURA_TEST_SIMD").ok();
+    let chosen = wanted.map_or(Ok(()), |wanted| wanted.parse::<Simd>().and_then(Simd::set_preferred));
+    let said = match chosen {
+        Ok(()) => {
+            let primes = primes_below(30.0, 1 << 10, 1, &[]).unwrap();
+            Cpu::new(Arc::new(Ring::new(10, &primes, &[]).unwrap())).unwrap().name()
+        }
+        Err(error @ RingError::BadSimd { .. }) => format!("BadSimd: {error}"),
+        Err(error @ RingError::SimdInUse { .. }) => format!("SimdInUse: {error}"),
+        Err(error) => panic!("{error}"),
     };
-    println!("\nSAID {:?} {backend}", Simd::from_env());
+    println!("\nSAID {said}");
 }
 
 fn child() -> Command {
@@ -65,12 +74,12 @@ fn child() -> Command {
     command
         .args(["--exact", "child_process", "--nocapture"])
         .env("PLEURA_TEST_CHILD", "1")
-        .env_remove("PLEURA_SIMD");
+        .env_remove("PLEURA_TEST_SIMD");
     command
 }
 
-fn choice(value: impl AsRef<OsStr>) -> String {
-    said(child().env("PLEURA_SIMD", value))
+fn choice(name: &str) -> String {
+    said(child().env("PLEURA_TEST_SIMD", name))
 }
 
 fn said(command: &mut Command) -> String {

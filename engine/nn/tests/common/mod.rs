@@ -8,6 +8,9 @@
     reason = "the functions beside the tests are tests too"
 )]
 
+#[path = "../../../../tests/simd.rs"]
+mod simd;
+
 use ndarray::{ArrayD, Axis};
 use pleura_ckks::{Ciphertext, EvaluationKeys, Security};
 use pleura_nn::*;

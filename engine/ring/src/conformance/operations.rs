@@ -1,7 +1,7 @@
 //! The cases of each operation, a function each.
 
-use super::{Failure, Fill, Outcome, Trial};
-use crate::backend::{
+use super::trial::{Failure, Fill, Outcome, Trial};
+use crate::{
     Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
     Term, View,
 };

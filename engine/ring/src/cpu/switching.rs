@@ -1,10 +1,11 @@
 //! Key switching on the processor: one limb at a time, so that digits, keys and results meet in the cache.
+#![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
 
 use super::buffer::CpuBuffer;
+use super::device::{Cpu, TILE};
 use super::kernels::{GadgetLimb, PairTerm};
-use super::{Cpu, TILE};
-use crate::backend::{Batch, CompactPoly, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
-use crate::{BasisConversion, Limbs, NttPermutation};
+use crate::{BasisConversion, NttPermutation, shape};
+use crate::{Batch, CompactPoly, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
 use std::sync::Arc;
 
 /// Words of all steps of a tile: what stays in a core's own cache beside keys and diagonals.
@@ -216,8 +217,7 @@ impl<'a> Switching<'a> {
         let GadgetProduct { gadget, x, digits, first_switched, terms, batch, .. } = *self.product;
         let (limbs, count) = (gadget.limbs, gadget.digits());
         let modulus = cpu.ring.modulus(self.indices[limb]);
-        let special = cpu.ring.moduli(Limbs { q: 0, ..limbs });
-        let product = special.fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())));
+        let factor = if lifted { cpu.ring.special_product(limbs.p, self.indices[limb]) } else { 1 };
         let digit = |d: usize| match digits {
             Digits::Extended(view) => {
                 cpu.limb(view, ((input - first_switched) * batch + item) * count + d, limbs, limb)
@@ -238,7 +238,7 @@ impl<'a> Switching<'a> {
                 start,
                 digits: &rows,
                 addends: [addend(0), second],
-                factor: if lifted { product } else { 1 },
+                factor,
                 permutation: permutation.as_deref(),
                 accumulate: touched[term.output],
             };
@@ -268,7 +268,7 @@ pub(super) struct Extension<'a> {
 
 impl<'a> Extension<'a> {
     pub(super) fn new(cpu: &'a Cpu, x: View<'a, Cpu, Ntt>, gadget: Gadget) -> Self {
-        assert!(x.limbs() == Limbs::q(gadget.limbs.q), "ModUp of {:?} to {:?}", x.limbs(), gadget.limbs);
+        shape::check_mod_up(x.limbs(), gadget);
         let digits = Self::conversions(cpu, gadget);
         let (coefficients, rows) = cpu.conversion_sources(x, &digits);
         Self { cpu, x, gadget, digits, coefficients, rows }

@@ -3,9 +3,9 @@
 //! A *pass* takes up to three stages of a node on vectors that lie far apart; a *tail* takes all stages that are left
 //! on eight adjacent vectors, the last ones inside pairs of them.
 
-use super::super::simd::Lanes;
-use super::{Factor, Prime};
+use super::residues::{Factor, Prime};
 use crate::NttTable;
+use crate::cpu::simd::Lanes;
 use crate::ntt::Twiddles;
 
 #[inline(always)]

@@ -7,6 +7,8 @@ pub(crate) mod avx512;
 pub(crate) mod scalar;
 
 use crate::RingError;
+use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// A vector instruction set that the `Cpu` backend can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +20,9 @@ pub enum Simd {
     /// Sixteen lanes, x86-64 with AVX-512 F, DQ, BW and VL.
     Avx512,
 }
+
+/// The choice of this process.
+static PREFERRED: OnceLock<Simd> = OnceLock::new();
 
 impl Simd {
     /// All of them, narrowest first.
@@ -41,19 +46,30 @@ impl Simd {
         }
     }
 
-    /// What `PLEURA_SIMD` asks for, or the widest set of this processor.
+    /// Refuses a set that this processor lacks.
     ///
     /// # Errors
-    /// [`RingError::BadSimd`] if the variable names an unknown set or one this processor lacks.
-    pub fn from_env() -> Result<Self, RingError> {
-        let Some(wanted) = std::env::var_os("PLEURA_SIMD") else {
-            return Ok(Self::widest());
-        };
-        let wanted = wanted.to_string_lossy().into_owned();
-        Self::ALL
-            .into_iter()
-            .find(|simd| simd.name() == wanted && simd.is_available())
-            .ok_or(RingError::BadSimd { wanted })
+    /// [`RingError::BadSimd`]
+    pub fn check(self) -> Result<(), RingError> {
+        if self.is_available() { Ok(()) } else { Err(bad(self.name())) }
+    }
+
+    /// The set of host polynomials and of [`Cpu::new`](crate::Cpu::new): that of [`Simd::set_preferred`], or the widest.
+    pub fn preferred() -> Self {
+        *PREFERRED.get_or_init(Self::widest)
+    }
+
+    /// Chooses the set of host polynomials and of [`Cpu::new`](crate::Cpu::new), for the whole process and before either is
+    /// used.
+    ///
+    /// # Errors
+    /// [`RingError::BadSimd`] if this processor lacks the set, [`RingError::SimdInUse`] if another was chosen or used.
+    pub fn set_preferred(self) -> Result<(), RingError> {
+        self.check()?;
+        match *PREFERRED.get_or_init(|| self) {
+            chosen if chosen == self => Ok(()),
+            chosen => Err(RingError::SimdInUse { chosen: chosen.name() }),
+        }
     }
 
     /// The widest set of this processor.
@@ -61,7 +77,7 @@ impl Simd {
         Self::ALL.into_iter().rfind(|simd| simd.is_available()).unwrap_or(Self::Scalar)
     }
 
-    /// The name that `PLEURA_SIMD` takes.
+    /// The name that [`Simd::from_str`] takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -69,6 +85,21 @@ impl Simd {
             Self::Avx512 => "avx512",
         }
     }
+}
+
+impl FromStr for Simd {
+    type Err = RingError;
+
+    /// A set of this processor, by its [`Simd::name`].
+    fn from_str(wanted: &str) -> Result<Self, RingError> {
+        let named = Self::ALL.into_iter().find(|simd| simd.name() == wanted && simd.is_available());
+        named.ok_or_else(|| bad(wanted))
+    }
+}
+
+fn bad(wanted: &str) -> RingError {
+    let available: Vec<_> = Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect();
+    RingError::BadSimd { wanted: wanted.to_owned(), available: available.join(", ") }
 }
 
 /// `N` words side by side.

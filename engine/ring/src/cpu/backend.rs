@@ -1,0 +1,241 @@
+//! The operations of [`Backend`] on the processor.
+#![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
+
+use super::buffer::CpuBuffer;
+use super::device::{Cpu, CpuCompactPolys, TILE};
+use super::switching::{Extension, Switching};
+use crate::shape;
+use crate::{
+    Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
+    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View,
+};
+use std::sync::Arc;
+
+impl Backend for Cpu {
+    type Buffer = CpuBuffer;
+    type CompactPolys = CpuCompactPolys;
+
+    fn ring(&self) -> &Arc<Ring> {
+        &self.ring
+    }
+
+    fn name(&self) -> String {
+        let threads = self.threads.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
+        format!("cpu ({}, {threads} thread{})", self.simd.name(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn upload<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: usize,
+        words: &[u32],
+    ) -> Result<Batch<Self, D>, BackendError> {
+        shape::check_upload(&self.ring, limbs, polys, words)?;
+        let mut out = self.batch(limbs, polys);
+        for (to, from) in out.buffer_mut().limbs_mut().zip(words.chunks(self.ring.n())) {
+            to.copy_from_slice(from);
+        }
+        Ok(out)
+    }
+
+    fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
+        let limbs = x.limbs().count();
+        let mut words = Vec::with_capacity(self.ring.words(x.limbs(), x.polys()));
+        for limb in x.batch().buffer().limbs().skip(x.start() * limbs).take(x.polys() * limbs) {
+            words.extend_from_slice(limb);
+        }
+        Download::ready(Ok(words))
+    }
+
+    fn finish(&self) -> Pending<()> {
+        Pending::ready(Ok(()))
+    }
+
+    fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D> {
+        let sources: Vec<_> =
+            views.iter().flat_map(|&view| (0..view.polys()).map(move |i| (view, i))).collect();
+        let mut out = self.batch(limbs, sources.len());
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
+            let (view, i) = sources[poly];
+            words.copy_from_slice(self.limb(view, i, limbs, limb));
+        });
+        out
+    }
+
+    fn ntt(&self, mut x: Batch<Self, Coeff>) -> Batch<Self, Ntt> {
+        let (limbs, polys, indices) = (x.limbs(), x.polys(), self.indices(x.limbs()));
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
+            (self.kernels.ntt)(self.ring.table(indices[limb]), words);
+        });
+        Batch::from_buffer(x.into_buffer(), limbs, polys)
+    }
+
+    fn intt(&self, mut x: Batch<Self, Ntt>) -> Batch<Self, Coeff> {
+        let (limbs, polys, indices) = (x.limbs(), x.polys(), self.indices(x.limbs()));
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
+            (self.kernels.intt)(self.ring.table(indices[limb]), words, 1);
+        });
+        Batch::from_buffer(x.into_buffer(), limbs, polys)
+    }
+
+    fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>) {
+        self.zip_assign(x, at, count, y, self.kernels.add);
+    }
+
+    fn sub_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>) {
+        self.zip_assign(x, at, count, y, self.kernels.sub);
+    }
+
+    fn neg_assign<D: Domain>(&self, x: &mut Batch<Self, D>) {
+        let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
+            (self.kernels.neg)(self.ring.modulus(indices[limb]), words);
+        });
+    }
+
+    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
+        let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
+        shape::check_scalar(x, scalar);
+        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
+            let modulus = self.ring.modulus(indices[limb]);
+            (self.kernels.mul_scalar)(modulus, words, modulus.shoup(scalar[limb]));
+        });
+    }
+
+    fn mul_accumulate(
+        &self,
+        a: View<'_, Self, Ntt>,
+        b: View<'_, Self, Ntt>,
+        terms: &[Term],
+        outputs: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        let mut of_output = vec![Vec::new(); outputs];
+        for term in terms {
+            of_output[term.out].push((term.a, term.b));
+        }
+        let (n, indices) = (self.ring.n(), self.indices(limbs));
+        let tile = TILE.min(n);
+        let mut out = self.batch(limbs, outputs);
+        let mut tasks: Vec<_> =
+            out.buffer_mut().limbs_mut().flat_map(|limb| limb.chunks_mut(tile)).enumerate().collect();
+        // Poly, limb, tile -> limb, tile, poly.
+        let tiles = indices.len() * (n / tile);
+        tasks.sort_by_key(|(i, _)| (i % tiles, i / tiles));
+        self.run(outputs * limbs.count() * n, tasks, |(i, out)| {
+            let (poly, limb, start) = (i / tiles, i % tiles / (n / tile), i % (n / tile) * tile);
+            let part = |view, poly| &self.limb(view, poly, limbs, limb)[start..start + tile];
+            let terms: Vec<_> = of_output[poly].iter().map(|&(i, j)| [part(a, i), part(b, j)]).collect();
+            (self.kernels.dot)(self.ring.modulus(indices[limb]), &terms, out);
+        });
+        out
+    }
+
+    fn automorphism<D: Domain>(&self, x: View<'_, Self, D>, g: GaloisElement) -> Batch<Self, D> {
+        let Some(permutation) = self.permutation(g) else {
+            return self.concat(&[x], x.limbs());
+        };
+        let indices = self.indices(x.limbs());
+        let mut out = self.batch(x.limbs(), x.polys());
+        self.for_each_limb(out.buffer_mut().limbs_mut(), indices.len(), |poly, limb, words| {
+            let from = self.limb(x, poly, x.limbs(), limb);
+            if D::IS_NTT {
+                (self.kernels.permute)(&permutation, from, words);
+            } else {
+                let (modulus, n) = (self.ring.modulus(indices[limb]), words.len());
+                for (i, &c) in from.iter().enumerate() {
+                    let exponent = i * g.exponent() as usize % (2 * n);
+                    words[exponent % n] = if exponent < n { c } else { modulus.neg(c) };
+                }
+            }
+        });
+        out
+    }
+
+    fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt> {
+        let (limbs, digits) = (gadget.limbs, gadget.digits());
+        let extension = Extension::new(self, x, gadget);
+        let mut out = self.batch(limbs, x.polys() * digits);
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |i, limb, words| {
+            extension.extend(i / digits, i % digits, limb, words);
+        });
+        out
+    }
+
+    fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt> {
+        Switching::new(self, product).run()
+    }
+
+    fn upload_compact(&self, polys: &[CompactPoly]) -> Result<CpuCompactPolys, BackendError> {
+        shape::check_compact(&self.ring, polys)?;
+        Ok(CpuCompactPolys(polys.to_vec()))
+    }
+
+    fn expand_compact(
+        &self,
+        polys: &CpuCompactPolys,
+        start: usize,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        let (n, indices) = (self.ring.n(), self.indices(limbs));
+        let mut out = self.batch(limbs, count);
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
+            let coefficients = &polys.0[start + poly].coefficients;
+            let run = n / coefficients.len();
+            let (short, _) = words.split_at_mut(coefficients.len());
+            self.transform_compact(indices[limb], coefficients, short);
+            for i in (0..n).rev() {
+                words[i] = words[i / run];
+            }
+        });
+        out
+    }
+
+    fn baby_step_sums(
+        &self,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: Diagonals<'_, Self>,
+        terms: &[Term],
+        sums: usize,
+    ) -> Batch<Self, Ntt> {
+        Switching::new(self, product).run_sums(diagonals, terms, sums)
+    }
+
+    fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {
+        let from = x.limbs();
+        shape::check_rescale(from, to);
+        let (all, kept) = (self.indices(from), self.indices(to));
+        let dropped: Vec<_> = (0..from.count()).filter(|&i| !kept.contains(&all[i])).collect();
+        let sources: Vec<_> = dropped.iter().map(|&i| all[i]).collect();
+        let groups = [(dropped, self.conversion(&sources, &kept))];
+        let (coefficients, slots) = self.conversion_sources(x, &groups);
+        let mut out = self.batch(to, x.polys());
+        self.for_each_limb(out.buffer_mut().limbs_mut(), to.count(), |poly, limb, words| {
+            let y: Vec<_> = (0..slots).map(|i| coefficients.limb(poly * slots + i)).collect();
+            let (table, target) = (self.ring.table(kept[limb]), &groups[0].1.targets()[limb]);
+            (self.kernels.convert)(table.modulus(), &y, &target.qhat, words);
+            (self.kernels.ntt)(table, words);
+            (self.kernels.sub_mul)(table.modulus(), words, self.limb(x, poly, to, limb), target.inverse);
+        });
+        out
+    }
+}
+
+impl Cpu {
+    fn zip_assign<D: Domain>(
+        &self,
+        x: &mut Batch<Self, D>,
+        at: usize,
+        count: usize,
+        y: View<'_, Self, D>,
+        kernel: fn(&crate::Modulus, &mut [u32], &[u32]),
+    ) {
+        let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
+        shape::check_assign(x, at, count, y);
+        let target = x.buffer_mut().limbs_mut().skip(at * limbs.count()).take(count * limbs.count());
+        self.for_each_limb(target, limbs.count(), |poly, limb, words| {
+            kernel(self.ring.modulus(indices[limb]), words, self.limb(y, poly % y.polys(), limbs, limb));
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! The processor at work: its memory, its threads, and lists of tasks, one limb each, ordered so that limbs of one prime
+//! follow each other and find its tables in the cache.
+#![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
+
+use super::buffer::{CpuBuffer, Pool};
+use super::kernels::Kernels;
+use super::simd::Simd;
+use crate::{
+    BasisConversion, Batch, CompactPoly, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, RingError,
+    View,
+};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The processor: SIMD chosen at run time, threads over limbs and polynomials. Memory of dropped batches is kept for new
+/// ones until [`Cpu::trim`].
+pub struct Cpu {
+    pub(super) ring: Arc<Ring>,
+    pub(super) simd: Simd,
+    pub(super) kernels: Kernels,
+    pub(super) threads: Option<rayon::ThreadPool>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) permutations: Cache<GaloisElement, NttPermutation>,
+}
+
+/// Compact polynomials in memory: their coefficients.
+pub struct CpuCompactPolys(pub(super) Vec<CompactPoly>);
+
+type Cache<K, V> = Mutex<HashMap<K, Arc<V>>>;
+
+/// Words of a limb that sums of products take at a time: few enough that the operands which several outputs share stay
+/// in the core's own cache, many enough that the processor follows the streams of those that do not.
+pub(super) const TILE: usize = 4096;
+
+/// Words below which an operation is not worth waking threads for.
+const SERIAL_WORDS: usize = 1 << 15;
+
+impl Cpu {
+    /// All cores, and the instruction set that [`Simd::preferred`] says.
+    ///
+    /// # Errors
+    /// [`RingError::Threads`]
+    pub fn new(ring: Arc<Ring>) -> Result<Self, RingError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with(ring, Simd::preferred(), threads)
+    }
+
+    /// A given instruction set and number of threads.
+    ///
+    /// # Errors
+    /// [`RingError::BadSimd`] if this processor lacks the set, [`RingError::Threads`] if the threads do not start.
+    pub fn with(ring: Arc<Ring>, simd: Simd, threads: usize) -> Result<Self, RingError> {
+        simd.check()?;
+        let threads = match threads {
+            0 | 1 => None,
+            _ => {
+                let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                Some(built.map_err(|e| RingError::Threads { threads, reason: e.to_string() })?)
+            }
+        };
+        let kernels = Kernels::new(simd, ring.n());
+        let pool = Arc::default();
+        Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default() })
+    }
+
+    /// Gives recycled memory back to the system.
+    pub fn trim(&self) {
+        self.pool.clear();
+    }
+
+    pub(super) fn batch<D: Domain>(&self, limbs: Limbs, polys: usize) -> Batch<Self, D> {
+        Batch::from_buffer(self.buffer(limbs, polys), limbs, polys)
+    }
+
+    pub(super) fn buffer(&self, limbs: Limbs, polys: usize) -> CpuBuffer {
+        self.scratch(limbs.count() * polys)
+    }
+
+    pub(super) fn scratch(&self, limbs: usize) -> CpuBuffer {
+        self.tiles(self.ring.n(), limbs)
+    }
+
+    pub(super) fn tiles(&self, words: usize, tiles: usize) -> CpuBuffer {
+        CpuBuffer::new(&self.pool, words, tiles)
+    }
+
+    /// Runs `f` on every task, in order on one thread, in halves on several.
+    pub(super) fn run<T: Send>(&self, words: usize, tasks: Vec<T>, f: impl Fn(T) + Sync + Send) {
+        match &self.threads {
+            Some(pool) if words >= SERIAL_WORDS => pool.install(|| tasks.into_par_iter().for_each(f)),
+            _ => tasks.into_iter().for_each(f),
+        }
+    }
+
+    /// Runs `f(poly, limb, words)` on every limb of some polynomials, limb by limb.
+    pub(super) fn for_each_limb<'a>(
+        &self,
+        words: impl Iterator<Item = &'a mut [u32]>,
+        limbs: usize,
+        f: impl Fn(usize, usize, &mut [u32]) + Sync + Send,
+    ) {
+        let mut tasks: Vec<_> = words.enumerate().collect();
+        tasks.sort_by_key(|(i, _)| (i % limbs, i / limbs));
+        self.run(tasks.len() * self.ring.n(), tasks, |(i, words)| f(i / limbs, i % limbs, words));
+    }
+
+    /// The position in the ring of each limb.
+    pub(super) fn indices(&self, limbs: Limbs) -> Vec<usize> {
+        self.ring.indices(limbs).collect()
+    }
+
+    /// Limb `limb` of `part`, in poly `poly` of a view whose limbs contain `part`.
+    pub(super) fn limb<'a, D: Domain>(
+        &self,
+        x: View<'a, Self, D>,
+        poly: usize,
+        part: Limbs,
+        limb: usize,
+    ) -> &'a [u32] {
+        assert!(
+            poly < x.polys() && x.limbs().contains(part),
+            "poly {poly} of {}, {part:?} of {:?}",
+            x.polys(),
+            x.limbs()
+        );
+        x.batch().buffer().limb((x.start() + poly) * x.limbs().count() + x.limbs().position(part, limb))
+    }
+
+    #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
+    pub(super) fn conversion(&self, sources: &[usize], targets: &[usize]) -> Arc<BasisConversion> {
+        self.ring.conversion(sources, targets).expect("a digit of 1 to 15 primes")
+    }
+
+    pub(super) fn permutation(&self, g: GaloisElement) -> Option<Arc<NttPermutation>> {
+        let make = || NttPermutation::new(g, self.ring.log_n(), self.kernels.width);
+        (g != GaloisElement::IDENTITY).then(|| cached(&self.permutations, g, make))
+    }
+
+    /// The transform of a polynomial in a power of `X`, modulo the prime at a position: one word for each run.
+    pub(super) fn transform_compact(&self, index: usize, coefficients: &[i32], out: &mut [u32]) {
+        let (kernels, table) = (Kernels::new(self.simd, coefficients.len()), self.ring.table(index));
+        (kernels.residues)(table.modulus(), coefficients, out);
+        (kernels.ntt)(table, out);
+    }
+
+    /// The coefficients `y_i` of a conversion and its quotient for each poly of a view: `[poly][source + 1]`.
+    pub(super) fn conversion_sources(
+        &self,
+        x: View<'_, Self, Ntt>,
+        groups: &[(Vec<usize>, Arc<BasisConversion>)],
+    ) -> (CpuBuffer, usize) {
+        // A group's sources and its quotient lie side by side.
+        let all = self.indices(x.limbs());
+        let mut slots = Vec::new();
+        for (sources, conversion) in groups {
+            slots.extend(sources.iter().zip(conversion.qhat_inv()).map(|(&s, &scale)| Some((s, scale))));
+            slots.push(None);
+        }
+        let mut buffer = self.scratch(x.polys() * slots.len());
+        self.for_each_limb(buffer.limbs_mut(), slots.len(), |poly, slot, y| {
+            if let Some((source, scale)) = slots[slot] {
+                y.copy_from_slice(self.limb(x, poly, x.limbs(), source));
+                (self.kernels.intt)(self.ring.table(all[source]), y, scale);
+            }
+        });
+        let mut tasks = Vec::new();
+        let mut limbs = buffer.limbs_mut();
+        for (sources, conversion) in (0..x.polys()).flat_map(|_| groups) {
+            let y: Vec<&mut [u32]> = limbs.by_ref().take(sources.len() + 1).collect();
+            tasks.push((y, conversion));
+        }
+        drop(limbs);
+        self.run(x.polys() * slots.len() * self.ring.n(), tasks, |(mut y, conversion)| {
+            if let Some((quotient, sources)) = y.split_last_mut() {
+                let sources: Vec<&[u32]> = sources.iter().map(|s| &**s).collect();
+                (self.kernels.quotient)(
+                    &sources,
+                    conversion.inv_fixed_point(),
+                    conversion.fixed_point_bits(),
+                    quotient,
+                );
+            }
+        });
+        (buffer, slots.len())
+    }
+}
+
+fn cached<K: std::hash::Hash + Eq, V>(cache: &Cache<K, V>, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    cache.entry(key).or_insert_with(|| Arc::new(make())).clone()
+}

@@ -1,0 +1,66 @@
+//! For backends: the shapes that operations of [`Backend`] take, checked in one place.
+
+use crate::{Backend, BackendError, Batch, CompactPoly, Domain, Gadget, Limbs, Ring, View};
+
+/// Checks the words of [`Backend::upload`].
+///
+/// # Errors
+/// [`BackendError::Shape`] if there are more or fewer than `polys` polynomials over `limbs` have, or the ring lacks a limb.
+pub fn check_upload(ring: &Ring, limbs: Limbs, polys: usize, words: &[u32]) -> Result<(), BackendError> {
+    let expected = ring.words(limbs, polys);
+    if words.len() == expected && ring.limbs().contains(limbs) {
+        Ok(())
+    } else {
+        Err(BackendError::Shape { expected, got: words.len() })
+    }
+}
+
+/// Checks the polynomials of [`Backend::upload_compact`].
+///
+/// # Errors
+/// [`BackendError::Shape`] if one has no power of two of coefficients up to `n`.
+pub fn check_compact(ring: &Ring, polys: &[CompactPoly]) -> Result<(), BackendError> {
+    let fits = |got: usize| got.is_power_of_two() && got <= ring.n();
+    match polys.iter().map(|poly| poly.coefficients.len()).find(|&got| !fits(got)) {
+        None => Ok(()),
+        Some(got) => Err(BackendError::Shape { expected: ring.n(), got }),
+    }
+}
+
+/// Checks the operands of [`Backend::add_assign`] and [`Backend::sub_assign`].
+///
+/// # Panics
+/// If `x` has fewer than `at + count` polynomials, `y` has none to take, or lacks limbs of `x`.
+pub fn check_assign<B: Backend, D: Domain>(x: &Batch<B, D>, at: usize, count: usize, y: View<'_, B, D>) {
+    assert!(
+        at + count <= x.polys() && (count == 0 || y.polys() > 0),
+        "polys {at}+{count} of {} from {}",
+        x.polys(),
+        y.polys()
+    );
+    assert!(count == 0 || y.limbs().contains(x.limbs()), "{:?} lacks limbs of {:?}", y.limbs(), x.limbs());
+}
+
+/// Checks the scalar of [`Backend::mul_scalar_assign`].
+///
+/// # Panics
+/// Unless there is one residue for each limb of `x`.
+pub fn check_scalar<B: Backend, D: Domain>(x: &Batch<B, D>, scalar: &[u32]) {
+    assert_eq!(scalar.len(), x.limbs().count(), "one residue per limb");
+}
+
+/// Checks the operand of [`Backend::mod_up`], or the fresh digits of a gadget product.
+///
+/// # Panics
+/// Unless it is over the gadget's ciphertext primes.
+pub fn check_mod_up(from: Limbs, gadget: Gadget) {
+    assert!(from == Limbs::q(gadget.limbs.q), "ModUp of {from:?} to {:?}", gadget.limbs);
+}
+
+/// Checks the limbs of [`Backend::rescale`].
+///
+/// # Panics
+/// Unless `to` has some of the limbs of `from`, but not all.
+pub fn check_rescale(from: Limbs, to: Limbs) {
+    assert!(from.contains(to) && from != to, "rescale from {from:?} to {to:?}");
+}
