@@ -8,7 +8,8 @@ use crate::ring_tables::factor;
 use crate::{sums, switching, transform};
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View, shape};
+    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View, shape,
+};
 use pleura_shaders::{KernelId, KernelParams, ScalarLimb};
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Decryption, and what may be shown of it.
 
-use super::{ClientError, SecretKey};
+use super::error::ClientError;
+use super::keygen::SecretKey;
 use crate::encode::Erased;
 use crate::{Ciphertext, Encoder};
 use num_complex::Complex64;

@@ -1,6 +1,7 @@
 //! Encryption, by the owner of the secret key or by anybody.
 
-use super::{ClientError, SecretKey};
+use super::error::ClientError;
+use super::keygen::SecretKey;
 use crate::objects::{Ciphertext, PublicKey};
 use crate::{Params, Plaintext};
 use pleura_ring::Poly;

@@ -1,10 +1,10 @@
 //! Making keys.
 
-use super::ClientError;
+use super::error::ClientError;
 use crate::Params;
 use crate::objects::{EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 use pleura_ring::sample::{Label, Seed};
-use pleura_ring::{Limbs, Ntt, Poly};
+use pleura_ring::{Ntt, Poly};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::fmt;
 
@@ -98,8 +98,7 @@ impl SecretKey {
         let mut lifted = from.restrict(gadget.limbs);
         for (index, limb) in lifted.limbs_mut() {
             let modulus = ring.modulus(index);
-            let special = Limbs { q: 0, p: gadget.limbs.p };
-            let p = ring.moduli(special).fold(1, |acc, p| modulus.mul(acc, modulus.reduce(p.q().into())));
+            let p = ring.special_product(gadget.limbs.p, index);
             limb.iter_mut().for_each(|x| *x = modulus.mul(*x, p));
         }
         let rows = (0..gadget.digits())

@@ -1,7 +1,7 @@
 //! Arithmetic on batches of ciphertexts.
 
-use super::EvalError;
-use super::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
+use super::error::EvalError;
+use super::objects::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 use crate::Params;
 use pleura_ring::convert::MAX_SOURCES;
 use pleura_ring::{

@@ -1,110 +1,15 @@
 //! The server's half: it computes on ciphertexts with public keys, on any [`Backend`], and cannot decrypt.
 
-mod device;
+mod error;
 mod evaluator;
+mod objects;
 mod polynomial;
+mod transfer;
 mod transform;
 
-pub use device::{CiphertextBatch, CiphertextDownload, PreparedKey, PreparedKeys, PreparedPlaintext};
+pub use error::{EvalError, TransformError};
 pub use evaluator::Evaluator;
+pub use objects::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 pub use polynomial::{Basis, Polynomial, PolynomialError};
-pub use transform::{BlockLinearTransform, Diagonal, LinearTransform, PreparedTransform, TransformError};
-
-use crate::EncodeError;
-use pleura_ring::BackendError;
-
-/// What can go wrong in a computation.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum EvalError {
-    /// An operand belongs to other parameters.
-    #[error("an operand was made under other parameters")]
-    ParamsMismatch,
-    /// Operands differ in what must be equal.
-    #[error("{what} differ: {left} and {right}")]
-    Mismatch {
-        /// What differs.
-        what: &'static str,
-        /// Of the left operand.
-        left: usize,
-        /// Of the right operand.
-        right: usize,
-    },
-    /// Scales differ by more than rounding.
-    #[error("scales differ: 2^{left:.3} and 2^{right:.3}; bring both to one level's scale with `to_level`")]
-    ScaleMismatch {
-        /// `log2` of the left operand's.
-        left: f64,
-        /// `log2` of the right operand's.
-        right: f64,
-    },
-    /// A product's scale does not fit the modulus that is left.
-    #[error(
-        "a scale of 2^{log2_scale:.1} does not fit the modulus of 2^{log2_q:.1} at this level; rescale first, or start with more levels"
-    )]
-    ScaleTooLarge {
-        /// `log2` of the scale.
-        log2_scale: f64,
-        /// `log2` of the modulus.
-        log2_q: f64,
-    },
-    /// An inner sum is over no power of two of slots.
-    #[error("an inner sum of {count} slots; it must be a power of two, at most {max}")]
-    BadCount {
-        /// Slots asked for.
-        count: usize,
-        /// Slots there are.
-        max: usize,
-    },
-    /// An operation needs more levels than are left.
-    #[error("the operation needs {needed} levels and the ciphertext has {level}")]
-    OutOfLevels {
-        /// Levels needed.
-        needed: usize,
-        /// Levels there are.
-        level: usize,
-    },
-    /// More primes would be divided by at once than a backend can.
-    #[error("{dropped} primes cannot be divided by at once; {max} can: go down in steps")]
-    TooManyPrimes {
-        /// Primes between the levels, special ones included.
-        dropped: usize,
-        /// Most at once.
-        max: usize,
-    },
-    /// An evaluation key is missing, or was made for lower levels.
-    #[error("the key for {what} at level {level} is missing; ask for it in the `KeyRequest`")]
-    MissingKey {
-        /// What it is for.
-        what: String,
-        /// The level it is needed at.
-        level: usize,
-    },
-    /// No ciphertext was given.
-    #[error("there is no ciphertext to work on")]
-    Empty,
-    /// A ciphertext has the wrong number of parts.
-    #[error("the ciphertext has {got} parts where {expected} are needed; relinearize products first")]
-    Parts {
-        /// Parts needed.
-        expected: usize,
-        /// Parts there are.
-        got: usize,
-    },
-    /// A constant is not finite, or too large at its scale.
-    #[error("the constant {value} at the scale 2^{log2_scale:.1} has no exact integer")]
-    BadConstant {
-        /// The constant.
-        value: f64,
-        /// `log2` of the scale.
-        log2_scale: f64,
-    },
-    /// A linear transform does not fit the parameters.
-    #[error(transparent)]
-    Transform(#[from] TransformError),
-    /// A plaintext cannot be encoded.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The device failed.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-}
+pub use transfer::CiphertextDownload;
+pub use transform::{BlockLinearTransform, Diagonal, LinearTransform, PreparedTransform};

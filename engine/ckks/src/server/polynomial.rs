@@ -6,8 +6,9 @@
 //! al., eprint 2020/1203): each piece is told the scale at which it is needed, and its constants are encoded so
 //! that it has exactly that.
 
-use super::evaluator::below;
-use super::{CiphertextBatch, EvalError, Evaluator, PreparedKeys};
+use super::error::EvalError;
+use super::evaluator::{Evaluator, below};
+use super::objects::{CiphertextBatch, PreparedKeys};
 use pleura_ring::Backend;
 use std::collections::BTreeMap;
 

@@ -7,7 +7,9 @@
 //! divided by `P` together, with the level's primes (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, eprint
 //! 2020/1203).
 
-use super::{CiphertextBatch, EvalError, Evaluator, PreparedKeys};
+use super::error::{EvalError, TransformError};
+use super::evaluator::Evaluator;
+use super::objects::{CiphertextBatch, PreparedKeys};
 use crate::encode::Encoder;
 use crate::{EncodeError, KeyRequest, Params};
 use num_complex::Complex64;
@@ -92,54 +94,6 @@ struct Product {
     baby_step: usize,
     input: usize,
     output: usize,
-}
-
-/// What is wrong with a linear transform.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum TransformError {
-    /// The number of slots is no power of two up to n/2.
-    #[error("{slots} slots; it must be a power of two, at most {max}")]
-    BadSlots {
-        /// Slots asked for.
-        slots: usize,
-        /// Most there may be.
-        max: usize,
-    },
-    /// A diagonal has the wrong length.
-    #[error("diagonal {index} has {got} entries; it needs {slots}")]
-    BadDiagonal {
-        /// Its number.
-        index: i64,
-        /// Its entries.
-        got: usize,
-        /// Entries needed.
-        slots: usize,
-    },
-    /// There is no diagonal.
-    #[error("a linear transform needs at least one diagonal")]
-    Empty,
-    /// A diagonal names an input, an output or a step that there is not.
-    #[error("diagonal {index} names an input, an output or a step that there is not")]
-    BadIndex {
-        /// Its position.
-        index: usize,
-    },
-    /// The result's level is not below the operand's.
-    #[error("a linear transform from level {level} to {to}; it must lead down")]
-    BadTarget {
-        /// The operand's level.
-        level: usize,
-        /// The result's.
-        to: usize,
-    },
-    /// The level is 0, or above the parameters' highest.
-    #[error("a linear transform at level {level}; levels 1 to {max} are possible")]
-    BadLevel {
-        /// Level asked for.
-        level: usize,
-        /// Highest level.
-        max: usize,
-    },
 }
 
 /// A giant step takes about as long as so many baby steps: it switches keys anew instead of reusing a

@@ -7,6 +7,9 @@
     reason = "the functions beside the tests are tests too"
 )]
 
+#[path = "../../../../tests/simd.rs"]
+mod simd;
+
 pub(crate) mod wire;
 
 use pleura_ckks::*;

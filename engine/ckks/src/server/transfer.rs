@@ -1,49 +1,14 @@
-//! What lives on a device: ciphertexts, keys and plaintexts, and the way there and back.
+//! The way to the device and back.
 
-use super::evaluator::{check_equal, check_scales};
-use super::{EvalError, Evaluator};
-use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, SwitchingKey};
+use super::error::EvalError;
+use super::evaluator::{Evaluator, check_equal, check_scales};
+use super::objects::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
+use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
-use pleura_ring::{Backend, BackendError, Batch, Download, GaloisElement, Limbs, Ntt, Poly};
+use pleura_ring::{Backend, BackendError, Batch, Download, Limbs, Ntt, Poly};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use std::collections::BTreeMap;
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// A batch of ciphertexts of one level and scale on a device: `[part][item]`.
-pub struct CiphertextBatch<B: Backend> {
-    pub(super) params: Params,
-    pub(super) data: Batch<B, Ntt>,
-    pub(super) items: usize,
-    pub(super) level: usize,
-    pub(super) scale: f64,
-    pub(super) log_slots: u32,
-}
-
-/// Evaluation keys on a device.
-pub struct PreparedKeys<B: Backend> {
-    pub(super) params: Params,
-    relin: Option<PreparedKey<B>>,
-    galois: BTreeMap<GaloisElement, PreparedKey<B>>,
-}
-
-/// A switching key on a device.
-pub struct PreparedKey<B: Backend> {
-    pub(super) params: Params,
-    /// `[digit][2]`
-    pub(super) data: Batch<B, Ntt>,
-    pub(super) level: usize,
-}
-
-/// A plaintext on a device.
-pub struct PreparedPlaintext<B: Backend> {
-    pub(super) params: Params,
-    pub(super) data: Batch<B, Ntt>,
-    pub(super) level: usize,
-    pub(super) scale: f64,
-    pub(super) log_slots: u32,
-}
 
 /// Ciphertexts on their way from a device: native code waits for them with [`CiphertextDownload::wait`], a browser, where
 /// nothing may block, awaits them.
@@ -64,40 +29,6 @@ struct Form {
     level: usize,
     scale: f64,
     log_slots: u32,
-}
-
-impl<B: Backend> CiphertextBatch<B> {
-    /// How many ciphertexts.
-    pub fn items(&self) -> usize {
-        self.items
-    }
-
-    /// How many rescalings are left.
-    pub fn level(&self) -> usize {
-        self.level
-    }
-
-    /// The factor between values and coefficients.
-    pub fn scale(&self) -> f64 {
-        self.scale
-    }
-
-    /// Two, or three before relinearization.
-    pub fn parts(&self) -> usize {
-        self.data.polys() / self.items
-    }
-
-    /// Declares the scale to be `scale`, which multiplies the encrypted values by the old scale over the new,
-    /// exactly and at no cost.
-    #[must_use]
-    pub fn with_scale(self, scale: f64) -> Self {
-        Self { scale, ..self }
-    }
-
-    /// The same attributes around other polynomials.
-    pub(super) fn like(&self, data: Batch<B, Ntt>, level: usize, scale: f64) -> Self {
-        Self { params: self.params.clone(), data, items: self.items, level, scale, log_slots: self.log_slots }
-    }
 }
 
 impl<B: Backend> Evaluator<B> {
@@ -276,65 +207,4 @@ impl Future for CiphertextDownload {
         let words = std::task::ready!(Pin::new(&mut self.words).poll(context))?;
         Poll::Ready(self.form.ciphertexts(&words))
     }
-}
-
-impl<B: Backend> PreparedKeys<B> {
-    /// Bytes that the keys take on the device.
-    pub fn bytes(&self) -> usize {
-        let keys = self.relin.iter().chain(self.galois.values());
-        keys.map(|k| 4 * self.params.ring().words(k.data.limbs(), k.data.polys())).sum()
-    }
-
-    pub(super) fn relin(&self, level: usize) -> Result<&Batch<B, Ntt>, EvalError> {
-        let found = self.relin.as_ref().filter(|k| k.level >= level);
-        found.map(|k| &k.data).ok_or(EvalError::MissingKey { what: "products".into(), level })
-    }
-
-    /// The key of an automorphism; the identity needs none.
-    pub(super) fn galois(&self, g: GaloisElement, level: usize) -> Result<Option<&Batch<B, Ntt>>, EvalError> {
-        if g == GaloisElement::IDENTITY {
-            return Ok(None);
-        }
-        let found = self.galois.get(&g).filter(|k| k.level >= level);
-        let missing = || EvalError::MissingKey { what: describe(g, self.params.n()), level };
-        found.map(|k| Some(&k.data)).ok_or_else(missing)
-    }
-}
-
-impl EvaluationKeys {
-    /// Checks that the keys cover a request: a key for each automorphism, at its level or above.
-    ///
-    /// # Errors
-    /// [`EvalError::MissingKey`]
-    pub fn check_covers(&self, request: &KeyRequest) -> Result<(), EvalError> {
-        if let Some(level) = request.relin
-            && self.relin.as_ref().is_none_or(|key| key.level < level)
-        {
-            return Err(EvalError::MissingKey { what: "products".into(), level });
-        }
-        for (g, &level) in &request.galois {
-            if self.galois.get(g).is_none_or(|key| key.level < level) {
-                return Err(EvalError::MissingKey { what: describe(*g, self.params.n()), level });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<B: Backend> fmt::Debug for CiphertextBatch<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { items, level, scale, log_slots, .. } = self;
-        let mut out = f.debug_struct("CiphertextBatch");
-        out.field("items", items).field("level", level).field("scale", scale).field("log_slots", log_slots);
-        out.finish_non_exhaustive()
-    }
-}
-
-/// An automorphism in the words of a key request.
-fn describe(g: GaloisElement, n: usize) -> String {
-    if g == GaloisElement::conjugation(n) {
-        return "conjugation".into();
-    }
-    let steps = (1..n as i64 / 2).find(|&steps| GaloisElement::rotation(steps, n) == g);
-    steps.map_or_else(|| format!("X -> X^{}", g.exponent()), |steps| format!("the rotation by {steps}"))
 }

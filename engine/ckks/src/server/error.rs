@@ -1,0 +1,148 @@
+//! What can go wrong in a computation.
+
+use crate::EncodeError;
+use pleura_ring::BackendError;
+
+/// What can go wrong in a computation.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvalError {
+    /// An operand belongs to other parameters.
+    #[error("an operand was made under other parameters")]
+    ParamsMismatch,
+    /// Operands differ in what must be equal.
+    #[error("{what} differ: {left} and {right}")]
+    Mismatch {
+        /// What differs.
+        what: &'static str,
+        /// Of the left operand.
+        left: usize,
+        /// Of the right operand.
+        right: usize,
+    },
+    /// Scales differ by more than rounding.
+    #[error("scales differ: 2^{left:.3} and 2^{right:.3}; bring both to one level's scale with `to_level`")]
+    ScaleMismatch {
+        /// `log2` of the left operand's.
+        left: f64,
+        /// `log2` of the right operand's.
+        right: f64,
+    },
+    /// A product's scale does not fit the modulus that is left.
+    #[error(
+        "a scale of 2^{log2_scale:.1} does not fit the modulus of 2^{log2_q:.1} at this level; rescale first, or start with more levels"
+    )]
+    ScaleTooLarge {
+        /// `log2` of the scale.
+        log2_scale: f64,
+        /// `log2` of the modulus.
+        log2_q: f64,
+    },
+    /// An inner sum is over no power of two of slots.
+    #[error("an inner sum of {count} slots; it must be a power of two, at most {max}")]
+    BadCount {
+        /// Slots asked for.
+        count: usize,
+        /// Slots there are.
+        max: usize,
+    },
+    /// An operation needs more levels than are left.
+    #[error("the operation needs {needed} levels and the ciphertext has {level}")]
+    OutOfLevels {
+        /// Levels needed.
+        needed: usize,
+        /// Levels there are.
+        level: usize,
+    },
+    /// More primes would be divided by at once than a backend can.
+    #[error("{dropped} primes cannot be divided by at once; {max} can: go down in steps")]
+    TooManyPrimes {
+        /// Primes between the levels, special ones included.
+        dropped: usize,
+        /// Most at once.
+        max: usize,
+    },
+    /// An evaluation key is missing, or was made for lower levels.
+    #[error("the key for {what} at level {level} is missing; ask for it in the `KeyRequest`")]
+    MissingKey {
+        /// What it is for.
+        what: String,
+        /// The level it is needed at.
+        level: usize,
+    },
+    /// No ciphertext was given.
+    #[error("there is no ciphertext to work on")]
+    Empty,
+    /// A ciphertext has the wrong number of parts.
+    #[error("the ciphertext has {got} parts where {expected} are needed; relinearize products first")]
+    Parts {
+        /// Parts needed.
+        expected: usize,
+        /// Parts there are.
+        got: usize,
+    },
+    /// A constant is not finite, or too large at its scale.
+    #[error("the constant {value} at the scale 2^{log2_scale:.1} has no exact integer")]
+    BadConstant {
+        /// The constant.
+        value: f64,
+        /// `log2` of the scale.
+        log2_scale: f64,
+    },
+    /// A linear transform does not fit the parameters.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    /// A plaintext cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The device failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// What is wrong with a linear transform.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TransformError {
+    /// The number of slots is no power of two up to n/2.
+    #[error("{slots} slots; it must be a power of two, at most {max}")]
+    BadSlots {
+        /// Slots asked for.
+        slots: usize,
+        /// Most there may be.
+        max: usize,
+    },
+    /// A diagonal has the wrong length.
+    #[error("diagonal {index} has {got} entries; it needs {slots}")]
+    BadDiagonal {
+        /// Its number.
+        index: i64,
+        /// Its entries.
+        got: usize,
+        /// Entries needed.
+        slots: usize,
+    },
+    /// There is no diagonal.
+    #[error("a linear transform needs at least one diagonal")]
+    Empty,
+    /// A diagonal names an input, an output or a step that there is not.
+    #[error("diagonal {index} names an input, an output or a step that there is not")]
+    BadIndex {
+        /// Its position.
+        index: usize,
+    },
+    /// The result's level is not below the operand's.
+    #[error("a linear transform from level {level} to {to}; it must lead down")]
+    BadTarget {
+        /// The operand's level.
+        level: usize,
+        /// The result's.
+        to: usize,
+    },
+    /// The level is 0, or above the parameters' highest.
+    #[error("a linear transform at level {level}; levels 1 to {max} are possible")]
+    BadLevel {
+        /// Level asked for.
+        level: usize,
+        /// Highest level.
+        max: usize,
+    },
+}
