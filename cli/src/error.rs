@@ -66,7 +66,7 @@ fn import_advice(error: &ImportError) -> Option<&'static str> {
             Problem::Kernel { .. }
             | Problem::InputShapeMissing
             | Problem::InputAxisOpen
-            | Problem::InputShape { .. } => Some("--input-shape SHAPE sets the shape of an item"),
+            | Problem::InputShape { .. } => Some("--input-shape C,H,W sets the shape of an item"),
             _ => None,
         },
     }
