@@ -1,15 +1,7 @@
-//! Limits: a small file must not make a large network by broadcasting, padding or repeating.
+//! The elements that may yet be made while importing.
 
+use crate::limits::{MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
 use crate::problem::Problem;
-
-/// Most axes a tensor may have.
-pub(crate) const MAX_RANK: usize = 8;
-/// Most elements of a tensor in the file.
-pub(crate) const MAX_CONSTANT: usize = 1 << 28;
-/// Most elements of a tensor that depends on the input, or is computed from constants.
-pub(crate) const MAX_ELEMENTS: usize = 1 << 24;
-/// Most elements of all that is made while importing.
-pub(crate) const MAX_TOTAL: usize = 1 << 27;
 
 /// What may yet be made.
 #[derive(Debug)]

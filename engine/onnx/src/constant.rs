@@ -1,6 +1,6 @@
 //! Constants: tensors of the file and what is computed from them while importing.
 
-use crate::budget::{MAX_CONSTANT, MAX_RANK};
+use crate::limits::{MAX_CONSTANT, MAX_RANK};
 use crate::problem::Problem;
 use crate::proto;
 use std::rc::Rc;

@@ -1,11 +1,7 @@
 //! Reasons to refuse a model as a whole, a tensor of it, or a node.
 
+use crate::limits::{MAX_BYTES, MIN_OPSET};
 use crate::problem::Problem;
-
-/// Largest accepted file, in bytes.
-pub(crate) const MAX_BYTES: usize = 1 << 30;
-/// Oldest supported version of the operators.
-pub(crate) const MIN_OPSET: i64 = 6;
 
 /// Reason to refuse a model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

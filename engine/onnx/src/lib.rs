@@ -36,6 +36,7 @@ mod extent;
 mod graph;
 mod importer;
 mod layers;
+mod limits;
 mod model;
 mod options;
 mod polynomial;

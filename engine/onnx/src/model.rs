@@ -1,7 +1,7 @@
 //! From the bytes of a file to a network.
 
-use crate::error::{MAX_BYTES, MIN_OPSET};
 use crate::graph::Graph;
+use crate::limits::{MAX_BYTES, MIN_OPSET};
 use crate::{ImportError, ImportOptions, importer, proto};
 use pleura_nn::Network;
 use prost::Message;

@@ -1,6 +1,6 @@
 //! Reasons to refuse a tensor or a node.
 
-use crate::budget::{MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
+use crate::limits::{MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
 use crate::unsupported::Unsupported;
 use pleura_nn::{FitError, Function, NetworkError, ShapeError};
 

@@ -4,6 +4,7 @@ use crate::budget;
 use crate::constant::{Constant, Int};
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
+use crate::limits;
 use crate::problem::Problem;
 use crate::shape::{self, Selection};
 use crate::unsupported::Unsupported;
@@ -188,7 +189,7 @@ impl Importer<'_> {
         let value = self.value(step, 0)?;
         let axes = self.known(step, 1, "axes")?.ok_or_else(|| Problem::missing("list of axes"))?;
         let mut shape = value.full_shape();
-        if axes.len() > budget::MAX_RANK {
+        if axes.len() > limits::MAX_RANK {
             return Err(Problem::Rank { found: shape.len() + axes.len() });
         }
         let rank = shape.len() + axes.len();
