@@ -3,10 +3,10 @@
 use crate::baseline::arguments::{ImagesArgs, side};
 use crate::baseline::images::{self, Image, decibels};
 use crate::baseline::layer::Layer;
-use crate::baseline::morph::Outcome;
-use crate::baseline::paillier::arm::{Arm, labels};
+use crate::baseline::morph::run_on;
+use crate::baseline::paillier::arm::{labels, measure};
 use crate::baseline::paillier::linear::LinearOutcome;
-use crate::baseline::paillier::published::KINDS;
+use crate::baseline::paillier::published::{self, KINDS};
 use crate::baseline::{RECOVERABLE, SOUND};
 use crate::classifier::Classifier;
 use crate::compare_page::page;
@@ -22,7 +22,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::baselines::mple::Developer;
-use pleura::baselines::paillier::{Randomness, SecretKey};
+use pleura::baselines::paillier::{LinearSeconds, Randomness, SecretKey};
 use pleura::baselines::psnr;
 use pleura::nn::{Client, Plan, Server, label};
 use serde::Serialize;
@@ -231,7 +231,7 @@ fn morphed(images: &[Image]) -> Result<[Way; 2], CliError> {
     let features = timed(&mut client, || {
         images.iter().map(|image| layer.features(image)).collect::<Result<Vec<_>, _>>()
     })?;
-    let outcome = Outcome::of(&layer, shape.channels * shape.padded_side(), &features)?;
+    let outcome = run_on(&layer, shape.default_blocks(), &features, &ProgressBar::hidden())?;
     let mut attack = 0.0;
     let recovered = timed(&mut attack, || {
         Developer::attack(&layer.first, &outcome.augmented).and_then(|found| found.recover(&outcome.morphed))
@@ -286,12 +286,13 @@ fn published(
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
     let mut once = 0.0;
     let key = timed(&mut once, || SecretKey::generate(PAILLIER_BITS))?;
-    let arm = Arm::of(key.public(), &plain, labels, randomness, bar)?;
+    let arm = measure(key.public(), &plain, labels, randomness, bar)?;
     let information = arm.information.beyond_chance();
     let best = arm.best();
-    let found = best.map_or_else(String::new, |best| format!("{} by {}", decibels(best.psnr), best.by));
+    let found =
+        best.map_or_else(String::new, |best| format!("{} by {}", decibels(best.psnr), best.attack.name()));
     let opened = |accuracy: Measured| format!(", labels {:.0} %", 100.0 * accuracy.value);
-    let opened = arm.recovered_labels.accuracy.map_or_else(String::new, opened);
+    let opened = published::quality(arm.recovered_labels).accuracy.map_or_else(String::new, opened);
     let name = match randomness {
         Randomness::Fresh => "Paillier, published, fresh r",
         Randomness::PerImage => "Paillier, published, r an image",
@@ -321,7 +322,7 @@ fn published(
             bytes_text((side * side * key.public().ciphertext_bytes()) as u64),
             if labels.is_some() { "; labelled by ridge regression on the other stored pictures" } else { "" }
         ),
-        quality: arm.labels,
+        quality: published::quality(arm.labels),
         client_seconds: arm.seconds / images.len().max(1) as f64,
         server_seconds: None,
         once_seconds: once,
@@ -339,19 +340,19 @@ fn linear(images: &[Image]) -> Result<Way, CliError> {
     let mut client = 0.0;
     let features = timed(&mut client, || features(&classifier, images))?;
     let outcome = LinearOutcome::of(&classifier.network, &features, PAILLIER_BITS)?;
-    let [keygen, encrypt, server, decrypt] = outcome.seconds;
+    let LinearSeconds { keygen, encrypt, evaluate, decrypt } = outcome.run.seconds;
     let each = images.len().max(1) as f64;
     Ok(Way {
         name: "Paillier, linear",
         about: format!(
             "logistic regression on encrypted latents; groups of X-rays that share ciphertexts: {}",
-            outcome.groups
+            outcome.run.groups
         ),
-        quality: quality(images, &outcome.scores),
+        quality: quality(images, &outcome.scores()),
         client_seconds: (client + encrypt + decrypt) / each,
-        server_seconds: Some(server / each),
+        server_seconds: Some(evaluate / each),
         once_seconds: keygen,
-        bytes: (outcome.sent_bytes + outcome.returned_bytes) / images.len().max(1) as u64,
+        bytes: (outcome.run.sent_bytes + outcome.run.returned_bytes) / images.len().max(1) as u64,
         once_bytes: u64::from(PAILLIER_BITS / 8) * 3,
         recovered: "nothing known".into(),
         assumed: "composite residuosity, short powers",

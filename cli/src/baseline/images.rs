@@ -4,6 +4,7 @@ use crate::shipped::SAMPLES;
 use crate::sources::{Content, Source};
 use crate::{files, sources, terminal};
 use anyhow::{Context, Result, bail};
+use pleura::baselines::{enlarged, reduced};
 use pleura::latent::{SIDE, Xray};
 use std::fmt::Display;
 use std::fs;
@@ -52,35 +53,15 @@ fn truth(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The mean of what each of `side * side` pixels covers, in 8 bits.
+/// An X-ray as a square picture of a side, in 8 bits.
 pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
-    let pixels = xray.pixels();
-    let edge = |k: usize| k * SIDE / side;
-    let mean = |k: usize| {
-        let (y, x) = (k / side, k % side);
-        let rows = edge(y)..edge(y + 1).max(edge(y) + 1);
-        let inside = rows.flat_map(|row| {
-            let cells = pixels.get(row * SIDE + edge(x)..row * SIDE + edge(x + 1).max(edge(x) + 1));
-            cells.unwrap_or_default().iter().map(|&p| u32::from(p))
-        });
-        let (sum, count) = inside.fold((0, 0), |(sum, count), p| (sum + p, count + 1));
-        (sum / count.max(1)) as u8
-    };
-    (0..side * side).map(mean).collect()
+    reduced(&xray.pixels(), side)
 }
 
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
 pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>> {
-    let picture = Xray::from_pixels(repeated(pixels));
+    let picture = Xray::from_pixels(enlarged(pixels, SIDE));
     picture.and_then(|picture| picture.to_png()).context("cannot make a picture")
-}
-
-/// A square picture with each pixel repeated, so that it is 256 wide.
-pub(crate) fn repeated(pixels: &[u8]) -> Vec<u8> {
-    let side = pixels.len().isqrt().max(1);
-    let at =
-        |k: usize| pixels.get(k / SIDE * side / SIDE * side + k % SIDE * side / SIDE).copied().unwrap_or(0);
-    (0..SIDE * SIDE).map(at).collect()
 }
 
 /// Where pictures of these names go in a folder, if they may: asked before the work, and nothing is left behind.

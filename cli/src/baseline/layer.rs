@@ -36,7 +36,7 @@ impl Layer {
     /// The first layer of a shipped network or an ONNX file; [`XRAY`] is 16 fixed filters of 3x3 on 256x256 pixels.
     pub(crate) fn load(name: &str) -> Result<Self> {
         if name == XRAY {
-            return Ok(Self { name: name.to_owned(), first: whole_xrays()?, network: None });
+            return Ok(Self { name: name.to_owned(), first: FirstLayer::of_noise(SIDE)?, network: None });
         }
         let classifier = Classifier::load(name)?;
         let tail = classifier.network.split_first().map(|(_, tail)| tail);
@@ -114,25 +114,4 @@ fn first_layer(network: &Network) -> Option<(LayerShape, Vec<f64>, Vec<f64>)> {
     let plain =
         conv.groups() == 1 && window.dilation() == [1, 1] && square(window.output())? == shape.output_side();
     plain.then(|| (shape, conv.weights().to_vec(), linear.bias().to_vec()))
-}
-
-/// Filters that look like noise and are the same everywhere: the attack asks nothing of them but that they differ.
-fn whole_xrays() -> Result<FirstLayer> {
-    let shape = LayerShape {
-        channels: 1,
-        side: SIDE,
-        filters: 16,
-        kernel: 3,
-        stride: 1,
-        pad: 1,
-        padding: Padding::Implicit,
-    };
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    let mut weight = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    Ok(FirstLayer::new(shape, (0..16 * 9).map(|_| weight()).collect())?)
 }

@@ -11,9 +11,10 @@ use crate::terminal::{self, counted};
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
+use ndarray::Array2;
 use pleura::baselines::mple::{
-    AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MorphKey, Morphed,
-    MpleError, Overheads,
+    AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MorphKey, MorphRun,
+    MorphSeconds, Morphed, MpleError, Overheads,
 };
 use pleura::baselines::psnr;
 use pleura::nn::label;
@@ -188,10 +189,10 @@ impl LayerArgs {
     fn load(&self) -> Result<(Layer, usize)> {
         let layer = Layer::load(&self.layer)?;
         let shape = layer.first.shape();
-        let (rows, numbers) = (shape.channels * shape.padded_side(), shape.rows());
-        let blocks = self.blocks.unwrap_or(rows);
+        let numbers = shape.rows();
+        let blocks = self.blocks.unwrap_or_else(|| shape.default_blocks());
         if blocks == 0 || !numbers.is_multiple_of(blocks) {
-            let near = near(numbers, blocks);
+            let near = near(shape.blocks_near(blocks));
             bail!(
                 "{numbers} numbers of an image cannot be cut into {blocks} equal blocks; of numbers near it, {near}"
             );
@@ -206,12 +207,10 @@ impl LayerArgs {
 }
 
 /// Which numbers of blocks divide an image, of those next to one that does not.
-fn near(numbers: usize, blocks: usize) -> String {
-    let fits = |&k: &usize| numbers.is_multiple_of(k);
-    let (below, above) = ((1..blocks).rev().find(fits), (blocks.saturating_add(1)..=numbers).find(fits));
-    match (below, above) {
-        (Some(below), Some(above)) => format!("{below} and {above} divide them"),
-        (one, other) => format!("{} divides them", one.or(other).unwrap_or(1)),
+fn near(blocks: [Option<usize>; 2]) -> String {
+    match blocks {
+        [Some(below), Some(above)] => format!("{below} and {above} divide them"),
+        [one, other] => format!("{} divides them", one.or(other).unwrap_or(1)),
     }
 }
 
@@ -307,12 +306,16 @@ fn whole(args: &RunArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     let features = features(&layer, &images)?;
     let bar = terminal::bar().with_prefix("run");
-    let outcome = Outcome::shown(&layer, blocks, &features, &bar)?;
+    let MorphRun { max_abs_error: worst, scores, seconds, costs, .. } =
+        &run_on(&layer, blocks, &features, &bar)?;
     bar.finish_and_clear();
-    let Outcome { worst, agree, seconds, costs, .. } = &outcome;
-    let Seconds { keygen, augment, morph, .. } = seconds;
+    let MorphSeconds { keygen, augment, morph, .. } = seconds;
     let each = images.len().max(1) as f64;
-    let behind = layer.clear(features.first().map_or(&[], Vec::as_slice)).is_some();
+    let behind = !scores.is_empty();
+    let same = |(scores, features): (&Vec<f64>, &Vec<f32>)| {
+        layer.clear(features).is_some_and(|clear| label(scores) == label(&clear))
+    };
+    let agree = behind.then(|| scores.iter().zip(&features).filter(|&pair| same(pair)).count());
     if args.json {
         return terminal::publish_json(&json!({
             "layer": layer.name, "blocks": blocks, "images": images.len(),
@@ -352,91 +355,21 @@ fn whole(args: &RunArgs) -> Result<()> {
     terminal::publish(&(text + &format!("protection  {RECOVERABLE}\n")))
 }
 
-/// What the scheme did with images.
-pub(crate) struct Outcome {
-    pub(crate) worst: f64,
-    /// Labels of the network behind the layer that are those in the clear.
-    pub(crate) agree: Option<usize>,
-    /// Scores behind the augmented convolution.
-    pub(crate) scores: Vec<Vec<f64>>,
-    /// Scores behind the plain first layer.
-    pub(crate) plain_scores: Vec<Vec<f64>>,
-    pub(crate) seconds: Seconds,
-    pub(crate) costs: Overheads,
-    pub(crate) morphed: Vec<f32>,
-    pub(crate) augmented: AugConv<f32>,
-}
-
-/// What took how long: the first two once, the others for all images, one at a time at the server.
-#[derive(Default)]
-pub(crate) struct Seconds {
-    pub(crate) keygen: f64,
-    pub(crate) augment: f64,
-    pub(crate) morph: f64,
-    pub(crate) plain_first: f64,
-    pub(crate) augmented_first: f64,
-    /// What comes behind the first layer, where there is a network.
-    plain_rest: f64,
-    augmented_rest: f64,
-}
-
-impl Seconds {
-    /// The server's whole work on morphed images.
-    pub(crate) fn server(&self) -> f64 {
-        self.augmented_first + self.augmented_rest
-    }
-
-    /// The same network's without morphing, computed by the same means.
-    pub(crate) fn plain_server(&self) -> f64 {
-        self.plain_first + self.plain_rest
-    }
-}
-
-impl Outcome {
-    /// The whole scheme, the key made and forgotten.
-    pub(crate) fn of(layer: &Layer, blocks: usize, features: &[Vec<f32>]) -> Result<Self> {
-        Self::shown(layer, blocks, features, &ProgressBar::hidden())
-    }
-
-    /// The same, with a bar that tells how far it is.
-    fn shown(layer: &Layer, blocks: usize, features: &[Vec<f32>], bar: &ProgressBar) -> Result<Self> {
-        bar.set_length(features.len() as u64);
-        bar.set_message("key and augmented convolution");
-        let mut seconds = Seconds::default();
-        let key = timed(&mut seconds.keygen, || MorphKey::generate(layer.first.shape(), blocks))?;
-        let augmented = timed(&mut seconds.augment, || AugConv::<f32>::new(&key, &layer.first))?;
-        let morpher = key.morpher::<f32>();
-        let (mut worst, mut agree, mut scores) = (0.0f64, None, Vec::new());
-        let (mut plain_scores, mut morphed) = (Vec::new(), Vec::new());
-        // The first of each kind is slower than the others, and would count as the scheme's.
-        if let Some(features) = features.first() {
-            augmented.apply(&morpher.morph(features)?)?;
-            layer.behind(&layer.first.apply(features)?);
-        }
+/// A run of the scheme on a layer and the network behind it, with a bar that tells how far it is.
+pub(crate) fn run_on(
+    layer: &Layer,
+    blocks: usize,
+    features: &[Vec<f32>],
+    bar: &ProgressBar,
+) -> Result<MorphRun> {
+    bar.set_length(features.len() as u64);
+    bar.set_message("key and augmented convolution");
+    let images = Array2::from_shape_vec((features.len(), layer.first.shape().inputs()), features.concat())?;
+    let done = |number: usize| {
         bar.set_message("morphing, and the network");
-        for features in features {
-            let sent = timed(&mut seconds.morph, || morpher.morph(features))?;
-            let result = timed(&mut seconds.augmented_first, || augmented.apply(&sent))?;
-            let (sorted, behind) = timed(&mut seconds.augmented_rest, || {
-                let sorted = AugConv::<f32>::sorted(key.order(), &result);
-                let behind = layer.behind(&sorted);
-                (sorted, behind)
-            });
-            let plain = timed(&mut seconds.plain_first, || layer.first.apply(features))?;
-            let plain_behind = timed(&mut seconds.plain_rest, || layer.behind(&plain));
-            let apart = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)).abs();
-            worst = sorted.iter().zip(&plain).map(apart).fold(worst, f64::max);
-            if let Some((behind, clear)) = behind.zip(layer.clear(features)) {
-                *agree.get_or_insert(0) += usize::from(label(&behind) == label(&clear));
-                scores.push(behind);
-            }
-            plain_scores.extend(plain_behind);
-            morphed.extend(sent);
-            bar.inc(1);
-        }
-        let costs = Overheads::of(&augmented);
-        Ok(Self { worst, agree, scores, plain_scores, seconds, costs, morphed, augmented })
-    }
+        bar.set_position(number as u64);
+    };
+    Ok(MorphRun::new(&layer.first, blocks, images.view(), |first| layer.behind(first), done)?)
 }
 
 fn attack(args: &AttackArgs) -> Result<()> {
@@ -467,9 +400,9 @@ fn attack(args: &AttackArgs) -> Result<()> {
     let features = features(&layer, &images)?;
     if args.known.is_none() {
         let bar = terminal::bar().with_prefix("morph");
-        let outcome = Outcome::shown(&layer, blocks, &features, &bar)?;
+        let run = run_on(&layer, blocks, &features, &bar)?;
         bar.finish_and_clear();
-        return developer(args, &layer, &outcome.morphed, &outcome.augmented, &images);
+        return developer(args, &layer, &run.morphed, &run.augmented, &images);
     }
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
     let morphed = key.morpher::<f32>().morph(&features.concat())?;

@@ -15,6 +15,7 @@
 //! it: information, pictures, labels. What is sound is a linear layer on encrypted features: [`paillier::LinearScore`].
 //!
 //! ```
+//! use ndarray::array;
 //! use pleura_baselines::mple::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding};
 //! use pleura_baselines::paillier::{LinearScore, SecretKey};
 //!
@@ -34,20 +35,23 @@
 //!
 //! // A linear layer on encrypted features (a real key has 2048 bits or more).
 //! let secret = SecretKey::generate_insecure(512)?;
-//! let layer = LinearScore::new(&[vec![0.5, -1.0]], &[0.25], 8.0, 8, 8)?;
-//! let sent = layer.quantized().encrypt(secret.public(), &[vec![2.0, 3.0]])?;
+//! let layer = LinearScore::new(array![[0.5, -1.0]].view(), array![0.25].view(), 8.0, 8, 8)?;
+//! let sent = layer.quantized().encrypt(secret.public(), array![[2.0, 3.0]].view())?;
 //! let scores = layer.evaluate(secret.public(), &sent)?;
-//! assert_eq!(layer.quantized().decrypt(&secret, &scores, 1)?, [[-1.75]]);
+//! assert_eq!(layer.quantized().decrypt(&secret, &scores, 1)?, array![[-1.75]]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod leak;
 pub mod mple;
 pub mod paillier;
+mod pictures;
 mod quality;
 mod random;
 mod real;
+mod stopwatch;
 
+pub use pictures::{before_enlarging, enlarged, reduced};
 pub use quality::{pixels, psnr};
 pub use random::NoEntropy;
 pub use real::Real;

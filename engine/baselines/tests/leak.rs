@@ -3,9 +3,12 @@
 mod common;
 
 use common::xray;
-use pleura_baselines::leak::{Codebook, MutualInformation, affine, frequency, leave_pair_out};
-use pleura_baselines::paillier::{Randomness, SecretKey, store};
+use pleura_baselines::leak::{
+    Codebook, FEWEST_LABELLED, MutualInformation, affine, frequency, learnable, leave_pair_out,
+};
+use pleura_baselines::paillier::{Attack, Leakage, LeakageStep, Randomness, SecretKey, store};
 use pleura_baselines::psnr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const NAMES: [&str; 3] =
     ["NORMAL2-IM-1438-0001.jpeg", "person1951_bacteria_4882.jpeg", "NORMAL2-IM-1427-0001.jpeg"];
@@ -185,4 +188,47 @@ fn a_classifier_learns_from_pictures_and_not_from_noise() {
     let few: Vec<bool> = (0..80).map(|k| k % 8 == 0).collect();
     let chance = leave_pair_out(&set(0.0), &few).unwrap();
     assert!((0.25..0.75).contains(&chance.balanced_accuracy) && chance.counts == [10, 70], "{chance:?}");
+}
+
+#[test]
+fn a_leakage_has_every_attack_and_tells_the_best() {
+    let images = NAMES.map(|name| xray(name, 32)).to_vec();
+    let key = SecretKey::generate_insecure(256).unwrap();
+    let attacked = AtomicUsize::new(0);
+    let measure = |images: &[Vec<u8>], labels: Option<&[bool]>, randomness| {
+        Leakage::measure(key.public(), images, labels, randomness, &|step| {
+            attacked.fetch_add(usize::from(step == LeakageStep::Attacked), Ordering::Relaxed);
+        })
+        .unwrap()
+    };
+    for randomness in [Randomness::Fresh, Randomness::PerImage, Randomness::Fixed] {
+        let found = measure(&images, None, randomness);
+        assert_eq!(found.attacks.iter().map(|a| a.attack).collect::<Vec<_>>(), Attack::ALL);
+        assert!(
+            found.attacks.iter().all(|a| a.picture.len() == 32 * 32 && a.psnr <= found.best().unwrap().psnr)
+        );
+        assert_eq!(found.stored.len(), 32 * 32);
+        assert!(found.labels.is_none() && found.recovered_labels.is_none());
+        assert_eq!(found.information.beyond_chance() == 0.0, randomness == Randomness::Fresh);
+    }
+    assert_eq!(attacked.into_inner(), 9);
+    // A codebook has nothing to be read from.
+    let alone = Leakage::measure(key.public(), &images[..1], None, Randomness::Fixed, &|_| ()).unwrap();
+    assert_eq!(alone.attacks.iter().map(|a| a.attack).collect::<Vec<_>>(), Attack::ALL[1..]);
+    let four: Vec<_> = images.iter().chain(&images).take(4).cloned().collect();
+    let labels = [true, false, true, false];
+    let found = Leakage::measure(key.public(), &four, Some(&labels), Randomness::Fixed, &|_| ()).unwrap();
+    assert_eq!(found.labels.unwrap().counts, [2, 2]);
+    assert_eq!(found.recovered_labels.unwrap().counts, [2, 2]);
+}
+
+#[test]
+fn few_or_unknown_labels_are_not_learned_from() {
+    let labels = |sick: usize, healthy: usize| {
+        [Some(true)].into_iter().cycle().take(sick).chain([Some(false)].into_iter().cycle().take(healthy))
+    };
+    assert_eq!(learnable(labels(24, 24)).unwrap().len(), FEWEST_LABELLED);
+    assert!(learnable(labels(24, 23)).is_none());
+    assert!(learnable(labels(1, 60)).is_none() && learnable(labels(60, 1)).is_none());
+    assert!(learnable(labels(30, 30).chain([None])).is_none());
 }

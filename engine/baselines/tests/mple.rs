@@ -4,9 +4,10 @@
 mod common;
 
 use common::{as_f32, as_pixels, layer, numbers, picture, xray};
+use ndarray::Array2;
 use pleura_baselines::mple::{
-    AugConv, Developer, FirstLayer, KnownPlaintext, LayerShape, MorphKey, Morphed, MpleError, Overheads,
-    Padding, VGG16_MULTIPLY_ADDS,
+    AugConv, Developer, FirstLayer, KnownPlaintext, LayerShape, MorphKey, MorphRun, Morphed, MpleError,
+    Overheads, Padding, VGG16_MULTIPLY_ADDS,
 };
 use pleura_baselines::{Real, psnr};
 
@@ -239,4 +240,50 @@ fn bytes_survive_and_broken_ones_do_not() {
     short.truncate(40);
     assert!(AugConv::from_bytes(&short, &SMALL).is_err());
     assert!(!format!("{key:?}").contains("seed"));
+}
+
+#[test]
+fn a_run_gives_the_plain_scores_and_what_the_attack_needs() {
+    let layer = layer(LayerShape { padding: Padding::Implicit, ..SMALL });
+    let shape = *layer.shape();
+    let values = numbers(3 * shape.inputs(), 4).into_iter().map(|x| x as f32).collect();
+    let images = Array2::from_shape_vec((3, shape.inputs()), values).unwrap();
+    let behind = |first: &[f32]| Some(vec![f64::from(first.iter().sum::<f32>()), first.len() as f64]);
+    let mut done = Vec::new();
+    let run = MorphRun::new(&layer, shape.default_blocks(), images.view(), behind, |n| done.push(n)).unwrap();
+    assert_eq!(done, [1, 2, 3]);
+    assert!(run.max_abs_error < 1e-3, "{}", run.max_abs_error);
+    assert_eq!((run.scores.len(), run.plain_scores.len()), (3, 3));
+    for (a, b) in run.scores.iter().zip(&run.plain_scores) {
+        assert!((a[0] - b[0]).abs() < 1e-1 && a[1] == shape.outputs() as f64, "{a:?} {b:?}");
+    }
+    let recovered = Developer::attack(&layer, &run.augmented).unwrap().recover(&run.morphed).unwrap();
+    assert!(recovered.iter().zip(&images).all(|(a, &b)| (a - f64::from(b)).abs() < 1e-2));
+    assert!(MorphRun::new(&layer, 7, images.view(), behind, |_| ()).is_err());
+    let alone = MorphRun::new(&layer, 16, images.view(), |_| None, |_| ()).unwrap();
+    assert!(alone.scores.is_empty() && alone.plain_scores.is_empty());
+}
+
+#[test]
+fn blocks_near_a_number_divide_an_image() {
+    let shape = LayerShape { channels: 4, side: 32, padding: Padding::Implicit, ..SMALL };
+    assert_eq!(shape.default_blocks(), 128);
+    for (blocks, near) in [
+        (7, [Some(4), Some(8)]),
+        (0, [None, Some(1)]),
+        (99_999, [Some(4096), None]),
+        (usize::MAX, [Some(4096), None]),
+        (4096, [Some(2048), None]),
+    ] {
+        assert_eq!(shape.blocks_near(blocks), near, "{blocks}");
+    }
+}
+
+#[test]
+fn the_layer_of_noise_can_be_attacked() {
+    let layer = FirstLayer::of_noise(16).unwrap();
+    let key = MorphKey::generate(layer.shape(), 16).unwrap();
+    let augmented = AugConv::<f64>::new(&key, &layer).unwrap();
+    assert_eq!(Developer::attack(&layer, &augmented).unwrap().order(), key.order());
+    assert!(FirstLayer::of_noise(0).is_err());
 }

@@ -4,7 +4,11 @@
 mod common;
 
 use common::numbers;
-use pleura_baselines::paillier::{LinearScore, Packing, PaillierError, Plaintext, PublicKey, SecretKey};
+use ndarray::{Array2, array};
+use pleura_baselines::paillier::{
+    EncryptedPicture, LinearRun, LinearScore, LinearStep, Packing, PaillierError, Plaintext, PublicKey,
+    SecretKey,
+};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -125,25 +129,81 @@ fn keys_and_ciphertexts_survive_as_bytes_and_broken_ones_do_not() {
 
 #[test]
 fn linear_scores_are_those_of_the_clear() {
-    let weights: Vec<Vec<f64>> = (0..2).map(|k| numbers(300, k + 1)).collect();
-    let bias = [0.25, -3.0];
-    let layer = LinearScore::new(&weights, &bias, 4.0, 10, 12).unwrap();
-    let images: Vec<Vec<f64>> =
-        (0..5).map(|k| numbers(300, 10 + k).iter().map(|x| x * 5.0).collect()).collect();
-    let sent = layer.quantized().encrypt(SMALL.public(), &images).unwrap();
+    let weights = Array2::from_shape_vec((2, 300), numbers(600, 1)).unwrap();
+    let bias = array![0.25, -3.0];
+    let layer = LinearScore::new(weights.view(), bias.view(), 4.0, 10, 12).unwrap();
+    assert_eq!((layer.classes(), layer.features()), (2, 300));
+    let images = Array2::from_shape_vec((5, 300), numbers(1500, 10)).unwrap() * 5.0;
+    let sent = layer.quantized().encrypt(SMALL.public(), images.view()).unwrap();
     assert_eq!(sent.len(), 300);
     let scores = layer.evaluate(SMALL.public(), &sent).unwrap();
     let opened = layer.quantized().decrypt(&SMALL, &scores, 5).unwrap();
-    for (scores, image) in opened.iter().zip(&images) {
-        assert_eq!(*scores, layer.clear(image));
-        for ((score, row), bias) in scores.iter().zip(&weights).zip(bias) {
-            let exact: f64 = row.iter().zip(image).map(|(w, x)| w * x.clamp(-4.0, 4.0)).sum::<f64>() + bias;
+    assert_eq!(opened.dim(), (5, 2));
+    for (scores, image) in opened.outer_iter().zip(images.outer_iter()) {
+        assert_eq!(scores, layer.clear(image));
+        for ((score, row), bias) in scores.iter().zip(weights.outer_iter()).zip(&bias) {
+            let exact: f64 = row.iter().zip(&image).map(|(w, x)| w * x.clamp(-4.0, 4.0)).sum::<f64>() + bias;
             assert!((score - exact).abs() < 0.2, "{score} {exact}");
         }
     }
     assert!(layer.evaluate(SMALL.public(), &sent[..299]).is_err());
-    assert!(LinearScore::new(&weights, &bias, 4.0, 30, 30).is_err());
-    assert!(LinearScore::new(&weights, &[f64::NAN, 0.0], 4.0, 10, 12).is_err());
+    assert!(LinearScore::new(weights.view(), bias.view(), 4.0, 30, 30).is_err());
+    assert!(LinearScore::new(weights.view(), array![f64::NAN, 0.0].view(), 4.0, 10, 12).is_err());
+    assert!(LinearScore::new(weights.view(), array![0.0].view(), 4.0, 10, 12).is_err());
+}
+
+#[test]
+fn a_linear_run_shares_ciphertexts_among_images() {
+    let weights = Array2::from_shape_vec((2, 70), numbers(140, 1)).unwrap();
+    let layer = LinearScore::new(weights.view(), array![0.5, -0.5].view(), 4.0, 10, 12).unwrap();
+    // With 2048 bits, more than one group.
+    let images = Array2::from_shape_vec((100, 70), numbers(7000, 3)).unwrap();
+    let mut steps = Vec::new();
+    let run = LinearRun::new(&layer, images.view(), 2048, &mut |step| steps.push(step)).unwrap();
+    assert_eq!(run.scores.dim(), (100, 2));
+    for (scores, image) in run.scores.outer_iter().zip(images.outer_iter()) {
+        assert_eq!(scores, layer.clear(image));
+    }
+    assert!(run.groups > 1);
+    assert_eq!(run.sent_bytes, 70 * run.groups as u64 * 512);
+    assert_eq!(run.returned_bytes, 2 * run.groups as u64 * 512);
+    assert_eq!(steps.first(), Some(&LinearStep::Key));
+    assert_eq!(steps.iter().filter(|&&step| step == LinearStep::Evaluate).count(), run.groups);
+    let all = 70 * run.groups;
+    assert!(steps.contains(&LinearStep::Encrypted(all, all)));
+    let wrong = images.slice(ndarray::s![.., ..69]);
+    assert!(LinearRun::new(&layer, wrong, 2048, &mut |_| ()).is_err());
+}
+
+#[test]
+fn encrypted_pictures_open_to_their_pixels() {
+    let pixels: Vec<u8> = (0..144).map(|k| (k * 7 % 256) as u8).collect();
+    for packed in [false, true] {
+        let mut done = Vec::new();
+        let sealed =
+            EncryptedPicture::encrypt(SMALL.public(), &pixels, packed, &mut |n, of| done.push((n, of)))
+                .unwrap();
+        assert_eq!((sealed.side(), sealed.is_packed()), (12, packed));
+        assert_eq!(done.last(), Some(&(sealed.ciphertexts(), sealed.ciphertexts())));
+        assert_eq!(sealed.ciphertexts() < 144, packed);
+        let bytes = sealed.to_bytes(SMALL.public());
+        let read = EncryptedPicture::from_bytes(SMALL.public(), &bytes).unwrap();
+        assert_eq!((read.side(), read.is_packed()), (12, packed));
+        assert_eq!(read.decrypt(&SMALL, &mut |_, _| ()).unwrap(), pixels);
+    }
+    for wrong in [&pixels[..143], &pixels[..49], &[]] {
+        assert!(EncryptedPicture::encrypt(SMALL.public(), wrong, true, &mut |_, _| ()).is_err());
+    }
+    // Numbers that are no pixels, and labels of other pictures.
+    let sealed = |m: u64, count: usize, label: u16| {
+        let sent = SMALL.public().encrypt(&vec![Plaintext::from_u64(m); count]).unwrap();
+        EncryptedPicture::from_bytes(SMALL.public(), &SMALL.public().ciphertexts_to_bytes(&sent, label))
+    };
+    assert!(sealed(256, 64, 8).unwrap().decrypt(&SMALL, &mut |_, _| ()).is_err());
+    assert_eq!(sealed(255, 64, 8).unwrap().decrypt(&SMALL, &mut |_, _| ()).unwrap(), [255; 64]);
+    for (count, label) in [(64, 9), (63, 8), (49, 7), (64, 8 | 1 << 15)] {
+        assert!(sealed(1, count, label).is_err(), "{count} {label}");
+    }
 }
 
 proptest! {

@@ -2,19 +2,16 @@
 
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{ResultArgs, SideArgs};
-use crate::baseline::images::{self, Image};
+use crate::baseline::images;
 use crate::run::timed;
 use crate::terminal::{self, counted};
 use anyhow::{Result, bail};
 use clap::Args;
-use pleura::baselines::leak::{Opened, affine};
-use pleura::latent::SIDE;
+use pleura::baselines::before_enlarging;
+use pleura::baselines::leak::{Opened, STEADY_NOISE, affine};
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::PathBuf;
-
-/// The share of steady pixels below which there is no picture: fresh noise has 0.13 at most at 8x8, less when larger.
-const NOISE: f64 = 0.2;
 
 /// Arguments of `pleura baseline paillier attack`.
 #[derive(Args)]
@@ -61,7 +58,13 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     images::check_pictures(&args.out, &names, &inputs, args.result.force)?;
     let reference = images::load(args.reference.as_slice())?;
     let reference = reference.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
-    let levels = stored.iter().map(|image| levels(image, side)).collect::<Result<Vec<_>, _>>()?;
+    let mut levels = Vec::with_capacity(stored.len());
+    for image in &stored {
+        match before_enlarging(&image.xray.pixels(), side) {
+            Some(small) => levels.push(small),
+            None => bail!("{} was not stored at side {side}: say the --side of `store`", image.name),
+        }
+    }
     let bar = terminal::bar().with_prefix("attack");
     let sets: Vec<&[Vec<u8>]> = levels.chunks(if args.each { 1 } else { levels.len().max(1) }).collect();
     bar.set_length(sets.len() as u64);
@@ -79,7 +82,7 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     images::write_pictures(&args.out, &names.into_iter().zip(found).collect::<Vec<_>>(), args.result.force)?;
     let out = args.out.to_string_lossy();
     let verdict = match args.each {
-        _ if steady >= NOISE => RECOVERABLE,
+        _ if steady >= STEADY_NOISE => RECOVERABLE,
         true => "noise: the pixels do not share their randomness, or have too few greys",
         false => "noise: the pixels do not share their randomness, or each picture has its own: try --each",
     };
@@ -94,34 +97,4 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
         counted(count, "picture"),
         100.0 * steady
     ))
-}
-
-/// The pixels of a picture of which each was repeated, so that it is 256 wide.
-fn levels(stored: &Image, side: usize) -> Result<Vec<u8>> {
-    let pixels = stored.xray.pixels();
-    let first = |k: usize| (k * SIDE).div_ceil(side);
-    let at = |k: usize| pixels.get(first(k / side) * SIDE + first(k % side)).copied();
-    let levels: Vec<u8> = (0..side * side).filter_map(at).collect();
-    if images::repeated(&levels) != pixels {
-        bail!("{} was not stored at side {side}: say the --side of `store`", stored.name);
-    }
-    Ok(levels)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pleura::latent::Xray;
-
-    #[test]
-    fn levels_come_back_at_every_side() {
-        for side in 8..=SIDE {
-            let levels_in: Vec<u8> = (0..side * side).map(|k| (k * 31 % 251) as u8).collect();
-            let xray = Xray::from_pixels(images::repeated(&levels_in)).unwrap();
-            let stored = Image { name: "stored".into(), sick: None, xray };
-            assert_eq!(levels(&stored, side).unwrap(), levels_in, "side {side}");
-            let other = if side == 8 { 9 } else { side - 1 };
-            assert!(levels(&stored, other).is_err(), "side {side} as {other}");
-        }
-    }
 }

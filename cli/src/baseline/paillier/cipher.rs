@@ -1,8 +1,6 @@
 //! Keys, and X-rays encrypted and decrypted pixel by pixel.
 
-use crate::baseline::arguments::{
-    BitsArgs, CIPHERTEXTS, PUBLIC_KEY, ResultArgs, SECRET_KEY, SIDES, SideArgs, side,
-};
+use crate::baseline::arguments::{BitsArgs, CIPHERTEXTS, PUBLIC_KEY, ResultArgs, SECRET_KEY, SideArgs, side};
 use crate::baseline::images;
 use crate::files::{self, FileError};
 use crate::run::timed;
@@ -12,16 +10,9 @@ use crate::terminal::{self, counted};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pleura::baselines::paillier::{Packing, PaillierError, Plaintext, PublicKey, SecretKey, Zeroizing};
+use pleura::baselines::paillier::{EncryptedPicture, PaillierError, PublicKey, SecretKey, Zeroizing};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-
-/// What each thread does between two steps of a bar.
-const RUN: usize = 64;
-/// Bits of a slot for a pixel: sixteen million of them can be added up.
-const PIXEL_BITS: u32 = 33;
-/// In the label of ciphertexts beside the side of the picture: pixels are packed.
-const PACKED: u16 = 1 << 15;
 
 /// Arguments of `pleura baseline paillier keygen`.
 #[derive(Args)]
@@ -145,39 +136,24 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
     let images = images::load(std::slice::from_ref(&args.image))?;
     let side = args.side.side;
     let pixels = images.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
-    let plaintexts: Vec<Plaintext> = if args.pack {
-        let packing = Packing::new(&key, PIXEL_BITS)?;
-        let packed = pixels
-            .chunks(packing.slots())
-            .map(|run| packing.pack(&key, &run.iter().map(|&p| i64::from(p)).collect::<Vec<_>>()));
-        packed.collect::<Result<_, _>>()?
-    } else {
-        pixels.iter().map(|&p| Plaintext::from_u64(u64::from(p))).collect()
-    };
     let mut seconds = 0.0;
     let bar = terminal::bar().with_prefix("encrypt");
-    bar.set_length(plaintexts.len() as u64);
-    let mut sent = Vec::with_capacity(plaintexts.len());
-    timed(&mut seconds, || {
-        in_runs(&bar, &plaintexts, |run| {
-            sent.append(&mut key.encrypt(run)?);
-            Ok(())
-        })
+    let sealed = timed(&mut seconds, || {
+        EncryptedPicture::encrypt(&key, &pixels, args.pack, &mut |done, of| progress(&bar, done, of))
     })?;
     bar.finish_and_clear();
-    let label = side as u16 | if args.pack { PACKED } else { 0 };
-    let bytes = key.ciphertexts_to_bytes(&sent, label);
+    let (bytes, sent) = (sealed.to_bytes(&key), sealed.ciphertexts());
     args.result.write(&args.out, &bytes)?;
     if args.result.json {
         return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "pixels": pixels.len(), "ciphertexts": sent.len(), "bytes": bytes.len(),
+            "out": args.out.to_string_lossy(), "pixels": pixels.len(), "ciphertexts": sent, "bytes": bytes.len(),
             "seconds": seconds,
         }));
     }
     terminal::publish(&format!(
         "{} in {}, {}, {seconds:.2} s: {}\n",
         counted(pixels.len(), "pixel"),
-        counted(sent.len(), "ciphertext"),
+        counted(sent, "ciphertext"),
         bytes_text(bytes.len() as u64),
         args.out.display()
     ))
@@ -189,54 +165,26 @@ pub(super) fn decrypt(args: &DecryptArgs) -> Result<()> {
     let key = SecretKey::from_bytes(&Zeroizing::new(SECRET_KEY.read(&args.key)?))
         .with_context(|| cannot_use(&args.key))?;
     let read = CIPHERTEXTS.read(&args.ciphertexts)?;
-    let (sent, label) =
-        key.public().ciphertexts_from_bytes(&read).with_context(|| cannot_use(&args.ciphertexts))?;
-    let (side, pack) = (usize::from(label & !PACKED), label & PACKED != 0);
-    let refused = |why| {
-        let error = PaillierError::Bytes { what: "encrypted picture", why };
-        Err(error).with_context(|| cannot_use(&args.ciphertexts))
-    };
-    if !SIDES.contains(&(side as u64)) {
-        return refused("pictures of such a side are not encrypted");
-    }
+    let sealed = EncryptedPicture::from_bytes(key.public(), &read);
+    let sealed = sealed.with_context(|| cannot_use(&args.ciphertexts))?;
+    let (side, packed) = (sealed.side(), sealed.is_packed());
     if let Some(asked) = args.side.filter(|&asked| asked != side) {
         let path = args.ciphertexts.display();
         bail!("{path} has another side than --side says: {side} pixels, not {asked}");
     }
-    if args.pack && !pack {
-        return refused("its pixels are not packed");
-    }
-    let packing = pack.then(|| Packing::new(key.public(), PIXEL_BITS)).transpose()?;
-    let wanted = side * side;
-    // Before the work: packed pixels fill their last ciphertext up with zeros.
-    if sent.len() != packing.as_ref().map_or(wanted, |packing| wanted.div_ceil(packing.slots())) {
-        return refused("it has not as many pixels as its side tells");
+    if args.pack && !packed {
+        let error = PaillierError::Bytes { what: "encrypted picture", why: "its pixels are not packed" };
+        return Err(error).with_context(|| cannot_use(&args.ciphertexts));
     }
     let mut seconds = 0.0;
     let bar = terminal::bar().with_prefix("decrypt");
-    bar.set_length(sent.len() as u64);
-    let mut opened = Zeroizing::new(Vec::with_capacity(sent.len()));
-    timed(&mut seconds, || {
-        in_runs(&bar, &sent, |run| {
-            opened.append(&mut key.decrypt(run)?);
-            Ok(())
-        })
-    })?;
+    let pixels = timed(&mut seconds, || sealed.decrypt(&key, &mut |done, of| progress(&bar, done, of)));
     bar.finish_and_clear();
-    let values: Vec<i64> = match &packing {
-        Some(packing) => {
-            opened.iter().flat_map(|m| packing.unpack(key.public(), m, packing.slots())).collect()
-        }
-        None => opened.iter().map(|m| m.to_u64().and_then(|x| i64::try_from(x).ok()).unwrap_or(-1)).collect(),
-    };
-    let pixels: Vec<u8> = values.iter().take(wanted).map_while(|&x| u8::try_from(x).ok()).collect();
-    if pixels.len() != wanted {
-        return refused("what is in it are no pixels");
-    }
+    let pixels = pixels.with_context(|| cannot_use(&args.ciphertexts))?;
     args.result.write_private(&args.out, &images::png(&pixels)?)?;
     if args.result.json {
         return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "side": side, "packed": pack, "seconds": seconds,
+            "out": args.out.to_string_lossy(), "side": side, "packed": packed, "seconds": seconds,
         }));
     }
     terminal::publish(&format!("{side}x{side} pixels in {}, {seconds:.2} s\n", args.out.display()))
@@ -246,15 +194,7 @@ fn cannot_use(path: &Path) -> String {
     format!("cannot use {} for Paillier", path.display())
 }
 
-/// Works through things in runs that keep all threads busy, and moves a bar by each.
-pub(super) fn in_runs<T>(
-    bar: &ProgressBar,
-    things: &[T],
-    mut work: impl FnMut(&[T]) -> Result<(), PaillierError>,
-) -> Result<(), PaillierError> {
-    things.chunks(RUN * rayon::current_num_threads()).try_for_each(|run| {
-        work(run)?;
-        bar.inc(run.len() as u64);
-        Ok(())
-    })
+fn progress(bar: &ProgressBar, done: usize, of: usize) {
+    bar.set_length(of as u64);
+    bar.set_position(done as u64);
 }

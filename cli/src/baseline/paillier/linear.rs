@@ -1,16 +1,15 @@
 //! A linear network on features under Paillier: what the scheme is good for.
 
-use super::cipher::in_runs;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs};
 use crate::baseline::images::{self, Image};
 use crate::classifier::Classifier;
-use crate::run::timed;
 use crate::table::{Table, bytes_text, short};
 use crate::terminal::{self, counted};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pleura::baselines::paillier::{LinearScore, Packing, SecretKey};
+use ndarray::{Array1, Array2};
+use pleura::baselines::paillier::{LinearRun, LinearScore, LinearSeconds, LinearStep};
 use pleura::nn::{Network, Op, label};
 use serde_json::{Value, json};
 
@@ -60,12 +59,14 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     let features = features.collect::<Result<Vec<_>>>()?;
     let outcome = LinearOutcome::shown(&classifier.network, &features, args.bits.bits, &bar)?;
     bar.finish_and_clear();
-    let LinearOutcome { scores, clear, worst, seconds: [keygen, encrypt, server, decrypt], .. } = &outcome;
+    let LinearOutcome { run, clear, worst } = &outcome;
+    let scores = outcome.scores();
+    let LinearSeconds { keygen, encrypt, evaluate, decrypt } = run.seconds;
     let class =
         |scores: &[f64]| label(scores).and_then(|i| classifier.classes.get(i).cloned()).unwrap_or_default();
     let known = images
         .iter()
-        .zip(scores)
+        .zip(&scores)
         .filter_map(|(image, scores)| image.sick.map(|sick| (class(scores) != "normal") == sick));
     let known: Vec<bool> = known.collect();
     let right = known.iter().filter(|&&right| right).count();
@@ -73,21 +74,21 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     if args.json {
         let row = |(image, scores): (&Image, &Vec<f64>)| json!({ "image": image.name, "label": class(scores), "scores": scores });
         return terminal::publish_json(&json!({
-            "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(scores).map(row).collect::<Value>(),
+            "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(&scores).map(row).collect::<Value>(),
             "right": right, "of": known.len(), "clear_labels_equal": equal, "max_abs_error": worst,
-            "seconds": { "keygen": keygen, "encrypt": encrypt, "server": server, "decrypt": decrypt },
-            "sent_bytes": outcome.sent_bytes, "returned_bytes": outcome.returned_bytes, "groups": outcome.groups,
+            "seconds": { "keygen": keygen, "encrypt": encrypt, "server": evaluate, "decrypt": decrypt },
+            "sent_bytes": run.sent_bytes, "returned_bytes": run.returned_bytes, "groups": run.groups,
         }));
     }
     let mut table = Table::new(2, ["image", "label", "score"]);
-    for (image, scores) in images.iter().zip(scores) {
+    for (image, scores) in images.iter().zip(&scores) {
         let apart = match scores.as_slice() {
             [a, b] => format!("{:.3}", b - a),
             _ => scores.iter().copied().fold(f64::NEG_INFINITY, f64::max).to_string(),
         };
         table.row([image.name.clone(), class(scores), apart]);
     }
-    let (count, groups) = (counted(images.len(), "X-ray"), counted(outcome.groups, "group"));
+    let (count, groups) = (counted(images.len(), "X-ray"), counted(run.groups, "group"));
     let labelled = if known.is_empty() {
         String::new()
     } else {
@@ -95,23 +96,18 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     };
     terminal::publish(&format!(
         "{table}\n{count}, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups}; \
-         key {keygen:.2} s, encrypt {encrypt:.2} s, server {server:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
+         key {keygen:.2} s, encrypt {encrypt:.2} s, server {evaluate:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
         short(*worst),
-        bytes_text(outcome.sent_bytes),
-        bytes_text(outcome.returned_bytes),
+        bytes_text(run.sent_bytes),
+        bytes_text(run.returned_bytes),
     ))
 }
 
 /// What a linear layer under Paillier made of X-rays.
 pub(crate) struct LinearOutcome {
-    pub(crate) scores: Vec<Vec<f64>>,
+    pub(crate) run: LinearRun,
     pub(crate) clear: Vec<Vec<f64>>,
     pub(crate) worst: f64,
-    /// Key, encryption, server, decryption: of all images.
-    pub(crate) seconds: [f64; 4],
-    pub(crate) sent_bytes: u64,
-    pub(crate) returned_bytes: u64,
-    pub(crate) groups: usize,
 }
 
 impl LinearOutcome {
@@ -123,49 +119,37 @@ impl LinearOutcome {
     /// The same, with a bar that tells how far it is.
     fn shown(network: &Network, features: &[Vec<f64>], bits: u32, bar: &ProgressBar) -> Result<Self> {
         let layer = layer(network)?;
-        bar.set_message("making a key");
-        let mut seconds = [0.0; 4];
-        let [keygen, encrypt, server, decrypt] = &mut seconds;
-        let key = timed(keygen, || SecretKey::generate(bits))?;
-        let slots = Packing::new(key.public(), layer.quantized().slot_bits)?.slots();
-        let (mut scores, mut sent_bytes, mut returned_bytes, mut groups) = (Vec::new(), 0, 0, 0);
-        let each: Vec<usize> = (0..features.iter().map(Vec::len).max().unwrap_or(0)).collect();
-        bar.set_length((features.len().div_ceil(slots) * each.len()) as u64);
-        bar.set_position(0);
-        for group in features.chunks(slots) {
-            bar.set_message("features: encrypting");
-            let mut sent = Vec::with_capacity(each.len());
-            // A feature has a ciphertext of its own, whatever it is encrypted with.
-            timed(encrypt, || {
-                in_runs(bar, &each, |run| {
-                    let part = |image: &Vec<f64>| run.iter().filter_map(|&k| image.get(k).copied()).collect();
-                    let parts: Vec<Vec<f64>> = group.iter().map(part).collect();
-                    sent.append(&mut layer.quantized().encrypt(key.public(), &parts)?);
-                    Ok(())
-                })
-            })?;
-            bar.set_message("features: the server computes");
-            let returned = timed(server, || layer.evaluate(key.public(), &sent))?;
-            scores.extend(timed(decrypt, || layer.quantized().decrypt(&key, &returned, group.len()))?);
-            sent_bytes += (sent.len() * key.public().ciphertext_bytes()) as u64;
-            returned_bytes += (returned.len() * key.public().ciphertext_bytes()) as u64;
-            groups += 1;
-        }
+        let inputs: usize = network.input_shape().iter().product();
+        let items = Array2::from_shape_vec((features.len(), inputs), features.concat())?;
+        let run = LinearRun::new(&layer, items.view(), bits, &mut |step| match step {
+            LinearStep::Key => bar.set_message("making a key"),
+            LinearStep::Encrypted(done, of) => {
+                bar.set_message("features: encrypting");
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            }
+            LinearStep::Evaluate => bar.set_message("features: the server computes"),
+        })?;
         let clear: Vec<Vec<f64>> = features.iter().map(|item| network.evaluate(item)).collect();
-        let apart = scores.iter().flatten().zip(clear.iter().flatten()).map(|(a, b)| (a - b).abs());
+        let apart = run.scores.iter().zip(clear.iter().flatten()).map(|(a, b)| (a - b).abs());
         let worst = apart.fold(0.0, f64::max);
-        Ok(Self { scores, clear, worst, seconds, sent_bytes, returned_bytes, groups })
+        Ok(Self { run, clear, worst })
+    }
+
+    /// Scores of each image.
+    pub(crate) fn scores(&self) -> Vec<Vec<f64>> {
+        self.run.scores.outer_iter().map(|scores| scores.to_vec()).collect()
     }
 }
 
 /// A network in integers.
 fn layer(network: &Network) -> Result<LinearScore> {
     let (weights, bias) = affine(network)?;
-    Ok(LinearScore::new(&weights, &bias, BOUND, FEATURE_BITS, WEIGHT_BITS)?)
+    Ok(LinearScore::new(weights.view(), bias.view(), BOUND, FEATURE_BITS, WEIGHT_BITS)?)
 }
 
 /// Matrix and bias of a network that is a linear layer and nothing else.
-fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>)> {
+fn affine(network: &Network) -> Result<(Array2<f64>, Array1<f64>)> {
     let linear = network.nodes().iter().all(|node| matches!(node.op, Op::Input | Op::Linear(..)));
     if !linear {
         let name = network.name();
@@ -173,14 +157,12 @@ fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>)> {
     }
     let inputs: usize = network.input_shape().iter().product();
     let mut item = vec![0.0; inputs];
-    let bias = network.evaluate(&item);
-    let mut weights = vec![Vec::with_capacity(inputs); bias.len()];
-    for k in 0..inputs {
-        item.iter_mut().skip(k.saturating_sub(1)).take(2).for_each(|x| *x = 0.0);
+    let bias = Array1::from(network.evaluate(&item));
+    let mut weights = Array2::zeros((bias.len(), inputs));
+    for (k, mut column) in weights.columns_mut().into_iter().enumerate() {
+        item.fill(0.0);
         item.iter_mut().skip(k).take(1).for_each(|x| *x = 1.0);
-        for ((row, y), b) in weights.iter_mut().zip(network.evaluate(&item)).zip(&bias) {
-            row.push(y - b);
-        }
+        column.assign(&(Array1::from(network.evaluate(&item)) - &bias));
     }
     Ok((weights, bias))
 }
@@ -189,6 +171,7 @@ fn affine(network: &Network) -> Result<(Vec<Vec<f64>>, Vec<f64>)> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use pleura::baselines::paillier::{Packing, SecretKey};
 
     #[derive(clap::Parser)]
     struct Alone {

@@ -1,6 +1,6 @@
 //! Encryption as published, and what it gives away.
 
-use super::arm::{ATTACKS, Arm, FEWEST, Recovered, labels, learned, protection, word};
+use super::arm::{labels, measure, name, protection, word};
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs, ResultArgs, SideArgs};
 use crate::baseline::images::{self, Image, decibels};
@@ -10,8 +10,8 @@ use crate::table::Table;
 use crate::terminal::{self, counted};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use pleura::baselines::leak::MutualInformation;
-use pleura::baselines::paillier::{PaillierError, Randomness, SecretKey, store};
+use pleura::baselines::leak::{FEWEST_LABELLED, Learned, MutualInformation, leave_pair_out};
+use pleura::baselines::paillier::{Attack, Leakage, PaillierError, Randomness, Recovered, SecretKey, store};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -145,11 +145,11 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
     let key = SecretKey::generate(args.bits.bits)?;
     let bar = terminal::bar().with_prefix("leak");
     bar.set_length((KINDS.len() * images.len()) as u64);
-    let arms = KINDS.map(|randomness| Arm::of(key.public(), &plain, labels.as_deref(), randomness, &bar));
+    let arms = KINDS.map(|randomness| measure(key.public(), &plain, labels.as_deref(), randomness, &bar));
     let arms = arms.into_iter().collect::<Result<Vec<_>, _>>()?;
     bar.finish_and_clear();
     if let Some(folder) = &args.out {
-        let of = |arm: &Arm| {
+        let of = |arm: &Leakage| {
             let recovered = arm.attacks.iter().map(|found| found.picture.clone());
             std::iter::once(arm.stored.clone()).chain(recovered).collect::<Vec<_>>()
         };
@@ -160,7 +160,8 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
             args.result.force,
         )?;
     }
-    let clear = labels.map(|labels| learned(&plain, &labels));
+    let clear =
+        labels.and_then(|labels| leave_pair_out(&plain, &labels)).map(|found| Quality::learned(&found));
     if args.result.json {
         publish_json(args, &images, &arms, clear)
     } else {
@@ -170,12 +171,17 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
 
 /// The first X-ray, and of each arm what is stored and what is recovered.
 fn picture_names() -> impl Iterator<Item = String> {
-    let of = |arm| ["stored"].into_iter().chain(ATTACKS).map(move |picture| format!("{arm}-{picture}"));
+    let of = |arm| {
+        ["stored"]
+            .into_iter()
+            .chain(Attack::ALL.map(Attack::name))
+            .map(move |picture| format!("{arm}-{picture}"))
+    };
     std::iter::once("original".to_owned()).chain(KINDS.into_iter().map(word).flat_map(of))
 }
 
-fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Quality>) -> Result<()> {
-    let row = |arm: &Arm| {
+fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Quality>) -> Result<()> {
+    let row = |arm: &Leakage| {
         let information = &arm.information;
         let mut value = json!({
             "randomness": word(arm.randomness), "seconds": arm.seconds,
@@ -184,11 +190,12 @@ fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Q
                 "corrected": information.corrected(), "shuffled": information.shuffled,
                 "beyond_chance": information.beyond_chance(),
             },
-            "labels": arm.labels, "recovered_labels": arm.recovered_labels,
+            "labels": quality(arm.labels), "recovered_labels": quality(arm.recovered_labels),
             "protection": protection(arm.randomness),
         });
         if let Some(map) = value.as_object_mut() {
-            for Recovered { by, psnr, .. } in &arm.attacks {
+            for Recovered { attack, psnr, .. } in &arm.attacks {
+                let by = attack.name();
                 // Infinity, which JSON has not.
                 map.insert(format!("{by}_exact"), json!(psnr.is_infinite()));
                 map.insert(format!("{by}_psnr"), json!(psnr));
@@ -202,15 +209,18 @@ fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Q
     }))
 }
 
-fn publish(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Quality>) -> Result<()> {
-    let headings = ["randomness", "bits", "estimate", "chance"].into_iter().chain(ATTACKS).chain(["s"]);
+fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Quality>) -> Result<()> {
+    let headings = ["randomness", "bits", "estimate", "chance"]
+        .into_iter()
+        .chain(Attack::ALL.map(Attack::name))
+        .chain(["s"]);
     let mut table = Table::wide(1, headings.map(str::to_owned).collect());
     for arm in arms {
         let MutualInformation { estimate, shuffled, .. } = arm.information;
         let bits = [arm.information.beyond_chance(), estimate, shuffled].map(|bits| format!("{bits:.2}"));
         let recovered = arm.attacks.iter().map(|found| decibels(found.psnr));
         let seconds = format!("{:.2}", arm.seconds);
-        let name = [arm.name().to_owned()].into_iter();
+        let name = [name(arm.randomness).to_owned()].into_iter();
         table.wide_row(name.chain(bits).chain(recovered).chain([seconds]).collect());
     }
     let (count, side) = (images.len(), args.side.side);
@@ -220,23 +230,29 @@ fn publish(args: &LeakArgs, images: &[Image], arms: &[Arm], clear: Option<Qualit
          fresh for each pixel: nothing to learn, so nothing to classify\none for each image, one for all: {RECOVERABLE}\n",
         clear.map_or_else(
             || format!(
-                "labels: unknown; {FEWEST} images or more are needed, of both labels, and the label of each\n"
+                "labels: unknown; {FEWEST_LABELLED} images or more are needed, of both labels, and the label of each\n"
             ),
             |clear| labels_table(arms, clear).to_string(),
         ),
     ))
 }
 
+/// Figures of what is learned, unknown without labels.
+pub(crate) fn quality(learned: Option<Learned>) -> Quality {
+    learned.map_or_else(Quality::default, |found| Quality::learned(&found))
+}
+
 /// How well labels are learned: of the pixels themselves, and of each arm.
-fn labels_table(arms: &[Arm], clear: Quality) -> Table {
+fn labels_table(arms: &[Leakage], clear: Quality) -> Table {
     let mut table = Table::new(1, ["labels learned from", "right", "AUC"]);
     let mut row = |name: String, quality: &Quality| {
         table.row([name, quality.accuracy_text(), quality.auc_text()]);
     };
     row("the pixels themselves".to_owned(), &clear);
     for arm in arms {
-        row(format!("{}, as stored", arm.name()), &arm.labels);
-        row(format!("{}, recovered", arm.name()), &arm.recovered_labels);
+        let name = name(arm.randomness);
+        row(format!("{name}, as stored"), &quality(arm.labels));
+        row(format!("{name}, recovered"), &quality(arm.recovered_labels));
     }
     table
 }

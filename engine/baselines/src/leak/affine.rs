@@ -40,6 +40,9 @@ const PLENTY: usize = 1 << 18;
 /// How far a level may be off the line: half a level by rounding, and a little because the line itself is only known so well.
 const SLACK: f64 = 0.65;
 
+/// Share of steady pixels below which there is no picture: fresh noise has 0.13 at most at 8x8, less when larger.
+pub const STEADY_NOISE: f64 = 0.2;
+
 /// What the attack makes of stored pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {

@@ -8,6 +8,16 @@ const RIDGE: f64 = 0.1;
 /// Pixels whose products are summed up together.
 const STRIP: usize = 4096;
 
+/// Labelled images from which on a classifier is tried: with fewer, chance looks like anything.
+pub const FEWEST_LABELLED: usize = 48;
+
+/// Labels, if all are known and they are enough to learn from: [`FEWEST_LABELLED`], and two of each.
+pub fn learnable(labels: impl IntoIterator<Item = Option<bool>>) -> Option<Vec<bool>> {
+    let known: Vec<bool> = labels.into_iter().collect::<Option<_>>()?;
+    let two = |wanted: bool| known.iter().filter(|&&label| label == wanted).count() >= 2;
+    (known.len() >= FEWEST_LABELLED && two(true) && two(false)).then_some(known)
+}
+
 /// How well a classifier labels images that it did not learn from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {

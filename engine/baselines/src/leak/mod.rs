@@ -9,9 +9,9 @@ mod affine;
 mod frequency;
 mod learn;
 
-pub use affine::{Opened, affine};
+pub use affine::{Opened, STEADY_NOISE, affine};
 pub use frequency::frequency;
-pub use learn::{Learned, leave_pair_out};
+pub use learn::{FEWEST_LABELLED, Learned, learnable, leave_pair_out};
 
 use crate::random;
 use chacha20::ChaCha20Rng;

@@ -81,6 +81,19 @@ impl LayerShape {
         self.channels * self.kernel * self.kernel
     }
 
+    /// Blocks that an image is cut into unless said otherwise: its rows.
+    pub fn default_blocks(&self) -> usize {
+        self.channels * self.padded_side()
+    }
+
+    /// The next smaller and the next larger number of blocks that divide an image.
+    pub fn blocks_near(&self, blocks: usize) -> [Option<usize>; 2] {
+        let rows = self.rows();
+        let divides = |&k: &usize| rows.is_multiple_of(k);
+        let below = (1..blocks.min(rows + 1)).rev().find(divides);
+        [below, (blocks.saturating_add(1)..=rows).find(divides)]
+    }
+
     /// The same sizes if they make a layer.
     pub(super) fn checked(self) -> Result<Self, MpleError> {
         let Self { channels, side, filters, kernel, stride, pad, .. } = self;
@@ -152,6 +165,24 @@ impl FirstLayer {
         length("weights", &weights, shape.filters * shape.taps())?;
         finite("weights", &weights)?;
         Ok(Self { shape, weights })
+    }
+
+    /// A layer of 16 filters of 3x3 on a grey image, that look like noise and are the same everywhere: the attack asks nothing of
+    /// filters but that they differ.
+    ///
+    /// # Errors
+    /// [`MpleError`] if the side makes no layer.
+    pub fn of_noise(side: usize) -> Result<Self, MpleError> {
+        let padding = Padding::Implicit;
+        let shape = LayerShape { channels: 1, side, filters: 16, kernel: 3, stride: 1, pad: 1, padding };
+        let mut state = 0x2545_f491_4f6c_dd1du64;
+        let mut weight = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        Self::new(shape, (0..16 * 9).map(|_| weight()).collect())
     }
 
     /// Its sizes.

@@ -5,6 +5,7 @@ mod augment;
 mod cost;
 mod layer;
 mod morph;
+mod run;
 mod wire;
 
 pub use attack::{Developer, KnownPlaintext};
@@ -12,6 +13,7 @@ pub use augment::AugConv;
 pub use cost::{CLAIMED_COMPUTE, CLAIMED_DATA, Overheads, VGG16_MULTIPLY_ADDS};
 pub use layer::{FirstLayer, LayerShape, Padding};
 pub use morph::{MorphKey, Morpher};
+pub use run::{MorphRun, MorphSeconds};
 pub use wire::Morphed;
 
 use crate::random::NoEntropy;

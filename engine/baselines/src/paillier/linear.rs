@@ -2,6 +2,7 @@
 
 use super::{Ciphertext, Packing, PaillierError, Plaintext, PublicKey, SecretKey};
 use crypto_bigint::modular::BoxedMontyForm;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -30,30 +31,28 @@ pub struct LinearScore {
 }
 
 impl Quantized {
-    /// The client's: one ciphertext for each feature, with that feature of every image in it, side by side.
+    /// The client's: one ciphertext for each feature of `[image, feature]`, with that feature of every image in it, side by side.
     ///
     /// # Errors
-    /// [`PaillierError`] if there are more images than slots, or they differ in length.
-    pub fn encrypt(&self, key: &PublicKey, images: &[Vec<f64>]) -> Result<Vec<Ciphertext>, PaillierError> {
+    /// [`PaillierError`] if there are more images than slots, or a feature is not finite.
+    pub fn encrypt(
+        &self,
+        key: &PublicKey,
+        images: ArrayView2<'_, f64>,
+    ) -> Result<Vec<Ciphertext>, PaillierError> {
         let packing = Packing::new(key, self.slot_bits)?;
-        let features = images.first().map_or(0, Vec::len);
-        if let Some(other) = images.iter().find(|image| image.len() != features) {
-            return Err(PaillierError::Length { what: "features", expected: features, got: other.len() });
-        }
-        if images.iter().flatten().any(|x| !x.is_finite()) {
+        if images.iter().any(|x| !x.is_finite()) {
             return Err(PaillierError::NotFinite { what: "features" });
         }
         let scale = f64::from(self.feature_bits).exp2();
-        let integer = |x: f64| (x.clamp(-self.bound, self.bound) * scale).round() as i64;
-        let pack = |k: usize| {
-            let values: Vec<i64> =
-                images.iter().filter_map(|image| image.get(k)).map(|&x| integer(x)).collect();
-            packing.pack(key, &values)
+        let pack = |feature: ArrayView1<'_, f64>| {
+            let integer = |x: &f64| (x.clamp(-self.bound, self.bound) * scale).round() as i64;
+            packing.pack(key, &feature.iter().map(integer).collect::<Vec<_>>())
         };
-        key.encrypt(&(0..features).map(pack).collect::<Result<Vec<_>, _>>()?)
+        key.encrypt(&images.columns().into_iter().map(pack).collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// The client's: scores of `count` images, `[image][class]`.
+    /// The client's: scores `[image, class]` of `count` images, which are no more than there are slots.
     ///
     /// # Errors
     /// [`PaillierError`] if these are no ciphertexts under the key.
@@ -62,56 +61,62 @@ impl Quantized {
         key: &SecretKey,
         scores: &[Ciphertext],
         count: usize,
-    ) -> Result<Vec<Vec<f64>>, PaillierError> {
+    ) -> Result<Array2<f64>, PaillierError> {
         let packing = Packing::new(key.public(), self.slot_bits)?;
         let scale = f64::from(self.feature_bits + self.weight_bits).exp2();
         let opened = Zeroizing::new(key.decrypt(scores)?);
-        let opened: Vec<Vec<i64>> = opened.iter().map(|m| packing.unpack(key.public(), m, count)).collect();
-        let image =
-            |i: usize| opened.iter().filter_map(|class| class.get(i)).map(|&x| x as f64 / scale).collect();
-        Ok((0..count.min(packing.slots())).map(image).collect())
+        let mut scores = Array2::zeros((count.min(packing.slots()), scores.len()));
+        for (mut class, plaintext) in scores.columns_mut().into_iter().zip(opened.iter()) {
+            let values = packing.unpack(key.public(), plaintext, class.len());
+            class.iter_mut().zip(values).for_each(|(score, x)| *score = x as f64 / scale);
+        }
+        Ok(scores)
     }
 }
 
 impl LinearScore {
-    /// From `weights[class][feature]`, for features up to `bound`, with so many bits behind the point.
+    /// From weights `[class, feature]` and biases `[class]`, for features up to `bound`, with so many bits behind the point.
     ///
     /// # Errors
-    /// [`PaillierError`] if the weights are ragged or not finite, or a score could exceed 62 bits.
+    /// [`PaillierError`] if there are not as many biases as classes, a number is not finite, or a score could exceed 62 bits.
     pub fn new(
-        weights: &[Vec<f64>],
-        bias: &[f64],
+        weights: ArrayView2<'_, f64>,
+        bias: ArrayView1<'_, f64>,
         bound: f64,
         feature_bits: u32,
         weight_bits: u32,
     ) -> Result<Self, PaillierError> {
-        let features = weights.first().map_or(0, Vec::len);
-        for row in weights {
-            if row.len() != features {
-                return Err(PaillierError::Length { what: "weights", expected: features, got: row.len() });
-            }
+        if bias.len() != weights.nrows() {
+            return Err(PaillierError::Length { what: "biases", expected: weights.nrows(), got: bias.len() });
         }
-        if bias.len() != weights.len() {
-            return Err(PaillierError::Length { what: "biases", expected: weights.len(), got: bias.len() });
-        }
-        if weights.iter().flatten().chain(bias).any(|x| !x.is_finite()) || !bound.is_finite() || bound <= 0.0
-        {
+        if weights.iter().chain(bias).any(|x| !x.is_finite()) || !bound.is_finite() || bound <= 0.0 {
             return Err(PaillierError::NotFinite { what: "weights" });
         }
         let integer = |x: f64, bits: u32| (x * f64::from(bits).exp2()).round();
-        let largest = |(row, &bias): (&Vec<f64>, &f64)| {
+        let largest = |(row, &bias): (ArrayView1<'_, f64>, &f64)| {
             let sum: f64 = row.iter().map(|&w| integer(w, weight_bits).abs()).sum();
             sum * integer(bound, feature_bits) + integer(bias, feature_bits + weight_bits).abs()
         };
-        let largest = weights.iter().zip(bias).map(largest).fold(1.0, f64::max);
+        let largest = weights.outer_iter().zip(bias).map(largest).fold(1.0, f64::max);
         let needed = largest.log2().ceil() + 2.0;
         if needed > 62.0 {
             return Err(PaillierError::Packing { slots: 1, slot_bits: needed as u32, bits: 62 });
         }
         let quantized = Quantized { bound, feature_bits, weight_bits, slot_bits: needed as u32 };
-        let weights = weights.iter().map(|row| row.iter().map(|&w| integer(w, weight_bits) as i64).collect());
+        let weights =
+            weights.outer_iter().map(|row| row.iter().map(|&w| integer(w, weight_bits) as i64).collect());
         let bias = bias.iter().map(|&b| integer(b, feature_bits + weight_bits) as i64);
         Ok(Self { quantized, weights: weights.collect(), bias: bias.collect() })
+    }
+
+    /// Number of scores.
+    pub fn classes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Number of features.
+    pub fn features(&self) -> usize {
+        self.weights.first().map_or(0, Vec::len)
     }
 
     /// What the client has to know.
@@ -156,7 +161,7 @@ impl LinearScore {
     }
 
     /// The same in the clear, on the same integers.
-    pub fn clear(&self, image: &[f64]) -> Vec<f64> {
+    pub fn clear(&self, image: ArrayView1<'_, f64>) -> Array1<f64> {
         let Quantized { bound, feature_bits, weight_bits, .. } = self.quantized;
         let (feature, both) = (f64::from(feature_bits).exp2(), f64::from(feature_bits + weight_bits).exp2());
         let integers: Vec<i64> =

@@ -2,14 +2,21 @@
 
 mod fixed_base;
 mod keys;
+mod leakage;
 mod linear;
+mod linear_run;
 mod packing;
+mod picture;
 mod published;
+mod runs;
 mod wire;
 
 pub use keys::{Ciphertext, KEY_BITS, Plaintext, PublicKey, SecretKey};
+pub use leakage::{Attack, Leakage, LeakageStep, Recovered};
 pub use linear::{LinearScore, Quantized};
+pub use linear_run::{LinearRun, LinearSeconds, LinearStep};
 pub use packing::Packing;
+pub use picture::EncryptedPicture;
 pub use published::{Randomness, Stored, store};
 /// What secret bytes and plaintexts are kept in.
 pub use zeroize::Zeroizing;

@@ -1,0 +1,172 @@
+//! Images encrypted as published, and what attacks make of what is stored.
+
+use super::{PaillierError, PublicKey, Randomness, store};
+use crate::leak::{Codebook, Learned, MutualInformation, affine, frequency, leave_pair_out};
+use crate::psnr;
+use crate::stopwatch::timed;
+use rayon::prelude::*;
+
+/// What the stored pictures of images give away under one kind of randomness.
+#[derive(Clone, Debug)]
+pub struct Leakage {
+    /// What shares its randomness.
+    pub randomness: Randomness,
+    /// Seconds to encrypt and store all images.
+    pub seconds: f64,
+    /// Of a stored pixel about its pixel.
+    pub information: MutualInformation,
+    /// The first stored picture.
+    pub stored: Vec<u8>,
+    /// Results of the attacks in the order of [`Attack::ALL`], without the codebook if there is no other image to learn from.
+    pub attacks: Vec<Recovered>,
+    /// How well labels are learned from stored pictures, where labels are given.
+    pub labels: Option<Learned>,
+    /// How well labels are learned from what [`Attack::Affine`] recovers.
+    pub recovered_labels: Option<Learned>,
+}
+
+/// An attack on stored pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attack {
+    /// By a codebook that is read from all other images.
+    Codebook,
+    /// By neighbours that are alike, from one picture.
+    Frequency,
+    /// By the step and the period of all levels of one randomness.
+    Affine,
+}
+
+impl Attack {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Codebook, Self::Frequency, Self::Affine];
+
+    /// Name in one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Codebook => "codebook",
+            Self::Frequency => "frequency",
+            Self::Affine => "affine",
+        }
+    }
+}
+
+/// Pictures that an attack recovers.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// The attack.
+    pub attack: Attack,
+    /// Median over images of the peak signal-to-noise ratio, in dB.
+    pub psnr: f64,
+    /// The first picture, whatever it looks like.
+    pub picture: Vec<u8>,
+}
+
+impl Recovered {
+    fn new(attack: Attack, images: &[Vec<u8>], pictures: Vec<Vec<u8>>) -> Self {
+        let mut found: Vec<f64> = images.iter().zip(&pictures).map(|(a, b)| psnr(a, b)).collect();
+        found.sort_by(f64::total_cmp);
+        // The lower of two in the middle: the mean with infinity would be infinity.
+        let psnr = found.get(found.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
+        Self { attack, psnr, picture: pictures.into_iter().next().unwrap_or_default() }
+    }
+}
+
+/// A step of [`Leakage::measure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeakageStep {
+    /// Images are encrypted and stored.
+    Encrypt,
+    /// Attacks begin.
+    Attack,
+    /// One more image is attacked.
+    Attacked,
+}
+
+impl Leakage {
+    /// Encrypts and stores square images, and attacks what is stored.
+    ///
+    /// The codebook is read from all other images. The other attacks see stored pictures alone, frequency one and affine all that
+    /// share their randomness, and one image that is known, for how greys are distributed: the same for all but itself, or it
+    /// would bring what is known of its own label with it.
+    ///
+    /// # Errors
+    /// [`PaillierError`] if the system has no randomness.
+    pub fn measure(
+        key: &PublicKey,
+        images: &[Vec<u8>],
+        labels: Option<&[bool]>,
+        randomness: Randomness,
+        step: &(dyn Fn(LeakageStep) + Sync),
+    ) -> Result<Self, PaillierError> {
+        step(LeakageStep::Encrypt);
+        let mut seconds = 0.0;
+        let stored = timed(&mut seconds, || store(key, images, randomness))?;
+        let stored: Vec<Vec<u8>> = stored.into_iter().map(|picture| picture.pixels).collect();
+        step(LeakageStep::Attack);
+        let by_affine = by_affine(images, &stored, randomness);
+        let attacks = [by_codebook(images, &stored), by_frequency(images, &stored, step), by_affine.clone()];
+        let attacks = Attack::ALL.into_iter().zip(attacks).skip(usize::from(images.len() < 2));
+        let attacks = attacks.map(|(attack, pictures)| Recovered::new(attack, images, pictures));
+        Ok(Self {
+            randomness,
+            seconds,
+            information: information(randomness, images, &stored),
+            attacks: attacks.collect(),
+            labels: labels.and_then(|labels| leave_pair_out(&stored, labels)),
+            recovered_labels: labels.and_then(|labels| leave_pair_out(&by_affine, labels)),
+            stored: stored.into_iter().next().unwrap_or_default(),
+        })
+    }
+
+    /// The attack that recovers most.
+    pub fn best(&self) -> Option<&Recovered> {
+        self.attacks.iter().max_by(|a, b| a.psnr.total_cmp(&b.psnr))
+    }
+}
+
+/// An image that the attack on image `k` knows. An image is no reference for itself: without another, all greys alike.
+fn reference(images: &[Vec<u8>], k: usize) -> Vec<u8> {
+    images.get(usize::from(k == 0)).cloned().unwrap_or_else(|| (0..=u8::MAX).collect())
+}
+
+fn side(images: &[Vec<u8>]) -> usize {
+    images.first().map_or(1, |image| image.len().isqrt())
+}
+
+fn by_codebook(images: &[Vec<u8>], stored: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut book = Codebook::default();
+    images.iter().zip(stored).for_each(|(known, stored)| book.learn(known, stored));
+    let pairs = images.par_iter().zip(stored);
+    pairs.map(|(known, stored)| book.without(known, stored).open(stored)).collect()
+}
+
+fn by_frequency(images: &[Vec<u8>], stored: &[Vec<u8>], step: &(dyn Fn(LeakageStep) + Sync)) -> Vec<Vec<u8>> {
+    let open = |(k, picture): (usize, &Vec<u8>)| {
+        let found = frequency(picture, side(images), &reference(images, k));
+        step(LeakageStep::Attacked);
+        found
+    };
+    stored.par_iter().enumerate().map(open).collect()
+}
+
+fn by_affine(images: &[Vec<u8>], stored: &[Vec<u8>], randomness: Randomness) -> Vec<Vec<u8>> {
+    let side = side(images);
+    if randomness == Randomness::Fixed {
+        let first = affine(stored, side, &reference(images, 0)).pictures.into_iter().take(1);
+        let others = affine(stored.get(1..).unwrap_or_default(), side, &reference(images, 1)).pictures;
+        return first.chain(others).collect();
+    }
+    let open = |(k, picture): (usize, &Vec<u8>)| {
+        affine(std::slice::from_ref(picture), side, &reference(images, k)).pictures.concat()
+    };
+    stored.par_iter().enumerate().map(open).collect()
+}
+
+/// Of all pixels, or the mean over images where each has a substitution of its own.
+fn information(randomness: Randomness, images: &[Vec<u8>], stored: &[Vec<u8>]) -> MutualInformation {
+    if randomness == Randomness::PerImage {
+        let each = images.par_iter().zip(stored).map(|(a, b)| MutualInformation::of(a, b));
+        return MutualInformation::mean(&each.collect::<Vec<_>>());
+    }
+    MutualInformation::of(&images.concat(), &stored.concat())
+}
