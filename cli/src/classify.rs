@@ -6,9 +6,9 @@ use crate::error::CliError;
 use crate::model::all_cores;
 use crate::records::{Records, Row, Seconds, Summary, Verdict};
 use crate::shipped::MODELS;
-use crate::sources::{Content, Item, Source};
+use crate::sources::{self, Content, Item, Source};
 use crate::table::bytes_text;
-use crate::{memory, run, terminal};
+use crate::{files, memory, run, terminal};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -80,6 +80,9 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<(), CliError> {
     let classifier = Classifier::load(&args.model)?;
     classifier.notes.iter().for_each(|text| terminal::note(text));
     let sources = Source::list(&args.inputs)?;
+    if let Some(out) = &args.out {
+        files::check_outputs(&[out], sources::files(&args.inputs), args.force)?;
+    }
     let batch = || -> Result<Batch<'_>, CliError> {
         let out = args.out.as_deref();
         let records = Records::open(&classifier, args.json, out, args.force, args.clear, &sources)?;

@@ -138,8 +138,7 @@ impl Protection {
 /// Does it all.
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let places: Vec<&PathBuf> = [&args.html, &args.json].into_iter().flatten().collect();
-    files::apart(&places, sources::files(&args.images.images))?;
-    places.iter().try_for_each(|path| files::check_writable(path, args.force))?;
+    files::check_outputs(&places, sources::files(&args.images.images), args.force)?;
     if let (Some(html), Some(json)) = (&args.html, &args.json)
         && files::same(html, json)
     {

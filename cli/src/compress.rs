@@ -1,7 +1,7 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
 use crate::shipped::{self, CODECS};
-use crate::sources::{Content, Item, Source};
+use crate::sources::{self, Content, Item, Source};
 use crate::table::{Table, bytes_text};
 use crate::text::counted;
 use crate::{files, terminal};
@@ -87,7 +87,7 @@ struct Quality {
 /// X-rays to latents.
 pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
-    files::check_writable(&args.out, args.force)?;
+    files::check_outputs(&[&args.out], sources::files(&args.images), args.force)?;
     let sources = Source::list(&args.images)?;
     let bar = terminal::bar().with_prefix("compress");
     bar.set_length(sources.len() as u64);
@@ -181,7 +181,7 @@ pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<()> {
     let places: Vec<PathBuf> =
         latents.iter().map(|(name, _)| args.out.join(file_name(name, &mut taken))).collect();
     // All of them before the first is written.
-    places.iter().try_for_each(|path| files::check_writable(path, args.force))?;
+    files::check_outputs(&places, [&args.latents], args.force)?;
     let bar = terminal::bar().with_prefix("decode");
     bar.set_length(places.len() as u64);
     for ((name, latent), path) in latents.iter().zip(&places) {

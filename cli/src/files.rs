@@ -86,11 +86,22 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>> {
     }
 }
 
+/// Whether results can be written to `outputs`, asked before the work that leads to them: each is free, or may be replaced if
+/// `replace` says so, and none is one of `inputs`.
+pub(crate) fn check_outputs(
+    outputs: &[impl AsRef<Path>],
+    inputs: impl IntoIterator<Item = impl AsRef<Path>>,
+    replace: bool,
+) -> Result<()> {
+    apart(outputs, inputs)?;
+    outputs.iter().try_for_each(|path| check_writable(path.as_ref(), replace))
+}
+
 /// That no file to be written is one that is read, however either is spelt: asked before any work. `--force` does not change
 /// that.
 ///
 /// Both are files. Of X-rays in folders, [`crate::sources::files`] tells which are read.
-pub(crate) fn apart(
+fn apart(
     outputs: &[impl AsRef<Path>],
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
 ) -> Result<(), FileError> {

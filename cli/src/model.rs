@@ -80,6 +80,11 @@ impl ModelArgs {
         self.threads.unwrap_or_else(all_cores)
     }
 
+    /// Files that are read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.model].into_iter().chain(&self.calibrate)
+    }
+
     /// What stands in for functions that ciphertexts cannot compute, if the user allows it.
     pub(crate) fn fit(&self) -> Option<Fit> {
         self.fit.zip(self.interval).map(|(degree, (from, to))| Fit { degree, from, to })

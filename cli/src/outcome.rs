@@ -1,8 +1,8 @@
 //! What a run has to say for itself, for people and for programs.
 
 use crate::plan::parameters;
-use crate::table::{Table, short};
-use crate::terminal;
+use crate::table::Table;
+use crate::text::{counted, plain, short};
 use pleura::nn::{Fidelity, ParameterReport, Report, label};
 use serde::Serialize;
 use std::fmt;
@@ -140,8 +140,8 @@ impl Outcome<'_> {
 impl fmt::Display for Outcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (s, items) = (&self.seconds, self.outputs.len());
-        let name = terminal::plain(&self.report.network);
-        writeln!(f, "network     {name}, {items} item{}", if items == 1 { "" } else { "s" })?;
+        let name = plain(&self.report.network);
+        writeln!(f, "network     {name}, {}", counted(items, "item"))?;
         writeln!(f, "parameters  {}", parameters(&self.report.parameters))?;
         writeln!(f, "device      {}\n\n{}", self.device, self.layers())?;
         let cached = if self.from_cache { " (cached)" } else { "" };

@@ -63,7 +63,7 @@ pub(crate) struct RunArgs {
 /// Does it all.
 pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     if let Some(path) = &args.output {
-        files::check_writable(path, args.force)?;
+        files::check_outputs(&[path], args.model.files().chain([&args.input]), args.force)?;
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;

@@ -1,8 +1,8 @@
 //! Words for people: results on standard output, everything else on standard error.
 
-use crate::error::{CliError, advice};
+use crate::error::advice;
 pub(crate) use crate::text::{chain, counted, plain};
-use anyhow::Context;
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Prints a result. A reader that has seen enough (`| head`) is no failure.
-pub(crate) fn publish(text: &str) -> Result<(), CliError> {
+pub(crate) fn publish(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -20,12 +20,12 @@ pub(crate) fn publish(text: &str) -> Result<(), CliError> {
 }
 
 /// Prints one JSON object.
-pub(crate) fn publish_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+pub(crate) fn publish_json(value: &impl serde::Serialize) -> Result<()> {
     publish(&(json(value)? + "\n"))
 }
 
 /// A result as JSON.
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).context("cannot write the result as JSON")
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn warn(text: &str) {
 }
 
 /// Says why there is no result, and what to do about it.
-pub(crate) fn fail(error: &CliError) {
+pub(crate) fn fail(error: &anyhow::Error) {
     let advice = advice(error).map_or(String::new(), |text| format!("; {text}"));
     say("error", &(chain(error) + &advice));
 }

@@ -245,3 +245,30 @@ fn an_interruption_says_what_is_kept() {
     assert_eq!(said.code, Some(130), "{said:?}");
     assert!(said.err.contains("1 row is kept in ward.csv.part"), "{said:?}");
 }
+
+#[test]
+fn no_result_replaces_what_it_is_made_from() {
+    let place = Place::new();
+    fs::create_dir(place.path("ward")).unwrap();
+    fs::copy(sample(NORMAL), place.path("ward/xray.png")).unwrap();
+    fs::copy(reference("mlp.onnx"), place.path("mlp.onnx")).unwrap();
+    fs::copy(reference("mlp.input.npy"), place.path("x.npy")).unwrap();
+    place.pleura(&["compress", "ward", "--out", "ward/latents.png"]).ok();
+    fs::create_dir(place.path("pictures")).unwrap();
+    fs::rename(place.path("ward/latents.png"), place.path("pictures/xray.png")).unwrap();
+    let files = ["ward/xray.png", "mlp.onnx", "x.npy", "pictures/xray.png"];
+    let before = files.map(|name| fs::read(place.path(name)).unwrap());
+    let run = ["run", "--model", "mlp.onnx", "--input", "x.npy", "--output"];
+    for command in [
+        &["classify", "ward", "--out", "ward/xray.png"][..],
+        &["compress", "ward", "--out", "./ward/xray.png"],
+        &["reconstruct", "pictures/xray.png", "--out", "pictures"],
+        &[&run[..], &["x.npy"]].concat(),
+        &[&run[..], &["ward/../mlp.onnx"]].concat(),
+    ] {
+        let forced = [command, &["--force"]].concat();
+        place.pleura(&forced).fails(&["is an input of this command", "another place"]);
+    }
+    assert_eq!(before, files.map(|name| fs::read(place.path(name)).unwrap()));
+    assert!(!place.path("ward/xray.png.part").exists());
+}

@@ -108,8 +108,7 @@ impl ResultArgs {
         path: &Path,
         inputs: impl IntoIterator<Item = impl AsRef<Path>>,
     ) -> Result<()> {
-        files::apart(&[path], inputs)?;
-        self.check(path)
+        files::check_outputs(&[path], inputs, self.force)
     }
 
     /// Writes a file that anybody may read.

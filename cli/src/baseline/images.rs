@@ -74,10 +74,9 @@ pub(crate) fn check_pictures(
     force: bool,
 ) -> Result<Vec<PathBuf>> {
     let places: Vec<PathBuf> = names.into_iter().map(|name| folder.join(format!("{name}.png"))).collect();
-    files::apart(&places, sources::files(inputs))?;
     files::check_folder(folder)?;
     if folder.exists() {
-        places.iter().try_for_each(|path| files::check_writable(path, force))?;
+        files::check_outputs(&places, sources::files(inputs), force)?;
     }
     Ok(places)
 }
