@@ -14,12 +14,13 @@ mod common;
 mod simd;
 
 use common::{devices, forms};
+use ndarray::ArrayD;
 use pleura_ckks::{
     Basis, Ciphertext, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params,
     ParamsLiteral, Polynomial, SecretKey, Security,
 };
 use pleura_gpu::{Device, Gpu, Options};
-use pleura_nn::{Client, Plan, PlanOptions, Server};
+use pleura_nn::{Client, CompileOptions, Plan, Server, Session};
 use pleura_ring::{Backend, Cpu, Simd};
 use std::sync::Arc;
 
@@ -127,31 +128,60 @@ fn operations_are_few_dispatches_in_one_submit() {
 
 // Networks.
 
-/// Runs a reference network on the processor and on all devices.
-fn network_is_the_same(name: &str, options: &[Options]) -> Vec<Arc<Device>> {
+/// A reference network's plan, a client's keys, and two encrypted items.
+fn network(name: &str) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
     let file = format!("{}/../models/reference/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
     let model = std::fs::read(file).unwrap();
     let network = pleura_onnx::import(&model, &Default::default()).unwrap().network;
-    let plan = Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ()).unwrap();
-    let client = Client::new(&plan).unwrap();
+    let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ()).unwrap();
+    let client = Client::new(plan.client_spec().clone()).unwrap();
     let keys = client.evaluation_keys().unwrap();
-    let len = network.input_shape().iter().product::<usize>();
-    let item: Vec<f64> = (0..len).map(|i| (i as f64).sin()).collect();
-    let sent = client.encrypt(&[item.clone(), item]).unwrap();
+    let shape: Vec<usize> = std::iter::once(2).chain(network.input_shape().iter().copied()).collect();
+    let len: usize = shape.iter().product();
+    let items: Vec<f64> = (0..len).map(|i| (i as f64).sin()).collect();
+    let sent = client.encrypt(ArrayD::from_shape_vec(shape, items).unwrap().view()).unwrap();
+    (plan, keys, sent)
+}
+
+/// Runs a reference network on the CPU and on all devices.
+fn network_is_the_same(name: &str, options: &[Options]) -> Vec<Arc<Device>> {
+    let (plan, keys, sent) = network(name);
     let ring = plan.params().ring();
     let cpu = Cpu::with(ring.clone(), Simd::preferred(), 1).unwrap();
-    let expected = infer(&Server::new(&plan, cpu, keys.clone()).unwrap(), &sent);
+    let expected = infer(&session(&plan, cpu, &keys), &sent);
     let devices: Vec<_> = options.iter().flat_map(devices).collect();
     for device in &devices {
         let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
-        let got = infer(&Server::new(&plan, gpu, keys.clone()).unwrap(), &sent);
+        let got = infer(&session(&plan, gpu, &keys), &sent);
         assert!(got == expected, "{name} on {}", device.info().name);
     }
     devices
 }
 
-fn infer<B: Backend>(server: &Server<'_, B>, sent: &[Ciphertext]) -> Vec<Vec<u8>> {
-    server.infer(sent, &mut |_, _| ()).unwrap().iter().map(Ciphertext::to_bytes).collect()
+fn session<B: Backend>(plan: &Plan, backend: B, keys: &EvaluationKeys) -> Session<B> {
+    let server = Server::new(plan.server_plan().clone(), backend).unwrap();
+    server.open_session(keys.clone()).unwrap()
+}
+
+fn infer<B: Backend>(session: &Session<B>, sent: &[Ciphertext]) -> Vec<Vec<u8>> {
+    session.infer(sent, &mut |_, _| ()).unwrap().iter().map(Ciphertext::to_bytes).collect()
+}
+
+/// Sums of rotations that end a layer share decompositions, and constants are uploaded before the first inference.
+#[test]
+fn an_inference_uploads_ciphertexts_and_nothing_else() {
+    let (plan, keys, sent) = network("lola");
+    for device in devices(&Options::default()) {
+        let session = session(&plan, Gpu::new(plan.params().ring().clone(), device.clone()).unwrap(), &keys);
+        infer(&session, &sent);
+        let before = device.uploaded_bytes();
+        infer(&session, &sent);
+        let words: usize = sent
+            .iter()
+            .map(|c| c.parts() * plan.params().ring().words(plan.params().limbs(c.level()), 1))
+            .sum();
+        assert_eq!(device.uploaded_bytes() - before, 4 * words as u64);
+    }
 }
 
 #[test]

@@ -29,7 +29,9 @@ pub struct Device {
     pub(crate) pool: Arc<Pool>,
     pub(crate) slab: Mutex<Option<Slab>>,
     pub(crate) recorder: Mutex<Recorder>,
+    /// Bytes that were uploaded so far, and those of them that wait in the host's memory.
     uploaded_bytes: AtomicU64,
+    waiting_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
     pub(crate) dispatches: AtomicU64,
     pub(crate) errors: Arc<ErrorSink>,
@@ -110,6 +112,7 @@ impl Device {
             slab: Mutex::default(),
             recorder: Mutex::new(Recorder::new(arena)),
             uploaded_bytes: AtomicU64::new(0),
+            waiting_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
             errors,
@@ -135,6 +138,11 @@ impl Device {
     /// Bytes of keys and weights that came to it anew because the memory it may use does not hold them all.
     pub fn streamed_bytes(&self) -> u64 {
         self.streamed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of polynomials that were uploaded so far, streamed ones included.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes.load(Ordering::Relaxed)
     }
 
     /// Number of dispatches that were recorded, and of submits, so far.
@@ -164,8 +172,9 @@ impl Device {
             let at = at + i * (SUBMIT_UPLOADED / 4) as usize;
             self.queue.write_buffer(&buffer.buffer, 4 * at as u64, bytemuck::cast_slice(words));
             let bytes = 4 * words.len() as u64;
-            if self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= SUBMIT_UPLOADED {
-                self.uploaded_bytes.store(0, Ordering::Relaxed);
+            self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+            if self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= SUBMIT_UPLOADED {
+                self.waiting_bytes.store(0, Ordering::Relaxed);
                 self.flush();
                 self.queue.submit([]);
                 self.poll(wgpu::PollType::wait_indefinitely());
