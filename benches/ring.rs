@@ -75,7 +75,7 @@ fn operations(c: &mut Criterion) {
                 x: x.view(),
                 digits: Digits::Fresh(x.slice(1, 1)),
                 first_switched: 0,
-                terms: &[GadgetTerm { input: 0, output: 0, key: Some(&key), galois }],
+                terms: &[GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois }],
                 batch: 1,
                 outputs: 1,
             }));

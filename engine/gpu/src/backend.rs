@@ -74,9 +74,7 @@ impl Backend for Gpu {
     }
 
     fn name(&self) -> String {
-        let info = self.device.info();
-        let products = if self.device.shader_int64() { "" } else { ", 32-bit products" };
-        format!("{} ({}{products})", info.name, info.api)
+        Self::describe(&self.device)
     }
 
     fn upload<D: Domain>(

@@ -76,6 +76,13 @@ impl Gpu {
         &self.device
     }
 
+    /// How a device says of itself, as [`Backend::name`](pleura_ring::Backend::name) does.
+    pub fn describe(device: &Device) -> String {
+        let info = device.info();
+        let products = if device.shader_int64() { "" } else { ", 32-bit products" };
+        format!("{} ({}{products})", info.name, info.api)
+    }
+
     /// Room for polynomials.
     pub(crate) fn alloc(&self, limbs: Limbs, polys: usize, placement: Placement) -> GpuBuffer {
         self.device.alloc(limbs.count() << self.ring.log_n(), polys, placement)
@@ -175,7 +182,7 @@ impl<'a> Row<'a, RowEntry> {
 /// Where a poly of a view begins.
 pub(crate) fn poly<'a, D: Domain>(view: View<'a, Gpu, D>, i: usize) -> Location<'a> {
     assert!(i < view.polys(), "poly {i} of {}", view.polys());
-    view.batch().buffer().at(view.start() + i)
+    view.buffer().at(view.start() + i)
 }
 
 /// Rows by the segments of their operands.

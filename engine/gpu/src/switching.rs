@@ -189,14 +189,13 @@ impl<'a> Switching<'a> {
         // A table for each set of limbs that keys are over.
         let mut key_limbs = vec![gadget.limbs];
         for (term, copy) in terms.iter().zip(&self.keys) {
-            let over = term.key.map_or(gadget.limbs, Batch::limbs);
+            let over = term.key.map_or(gadget.limbs, |key| key.limbs());
             let table = key_limbs.iter().position(|&limbs| limbs == over).unwrap_or_else(|| {
                 key_limbs.push(over);
                 key_limbs.len() - 1
             });
-            let key = copy.as_ref().or(term.key.map(Batch::buffer));
             for item in 0..batch {
-                self.add_terms(&mut sums, table, term, key, item);
+                self.add_terms(&mut sums, table, term, copy.as_ref(), item);
             }
         }
         let (digit_words, _) = self.digit_words();
@@ -218,7 +217,7 @@ impl<'a> Switching<'a> {
         sums: &mut Sums<'b, GadgetTerm>,
         table: usize,
         term: &pleura_ring::GadgetTerm<'b, Gpu>,
-        key: Option<&'b GpuBuffer>,
+        key_copy: Option<&'b GpuBuffer>,
         item: usize,
     ) {
         let GadgetProduct { x, digits, first_switched, batch, .. } = *self.product;
@@ -246,7 +245,7 @@ impl<'a> Switching<'a> {
                 sums.add(row, table, inputs, GadgetTerm { second_addend: second.offset, ..without });
             }
         }
-        let spans = self.spans(term, key, item);
+        let spans = self.spans(term, key_copy, item);
         if spans.is_empty() {
             sums.add(row, table, Inputs { z: Some(first.segment), ..Inputs::default() }, addends);
         }
@@ -279,14 +278,14 @@ impl<'a> Switching<'a> {
     fn spans<'b>(
         &'b self,
         term: &pleura_ring::GadgetTerm<'b, Gpu>,
-        key_buffer: Option<&'b GpuBuffer>,
+        key_copy: Option<&'b GpuBuffer>,
         item: usize,
     ) -> Vec<Span<'b>> {
         let GadgetProduct { gadget, digits, first_switched, batch, .. } = *self.product;
         let mut spans: Vec<Span<'b>> = Vec::new();
-        let (Some(key), Some(key_buffer)) = (term.key, key_buffer) else { return spans };
+        let Some(view) = term.key else { return spans };
         let (digit_words, count) = self.digit_words();
-        let key_words = 2 * self.gpu.offset(key.limbs().count());
+        let key_words = 2 * self.gpu.offset(view.limbs().count());
         let from = (term.input - first_switched) * batch + item;
         for d in 0..gadget.digits() {
             let extended = match (digits, &self.fresh) {
@@ -294,7 +293,7 @@ impl<'a> Switching<'a> {
                 (Digits::Extended(view), _) => poly(view, from * count + d),
                 (Digits::Fresh(view), None) => poly(view, from),
             };
-            let key = key_buffer.at(2 * d);
+            let key = key_copy.map_or_else(|| poly(view, 2 * d), |copy| copy.at(2 * d));
             match spans.last_mut() {
                 Some(span)
                     if extended.follows(span.extended, span.digits.len() as u32 * digit_words)
@@ -356,15 +355,14 @@ impl<'a> Switching<'a> {
 }
 
 /// A copy of a key whose two polys of a digit lie side by side, unless they do so in the key itself.
-fn paired(gpu: &Gpu, key: &Batch<Gpu, Ntt>) -> Option<GpuBuffer> {
+fn paired(gpu: &Gpu, key: View<'_, Gpu, Ntt>) -> Option<GpuBuffer> {
     let words = gpu.offset(key.limbs().count());
-    let buffer = key.buffer();
-    if (0..key.polys() / 2).all(|d| buffer.at(2 * d + 1).follows(buffer.at(2 * d), words)) {
+    if (0..key.polys() / 2).all(|d| poly(key, 2 * d + 1).follows(poly(key, 2 * d), words)) {
         return None;
     }
     let copy = gpu.alloc(key.limbs(), key.polys(), Placement::Neighbors(2));
     let entries = gpu.limb_entries(key.limbs(), key.limbs(), key.limbs());
-    let rows = (0..key.polys()).map(|i| Row::map(copy.at(i), buffer.at(i)));
+    let rows = (0..key.polys()).map(|i| Row::map(copy.at(i), poly(key, i)));
     gpu.call_simple(KernelId::Concat, &entries, rows);
     Some(copy)
 }

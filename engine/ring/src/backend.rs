@@ -183,9 +183,11 @@ pub struct Batch<B: Backend, D: Domain> {
 
 /// Some consecutive polynomials of a [`Batch`].
 pub struct View<'a, B: Backend, D: Domain> {
-    batch: &'a Batch<B, D>,
+    buffer: &'a B::Buffer,
+    limbs: Limbs,
     start: usize,
     polys: usize,
+    domain: PhantomData<D>,
 }
 
 /// One product of [`Backend::mul_accumulate`], by poly numbers.
@@ -264,7 +266,7 @@ pub struct GadgetTerm<'a, B: Backend> {
     /// Which output.
     pub output: usize,
     /// `[digit][2]` over at least the gadget's limbs.
-    pub key: Option<&'a Batch<B, Ntt>>,
+    pub key: Option<View<'a, B, Ntt>>,
     /// What is applied to everything but the key.
     pub galois: GaloisElement,
 }
@@ -314,7 +316,7 @@ impl<B: Backend, D: Domain> Batch<B, D> {
 
     /// All of them.
     pub fn view(&self) -> View<'_, B, D> {
-        View { batch: self, start: 0, polys: self.polys }
+        View::from_buffer(&self.buffer, self.limbs, 0, self.polys)
     }
 
     /// `polys` of them from `start` on.
@@ -323,14 +325,19 @@ impl<B: Backend, D: Domain> Batch<B, D> {
     /// If there are not as many.
     pub fn slice(&self, start: usize, polys: usize) -> View<'_, B, D> {
         assert!(start + polys <= self.polys, "polys {start}+{polys} of {}", self.polys);
-        View { batch: self, start, polys }
+        View::from_buffer(&self.buffer, self.limbs, start, polys)
     }
 }
 
 impl<'a, B: Backend, D: Domain> View<'a, B, D> {
-    /// The batch seen.
-    pub fn batch(&self) -> &'a Batch<B, D> {
-        self.batch
+    /// For backends: sees `polys` polynomials over `limbs` in storage, from polynomial `start` on.
+    pub fn from_buffer(buffer: &'a B::Buffer, limbs: Limbs, start: usize, polys: usize) -> Self {
+        Self { buffer, limbs, start, polys, domain: PhantomData }
+    }
+
+    /// For backends: the storage, of which the view may see a part.
+    pub fn buffer(&self) -> &'a B::Buffer {
+        self.buffer
     }
 
     /// The first poly seen.
@@ -345,7 +352,7 @@ impl<'a, B: Backend, D: Domain> View<'a, B, D> {
 
     /// The limbs of each.
     pub fn limbs(&self) -> Limbs {
-        self.batch.limbs
+        self.limbs
     }
 }
 

@@ -189,7 +189,7 @@ impl Faulty {
 
     fn to_cpu<D: Domain>(&self, x: View<'_, Self, D>) -> Batch<Cpu, D> {
         let poly = self.ring().words(x.limbs(), 1);
-        let words = x.batch().buffer().words.lock().unwrap();
+        let words = x.buffer().words.lock().unwrap();
         self.cpu
             .upload(x.limbs(), x.polys(), &words[x.start() * poly..(x.start() + x.polys()) * poly])
             .unwrap()
@@ -331,7 +331,7 @@ impl Backend for Faulty {
             Digits::Extended(view) => (self.to_cpu(view), false),
             Digits::Fresh(view) => (self.to_cpu(view), true),
         };
-        let keys: Vec<_> = product.terms.iter().map(|t| t.key.map(|key| self.to_cpu(key.view()))).collect();
+        let keys: Vec<_> = product.terms.iter().map(|t| t.key.map(|key| self.to_cpu(key))).collect();
         let terms: Vec<_> = product
             .terms
             .iter()
@@ -339,7 +339,7 @@ impl Backend for Faulty {
             .map(|(t, key)| GadgetTerm {
                 input: t.input,
                 output: t.output,
-                key: key.as_ref(),
+                key: key.as_ref().map(Batch::view),
                 galois: t.galois,
             })
             .collect();
@@ -395,7 +395,7 @@ impl Backend for Faulty {
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {
         let out = self.result("rescale", self.cpu.rescale(self.to_cpu(x).view(), to));
         if self.fault == Fault::Operand {
-            x.batch().buffer().words.lock().unwrap().fill(0);
+            x.buffer().words.lock().unwrap().fill(0);
         }
         out
     }

@@ -43,7 +43,7 @@ fn gadget_products_of_the_largest_words() {
                 let x = cpu.upload(x_limbs, parts, &largest(&ring, x_limbs, parts)).unwrap();
                 for terms in 1..=3 {
                     let galois = GaloisElement::conjugation(ring.n());
-                    let term = || GadgetTerm { input: 0, output: 0, key: Some(&key), galois };
+                    let term = || GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois };
                     let terms: Vec<_> = (0..terms).map(|_| term()).collect();
                     let (digits, terms) = (Digits::Extended(digits.view()), &terms[..]);
                     let (x, first_switched, batch, outputs) = (x.view(), 0, 1, 1);

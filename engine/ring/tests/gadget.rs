@@ -75,7 +75,7 @@ proptest! {
             let mut terms = Vec::new();
             for (&(input, output, _, exponent), key) in case.terms.iter().zip(&uploaded) {
                 let galois = GaloisElement::new(exponent, ring.n()).unwrap();
-                terms.push(GadgetTerm { input, output, key: key.as_ref(), galois });
+                terms.push(GadgetTerm { input, output, key: key.as_ref().map(Batch::view), galois });
             }
             let x_batch = cpu.upload(x_limbs, x_polys, &x).unwrap();
             let choice = if case.fresh { Digits::Fresh(last.view()) } else { Digits::Extended(digits.view()) };
@@ -148,7 +148,7 @@ proptest! {
             let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
             let x = cpu.upload(base, 2, &words).unwrap();
             let key = cpu.upload(ring.limbs(), key_polys, &key).unwrap();
-            let terms = [GadgetTerm { input: 0, output: 0, key: Some(&key), galois }];
+            let terms = [GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois }];
             let (digits, terms) = (Digits::Fresh(x.slice(1, 1)), &terms[..]);
             let product = GadgetProduct { gadget, x: x.view(), digits, first_switched: 0, terms, batch: 1, outputs: 1 };
             let out = cpu.gadget_product(&product);

@@ -159,7 +159,8 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     let (digits, key) = (upload(limbs, limbs.q), upload(limbs, 2 * limbs.q));
     let product =
         |x: &Batch<Cpu, Ntt>, digits: &Batch<Cpu, Ntt>, key: &Batch<Cpu, Ntt>, first_switched: usize| {
-            let terms = [GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }];
+            let terms =
+                [GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois: GaloisElement::IDENTITY }];
             let (x, digits, terms) = (x.view(), Digits::Extended(digits.view()), &terms[..]);
             drop(cpu.gadget_product(&GadgetProduct {
                 gadget,

@@ -408,7 +408,12 @@ impl<B: Backend> Evaluator<B> {
         let mut terms = Vec::with_capacity(steps.len() + 1);
         for &step in std::iter::once(&0).chain(steps) {
             let galois = GaloisElement::rotation(step, self.params.n());
-            terms.push(GadgetTerm { input: 0, output: 0, key: keys.galois(galois, x.level)?, galois });
+            terms.push(GadgetTerm {
+                input: 0,
+                output: 0,
+                key: keys.galois(galois, x.level)?.map(Batch::view),
+                galois,
+            });
         }
         let sum = self.backend.gadget_product(&GadgetProduct {
             gadget: self.params.gadget(x.level),
@@ -500,7 +505,12 @@ impl<B: Backend> Evaluator<B> {
         let gadget = self.params.gadget(x.level);
         let mut terms = Vec::with_capacity(elements.len());
         for (output, &galois) in elements.iter().enumerate() {
-            terms.push(GadgetTerm { input: 0, output, key: keys.galois(galois, x.level)?, galois });
+            terms.push(GadgetTerm {
+                input: 0,
+                output,
+                key: keys.galois(galois, x.level)?.map(Batch::view),
+                galois,
+            });
         }
         Ok(use_product(&GadgetProduct {
             gadget,
@@ -533,7 +543,12 @@ impl<B: Backend> Evaluator<B> {
             x: x.data.view(),
             digits: Digits::Fresh(x.data.slice(last, x.items)),
             first_switched: 0,
-            terms: &[GadgetTerm { input: 0, output: 0, key: Some(key), galois: GaloisElement::IDENTITY }],
+            terms: &[GadgetTerm {
+                input: 0,
+                output: 0,
+                key: Some(key.view()),
+                galois: GaloisElement::IDENTITY,
+            }],
             batch: x.items,
             outputs: 1,
         });

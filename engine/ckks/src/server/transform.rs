@@ -352,7 +352,12 @@ impl<B: Backend> Evaluator<B> {
             let second = backend.rescale(second, base);
             let mut terms = Vec::with_capacity(count);
             for (input, &(galois, _)) in giant_steps.iter().enumerate() {
-                terms.push(GadgetTerm { input, output: 0, key: keys.galois(galois, *level)?, galois });
+                terms.push(GadgetTerm {
+                    input,
+                    output: 0,
+                    key: keys.galois(galois, *level)?.map(Batch::view),
+                    galois,
+                });
             }
             backend.gadget_product(&GadgetProduct {
                 gadget,

@@ -314,7 +314,12 @@ fn switch<B: Backend>(
     }
     let mut products = Vec::new();
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
-        products.push(GadgetTerm { input, output, key: key.as_ref(), galois: by.element(n) });
+        products.push(GadgetTerm {
+            input,
+            output,
+            key: key.as_ref().map(Batch::view),
+            galois: by.element(n),
+        });
     }
     let (diagonals, compact) = (t.filled(wider, 6, fill)?, t.compact()?);
     let product = GadgetProduct {

@@ -21,7 +21,7 @@ impl Backend for Cpu {
 
     fn name(&self) -> String {
         let threads = self.threads.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
-        format!("cpu ({}, {threads} thread{})", self.simd.name(), if threads == 1 { "" } else { "s" })
+        Self::describe(self.simd, threads)
     }
 
     fn upload<D: Domain>(
@@ -41,7 +41,7 @@ impl Backend for Cpu {
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
         let limbs = x.limbs().count();
         let mut words = Vec::with_capacity(self.ring.words(x.limbs(), x.polys()));
-        for limb in x.batch().buffer().limbs().skip(x.start() * limbs).take(x.polys() * limbs) {
+        for limb in x.buffer().limbs().skip(x.start() * limbs).take(x.polys() * limbs) {
             words.extend_from_slice(limb);
         }
         Download::ready(Ok(words))

@@ -64,6 +64,12 @@ impl Cpu {
         Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default() })
     }
 
+    /// How a processor with such an instruction set and so many threads says of itself, as [`Backend::name`] does.
+    pub fn describe(simd: Simd, threads: usize) -> String {
+        let threads = threads.max(1);
+        format!("cpu ({}, {threads} thread{})", simd.name(), if threads == 1 { "" } else { "s" })
+    }
+
     /// Gives recycled memory back to the system.
     pub fn trim(&self) {
         self.pool.clear();
@@ -124,7 +130,7 @@ impl Cpu {
             x.polys(),
             x.limbs()
         );
-        x.batch().buffer().limb((x.start() + poly) * x.limbs().count() + x.limbs().position(part, limb))
+        x.buffer().limb((x.start() + poly) * x.limbs().count() + x.limbs().position(part, limb))
     }
 
     #[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]

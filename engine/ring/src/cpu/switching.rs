@@ -230,7 +230,7 @@ impl<'a> Switching<'a> {
                 .then(|| cpu.limb(x, poly, if lifted { x.limbs() } else { limbs }, limb))
         };
         for (term, permutation) in terms.iter().zip(&self.permutations).filter(|(t, _)| t.input == input) {
-            let key = |key: &'a Batch<Cpu, Ntt>, row: usize| cpu.limb(key.view(), row, limbs, limb);
+            let key = |key: View<'a, Cpu, Ntt>, row: usize| cpu.limb(key, row, limbs, limb);
             let rows = term.key.iter().flat_map(|k| (0..count).map(move |d| (*k, d)));
             let rows: Vec<_> = rows.map(|(k, d)| [digit(d), key(k, 2 * d), key(k, 2 * d + 1)]).collect();
             let second = if parts == 3 || term.key.is_none() { addend(1) } else { None };
