@@ -18,6 +18,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod any_backend;
+mod device;
+
+pub use any_backend::{AnyBackend, AnyBuffer, AnyCompactPolys};
+pub use device::{
+    Device, DeviceError, DeviceKind, DeviceNote, DeviceSelector, DeviceSelectorError, GpuOptions,
+};
 pub use pleura_baselines as baselines;
 pub use pleura_ckks as ckks;
 pub use pleura_gpu as gpu;

@@ -60,6 +60,8 @@ pub struct Options {
     pub checks: bool,
     /// A folder where compiled kernels are kept from one run to the next.
     pub cache: Option<PathBuf>,
+    /// The one of [`DRIVER_VARIABLES`] that is set in the environment, if any: for [`diagnosis`].
+    pub driver_variable: Option<&'static str>,
 }
 
 /// All GPUs, the fastest kind first and software last; their positions are the numbers that users give.

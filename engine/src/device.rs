@@ -1,0 +1,347 @@
+//! Where the server's half runs, chosen at run time.
+
+use crate::any_backend::AnyBackend;
+use pleura_gpu::{self as gpu, Adapter, AdapterInfo, Gpu, GpuError, Kind};
+use pleura_ring::{Cpu, Ring, RingError, Simd};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use pleura_gpu::Options as GpuOptions;
+
+/// The processor, or a GPU that is started. Clones share it.
+#[derive(Clone)]
+pub struct Device {
+    place: Place,
+    notes: Arc<Mutex<Vec<DeviceNote>>>,
+}
+
+/// Which device to use: `auto`, `cpu`, `gpu` or the number of a GPU, as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceSelector {
+    /// The first GPU that is none in software and starts, or else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The first GPU.
+    Gpu,
+    /// The GPU of this number: its position in [`pleura_gpu::adapters`].
+    Number(usize),
+}
+
+/// A text that selects no device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is auto, cpu, gpu or the number of a GPU")]
+pub struct DeviceSelectorError;
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The processor.
+    Cpu,
+    /// A GPU of some kind.
+    Gpu(Kind),
+}
+
+/// What whoever chose a device may want to know: it is not quite what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceNote {
+    /// The GPU asked for is the processor in disguise: for tests, and slower than the processor itself.
+    SoftwareGpu {
+        /// Its name.
+        name: String,
+        /// Why there is no other, if anything stands out.
+        diagnosis: Option<String>,
+    },
+    /// A GPU was passed over because it does not start.
+    CannotStart {
+        /// Its number.
+        number: usize,
+        /// What is wrong.
+        error: GpuError,
+    },
+    /// The processor computes because there is no GPU that is none in software.
+    NoGpu {
+        /// A GPU in software that was passed over.
+        software: Option<String>,
+        /// Why there is no other, if anything stands out.
+        diagnosis: Option<String>,
+    },
+    /// The processor computes because no GPU starts.
+    NoGpuStarts {
+        /// What may be the reason, if anything stands out.
+        diagnosis: Option<String>,
+    },
+    /// The processor computes because the GPU cannot hold a ring.
+    RingOnProcessor {
+        /// What is wrong.
+        error: GpuError,
+    },
+}
+
+/// Why a device cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is no GPU at all.
+    #[error("there is no GPU{}", diagnosis.as_ref().map_or(String::new(), |why| format!(": {why}")))]
+    NoGpu {
+        /// Why, if anything stands out.
+        diagnosis: Option<String>,
+    },
+    /// There is no GPU of a number.
+    #[error("there is no GPU {number}; {}", listed(known))]
+    NoSuchGpu {
+        /// The number.
+        number: usize,
+        /// The names of those that there are, in order.
+        known: Vec<String>,
+    },
+    /// The GPU does not start, or cannot hold a ring.
+    #[error("cannot start the GPU")]
+    Gpu(#[from] GpuError),
+    /// The processor's threads do not start.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+#[derive(Clone)]
+enum Place {
+    Cpu {
+        threads: usize,
+    },
+    Gpu {
+        number: usize,
+        info: AdapterInfo,
+        device: Arc<gpu::Device>,
+        /// The threads of the processor, if that may take over.
+        instead: Option<usize>,
+    },
+}
+
+impl Device {
+    /// The processor, with so many threads, or one for each core.
+    pub fn cpu(threads: Option<usize>) -> Self {
+        Self::at(Place::Cpu { threads: threads.unwrap_or_else(all_cores) }, Vec::new())
+    }
+
+    /// A GPU that was asked for; [`DeviceSelector::Auto`] means the first, as [`DeviceSelector::Gpu`] does.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoGpu`], [`DeviceError::NoSuchGpu`], [`DeviceError::Gpu`]
+    pub fn gpu(selector: DeviceSelector, options: &GpuOptions) -> Result<Self, DeviceError> {
+        let adapters = gpu::adapters();
+        let diagnosis = gpu::diagnosis(&adapters, options.driver_variable);
+        let number = if let DeviceSelector::Number(number) = selector { number } else { 0 };
+        let Some(adapter) = adapters.get(number) else {
+            return Err(if adapters.is_empty() {
+                DeviceError::NoGpu { diagnosis }
+            } else {
+                let known = adapters.iter().map(|adapter| adapter.info().name.clone()).collect();
+                DeviceError::NoSuchGpu { number, known }
+            });
+        };
+        let chosen = matches!(selector, DeviceSelector::Number(_));
+        let software = (!chosen && adapter.is_software())
+            .then(|| DeviceNote::SoftwareGpu { name: adapter.info().name.clone(), diagnosis });
+        Ok(Self::at(Place::start(number, adapter, options, None)?, software.into_iter().collect()))
+    }
+
+    /// The first GPU that is none in software and starts, or else the processor with so many threads, or one for each core;
+    /// [`Device::notes`] say why.
+    pub fn auto(threads: Option<usize>, options: &GpuOptions) -> Self {
+        let threads = threads.unwrap_or_else(all_cores);
+        let adapters = gpu::adapters();
+        let mut notes = Vec::new();
+        for (number, adapter) in adapters.iter().enumerate().filter(|(_, adapter)| !adapter.is_software()) {
+            match Place::start(number, adapter, options, Some(threads)) {
+                Ok(place) => return Self::at(place, notes),
+                Err(error) => notes.push(DeviceNote::CannotStart { number, error }),
+            }
+        }
+        let diagnosis = gpu::diagnosis(&adapters, options.driver_variable);
+        notes.push(if notes.is_empty() {
+            let software = adapters.first().map(|adapter| adapter.info().name.clone());
+            DeviceNote::NoGpu { software, diagnosis }
+        } else {
+            DeviceNote::NoGpuStarts { diagnosis }
+        });
+        Self::at(Place::Cpu { threads }, notes)
+    }
+
+    /// The device that a selector names; `threads` count on the processor alone. Drivers are not asked where the processor is
+    /// named.
+    ///
+    /// # Errors
+    /// As [`Device::gpu`], for selectors of GPUs.
+    pub fn select(
+        selector: DeviceSelector,
+        threads: Option<usize>,
+        options: &GpuOptions,
+    ) -> Result<Self, DeviceError> {
+        match selector {
+            DeviceSelector::Auto => Ok(Self::auto(threads, options)),
+            DeviceSelector::Cpu => Ok(Self::cpu(threads)),
+            DeviceSelector::Gpu | DeviceSelector::Number(_) => Self::gpu(selector, options),
+        }
+    }
+
+    /// The device, in a few words.
+    pub fn name(&self) -> String {
+        match &self.place {
+            Place::Cpu { threads } => Cpu::describe(Simd::preferred(), *threads),
+            Place::Gpu { device, .. } => Gpu::describe(device),
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> DeviceKind {
+        match &self.place {
+            Place::Cpu { .. } => DeviceKind::Cpu,
+            Place::Gpu { info, .. } => DeviceKind::Gpu(info.kind),
+        }
+    }
+
+    /// What selects this very device: `cpu`, or the number of a GPU.
+    pub fn selector(&self) -> DeviceSelector {
+        match self.place {
+            Place::Cpu { .. } => DeviceSelector::Cpu,
+            Place::Gpu { number, .. } => DeviceSelector::Number(number),
+        }
+    }
+
+    /// What is to be known about the choice, so far: [`Device::backend`] may add to it.
+    pub fn notes(&self) -> Vec<DeviceNote> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The most bytes of a GPU's memory that were in use since it was started; `None` for the processor, whose memory is the
+    /// process's.
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        match &self.place {
+            Place::Cpu { .. } => None,
+            Place::Gpu { device, .. } => Some(device.memory_bytes().1),
+        }
+    }
+
+    /// Makes the device ready for a ring. A GPU that was chosen by [`Device::auto`] and cannot hold the ring leaves it to the
+    /// processor, with a note.
+    ///
+    /// # Errors
+    /// [`DeviceError::Gpu`], [`DeviceError::Ring`]
+    pub fn backend(&self, ring: &Arc<Ring>) -> Result<AnyBackend, DeviceError> {
+        match &self.place {
+            Place::Cpu { threads } => cpu(ring, *threads),
+            Place::Gpu { device, instead, .. } => match (Gpu::new(ring.clone(), device.clone()), instead) {
+                (Ok(gpu), _) => Ok(AnyBackend::Gpu(gpu)),
+                (Err(error), Some(threads)) => {
+                    let note = DeviceNote::RingOnProcessor { error };
+                    self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+                    cpu(ring, *threads)
+                }
+                (Err(error), None) => Err(error.into()),
+            },
+        }
+    }
+
+    fn at(place: Place, notes: Vec<DeviceNote>) -> Self {
+        Self { place, notes: Arc::new(Mutex::new(notes)) }
+    }
+}
+
+impl Place {
+    fn start(
+        number: usize,
+        adapter: &Adapter,
+        options: &GpuOptions,
+        instead: Option<usize>,
+    ) -> Result<Self, GpuError> {
+        let device = adapter.open(options)?;
+        Ok(Self::Gpu { number, info: adapter.info().clone(), device, instead })
+    }
+}
+
+impl FromStr for DeviceSelector {
+    type Err = DeviceSelectorError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceSelectorError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            // One way to write each number.
+            _ if text != "0" && text.starts_with(['0', '+']) => Err(DeviceSelectorError),
+            _ => text.parse().map(Self::Number).map_err(|_| DeviceSelectorError),
+        }
+    }
+}
+
+impl fmt::Display for DeviceSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu(kind) => write!(f, "{kind} gpu"),
+        }
+    }
+}
+
+impl fmt::Display for DeviceNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let because = |why: &Option<String>| why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        match self {
+            Self::SoftwareGpu { name, diagnosis } => {
+                let why = because(diagnosis);
+                write!(f, "{name} is a GPU in software: for tests, slower than the processor itself{why}")
+            }
+            Self::CannotStart { number, error } => write!(f, "cannot start GPU {number}: {error}"),
+            Self::NoGpu { software: None, diagnosis } => {
+                write!(f, "no GPU found, using the processor{}", because(diagnosis))
+            }
+            Self::NoGpu { software: Some(name), diagnosis } => {
+                let why = because(diagnosis);
+                write!(f, "no GPU found but {name}, which is one in software, using the processor{why}")
+            }
+            Self::NoGpuStarts { diagnosis } => {
+                write!(f, "no GPU can be started, using the processor{}", because(diagnosis))
+            }
+            Self::RingOnProcessor { error } => {
+                write!(f, "the GPU cannot be used here, using the processor: {error}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("name", &self.name())
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+fn cpu(ring: &Arc<Ring>, threads: usize) -> Result<AnyBackend, DeviceError> {
+    Ok(AnyBackend::Cpu(Cpu::with(ring.clone(), Simd::preferred(), threads)?))
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// `there are 0 (A), 1 (B)`
+fn listed(known: &[String]) -> String {
+    let names: Vec<_> = known.iter().enumerate().map(|(i, name)| format!("{i} ({name})")).collect();
+    format!("there {} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "))
+}
