@@ -23,8 +23,15 @@ fn module(kernel: &Kernel) -> Module {
     naga::front::wgsl::parse_str(&kernel.source(Words::Int32)).unwrap()
 }
 
-/// Fields of a WGSL struct, and its bytes.
-fn layout(module: &Module, name: &str) -> Option<(Vec<(String, String, usize)>, usize)> {
+/// Layout of a struct: name, type and offset of each field, and the bytes of the whole.
+#[derive(Debug, PartialEq)]
+struct Layout {
+    fields: Vec<(String, String, usize)>,
+    bytes: usize,
+}
+
+/// Layout of a WGSL struct, if the module declares it.
+fn wgsl_layout(module: &Module, name: &str) -> Option<Layout> {
     let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name))?;
     let TypeInner::Struct { members, span } = &ty.inner else { panic!("{name} is no struct") };
     let fields = members.iter().map(|member| {
@@ -39,7 +46,7 @@ fn layout(module: &Module, name: &str) -> Option<(Vec<(String, String, usize)>, 
         };
         (member.name.clone().unwrap(), ty, member.offset as usize)
     });
-    Some((fields.collect(), *span as usize))
+    Some(Layout { fields: fields.collect(), bytes: *span as usize })
 }
 
 #[test]
@@ -48,10 +55,10 @@ fn layouts_are_those_of_wgsl() {
     for kernel in kernels() {
         let module = module(&kernel);
         for ty in EntryType::ALL {
-            let Some((fields, bytes)) = layout(&module, ty.name()) else { continue };
-            let ours = ty.fields().iter().map(|f| (f.name.to_owned(), f.ty.to_owned(), f.offset));
-            assert_eq!(fields, ours.collect::<Vec<_>>(), "{}", ty.name());
-            assert_eq!(bytes, ty.bytes(), "{}", ty.name());
+            let Some(theirs) = wgsl_layout(&module, ty.name()) else { continue };
+            let fields = ty.fields().iter().map(|f| (f.name.to_owned(), f.ty.to_owned(), f.offset));
+            let ours = Layout { fields: fields.collect(), bytes: ty.bytes() };
+            assert_eq!(theirs, ours, "{}", ty.name());
             seen.insert(ty.name());
         }
     }
