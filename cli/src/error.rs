@@ -94,6 +94,7 @@ mod tests {
     use super::*;
     use crate::text::chain;
     use anyhow::anyhow;
+    use pleura::nn::{FitError, Function};
 
     #[test]
     fn a_failing_device_comes_with_advice() {
@@ -118,5 +119,26 @@ mod tests {
         assert_eq!(said, "the GPU has no room for 5.0 MiB more: its memory is full");
         assert!(text.contains("--gpu-memory SIZE") && !text.contains("larger"));
         assert!(advice(&anyhow!("something else")).is_none());
+    }
+    #[test]
+    fn errors_of_the_import_come_with_the_flag_that_sets_the_option() {
+        let problem = |problem| ImportError::Tensor { tensor: "x".into(), problem };
+        let shape = || Problem::InputShape { chosen: vec![3], declared: vec![None] };
+        for (error, flag) in [
+            (ImportError::SeveralOutputs { names: vec!["a".into(), "b".into()] }, "--output-name"),
+            (ImportError::UnknownOutput { chosen: "c".into(), names: vec!["a".into()] }, "--output-name"),
+            (problem(Problem::Activation { function: Function::Relu }), "--fit"),
+            (problem(Problem::Fit(FitError::Degree(99))), "--interval"),
+            (problem(Problem::Kernel { reach: 5, extent: 4 }), "--input-shape"),
+            (problem(Problem::InputShapeMissing), "--input-shape"),
+            (problem(Problem::InputAxisOpen), "--input-shape"),
+            (problem(shape()), "--input-shape"),
+        ] {
+            let said = error.to_string();
+            let wrapped = anyhow::Error::from(error).context("cannot import model.onnx");
+            let advice = advice(&wrapped).unwrap();
+            assert!(advice.contains(flag) && !said.contains("--"), "{said}: {advice}");
+        }
+        assert!(advice(&ImportError::NoGraph.into()).is_none());
     }
 }
