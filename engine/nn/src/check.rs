@@ -7,7 +7,7 @@
 
 use crate::layout::{Copies, Layout};
 use crate::levels::polynomial_depth;
-use crate::plan::ServerPlan;
+use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SCALE_TOLERANCE, TensorSpec};
 use crate::step::{Operand, Step, StepKind};
 use crate::{Coefficients, NodeId, PlanFileError};

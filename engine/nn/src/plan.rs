@@ -6,11 +6,11 @@ use crate::calibration::{self, HEADROOM, magnitude};
 use crate::emit::emit;
 use crate::options::{CompileOptions, Progress};
 use crate::search::Candidate;
+use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
-use crate::step::Program;
-use crate::{CompileError, InferenceError, Network, NodeId, NodeMap, Report};
+use crate::{CompileError, Network, NodeId, NodeMap, Report};
 use ndarray::{ArrayView, Dimension};
-use pleura_ckks::{Ciphertext, KeyRequest, Params};
+use pleura_ckks::Params;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -21,19 +21,6 @@ pub struct Plan {
     pub(crate) client: Arc<ClientSpec>,
     pub(crate) notes: PlanNotes,
     pub(crate) report: Report,
-}
-
-/// The server's half of a plan: parameters, steps and weights. It holds no secret.
-#[derive(Clone, Debug)]
-pub struct ServerPlan {
-    pub(crate) params: Params,
-    pub(crate) network: String,
-    pub(crate) program: Program,
-    /// Shapes, layouts, levels, scales and ranges of input and output.
-    pub(crate) input: TensorSpec,
-    pub(crate) output: TensorSpec,
-    /// SHA-256 of the encoded plan.
-    pub(crate) digest: [u8; 32],
 }
 
 /// Facts about a compilation that neither half of a plan needs.
@@ -149,42 +136,5 @@ impl Plan {
             (found > HEADROOM / 2.0 * calibrated).then_some(RangeViolation { node, calibrated, found })
         })
         .collect()
-    }
-}
-
-impl ServerPlan {
-    /// The parameters.
-    pub fn params(&self) -> &Params {
-        &self.params
-    }
-
-    /// Name of the network.
-    pub fn network(&self) -> &str {
-        &self.network
-    }
-
-    /// SHA-256 of the encoded plan, which a [`ClientSpec`] names as the plan it belongs to.
-    pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
-    }
-
-    /// The keys that the plan needs, each at the highest level it is used at.
-    pub fn key_request(&self) -> KeyRequest {
-        self.program.keys(&self.params)
-    }
-
-    /// Parameters, layers, sizes and predicted times in figures.
-    pub fn report(&self) -> Report {
-        Report::new(self, &[])
-    }
-
-    /// Refuses ciphertexts that no client of this plan encrypts.
-    pub(crate) fn check_input(&self, ciphertexts: &[Ciphertext]) -> Result<(), InferenceError> {
-        self.input.check(ciphertexts)
-    }
-
-    /// Product of the primes between two levels.
-    pub(crate) fn divisor(&self, from: usize, to: usize) -> f64 {
-        (to + 1..=from).map(|level| self.params.divisor(level)).product()
     }
 }

@@ -103,7 +103,7 @@ const PROCESS_BYTES: usize = 64 << 20;
 
 impl Report {
     /// The figures of a plan, with the compiler's notes.
-    pub(crate) fn new(plan: &ServerPlan, notes: &[String]) -> Self {
+    pub fn new(plan: &ServerPlan, notes: &[String]) -> Self {
         let (params, program) = (&plan.params, &plan.program);
         let keys = plan.key_request();
         let layers: Vec<LayerReport> = program.steps.ids().map(|id| LayerReport::new(program, id)).collect();

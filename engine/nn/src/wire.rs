@@ -12,7 +12,8 @@
 //! Bytes may come from strangers: nothing is allocated before its length is found right, and a description that contradicts
 //! itself or its parameters is refused. A digest shows damage, not who made the bytes.
 
-use crate::plan::{Plan, PlanNotes, ServerPlan};
+use crate::plan::{Plan, PlanNotes};
+use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
 use crate::step::Program;
 use crate::{CompileError, PlanFileError};
