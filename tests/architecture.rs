@@ -41,6 +41,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "pleura-latent",
             "pleura-xray",
             "pleura-onnx",
+            "pleura-xray",
             "pleura-nn",
             "pleura-ckks",
             "pleura-gpu",

@@ -1,18 +1,19 @@
 //! `pleura classify`: X-rays compressed, encrypted, classified as ciphertexts, decrypted, and held against the clear twin.
 
-use crate::classifier::Classifier;
+use crate::classifier;
 use crate::device::{DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
 use crate::model::all_cores;
 use crate::records::{Records, Row, Seconds, Summary, Verdict};
-use crate::shipped::MODELS;
 use crate::sources::{self, Content, Item, Source};
 use crate::table::bytes_text;
 use crate::{files, memory, run, terminal};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use pleura::nn::{Client, Fidelity, Plan, Server, label};
+use pleura::nn::{Client, Fidelity, Plan, Server};
+use pleura::xray::shipped::MODELS;
+use pleura::xray::{Classifier, grouping_pays};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -77,8 +78,8 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<(), CliError> {
     let threads = args.threads.unwrap_or_else(all_cores);
     // For the codec; a pool that is there already has been asked for by nobody.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let classifier = Classifier::load(&args.model)?;
-    classifier.notes.iter().for_each(|text| terminal::note(text));
+    let classifier = classifier::load(&args.model)?;
+    classifier.notes().iter().for_each(|text| terminal::note(text));
     let sources = Source::list(&args.inputs)?;
     if let Some(out) = &args.out {
         files::check_outputs(&[out], sources::files(&args.inputs), args.force)?;
@@ -90,7 +91,7 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<(), CliError> {
     };
     if args.clear {
         return batch()?.run("none: in the clear", 1, &mut |group, seconds| {
-            let evaluate = |values: &Vec<f64>| classifier.network.evaluate(values);
+            let evaluate = |values: &Vec<f64>| classifier.network().evaluate(values);
             let scores: Vec<_> = run::timed(&mut seconds.infer, || group.iter().map(evaluate).collect());
             Ok(scores.into_iter().map(|published| Opened { published, exact: None }).collect())
         });
@@ -110,17 +111,15 @@ fn plan(
     cached: bool,
     sources: &[Source],
 ) -> Result<(Plan, usize), CliError> {
-    let single = classifier.compile(threads, cached, 1)?;
-    let report = single.report();
-    let len: usize = classifier.network.input_shape().iter().product();
-    let room = report.parameters.slots / len.next_power_of_two().max(1);
-    let many = sources.len() >= room || sources.iter().any(Source::may_be_many);
-    if room < 2 || !many || report.input_ciphertexts > 1 {
+    let single = classifier::plan(classifier, threads, cached, 1)?;
+    let group = classifier.group_capacity(single.report());
+    let many = sources.len() >= group || sources.iter().any(Source::may_be_many);
+    if group < 2 || !many {
         return Ok((single, 1));
     }
-    let shared = classifier.compile(threads, cached, room)?;
-    let gains = shared.report().predicted_seconds < report.predicted_seconds * room as f64;
-    Ok(if gains { (shared, room) } else { (single, 1) })
+    let grouped = classifier::plan(classifier, threads, cached, group)?;
+    let pays = grouping_pays(single.report(), grouped.report(), group);
+    Ok(if pays { (grouped, group) } else { (single, 1) })
 }
 
 /// Scores as they may be shown, and as they are if they were encrypted.
@@ -160,7 +159,7 @@ impl Batch<'_> {
         for source in self.sources {
             bar.set_message(terminal::plain(&source.name()));
             let clock = Instant::now();
-            match source.read(self.classifier.input.codec()) {
+            match source.read(self.classifier.preprocessing().codec()) {
                 Ok(items) => {
                     let read = clock.elapsed().as_secs_f64() / items.len().max(1) as f64;
                     for item in items {
@@ -207,17 +206,24 @@ impl Batch<'_> {
         let Item { name, digest, content, notes: mut warnings } = item;
         let clock = Instant::now();
         let features = match &content {
-            Content::Xray(xray) => self.classifier.input.features(xray)?,
-            Content::Latent(latent) => self.classifier.input.features_of_latent(latent)?,
+            Content::Xray(xray) => self.classifier.features(xray)?,
+            Content::Latent(latent) => self.classifier.features_of_latent(latent)?,
         };
         let seconds = Seconds { read, compress: clock.elapsed().as_secs_f64(), ..Seconds::default() };
-        if let Some(times) = features.strangeness.filter(|&s| s > 1.0) {
+        if let Some(times) = features.ood_score.filter(|&s| s > 1.0) {
             warnings.push(format!(
                 "{name} does not look like a chest X-ray ({times:.1} times as far from what the codec knows as nearly all of \
                  them): its scores mean nothing"
             ));
         }
-        Ok(Waiting { name, digest, truth, features: features.values, seconds, warnings })
+        Ok(Waiting {
+            name,
+            digest,
+            truth,
+            features: features.values.into_iter().collect(),
+            seconds,
+            warnings,
+        })
     }
 
     fn write(&mut self, rows: Vec<Row>, summary: &mut Summary) -> Result<(), CliError> {
@@ -228,12 +234,12 @@ impl Batch<'_> {
     }
 
     fn rows(&self, group: Vec<Waiting>, score: Score<'_>) -> Result<Vec<Row>, CliError> {
-        let Classifier { network, classes, .. } = self.classifier;
+        let network = self.classifier.network();
         let features: Vec<_> = group.iter().map(|waiting| waiting.features.clone()).collect();
         let mut shared = Seconds::default();
         let opened = score(&features, &mut shared)?;
         let share = 1.0 / group.len() as f64;
-        let class = |scores: &[f64]| label(scores).and_then(|i| classes.get(i)).cloned().unwrap_or_default();
+        let class = |scores: &[f64]| self.classifier.label(scores).to_owned();
         let row = |(waiting, opened): (Waiting, Opened)| {
             let Waiting { name, digest, truth, features, seconds, mut warnings } = waiting;
             let (clear, fidelity) = match opened.exact {
@@ -251,7 +257,7 @@ impl Batch<'_> {
             }
             let verdict = Verdict {
                 label: class(&opened.published),
-                probabilities: softmax(&opened.published),
+                probabilities: self.classifier.probabilities(&opened.published),
                 scores: opened.published,
                 clear: class(&clear),
                 fidelity,
@@ -290,7 +296,7 @@ impl OnDevice for Encrypted<'_> {
         terminal::note(&format!(
             "{}: n = 2^{}, {} levels, {} bits of security; evaluation keys {}, {} {} up and {} down; compiled in {compile:.2} s, \
              keys made in {:.2} s",
-            batch.classifier.name,
+            batch.classifier.name(),
             report.parameters.log_n,
             report.parameters.levels,
             report.parameters.security,
@@ -300,8 +306,8 @@ impl OnDevice for Encrypted<'_> {
             bytes_text(report.output_bytes as u64),
             clock.elapsed().as_secs_f64(),
         ));
-        let input: usize = batch.classifier.network.input_shape().iter().product();
-        let classes = batch.classifier.classes.len();
+        let input: usize = batch.classifier.network().input_shape().iter().product();
+        let classes = batch.classifier.classes().len();
         batch.run(&device, group, &mut |items, seconds| {
             // A group that is not full goes with nothing beside it.
             let mut item = items.concat();
@@ -313,24 +319,5 @@ impl OnDevice for Encrypted<'_> {
             let each = published.chunks(classes).zip(exact.chunks(classes)).take(items.len());
             Ok(each.map(|(p, e)| Opened { published: p.to_vec(), exact: Some(e.to_vec()) }).collect())
         })
-    }
-}
-
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|p| p / sum).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probabilities_sum_to_one() {
-        assert_eq!(softmax(&[0.0, 0.0]), [0.5, 0.5]);
-        let p = softmax(&[1000.0, 1001.0, -1000.0]);
-        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p[1] > 0.7 && p[2] == 0.0);
     }
 }

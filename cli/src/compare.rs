@@ -8,14 +8,13 @@ use crate::baseline::paillier::arm::{labels, measure};
 use crate::baseline::paillier::linear::LinearOutcome;
 use crate::baseline::paillier::published::{self, KINDS};
 use crate::baseline::{RECOVERABLE, SOUND};
-use crate::classifier::Classifier;
+use crate::classifier;
 use crate::compare_page::page;
 use crate::device::{DeviceArgs, Metered, OnDevice};
 use crate::error::CliError;
-use crate::intervals::{Measured, Quality};
 use crate::model::all_cores;
 use crate::run::timed;
-use crate::shipped::MODELS;
+use crate::statistics::{accuracy_text, auc_text};
 use crate::table::{Table, bytes_text};
 use crate::{files, sources, terminal};
 use anyhow::{Context, bail};
@@ -25,6 +24,9 @@ use pleura::baselines::mple::Developer;
 use pleura::baselines::paillier::{LinearSeconds, Randomness, SecretKey};
 use pleura::baselines::psnr;
 use pleura::nn::{Client, Plan, Server, label};
+use pleura::xray::Classifier;
+use pleura::xray::metrics::{BinaryMetrics, Estimate};
+use pleura::xray::shipped::MODELS;
 use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
@@ -93,7 +95,7 @@ pub(crate) struct Way {
     pub(crate) about: String,
     /// Of the images whose labels are known.
     #[serde(flatten)]
-    pub(crate) quality: Quality,
+    pub(crate) quality: BinaryMetrics,
     /// Of one image; what happens once is apart.
     pub(crate) client_seconds: f64,
     pub(crate) server_seconds: Option<f64>,
@@ -148,7 +150,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     let bar = terminal::bar().with_prefix("compare");
     bar.set_length((4 + KINDS.len() * images.len()) as u64);
     let mut ways = Vec::new();
-    let classifier = Classifier::load(MODELS[0].name)?;
+    let classifier = classifier::load(MODELS[0].name)?;
     ways.push(plain(&classifier, &images)?);
     bar.inc(1);
     ways.extend(morphed(&images)?);
@@ -162,7 +164,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     bar.inc(1);
     ways.push(latent(&classifier, &images, &args.device)?);
     bar.finish_and_clear();
-    let first = images.first().map(|image| image.xray.pixels()).unwrap_or_default();
+    let first: Vec<u8> =
+        images.first().map(|image| image.xray.pixels().into_iter().collect()).unwrap_or_default();
     let labelled = images.iter().filter(|image| image.sick.is_some()).count();
     if let Some(path) = &args.html {
         let html = page(&ways, &first, images.len(), labelled, args.side)?;
@@ -181,8 +184,8 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
     for way in ways {
         table.row([
             way.name.to_owned(),
-            way.quality.accuracy_text(),
-            way.quality.auc_text(),
+            accuracy_text(&way.quality),
+            auc_text(&way.quality),
             format!("{:.4}", way.client_seconds),
             way.server_seconds.map_or_else(|| "-".into(), |s| format!("{s:.4}")),
             format!("{:.2}", way.once_seconds),
@@ -204,11 +207,11 @@ fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
     let (mut client, mut server) = (0.0, 0.0);
     let features = timed(&mut client, || features(classifier, images))?;
     let scores: Vec<Vec<f64>> =
-        timed(&mut server, || features.iter().map(|item| classifier.network.evaluate(item)).collect());
+        timed(&mut server, || features.iter().map(|item| classifier.network().evaluate(item)).collect());
     let each = images.len().max(1) as f64;
     Ok(Way {
         name: "plain",
-        about: format!("network {} on latents, in the clear", classifier.name),
+        about: format!("network {} on latents, in the clear", classifier.name()),
         quality: quality(images, &scores),
         client_seconds: client / each,
         server_seconds: Some(server / each),
@@ -290,7 +293,7 @@ fn published(
     let best = arm.best();
     let found =
         best.map_or_else(String::new, |best| format!("{} by {}", decibels(best.psnr), best.attack.name()));
-    let opened = |accuracy: Measured| format!(", labels {:.0} %", 100.0 * accuracy.value);
+    let opened = |accuracy: Estimate| format!(", labels {:.0} %", 100.0 * accuracy.value);
     let opened = published::quality(arm.recovered_labels).accuracy.map_or_else(String::new, opened);
     let name = match randomness {
         Randomness::Fresh => "Paillier, published, fresh r",
@@ -335,10 +338,10 @@ fn published(
 }
 
 fn linear(images: &[Image]) -> Result<Way, CliError> {
-    let classifier = Classifier::load("pneumonia-linear")?;
+    let classifier = classifier::load("pneumonia-linear")?;
     let mut client = 0.0;
     let features = timed(&mut client, || features(&classifier, images))?;
-    let outcome = LinearOutcome::of(&classifier.network, &features, PAILLIER_BITS)?;
+    let outcome = LinearOutcome::of(classifier.network(), &features, PAILLIER_BITS)?;
     let LinearSeconds { keygen, encrypt, evaluate, decrypt } = outcome.run.seconds;
     let each = images.len().max(1) as f64;
     Ok(Way {
@@ -364,7 +367,7 @@ fn latent(classifier: &Classifier, images: &[Image], device: &DeviceArgs) -> Res
     let threads = all_cores();
     let device = device.find(threads)?;
     let mut once = 0.0;
-    let plan = timed(&mut once, || classifier.compile(threads, true, 1))?;
+    let plan = timed(&mut once, || classifier::plan(classifier, threads, true, 1))?;
     device.run(plan.params().ring(), OnCiphertexts { plan: &plan, classifier, images, once })
 }
 
@@ -395,7 +398,7 @@ impl OnDevice for OnCiphertexts<'_> {
         let (report, each) = (plan.report(), images.len().max(1) as f64);
         Ok(Way {
             name: "latent CKKS",
-            about: format!("network {} on encrypted latents, on {device}", classifier.name),
+            about: format!("network {} on encrypted latents, on {device}", classifier.name()),
             quality: quality(images, &scores),
             client_seconds: at_client / each,
             server_seconds: Some(at_server / each),
@@ -411,29 +414,23 @@ impl OnDevice for OnCiphertexts<'_> {
 }
 
 fn features(classifier: &Classifier, images: &[Image]) -> Result<Vec<Vec<f64>>, CliError> {
-    images.iter().map(|image| Ok(classifier.input.features(&image.xray)?.values)).collect()
+    images.iter().map(|image| Ok(classifier.features(&image.xray)?.values.into_iter().collect())).collect()
 }
 
 fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec<u8>>, CliError> {
-    let Some((codec, image)) = classifier.input.codec().zip(images.first()) else { return Ok(None) };
+    let Some((codec, image)) = classifier.preprocessing().codec().zip(images.first()) else {
+        return Ok(None);
+    };
     let decoded = codec.decode(&codec.encode(&image.xray));
-    Ok(Some(decoded.with_context(|| format!("codec {}", codec.name()))?.pixels()))
+    let decoded = decoded.with_context(|| format!("codec {}", codec.name()))?;
+    Ok(Some(decoded.pixels().into_iter().collect()))
 }
 
 /// Over images whose labels are known; the second class is pneumonia.
-fn quality(images: &[Image], scores: &[Vec<f64>]) -> Quality {
+fn quality(images: &[Image], scores: &[Vec<f64>]) -> BinaryMetrics {
     let known = images.iter().zip(scores).filter_map(|(image, scores)| {
         let [normal, sick] = scores.as_slice() else { return None };
         Some((image.sick?, sick - normal, label(scores)? == 1))
     });
-    let known: Vec<(bool, f64, bool)> = known.collect();
-    let right = known.iter().filter(|(sick, _, said)| sick == said).count();
-    let of = |wanted: bool| known.iter().filter(move |x| x.0 == wanted).map(|x| x.1);
-    let (sick, healthy) = (of(true).count(), of(false).count());
-    // Ties count half (Mann and Whitney 1947).
-    let won: f64 = of(true)
-        .flat_map(|a| of(false).map(move |b| (a, b)))
-        .map(|(a, b)| f64::from(u8::from(a > b)) + 0.5 * f64::from(u8::from(a == b)))
-        .sum();
-    Quality::of(right, won / (sick * healthy).max(1) as f64, sick, healthy)
+    BinaryMetrics::new(&known.collect::<Vec<_>>())
 }

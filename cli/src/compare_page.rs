@@ -3,6 +3,7 @@
 use crate::baseline::images::png;
 use crate::compare::{PAIRED, Protection, TRAINED, Way};
 use crate::error::CliError;
+use crate::statistics::{accuracy_text, auc_text};
 use crate::table::bytes_text;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#1c2126;background:#fff}\
@@ -32,8 +33,8 @@ pub(crate) fn page(
              class={class}>{verdict}</span><br><small>{}</small></td></tr>\n",
             plain(way.name),
             plain(&way.about),
-            way.quality.accuracy_text(),
-            way.quality.auc_text(),
+            accuracy_text(&way.quality),
+            auc_text(&way.quality),
             way.client_seconds,
             way.server_seconds.map_or_else(|| "-".to_owned(), |s| format!("{s:.4}")),
             way.once_seconds,

@@ -1,13 +1,13 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
-use crate::shipped::{self, CODECS};
 use crate::sources::{self, Content, Item, Source};
 use crate::table::{Table, bytes_text};
 use crate::text::counted;
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pleura::latent::{Codec, Latent, LatentFile, Stored, Xray, psnr, ssim};
+use pleura::latent::{Codec, Latent, LatentFile, StoredLatent, Xray, psnr, ssim};
+use pleura::xray::shipped::{self, CODECS};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -110,9 +110,9 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
         };
         bar.suspend(|| notes.iter().for_each(|text| terminal::note(text)));
         let latent = codec.encode(&xray);
-        let codes = codec.quantise(&latent).with_context(|| of_codec(&codec))?;
+        let codes = codec.quantize(&latent).with_context(|| of_codec(&codec))?;
         let decoded = |latent: &Latent| codec.decode(latent).with_context(|| of_codec(&codec));
-        let dequantised = codec.dequantise(&codes).with_context(|| of_codec(&codec))?;
+        let dequantised = codec.dequantize(&codes).with_context(|| of_codec(&codec))?;
         let compare = |other: &Xray| [psnr(&xray, other), ssim(&xray, other)];
         let name = source.name();
         qualities.push(Quality {
@@ -120,7 +120,10 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
             continuous: compare(&decoded(&latent)?),
             quantised: compare(&decoded(&dequantised)?),
         });
-        stored.push((name, if args.quantise { Stored::Codes(codes) } else { Stored::Latent(latent) }));
+        stored.push((
+            name,
+            if args.quantise { StoredLatent::Codes(codes) } else { StoredLatent::Latent(latent) },
+        ));
     }
     bar.finish_and_clear();
     if stored.is_empty() {

@@ -5,6 +5,7 @@ use pleura::ckks::{BackendError, EvalError};
 use pleura::gpu::GpuError;
 use pleura::nn::InferenceError;
 use pleura::onnx::{ImportError, Problem};
+use pleura::xray::XrayError;
 
 /// An error of a command, with the context of what it was about.
 pub(crate) type CliError = anyhow::Error;
@@ -45,6 +46,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
              (--gpu-memory SIZE uses less) or its driver may be at fault (`pleura devices` checks it), and --device cpu \
              computes on the processor",
         ),
+        (_, None) if matches!(error.downcast_ref(), Some(XrayError::Input { .. })) => {
+            Some("`pleura run` runs any network")
+        }
         (_, None) if error.is::<GpuError>() => {
             Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
         }

@@ -1,11 +1,12 @@
 //! `pleura models`: what is shipped.
 
-use crate::classifier::Classifier;
-use crate::shipped::{self, CODEC_CARD, CODECS, MODELS};
+use crate::classifier;
 use crate::table::{Table, bytes_text};
 use crate::terminal;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
+use pleura::xray::XrayError;
+use pleura::xray::shipped::{self, CODEC_CARD, CODECS, MODELS};
 use serde_json::{Value, json};
 
 /// Arguments of `pleura models`.
@@ -30,14 +31,14 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
     if let Some(name) = &args.name {
         let is_codec = CODECS.iter().any(|(codec, _)| codec == name);
         let card = shipped::model(name).map(|model| model.card).or(is_codec.then_some(CODEC_CARD));
-        let card = card.with_context(|| shipped::unknown_model(name))?;
+        let card = card.ok_or_else(|| XrayError::UnknownModel { name: name.clone() })?;
         return if args.json {
             terminal::publish_json(&json!({ "name": name, "card": card }))
         } else {
             terminal::publish(card)
         };
     }
-    let loaded = MODELS.iter().map(|model| Ok((model, Classifier::load(model.name)?)));
+    let loaded = MODELS.iter().map(|model| Ok((model, classifier::load(model.name)?)));
     let loaded = loaded.collect::<Result<Vec<_>>>()?;
     let codecs = CODECS.iter().map(|(name, bytes)| Ok((shipped::codec(name)?, bytes.len())));
     let codecs = codecs.collect::<Result<Vec<_>>>()?;
@@ -46,9 +47,9 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
             json!({
                 "name": model.name,
                 "about": model.about,
-                "classes": classifier.classes,
-                "codec": classifier.input.codec().map(|codec| codec.name().to_owned()),
-                "input_shape": classifier.network.input_shape(),
+                "classes": classifier.classes(),
+                "codec": classifier.preprocessing().codec().map(|codec| codec.name().to_owned()),
+                "input_shape": classifier.network().input_shape(),
                 "bytes": model.onnx.len(),
             })
         });
@@ -63,10 +64,10 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
     let mut networks = Table::new(4, ["network", "classes", "sees", "what it is", "size"]);
     for (model, classifier) in &loaded {
         let sees = classifier
-            .input
+            .preprocessing()
             .codec()
             .map_or_else(|| "pixels".to_owned(), |codec| format!("{} latents", codec.name()));
-        let classes = classifier.classes.join(", ");
+        let classes = classifier.classes().join(", ");
         let size = bytes_text(model.onnx.len() as u64);
         networks.row([model.name.into(), classes, sees, model.about.into(), size]);
     }

@@ -1,6 +1,6 @@
 //! What `classify` says of each X-ray: a line of a table or of JSON, and a row of a CSV file.
 
-use crate::classifier::Classifier;
+use crate::classifier;
 use crate::error::CliError;
 use crate::run::USELESS_BITS;
 use crate::sheet::Sheet;
@@ -8,6 +8,7 @@ use crate::sources::Source;
 use crate::table::short;
 use crate::terminal;
 use pleura::nn::Fidelity;
+use pleura::xray::Classifier;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -117,10 +118,10 @@ impl<'a> Records<'a> {
     ) -> Result<Self, CliError> {
         let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
         let names = longest(&mut sources.iter().map(|s| s.name().chars().count())).clamp(5, 48);
-        let labels = longest(&mut classifier.classes.iter().map(|c| c.chars().count())).max(5);
+        let labels = longest(&mut classifier.classes().iter().map(|c| c.chars().count())).max(5);
         // Rows of ciphertexts and rows of the clear twin do not mix.
-        let model = classifier.identity() + if clear { " in the clear" } else { "" };
-        let sheet = out.map(|path| Sheet::open(path, model, &classifier.classes, force));
+        let model = classifier::identity(classifier) + if clear { " in the clear" } else { "" };
+        let sheet = out.map(|path| Sheet::open(path, model, classifier.classes(), force));
         let sheet = sheet.transpose()?;
         if let Some((done, part)) = sheet.as_ref().map(Sheet::earlier).filter(|(done, _)| *done > 0) {
             terminal::note(&format!("going on with {}, where {done} rows are done", part.display()));
@@ -169,7 +170,7 @@ impl<'a> Records<'a> {
         }
         if self.json {
             return terminal::publish_json(&json!({ "summary": {
-                "model": self.classifier.name,
+                "model": self.classifier.name(),
                 "device": self.device,
                 "images": done,
                 "failed": failed,
@@ -211,7 +212,7 @@ impl<'a> Records<'a> {
     fn headings(&self) -> String {
         let [names, labels] = self.widths;
         let classes: String =
-            self.classifier.classes.iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
+            self.classifier.classes().iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
         format!(
             "{:names$}  {:labels$}{classes}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}\n",
             "image", "label", "clear", "error", "compress", "encrypt", "infer", "decrypt"
@@ -221,7 +222,7 @@ impl<'a> Records<'a> {
     fn line(&self, row: &Row) -> String {
         let [names, labels] = self.widths;
         let (verdict, seconds) = (&row.verdict, &row.seconds);
-        let probabilities = self.classifier.classes.iter().zip(&verdict.probabilities).map(|(class, p)| {
+        let probabilities = self.classifier.classes().iter().zip(&verdict.probabilities).map(|(class, p)| {
             let width = class.chars().count().max(PROBABILITY);
             format!("  {p:>width$.4}")
         });
@@ -244,7 +245,7 @@ impl<'a> Records<'a> {
     fn object(&self, row: &Row) -> Value {
         let Verdict { label, probabilities, scores, clear, fidelity } = &row.verdict;
         let by_class = |values: &[f64]| -> Value {
-            let pairs = self.classifier.classes.iter().cloned().zip(values.iter().map(|&v| json!(v)));
+            let pairs = self.classifier.classes().iter().cloned().zip(values.iter().map(|&v| json!(v)));
             Value::Object(pairs.collect())
         };
         let mut object = json!({

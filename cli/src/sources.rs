@@ -1,10 +1,10 @@
 //! What the arguments of `classify` and `compress` name: X-rays in files and folders, latents, the samples.
 
-use crate::shipped::{SAMPLES, Sample};
 use crate::text::{counted, hex};
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use pleura::latent::{Codec, Latent, LatentFile, Xray};
+use pleura::xray::shipped::{SAMPLES, Sample};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};

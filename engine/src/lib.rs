@@ -32,3 +32,4 @@ pub use pleura_latent as latent;
 pub use pleura_nn as nn;
 pub use pleura_onnx as onnx;
 pub use pleura_ring as ring;
+pub use pleura_xray as xray;

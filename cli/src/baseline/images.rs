@@ -1,11 +1,12 @@
 //! X-rays for the baselines, and pictures of what became of them.
 
-use crate::shipped::SAMPLES;
 use crate::sources::{Content, Source};
 use crate::{files, sources, terminal};
 use anyhow::{Context, Result, bail};
+use ndarray::Array2;
 use pleura::baselines::{enlarged, reduced};
 use pleura::latent::{SIDE, Xray};
+use pleura::xray::shipped::SAMPLES;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,13 +56,14 @@ fn truth(name: &str) -> Option<&'static str> {
 
 /// An X-ray as a square picture of a side, in 8 bits.
 pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
-    reduced(&xray.pixels(), side)
+    let pixels: Vec<u8> = xray.pixels().into_iter().collect();
+    reduced(&pixels, side)
 }
 
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
 pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>> {
-    let picture = Xray::from_pixels(enlarged(pixels, SIDE));
-    picture.and_then(|picture| picture.to_png()).context("cannot make a picture")
+    let picture = Array2::from_shape_vec((SIDE, SIDE), enlarged(pixels, SIDE)).context("cannot make a picture")?;
+    Xray::from_pixels(picture.view()).and_then(|picture| picture.to_png()).context("cannot make a picture")
 }
 
 /// Where pictures of these names go in a folder, if they may: asked before the work, and nothing is left behind.

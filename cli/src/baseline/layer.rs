@@ -1,13 +1,14 @@
 //! The first layer that images are morphed for: of a network, or one for whole X-rays.
 
 use super::images::Image;
-use crate::classifier::{Classifier, Input};
-use crate::shipped;
+use crate::classifier;
 use anyhow::{Context, Result};
+use ndarray::Array3;
 use pleura::baselines::mple::{FirstLayer, LayerShape, Padding};
 use pleura::baselines::pixels;
 use pleura::latent::{Latent, SIDE};
 use pleura::nn::{LinearMap, Network, NodeId, Op};
+use pleura::xray::{Classifier, Preprocessing, shipped};
 use std::path::PathBuf;
 
 /// The name of the layer that is no network's.
@@ -38,9 +39,9 @@ impl Layer {
         if name == XRAY {
             return Ok(Self { name: name.to_owned(), first: FirstLayer::of_noise(SIDE)?, network: None });
         }
-        let classifier = Classifier::load(name)?;
-        let tail = classifier.network.split_first().map(|(_, tail)| tail);
-        let found = first_layer(&classifier.network).zip(tail);
+        let classifier = classifier::load(name)?;
+        let tail = classifier.network().split_first().map(|(_, tail)| tail);
+        let found = first_layer(classifier.network()).zip(tail);
         let ((shape, weights, bias), tail) = found.with_context(|| no_convolution(name))?;
         let first = FirstLayer::new(shape, weights)?;
         Ok(Self { name: name.to_owned(), first, network: Some(Rest { classifier, bias, tail }) })
@@ -50,7 +51,7 @@ impl Layer {
     pub(crate) fn features(&self, image: &Image) -> Result<Vec<f32>> {
         match &self.network {
             Some(rest) => {
-                let features = rest.classifier.input.features(&image.xray)?;
+                let features = rest.classifier.features(&image.xray)?;
                 Ok(features.values.iter().map(|&x| x as f32).collect())
             }
             None => Ok(image.xray.values().iter().map(|x| x / 255.0).collect()),
@@ -63,15 +64,17 @@ impl Layer {
             pixels(&features.iter().map(|x| (x + offset) * range).collect::<Vec<_>>())
         };
         let Some(rest) = &self.network else { return Ok(scaled(255.0, 0.0)) };
-        match &rest.classifier.input {
-            Input::Pixels(_) => Ok(scaled(127.5, 1.0)),
-            Input::Latent(codec) => {
+        match rest.classifier.preprocessing() {
+            Preprocessing::Pixels { .. } => Ok(scaled(127.5, 1.0)),
+            Preprocessing::Latent(codec) => {
                 // A failed attack may leave anything; the decoder takes finite numbers.
                 let values =
                     features.iter().map(|x| if x.is_finite() { x.clamp(-1e3, 1e3) as f32 } else { 0.0 });
-                let latent = Latent::new(codec.latent_shape(), values.collect());
+                let values = Array3::from_shape_vec(codec.latent_shape(), values.collect());
+                let latent = Latent::new(values.with_context(|| no_convolution(&self.name))?);
                 let decoded = codec.decode(&latent.with_context(|| no_convolution(&self.name))?);
-                Ok(decoded.with_context(|| format!("codec {}", codec.name()))?.pixels())
+                let decoded = decoded.with_context(|| format!("codec {}", codec.name()))?;
+                Ok(decoded.pixels().into_iter().collect())
             }
         }
     }
@@ -87,7 +90,7 @@ impl Layer {
     pub(crate) fn clear(&self, features: &[f32]) -> Option<Vec<f64>> {
         let rest = self.network.as_ref()?;
         let item: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
-        Some(rest.classifier.network.evaluate(&item))
+        Some(rest.classifier.network().evaluate(&item))
     }
 }
 

@@ -103,8 +103,8 @@ impl Suite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shipped;
     use pleura::ckks::Params;
+    use pleura::xray::shipped;
 
     #[test]
     fn the_manifest_can_be_run() {

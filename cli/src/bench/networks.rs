@@ -5,17 +5,16 @@ use crate::bench::clock;
 use crate::bench::record::{
     Bytes, ClientTimes, LayerRecord, NetworkOutcome, NetworkRecord, Outcome, Times, compare,
 };
-use crate::classifier::Classifier;
+use crate::classifier;
 use crate::device::{Metered, OnDevice};
 use crate::error::CliError;
-use crate::shipped::SAMPLES;
 use crate::text::hex;
-use crate::{files, memory, terminal};
+use crate::{memory, terminal};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use pleura::ckks::{Ciphertext, EvaluationKeys};
-use pleura::latent::Xray;
 use pleura::nn::{Client, Fidelity, Plan, Server};
+use pleura::xray::shipped::SAMPLES;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
 
@@ -28,16 +27,15 @@ pub(crate) fn measure(
     bar: &ProgressBar,
 ) -> Result<NetworkRecord, CliError> {
     bar.set_message(format!("compiling {name}"));
-    let classifier = Classifier::load(name)?;
-    let plan = classifier.compile(threads, true, 1)?;
+    let classifier = classifier::load(name)?;
+    let plan = classifier::plan(&classifier, threads, true, 1)?;
     let report = plan.report();
     memory::check(report.memory_bytes as u64, None)?;
     bar.set_message(format!("{name} on the client"));
     let first = SAMPLES.first().context("no sample X-ray is shipped")?;
-    let xray = Xray::from_bytes(first.jpeg);
-    let (xray, _) = xray.with_context(|| files::cannot_read(first.name.as_ref()))?;
-    let item = classifier.input.features(&xray)?.values;
-    let compress = clock::each(repeat, || classifier.input.features(&xray))?;
+    let xray = first.xray()?;
+    let item = classifier.features(&xray)?.values.into_iter().collect();
+    let compress = clock::each(repeat, || classifier.features(&xray))?;
     let client = Client::new(&plan)?;
     let made = Instant::now();
     let keys = client.evaluation_keys()?;
@@ -45,7 +43,7 @@ pub(crate) fn measure(
     let items = [item];
     let sent = client.encrypt(&items)?;
     let encrypt = clock::each(repeat, || client.encrypt(&items))?;
-    let clear = items.each_ref().map(|item| classifier.network.evaluate(item));
+    let clear = items.each_ref().map(|item| classifier.network().evaluate(item));
 
     let mut results = Vec::with_capacity(places.len());
     let mut received = None;

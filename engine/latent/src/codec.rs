@@ -1,10 +1,11 @@
 //! The codec: networks, codebook, and what is typical.
 
 use crate::convolution::Planes;
-use crate::latent::{Codes, Latent};
+use crate::latent::{CodeIndices, Latent};
 use crate::network::{self, Layer, Layout};
 use crate::weights::{CodecError, Weights};
 use crate::xray::{SIDE, Xray};
+use ndarray::{Array2, Array3, Axis};
 use sha2::{Digest, Sha256};
 
 const FORMAT: &str = "pleura codec 1";
@@ -115,70 +116,68 @@ impl Codec {
 
     /// The continuous latent of an X-ray.
     pub fn encode(&self, xray: &Xray) -> Latent {
-        let input: Vec<f32> = xray.values().iter().map(|x| x / 127.5 - 1.0).collect();
-        let out = network::run(&self.encoder, Planes::from_values([1, SIDE, SIDE], &input));
-        Latent::clamped(out.shape(), out.values())
+        let scaled = xray.values().mapv(|x| x / 127.5 - 1.0).insert_axis(Axis(0));
+        Latent::clamped(network::run(&self.encoder, Planes::from_array(scaled.view())).to_array())
     }
 
-    /// The X-ray that a latent, continuous or dequantised, stands for.
+    /// The X-ray that a latent, continuous or dequantized, stands for.
     ///
     /// # Errors
     /// If the latent has another shape than this codec's.
     pub fn decode(&self, latent: &Latent) -> Result<Xray, CodecError> {
         self.check(latent.shape())?;
-        let out = network::run(&self.decoder, Planes::from_values(latent.shape(), latent.values()));
-        Ok(Xray::clamped(out.values().iter().map(|y| (y + 1.0) * 127.5)))
+        let out = network::run(&self.decoder, Planes::from_array(latent.values())).to_array();
+        Ok(Xray::clamped(out.index_axis_move(Axis(0), 0).mapv_into(|y| (y + 1.0) * 127.5)))
     }
 
     /// At each position the code nearest to the latent's vector of channels, the first of several.
     ///
     /// # Errors
     /// If the latent has another shape than this codec's.
-    pub fn quantise(&self, latent: &Latent) -> Result<Codes, CodecError> {
+    pub fn quantize(&self, latent: &Latent) -> Result<CodeIndices, CodecError> {
         self.check(latent.shape())?;
         let [channels, height, width] = self.latent_shape();
         let halves: Vec<f32> =
             self.codebook.chunks_exact(channels).map(|code| dot(code, code.iter().copied()) / 2.0).collect();
-        let positions = height * width;
-        let nearest = |position: usize| {
-            let at = latent.values().iter().skip(position).step_by(positions).copied();
+        let mut codes = Array2::zeros((height, width));
+        for (to, vector) in codes.iter_mut().zip(latent.values().lanes(Axis(0))) {
             let mut best = (0, f32::INFINITY);
             for (k, (code, half)) in self.codebook.chunks_exact(channels).zip(&halves).enumerate() {
-                // Half the squared distance, less what is common to all codes.
-                let distance = half - dot(code, at.clone());
+                // Half the squared distance, less the term that is common to all codes.
+                let distance = half - dot(code, vector.iter().copied());
                 if distance < best.1 {
                     best = (k, distance);
                 }
             }
-            best.0 as u16
-        };
-        let codes = (0..positions).map(nearest).collect();
-        Codes::new(height, width, codes).map_err(|_| self.shape_error(latent.shape()))
+            *to = best.0 as u16;
+        }
+        CodeIndices::new(codes).map_err(|_| self.shape_error(latent.shape()))
     }
 
     /// The latent made of codes.
     ///
     /// # Errors
     /// If there are not as many codes as this codec has positions, or one is not in its codebook.
-    pub fn dequantise(&self, codes: &Codes) -> Result<Latent, CodecError> {
-        self.check([self.channels, codes.height(), codes.width()])?;
-        let positions = codes.values().len();
-        let mut values = vec![0.0; self.channels * positions];
-        for (position, &code) in codes.values().iter().enumerate() {
+    pub fn dequantize(&self, codes: &CodeIndices) -> Result<Latent, CodecError> {
+        let [height, width] = codes.shape();
+        self.check([self.channels, height, width])?;
+        let mut values = Array3::zeros(self.latent_shape());
+        let lanes = values.lanes_mut(Axis(0)).into_iter();
+        for (position, (mut to, &code)) in lanes.zip(codes.values()).enumerate() {
             let Some(vector) = self.codebook.chunks_exact(self.channels).nth(usize::from(code)) else {
                 return Err(CodecError::Code { code, position, codes: CODES });
             };
-            values.iter_mut().skip(position).step_by(positions).zip(vector).for_each(|(to, x)| *to = *x);
+            to.iter_mut().zip(vector).for_each(|(to, x)| *to = *x);
         }
-        Ok(Latent::clamped(self.latent_shape(), values))
+        Ok(Latent::clamped(values))
     }
 
-    /// How far a latent is from those of chest X-rays: the root mean square of the whitened means and deviations of its fields, in a
-    /// 4x4 grid, over the limit that 99 % of X-rays kept apart from training stayed below. Above 1, results on it mean little.
+    /// The out-of-distribution score, the distance of a latent from those of chest X-rays: the root mean square of the whitened means and deviations of its fields, in a
+    /// 4x4 grid, over the limit that 99 % of held-out X-rays stayed below. Above 1, results on it mean little.
     ///
     /// # Errors
     /// If the latent has another shape than this codec's.
-    pub fn strangeness(&self, latent: &Latent) -> Result<f64, CodecError> {
+    pub fn ood_score(&self, latent: &Latent) -> Result<f64, CodecError> {
         self.check(latent.shape())?;
         let mut features = fields(latent);
         features.iter_mut().zip(&self.typical.mean).for_each(|(f, m)| *f -= m);
@@ -214,8 +213,8 @@ fn fields(latent: &Latent) -> Vec<f32> {
     let [channels, height, width] = latent.shape();
     let (tall, wide) = (height / FIELDS, width / FIELDS);
     let mut sums = vec![[0.0_f32; 2]; channels * FIELDS * FIELDS];
-    for (y, row) in latent.values().chunks_exact(width).enumerate() {
-        for (x, field) in row.chunks_exact(wide).enumerate() {
+    for (y, row) in latent.values().rows().into_iter().enumerate() {
+        for (x, field) in row.exact_chunks(wide).into_iter().enumerate() {
             if let Some([sum, squares]) = sums.get_mut(y / tall * FIELDS + x) {
                 *sum += field.iter().sum::<f32>();
                 *squares += field.iter().map(|x| x * x).sum::<f32>();

@@ -7,6 +7,7 @@
 //! wiped afterwards. A channel's sum is taken in one order whoever computes it, so results do not depend on the number
 //! of threads.
 
+use ndarray::{Array3, ArrayView3};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -31,11 +32,11 @@ impl Planes {
         planes
     }
 
-    /// From values in the order channel, y, x; what is missing is zero.
-    pub(crate) fn from_values(shape: [usize; 3], values: &[f32]) -> Self {
-        let mut planes = Self::zeros(shape);
-        for (row, values) in planes.rows_mut().zip(values.chunks_exact(shape[2])) {
-            row.copy_from_slice(values);
+    /// The planes of an array `[channels, height, width]`.
+    pub(crate) fn from_array(values: ArrayView3<'_, f32>) -> Self {
+        let mut planes = Self::zeros(values.dim().into());
+        for (row, values) in planes.rows_mut().zip(values.rows()) {
+            row.iter_mut().zip(values).for_each(|(to, x)| *to = *x);
         }
         planes
     }
@@ -44,8 +45,11 @@ impl Planes {
         [self.channels, self.height, self.width]
     }
 
-    pub(crate) fn values(&self) -> Vec<f32> {
-        self.rows().flatten().copied().collect()
+    /// As an array `[channels, height, width]`, without the border.
+    pub(crate) fn to_array(&self) -> Array3<f32> {
+        let mut out = Array3::zeros(self.shape());
+        out.iter_mut().zip(self.rows().flatten()).for_each(|(to, x)| *to = *x);
+        out
     }
 
     pub(crate) fn relu(mut self) -> Self {

@@ -2,9 +2,9 @@
 
 mod elements;
 
-use crate::xray::{self, Grey, ImageError, ImageNote, Mixer};
-use elements::{EXPLICIT, Elements, PixelData};
-use thiserror::Error;
+use crate::grey::{Grey, ImageNote, Mixer, check_size};
+use crate::image_error::{DicomError, ImageError};
+use elements::{EXPLICIT, Elements, PixelData, syntax_name};
 
 pub(crate) use elements::is_dicom;
 
@@ -29,47 +29,6 @@ const IMPLICIT: &str = "1.2.840.10008.1.2";
 const JPEG: [&str; 4] =
     ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
 
-/// Why a DICOM file cannot be read as an image.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DicomError {
-    /// The file ends inside an element.
-    #[error("the DICOM file is cut off; copy it again")]
-    Truncated,
-    /// Bytes that are no element.
-    #[error("the DICOM file is damaged near element ({:04x},{:04x}); copy it again", tag >> 16, tag & 0xffff)]
-    Damaged {
-        /// Group and element number.
-        tag: u32,
-    },
-    /// No pixels.
-    #[error(
-        "the DICOM file holds no image (it may be a report or a directory); name a file of the X-ray itself"
-    )]
-    NoPixels,
-    /// An encoding of pixels that is not read.
-    #[error(
-        "the DICOM file's transfer syntax {name} is not supported; save it uncompressed or as JPEG, or export a PNG"
-    )]
-    TransferSyntax {
-        /// Its name and number.
-        name: String,
-    },
-    /// An attribute is missing or has a value that is not read.
-    #[error("the DICOM file has {attribute} = {found}, supported is {expected}; export the image as PNG")]
-    Attribute {
-        /// Its name.
-        attribute: &'static str,
-        /// What is read.
-        expected: &'static str,
-        /// Its value, "nothing" if it is missing.
-        found: String,
-    },
-    /// Encapsulated JPEG that cannot be decoded.
-    #[error("the DICOM file's JPEG image cannot be decoded ({0}); copy it again or export a PNG")]
-    Jpeg(#[from] jpeg_decoder::Error),
-}
-
 /// How samples are stored.
 struct Format {
     columns: usize,
@@ -87,7 +46,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Grey, ImageError> {
     let elements = Elements::read(bytes)?;
     let pixels = elements.pixels.as_ref().ok_or(DicomError::NoPixels)?;
     let mut format = Format::read(&elements)?;
-    xray::check_size(format.columns as u64, format.rows as u64)?;
+    check_size(format.columns as u64, format.rows as u64)?;
 
     let raw = match pixels {
         PixelData::Native(data) if [IMPLICIT, EXPLICIT].contains(&elements.transfer_syntax.as_str()) => {
@@ -96,7 +55,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Grey, ImageError> {
         PixelData::Encapsulated(fragments) if JPEG.contains(&elements.transfer_syntax.as_str()) => {
             format.jpeg(fragments)?
         }
-        _ => return Err(DicomError::TransferSyntax { name: named(&elements.transfer_syntax) }.into()),
+        _ => return Err(DicomError::TransferSyntax { name: syntax_name(&elements.transfer_syntax) }.into()),
     };
     let mut notes = Vec::new();
     if let Some(count) = elements.decimal(FRAMES).filter(|&count| count > 1.0) {
@@ -298,21 +257,4 @@ impl Window {
 fn rgb_of_ybr([y, b, r]: [u16; 3]) -> [u16; 3] {
     let (y, b, r) = (f64::from(y), f64::from(b) - 128.0, f64::from(r) - 128.0);
     [y + 1.402 * r, y - 0.3441 * b - 0.7141 * r, y + 1.772 * b].map(|x| x.round().clamp(0.0, 255.0) as u16)
-}
-
-/// The number of a transfer syntax, with the name of those that occur.
-fn named(syntax: &str) -> String {
-    let name = match syntax {
-        "" => return "(missing)".to_owned(),
-        "1.2.840.10008.1.2.1.99" => "Deflated Explicit VR Little Endian",
-        "1.2.840.10008.1.2.2" => "Explicit VR Big Endian",
-        "1.2.840.10008.1.2.5" => "RLE Lossless",
-        _ if syntax.starts_with("1.2.840.10008.1.2.4.8") => "JPEG-LS",
-        _ if syntax.starts_with("1.2.840.10008.1.2.4.9") => "JPEG 2000",
-        _ if syntax.starts_with("1.2.840.10008.1.2.4.10") => "MPEG video",
-        _ if syntax.starts_with("1.2.840.10008.1.2.4.11") => "JPEG XL",
-        _ if syntax.starts_with("1.2.840.10008.1.2.4.20") => "HTJ2K",
-        _ => return syntax.to_owned(),
-    };
-    format!("{name} ({syntax})")
 }

@@ -1,5 +1,6 @@
-//! What lies between encoder and decoder.
+//! Latent images: between encoder and decoder.
 
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use thiserror::Error;
 
 /// Latents have unit variance on X-rays; values beyond this are not latents.
@@ -7,32 +8,29 @@ pub(crate) const LARGEST: f32 = 1000.0;
 /// Elements: far more than any codec has, few enough that arithmetic on shapes cannot overflow.
 const MOST: usize = 1 << 24;
 
-/// A continuous latent image `[channels, height, width]`, of about unit variance on chest X-rays: what is encrypted.
+/// A continuous latent image `[channels, height, width]`, of about unit variance on chest X-rays: the values that are encrypted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latent {
-    shape: [usize; 3],
-    values: Vec<f32>,
+    values: Array3<f32>,
 }
 
-/// A quantised latent image: at each of `height * width` positions, row by row, the number of a code.
+/// A quantized latent image: the number of a code at each position `[height, width]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Codes {
-    height: usize,
-    width: usize,
-    values: Vec<u16>,
+pub struct CodeIndices {
+    values: Array2<u16>,
 }
 
 /// Why numbers are not a latent image.
 #[derive(Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum LatentError {
-    /// The shape asks for another number of values.
-    #[error("a latent image of shape {shape:?} has not {found} values; give one value per element")]
-    Count {
-        /// The shape, codes have one channel.
+    /// No elements, or more than any codec has.
+    #[error(
+        "a latent image of shape {shape:?} is empty or has more than 2^24 elements; compress the X-ray again"
+    )]
+    Size {
+        /// The shape `[channels, height, width]`; code indices have one channel.
         shape: [usize; 3],
-        /// The number of values.
-        found: usize,
     },
     /// A value that is not finite, or far out of any latent's range.
     #[error(
@@ -47,67 +45,61 @@ pub enum LatentError {
 }
 
 impl Latent {
-    /// A latent of `shape` (channels, height, width) with `values` in that order.
+    /// A latent of the values `[channels, height, width]`.
     ///
     /// # Errors
-    /// If there is not one value per element, or one is not finite or larger than 1000.
-    pub fn new(shape: [usize; 3], values: Vec<f32>) -> Result<Self, LatentError> {
-        check_count(shape, values.len())?;
-        let strange = |x: &f32| !x.is_finite() || x.abs() > LARGEST;
-        match values.iter().copied().enumerate().find(|(_, x)| strange(x)) {
+    /// If there are no values or more than 2^24, or one is not finite or larger than 1000.
+    pub fn new(values: Array3<f32>) -> Result<Self, LatentError> {
+        check_size(values.dim().into())?;
+        match values.iter().copied().enumerate().find(|(_, x)| !x.is_finite() || x.abs() > LARGEST) {
             Some((index, value)) => Err(LatentError::Value { index, value }),
-            None => Ok(Self { shape, values }),
+            None => Ok(Self { values }),
         }
     }
 
     /// A latent of values that come from a network; those out of range are brought into it.
     #[expect(clippy::manual_clamp, reason = "a not-a-number must become a number")]
-    pub(crate) fn clamped(shape: [usize; 3], mut values: Vec<f32>) -> Self {
-        values.iter_mut().for_each(|x| *x = x.max(-LARGEST).min(LARGEST));
-        Self { shape, values }
+    pub(crate) fn clamped(values: Array3<f32>) -> Self {
+        Self { values: values.mapv_into(|x| x.max(-LARGEST).min(LARGEST)) }
     }
 
     /// Channels, height and width.
     pub fn shape(&self) -> [usize; 3] {
-        self.shape
+        self.values.dim().into()
     }
 
-    /// The values in the order channel, y, x.
-    pub fn values(&self) -> &[f32] {
-        &self.values
+    /// The values `[channels, height, width]`.
+    pub fn values(&self) -> ArrayView3<'_, f32> {
+        self.values.view()
     }
 }
 
-impl Codes {
-    /// Codes of `height` rows of `width`.
+impl CodeIndices {
+    /// The numbers of codes at the positions `[height, width]`.
     ///
     /// # Errors
-    /// If there is not one code per position.
-    pub fn new(height: usize, width: usize, values: Vec<u16>) -> Result<Self, LatentError> {
-        check_count([1, height, width], values.len())?;
-        Ok(Self { height, width, values })
+    /// If there are no positions, or more than 2^24.
+    pub fn new(values: Array2<u16>) -> Result<Self, LatentError> {
+        let (height, width) = values.dim();
+        check_size([1, height, width])?;
+        Ok(Self { values })
     }
 
-    /// Rows of codes.
-    pub fn height(&self) -> usize {
-        self.height
+    /// Height and width.
+    pub fn shape(&self) -> [usize; 2] {
+        self.values.dim().into()
     }
 
-    /// Codes per row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// The codes, row by row.
-    pub fn values(&self) -> &[u16] {
-        &self.values
+    /// The numbers of codes at the positions `[height, width]`.
+    pub fn values(&self) -> ArrayView2<'_, u16> {
+        self.values.view()
     }
 }
 
-fn check_count(shape: [usize; 3], found: usize) -> Result<(), LatentError> {
+fn check_size(shape: [usize; 3]) -> Result<(), LatentError> {
     let count = shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n));
     match count {
-        Some(count) if count == found && count > 0 && count <= MOST => Ok(()),
-        _ => Err(LatentError::Count { shape, found }),
+        Some(1..=MOST) => Ok(()),
+        _ => Err(LatentError::Size { shape }),
     }
 }

@@ -1,6 +1,6 @@
 //! Resizing to a square by a cubic filter that widens with the reduction, as Pillow's `BICUBIC` (Keys 1981, a = -1/2).
 
-use crate::xray::SIDE;
+use ndarray::Array2;
 
 const REACH: f64 = 2.0;
 
@@ -10,15 +10,20 @@ struct Taps {
     weights: Vec<f32>,
 }
 
-/// An image of `width` columns as 256x256 values, whatever its proportions.
-pub(crate) fn square(values: &[f32], width: usize, height: usize) -> Vec<f32> {
-    let (across, down) = (line(width), line(height));
+/// An image of `width` columns as `[side, side]` values, whatever its proportions.
+pub(crate) fn square(values: &[f32], width: usize, height: usize, side: usize) -> Array2<f32> {
+    let (across, down) = (line(width, side), line(height, side));
     let rows: Vec<f32> = values
         .chunks_exact(width)
         .flat_map(|row| across.iter().map(|taps| taps.sum(row.iter().skip(taps.first))))
         .collect();
-    let column = |taps: &Taps, x: usize| taps.sum(rows.iter().skip(taps.first * SIDE + x).step_by(SIDE));
-    down.iter().flat_map(|taps| (0..SIDE).map(|x| column(taps, x))).collect()
+    let mut out = Array2::zeros((side, side));
+    for (mut row, taps) in out.rows_mut().into_iter().zip(&down) {
+        for (x, to) in row.iter_mut().enumerate() {
+            *to = taps.sum(rows.iter().skip(taps.first * side + x).step_by(side));
+        }
+    }
+    out
 }
 
 impl Taps {
@@ -27,10 +32,10 @@ impl Taps {
     }
 }
 
-/// The taps of 256 positions spread over `length`.
-fn line(length: usize) -> Vec<Taps> {
-    let step = length as f64 / SIDE as f64;
-    (0..SIDE).map(|k| taps(length, (k as f64 + 0.5) * step, step.max(1.0))).collect()
+/// The taps of `side` positions spread over `length`.
+fn line(length: usize, side: usize) -> Vec<Taps> {
+    let step = length as f64 / side as f64;
+    (0..side).map(|k| taps(length, (k as f64 + 0.5) * step, step.max(1.0))).collect()
 }
 
 fn taps(length: usize, centre: f64, stretch: f64) -> Taps {

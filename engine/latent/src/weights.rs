@@ -1,6 +1,6 @@
 //! Tensors and metadata of a codec file, checked.
 
-use crate::safe::{self, Unreadable};
+use crate::safetensors::{self as container, SafetensorsError};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ const LIMIT_BYTES: usize = 64 << 20;
 pub enum CodecError {
     /// The bytes are not a safetensors file.
     #[error("the codec file cannot be read: {0}; take the file as it was published")]
-    Unreadable(#[from] Unreadable),
+    Unreadable(#[from] SafetensorsError),
     /// The file is larger than any codec.
     #[error("a codec file has at most {limit} bytes, this one {bytes}; name a file from models/codec")]
     TooLarge {
@@ -90,7 +90,7 @@ pub enum CodecError {
 /// A codec file whose tensors are being taken.
 pub(crate) struct Weights<'a> {
     file: SafeTensors<'a>,
-    metadata: safe::Metadata,
+    metadata: container::Metadata,
     left: BTreeSet<String>,
 }
 
@@ -99,7 +99,7 @@ impl<'a> Weights<'a> {
         if bytes.len() > LIMIT_BYTES {
             return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT_BYTES });
         }
-        let (file, metadata) = safe::read(bytes)?;
+        let (file, metadata) = container::read(bytes)?;
         let left = file.iter().map(|(name, _)| name.to_owned()).collect();
         Ok(Self { file, metadata, left })
     }
@@ -149,7 +149,7 @@ impl<'a> Weights<'a> {
 
     /// A tensor of single precision.
     pub(crate) fn single(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CodecError> {
-        let values = safe::singles(self.take(name, Dtype::F32, shape)?);
+        let values = container::singles(self.take(name, Dtype::F32, shape)?);
         match values.iter().all(|x| x.is_finite()) {
             true => Ok(values),
             false => Err(CodecError::NotFinite { name: name.to_owned() }),

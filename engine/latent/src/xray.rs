@@ -1,134 +1,24 @@
 //! X-rays as the codec sees them, from files in the formats they come in.
 
-use crate::dicom::{self, DicomError};
+use crate::dicom;
+use crate::grey::{Grey, ImageNote, MAX_PIXELS, Mixer, check_size};
+use crate::image_error::ImageError;
 use crate::resample;
 use image::{
     DynamicImage, ExtendedColorType, ImageBuffer, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Pixel,
 };
+use ndarray::{Array2, ArrayView2};
 use std::io::Cursor;
-use thiserror::Error;
 
 /// Rows and columns of an [`Xray`].
 pub const SIDE: usize = 256;
 
-/// Larger images are refused before they are decoded.
-pub(crate) const MOST_PIXELS: u64 = 50_000_000;
 const LEAST_SIDE: usize = 32;
-/// Channels further apart than this are colour, not the noise of compressed grey.
-const COLOURED: f32 = 24.0 / 255.0;
-/// An image with a larger share of coloured pixels is a coloured image.
-const COLOURED_SHARE: f64 = 0.01;
-
 /// A grey image of 256x256 pixels from 0 (black) to 255 (white).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Xray {
-    values: Vec<f32>,
-}
-
-/// What a user should know about how an image was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ImageNote {
-    /// A coloured image, turned to grey.
-    Colour,
-    /// A file of several images, of which the first was taken.
-    Frames {
-        /// How many.
-        count: u32,
-    },
-    /// An image that had to be enlarged.
-    Enlarged {
-        /// Its columns.
-        width: usize,
-        /// Its rows.
-        height: usize,
-    },
-    /// An image more than twice as long as wide, or the other way round, which lost its proportions.
-    Squeezed {
-        /// Its columns.
-        width: usize,
-        /// Its rows.
-        height: usize,
-    },
-}
-
-impl std::fmt::Display for ImageNote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Colour => {
-                write!(f, "the image has colours, which were turned to grey; a chest X-ray has none")
-            }
-            Self::Frames { count } => {
-                write!(f, "the file holds {count} images, of which the first was taken")
-            }
-            Self::Enlarged { width, height } => {
-                write!(f, "the image has only {width}x{height} pixels and was enlarged; details are missing")
-            }
-            Self::Squeezed { width, height } => {
-                write!(
-                    f,
-                    "the image has {width}x{height} pixels and was squeezed into a square; chest X-rays are not as long"
-                )
-            }
-        }
-    }
-}
-
-/// Why an image cannot be read.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// No bytes.
-    #[error("the image file is empty; name a PNG, JPEG or DICOM file")]
-    Empty,
-    /// Neither of the formats.
-    #[error("the file is neither PNG, JPEG nor DICOM; convert the image to one of them")]
-    UnknownFormat,
-    /// A PNG or JPEG file that ends early.
-    #[error("the image file is cut off; copy it again")]
-    Truncated,
-    /// A PNG or JPEG file that cannot be decoded.
-    #[error("the image cannot be decoded ({0}); copy it again or convert it to PNG")]
-    Damaged(#[source] image::ImageError),
-    /// A DICOM file that cannot be used.
-    #[error(transparent)]
-    Dicom(#[from] DicomError),
-    /// Too many pixels.
-    #[error("the image has {width}x{height} pixels, more than 50 million; reduce it first")]
-    TooLarge {
-        /// Its columns.
-        width: u64,
-        /// Its rows.
-        height: u64,
-    },
-    /// Too few pixels.
-    #[error("the image has {width}x{height} pixels; an X-ray needs at least 32 on each side, better 256")]
-    TooSmall {
-        /// Its columns.
-        width: usize,
-        /// Its rows.
-        height: usize,
-    },
-    /// All pixels are equal.
-    #[error("the image has no contrast: all its pixels are about equal; check that it is the right file")]
-    NoContrast,
-    /// The wrong number of pixels.
-    #[error("an X-ray has 256x256 = 65536 pixels, not {found}; resize it first")]
-    Count {
-        /// The number given.
-        found: usize,
-    },
-    /// A PNG file could not be written.
-    #[error("the PNG file cannot be made ({0})")]
-    Encode(#[source] image::ImageError),
-}
-
-/// A grey image of any size, rows of values from 0 (black) to 1 (white).
-pub(crate) struct Grey {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) values: Vec<f32>,
-    pub(crate) notes: Vec<ImageNote>,
+    /// `[256, 256]`.
+    values: Array2<f32>,
 }
 
 impl Xray {
@@ -149,25 +39,25 @@ impl Xray {
         Self::prepared(grey)
     }
 
-    /// From 256 rows of 256 pixels.
+    /// An X-ray of the pixels `[256, 256]`, row by row.
     ///
     /// # Errors
-    /// If there are not 65,536 of them.
-    pub fn from_pixels(pixels: Vec<u8>) -> Result<Self, ImageError> {
-        match pixels.len() == SIDE * SIDE {
-            true => Ok(Self { values: pixels.into_iter().map(f32::from).collect() }),
-            false => Err(ImageError::Count { found: pixels.len() }),
+    /// [`ImageError::Shape`]
+    pub fn from_pixels(pixels: ArrayView2<'_, u8>) -> Result<Self, ImageError> {
+        match pixels.dim() {
+            (SIDE, SIDE) => Ok(Self { values: pixels.mapv(f32::from) }),
+            (height, width) => Err(ImageError::Shape { width, height }),
         }
     }
 
-    /// The pixels, row by row, from 0 to 255 and not rounded.
-    pub fn values(&self) -> &[f32] {
-        &self.values
+    /// The pixels `[256, 256]`, row by row, from 0 to 255 and not rounded.
+    pub fn values(&self) -> ArrayView2<'_, f32> {
+        self.values.view()
     }
 
-    /// The pixels, row by row, rounded.
-    pub fn pixels(&self) -> Vec<u8> {
-        self.values.iter().map(|x| x.round() as u8).collect()
+    /// The pixels `[256, 256]`, row by row, rounded.
+    pub fn pixels(&self) -> Array2<u8> {
+        self.values.mapv(|x| x.round() as u8)
     }
 
     /// An 8-bit grey PNG file.
@@ -178,14 +68,16 @@ impl Xray {
         let mut out = Vec::new();
         let encoder = image::codecs::png::PngEncoder::new(&mut out);
         let side = SIDE as u32;
-        encoder.write_image(&self.pixels(), side, side, ExtendedColorType::L8).map_err(ImageError::Encode)?;
+        let pixels: Vec<u8> = self.pixels().into_iter().collect();
+        encoder.write_image(&pixels, side, side, ExtendedColorType::L8).map_err(ImageError::Encode)?;
         Ok(out)
     }
 
-    /// From 65,536 values, those out of range brought to its ends.
+    /// An X-ray of the values `[256, 256]`, those out of range brought to its ends.
     #[expect(clippy::manual_clamp, reason = "a not-a-number must become a number")]
-    pub(crate) fn clamped(values: impl Iterator<Item = f32>) -> Self {
-        Self { values: values.map(|x| x.max(0.0).min(255.0)).collect() }
+    pub(crate) fn clamped(values: Array2<f32>) -> Self {
+        debug_assert_eq!(values.dim(), (SIDE, SIDE));
+        Self { values: values.mapv_into(|x| x.max(0.0).min(255.0)) }
     }
 
     fn prepared(grey: Grey) -> Result<(Self, Vec<ImageNote>), ImageError> {
@@ -200,17 +92,9 @@ impl Xray {
         if longer > 2 * shorter {
             notes.push(ImageNote::Squeezed { width, height });
         }
-        let square = resample::square(&values, width, height);
-        let xray = Self::clamped(square.into_iter().map(|x| x * 255.0));
+        let xray = Self::clamped(resample::square(&values, width, height, SIDE) * 255.0);
         let (low, high) = xray.values.iter().fold((255.0_f32, 0.0_f32), |(l, h), x| (l.min(*x), h.max(*x)));
         if high - low < 1.0 { Err(ImageError::NoContrast) } else { Ok((xray, notes)) }
-    }
-}
-
-pub(crate) fn check_size(width: u64, height: u64) -> Result<(), ImageError> {
-    match width.checked_mul(height) {
-        Some(pixels) if pixels <= MOST_PIXELS => Ok(()),
-        _ => Err(ImageError::TooLarge { width, height }),
     }
 }
 
@@ -229,7 +113,7 @@ fn decoded(bytes: &[u8], format: ImageFormat) -> Result<Grey, ImageError> {
     check_size(width.into(), height.into())?;
     let orientation = decoder.orientation().map_err(failed)?;
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(10 * MOST_PIXELS);
+    limits.max_alloc = Some(10 * MAX_PIXELS);
     decoder.set_limits(limits).map_err(failed)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
@@ -273,23 +157,4 @@ where
     }
     let notes = mixer.note(values.len()).into_iter().collect();
     Grey { width, height, values, notes }
-}
-
-/// Turns colours, each from 0 to 1, to grey, and counts them.
-#[derive(Default)]
-pub(crate) struct Mixer {
-    coloured: usize,
-}
-
-impl Mixer {
-    /// The luma of ITU-R BT.601.
-    pub(crate) fn mix(&mut self, [r, g, b]: [f32; 3]) -> f32 {
-        let spread = r.max(g).max(b) - r.min(g).min(b);
-        self.coloured += usize::from(spread > COLOURED);
-        0.299 * r + 0.587 * g + 0.114 * b
-    }
-
-    pub(crate) fn note(&self, pixels: usize) -> Option<ImageNote> {
-        (self.coloured as f64 > COLOURED_SHARE * pixels as f64).then_some(ImageNote::Colour)
-    }
 }

@@ -5,7 +5,8 @@
 mod common;
 
 use common::{CodecFile, pattern};
-use pleura_latent::{Codec, CodecError, Codes, Latent, SIDE, Xray};
+use ndarray::{Array2, Array3, ArrayView, Dimension, s};
+use pleura_latent::{CodeIndices, Codec, CodecError, Latent, SIDE, Xray};
 use safetensors::{Dtype, SafeTensors};
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ fn singles(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
-fn furthest(a: &[f32], b: &[f32]) -> f32 {
+fn furthest<D: Dimension>(a: ArrayView<'_, f32, D>, b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
@@ -37,23 +38,24 @@ fn known_answers() {
     let error = furthest(latent.values(), &singles(&known, "latent"));
     assert!(error < 2e-3, "latents differ by {error}");
 
-    let given = Latent::new(codec.latent_shape(), singles(&known, "latent")).unwrap();
+    let given = Array3::from_shape_vec(codec.latent_shape(), singles(&known, "latent")).unwrap();
+    let given = Latent::new(given).unwrap();
     let decoded: Vec<f32> =
         singles(&known, "decoded").iter().map(|y| ((y + 1.0) * 127.5).clamp(0.0, 255.0)).collect();
     let error = furthest(codec.decode(&given).unwrap().values(), &decoded);
     assert!(error < 0.25, "pixels differ by {error} of 255");
 
-    let codes = codec.quantise(&given).unwrap();
+    let codes = codec.quantize(&given).unwrap();
     let known_codes = known.tensor("codes").unwrap();
     let known_codes = known_codes.data().as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b));
     let equal = codes.values().iter().zip(known_codes).filter(|(a, b)| i32::from(**a) == *b).count();
     assert!(equal * 100 >= codes.values().len() * 99, "{equal} of {} codes agree", codes.values().len());
 
     let expected = singles(&known, "strangeness")[0];
-    let error = (codec.strangeness(&given).unwrap() / f64::from(expected) - 1.0).abs();
-    assert!(error < 1e-3, "strangeness is off by {error} of {expected}");
-    let again = codec.dequantise(&codes).unwrap();
-    assert_eq!(codec.quantise(&again).unwrap(), codes);
+    let error = (codec.ood_score(&given).unwrap() / f64::from(expected) - 1.0).abs();
+    assert!(error < 1e-3, "the score is off by {error} of {expected}");
+    let again = codec.dequantize(&codes).unwrap();
+    assert_eq!(codec.quantize(&again).unwrap(), codes);
 }
 
 /// All shapes line up, and the number of threads changes nothing.
@@ -67,13 +69,13 @@ fn every_factor() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let latent = codec.encode(&pattern());
-                let codes = codec.quantise(&latent).unwrap();
-                let again = codec.dequantise(&codes).unwrap();
-                assert_eq!((codes.height(), codes.width()), (side, side));
+                let codes = codec.quantize(&latent).unwrap();
+                let again = codec.dequantize(&codes).unwrap();
+                assert_eq!(codes.shape(), [side, side]);
                 (
                     codec.decode(&latent).unwrap(),
                     codec.decode(&again).unwrap(),
-                    codec.strangeness(&latent).unwrap(),
+                    codec.ood_score(&latent).unwrap(),
                     latent,
                 )
             })
@@ -91,24 +93,24 @@ fn the_encoder_moves_with_the_image() {
     let codec = Codec::from_bytes(&shipped("f8.safetensors")).unwrap();
     let pixels = pattern().pixels();
     let mut moved = pixels.clone();
-    moved.copy_within(0..(SIDE - 8) * SIDE, 8 * SIDE);
-    let [a, b] = [pixels, moved].map(|p| codec.encode(&Xray::from_pixels(p).unwrap()));
-    let middle = |latent: &Latent, row: usize| latent.values()[(32 + row) * 32..][8..24].to_vec();
-    assert!(furthest(&middle(&a, 15), &middle(&b, 16)) < 1e-3);
+    moved.slice_mut(s![8.., ..]).assign(&pixels.slice(s![..SIDE - 8, ..]));
+    let [a, b] = [pixels, moved].map(|p| codec.encode(&Xray::from_pixels(p.view()).unwrap()));
+    let middle = b.values().slice(s![1, 16, 8..24]).to_vec();
+    assert!(furthest(a.values().slice(s![1, 15, 8..24]), &middle) < 1e-3);
 }
 
 #[test]
 fn wrong_shapes_are_refused() {
     let codec = Codec::from_bytes(&CodecFile::random(2, &[[8, 0]], 0).to_bytes()).unwrap();
-    let latent = Latent::new([2, 32, 32], vec![0.0; 2048]).unwrap();
+    let latent = Latent::new(Array3::zeros([2, 32, 32])).unwrap();
     let shape = |error| matches!(error, CodecError::Shape { expected: [2, 64, 64], found: [2, 32, 32], .. });
     assert!(shape(codec.decode(&latent).unwrap_err()));
-    assert!(shape(codec.quantise(&latent).unwrap_err()));
-    assert!(shape(codec.strangeness(&latent).unwrap_err()));
-    assert!(shape(codec.dequantise(&Codes::new(32, 32, vec![0; 1024]).unwrap()).unwrap_err()));
-    let mut codes = vec![0; 4096];
-    codes[77] = 1024;
-    let error = codec.dequantise(&Codes::new(64, 64, codes).unwrap()).unwrap_err();
+    assert!(shape(codec.quantize(&latent).unwrap_err()));
+    assert!(shape(codec.ood_score(&latent).unwrap_err()));
+    assert!(shape(codec.dequantize(&CodeIndices::new(Array2::zeros((32, 32))).unwrap()).unwrap_err()));
+    let mut codes = Array2::zeros((64, 64));
+    codes[[1, 13]] = 1024;
+    let error = codec.dequantize(&CodeIndices::new(codes).unwrap()).unwrap_err();
     assert!(matches!(error, CodecError::Code { code: 1024, position: 77, codes: 1024 }));
 }
 

@@ -6,6 +6,7 @@ mod common;
 
 use common::{Random, pattern};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
+use ndarray::{Array2, ArrayView2, s};
 use pleura_latent::{ImageError, ImageNote, SIDE, Xray, psnr, ssim};
 use std::io::Cursor;
 
@@ -24,7 +25,7 @@ fn smooth(x: u32, y: u32) -> u8 {
     (x / 4 + y / 3) as u8
 }
 
-fn furthest(a: &[f32], b: &[f32]) -> f32 {
+fn furthest(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
@@ -40,7 +41,7 @@ fn resampling_is_pillows() {
         let image = ImageBuffer::from_fn(width, height, |x, y| Luma([value(x, y)]));
         let (xray, _) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
         for (y, x, expected) in pixels {
-            let found = xray.values()[y * SIDE + x];
+            let found = xray.values()[[y, x]];
             assert!((found - expected).abs() < 0.01, "{width}x{height} at {y}, {x}: {found}, not {expected}");
         }
     }
@@ -52,7 +53,7 @@ fn an_image_of_the_right_size_is_kept() {
     let (again, notes) = Xray::from_bytes(&xray.to_png().unwrap()).unwrap();
     assert_eq!(again.pixels(), xray.pixels());
     assert_eq!(notes, []);
-    assert_eq!(Xray::from_pixels(xray.pixels()).unwrap(), xray);
+    assert_eq!(Xray::from_pixels(xray.pixels().view()).unwrap(), xray);
 }
 
 #[test]
@@ -88,8 +89,14 @@ fn all_depths_show_the_same() {
 fn depth_survives() {
     let image = ImageBuffer::from_fn(256, 256, |x, y| Luma([(x * 256 + y) as u16]));
     let (xray, _) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
-    assert!((xray.values()[SIDE + 1] - 257.0 / 257.0).abs() < 1e-3);
-    assert!(xray.values().windows(2).any(|w| (w[0] - w[1]).abs() > 0.0 && (w[0] - w[1]).abs() < 1.0));
+    assert!((xray.values()[[1, 1]] - 257.0 / 257.0).abs() < 1e-3);
+    assert!(
+        xray.values()
+            .windows([1, 2])
+            .into_iter()
+            .map(|w| (w[[0, 0]] - w[[0, 1]]).abs())
+            .any(|d| d > 0.0 && d < 1.0)
+    );
 }
 
 #[test]
@@ -119,8 +126,7 @@ fn orientation_is_applied() {
     let turned = [&plain[..2], &[0xff, 0xe1], &length, exif, &plain[2..]].concat();
     let (plain, _) = Xray::from_bytes(&plain).unwrap();
     let (turned, _) = Xray::from_bytes(&turned).unwrap();
-    let reversed: Vec<u8> = plain.pixels().into_iter().rev().collect();
-    assert_eq!(turned.pixels(), reversed);
+    assert_eq!(turned.pixels(), plain.pixels().slice(s![..;-1, ..;-1]));
 }
 
 #[test]
@@ -146,7 +152,9 @@ fn what_is_refused() {
         "{}",
         error(&huge)
     );
-    assert!(matches!(Xray::from_pixels(vec![0; 100]).unwrap_err(), ImageError::Count { found: 100 }));
+    let narrow = Array2::zeros((SIDE, 100));
+    let error = Xray::from_pixels(narrow.view()).unwrap_err();
+    assert!(matches!(error, ImageError::Shape { width: 100, height: SIDE }), "{error}");
 }
 
 #[test]
@@ -179,7 +187,7 @@ fn damaged_files_do_no_harm() {
 
 #[test]
 fn likeness() {
-    let flat = |value: u8| Xray::from_pixels(vec![value; SIDE * SIDE]).unwrap();
+    let flat = |value: u8| Xray::from_pixels(Array2::from_elem((SIDE, SIDE), value).view()).unwrap();
     let xray = pattern();
     assert_eq!(psnr(&xray, &xray), f64::INFINITY);
     assert!((ssim(&xray, &xray) - 1.0).abs() < 1e-12);
@@ -192,8 +200,8 @@ fn likeness() {
 
     // A chessboard and its negative have opposite structure.
     let board = |phase: usize| {
-        let pixels = (0..SIDE * SIDE).map(|k| 255 * ((k + k / SIDE + phase) % 2) as u8).collect();
-        Xray::from_pixels(pixels).unwrap()
+        let pixels = Array2::from_shape_fn((SIDE, SIDE), |(y, x)| 255 * ((x + y + phase) % 2) as u8);
+        Xray::from_pixels(pixels.view()).unwrap()
     };
     assert!(ssim(&board(0), &board(1)) < -0.9);
     assert!(psnr(&board(0), &board(1)).abs() < 1e-9);

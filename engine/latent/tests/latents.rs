@@ -5,7 +5,8 @@
 mod common;
 
 use common::{CodecFile, Random, pattern};
-use pleura_latent::{Codec, Codes, Latent, LatentError, LatentFile, LatentFileError, Stored};
+use ndarray::{Array2, Array3, array};
+use pleura_latent::{CodeIndices, Codec, Latent, LatentError, LatentFile, LatentFileError, StoredLatent};
 use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use std::sync::LazyLock;
@@ -16,20 +17,22 @@ static CODEC: LazyLock<Codec> = LazyLock::new(|| {
 
 fn continuous() -> LatentFile {
     let latent = CODEC.encode(&pattern());
-    let other = Latent::new(latent.shape(), latent.values().iter().map(|x| -x).collect()).unwrap();
-    let images =
-        vec![("a.png".to_owned(), Stored::Latent(latent)), ("\"b\" ü".to_owned(), Stored::Latent(other))];
+    let other = Latent::new(latent.values().mapv(|x| -x)).unwrap();
+    let images = vec![
+        ("a.png".to_owned(), StoredLatent::Latent(latent)),
+        ("\"b\" ü".to_owned(), StoredLatent::Latent(other)),
+    ];
     LatentFile::new(&CODEC, images).unwrap()
 }
 
-fn quantised() -> LatentFile {
-    let codes = CODEC.quantise(&CODEC.encode(&pattern())).unwrap();
-    LatentFile::new(&CODEC, vec![("a".to_owned(), Stored::Codes(codes))]).unwrap()
+fn quantized() -> LatentFile {
+    let codes = CODEC.quantize(&CODEC.encode(&pattern())).unwrap();
+    LatentFile::new(&CODEC, vec![("a".to_owned(), StoredLatent::Codes(codes))]).unwrap()
 }
 
 #[test]
 fn there_and_back() {
-    for file in [continuous(), quantised()] {
+    for file in [continuous(), quantized()] {
         let bytes = file.to_bytes();
         assert_eq!(bytes, file.to_bytes());
         let again = LatentFile::from_bytes(&bytes).unwrap();
@@ -40,8 +43,8 @@ fn there_and_back() {
         for ((name, latent), (expected, stored)) in latents.iter().zip(file.images()) {
             assert_eq!(name, expected);
             match stored {
-                Stored::Latent(stored) => assert_eq!(latent, stored),
-                Stored::Codes(codes) => assert_eq!(*latent, CODEC.dequantise(codes).unwrap()),
+                StoredLatent::Latent(stored) => assert_eq!(latent, stored),
+                StoredLatent::Codes(codes) => assert_eq!(*latent, CODEC.dequantize(codes).unwrap()),
             }
         }
     }
@@ -59,7 +62,7 @@ fn other_readers_understand_it() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor("latents").unwrap();
     assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F32, &[2, 3, 16, 16][..]));
-    let bytes = quantised().to_bytes();
+    let bytes = quantized().to_bytes();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor("codes").unwrap();
     assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::U16, &[1, 16, 16][..]));
@@ -81,17 +84,17 @@ fn another_codec_is_refused() {
 #[test]
 fn what_cannot_be_stored() {
     assert!(matches!(LatentFile::new(&CODEC, vec![]), Err(LatentFileError::Empty)));
-    let mixed = [continuous().images(), quantised().images()].concat();
+    let mixed = [continuous().images(), quantized().images()].concat();
     assert!(matches!(LatentFile::new(&CODEC, mixed), Err(LatentFileError::Mixed { .. })));
-    let codes = Codes::new(16, 16, vec![1024; 256]).unwrap();
-    let images = vec![("x".to_owned(), Stored::Codes(codes))];
+    let codes = CodeIndices::new(Array2::from_elem((16, 16), 1024)).unwrap();
+    let images = vec![("x".to_owned(), StoredLatent::Codes(codes))];
     assert!(matches!(LatentFile::new(&CODEC, images), Err(LatentFileError::Codec { .. })));
     for value in [f32::NAN, f32::INFINITY, 1000.5] {
-        assert!(matches!(Latent::new([1, 1, 2], vec![0.0, value]), Err(LatentError::Value { index: 1, .. })));
+        assert!(matches!(Latent::new(array![[[0.0, value]]]), Err(LatentError::Value { index: 1, .. })));
     }
-    assert!(matches!(Latent::new([1, 1, 2], vec![0.0]), Err(LatentError::Count { .. })));
-    assert!(matches!(Latent::new([usize::MAX, 2, 2], vec![0.0]), Err(LatentError::Count { .. })));
-    assert!(matches!(Codes::new(0, 4, vec![]), Err(LatentError::Count { .. })));
+    assert!(matches!(Latent::new(Array3::zeros([1, 0, 2])), Err(LatentError::Size { shape: [1, 0, 2] })));
+    assert!(matches!(Latent::new(Array3::zeros([1, 4096, 4097])), Err(LatentError::Size { .. })));
+    assert!(matches!(CodeIndices::new(Array2::zeros((0, 4))), Err(LatentError::Size { shape: [1, 0, 4] })));
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn broken_files_are_refused() {
 
 #[test]
 fn flipped_headers_do_no_harm() {
-    let whole = quantised().to_bytes();
+    let whole = quantized().to_bytes();
     let mut random = Random::new("latents");
     for at in 0..whole.len().min(400) {
         let mut broken = whole.clone();
@@ -159,8 +162,8 @@ proptest! {
 
     #[test]
     fn any_latent_survives(values in proptest::collection::vec(-1000.0_f32..=1000.0, 768)) {
-        let latent = Latent::new(CODEC.latent_shape(), values).unwrap();
-        let file = LatentFile::new(&CODEC, vec![(String::new(), Stored::Latent(latent))]).unwrap();
+        let latent = Latent::new(Array3::from_shape_vec(CODEC.latent_shape(), values).unwrap()).unwrap();
+        let file = LatentFile::new(&CODEC, vec![(String::new(), StoredLatent::Latent(latent))]).unwrap();
         prop_assert_eq!(LatentFile::from_bytes(&file.to_bytes()).unwrap(), file);
     }
 }

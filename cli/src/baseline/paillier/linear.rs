@@ -2,7 +2,7 @@
 
 use crate::baseline::arguments::{BitsArgs, ImagesArgs};
 use crate::baseline::images::{self, Image};
-use crate::classifier::Classifier;
+use crate::classifier;
 use crate::table::{Table, bytes_text, short};
 use crate::terminal::{self, counted};
 use anyhow::{Result, bail};
@@ -46,24 +46,23 @@ pub(crate) struct LinearArgs {
 
 /// Does it.
 pub(super) fn linear(args: &LinearArgs) -> Result<()> {
-    let classifier = Classifier::load(&args.model)?;
+    let classifier = classifier::load(&args.model)?;
     let images = images::load(&args.images.images)?;
     let bar = terminal::bar().with_prefix("linear");
     bar.set_length(images.len() as u64);
     bar.set_message("X-rays: features");
     let features = images.iter().map(|image| {
-        let features = classifier.input.features(&image.xray)?.values;
+        let features = classifier.features(&image.xray)?.values.into_iter().collect();
         bar.inc(1);
         Ok(features)
     });
     let features = features.collect::<Result<Vec<_>>>()?;
-    let outcome = LinearOutcome::shown(&classifier.network, &features, args.bits.bits, &bar)?;
+    let outcome = LinearOutcome::shown(classifier.network(), &features, args.bits.bits, &bar)?;
     bar.finish_and_clear();
     let LinearOutcome { run, clear, worst } = &outcome;
     let scores = outcome.scores();
     let LinearSeconds { keygen, encrypt, evaluate, decrypt } = run.seconds;
-    let class =
-        |scores: &[f64]| label(scores).and_then(|i| classifier.classes.get(i).cloned()).unwrap_or_default();
+    let class = |scores: &[f64]| classifier.label(scores).to_owned();
     let known = images
         .iter()
         .zip(&scores)
@@ -181,9 +180,9 @@ mod tests {
 
     #[test]
     fn the_help_tells_how_many_share_a_ciphertext() {
-        let classifier = Classifier::load("pneumonia-linear").unwrap();
+        let classifier = classifier::load("pneumonia-linear").unwrap();
         let key = SecretKey::generate(2048).unwrap();
-        let slot_bits = layer(&classifier.network).unwrap().quantized().slot_bits;
+        let slot_bits = layer(classifier.network()).unwrap().quantized().slot_bits;
         let slots = Packing::new(key.public(), slot_bits).unwrap().slots();
         let help = Alone::command().get_after_help().unwrap().to_string();
         assert!(

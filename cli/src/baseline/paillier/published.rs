@@ -4,13 +4,14 @@ use super::arm::{labels, measure, name, protection, word};
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs, ResultArgs, SideArgs};
 use crate::baseline::images::{self, Image, decibels};
-use crate::intervals::Quality;
 use crate::run::timed;
+use crate::statistics::{accuracy_text, auc_text};
 use crate::table::Table;
 use crate::terminal::{self, counted};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pleura::baselines::leak::{FEWEST_LABELLED, Learned, MutualInformation, leave_pair_out};
+use pleura::xray::metrics::BinaryMetrics;
 use pleura::baselines::paillier::{Attack, Leakage, PaillierError, Randomness, Recovered, SecretKey, store};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -161,7 +162,7 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
         )?;
     }
     let clear =
-        labels.and_then(|labels| leave_pair_out(&plain, &labels)).map(|found| Quality::learned(&found));
+        labels.and_then(|labels| leave_pair_out(&plain, &labels)).map(|found| BinaryMetrics::learned(&found));
     if args.result.json {
         publish_json(args, &images, &arms, clear)
     } else {
@@ -180,7 +181,7 @@ fn picture_names() -> impl Iterator<Item = String> {
     std::iter::once("original".to_owned()).chain(KINDS.into_iter().map(word).flat_map(of))
 }
 
-fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Quality>) -> Result<()> {
+fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<BinaryMetrics>) -> Result<()> {
     let row = |arm: &Leakage| {
         let information = &arm.information;
         let mut value = json!({
@@ -209,7 +210,7 @@ fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Opti
     }))
 }
 
-fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Quality>) -> Result<()> {
+fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<BinaryMetrics>) -> Result<()> {
     let headings = ["randomness", "bits", "estimate", "chance"]
         .into_iter()
         .chain(Attack::ALL.map(Attack::name))
@@ -238,15 +239,15 @@ fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Qu
 }
 
 /// Figures of what is learned, unknown without labels.
-pub(crate) fn quality(learned: Option<Learned>) -> Quality {
-    learned.map_or_else(Quality::default, |found| Quality::learned(&found))
+pub(crate) fn quality(learned: Option<Learned>) -> BinaryMetrics {
+    learned.map_or_else(BinaryMetrics::default, |found| BinaryMetrics::learned(&found))
 }
 
 /// How well labels are learned: of the pixels themselves, and of each arm.
-fn labels_table(arms: &[Leakage], clear: Quality) -> Table {
+fn labels_table(arms: &[Leakage], clear: BinaryMetrics) -> Table {
     let mut table = Table::new(1, ["labels learned from", "right", "AUC"]);
-    let mut row = |name: String, quality: &Quality| {
-        table.row([name, quality.accuracy_text(), quality.auc_text()]);
+    let mut row = |name: String, quality: &BinaryMetrics| {
+        table.row([name, accuracy_text(quality), auc_text(quality)]);
     };
     row("the pixels themselves".to_owned(), &clear);
     for arm in arms {

@@ -2,7 +2,7 @@
 //!
 //! Values are slices of the file, so no length in it can make this allocate; nested sequences are walked over, not entered.
 
-use super::DicomError;
+use crate::image_error::DicomError;
 
 pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -54,7 +54,7 @@ impl<'a> Elements<'a> {
         }
         reader.implicit = elements.transfer_syntax == IMPLICIT;
         if matches!(elements.transfer_syntax.as_str(), "" | BIG_ENDIAN | DEFLATED) {
-            return Err(DicomError::TransferSyntax { name: super::named(&elements.transfer_syntax) });
+            return Err(DicomError::TransferSyntax { name: syntax_name(&elements.transfer_syntax) });
         }
         while !reader.rest.is_empty() {
             elements.next(&mut reader)?;
@@ -180,4 +180,21 @@ impl<'a> Reader<'a> {
 /// Strings are padded to even length, with a space or a zero.
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim_matches(['\0', ' ']).chars().take(200).collect()
+}
+
+/// The number of a transfer syntax, with the name of those that occur.
+pub(super) fn syntax_name(syntax: &str) -> String {
+    let name = match syntax {
+        "" => return "(missing)".to_owned(),
+        "1.2.840.10008.1.2.1.99" => "Deflated Explicit VR Little Endian",
+        "1.2.840.10008.1.2.2" => "Explicit VR Big Endian",
+        "1.2.840.10008.1.2.5" => "RLE Lossless",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.8") => "JPEG-LS",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.9") => "JPEG 2000",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.10") => "MPEG video",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.11") => "JPEG XL",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.20") => "HTJ2K",
+        _ => return syntax.to_owned(),
+    };
+    format!("{name} ({syntax})")
 }

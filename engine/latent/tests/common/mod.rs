@@ -1,6 +1,7 @@
 //! Codecs with random weights, and test images.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its own part")]
 
+use ndarray::Array2;
 use pleura_latent::{SIDE, Xray};
 use std::collections::BTreeMap;
 
@@ -121,9 +122,6 @@ impl Random {
 
 /// The image behind the known answers.
 pub fn pattern() -> Xray {
-    let pixel = |k: usize| {
-        let (x, y) = (k % SIDE, k / SIDE);
-        (((x * x + 3 * y * y + x * y) / 97 + 40 * ((x / 32 + y / 32) % 2)) % 256) as u8
-    };
-    Xray::from_pixels((0..SIDE * SIDE).map(pixel).collect()).unwrap()
+    let pixel = |(y, x)| (((x * x + 3 * y * y + x * y) / 97 + 40 * ((x / 32 + y / 32) % 2)) % 256) as u8;
+    Xray::from_pixels(Array2::from_shape_fn((SIDE, SIDE), pixel).view()).unwrap()
 }

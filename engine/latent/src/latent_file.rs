@@ -1,9 +1,10 @@
 //! Files of latents, between one command and the next.
 
 use crate::codec::Codec;
-use crate::latent::{Codes, Latent, LatentError};
-use crate::safe::{self, Metadata, Unreadable};
+use crate::latent::{CodeIndices, Latent, LatentError};
+use crate::safetensors::{self as container, Metadata, SafetensorsError};
 use crate::weights::CodecError;
+use ndarray::{Array3, Array4};
 use safetensors::Dtype;
 use thiserror::Error;
 
@@ -13,7 +14,7 @@ const MOST_IMAGES: usize = 1 << 20;
 /// As JSON; quoting them again at most doubles this, which is what a header may have.
 const NAMES_LIMIT_BYTES: usize = 8 << 20;
 
-/// Latents of several images with the codec that made them, all continuous or all quantised.
+/// Latents of several images with the codec that made them, all continuous or all quantized.
 ///
 /// As bytes it is a safetensors file: a tensor `latents` (F32 `[count, channels, height, width]`) or `codes` (U16
 /// `[count, height, width]`), and in the metadata `format`, `codec`, `codec_id` (16 hex digits) and `names` (a JSON array).
@@ -21,16 +22,16 @@ const NAMES_LIMIT_BYTES: usize = 8 << 20;
 pub struct LatentFile {
     codec: String,
     codec_id: u64,
-    images: Vec<(String, Stored)>,
+    images: Vec<(String, StoredLatent)>,
 }
 
 /// One image's latent as a file holds it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stored {
+pub enum StoredLatent {
     /// Continuous.
     Latent(Latent),
-    /// Quantised.
-    Codes(Codes),
+    /// Quantized.
+    Codes(CodeIndices),
 }
 
 /// Why a file of latents cannot be written, read or used.
@@ -40,7 +41,7 @@ pub enum LatentFileError {
     /// No images.
     #[error("a file of latents holds at least one image; compress one first")]
     Empty,
-    /// Continuous and quantised latents, or several shapes.
+    /// Continuous and quantized latents, or several shapes.
     #[error(
         "the latent of image {name:?} is not of the same kind and shape as the first; store it in a file of its own"
     )]
@@ -55,7 +56,7 @@ pub enum LatentFileError {
     TooLarge,
     /// The bytes are not a safetensors file.
     #[error("the file of latents cannot be read: {0}; compress the X-rays again")]
-    Unreadable(#[from] Unreadable),
+    Unreadable(#[from] SafetensorsError),
     /// A metadata entry is missing or wrong.
     #[error("the file of latents says {key} = {found}, expected {expected}; compress the X-rays again")]
     Metadata {
@@ -114,15 +115,15 @@ impl LatentFile {
     ///
     /// # Errors
     /// If there is none, they are of several kinds, or `codec` cannot have made one.
-    pub fn new(codec: &Codec, images: Vec<(String, Stored)>) -> Result<Self, LatentFileError> {
+    pub fn new(codec: &Codec, images: Vec<(String, StoredLatent)>) -> Result<Self, LatentFileError> {
         let file = Self { codec: codec.name().to_owned(), codec_id: codec.id(), images };
         let (_, first) = file.images.first().ok_or(LatentFileError::Empty)?;
         if let Some((name, _)) = file.images.iter().find(|(_, stored)| kind(stored) != kind(first)) {
             return Err(LatentFileError::Mixed { name: name.clone() });
         }
         let each = match first {
-            Stored::Latent(latent) => 4 * latent.values().len(),
-            Stored::Codes(codes) => 2 * codes.values().len(),
+            StoredLatent::Latent(latent) => 4 * latent.values().len(),
+            StoredLatent::Codes(codes) => 2 * codes.values().len(),
         };
         let fits = file.images.len() <= MOST_IMAGES
             && file.names().len() <= NAMES_LIMIT_BYTES
@@ -147,11 +148,11 @@ impl LatentFile {
     }
 
     /// The images' names and latents, at least one.
-    pub fn images(&self) -> &[(String, Stored)] {
+    pub fn images(&self) -> &[(String, StoredLatent)] {
         &self.images
     }
 
-    /// The images' names and latents, dequantised where they are quantised.
+    /// The images' names and latents, dequantized where they are quantized.
     ///
     /// # Errors
     /// If another codec made them, or a code is not in the codebook.
@@ -181,13 +182,13 @@ impl LatentFile {
         let mut shape = vec![self.images.len()];
         for (k, (_, stored)) in self.images.iter().enumerate() {
             let each: &[usize] = match stored {
-                Stored::Latent(latent) => {
+                StoredLatent::Latent(latent) => {
                     data.extend(latent.values().iter().flat_map(|x| x.to_le_bytes()));
                     &latent.shape()
                 }
-                Stored::Codes(codes) => {
+                StoredLatent::Codes(codes) => {
                     data.extend(codes.values().iter().flat_map(|x| x.to_le_bytes()));
-                    &[codes.height(), codes.width()]
+                    &codes.shape()
                 }
             };
             if k == 0 {
@@ -195,8 +196,10 @@ impl LatentFile {
             }
         }
         match self.images.first() {
-            Some((_, Stored::Codes(_))) => safe::write("codes", Dtype::U16, &shape, &data, &metadata),
-            _ => safe::write("latents", Dtype::F32, &shape, &data, &metadata),
+            Some((_, StoredLatent::Codes(_))) => {
+                container::write("codes", Dtype::U16, &shape, &data, &metadata)
+            }
+            _ => container::write("latents", Dtype::F32, &shape, &data, &metadata),
         }
     }
 
@@ -208,7 +211,7 @@ impl LatentFile {
         if bytes.len() > LIMIT_BYTES {
             return Err(LatentFileError::TooLarge);
         }
-        let (file, metadata) = safe::read(bytes)?;
+        let (file, metadata) = container::read(bytes)?;
         entry(&metadata, "format", FORMAT, |text| (text == FORMAT).then_some(()))?;
         let codec = entry(&metadata, "codec", "the name of a codec", |text| {
             let fits = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
@@ -236,26 +239,25 @@ impl LatentFile {
             });
         };
         let count = names.len();
-        match (*tensor_name, tensor.dtype(), tensor.shape()) {
-            ("latents", Dtype::F32, &[images, c, h, w]) if images == count && c * h * w > 0 => {
-                let values = safe::singles(tensor.data());
-                stored(names, values.chunks_exact(c * h * w), |values| {
-                    Latent::new([c, h, w], values.to_vec()).map(Stored::Latent)
-                })
+        let unfit = || LatentFileError::Tensor {
+            found: format!("{tensor_name:.80} {:?} {:?}", tensor.dtype(), tensor.shape()),
+            names: count,
+        };
+        let images = match (*tensor_name, tensor.dtype(), tensor.shape()) {
+            ("latents", Dtype::F32, &[images, c, h, w]) if images == count => {
+                let values = Array4::from_shape_vec([images, c, h, w], container::singles(tensor.data()));
+                let values = values.map_err(|_| unfit())?;
+                named(names, values.outer_iter(), |x| Latent::new(x.to_owned()).map(StoredLatent::Latent))
             }
-            ("codes", Dtype::U16, &[images, h, w]) if images == count && h * w > 0 => {
-                let values: Vec<u16> =
-                    tensor.data().as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
-                stored(names, values.chunks_exact(h * w), |values| {
-                    Codes::new(h, w, values.to_vec()).map(Stored::Codes)
-                })
+            ("codes", Dtype::U16, &[images, h, w]) if images == count => {
+                let words = tensor.data().as_chunks::<2>().0;
+                let words = words.iter().map(|b| u16::from_le_bytes(*b)).collect();
+                let values = Array3::from_shape_vec([images, h, w], words).map_err(|_| unfit())?;
+                named(names, values.outer_iter(), |x| CodeIndices::new(x.to_owned()).map(StoredLatent::Codes))
             }
-            (name, dtype, shape) => {
-                let found = format!("{:.80} {dtype:?} {shape:?}", name);
-                Err(LatentFileError::Tensor { found, names: count })
-            }
-        }
-        .map(|images| Self { codec, codec_id, images })
+            _ => Err(unfit()),
+        }?;
+        Ok(Self { codec, codec_id, images })
     }
 
     /// The images' names as JSON.
@@ -265,17 +267,20 @@ impl LatentFile {
     }
 }
 
-fn kind(stored: &Stored) -> (bool, [usize; 3]) {
+fn kind(stored: &StoredLatent) -> (bool, [usize; 3]) {
     match stored {
-        Stored::Latent(latent) => (true, latent.shape()),
-        Stored::Codes(codes) => (false, [1, codes.height(), codes.width()]),
+        StoredLatent::Latent(latent) => (true, latent.shape()),
+        StoredLatent::Codes(codes) => {
+            let [height, width] = codes.shape();
+            (false, [1, height, width])
+        }
     }
 }
 
-fn resolve(codec: &Codec, name: &str, stored: &Stored) -> Result<Latent, LatentFileError> {
+fn resolve(codec: &Codec, name: &str, stored: &StoredLatent) -> Result<Latent, LatentFileError> {
     let latent = match stored {
-        Stored::Latent(latent) => codec.check(latent.shape()).map(|()| latent.clone()),
-        Stored::Codes(codes) => codec.dequantise(codes),
+        StoredLatent::Latent(latent) => codec.check(latent.shape()).map(|()| latent.clone()),
+        StoredLatent::Codes(codes) => codec.dequantize(codes),
     };
     latent.map_err(|error| LatentFileError::Codec { name: name.to_owned(), error })
 }
@@ -294,12 +299,13 @@ fn entry<T>(
     })
 }
 
-fn stored<'a, T: 'a>(
+/// Each item of a tensor with its name.
+fn named<T>(
     names: Vec<String>,
-    values: impl Iterator<Item = &'a [T]>,
-    parse: impl Fn(&[T]) -> Result<Stored, LatentError>,
-) -> Result<Vec<(String, Stored)>, LatentFileError> {
-    let parsed = names.into_iter().zip(values).map(|(name, values)| match parse(values) {
+    items: impl Iterator<Item = T>,
+    parse: impl Fn(T) -> Result<StoredLatent, LatentError>,
+) -> Result<Vec<(String, StoredLatent)>, LatentFileError> {
+    let parsed = names.into_iter().zip(items).map(|(name, item)| match parse(item) {
         Ok(stored) => Ok((name, stored)),
         Err(error) => Err(LatentFileError::Latent { name, error }),
     });

@@ -1,87 +1,99 @@
-//! What comes with the program: codecs, trained networks with their cards, and sample X-rays.
+//! Files that are compiled in: codecs, trained networks with their cards, and sample X-rays.
 
-use anyhow::{Context, Result, anyhow};
-use pleura::latent::Codec;
+use crate::error::XrayError;
+use pleura_latent::{Codec, Xray};
 
 /// A trained network.
-pub(crate) struct Shipped {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) onnx: &'static [u8],
-    /// Of its task: all networks side by side.
-    pub(crate) card: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct ShippedModel {
+    /// Name by which [`Classifier::shipped`](crate::Classifier::shipped) loads it.
+    pub name: &'static str,
+    /// Description in a line.
+    pub about: &'static str,
+    /// The ONNX file.
+    pub onnx: &'static [u8],
+    /// Model card of the task, in Markdown: training, evaluation and limits of all its networks.
+    pub card: &'static str,
 }
 
-/// A chest X-ray that may be passed on, and what the doctors said.
-pub(crate) struct Sample {
-    pub(crate) name: &'static str,
-    pub(crate) truth: &'static str,
-    pub(crate) jpeg: &'static [u8],
+/// A sample chest X-ray with its diagnosis.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Name of the file.
+    pub name: &'static str,
+    /// Class that the doctors assigned.
+    pub truth: &'static str,
+    /// The JPEG file.
+    pub jpeg: &'static [u8],
 }
 
 macro_rules! file {
     ($path:literal) => {
-        include_bytes!(concat!("../../models/", $path))
+        include_bytes!(concat!("../../../models/", $path))
     };
 }
 
 macro_rules! card {
     ($task:literal) => {
-        include_str!(concat!("../../models/", $task, "/README.md"))
+        include_str!(concat!("../../../models/", $task, "/README.md"))
     };
 }
 
 macro_rules! sample {
     ($truth:literal, $name:literal) => {
-        Sample { name: $name, truth: $truth, jpeg: include_bytes!(concat!("../../models/samples/", $name)) }
+        Sample {
+            name: $name,
+            truth: $truth,
+            jpeg: include_bytes!(concat!("../../../models/samples/", $name)),
+        }
     };
 }
 
-/// All networks, the default one first.
-pub(crate) static MODELS: [Shipped; 8] = [
-    Shipped {
+/// Trained networks, the default one first.
+pub static MODELS: [ShippedModel; 8] = [
+    ShippedModel {
         name: "pneumonia",
         about: "made for the scheme: one convolution, one quadratic, one dense layer",
         onnx: file!("pneumonia/square.onnx"),
         card: card!("pneumonia"),
     },
-    Shipped {
+    ShippedModel {
         name: "pneumonia-hefnet",
         about: "hefNet as published, per-channel quadratics",
         onnx: file!("pneumonia/hefnet.onnx"),
         card: card!("pneumonia"),
     },
-    Shipped {
+    ShippedModel {
         name: "pneumonia-hefnet-se",
         about: "hefNet with squeeze-and-excitation",
         onnx: file!("pneumonia/hefnet_se.onnx"),
         card: card!("pneumonia"),
     },
-    Shipped {
+    ShippedModel {
         name: "pneumonia-linear",
         about: "logistic regression: what Paillier can evaluate, too",
         onnx: file!("pneumonia/linear.onnx"),
         card: card!("pneumonia"),
     },
-    Shipped {
+    ShippedModel {
         name: "covid",
         about: "made for the scheme, three classes",
         onnx: file!("covid/square.onnx"),
         card: card!("covid"),
     },
-    Shipped {
+    ShippedModel {
         name: "covid-hefnet",
         about: "hefNet, three classes",
         onnx: file!("covid/hefnet.onnx"),
         card: card!("covid"),
     },
-    Shipped {
+    ShippedModel {
         name: "covid-hefnet-se",
         about: "hefNet with squeeze-and-excitation, three classes",
         onnx: file!("covid/hefnet_se.onnx"),
         card: card!("covid"),
     },
-    Shipped {
+    ShippedModel {
         name: "pneumoniamnist",
         about: "28x28 images without a codec, made for the scheme",
         onnx: file!("pneumoniamnist/tiny.onnx"),
@@ -89,18 +101,18 @@ pub(crate) static MODELS: [Shipped; 8] = [
     },
 ];
 
-/// Codecs by name, the default one first.
-pub(crate) static CODECS: [(&str, &[u8]); 3] = [
+/// Names and files of the codecs, the default one first.
+pub static CODECS: [(&str, &[u8]); 3] = [
     ("f8", file!("codec/f8.safetensors")),
     ("f4", file!("codec/f4.safetensors")),
     ("f16", file!("codec/f16.safetensors")),
 ];
 
-/// The card of the codecs.
-pub(crate) static CODEC_CARD: &str = card!("codec");
+/// Model card of the codecs, in Markdown.
+pub static CODEC_CARD: &str = card!("codec");
 
-/// Kermany, Zhang, Goldbaum: the official validation images (CC BY 4.0); `models/samples/README.md` has the attribution.
-pub(crate) static SAMPLES: [Sample; 16] = [
+/// Sample X-rays (Kermany, Zhang, Goldbaum): the official validation images (CC BY 4.0); `models/samples/README.md` has the attribution.
+pub static SAMPLES: [Sample; 16] = [
     sample!("normal", "NORMAL2-IM-1427-0001.jpeg"),
     sample!("normal", "NORMAL2-IM-1430-0001.jpeg"),
     sample!("normal", "NORMAL2-IM-1431-0001.jpeg"),
@@ -119,24 +131,32 @@ pub(crate) static SAMPLES: [Sample; 16] = [
     sample!("pneumonia", "person1954_bacteria_4886.jpeg"),
 ];
 
-/// The network of a name.
-pub(crate) fn model(name: &str) -> Option<&'static Shipped> {
+/// The shipped network of a name.
+pub fn model(name: &str) -> Option<&'static ShippedModel> {
     MODELS.iter().find(|model| model.name == name)
 }
 
-/// The codec of a name.
-pub(crate) fn codec(name: &str) -> Result<Codec> {
+/// The shipped codec of a name.
+///
+/// # Errors
+/// [`XrayError::UnknownCodec`], [`XrayError::Codec`]
+pub fn codec(name: &str) -> Result<Codec, XrayError> {
     let found = CODECS.iter().find(|(known, _)| *known == name);
-    let (_, bytes) = found.ok_or_else(|| {
-        anyhow!("there is no codec {name}; there are {}", CODECS.map(|(name, _)| name).join(", "))
-    })?;
-    Codec::from_bytes(bytes).with_context(|| format!("codec {name}"))
+    let (_, bytes) = found.ok_or_else(|| XrayError::UnknownCodec { name: name.to_owned() })?;
+    Codec::from_bytes(bytes).map_err(|source| XrayError::Codec { name: name.to_owned(), source })
 }
 
-/// The sentence for a name that no network has.
-pub(crate) fn unknown_model(name: &str) -> String {
-    let shipped: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
-    format!("there is no model {name:?}, shipped or in a file; shipped are {}", shipped.join(", "))
+impl Sample {
+    /// The decoded image.
+    ///
+    /// # Errors
+    /// [`XrayError::Sample`]
+    pub fn xray(&self) -> Result<Xray, XrayError> {
+        match Xray::from_bytes(self.jpeg) {
+            Ok((xray, _)) => Ok(xray),
+            Err(source) => Err(XrayError::Sample { name: self.name, source }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +171,6 @@ mod tests {
         }
         let weights = MODELS.iter().map(|m| m.onnx.len()).chain(CODECS.iter().map(|(_, b)| b.len()));
         assert!(weights.sum::<usize>() < 20_000_000);
-        let unknown = codec("f3").err().unwrap().to_string();
-        assert_eq!(unknown, "there is no codec f3; there are f8, f4, f16");
+        assert!(matches!(codec("f3"), Err(XrayError::UnknownCodec { .. })));
     }
 }

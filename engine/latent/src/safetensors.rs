@@ -13,19 +13,19 @@ pub(crate) type Metadata = BTreeMap<String, String>;
 /// Why bytes are not a safetensors file.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct Unreadable(String);
+pub struct SafetensorsError(String);
 
-pub(crate) fn read(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), Unreadable> {
+pub(crate) fn read(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), SafetensorsError> {
     let Some(length) = bytes.first_chunk() else {
-        return Err(Unreadable(format!("it has {} bytes and no safetensors header", bytes.len())));
+        return Err(SafetensorsError(format!("it has {} bytes and no safetensors header", bytes.len())));
     };
     let header = u64::from_le_bytes(*length);
     if header > HEADER_LIMIT {
-        return Err(Unreadable(format!(
+        return Err(SafetensorsError(format!(
             "it claims a header of {header} bytes, so it is no safetensors file of ours"
         )));
     }
-    let damaged = |e| Unreadable(format!("it is damaged or no safetensors file ({e})"));
+    let damaged = |e| SafetensorsError(format!("it is damaged or no safetensors file ({e})"));
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     Ok((SafeTensors::deserialize(bytes).map_err(damaged)?, metadata))

@@ -1,0 +1,95 @@
+//! Errors of reading images.
+
+use thiserror::Error;
+
+/// Why an image cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// No bytes.
+    #[error("the image file is empty; name a PNG, JPEG or DICOM file")]
+    Empty,
+    /// Neither of the formats.
+    #[error("the file is neither PNG, JPEG nor DICOM; convert the image to one of them")]
+    UnknownFormat,
+    /// A PNG or JPEG file that ends early.
+    #[error("the image file is cut off; copy it again")]
+    Truncated,
+    /// A PNG or JPEG file that cannot be decoded.
+    #[error("the image cannot be decoded ({0}); copy it again or convert it to PNG")]
+    Damaged(#[source] image::ImageError),
+    /// A DICOM file that cannot be used.
+    #[error(transparent)]
+    Dicom(#[from] DicomError),
+    /// Too many pixels.
+    #[error("the image has {width}x{height} pixels, more than 50 million; reduce it first")]
+    TooLarge {
+        /// Its columns.
+        width: u64,
+        /// Its rows.
+        height: u64,
+    },
+    /// Too few pixels.
+    #[error("the image has {width}x{height} pixels; an X-ray needs at least 32 on each side, better 256")]
+    TooSmall {
+        /// Its columns.
+        width: usize,
+        /// Its rows.
+        height: usize,
+    },
+    /// All pixels are equal.
+    #[error("the image has no contrast: all its pixels are about equal; check that it is the right file")]
+    NoContrast,
+    /// An array of another size than 256x256.
+    #[error("an X-ray has 256x256 pixels, not {width}x{height}; resize it first")]
+    Shape {
+        /// Columns of the array.
+        width: usize,
+        /// Rows of the array.
+        height: usize,
+    },
+    /// A PNG file could not be written.
+    #[error("the PNG file cannot be made ({0})")]
+    Encode(#[source] image::ImageError),
+}
+
+/// Why a DICOM file cannot be read as an image.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DicomError {
+    /// The file ends inside an element.
+    #[error("the DICOM file is cut off; copy it again")]
+    Truncated,
+    /// Bytes that are no element.
+    #[error("the DICOM file is damaged near element ({:04x},{:04x}); copy it again", tag >> 16, tag & 0xffff)]
+    Damaged {
+        /// Group and element number.
+        tag: u32,
+    },
+    /// No pixels.
+    #[error(
+        "the DICOM file holds no image (it may be a report or a directory); name a file of the X-ray itself"
+    )]
+    NoPixels,
+    /// An encoding of pixels that is not read.
+    #[error(
+        "the DICOM file's transfer syntax {name} is not supported; save it uncompressed or as JPEG, or export a PNG"
+    )]
+    TransferSyntax {
+        /// Its name and number.
+        name: String,
+    },
+    /// An attribute is missing or has a value that is not read.
+    #[error("the DICOM file has {attribute} = {found}, supported is {expected}; export the image as PNG")]
+    Attribute {
+        /// Its name.
+        attribute: &'static str,
+        /// What is read.
+        expected: &'static str,
+        /// Its value, "nothing" if it is missing.
+        found: String,
+    },
+    /// Encapsulated JPEG that cannot be decoded.
+    #[error("the DICOM file's JPEG image cannot be decoded ({0}); copy it again or export a PNG")]
+    Jpeg(#[from] jpeg_decoder::Error),
+}

@@ -1,0 +1,274 @@
+//! A network that assigns classes to X-rays.
+
+use crate::error::XrayError;
+use crate::preprocessing::{Features, PREFIX, Preprocessing};
+use crate::shipped::{self, SAMPLES};
+use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use pleura_latent::{Codec, Latent, Xray};
+use pleura_nn::{Network, Report, label};
+use pleura_onnx::{ImportOptions, Imported, import};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+/// Characters of a class's name that are kept.
+const CLASS_CHARS: usize = 24;
+
+/// A network with its class names and the preparation of its input.
+#[derive(Debug)]
+pub struct Classifier {
+    network: Network,
+    classes: Vec<String>,
+    preprocessing: Preprocessing,
+    notes: Vec<String>,
+    digest: [u8; 32],
+}
+
+impl Classifier {
+    /// The shipped network of a name.
+    ///
+    /// # Errors
+    /// [`XrayError::UnknownModel`]
+    pub fn shipped(name: &str) -> Result<Self, XrayError> {
+        let model = shipped::model(name).ok_or_else(|| XrayError::UnknownModel { name: name.to_owned() })?;
+        Self::from_onnx(model.name, model.onnx)
+    }
+
+    /// A network from the bytes of an ONNX file, which a caller names.
+    ///
+    /// Metadata of the file may say `pleura.classes` (a JSON array of names), `pleura.codec` (the name of a shipped codec, or `none`
+    /// for pixels) and `pleura.codec_id`. Without them, classes are numbered and the preparation follows from the shape of the input.
+    ///
+    /// # Errors
+    /// [`XrayError::Import`], [`XrayError::Input`], [`XrayError::UnknownCodec`], [`XrayError::OneOutput`]
+    pub fn from_onnx(name: &str, bytes: &[u8]) -> Result<Self, XrayError> {
+        let Imported { network, mut notes, metadata } = import(bytes, &ImportOptions::default())?;
+        let preprocessing = Preprocessing::of(name, network.input_shape(), &metadata)?;
+        let outputs = network.output_shape().iter().product::<usize>();
+        if outputs < 2 {
+            return Err(XrayError::OneOutput { model: name.to_owned() });
+        }
+        let classes = match metadata.get(&format!("{PREFIX}classes")).map(|text| class_names(text, outputs)) {
+            Some(Some(names)) => names,
+            found => {
+                if found.is_some() {
+                    let note = "the class names in the model file do not fit its outputs, which are numbered";
+                    notes.push(note.to_owned());
+                }
+                (0..outputs).map(|class| format!("class {class}")).collect()
+            }
+        };
+        let codec = preprocessing.codec().map_or(0, Codec::id);
+        let digest = Sha256::new().chain_update(bytes).chain_update(codec.to_le_bytes()).finalize();
+        let network = network.renamed(name.to_owned());
+        Ok(Self { network, classes, preprocessing, notes, digest: digest.into() })
+    }
+
+    /// Name of the network.
+    pub fn name(&self) -> &str {
+        self.network.name()
+    }
+
+    /// The plaintext network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Names of the classes, in the order of the scores.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Preparation of X-rays.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// Remarks of the importer, for the user.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// SHA-256 of the model file and the identity of the codec: equal digests give equal scores.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The input made of an X-ray.
+    ///
+    /// # Errors
+    /// [`XrayError::Codec`]
+    pub fn features(&self, xray: &Xray) -> Result<Features, XrayError> {
+        self.preprocessing.features(xray)
+    }
+
+    /// The input made of a latent that was encoded before.
+    ///
+    /// # Errors
+    /// [`XrayError::Codec`], [`XrayError::NoLatents`]
+    pub fn features_of_latent(&self, latent: &Latent) -> Result<Features, XrayError> {
+        self.preprocessing.features_of_latent(latent)
+    }
+
+    /// Scores of the plaintext network, one for each class.
+    pub fn evaluate(&self, features: &Features) -> Vec<f64> {
+        let item: Vec<f64> = features.values.iter().copied().collect();
+        self.network.evaluate(&item)
+    }
+
+    /// Name of the class with the largest score, the first of equal ones; empty without scores.
+    pub fn label(&self, scores: &[f64]) -> &str {
+        label(scores).and_then(|class| self.classes.get(class)).map_or("", String::as_str)
+    }
+
+    /// Probability of each class, the softmax of the scores.
+    pub fn probabilities(&self, scores: &[f64]) -> Vec<f64> {
+        softmax(scores)
+    }
+
+    /// Items that calibrate a plan for groups of `group` images, made of the sample X-rays: `[items, ..input shape]`.
+    ///
+    /// # Errors
+    /// [`XrayError::Sample`], [`XrayError::Codec`]
+    pub fn calibration(&self, group: usize) -> Result<ArrayD<f64>, XrayError> {
+        let mut shape = self.group_shape(group);
+        shape.insert(0, SAMPLES.len());
+        let mut items = ArrayD::zeros(shape);
+        for (mut item, sample) in items.outer_iter_mut().zip(&SAMPLES) {
+            let features = self.features(&sample.xray()?)?;
+            item.assign(&self.pack(&vec![features.values.view(); group], group));
+        }
+        Ok(items)
+    }
+
+    /// Number of images that fit into the ciphertext of a plan for single images; one if an image fills more than a ciphertext.
+    pub fn group_capacity(&self, single: &Report) -> usize {
+        let length: usize = self.network.input_shape().iter().product();
+        match single.input_ciphertexts {
+            1 => (single.parameters.slots / length.next_power_of_two()).max(1),
+            _ => 1,
+        }
+    }
+
+    /// The network that evaluates `group` images side by side, along the first axis of input and output.
+    pub fn grouped_network(&self, group: usize) -> Network {
+        if group == 1 { self.network.clone() } else { self.network.side_by_side(group) }
+    }
+
+    /// One item of a group of images: their values one after the other along the first axis, then zeros.
+    ///
+    /// # Panics
+    /// If there are more items than `group`, or one has another shape than the network's input.
+    pub fn pack(&self, items: &[ArrayViewD<'_, f64>], group: usize) -> ArrayD<f64> {
+        let mut out = ArrayD::zeros(self.group_shape(group));
+        let length = self.network.input_shape().first().copied().unwrap_or(1);
+        for (position, item) in items.iter().enumerate() {
+            let part = Slice::from(position * length..(position + 1) * length);
+            out.slice_axis_mut(Axis(0), part).assign(item);
+        }
+        out
+    }
+
+    /// Scores of the first `count` images of a group from its output.
+    pub fn unpack(&self, output: &[f64], count: usize) -> Vec<Vec<f64>> {
+        output.chunks(self.classes.len()).take(count).map(<[f64]>::to_vec).collect()
+    }
+
+    /// Shape of the input of [`Classifier::grouped_network`].
+    fn group_shape(&self, group: usize) -> Vec<usize> {
+        let mut shape = self.network.input_shape().to_vec();
+        match shape.first_mut() {
+            Some(first) => *first *= group,
+            None => shape.push(group),
+        }
+        shape
+    }
+}
+
+/// Whether a plan for groups of `group` images is cheaper for each image than a plan for single images, by predicted seconds.
+pub fn grouping_pays(single: &Report, grouped: &Report, group: usize) -> bool {
+    grouped.predicted_seconds < single.predicted_seconds * group as f64
+}
+
+/// Probabilities of scores: `exp(s_i) / sum_j exp(s_j)`.
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+/// Names from a JSON array, one for each of `count` outputs and all distinct; shortened, and without control characters, by
+/// which a model file could write to a terminal.
+fn class_names(json: &str, count: usize) -> Option<Vec<String>> {
+    let names: Vec<String> = serde_json::from_str(json).ok()?;
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let names: Vec<String> =
+        names.iter().map(|name| name.chars().map(printable).take(CLASS_CHARS).collect()).collect();
+    let distinct = names.iter().collect::<BTreeSet<_>>().len();
+    (names.len() == count && distinct == count).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_networks_know_their_classes() {
+        for model in &shipped::MODELS {
+            let classifier = Classifier::shipped(model.name).unwrap();
+            assert_eq!(classifier.classes().get(..2).unwrap(), ["normal", "pneumonia"], "{}", model.name);
+            assert_eq!(classifier.preprocessing().codec().is_none(), model.name == "pneumoniamnist");
+        }
+        assert!(matches!(Classifier::shipped("pnuemonia"), Err(XrayError::UnknownModel { .. })));
+    }
+
+    #[test]
+    fn class_names_fit_the_outputs_or_are_refused() {
+        let short = class_names("[\"a\\u001b[2J\", \"bcdefghijklmnopqrstuvwxyzabcdef\"]", 2).unwrap();
+        assert_eq!(short, ["a\u{fffd}[2J", "bcdefghijklmnopqrstuvwxy"]);
+        for text in ["[\"a\"]", "[\"a\", \"a\"]", "[1, 2]", "{", "[\"a\", \"b\", \"c\"]"] {
+            assert_eq!(class_names(text, 2), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn probabilities_sum_to_one() {
+        assert_eq!(softmax(&[0.0, 0.0]), [0.5, 0.5]);
+        let p = softmax(&[1000.0, 1001.0, -1000.0]);
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p[1] > 0.7 && p[2] == 0.0);
+    }
+
+    #[test]
+    fn groups_are_evaluated_side_by_side() {
+        let classifier = Classifier::shipped("pneumoniamnist").unwrap();
+        let features: Vec<Features> =
+            [0, 15].iter().map(|&i| classifier.features(&SAMPLES[i].xray().unwrap()).unwrap()).collect();
+        let views: Vec<_> = features.iter().map(|features| features.values.view()).collect();
+        let packed = classifier.pack(&views, 3);
+        assert_eq!(packed.shape(), [3, 28, 28]);
+        let items: Vec<f64> = packed.iter().copied().collect();
+        let scores = classifier.unpack(&classifier.grouped_network(3).evaluate(&items), 2);
+        assert_eq!(scores.len(), 2);
+        for (features, scores) in features.iter().zip(&scores) {
+            let alone = classifier.evaluate(features);
+            assert!(alone.iter().zip(scores).all(|(a, b)| (a - b).abs() < 1e-12), "{alone:?} {scores:?}");
+        }
+        assert_eq!(classifier.calibration(2).unwrap().shape(), [16, 2, 28, 28]);
+    }
+
+    #[test]
+    fn capacity_is_that_of_one_ciphertext() {
+        let classifier = Classifier::shipped("pneumoniamnist").unwrap();
+        let mut report = Report { input_ciphertexts: 1, ..Report::default() };
+        for (slots, capacity) in [(4096, 4), (1024, 1), (512, 1)] {
+            report.parameters.slots = slots;
+            assert_eq!(classifier.group_capacity(&report), capacity, "{slots}");
+        }
+        report.input_ciphertexts = 2;
+        report.parameters.slots = 4096;
+        assert_eq!(classifier.group_capacity(&report), 1);
+        let grouped = Report { predicted_seconds: 3.0, ..Report::default() };
+        report.predicted_seconds = 1.0;
+        assert!(grouping_pays(&report, &grouped, 4) && !grouping_pays(&report, &grouped, 3));
+    }
+}

@@ -1,0 +1,96 @@
+//! Errors of the classifier.
+
+use crate::shipped::{CODECS, MODELS};
+use pleura_latent::{CodecError, ImageError};
+use pleura_onnx::ImportError;
+
+/// Why a network cannot classify X-rays, or an X-ray cannot be prepared for it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum XrayError {
+    /// No shipped network has this name.
+    #[error("there is no model {name:?}; shipped are {}", join(MODELS.iter().map(|model| model.name)))]
+    UnknownModel {
+        /// The name.
+        name: String,
+    },
+    /// No shipped codec has this name.
+    #[error("there is no codec {name}; there are {}", join(CODECS.iter().map(|codec| codec.0)))]
+    UnknownCodec {
+        /// The name.
+        name: String,
+    },
+    /// The model file is no network that can run on ciphertexts.
+    #[error("cannot import the network")]
+    Import(#[from] ImportError),
+    /// The network's input is not made of X-rays.
+    #[error("{model} takes items of shape {}, and {reason}: it cannot classify X-rays", shape_text(shape))]
+    Input {
+        /// Name of the network.
+        model: String,
+        /// Shape of its input.
+        shape: Vec<usize>,
+        /// The contradiction.
+        reason: InputMismatch,
+    },
+    /// The network has fewer outputs than two.
+    #[error("{model} has one output; a classifier has one for each class")]
+    OneOutput {
+        /// Name of the network.
+        model: String,
+    },
+    /// A codec cannot be read, or a latent is not of its shape.
+    #[error("codec {name}")]
+    Codec {
+        /// Name of the codec.
+        name: String,
+        /// The cause.
+        source: CodecError,
+    },
+    /// A latent was given to a network that takes pixels.
+    #[error("the network takes images, not latents; give it the X-ray")]
+    NoLatents,
+    /// A shipped sample cannot be decoded.
+    #[error("sample {name}")]
+    Sample {
+        /// Name of the sample.
+        name: &'static str,
+        /// The cause.
+        source: ImageError,
+    },
+}
+
+/// Why the input of a network does not fit X-rays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputMismatch {
+    /// The model file asks for pixels, and the shape is not `[1, side, side]` with at most 256 pixels a side.
+    #[error("images have one channel and are square")]
+    Pixels,
+    /// The model file names no codec, and none makes latents of this shape.
+    #[error("no codec makes that")]
+    NoCodec,
+    /// The named codec makes latents of another shape.
+    #[error("codec {codec} makes {}", shape_text(latent))]
+    Latent {
+        /// Name of the codec.
+        codec: String,
+        /// Shape `[channels, height, width]` of its latents.
+        latent: [usize; 3],
+    },
+    /// The network was trained on another version of the codec.
+    #[error("it was trained on another codec {codec} than this build's")]
+    CodecVersion {
+        /// Name of the codec.
+        codec: String,
+    },
+}
+
+fn shape_text(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    format!("({})", sizes.join(", "))
+}
+
+fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}

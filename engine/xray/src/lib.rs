@@ -1,0 +1,31 @@
+//! The chest X-ray classifier: everything about X-rays that is neither cryptography nor a device.
+//!
+//! A [`Classifier`] is a network with its class names and its [`Preprocessing`]: the latent image of a codec, or reduced pixels. It
+//! turns an X-ray into [`Features`], the numbers that are encrypted, with an out-of-distribution score; it supplies the items that
+//! calibrate a plan; and it places several images side by side in the slots of one ciphertext where that is cheaper
+//! ([`Classifier::group_capacity`], [`Classifier::grouped_network`], [`Classifier::pack`]). [`shipped`] holds trained networks, codecs
+//! and sample X-rays. [`metrics`] evaluates predictions.
+//!
+//! ```
+//! use pleura_xray::{Classifier, shipped};
+//!
+//! let classifier = Classifier::shipped("pneumonia")?;
+//! let features = classifier.features(&shipped::SAMPLES[15].xray()?)?;
+//! assert!(features.ood_score < Some(1.0));
+//!
+//! // The plaintext network.
+//! let scores = classifier.evaluate(&features);
+//! assert_eq!(classifier.label(&scores), "pneumonia");
+//! assert!(classifier.probabilities(&scores)[1] > 0.5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod classifier;
+mod error;
+pub mod metrics;
+mod preprocessing;
+pub mod shipped;
+
+pub use classifier::{Classifier, grouping_pays};
+pub use error::{InputMismatch, XrayError};
+pub use preprocessing::{Features, Preprocessing};
