@@ -25,7 +25,9 @@ mod error;
 pub mod metrics;
 mod preprocessing;
 pub mod shipped;
+mod sources;
 
 pub use classifier::{Classifier, grouping_pays};
 pub use error::{InputMismatch, XrayError};
 pub use preprocessing::{Features, Preprocessing};
+pub use sources::{Content, FolderListing, Source, SourceError, SourceItem};
