@@ -1,25 +1,25 @@
 //! `pleura bench`: one list of measurements on several devices, whose results must agree to the bit.
 
-mod clock;
 mod compare;
 mod manifest;
 mod networks;
-mod operations;
 mod record;
 mod report;
 
-use crate::device::{Device, GpuMemory, Wanted, processor};
-use crate::error::{CliError, advice as advice_on, on_gpu};
+use crate::device::{self, GpuMemory};
+use crate::error::{advice as advice_on, on_gpu};
 use crate::model::all_cores;
-use crate::{files, terminal};
-use anyhow::bail;
+use crate::text::plain;
+use crate::{files, memory, terminal};
+use anyhow::{Result, bail};
 use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use manifest::{OPERATIONS, Suite};
-use operations::{Operands, Operations};
-use pleura::gpu::Options;
-use record::{DeviceRecord, OperationRecord, Outcome, Record};
+use manifest::Suite;
+use pleura::bench::{OPERATIONS, Operands, Operations};
+use pleura::ckks::{Params, ParamsLiteral};
+use pleura::{Device, DeviceSelector, GpuOptions};
+use record::{DeviceRecord, OperationRecord, Outcome, Parameters, Record};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(crate) struct BenchArgs {
         default_value = "cpu,auto",
         allow_hyphen_values = true
     )]
-    devices: Vec<Wanted>,
+    devices: Vec<DeviceSelector>,
 
     /// What to measure.
     #[arg(long, value_enum, value_name = "SUITE", default_value = "quick")]
@@ -84,14 +84,14 @@ enum BenchCommand {
 
 /// A device, and how to start it.
 struct Place {
-    wanted: Wanted,
+    selector: DeviceSelector,
     threads: usize,
-    options: Options,
+    options: GpuOptions,
     record: DeviceRecord,
 }
 
 /// Measures, tells and writes.
-pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     if let Some(BenchCommand::Compare(args)) = &args.command {
         return compare::compare(args);
     }
@@ -100,19 +100,20 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
     }
     let threads = args.threads.unwrap_or_else(all_cores);
     let places = Place::all(&args.devices, threads, &args.memory.options()?)?;
-    args.memory.tell(places.iter().any(|place| place.wanted != Wanted::Cpu));
+    args.memory.tell(places.iter().any(|place| place.selector != DeviceSelector::Cpu));
     let devices = places.iter().map(|place| place.record.clone()).collect();
     let mut record = Record::new(args.suite.name(), args.repeat, devices);
 
     let mut skipped = Vec::new();
     let mut advice = BTreeSet::new();
     let (literals, batches, names) = (args.suite.literals(), args.suite.batches(), args.suite.networks());
+    let most = batches.iter().copied().max().unwrap_or(1);
     let bar = terminal::clock().with_prefix("bench");
     let measurements = literals.len() * batches.len() * OPERATIONS.len() + names.len();
     bar.set_length((measurements * places.len()) as u64);
     for literal in literals {
         bar.set_message(format!("keys at n = 2^{}", literal.log_n));
-        match Operands::new(*literal, batches) {
+        match operands(*literal, most) {
             Ok(operands) => {
                 record.operations.extend(operations(&operands, &places, batches, args.repeat, &bar))
             }
@@ -154,63 +155,48 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
 
 impl Place {
     /// Each device once, however often it is asked for.
-    fn all(asked: &[Wanted], threads: usize, options: &Options) -> Result<Vec<Self>, CliError> {
+    fn all(asked: &[DeviceSelector], threads: usize, options: &GpuOptions) -> Result<Vec<Self>> {
         let mut places: Vec<Self> = Vec::new();
-        for (i, &wanted) in asked.iter().enumerate() {
-            // What is said of a device is said once.
-            if asked.get(..i).is_some_and(|before| before.contains(&wanted)) {
+        for (i, &selector) in asked.iter().enumerate() {
+            // Remarks about a device are made once.
+            if asked.get(..i).is_some_and(|before| before.contains(&selector)) {
                 continue;
             }
-            let device = Device::find(wanted, threads, options)?;
-            let (wanted, name) = match &device {
-                Device::Cpu { .. } => (Wanted::Cpu, processor(Some(threads))?),
-                Device::Gpu { number, info, .. } => (Wanted::Number(*number), info.name.clone()),
-            };
-            if places.iter().any(|place| place.wanted == wanted) {
+            let device = device::open(selector, threads, options)?;
+            let selector = device.selector();
+            if places.iter().any(|place| place.selector == selector) {
                 continue;
             }
-            let record = match &device {
-                Device::Cpu { .. } => DeviceRecord {
-                    device: device.id(),
-                    name,
-                    kind: "processor".to_owned(),
-                    api: None,
-                    driver: None,
-                    shader_int64: true,
-                    memory_bytes: None,
-                },
-                Device::Gpu { info, .. } => DeviceRecord {
-                    device: device.id(),
-                    name,
-                    kind: info.kind.to_string(),
-                    api: Some(info.api.clone()),
-                    driver: Some(info.driver.clone()),
-                    shader_int64: info.shader_int64 && !options.no_int64,
-                    memory_bytes: options.memory_bytes,
-                },
-            };
-            places.push(Self { wanted, threads, options: options.clone(), record });
+            let record = DeviceRecord::new(&device, options);
+            places.push(Self { selector, threads, options: options.clone(), record });
         }
         Ok(places)
     }
 
     /// An error, with what this device may use of its memory.
-    fn told(&self, error: CliError) -> CliError {
-        if self.wanted == Wanted::Cpu {
+    fn told(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.selector == DeviceSelector::Cpu {
             return error;
         }
         on_gpu(error, self.options.memory_bytes)
     }
 
     /// The device with nothing in its memory.
-    fn start(&self) -> Result<Device, CliError> {
-        Device::find(self.wanted, self.threads, &self.options)
+    fn open(&self) -> Result<Device> {
+        Ok(Device::select(self.selector, Some(self.threads), &self.options)?)
     }
 }
 
 /// Where `-` would be taken for standard output.
 fn file(name: OsString) -> Result<PathBuf, &'static str> {
     if name == "-" { Err("it takes the name of a file; ./- is one") } else { Ok(name.into()) }
+}
+
+/// Keys and ciphertexts of a parameter set, if there is memory for them.
+fn operands(literal: ParamsLiteral, most: usize) -> Result<Operands> {
+    let params = Params::new(literal)?;
+    memory::check(Operands::needed_bytes(&params, most), None)?;
+    Ok(Operands::new(params, most)?)
 }
 
 /// All operations at one degree.
@@ -221,23 +207,30 @@ fn operations(
     repeat: usize,
     bar: &ProgressBar,
 ) -> Vec<OperationRecord> {
-    let mut records: Vec<_> = batches
-        .iter()
-        .flat_map(|&batch| OPERATIONS.map(|(name, _)| (batch, name)))
+    let measured = batches.iter().flat_map(|&batch| OPERATIONS.map(|(name, _)| (batch, name)));
+    let mut records: Vec<_> = measured
         .map(|(batch, name)| OperationRecord {
             name: name.to_owned(),
             batch,
-            parameters: operands.parameters(),
+            parameters: Parameters::new(operands.params()),
             identical: None,
             results: Vec::with_capacity(places.len()),
         })
         .collect();
     for place in places {
-        let work = Operations { operands, batches, repeat, bar, place };
-        let done = place.start().and_then(|device| device.run(operands.params().ring(), work));
-        let outcomes = done.unwrap_or_else(|error| vec![Outcome::failed(&error); records.len()]);
-        for (record, outcome) in records.iter_mut().zip(outcomes) {
-            record.results.push(outcome);
+        let log_n = operands.params().literal().log_n;
+        let opened = place.open().and_then(|device| Ok(Operations::new(operands, &device)?));
+        for record in &mut records {
+            let name = plain(&place.record.name);
+            bar.set_message(format!("{} at n = 2^{log_n}, {} at once, on {name}", record.name, record.batch));
+            record.results.push(match &opened {
+                Ok(operations) => match operations.measure(&record.name, record.batch, repeat) {
+                    Ok(measured) => Outcome::from(measured),
+                    Err(error) => Outcome::failed(&place.told(error.into())),
+                },
+                Err(error) => Outcome::failed(error),
+            });
+            bar.inc(1);
         }
     }
     for record in &mut records {

@@ -5,7 +5,7 @@ use crate::text::{hex, plain};
 use crate::{cache, files};
 use anyhow::{Context, Result};
 use pleura::ckks::Security;
-use pleura::nn::{Plan, PlanOptions};
+use pleura::nn::{CompileOptions, Plan};
 use pleura::xray::{Classifier, shipped};
 use std::path::Path;
 
@@ -26,13 +26,9 @@ pub(crate) fn identity(classifier: &Classifier) -> String {
 
 /// The plan for groups of `group` X-rays, from the cache or compiled.
 pub(crate) fn plan(classifier: &Classifier, threads: usize, cached: bool, group: usize) -> Result<Plan> {
-    let security = Security::Bits128;
     let key = cache::Key::new().and(classifier.digest()).and(classifier.name().as_bytes());
     let key = key.and(format!("classify {threads} {group}").as_bytes());
-    let options = || {
-        let calibration = classifier.calibration(group)?;
-        let calibration = calibration.outer_iter().map(|item| item.iter().copied().collect()).collect();
-        Ok(PlanOptions { security, calibration, threads })
-    };
-    Ok(planned(&classifier.grouped_network(group), key, security, cached, options)?.plan)
+    let network = classifier.grouped_network(group)?;
+    let options = || Ok(CompileOptions { threads, ..classifier.compile_options(group)? });
+    Ok(planned(&network, key, Security::Bits128, cached, options)?.plan)
 }

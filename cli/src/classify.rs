@@ -1,19 +1,19 @@
-//! `pleura classify`: X-rays compressed, encrypted, classified as ciphertexts, decrypted, and held against the clear twin.
+//! `pleura classify`: X-rays compressed, encrypted, classified on ciphertexts, decrypted, and compared with the plaintext network.
 
-use crate::classifier;
-use crate::device::{DeviceArgs, Metered, OnDevice};
-use crate::error::CliError;
+use crate::device::DeviceArgs;
 use crate::model::all_cores;
-use crate::records::{Records, Row, Seconds, Summary, Verdict};
-use crate::sources::{self, Content, Item, Source};
-use crate::table::bytes_text;
-use crate::{files, memory, run, terminal};
-use anyhow::bail;
+use crate::records::{Records, Row, Seconds, Summary};
+use crate::text::{bytes_text, counted, hex, plain};
+use crate::{classifier, device, files, memory, run, sources, terminal};
+use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use pleura::nn::{Client, Fidelity, Plan, Server};
+use ndarray::{ArrayView1, Axis};
+use pleura::nn::{Fidelity, Plan};
 use pleura::xray::shipped::MODELS;
-use pleura::xray::{Classifier, grouping_pays};
+use pleura::xray::{
+    Classifier, Content, Features, Prediction, Source, SourceItem, XrayPipeline, grouping_pays,
+};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ pub(crate) struct ClassifyArgs {
     model: String,
 
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(crate) device: DeviceArgs,
 
     /// Threads of the processor; all cores unless said.
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -73,44 +73,249 @@ pub(crate) struct ClassifyArgs {
     json: bool,
 }
 
-/// Does it all.
-pub(crate) fn classify(args: &ClassifyArgs) -> Result<(), CliError> {
+/// Classifies all sources, one group of X-rays at a time; each row is written as it comes.
+pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(all_cores);
-    // For the codec; a pool that is there already has been asked for by nobody.
+    // Threads of the codec; a pool that exists already is kept.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let classifier = classifier::load(&args.model)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
-    let sources = Source::list(&args.inputs)?;
-    if let Some(out) = &args.out {
-        files::check_outputs(&[out], sources::files(&args.inputs), args.force)?;
+    let sources = sources::list(&args.inputs)?;
+    if let Some(path) = &args.out {
+        files::check_outputs(&[path], sources::files(&args.inputs), args.force)?;
     }
-    let batch = || -> Result<Batch<'_>, CliError> {
-        let out = args.out.as_deref();
-        let records = Records::open(&classifier, args.json, out, args.force, args.clear, &sources)?;
-        Ok(Batch { classifier: &classifier, sources: &sources, records })
+    let scorer = if args.clear {
+        Scorer::Plaintext(classifier)
+    } else {
+        Scorer::encrypted(classifier, args, threads, &sources)?
     };
-    if args.clear {
-        return batch()?.run("none: in the clear", 1, &mut |group, seconds| {
-            let evaluate = |values: &Vec<f64>| classifier.network().evaluate(values);
-            let scores: Vec<_> = run::timed(&mut seconds.infer, || group.iter().map(evaluate).collect());
-            Ok(scores.into_iter().map(|published| Opened { published, exact: None }).collect())
-        });
+    let mut records = Records::new(scorer.classifier(), scorer.device(), args.json, args.clear, &sources);
+    if let Some(path) = &args.out {
+        records.save(path, args.force)?;
     }
-    let device = args.device.find(threads)?;
-    let clock = Instant::now();
-    let (plan, group) = plan(&classifier, threads, !args.no_cache, &sources)?;
-    memory::check(plan.report().memory_bytes as u64, args.max_memory)?;
-    let compile = clock.elapsed().as_secs_f64();
-    device.run(plan.params().ring(), Encrypted { plan: &plan, batch: batch()?, group, compile })
+    let bar = terminal::bar().with_prefix("classify");
+    bar.set_length(sources.len() as u64);
+    let mut summary = Summary::default();
+    let mut group = Vec::new();
+    let mut failed_in_folders = 0;
+    for source in &sources {
+        bar.set_message(plain(&source.name()));
+        let clock = Instant::now();
+        match source.read(scorer.classifier().preprocessing().codec()) {
+            Ok(items) => {
+                let read = clock.elapsed().as_secs_f64() / items.len().max(1) as f64;
+                for item in items {
+                    if records.has(&item.name, &digest_text(&item)) {
+                        summary.before += 1;
+                        continue;
+                    }
+                    group.push(Prepared::new(scorer.classifier(), item, source.truth(), read)?);
+                    if group.len() == scorer.group() {
+                        let rows = scorer.rows(std::mem::take(&mut group))?;
+                        bar.suspend(|| records.add_all(&rows, &mut summary))?;
+                    }
+                }
+            }
+            // A failure of the only source is the failure of the command.
+            Err(error) if sources.len() == 1 && source.is_named() => return Err(error.into()),
+            Err(error) => {
+                failed_in_folders += usize::from(!source.is_named());
+                summary.failed += 1;
+                bar.suspend(|| records.fail(&source.name(), &error.into()))?;
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if !group.is_empty() {
+        records.add_all(&scorer.rows(group)?, &mut summary)?;
+    }
+    records.finish(&summary)?;
+    verdict(&summary, sources.len(), failed_in_folders)
 }
 
-/// The plan, and how many X-rays share its ciphertexts: as many as there is room for, if that is cheaper for each.
-fn plan(
-    classifier: &Classifier,
-    threads: usize,
-    cached: bool,
-    sources: &[Source],
-) -> Result<(Plan, usize), CliError> {
+/// Whether the command succeeded.
+fn verdict(summary: &Summary, sources: usize, failed_in_folders: usize) -> Result<()> {
+    if summary.useless > 0 {
+        let count = summary.useless;
+        bail!("the encrypted scores of {count} X-rays are not those of the network, as said above");
+    }
+    // An unreadable file in a folder is no failure; one that was named is, and so are unreadable files alone.
+    let failed = summary.failed;
+    if failed > failed_in_folders || (failed > 0 && summary.done + summary.before == 0) {
+        bail!("{failed} of {sources} could not be read; what is wrong with them is said above");
+    }
+    Ok(())
+}
+
+/// Source of scores.
+enum Scorer {
+    Plaintext(Classifier),
+    Encrypted { pipeline: Box<XrayPipeline>, device: String },
+}
+
+/// An X-ray that waits for its group to be complete.
+struct Prepared {
+    name: String,
+    digest: String,
+    truth: Option<&'static str>,
+    features: Features,
+    seconds: Seconds,
+    warnings: Vec<String>,
+}
+
+impl Prepared {
+    /// The features of an item, which took `read` seconds to read.
+    fn new(
+        classifier: &Classifier,
+        item: SourceItem,
+        truth: Option<&'static str>,
+        read: f64,
+    ) -> Result<Self> {
+        let digest = digest_text(&item);
+        let SourceItem { name, content, notes, .. } = item;
+        let mut warnings: Vec<String> = notes.iter().map(|note| format!("{name}: {note}")).collect();
+        let clock = Instant::now();
+        let features = match &content {
+            Content::Xray(xray) => classifier.features(xray)?,
+            Content::Latent(latent) => classifier.features_of_latent(latent)?,
+        };
+        let seconds = Seconds { read, compress: clock.elapsed().as_secs_f64(), ..Seconds::default() };
+        if let Some(times) = features.ood_score.filter(|&score| score > 1.0) {
+            warnings.push(format!(
+                "{name} does not look like a chest X-ray ({times:.1} times as far from what the codec knows as nearly all of \
+                 them): its scores mean nothing"
+            ));
+        }
+        Ok(Self { name, digest, truth, features, seconds, warnings })
+    }
+}
+
+impl Scorer {
+    /// Compiles the classifier and makes keys for the device of the arguments.
+    fn encrypted(
+        classifier: Classifier,
+        args: &ClassifyArgs,
+        threads: usize,
+        sources: &[Source],
+    ) -> Result<Self> {
+        let device = args.device.find(threads)?;
+        let clock = Instant::now();
+        let (plan, group) = plan(&classifier, threads, !args.no_cache, sources)?;
+        let report = plan.report();
+        memory::check(report.memory_bytes as u64, args.max_memory)?;
+        let compile = clock.elapsed().as_secs_f64();
+        let name = classifier.name().to_owned();
+        let pipeline = XrayPipeline::with_plan(classifier, &plan, group, &device)?;
+        device::tell_fallback(&device);
+        terminal::note(&format!(
+            "{name}: n = 2^{}, {} levels, {} bits of security; evaluation keys {}, {} {} up and {} down; compiled in {compile:.2} s, \
+             keys made in {:.2} s",
+            report.parameters.log_n,
+            report.parameters.levels,
+            report.parameters.security,
+            bytes_text(report.key_wire_bytes as u64),
+            if group == 1 { "an X-ray".to_owned() } else { counted(group, "X-ray") },
+            bytes_text(report.input_bytes as u64),
+            bytes_text(report.output_bytes as u64),
+            pipeline.pipeline().times().keys,
+        ));
+        Ok(Self::Encrypted { pipeline: Box::new(pipeline), device: device.name() })
+    }
+
+    fn classifier(&self) -> &Classifier {
+        match self {
+            Self::Plaintext(classifier) => classifier,
+            Self::Encrypted { pipeline, .. } => pipeline.classifier(),
+        }
+    }
+
+    /// Name of the device.
+    fn device(&self) -> &str {
+        match self {
+            Self::Plaintext(_) => "none: in the clear",
+            Self::Encrypted { device, .. } => device,
+        }
+    }
+
+    /// Number of X-rays that share ciphertexts.
+    fn group(&self) -> usize {
+        match self {
+            Self::Plaintext(_) => 1,
+            Self::Encrypted { pipeline, .. } => pipeline.group(),
+        }
+    }
+
+    /// The scores of a group of X-rays.
+    fn rows(&self, group: Vec<Prepared>) -> Result<Vec<Row>> {
+        let share = 1.0 / group.len().max(1) as f64;
+        match self {
+            Self::Plaintext(classifier) => {
+                let row = |item: Prepared| {
+                    let clock = Instant::now();
+                    let scores = classifier.evaluate(&item.features);
+                    let seconds = Seconds { infer: clock.elapsed().as_secs_f64(), ..item.seconds };
+                    row(classifier, Prepared { seconds, ..item }, scores, None)
+                };
+                Ok(group.into_iter().map(row).collect())
+            }
+            Self::Encrypted { pipeline, .. } => {
+                let features: Vec<&Features> = group.iter().map(|item| &item.features).collect();
+                let (predictions, times) = pipeline.classify_group(&features)?;
+                let row = |(item, prediction): (Prepared, Prediction)| {
+                    let seconds = Seconds {
+                        encrypt: times.encrypt * share,
+                        infer: times.infer * share,
+                        decrypt: times.decrypt * share,
+                        ..item.seconds
+                    };
+                    let Prediction { scores, unrounded, .. } = prediction;
+                    row(pipeline.classifier(), Prepared { seconds, ..item }, scores, Some(unrounded))
+                };
+                Ok(group.into_iter().zip(predictions).map(row).collect())
+            }
+        }
+    }
+}
+
+/// First digits of the digest of a file: the same name may stand for another X-ray another day.
+fn digest_text(item: &SourceItem) -> String {
+    hex(item.digest.iter().take(8))
+}
+
+/// The row of an X-ray with published scores, and scores with all their digits if they were computed on a ciphertext.
+fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Option<Vec<f64>>) -> Row {
+    let Prepared { name, digest, truth, features, seconds, mut warnings } = item;
+    let (plaintext, fidelity) = match unrounded {
+        Some(unrounded) => {
+            let plaintext = classifier.evaluate(&features);
+            let expected = ArrayView1::from(&plaintext).insert_axis(Axis(0));
+            let fidelity = Fidelity::new(expected, ArrayView1::from(&unrounded).insert_axis(Axis(0)));
+            (plaintext, Some(fidelity))
+        }
+        None => (scores.clone(), None),
+    };
+    if fidelity.is_some_and(|f| f.bits < run::USELESS_BITS) {
+        warnings.push(format!(
+            "{name}: the encrypted scores are not those of the network; its values are beyond what the plan has room for"
+        ));
+    }
+    Row {
+        name,
+        digest,
+        truth,
+        label: classifier.label(&scores).to_owned(),
+        probabilities: classifier.probabilities(&scores),
+        plaintext_label: classifier.label(&plaintext).to_owned(),
+        scores,
+        fidelity,
+        seconds,
+        warnings,
+    }
+}
+
+/// The plan, and how many X-rays share its ciphertexts: as many as fit, if that is cheaper for each.
+fn plan(classifier: &Classifier, threads: usize, cached: bool, sources: &[Source]) -> Result<(Plan, usize)> {
     let single = classifier::plan(classifier, threads, cached, 1)?;
     let group = classifier.group_capacity(single.report());
     let many = sources.len() >= group || sources.iter().any(Source::may_be_many);
@@ -120,204 +325,4 @@ fn plan(
     let grouped = classifier::plan(classifier, threads, cached, group)?;
     let pays = grouping_pays(single.report(), grouped.report(), group);
     Ok(if pays { (grouped, group) } else { (single, 1) })
-}
-
-/// Scores as they may be shown, and as they are if they were encrypted.
-struct Opened {
-    published: Vec<f64>,
-    exact: Option<Vec<f64>>,
-}
-
-/// How scores come of features, of as many X-rays as there are in a group; the seconds are those of all of them.
-type Score<'a> = &'a mut dyn FnMut(&[Vec<f64>], &mut Seconds) -> Result<Vec<Opened>, CliError>;
-
-struct Batch<'a> {
-    classifier: &'a Classifier,
-    sources: &'a [Source],
-    records: Records<'a>,
-}
-
-/// An X-ray that waits for its group to be full.
-struct Waiting {
-    name: String,
-    digest: String,
-    truth: Option<&'static str>,
-    features: Vec<f64>,
-    seconds: Seconds,
-    warnings: Vec<String>,
-}
-
-impl Batch<'_> {
-    /// One source after the other, `group` X-rays at a time, each row written as it comes.
-    fn run(mut self, device: &str, group: usize, score: Score<'_>) -> Result<(), CliError> {
-        let bar = terminal::bar().with_prefix("classify");
-        bar.set_length(self.sources.len() as u64);
-        let mut summary = Summary::default();
-        let mut unnamed = 0;
-        let mut waiting = Vec::new();
-        self.records.begin(device);
-        for source in self.sources {
-            bar.set_message(terminal::plain(&source.name()));
-            let clock = Instant::now();
-            match source.read(self.classifier.preprocessing().codec()) {
-                Ok(items) => {
-                    let read = clock.elapsed().as_secs_f64() / items.len().max(1) as f64;
-                    for item in items {
-                        if self.records.has(&item.name, &item.digest) {
-                            summary.before += 1;
-                            continue;
-                        }
-                        waiting.push(self.waiting(item, source.truth(), read)?);
-                        if waiting.len() == group {
-                            let rows = self.rows(std::mem::take(&mut waiting), score)?;
-                            bar.suspend(|| self.write(rows, &mut summary))?;
-                        }
-                    }
-                }
-                // Alone, it has nothing to be passed over for.
-                Err(error) if self.sources.len() == 1 && source.is_named() => return Err(error),
-                Err(error) => {
-                    unnamed += usize::from(!source.is_named());
-                    summary.failed += 1;
-                    bar.suspend(|| self.records.fail(&source.name(), &error))?;
-                }
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        if !waiting.is_empty() {
-            let rows = self.rows(waiting, score)?;
-            self.write(rows, &mut summary)?;
-        }
-        self.records.finish(&summary)?;
-        if summary.useless > 0 {
-            let count = summary.useless;
-            bail!("the encrypted scores of {count} X-rays are not those of the network, as said above");
-        }
-        let (failed, of) = (summary.failed, self.sources.len());
-        // One bad file in a folder is no failure; one that was asked for by name is, and so is nothing but bad files.
-        if failed > unnamed || (failed > 0 && summary.done + summary.before == 0) {
-            bail!("{failed} of {of} could not be read; what is wrong with them is said above");
-        }
-        Ok(())
-    }
-
-    fn waiting(&self, item: Item, truth: Option<&'static str>, read: f64) -> Result<Waiting, CliError> {
-        let Item { name, digest, content, notes: mut warnings } = item;
-        let clock = Instant::now();
-        let features = match &content {
-            Content::Xray(xray) => self.classifier.features(xray)?,
-            Content::Latent(latent) => self.classifier.features_of_latent(latent)?,
-        };
-        let seconds = Seconds { read, compress: clock.elapsed().as_secs_f64(), ..Seconds::default() };
-        if let Some(times) = features.ood_score.filter(|&s| s > 1.0) {
-            warnings.push(format!(
-                "{name} does not look like a chest X-ray ({times:.1} times as far from what the codec knows as nearly all of \
-                 them): its scores mean nothing"
-            ));
-        }
-        Ok(Waiting {
-            name,
-            digest,
-            truth,
-            features: features.values.into_iter().collect(),
-            seconds,
-            warnings,
-        })
-    }
-
-    fn write(&mut self, rows: Vec<Row>, summary: &mut Summary) -> Result<(), CliError> {
-        rows.into_iter().try_for_each(|row| {
-            summary.count(&row);
-            self.records.add(&row)
-        })
-    }
-
-    fn rows(&self, group: Vec<Waiting>, score: Score<'_>) -> Result<Vec<Row>, CliError> {
-        let network = self.classifier.network();
-        let features: Vec<_> = group.iter().map(|waiting| waiting.features.clone()).collect();
-        let mut shared = Seconds::default();
-        let opened = score(&features, &mut shared)?;
-        let share = 1.0 / group.len() as f64;
-        let class = |scores: &[f64]| self.classifier.label(scores).to_owned();
-        let row = |(waiting, opened): (Waiting, Opened)| {
-            let Waiting { name, digest, truth, features, seconds, mut warnings } = waiting;
-            let (clear, fidelity) = match opened.exact {
-                Some(exact) => {
-                    let clear = network.evaluate(&features);
-                    let fidelity = Fidelity::new(std::slice::from_ref(&clear), std::slice::from_ref(&exact));
-                    (clear, Some(fidelity))
-                }
-                None => (opened.published.clone(), None),
-            };
-            if fidelity.is_some_and(|f| f.bits < run::USELESS_BITS) {
-                warnings.push(format!(
-                    "{name}: the encrypted scores are not those of the network; its values are beyond what the plan has room for"
-                ));
-            }
-            let verdict = Verdict {
-                label: class(&opened.published),
-                probabilities: self.classifier.probabilities(&opened.published),
-                scores: opened.published,
-                clear: class(&clear),
-                fidelity,
-            };
-            let Seconds { encrypt, infer, decrypt, .. } = shared;
-            let seconds = Seconds {
-                encrypt: encrypt * share,
-                infer: infer * share,
-                decrypt: decrypt * share,
-                ..seconds
-            };
-            Row { name, digest, truth, verdict, seconds, warnings }
-        };
-        Ok(group.into_iter().zip(opened).map(row).collect())
-    }
-}
-
-/// The batch on ciphertexts.
-struct Encrypted<'a> {
-    plan: &'a Plan,
-    batch: Batch<'a>,
-    group: usize,
-    compile: f64,
-}
-
-impl OnDevice for Encrypted<'_> {
-    type Output = ();
-
-    fn run<B: Metered>(self, backend: B) -> Result<(), CliError> {
-        let Self { plan, batch, group, compile } = self;
-        let device = backend.name();
-        let clock = Instant::now();
-        let client = Client::new(plan)?;
-        let server = Server::new(plan, backend, client.evaluation_keys()?)?;
-        let report = plan.report();
-        terminal::note(&format!(
-            "{}: n = 2^{}, {} levels, {} bits of security; evaluation keys {}, {} {} up and {} down; compiled in {compile:.2} s, \
-             keys made in {:.2} s",
-            batch.classifier.name(),
-            report.parameters.log_n,
-            report.parameters.levels,
-            report.parameters.security,
-            bytes_text(report.key_wire_bytes as u64),
-            if group == 1 { "an X-ray".to_owned() } else { format!("{group} X-rays") },
-            bytes_text(report.input_bytes as u64),
-            bytes_text(report.output_bytes as u64),
-            clock.elapsed().as_secs_f64(),
-        ));
-        let input: usize = batch.classifier.network().input_shape().iter().product();
-        let classes = batch.classifier.classes().len();
-        batch.run(&device, group, &mut |items, seconds| {
-            // A group that is not full goes with nothing beside it.
-            let mut item = items.concat();
-            item.resize(input * group, 0.0);
-            let sent = run::timed(&mut seconds.encrypt, || client.encrypt(&[item]))?;
-            let received = run::timed(&mut seconds.infer, || server.infer(&sent, &mut |_, _| {}))?;
-            let published = run::timed(&mut seconds.decrypt, || client.publish(&received))?.concat();
-            let exact = client.decrypt(&received)?.concat();
-            let each = published.chunks(classes).zip(exact.chunks(classes)).take(items.len());
-            Ok(each.map(|(p, e)| Opened { published: p.to_vec(), exact: Some(e.to_vec()) }).collect())
-        })
-    }
 }

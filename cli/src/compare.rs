@@ -9,24 +9,24 @@ use crate::baseline::paillier::linear::LinearOutcome;
 use crate::baseline::paillier::published::{self, KINDS};
 use crate::baseline::{RECOVERABLE, SOUND};
 use crate::classifier;
+use crate::clock::timed;
 use crate::compare_page::page;
-use crate::device::{DeviceArgs, Metered, OnDevice};
-use crate::error::CliError;
+use crate::device::{self, DeviceArgs};
 use crate::model::all_cores;
-use crate::run::timed;
 use crate::statistics::{accuracy_text, auc_text};
 use crate::table::{Table, bytes_text};
 use crate::{files, sources, terminal};
-use anyhow::{Context, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use ndarray::ArrayView1;
 use pleura::baselines::mple::Developer;
 use pleura::baselines::paillier::{LinearSeconds, Randomness, SecretKey};
 use pleura::baselines::psnr;
-use pleura::nn::{Client, Plan, Server, label};
-use pleura::xray::Classifier;
+use pleura::nn::label;
 use pleura::xray::metrics::{BinaryMetrics, Estimate};
 use pleura::xray::shipped::MODELS;
+use pleura::xray::{Classifier, XrayPipeline};
 use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ pub(crate) struct CompareArgs {
     side: usize,
 
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(crate) device: DeviceArgs,
 
     /// Replace files that exist.
     #[arg(long)]
@@ -138,7 +138,7 @@ impl Protection {
 }
 
 /// Does it all.
-pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
+pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     let places: Vec<&PathBuf> = [&args.html, &args.json].into_iter().flatten().collect();
     files::check_outputs(&places, sources::files(&args.images.images), args.force)?;
     if let (Some(html), Some(json)) = (&args.html, &args.json)
@@ -162,7 +162,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
     bar.set_message("");
     ways.push(linear(&images)?);
     bar.inc(1);
-    ways.push(latent(&classifier, &images, &args.device)?);
+    ways.push(latent(classifier, &images, &args.device)?);
     bar.finish_and_clear();
     let first: Vec<u8> =
         images.first().map(|image| image.xray.pixels().into_iter().collect()).unwrap_or_default();
@@ -203,11 +203,11 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
     )
 }
 
-fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
+fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way> {
     let (mut client, mut server) = (0.0, 0.0);
     let features = timed(&mut client, || features(classifier, images))?;
     let scores: Vec<Vec<f64>> =
-        timed(&mut server, || features.iter().map(|item| classifier.network().evaluate(item)).collect());
+        timed(&mut server, || features.iter().map(|item| classifier.network().evaluate_flat(item)).collect());
     let each = images.len().max(1) as f64;
     Ok(Way {
         name: "plain",
@@ -226,7 +226,7 @@ fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way, CliError> {
 }
 
 /// hefNet in the clear, and behind an augmented convolution: one network, computed by the same means.
-fn morphed(images: &[Image]) -> Result<[Way; 2], CliError> {
+fn morphed(images: &[Image]) -> Result<[Way; 2]> {
     let layer = Layer::load("pneumonia-hefnet")?;
     let shape = *layer.first.shape();
     let mut client = 0.0;
@@ -284,7 +284,7 @@ fn published(
     side: usize,
     randomness: Randomness,
     bar: &ProgressBar,
-) -> Result<Way, CliError> {
+) -> Result<Way> {
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
     let mut once = 0.0;
     let key = timed(&mut once, || SecretKey::generate(PAILLIER_BITS))?;
@@ -337,7 +337,7 @@ fn published(
     })
 }
 
-fn linear(images: &[Image]) -> Result<Way, CliError> {
+fn linear(images: &[Image]) -> Result<Way> {
     let classifier = classifier::load("pneumonia-linear")?;
     let mut client = 0.0;
     let features = timed(&mut client, || features(&classifier, images))?;
@@ -363,61 +363,45 @@ fn linear(images: &[Image]) -> Result<Way, CliError> {
     })
 }
 
-fn latent(classifier: &Classifier, images: &[Image], device: &DeviceArgs) -> Result<Way, CliError> {
-    let threads = all_cores();
-    let device = device.find(threads)?;
-    let mut once = 0.0;
-    let plan = timed(&mut once, || classifier::plan(classifier, threads, true, 1))?;
-    device.run(plan.params().ring(), OnCiphertexts { plan: &plan, classifier, images, once })
-}
-
-struct OnCiphertexts<'a> {
-    plan: &'a Plan,
-    classifier: &'a Classifier,
-    images: &'a [Image],
-    once: f64,
-}
-
-impl OnDevice for OnCiphertexts<'_> {
-    type Output = Way;
-
-    fn run<B: Metered>(self, backend: B) -> Result<Way, CliError> {
-        let Self { plan, classifier, images, mut once } = self;
-        let device = backend.name();
-        let client = timed(&mut once, || Client::new(plan))?;
-        let keys = timed(&mut once, || client.evaluation_keys())?;
-        let server = timed(&mut once, || Server::new(plan, backend, keys))?;
-        let (mut at_client, mut at_server) = (0.0, 0.0);
-        let features = timed(&mut at_client, || features(classifier, images))?;
-        let mut scores = Vec::new();
-        for item in features {
-            let sent = timed(&mut at_client, || client.encrypt(&[item]))?;
-            let returned = timed(&mut at_server, || server.infer(&sent, &mut |_, _| {}))?;
-            scores.extend(timed(&mut at_client, || client.publish(&returned))?);
-        }
-        let (report, each) = (plan.report(), images.len().max(1) as f64);
-        Ok(Way {
-            name: "latent CKKS",
-            about: format!("network {} on encrypted latents, on {device}", classifier.name()),
-            quality: quality(images, &scores),
-            client_seconds: at_client / each,
-            server_seconds: Some(at_server / each),
-            once_seconds: once,
-            bytes: (report.input_bytes + report.output_bytes) as u64,
-            once_bytes: report.key_wire_bytes as u64,
-            recovered: "nothing known".into(),
-            assumed: "ring learning with errors, 128 bits",
-            protection: Protection::Encrypted,
-            picture: None,
-        })
+fn latent(classifier: Classifier, images: &[Image], device: &DeviceArgs) -> Result<Way> {
+    let device = device.find(all_cores())?;
+    let mut once_seconds = 0.0;
+    let plan = timed(&mut once_seconds, || classifier::plan(&classifier, all_cores(), true, 1))?;
+    let pipeline = XrayPipeline::with_plan(classifier, &plan, 1, &device)?;
+    device::tell_fallback(&device);
+    once_seconds += pipeline.pipeline().times().keys;
+    let (mut client, mut server) = (0.0, 0.0);
+    let mut scores = Vec::new();
+    for image in images {
+        let features = timed(&mut client, || pipeline.classifier().features(&image.xray))?;
+        let (predictions, times) = pipeline.classify_group(&[&features])?;
+        client += times.encrypt + times.decrypt;
+        server += times.infer;
+        scores.extend(predictions.into_iter().map(|prediction| prediction.scores));
     }
+    let report = plan.report();
+    let each = images.len().max(1) as f64;
+    Ok(Way {
+        name: "latent CKKS",
+        about: format!("network {} on encrypted latents, on {}", pipeline.classifier().name(), device.name()),
+        quality: quality(images, &scores),
+        client_seconds: client / each,
+        server_seconds: Some(server / each),
+        once_seconds,
+        bytes: (report.input_bytes + report.output_bytes) as u64,
+        once_bytes: report.key_wire_bytes as u64,
+        recovered: "nothing known".into(),
+        assumed: "ring learning with errors, 128 bits",
+        protection: Protection::Encrypted,
+        picture: None,
+    })
 }
 
-fn features(classifier: &Classifier, images: &[Image]) -> Result<Vec<Vec<f64>>, CliError> {
+fn features(classifier: &Classifier, images: &[Image]) -> Result<Vec<Vec<f64>>> {
     images.iter().map(|image| Ok(classifier.features(&image.xray)?.values.into_iter().collect())).collect()
 }
 
-fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec<u8>>, CliError> {
+fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec<u8>>> {
     let Some((codec, image)) = classifier.preprocessing().codec().zip(images.first()) else {
         return Ok(None);
     };
@@ -430,7 +414,7 @@ fn reconstructed(classifier: &Classifier, images: &[Image]) -> Result<Option<Vec
 fn quality(images: &[Image], scores: &[Vec<f64>]) -> BinaryMetrics {
     let known = images.iter().zip(scores).filter_map(|(image, scores)| {
         let [normal, sick] = scores.as_slice() else { return None };
-        Some((image.sick?, sick - normal, label(scores)? == 1))
+        Some((image.sick?, sick - normal, label(ArrayView1::from(scores))? == 1))
     });
     BinaryMetrics::new(&known.collect::<Vec<_>>())
 }

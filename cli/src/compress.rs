@@ -1,6 +1,6 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
-use crate::sources::{self, Content, Item, Source};
+use crate::sources;
 use crate::table::{Table, bytes_text};
 use crate::text::counted;
 use crate::{files, terminal};
@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pleura::latent::{Codec, Latent, LatentFile, StoredLatent, Xray, psnr, ssim};
 use pleura::xray::shipped::{self, CODECS};
+use pleura::xray::{Content, SourceItem};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -88,15 +89,16 @@ struct Quality {
 pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     files::check_outputs(&[&args.out], sources::files(&args.images), args.force)?;
-    let sources = Source::list(&args.images)?;
+    let sources = sources::list(&args.images)?;
     let bar = terminal::bar().with_prefix("compress");
     bar.set_length(sources.len() as u64);
     let (mut stored, mut qualities, mut unread) = (Vec::new(), Vec::new(), 0);
     for source in &sources {
         bar.set_message(terminal::plain(&source.name()));
         bar.inc(1);
-        let read = source.read(Some(&codec)).and_then(|items| match items.into_iter().next() {
-            Some(Item { content: Content::Xray(xray), notes, .. }) => Ok((xray, notes)),
+        let read = source.read(Some(&codec)).map_err(anyhow::Error::from);
+        let read = read.and_then(|items| match items.into_iter().next() {
+            Some(SourceItem { content: Content::Xray(xray), notes, .. }) => Ok((xray, notes)),
             _ => bail!("{} holds latents already; give it images", source.name()),
         });
         let (xray, notes) = match read {
@@ -108,7 +110,7 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
                 continue;
             }
         };
-        bar.suspend(|| notes.iter().for_each(|text| terminal::note(text)));
+        bar.suspend(|| notes.iter().for_each(|note| terminal::note(&format!("{}: {note}", source.name()))));
         let latent = codec.encode(&xray);
         let codes = codec.quantize(&latent).with_context(|| of_codec(&codec))?;
         let decoded = |latent: &Latent| codec.decode(latent).with_context(|| of_codec(&codec));

@@ -1,19 +1,12 @@
-//! Where the server's half runs.
+//! Arguments that choose a device.
 
-use crate::error::{CliError, on_gpu};
-use crate::model::all_cores;
-use crate::table::UNITS;
-use crate::{cache, memory, terminal};
-use anyhow::{Context, bail};
+use crate::text::UNITS;
+use crate::{cache, terminal};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use pleura::ckks::Backend;
-use pleura::gpu::{self, Adapter, AdapterInfo, Gpu, Options};
-use pleura::ring::{Cpu, Ring, Simd};
-use std::str::FromStr;
-use std::sync::Arc;
-
-/// Context of an error of a GPU that does not start.
-const CANNOT_START: &str = "cannot start the GPU";
+use pleura::gpu::{self, Adapter};
+use pleura::ring::Simd;
+use pleura::{Device, DeviceKind, DeviceNote, DeviceSelector, GpuOptions};
 
 /// More than any GPU has.
 const MAX_GPU_MEMORY: f64 = (1u64 << 50) as f64;
@@ -24,7 +17,7 @@ pub(crate) struct DeviceArgs {
     /// Where to compute: auto, cpu, gpu (the first one) or the number of a GPU, as `pleura devices` has it. auto takes a
     /// GPU that is none in software, or the processor.
     #[arg(long, value_name = "DEVICE", default_value = "auto", allow_hyphen_values = true)]
-    device: Wanted,
+    device: DeviceSelector,
 
     #[command(flatten)]
     memory: GpuMemory,
@@ -39,73 +32,30 @@ pub(crate) struct GpuMemory {
     gpu_memory: Option<u64>,
 }
 
-/// What `--device` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// The first GPU that is none in software, or else the processor.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// The first GPU.
-    Gpu,
-    /// The GPU of this number.
-    Number(usize),
-}
-
-/// A device that is ready.
-pub(crate) enum Device {
-    /// The processor, with so many threads.
-    Cpu { threads: usize },
-    /// A GPU.
-    Gpu {
-        /// Its place in [`gpu::adapters`].
-        number: usize,
-        info: AdapterInfo,
-        device: Arc<gpu::Device>,
-        /// Bytes of its memory that may be used, if not all.
-        limit: Option<u64>,
-        /// The threads of the processor, if that may take over.
-        instead: Option<usize>,
-    },
-}
-
-/// A backend whose memory can be told.
-pub(crate) trait Metered: Backend {
-    /// The most bytes that were in use: of the GPU's memory since it was started, or of this process's since
-    /// [`memory::reset_peak`].
-    fn peak_bytes(&self) -> Option<u64>;
-
-    /// Whether it is a GPU: predictions are of a processor.
-    fn is_gpu(&self) -> bool;
-}
-
-/// Work for whatever backend it turns out to be.
-pub(crate) trait OnDevice {
-    /// What comes out.
-    type Output;
-
-    /// Does the work.
-    fn run<B: Metered>(self, backend: B) -> Result<Self::Output, CliError>;
-}
-
 impl DeviceArgs {
-    /// Finds and starts it; `threads` counts on the processor alone.
-    pub(crate) fn find(&self, threads: usize) -> Result<Device, CliError> {
-        let device = Device::find(self.device, threads, &self.memory.options()?)?;
-        self.memory.tell(matches!(device, Device::Gpu { .. }));
+    /// Finds and starts the device; `threads` counts on the processor alone.
+    pub(crate) fn find(&self, threads: usize) -> Result<Device> {
+        let device = open(self.device, threads, &self.memory.options()?)?;
+        self.memory.tell(is_gpu(&device));
         Ok(device)
+    }
+
+    /// Bytes of a GPU's memory that may be used, if not all.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        self.memory.gpu_memory
     }
 }
 
 impl GpuMemory {
-    /// What a GPU is started with.
-    pub(crate) fn options(self) -> Result<Options, CliError> {
-        Ok(Options {
+    /// Options that a GPU is started with.
+    pub(crate) fn options(self) -> Result<GpuOptions> {
+        Ok(GpuOptions {
             memory_bytes: self.gpu_memory,
             no_int64: switch("PLEURA_GPU_NO_INT64")?,
             checks: switch("PLEURA_GPU_CHECKS")?,
             cache: cache::kernels()?,
-            ..Options::default()
+            driver_variable: driver_variable(),
+            ..GpuOptions::default()
         })
     }
 
@@ -123,167 +73,50 @@ impl GpuMemory {
     }
 }
 
-impl FromStr for Wanted {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "cpu" => Self::Cpu,
-            "gpu" => Self::Gpu,
-            _ => {
-                // One way to write each number, as `pleura devices` does.
-                let plain = text == "0" || !text.starts_with(['0', '+']);
-                let number = text.parse().ok().filter(|_| plain);
-                Self::Number(number.ok_or_else(|| "it is auto, cpu, gpu or the number of a GPU".to_owned())?)
-            }
-        })
-    }
+/// Starts a device, with the remarks that come with it.
+pub(crate) fn open(selector: DeviceSelector, threads: usize, options: &GpuOptions) -> Result<Device> {
+    let device = Device::select(selector, Some(threads), options)?;
+    device.notes().iter().for_each(tell);
+    Ok(device)
 }
 
-impl Device {
-    /// Finds and starts it; `threads` counts on the processor alone.
-    pub(crate) fn find(wanted: Wanted, threads: usize, options: &Options) -> Result<Self, CliError> {
-        // Drivers are not even asked where they are not needed.
-        if wanted == Wanted::Cpu {
-            return Ok(Self::Cpu { threads });
-        }
-        let adapters = gpu::adapters();
-        let open = |number: usize, adapter: &Adapter, instead: Option<usize>| {
-            let device = adapter.open(options).context(CANNOT_START)?;
-            let (info, limit) = (adapter.info().clone(), options.memory_bytes);
-            Ok::<_, CliError>(Self::Gpu { number, info, device, limit, instead })
-        };
-        let number = match wanted {
-            Wanted::Auto | Wanted::Cpu => return Ok(Self::auto(&adapters, threads, open)),
-            Wanted::Gpu => {
-                software(&adapters);
-                0
-            }
-            Wanted::Number(number) => number,
-        };
-        match adapters.get(number) {
-            Some(adapter) => open(number, adapter, None),
-            None if adapters.is_empty() => {
-                let why = diagnosis(&adapters).map_or(String::new(), |why| format!(": {why}"));
-                bail!("there is no GPU{why}; --device cpu computes on the processor")
-            }
-            None => bail!("there is no GPU {number}; {}", known(&adapters)),
-        }
-    }
-
-    /// The first real GPU that starts, or the processor with a line that says so.
-    fn auto(
-        adapters: &[Adapter],
-        threads: usize,
-        open: impl Fn(usize, &Adapter, Option<usize>) -> Result<Self, CliError>,
-    ) -> Self {
-        let mut found = false;
-        for (number, adapter) in adapters.iter().enumerate().filter(|(_, adapter)| !adapter.is_software()) {
-            found = true;
-            match open(number, adapter, Some(threads)) {
-                Ok(device) => return device,
-                Err(error) => terminal::warn(&terminal::chain(&error)),
-            }
-        }
-        let what = match adapters.first() {
-            _ if found => "no GPU can be started".to_owned(),
-            Some(passed) => {
-                format!("no GPU found ({} is one in software; --device gpu takes it)", passed.info().name)
-            }
-            None => "no GPU found".to_owned(),
-        };
-        let why = diagnosis(adapters).map_or(String::new(), |why| format!(" ({why})"));
-        terminal::note(&format!("{what}, using the processor{why}"));
-        Self::Cpu { threads }
-    }
-
-    /// Makes it ready for a ring and hands it the work.
-    pub(crate) fn run<T: OnDevice>(&self, ring: &Arc<Ring>, work: T) -> Result<T::Output, CliError> {
-        let cpu = |threads| Ok::<_, CliError>(Cpu::with(ring.clone(), Simd::preferred(), threads)?);
-        match self {
-            Self::Cpu { threads } => work.run(cpu(*threads)?),
-            Self::Gpu { device, instead, limit, .. } => {
-                let told = |error: CliError| on_gpu(error, *limit);
-                match (Gpu::new(ring.clone(), device.clone()).context(CANNOT_START), instead) {
-                    (Ok(backend), _) => work.run(backend).map_err(told),
-                    (Err(error), Some(threads)) => {
-                        terminal::warn(&format!("{}: using the processor", terminal::chain(&told(error))));
-                        work.run(cpu(*threads)?)
-                    }
-                    (Err(error), None) => Err(told(error)),
-                }
-            }
-        }
-    }
-
-    /// What `--device` calls it.
-    pub(crate) fn id(&self) -> String {
-        match self {
-            Self::Cpu { .. } => "cpu".to_owned(),
-            Self::Gpu { number, .. } => number.to_string(),
-        }
-    }
+/// Tells that a GPU leaves a plan to the processor, if it did.
+pub(crate) fn tell_fallback(device: &Device) {
+    device.notes().iter().filter(|note| matches!(note, DeviceNote::RingOnProcessor { .. })).for_each(tell);
 }
 
-impl Metered for Cpu {
-    fn peak_bytes(&self) -> Option<u64> {
-        memory::peak()
-    }
-
-    fn is_gpu(&self) -> bool {
-        false
-    }
+/// Whether a device is a GPU: predictions are of a processor.
+pub(crate) fn is_gpu(device: &Device) -> bool {
+    device.kind() != DeviceKind::Cpu
 }
 
-impl Metered for Gpu {
-    fn peak_bytes(&self) -> Option<u64> {
-        Some(self.device().memory_bytes().1)
+fn tell(note: &DeviceNote) {
+    match note {
+        DeviceNote::CannotStart { .. } | DeviceNote::RingOnProcessor { .. } => {
+            terminal::warn(&note.to_string())
+        }
+        DeviceNote::NoGpu { software: Some(_), .. } => {
+            terminal::note(&format!("{note}; --device gpu takes the one in software"));
+        }
+        _ => terminal::note(&note.to_string()),
     }
-
-    fn is_gpu(&self) -> bool {
-        true
-    }
-}
-
-/// The processor as it says of itself, with all cores unless told otherwise.
-pub(crate) fn processor(threads: Option<usize>) -> Result<String, CliError> {
-    // The smallest ring there is: a name needs no other.
-    let primes = pleura::ring::primes_below(30.0, 1 << 4, 1, &[])?;
-    let ring = Arc::new(Ring::new(4, &primes, &[])?);
-    Ok(Cpu::with(ring, Simd::preferred(), threads.unwrap_or_else(all_cores))?.name())
 }
 
 /// Why no GPU, or not the one expected, is found.
 pub(crate) fn diagnosis(adapters: &[Adapter]) -> Option<String> {
-    let variable = gpu::DRIVER_VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some());
-    gpu::diagnosis(adapters, variable)
+    gpu::diagnosis(adapters, driver_variable())
 }
 
 /// Chooses the instruction set that `PLEURA_SIMD` names, if it is set.
-pub(crate) fn choose_simd() -> Result<(), CliError> {
+pub(crate) fn choose_simd() -> Result<()> {
     let Some(wanted) = std::env::var_os("PLEURA_SIMD") else { return Ok(()) };
     let chosen = wanted.to_string_lossy().parse::<Simd>().and_then(Simd::set_preferred);
     chosen.context("PLEURA_SIMD names none of this processor's instruction sets")
 }
 
-/// Says so where the first GPU is none.
-fn software(adapters: &[Adapter]) {
-    if let Some(first) = adapters.first().filter(|first| first.is_software()) {
-        let why = diagnosis(adapters).map_or(String::new(), |why| format!("; {why}"));
-        let name = &first.info().name;
-        terminal::note(&format!("{name} is a GPU in software: for tests, slower than --device cpu{why}"));
-    }
-}
-
-fn known(adapters: &[Adapter]) -> String {
-    let each = adapters.iter().enumerate();
-    let names: Vec<_> = each.map(|(i, adapter)| format!("{i} ({})", adapter.info().name)).collect();
-    if names.len() == 1 {
-        format!("there is {}", names.concat())
-    } else {
-        format!("there are {}", names.join(", "))
-    }
+/// The variable of the environment that chooses Vulkan's drivers, if one is set.
+fn driver_variable() -> Option<&'static str> {
+    gpu::DRIVER_VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some())
 }
 
 /// Bytes, with a unit.
@@ -309,7 +142,7 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 /// Whether a variable of the environment is on.
-fn switch(name: &'static str) -> Result<bool, CliError> {
+fn switch(name: &'static str) -> Result<bool> {
     let value = std::env::var_os(name).unwrap_or_default();
     match value.to_str() {
         Some("" | "0") => Ok(false),
@@ -321,22 +154,6 @@ fn switch(name: &'static str) -> Result<bool, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn devices_are_named() {
-        assert_eq!("auto".parse(), Ok(Wanted::Auto));
-        assert_eq!("2".parse(), Ok(Wanted::Number(2)));
-        assert!("tpu".parse::<Wanted>().unwrap_err().contains("auto, cpu, gpu"));
-        for text in ["-1", "+0", "00", "01", "", " 1", "1.0"] {
-            assert!(text.parse::<Wanted>().is_err(), "{text}");
-        }
-        let options = Options::default();
-        let cpu = Device::find(Wanted::Cpu, 3, &options).unwrap();
-        assert!(matches!(cpu, Device::Cpu { threads: 3 }) && cpu.id() == "cpu");
-        let error = Device::find(Wanted::Number(999), 3, &options).err().unwrap();
-        assert!(error.to_string().starts_with("there is no GPU"), "{error}");
-        assert!(processor(Some(1)).unwrap().starts_with("cpu ("));
-    }
 
     #[test]
     fn sizes_need_a_unit() {

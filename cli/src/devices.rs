@@ -1,23 +1,18 @@
 //! `pleura devices`: what there is to compute on, and whether it computes what it should.
 
-use crate::device::{GpuMemory, processor};
-use crate::error::CliError;
+use crate::device::{GpuMemory, diagnosis};
 use crate::model::all_cores;
-use crate::table::{Table, bytes_text};
+use crate::table::Table;
 use crate::terminal;
-use anyhow::bail;
+use crate::text::{bytes_text, chain, plain};
+use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pleura::ckks::Backend;
-use pleura::ckks::BackendError;
-use pleura::gpu::{self, Adapter, Gpu, GpuError, Options};
-use pleura::ring::conformance::{self, Failure};
-use pleura::ring::{Cpu, Ring, RingError, Simd};
+use pleura::gpu::{self, AdapterInfo};
+use pleura::{Device, DeviceSelector, GpuOptions, SelfCheck, self_check};
 use serde::Serialize;
-use std::cell::Cell;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 /// Degrees that are checked, by their logarithms: transforms are one kernel at the smallest and several ones at the largest.
 const DEGREES: [u32; 4] = [10, 12, 13, 14];
@@ -90,7 +85,7 @@ struct Check {
 }
 
 /// Lists them all.
-pub(crate) fn devices(args: &DevicesArgs) -> Result<(), CliError> {
+pub(crate) fn devices(args: &DevicesArgs) -> Result<()> {
     let options = args.memory.options()?;
     let adapters = gpu::adapters();
     let degrees = match (args.list, args.quick) {
@@ -100,12 +95,12 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<(), CliError> {
     };
     let bar = if args.list { ProgressBar::hidden() } else { terminal::clock().with_prefix("check") };
     bar.set_length(((adapters.len() + 1) * degrees.len()) as u64);
-    let mut rows = vec![Row::cpu(degrees, &bar)?];
+    let mut rows = vec![Row::cpu(degrees, &bar)];
     rows.extend(
-        adapters.iter().enumerate().map(|(i, adapter)| Row::gpu(i, adapter, &options, degrees, &bar)),
+        adapters.iter().enumerate().map(|(i, adapter)| Row::gpu(i, adapter.info(), &options, degrees, &bar)),
     );
     bar.finish_and_clear();
-    let found = Devices { devices: rows, diagnosis: crate::device::diagnosis(&adapters) };
+    let found = Devices { devices: rows, diagnosis: diagnosis(&adapters) };
     if args.json {
         terminal::publish_json(&found)?
     } else {
@@ -120,13 +115,12 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<(), CliError> {
 }
 
 impl Row {
-    fn cpu(degrees: &[u32], bar: &ProgressBar) -> Result<Self, CliError> {
-        let (name, simd) = (processor(None)?, Simd::preferred());
-        let make = |ring: Arc<Ring>| -> Result<Cpu, RingError> { Cpu::with(ring, simd, all_cores()) };
-        Ok(Self {
+    fn cpu(degrees: &[u32], bar: &ProgressBar) -> Self {
+        let device = Device::cpu(Some(all_cores()));
+        Self {
             device: "cpu".to_owned(),
-            check: check(&name, degrees, bar, None, make),
-            name,
+            check: check(&device, degrees, false, bar),
+            name: device.name(),
             kind: "processor".to_owned(),
             api: None,
             driver: None,
@@ -135,32 +129,31 @@ impl Row {
             max_binding_bytes: None,
             max_buffer_bytes: None,
             workgroup_bytes: None,
-        })
+        }
     }
 
-    fn gpu(number: usize, adapter: &Adapter, options: &Options, degrees: &[u32], bar: &ProgressBar) -> Self {
-        let info = adapter.info().clone();
-        let check = || match adapter.open(options) {
-            Ok(device) => {
-                // The suite keeps but the words of an error.
-                let full = Cell::new(false);
-                let make = |ring| {
-                    let made = Gpu::new(ring, device.clone());
-                    full.set(matches!(made, Err(GpuError::Backend(BackendError::OutOfMemory { .. }))));
-                    made
-                };
-                check(&info.name, degrees, bar, options.memory_bytes.is_some().then_some(&full), make)
-            }
-            Err(error) => Some(Check::failed(terminal::chain(&error.into()))),
-        };
+    fn gpu(
+        number: usize,
+        info: &AdapterInfo,
+        options: &GpuOptions,
+        degrees: &[u32],
+        bar: &ProgressBar,
+    ) -> Self {
         // A list is made without starting anything.
-        let check = if degrees.is_empty() { None } else { check() };
+        let check = if degrees.is_empty() {
+            None
+        } else {
+            match Device::gpu(DeviceSelector::Number(number), options) {
+                Ok(device) => check(&device, degrees, options.memory_bytes.is_some(), bar),
+                Err(error) => Some(Check::failed(chain(&error.into()))),
+            }
+        };
         Self {
             device: number.to_string(),
-            name: info.name,
+            name: info.name.clone(),
             kind: info.kind.to_string(),
-            api: Some(info.api),
-            driver: Some(info.driver),
+            api: Some(info.api.clone()),
+            driver: Some(info.driver.clone()),
             shader_int64: info.shader_int64 && !options.no_int64,
             timestamps: Some(info.timestamps),
             max_binding_bytes: Some(info.max_binding_bytes),
@@ -211,7 +204,7 @@ impl Display for Devices {
         for row in &self.devices {
             let Some(Check { passed, reason: Some(reason), .. }) = &row.check else { continue };
             let verdict = if passed.is_some() { "fails" } else { "is not checked" };
-            write!(f, "\ndevice {} {verdict}: {}\n", row.device, terminal::plain(reason))?;
+            write!(f, "\ndevice {} {verdict}: {}\n", row.device, plain(reason))?;
         }
         match &self.diagnosis {
             Some(diagnosis) => write!(f, "\n{diagnosis}\n"),
@@ -236,72 +229,36 @@ impl Check {
     }
 }
 
-/// Runs the suite; nothing if it is to run at no degree. Where memory is `limited`, what has no room says nothing about the
-/// device; it tells whether that was so when the device was made.
-fn check<B: Backend, E: Display>(
-    name: &str,
-    degrees: &[u32],
-    bar: &ProgressBar,
-    limited: Option<&Cell<bool>>,
-    make: impl Fn(Arc<Ring>) -> Result<B, E>,
-) -> Option<Check> {
+/// Checks a device at some degrees; nothing if there are none. A lack of memory is no failure if memory is `limited`.
+fn check(device: &Device, degrees: &[u32], limited: bool, bar: &ProgressBar) -> Option<Check> {
     let mut check = Check { passed: Some(true), results: 0, reason: None };
     for degree in degrees {
-        bar.set_message(format!("{} at n = 2^{degree}", terminal::plain(name)));
+        bar.set_message(format!("{} at n = 2^{degree}", plain(&device.name())));
         // A driver that takes the process down by a panic must not hide the other devices.
-        let outcome = catch_unwind(AssertUnwindSafe(|| conformance::check(&[*degree], &make)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self_check(device, *degree)));
         bar.inc(1);
         match outcome {
-            Ok(Ok(report)) => {
-                check.results += report.results.iter().map(|(_, results)| results).sum::<usize>()
+            Ok(SelfCheck::Passed(results)) => {
+                check.results += results;
+                continue;
             }
-            Ok(Err(failure)) if limited.is_some_and(|unmade| no_room(&failure, unmade.get())) => {
+            Ok(SelfCheck::OutOfMemory) if limited => {
                 check.passed = None;
                 check.reason = Some(format!("n = 2^{degree} needs more memory than --gpu-memory allows"));
-                break;
             }
-            Ok(Err(failure)) => check.reason = Some(failure.to_string()),
-            Err(_) => check.reason = Some(format!("it panicked at n = 2^{degree}")),
+            Ok(SelfCheck::OutOfMemory) => {
+                let reason = format!("it has no memory left at n = 2^{degree}");
+                check = Check { results: check.results, ..Check::failed(reason) };
+            }
+            Ok(SelfCheck::Failed(reason)) => {
+                check = Check { results: check.results, ..Check::failed(reason) };
+            }
+            Err(_) => {
+                let reason = format!("it panicked at n = 2^{degree}");
+                check = Check { results: check.results, ..Check::failed(reason) };
+            }
         }
-        if check.reason.is_some() {
-            check.passed = Some(false);
-            break;
-        }
+        break;
     }
     (!degrees.is_empty()).then_some(check)
-}
-
-/// Whether it is room that a device lacks: in the middle of the suite, or when it was to be made.
-fn no_room(failure: &Failure, unmade: bool) -> bool {
-    match failure {
-        Failure::Device { error, .. } => matches!(error, BackendError::OutOfMemory { .. }),
-        Failure::NoDevice { .. } => unmade,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pleura::ring::conformance::Place;
-
-    #[test]
-    fn what_has_no_room_has_not_failed() {
-        let at = Place { operation: "ntt", case: String::new(), log_n: 10, primes: "large" };
-        let lost = BackendError::DeviceLost { reason: String::new() };
-        assert!(no_room(
-            &Failure::Device { at: at.clone(), error: BackendError::OutOfMemory { bytes: 1 } },
-            false
-        ));
-        assert!(!no_room(&Failure::Device { at, error: lost }, false));
-        let unmade = Failure::NoDevice { log_n: 10, reason: String::new() };
-        assert!(no_room(&unmade, true) && !no_room(&unmade, false));
-        let make = |_| Err::<Cpu, _>("full");
-        let bar = ProgressBar::hidden();
-        let checked = |limited| check("x", &[10], &bar, limited, make).unwrap();
-        let full = Cell::new(true);
-        let told = checked(Some(&full));
-        assert_eq!((told.passed, told.to_string().as_str()), (None, "not checked"));
-        assert!(checked(None).to_string().starts_with("FAIL: "));
-    }
 }

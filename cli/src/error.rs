@@ -1,11 +1,13 @@
 //! Failures that decide more than their sentence: the advice that follows them.
 
 use crate::text::{bytes_text, size_text};
+use pleura::bench::BenchError;
 use pleura::ckks::{BackendError, EvalError};
 use pleura::gpu::GpuError;
 use pleura::nn::InferenceError;
 use pleura::onnx::{ImportError, Problem};
-use pleura::xray::XrayError;
+use pleura::xray::{ClassifyError, XrayError};
+use pleura::{DeviceError, PipelineError};
 
 /// An error of a command, with the context of what it was about.
 pub(crate) type CliError = anyhow::Error;
@@ -49,11 +51,20 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
         (_, None) if matches!(error.downcast_ref(), Some(XrayError::Input { .. })) => {
             Some("`pleura run` runs any network")
         }
-        (_, None) if error.is::<GpuError>() => {
+        (_, None) if is_opening(error) => {
             Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
         }
         _ => None,
     }
+}
+
+/// Whether a GPU did not start.
+fn is_opening(error: &anyhow::Error) -> bool {
+    let device = error.downcast_ref::<DeviceError>().or_else(|| match error.downcast_ref()? {
+        PipelineError::Device(error) => Some(error),
+        _ => None,
+    });
+    matches!(device, Some(DeviceError::Gpu(_)))
 }
 
 /// The flag that sets the option which an error of the import names.
@@ -78,19 +89,51 @@ fn import_advice(error: &ImportError) -> Option<&'static str> {
 
 /// The device's part of an error. Transparent errors hide it from the chain of sources.
 fn of_device(error: &anyhow::Error) -> Option<&BackendError> {
-    let inference = || match error.downcast_ref()? {
-        InferenceError::Eval(EvalError::Backend(error)) => Some(error),
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    if let Some(error) = error.downcast_ref::<PipelineError>() {
+        return of_pipeline(error);
+    }
+    match error.downcast_ref::<ClassifyError>() {
+        Some(ClassifyError::Pipeline(error)) => return of_pipeline(error),
+        Some(ClassifyError::Inference(error)) => return of_inference(error),
+        _ => {}
+    }
+    let device = error.downcast_ref().and_then(|error| match error {
+        BenchError::Device(error) => of_opening(error),
+        BenchError::Eval(error) => of_evaluation(error),
         _ => None,
-    };
-    let evaluation = || match error.downcast_ref()? {
-        EvalError::Backend(error) => Some(error),
+    });
+    device
+        .or_else(|| error.downcast_ref().and_then(of_opening))
+        .or_else(|| error.downcast_ref().and_then(of_inference))
+        .or_else(|| error.downcast_ref().and_then(of_evaluation))
+        .or_else(|| error.downcast_ref().and_then(of_gpu))
+}
+
+fn of_pipeline(error: &PipelineError) -> Option<&BackendError> {
+    match error {
+        PipelineError::Device(error) => of_opening(error),
+        PipelineError::Inference(error) => of_inference(error),
         _ => None,
-    };
-    let gpu = || match error.downcast_ref()? {
-        GpuError::Backend(error) => Some(error),
-        _ => None,
-    };
-    error.downcast_ref().or_else(inference).or_else(evaluation).or_else(gpu)
+    }
+}
+
+fn of_opening(error: &DeviceError) -> Option<&BackendError> {
+    if let DeviceError::Gpu(error) = error { of_gpu(error) } else { None }
+}
+
+fn of_gpu(error: &GpuError) -> Option<&BackendError> {
+    if let GpuError::Backend(error) = error { Some(error) } else { None }
+}
+
+fn of_inference(error: &InferenceError) -> Option<&BackendError> {
+    if let InferenceError::Eval(error) = error { of_evaluation(error) } else { None }
+}
+
+fn of_evaluation(error: &EvalError) -> Option<&BackendError> {
+    if let EvalError::Backend(error) = error { Some(error) } else { None }
 }
 
 #[cfg(test)]

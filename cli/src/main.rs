@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod classifier;
 mod classify;
+mod clock;
 mod compare;
 mod compare_page;
 mod compress;
@@ -31,6 +32,7 @@ mod text;
 use anyhow::{Context, Result};
 use cache::Cache;
 use clap::{Args, Parser, Subcommand};
+use device::DeviceArgs;
 use std::process::ExitCode;
 use text::{bytes_text, counted};
 
@@ -121,19 +123,24 @@ fn dispatch(command: Command) -> Result<()> {
     ctrlc::set_handler(|| files::interrupted()).context("cannot handle interruptions")?;
     device::choose_simd()?;
     match command {
-        Command::Classify(args) => classify::classify(&args),
+        Command::Classify(args) => on_device(classify::classify(&args), &args.device),
         Command::Compress(args) => compress::compress(&args),
         Command::Reconstruct(args) => compress::reconstruct(&args),
         Command::Baseline(args) => baseline::baseline(&args),
-        Command::Compare(args) => compare::compare(&args),
+        Command::Compare(args) => on_device(compare::compare(&args), &args.device),
         Command::Models(args) => models::models(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => on_device(run::run(&args), &args.device),
         Command::Plan(args) => plan::plan(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Devices(args) => devices::devices(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Cache(args) => cache(&args),
     }
+}
+
+/// The result of a command that computed on a device; a lack of memory is told with the limit that was set.
+fn on_device(result: Result<()>, device: &DeviceArgs) -> Result<()> {
+    result.map_err(|error| error::on_gpu(error, device.memory_limit()))
 }
 
 fn cache(args: &CacheArgs) -> Result<()> {

@@ -1,14 +1,13 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
 use crate::cache::{Cache, CacheError, Key};
-use crate::error::CliError;
-pub(crate) use crate::npy::read_items;
+use crate::npy::read_items;
 use crate::{files, terminal};
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::ckks::Security;
-use pleura::nn::{Network, Plan, PlanOptions};
+use pleura::nn::{CompileOptions, Metadata, Network, Plan};
 use pleura::onnx::{Fit, ImportOptions, Imported, import};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -62,7 +61,7 @@ pub(crate) struct Model {
     pub(crate) network: Network,
     /// What the importer has to say.
     pub(crate) notes: Vec<String>,
-    options: PlanOptions,
+    options: CompileOptions,
     key: Key,
     cached: bool,
 }
@@ -91,7 +90,7 @@ impl ModelArgs {
     }
 
     /// Reads the files.
-    pub(crate) fn import(&self) -> Result<Model, CliError> {
+    pub(crate) fn import(&self) -> Result<Model> {
         let bytes = files::read(&self.model, MAX_MODEL)?;
         let options = ImportOptions {
             input_shape: self.input_shape.clone(),
@@ -104,24 +103,22 @@ impl ModelArgs {
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let network = network.renamed(name.unwrap_or_default());
         let calibrate = self.calibrate.as_deref().map(|path| read_items(path, network.input_shape()));
-        let calibration: Vec<Vec<f64>> = match calibrate.transpose()? {
-            Some(items) => items.outer_iter().map(|item| item.iter().copied().collect()).collect(),
-            None => Vec::new(),
-        };
+        let calibration = calibrate.transpose()?;
         let threads = self.threads();
         let described = format!("{:?} {threads} {options:?}", self.security);
         let mut key = Key::new().and(&bytes).and(described.as_bytes());
-        for item in &calibration {
+        for item in calibration.iter().flat_map(|items| items.outer_iter()) {
             key = key.and(&item.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
         }
-        let options = PlanOptions { security: self.security, calibration, threads };
+        let metadata = Metadata::default();
+        let options = CompileOptions { security: self.security, calibration, threads, metadata };
         Ok(Model { network, notes, options, key, cached: !self.no_cache })
     }
 }
 
 impl Model {
     /// Takes the plan from the cache or makes it; gives the network and the importer's notes back.
-    pub(crate) fn compile(self) -> Result<(Network, Vec<String>, Compiled), CliError> {
+    pub(crate) fn compile(self) -> Result<(Network, Vec<String>, Compiled)> {
         let Self { network, notes, options, key, cached } = self;
         let compiled = planned(&network, key, options.security, cached, || Ok(options))?;
         Ok((network, notes, compiled))
@@ -139,8 +136,8 @@ pub(crate) fn planned(
     key: Key,
     security: Security,
     cached: bool,
-    options: impl FnOnce() -> Result<PlanOptions, CliError>,
-) -> Result<Compiled, CliError> {
+    options: impl FnOnce() -> Result<CompileOptions>,
+) -> Result<Compiled> {
     let clock = Instant::now();
     let cache = match cached.then(Cache::find) {
         Some(Err(error @ CacheError::Empty)) => return Err(error.into()),
@@ -163,7 +160,7 @@ pub(crate) fn planned(
     Ok(Compiled { plan, seconds, from_cache: false })
 }
 
-fn compile(network: &Network, options: &PlanOptions) -> Result<Plan, CliError> {
+fn compile(network: &Network, options: &CompileOptions) -> Result<Plan> {
     let bar = terminal::bar().with_prefix("compile");
     let mut observe = |step: &str, done: usize, of: usize| {
         bar.set_length(of as u64);
@@ -180,7 +177,7 @@ pub(crate) fn cannot_import(path: &Path) -> String {
     format!("cannot import {}", path.display())
 }
 
-fn unwell(error: &CliError) {
+fn unwell(error: &anyhow::Error) {
     terminal::warn(&format!("the plan is not cached: {}", terminal::chain(error)));
 }
 

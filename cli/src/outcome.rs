@@ -3,6 +3,8 @@
 use crate::plan::parameters;
 use crate::table::Table;
 use crate::text::{counted, plain, short};
+use ndarray::{ArrayD, ArrayViewD, Axis};
+use pleura::StageTimes;
 use pleura::nn::{Fidelity, ParameterReport, Report, label};
 use serde::Serialize;
 use std::fmt;
@@ -10,49 +12,29 @@ use std::fmt;
 /// Labels beyond which a list is cut.
 const LABELS: usize = 16;
 
-/// All of it. Seconds are over all items.
-pub(crate) struct Outcome<'a> {
+/// Results of `pleura run`. Seconds are over all items.
+pub(crate) struct RunReport<'a> {
     pub(crate) report: &'a Report,
-    /// Of an item's result.
-    pub(crate) shape: &'a [usize],
-    pub(crate) seconds: Seconds,
+    pub(crate) times: StageTimes,
     pub(crate) layer_seconds: &'a [f64],
-    pub(crate) fidelity: Fidelities,
-    pub(crate) outputs: &'a [Vec<f64>],
+    pub(crate) fidelity: Fidelity,
+    /// `[items, ..output shape]`.
+    pub(crate) outputs: &'a ArrayD<f64>,
     pub(crate) device: String,
-    /// Whether it is a GPU; predictions are of a processor.
+    /// Whether the device is a GPU; predictions are of a processor.
     pub(crate) on_gpu: bool,
     pub(crate) from_cache: bool,
     pub(crate) notes: Vec<String>,
 }
 
-/// How long each step took.
-#[derive(Clone, Copy, Default, Serialize)]
-pub(crate) struct Seconds {
-    pub(crate) compile: f64,
-    pub(crate) keys: f64,
-    pub(crate) encrypt: f64,
-    pub(crate) infer: f64,
-    pub(crate) decrypt: f64,
-}
-
-/// How close results came to the clear twin's.
-#[derive(Clone, Copy, Serialize)]
-pub(crate) struct Fidelities {
-    worst_error: f64,
-    mean_error: f64,
-    bits: f64,
-    label_agreement: f64,
-}
-
-/// What `--json` prints.
+/// JSON of `--json`.
 #[derive(Serialize)]
 pub(crate) struct Json<'a> {
     network: &'a str,
     items: usize,
-    seconds: Seconds,
+    seconds: StageTimes,
     layers: Vec<JsonLayer<'a>>,
-    fidelity: Fidelities,
+    fidelity: Fidelity,
     device: &'a str,
     parameters: &'a ParameterReport,
     memory_bytes: usize,
@@ -73,16 +55,14 @@ struct JsonLayer<'a> {
     seconds: f64,
 }
 
-impl From<Fidelity> for Fidelities {
-    fn from(f: Fidelity) -> Self {
-        Self { worst_error: f.worst, mean_error: f.mean, bits: f.bits, label_agreement: f.label_agreement }
+impl RunReport<'_> {
+    fn items(&self) -> usize {
+        self.outputs.len_of(Axis(0))
     }
-}
 
-impl Outcome<'_> {
     /// For programs.
     pub(crate) fn json(&self) -> Json<'_> {
-        let items = self.outputs.len();
+        let items = self.items();
         let layers = self.report.layers.iter().zip(self.layer_seconds).map(|(layer, &seconds)| JsonLayer {
             name: &layer.name,
             kind: &layer.kind,
@@ -96,14 +76,14 @@ impl Outcome<'_> {
         Json {
             network: &self.report.network,
             items,
-            seconds: self.seconds,
+            seconds: self.times,
             layers: layers.collect(),
             fidelity: self.fidelity,
             device: &self.device,
             parameters: &self.report.parameters,
             memory_bytes: self.report.memory_bytes,
             from_cache: self.from_cache,
-            outputs: self.outputs.iter().map(|output| nested(output, self.shape)).collect(),
+            outputs: self.outputs.outer_iter().map(nested).collect(),
             notes: &self.notes,
         }
     }
@@ -112,7 +92,7 @@ impl Outcome<'_> {
         let predicted = if self.on_gpu { "predicted s, cpu" } else { "predicted s" };
         let headings = ["layer", "kind", "level", "ciphertexts", "rotations", predicted, "measured s"];
         let mut table = Table::new(2, headings);
-        let items = self.outputs.len() as f64;
+        let items = self.items() as f64;
         for (layer, seconds) in self.report.layers.iter().zip(self.layer_seconds) {
             table.row([
                 layer.name.clone(),
@@ -127,19 +107,19 @@ impl Outcome<'_> {
         table
     }
 
-    /// Which output of each item is the largest; nothing if there is but one.
+    /// Position of the largest output of each item; none if there is but one output.
     fn labels(&self) -> Option<String> {
-        let several = self.outputs.first().is_some_and(|output| output.len() > 1);
-        let labels = self.outputs.iter().take(LABELS).filter_map(|output| label(output));
+        let several = self.outputs.len() > self.items();
+        let labels = self.outputs.outer_iter().take(LABELS).filter_map(label);
         let list = labels.map(|label| label.to_string()).collect::<Vec<_>>().join(", ");
-        let more = if self.outputs.len() > LABELS { ", ..." } else { "" };
+        let more = if self.items() > LABELS { ", ..." } else { "" };
         several.then(|| format!("labels      {list}{more}\n"))
     }
 }
 
-impl fmt::Display for Outcome<'_> {
+impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (s, items) = (&self.seconds, self.outputs.len());
+        let (s, items) = (&self.times, self.items());
         let name = plain(&self.report.network);
         writeln!(f, "network     {name}, {}", counted(items, "item"))?;
         writeln!(f, "parameters  {}", parameters(&self.report.parameters))?;
@@ -151,12 +131,12 @@ impl fmt::Display for Outcome<'_> {
             s.compile, s.keys, s.encrypt
         )?;
         writeln!(f, "infer {:.3}, decrypt {:.3}", s.infer, s.decrypt)?;
-        let Fidelities { worst_error, mean_error, bits, label_agreement } = self.fidelity;
+        let Fidelity { max_abs_error, mean_abs_error, bits, label_agreement } = self.fidelity;
         write!(
             f,
             "fidelity    error at most {}, {} on average, {bits:.1} bits",
-            short(worst_error),
-            short(mean_error)
+            short(max_abs_error),
+            short(mean_abs_error)
         )?;
         let Some(labels) = self.labels() else { return writeln!(f) };
         writeln!(f, "; {:.1} % of labels agree with the clear network's", label_agreement * 100.0)?;
@@ -165,14 +145,11 @@ impl fmt::Display for Outcome<'_> {
 }
 
 /// Values as lists of lists, one depth per axis.
-fn nested(values: &[f64], shape: &[usize]) -> serde_json::Value {
-    match shape {
-        [] => values.first().copied().into(),
-        [_] => values.into(),
-        [_, rest @ ..] => {
-            let size = rest.iter().product::<usize>().max(1);
-            values.chunks(size).map(|part| nested(part, rest)).collect()
-        }
+fn nested(values: ArrayViewD<'_, f64>) -> serde_json::Value {
+    match values.ndim() {
+        0 => values.first().copied().into(),
+        1 => values.iter().copied().collect(),
+        _ => values.outer_iter().map(nested).collect(),
     }
 }
 
@@ -182,10 +159,13 @@ mod tests {
 
     #[test]
     fn values_nest_by_axis() {
-        let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        assert_eq!(nested(&values, &[6]).to_string(), "[1.0,2.0,3.0,4.0,5.0,6.0]");
-        assert_eq!(nested(&values, &[2, 3]).to_string(), "[[1.0,2.0,3.0],[4.0,5.0,6.0]]");
-        assert_eq!(nested(&values, &[3, 1, 2]).to_string(), "[[[1.0,2.0]],[[3.0,4.0]],[[5.0,6.0]]]");
-        assert_eq!(nested(&[7.0], &[]).to_string(), "7.0");
+        let text = |shape: &[usize]| {
+            let values = (1..=shape.iter().product()).map(|k| k as f64).collect();
+            nested(ArrayD::from_shape_vec(shape, values).unwrap().view()).to_string()
+        };
+        assert_eq!(text(&[6]), "[1.0,2.0,3.0,4.0,5.0,6.0]");
+        assert_eq!(text(&[2, 3]), "[[1.0,2.0,3.0],[4.0,5.0,6.0]]");
+        assert_eq!(text(&[3, 1, 2]), "[[[1.0,2.0]],[[3.0,4.0]],[[5.0,6.0]]]");
+        assert_eq!(text(&[]), "1.0");
     }
 }

@@ -1,14 +1,13 @@
 //! What `classify` says of each X-ray: a line of a table or of JSON, and a row of a CSV file.
 
 use crate::classifier;
-use crate::error::CliError;
 use crate::run::USELESS_BITS;
 use crate::sheet::Sheet;
-use crate::sources::Source;
 use crate::table::short;
 use crate::terminal;
+use anyhow::Result;
 use pleura::nn::Fidelity;
-use pleura::xray::Classifier;
+use pleura::xray::{Classifier, Source};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -16,26 +15,22 @@ use std::path::Path;
 /// Characters of a probability.
 const PROBABILITY: usize = 6;
 
-/// Of one X-ray.
+/// The results for one X-ray.
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) digest: String,
+    /// Class that the doctors assigned, where it is known.
     pub(crate) truth: Option<&'static str>,
-    pub(crate) verdict: Verdict,
-    pub(crate) seconds: Seconds,
-    pub(crate) warnings: Vec<String>,
-}
-
-/// What came out.
-pub(crate) struct Verdict {
     pub(crate) label: String,
     pub(crate) probabilities: Vec<f64>,
-    /// Rounded, as published.
+    /// Scores as published.
     pub(crate) scores: Vec<f64>,
-    /// The clear twin's label.
-    pub(crate) clear: String,
-    /// Against the clear twin, of scores that were encrypted.
+    /// Label of the plaintext network.
+    pub(crate) plaintext_label: String,
+    /// Differences from the plaintext network, of scores that were encrypted.
     pub(crate) fidelity: Option<Fidelity>,
+    pub(crate) seconds: Seconds,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// How long each step took.
@@ -64,10 +59,13 @@ pub(crate) struct Summary {
     seconds: Vec<Seconds>,
 }
 
-/// Where rows go.
-pub(crate) struct Records<'a> {
-    classifier: &'a Classifier,
+/// Writer of rows to standard output and to a CSV file.
+pub(crate) struct Records {
     json: bool,
+    model: String,
+    /// Name and digest of the network, and whether it ran on ciphertexts: rows of different identities do not mix.
+    identity: String,
+    classes: Vec<String>,
     device: String,
     /// Whether the table has its headings.
     begun: bool,
@@ -80,11 +78,11 @@ impl Summary {
     /// Takes a row into account.
     pub(crate) fn count(&mut self, row: &Row) {
         self.done += 1;
-        self.agreeing += usize::from(row.verdict.label == row.verdict.clear);
+        self.agreeing += usize::from(row.label == row.plaintext_label);
         self.known += usize::from(row.truth.is_some());
-        self.right += usize::from(row.truth == Some(row.verdict.label.as_str()));
-        if let Some(fidelity) = row.verdict.fidelity {
-            self.worst = self.worst.max(fidelity.worst);
+        self.right += usize::from(row.truth == Some(row.label.as_str()));
+        if let Some(fidelity) = row.fidelity {
+            self.worst = self.worst.max(fidelity.max_abs_error);
             self.useless += usize::from(fidelity.bits < USELESS_BITS);
         }
         self.seconds.push(row.seconds);
@@ -106,27 +104,38 @@ impl Summary {
     }
 }
 
-impl<'a> Records<'a> {
-    /// Opens the file that rows are to go into, if there is one.
-    pub(crate) fn open(
-        classifier: &'a Classifier,
+impl Records {
+    /// A writer to standard output, of rows of the classifier on a device or in the clear.
+    pub(crate) fn new(
+        classifier: &Classifier,
+        device: &str,
         json: bool,
-        out: Option<&Path>,
-        force: bool,
         clear: bool,
         sources: &[Source],
-    ) -> Result<Self, CliError> {
-        let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-        let names = longest(&mut sources.iter().map(|s| s.name().chars().count())).clamp(5, 48);
-        let labels = longest(&mut classifier.classes().iter().map(|c| c.chars().count())).max(5);
-        // Rows of ciphertexts and rows of the clear twin do not mix.
-        let model = classifier::identity(classifier) + if clear { " in the clear" } else { "" };
-        let sheet = out.map(|path| Sheet::open(path, model, classifier.classes(), force));
-        let sheet = sheet.transpose()?;
-        if let Some((done, part)) = sheet.as_ref().map(Sheet::earlier).filter(|(done, _)| *done > 0) {
+    ) -> Self {
+        let names = sources.iter().map(|source| source.name().chars().count()).max().unwrap_or(0);
+        let labels = classifier.classes().iter().map(|class| class.chars().count()).max().unwrap_or(0);
+        Self {
+            json,
+            model: classifier.name().to_owned(),
+            identity: classifier::identity(classifier) + if clear { " in the clear" } else { "" },
+            classes: classifier.classes().to_vec(),
+            device: device.to_owned(),
+            begun: false,
+            widths: [names.clamp(5, 48), labels.max(5)],
+            sheet: None,
+        }
+    }
+
+    /// Writes rows to a CSV file, too; goes on with one that an interrupted run left.
+    pub(crate) fn save(&mut self, path: &Path, force: bool) -> Result<()> {
+        let sheet = Sheet::open(path, self.identity.clone(), &self.classes, force)?;
+        let (done, part) = sheet.earlier();
+        if done > 0 {
             terminal::note(&format!("going on with {}, where {done} rows are done", part.display()));
         }
-        Ok(Self { classifier, json, device: String::new(), begun: false, widths: [names, labels], sheet })
+        self.sheet = Some(sheet);
+        Ok(())
     }
 
     /// Whether an earlier run has it.
@@ -134,13 +143,16 @@ impl<'a> Records<'a> {
         self.sheet.as_mut().is_some_and(|sheet| sheet.take(name, digest))
     }
 
-    /// Where scores come from.
-    pub(crate) fn begin(&mut self, device: &str) {
-        device.clone_into(&mut self.device);
+    /// Writes rows, and counts them.
+    pub(crate) fn add_all(&mut self, rows: &[Row], summary: &mut Summary) -> Result<()> {
+        for row in rows {
+            summary.count(row);
+            self.add(row)?;
+        }
+        Ok(())
     }
 
-    /// An X-ray is done.
-    pub(crate) fn add(&mut self, row: &Row) -> Result<(), CliError> {
+    fn add(&mut self, row: &Row) -> Result<()> {
         row.warnings.iter().for_each(|text| terminal::warn(text));
         if let Some(sheet) = &mut self.sheet {
             sheet.add(row, &self.device)?;
@@ -155,14 +167,14 @@ impl<'a> Records<'a> {
     }
 
     /// A source could not be read.
-    pub(crate) fn fail(&mut self, name: &str, error: &CliError) -> Result<(), CliError> {
+    pub(crate) fn fail(&mut self, name: &str, error: &anyhow::Error) -> Result<()> {
         let text = terminal::chain(error);
         terminal::warn(&format!("passed over: {text}"));
         if self.json { terminal::publish_json(&json!({ "image": name, "error": text })) } else { Ok(()) }
     }
 
     /// All is done: the summary, and the CSV file gets its name.
-    pub(crate) fn finish(self, summary: &Summary) -> Result<(), CliError> {
+    pub(crate) fn finish(self, summary: &Summary) -> Result<()> {
         let Summary { done, failed, before, agreeing, right, known, worst, .. } = summary;
         let medians = summary.medians();
         if let Some(sheet) = self.sheet {
@@ -170,7 +182,7 @@ impl<'a> Records<'a> {
         }
         if self.json {
             return terminal::publish_json(&json!({ "summary": {
-                "model": self.classifier.name(),
+                "model": self.model,
                 "device": self.device,
                 "images": done,
                 "failed": failed,
@@ -211,8 +223,7 @@ impl<'a> Records<'a> {
 
     fn headings(&self) -> String {
         let [names, labels] = self.widths;
-        let classes: String =
-            self.classifier.classes().iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
+        let classes: String = self.classes.iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
         format!(
             "{:names$}  {:labels$}{classes}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}\n",
             "image", "label", "clear", "error", "compress", "encrypt", "infer", "decrypt"
@@ -221,20 +232,20 @@ impl<'a> Records<'a> {
 
     fn line(&self, row: &Row) -> String {
         let [names, labels] = self.widths;
-        let (verdict, seconds) = (&row.verdict, &row.seconds);
-        let probabilities = self.classifier.classes().iter().zip(&verdict.probabilities).map(|(class, p)| {
+        let seconds = &row.seconds;
+        let probabilities = self.classes.iter().zip(&row.probabilities).map(|(class, p)| {
             let width = class.chars().count().max(PROBABILITY);
             format!("  {p:>width$.4}")
         });
         let probabilities: String = probabilities.collect();
-        let wrong = row.truth.filter(|&truth| truth != verdict.label);
+        let wrong = row.truth.filter(|&truth| truth != row.label);
         let wrong = wrong.map(|truth| format!("  (labelled {truth})")).unwrap_or_default();
         format!(
             "{:names$}  {:labels$}{probabilities}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}{wrong}\n",
             tail(&terminal::plain(&row.name), names),
-            verdict.label,
-            verdict.clear,
-            verdict.fidelity.map_or_else(|| "-".to_owned(), |f| format!("{:.1e}", f.worst)),
+            row.label,
+            row.plaintext_label,
+            row.fidelity.map_or_else(|| "-".to_owned(), |f| format!("{:.1e}", f.max_abs_error)),
             ms(seconds.compress),
             ms(seconds.encrypt),
             ms(seconds.infer),
@@ -243,9 +254,9 @@ impl<'a> Records<'a> {
     }
 
     fn object(&self, row: &Row) -> Value {
-        let Verdict { label, probabilities, scores, clear, fidelity } = &row.verdict;
+        let Row { label, probabilities, scores, plaintext_label, fidelity, .. } = row;
         let by_class = |values: &[f64]| -> Value {
-            let pairs = self.classifier.classes().iter().cloned().zip(values.iter().map(|&v| json!(v)));
+            let pairs = self.classes.iter().cloned().zip(values.iter().map(|&v| json!(v)));
             Value::Object(pairs.collect())
         };
         let mut object = json!({
@@ -254,8 +265,8 @@ impl<'a> Records<'a> {
             "probabilities": by_class(probabilities),
             "scores": by_class(scores),
             "clear": {
-                "label": clear,
-                "max_abs_error": fidelity.map(|f| two_digits(f.worst)),
+                "label": plaintext_label,
+                "max_abs_error": fidelity.map(|f| two_digits(f.max_abs_error)),
                 "bits": fidelity.map(|f| (f.bits * 10.0).round() / 10.0),
             },
             "seconds": row.seconds,

@@ -1,19 +1,18 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
-use crate::device::{Device, DeviceArgs, Metered, OnDevice};
-use crate::error::CliError;
-use crate::model::{Compiled, ModelArgs, read_items};
-use crate::outcome::{Fidelities, Outcome, Seconds};
-use crate::table::bytes_text;
+use crate::device::{self, DeviceArgs};
+use crate::model::{Compiled, ModelArgs};
+use crate::outcome::RunReport;
+use crate::text::bytes_text;
 use crate::{files, memory, npy, terminal};
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Args;
-use ndarray::ArrayD;
-use pleura::nn::{Client, Fidelity, Network, NodeId, Op, Plan, Server};
+use ndarray::{ArrayD, ArrayViewD, Axis};
+use pleura::nn::{Fidelity, Network, Op, Plan};
 use pleura::onnx::Fit;
+use pleura::{Device, Pipeline, StageTimes};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Results with fewer right bits are not worth having.
 pub(crate) const USELESS_BITS: f64 = 6.0;
@@ -49,7 +48,7 @@ pub(crate) struct RunArgs {
     insecure_exact_results: bool,
 
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(crate) device: DeviceArgs,
 
     /// Memory to allow instead of what is available.
     #[arg(long, value_name = "GIB", value_parser = gib)]
@@ -60,44 +59,31 @@ pub(crate) struct RunArgs {
     json: bool,
 }
 
-/// Does it all.
-pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
+/// Compiles, runs all items, and reports.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.output {
         files::check_outputs(&[path], args.model.files().chain([&args.input]), args.force)?;
     }
     let model = args.model.import()?;
-    let items = read_items(&args.input, model.network.input_shape())?;
-    let items: Vec<Vec<f64>> = items.outer_iter().map(|item| item.iter().copied().collect()).collect();
+    let items = npy::read_items(&args.input, model.network.input_shape())?;
     let device = args.device.find(args.model.threads())?;
     let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
-    let report = plan.report();
-    notes.extend_from_slice(&report.notes);
-    if matches!(device, Device::Gpu { .. }) {
-        notes
-            .iter_mut()
-            .for_each(|text| *text = text.replacen("chosen: ", "chosen by a processor's times: ", 1));
+    notes.extend_from_slice(&plan.report().notes);
+    let on_gpu = device::is_gpu(&device);
+    if on_gpu {
+        notes.push("layouts are chosen by predicted seconds of a processor".to_owned());
     }
     if !args.json {
         notes.iter().for_each(|text| terminal::note(text));
     }
-    let needed = report.memory_bytes as u64;
-    memory::check(needed, args.max_memory)?;
-    let available =
-        memory::available().map_or(String::new(), |b| format!(", {} are available", bytes_text(b)));
-    terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
-    let mut warnings = beyond_range(&plan, &network, &items);
-    warnings.extend(args.model.fit().and_then(|fit| beyond_fit(fit, &network, &items)));
+    check_memory(plan.report().memory_bytes as u64, args.max_memory)?;
+    let mut warnings = beyond_range(&plan, &network, items.view());
+    warnings.extend(args.model.fit().and_then(|fit| beyond_fit(fit, &network, items.view())));
 
-    let work = Inference { plan: &plan, items: &items, exact: args.insecure_exact_results };
-    let measured = device.run(plan.params().ring(), work)?;
-    let clear: Vec<Vec<f64>> = items.iter().map(|item| network.evaluate(item)).collect();
-    if let Some(path) = &args.output {
-        let shape = [&[items.len()], network.output_shape()].concat();
-        let outputs = ArrayD::from_shape_vec(shape, measured.outputs.concat()).context("internal error")?;
-        let bytes = npy::encode(outputs.view());
-        files::write(path, &[&bytes], args.force, false)?;
-    }
-    let fidelity = Fidelity::new(&clear, &measured.decrypted);
+    let mut run = EncryptedRun::new(&plan, &device, items.view())?;
+    run.times.compile = seconds;
+    let plaintext = network.evaluate(items.view())?;
+    let fidelity = Fidelity::new(plaintext.view(), run.unrounded.view());
     if fidelity.bits < USELESS_BITS {
         warnings.push(format!(
             "the result is not that of the network: {:.1} bits are right; the values may be too large or too different in \
@@ -107,134 +93,112 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
     }
     warnings.iter().for_each(|text| terminal::warn(text));
     notes.extend(warnings);
-    let outcome = Outcome {
-        report,
-        shape: network.output_shape(),
-        fidelity: Fidelities::from(fidelity),
-        seconds: Seconds { compile: seconds, ..measured.seconds },
-        layer_seconds: &measured.layer_seconds,
-        outputs: &measured.outputs,
-        device: measured.device,
-        on_gpu: measured.on_gpu,
+    let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
+    if let Some(path) = &args.output {
+        files::write(path, &[&npy::encode(outputs.view())], args.force, false)?;
+    }
+    let report = RunReport {
+        report: plan.report(),
+        times: run.times,
+        layer_seconds: &run.layer_seconds,
+        fidelity,
+        outputs,
+        device: device.name(),
+        on_gpu,
         from_cache,
         notes,
     };
-    if args.json { terminal::publish_json(&outcome.json()) } else { terminal::publish(&outcome.to_string()) }
+    if args.json { terminal::publish_json(&report.json()) } else { terminal::publish(&report.to_string()) }
 }
 
-/// What the device has to do.
-struct Inference<'a> {
-    plan: &'a Plan,
-    items: &'a [Vec<f64>],
-    /// Whether results are not rounded.
-    exact: bool,
+fn check_memory(needed: u64, max_gib: Option<f64>) -> Result<()> {
+    memory::check(needed, max_gib)?;
+    let available =
+        memory::available().map_or(String::new(), |bytes| format!(", {} are available", bytes_text(bytes)));
+    terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
+    Ok(())
 }
 
-/// What came of it, over all items.
-struct Measured {
-    device: String,
-    on_gpu: bool,
-    seconds: Seconds,
+/// Results of all items, and the seconds over all of them.
+struct EncryptedRun {
+    times: StageTimes,
     layer_seconds: Vec<f64>,
-    /// With all digits, to be compared and not shown.
-    decrypted: Vec<Vec<f64>>,
-    outputs: Vec<Vec<f64>>,
+    /// `[items, ..output shape]`, as they may be shown.
+    published: ArrayD<f64>,
+    /// `[items, ..output shape]`, with all digits.
+    unrounded: ArrayD<f64>,
 }
 
-impl OnDevice for Inference<'_> {
-    type Output = Measured;
-
-    fn run<B: Metered>(self, backend: B) -> Result<Measured, CliError> {
-        let Self { plan, items, exact } = self;
-        let (device, on_gpu) = (backend.name(), backend.is_gpu());
-        let mut seconds = Seconds::default();
-        let mut layer_seconds = vec![0.0; plan.report().layers.len()];
-        let mut decrypted = Vec::with_capacity(items.len());
-        let mut outputs = Vec::with_capacity(items.len());
-
+impl EncryptedRun {
+    /// Runs `items`, one after the other: the memory of a plan is that of one item.
+    fn new(plan: &Plan, device: &Device, items: ArrayViewD<'_, f64>) -> Result<Self> {
+        let layers = plan.report().layers.len();
         let bar = terminal::bar().with_prefix("keys");
-        bar.set_length((items.len() * layer_seconds.len()) as u64);
+        bar.set_length((items.len_of(Axis(0)) * layers) as u64);
         bar.tick();
-        let clock = Instant::now();
-        let client = Client::new(plan)?;
-        // The host's copy of the keys goes when the device has its own.
-        let server = Server::new(plan, backend, client.evaluation_keys()?)?;
-        seconds.keys = clock.elapsed().as_secs_f64();
-
+        let pipeline = Pipeline::new(plan, device)?;
+        bar.suspend(|| device::tell_fallback(device));
         bar.set_prefix("infer");
-        // One after the other: the plan's memory is that of one item.
-        for (number, item) in items.iter().enumerate() {
-            bar.set_message(format!("item {} of {}", number + 1, items.len()));
-            let sent = timed(&mut seconds.encrypt, || client.encrypt(std::slice::from_ref(item)))?;
-            let mut clock = Instant::now();
-            let mut waited = Ok(());
-            let mut observe = |step: usize, _| {
-                // Its seconds are those of a device that works in the background, too.
-                let done = server.backend().wait();
-                if waited.is_ok() {
-                    waited = done;
-                }
-                if let Some(sum) = layer_seconds.get_mut(step) {
-                    *sum += clock.elapsed().as_secs_f64();
-                }
-                clock = Instant::now();
-                bar.inc(1);
-            };
-            let received = timed(&mut seconds.infer, || server.infer(&sent, &mut observe))?;
-            // A device tells of an error once: what it gave is not to be used.
-            waited?;
-            let opened = timed(&mut seconds.decrypt, || client.decrypt(&received))?;
-            outputs.extend(if exact { opened.clone() } else { client.publish(&received)? });
-            decrypted.extend(opened);
+        let mut times = *pipeline.times();
+        let mut layer_seconds = vec![0.0; layers];
+        let (mut published, mut unrounded) = (Vec::new(), Vec::new());
+        for (number, item) in items.axis_chunks_iter(Axis(0), 1).enumerate() {
+            bar.set_message(format!("item {} of {}", number + 1, items.len_of(Axis(0))));
+            let outcome = pipeline.profile(item, &mut |_| bar.inc(1))?;
+            times += outcome.times;
+            layer_seconds.iter_mut().zip(&outcome.layer_seconds).for_each(|(sum, seconds)| *sum += seconds);
+            published.push(outcome.published);
+            unrounded.push(outcome.unrounded);
         }
         bar.finish_and_clear();
-        Ok(Measured { device, on_gpu, seconds, layer_seconds, decrypted, outputs })
+        Ok(Self { times, layer_seconds, published: stack(&published)?, unrounded: stack(&unrounded)? })
     }
 }
 
-/// Adds to a sum of seconds.
-pub(crate) fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
-    let clock = Instant::now();
-    let result = work();
-    *sum += clock.elapsed().as_secs_f64();
-    result
+/// Arrays one after the other along the batch axis.
+fn stack(parts: &[ArrayD<f64>]) -> Result<ArrayD<f64>> {
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    ndarray::concatenate(Axis(0), &views).context("results of items differ in shape")
 }
 
-/// What is wrong with values that a plan was not made for.
-fn beyond_range(plan: &Plan, network: &Network, items: &[Vec<f64>]) -> Vec<String> {
+/// Sentences about values beyond the range that the plan was calibrated for.
+fn beyond_range(plan: &Plan, network: &Network, items: ArrayViewD<'_, f64>) -> Vec<String> {
     let mut worst: BTreeMap<String, (f64, f64, usize)> = BTreeMap::new();
-    for (node, calibrated, seen) in items.iter().flat_map(|item| plan.beyond_range(network, item)) {
-        let entry = worst.entry(node).or_insert((calibrated, seen, 0));
-        *entry = (calibrated, entry.1.max(seen), entry.2 + 1);
+    for violation in items.outer_iter().flat_map(|item| plan.range_violations(network, item)) {
+        let entry = worst.entry(violation.node).or_insert((violation.calibrated, violation.found, 0));
+        *entry = (entry.0, entry.1.max(violation.found), entry.2 + 1);
     }
-    let sentence = |(node, (calibrated, seen, count)): (String, (f64, f64, usize))| {
+    let count = items.len_of(Axis(0));
+    let sentence = |(node, (calibrated, seen, times)): (String, (f64, f64, usize))| {
         format!(
-            "{node} was calibrated up to {calibrated:.3e} and reaches {seen:.3e} (in {count} of {} items): results may be \
-             far off; --calibrate with items like these",
-            items.len()
+            "{node} was calibrated up to {calibrated:.3e} and reaches {seen:.3e} (in {times} of {count} items): results may be \
+             far off; --calibrate with items like these"
         )
     };
     worst.into_iter().map(sentence).collect()
 }
 
-/// What is wrong with values outside the interval that functions were fitted on.
-fn beyond_fit(fit: Fit, network: &Network, items: &[Vec<f64>]) -> Option<String> {
-    let fitted = |op: &Op| match op {
-        Op::Polynomial(read, c) if c.degree() == fit.degree => Some(*read),
-        _ => None,
-    };
-    let reads: Vec<NodeId> = network.nodes().iter().filter_map(|node| fitted(&node.op)).collect();
-    let mut seen = (f64::INFINITY, f64::NEG_INFINITY);
-    for item in items {
-        for (_, values) in network.trace(item).iter().filter(|(id, _)| reads.contains(id)) {
-            seen = values.iter().fold(seen, |(low, high), &x| (low.min(x), high.max(x)));
+/// A sentence about values outside the interval that functions were fitted on.
+fn beyond_fit(fit: Fit, network: &Network, items: ArrayViewD<'_, f64>) -> Option<String> {
+    let mut low = f64::INFINITY;
+    let mut high = f64::NEG_INFINITY;
+    for item in items.outer_iter() {
+        let trace = network.trace(&item.iter().copied().collect::<Vec<_>>());
+        for node in network.nodes() {
+            if let Op::Polynomial(read, coefficients) = &node.op
+                && coefficients.degree() == fit.degree
+                && let Some(values) = trace.get(*read)
+            {
+                low = values.iter().copied().fold(low, f64::min);
+                high = values.iter().copied().fold(high, f64::max);
+            }
         }
     }
-    (seen.0 < fit.from || seen.1 > fit.to).then(|| {
+    (low < fit.from || high > fit.to).then(|| {
         format!(
-            "polynomials of degree {} were fitted on {} to {}, and values from {:.3} to {:.3} reach them: results are not those \
-             of the model; use a wider --interval",
-            fit.degree, fit.from, fit.to, seen.0, seen.1
+            "polynomials of degree {} were fitted on {} to {}, and values from {low:.3} to {high:.3} reach them: results are not \
+             those of the model; use a wider --interval",
+            fit.degree, fit.from, fit.to
         )
     })
 }

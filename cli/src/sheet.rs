@@ -1,7 +1,7 @@
 //! A CSV file in the making: `FILE.part` takes a row at a time, and an interrupted run goes on with it.
 
 use crate::error::CliError;
-use crate::records::{Row, Verdict};
+use crate::records::Row;
 use crate::{files, terminal};
 use anyhow::{Context, anyhow};
 use csv::{ReaderBuilder, Writer};
@@ -83,14 +83,14 @@ impl Sheet {
 
     /// Adds a row.
     pub(crate) fn add(&mut self, row: &Row, device: &str) -> Result<(), CliError> {
-        let Verdict { label, probabilities, clear, fidelity, .. } = &row.verdict;
+        let Row { name, digest, label, probabilities, plaintext_label, fidelity, .. } = row;
         // Without control characters, a row is a line.
-        let mut cells =
-            vec![terminal::plain(&row.name), row.digest.clone(), self.model.clone(), label.clone()];
+        let mut cells = vec![terminal::plain(name), digest.clone(), self.model.clone(), label.clone()];
         cells.extend(probabilities.iter().map(|p| format!("{p:.6}")));
-        let fidelity = fidelity
-            .map_or_else(Default::default, |f| [format!("{:.1e}", f.worst), format!("{:.1}", f.bits)]);
-        cells.push(clear.clone());
+        let fidelity = fidelity.map_or_else(Default::default, |f| {
+            [format!("{:.1e}", f.max_abs_error), format!("{:.1}", f.bits)]
+        });
+        cells.push(plaintext_label.clone());
         cells.extend(fidelity);
         let s = &row.seconds;
         cells.extend([s.read, s.compress, s.encrypt, s.infer, s.decrypt].map(|s| format!("{s:.6}")));

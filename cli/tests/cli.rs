@@ -324,7 +324,7 @@ fn run_on_a_perceptron_prints_json() {
     }
     assert_eq!(said["fidelity"]["label_agreement"], 1.0);
     assert!(said["fidelity"]["bits"].as_f64().unwrap() > 5.0);
-    assert!(said["fidelity"]["worst_error"].as_f64() >= said["fidelity"]["mean_error"].as_f64());
+    assert!(said["fidelity"]["max_abs_error"].as_f64() >= said["fidelity"]["mean_abs_error"].as_f64());
     assert!(said["device"].as_str().unwrap().starts_with("cpu"));
     assert_eq!(said["parameters"]["security"], 128);
     assert!(said["notes"].is_array());

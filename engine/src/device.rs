@@ -203,6 +203,14 @@ impl Device {
         }
     }
 
+    /// Facts about a GPU; `None` for the processor.
+    pub fn gpu_info(&self) -> Option<&AdapterInfo> {
+        match &self.place {
+            Place::Cpu { .. } => None,
+            Place::Gpu { info, .. } => Some(info),
+        }
+    }
+
     /// What selects this very device: `cpu`, or the number of a GPU.
     pub fn selector(&self) -> DeviceSelector {
         match self.place {

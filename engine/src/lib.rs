@@ -1,15 +1,29 @@
-//! Pleura, a homomorphic inference engine: this crate is the face of its parts.
+//! Pleura, a homomorphic inference engine: neural networks on data that stays encrypted.
 //!
-//! [`nn`] runs neural networks on encrypted data; [`ckks`] encrypts vectors and computes on them, with the client's and
-//! the server's halves apart; [`ring`] is the arithmetic below it and the [`Backend`](ring::Backend) trait that every compute device implements.
+//! A [`Device`] is the CPU or a GPU, chosen at run time. A [`Pipeline`] is a client and a server in one process over one plan;
+//! apart, [`nn::Client`] and [`Server`] exchange bytes. [`xray`] is the chest X-ray classifier:
+//!
+//! ```
+//! use pleura::Device;
+//! use pleura::xray::{Classifier, XrayPipeline, shipped};
+//!
+//! // Compress an X-ray, encrypt it, classify the ciphertext, decrypt the scores.
+//! let pipeline = XrayPipeline::new(Classifier::shipped("pneumonia")?, &Device::cpu(None))?;
+//! let prediction = pipeline.classify(&shipped::SAMPLES[15].xray()?)?;
+//! assert_eq!(prediction.label, "pneumonia");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Below: [`nn`] compiles networks, which [`onnx`] imports, to plans for encrypted data; [`ckks`] encrypts vectors and computes on
+//! them; [`ring`] is the arithmetic and the [`Backend`](ring::Backend) trait that every device implements.
 //!
 //! ```
 //! use pleura::ckks::{Encoder, Evaluator, KeyRequest, Params, SecretKey, Security};
-//! use pleura::ring::Cpu;
+//! use pleura::Device;
 //!
 //! let params = Params::choose(1, 28, Security::Bits128)?;
 //! let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
-//! let server = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
+//! let server = Evaluator::new(&params, Device::cpu(None).backend(params.ring())?)?;
 //! let keys = server.upload_keys(&secret.evaluation_keys(&KeyRequest::new().relin(1))?)?;
 //!
 //! let x = server.upload(&[secret.encrypt(&encoder.encode_real(&[1.5, -2.0])?)?])?;
@@ -19,12 +33,18 @@
 //! ```
 
 mod any_backend;
+pub mod bench;
 mod device;
+mod pipeline;
+mod self_check;
+mod server;
+pub mod xray;
 
 pub use any_backend::{AnyBackend, AnyBuffer, AnyCompactPolys};
 pub use device::{
     Device, DeviceError, DeviceKind, DeviceNote, DeviceSelector, DeviceSelectorError, GpuOptions,
 };
+pub use pipeline::{Outcome, Pipeline, PipelineError, StageTimes};
 pub use pleura_baselines as baselines;
 pub use pleura_ckks as ckks;
 pub use pleura_gpu as gpu;
@@ -32,4 +52,5 @@ pub use pleura_latent as latent;
 pub use pleura_nn as nn;
 pub use pleura_onnx as onnx;
 pub use pleura_ring as ring;
-pub use pleura_xray as xray;
+pub use self_check::{SelfCheck, self_check};
+pub use server::{Server, Session};

@@ -1,11 +1,11 @@
 //! X-rays for the baselines, and pictures of what became of them.
 
-use crate::sources::{Content, Source};
 use crate::{files, sources, terminal};
 use anyhow::{Context, Result, bail};
 use ndarray::Array2;
 use pleura::baselines::{enlarged, reduced};
 use pleura::latent::{SIDE, Xray};
+use pleura::xray::Content;
 use pleura::xray::shipped::SAMPLES;
 use std::fmt::Display;
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) struct Image {
 
 /// All that the arguments name; the samples if they name nothing.
 pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>> {
-    let sources = Source::list(arguments)?;
+    let sources = sources::list(arguments)?;
     let bar = terminal::bar().with_prefix("read");
     bar.set_length(sources.len() as u64);
     let read = sources.iter().map(|source| {
@@ -62,7 +62,8 @@ pub(crate) fn small(xray: &Xray, side: usize) -> Vec<u8> {
 
 /// A square picture as PNG, each pixel repeated so that it is 256 wide.
 pub(crate) fn png(pixels: &[u8]) -> Result<Vec<u8>> {
-    let picture = Array2::from_shape_vec((SIDE, SIDE), enlarged(pixels, SIDE)).context("cannot make a picture")?;
+    let picture =
+        Array2::from_shape_vec((SIDE, SIDE), enlarged(pixels, SIDE)).context("cannot make a picture")?;
     Xray::from_pixels(picture.view()).and_then(|picture| picture.to_png()).context("cannot make a picture")
 }
 

@@ -83,14 +83,14 @@ impl Layer {
     pub(crate) fn behind(&self, first: &[f32]) -> Option<Vec<f64>> {
         let rest = self.network.as_ref()?;
         let biased: Vec<f64> = first.iter().zip(&rest.bias).map(|(&x, b)| f64::from(x) + b).collect();
-        Some(rest.tail.evaluate(&biased))
+        Some(rest.tail.evaluate_flat(&biased))
     }
 
     /// The scores of the whole network as it was read, in double precision.
     pub(crate) fn clear(&self, features: &[f32]) -> Option<Vec<f64>> {
         let rest = self.network.as_ref()?;
         let item: Vec<f64> = features.iter().map(|&x| f64::from(x)).collect();
-        Some(rest.classifier.network().evaluate(&item))
+        Some(rest.classifier.network().evaluate_flat(&item))
     }
 }
 

@@ -4,7 +4,7 @@ use super::RECOVERABLE;
 use super::arguments::{AUGMENTED, ImagesArgs, MORPH_KEY, MORPHED, ResultArgs};
 use super::images::{self, Image, decibels};
 use super::layer::{self, Layer};
-use crate::run::timed;
+use crate::clock::timed;
 use crate::sources;
 use crate::table::{Table, bytes_text, short};
 use crate::terminal::{self, counted};
@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use ndarray::Array2;
+use ndarray::ArrayView1;
 use pleura::baselines::mple::{
     AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MorphKey, MorphRun,
     MorphSeconds, Morphed, MpleError, Overheads,
@@ -313,7 +314,9 @@ fn whole(args: &RunArgs) -> Result<()> {
     let each = images.len().max(1) as f64;
     let behind = !scores.is_empty();
     let same = |(scores, features): (&Vec<f64>, &Vec<f32>)| {
-        layer.clear(features).is_some_and(|clear| label(scores) == label(&clear))
+        layer
+            .clear(features)
+            .is_some_and(|clear| label(ArrayView1::from(scores)) == label(ArrayView1::from(&clear)))
     };
     let agree = behind.then(|| scores.iter().zip(&features).filter(|&pair| same(pair)).count());
     if args.json {

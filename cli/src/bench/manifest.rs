@@ -15,22 +15,6 @@ pub(crate) enum Suite {
     Smoke,
 }
 
-/// Operations, by the names of their benchmarks; times are for one ciphertext of a batch.
-pub(crate) const OPERATIONS: [(&str, &str); 6] = [
-    ("ntt", "transform of all ciphertext limbs of a polynomial"),
-    ("intt", "its inverse"),
-    ("mul_rescale", "HMult: product, relinearized and rescaled"),
-    ("rotate", "HRot: one rotation"),
-    ("rotate_many_8", "eight rotations, hoisted"),
-    ("linear_transform_64", "64 diagonals, baby-step giant-step"),
-];
-
-/// Rotations that share a decomposition.
-pub(crate) const ROTATIONS: [i64; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-
-/// Diagonals of the linear transform.
-pub(crate) const DIAGONALS: usize = 64;
-
 /// Parameters at a degree, of 128 bits of security. From 2^14 on with as many limbs as the table of floors for GPUs is
 /// made for: 11 + 4, 24 + 8, 24 + 8.
 const LITERALS: [ParamsLiteral; 4] = [

@@ -1,21 +1,20 @@
-//! Networks that are shipped, on all devices.
+//! Shipped networks on all devices.
 
 use crate::bench::Place;
-use crate::bench::clock;
 use crate::bench::record::{
-    Bytes, ClientTimes, LayerRecord, NetworkOutcome, NetworkRecord, Outcome, Times, compare,
+    Bytes, ClientTimes, LayerRecord, NetworkOutcome, NetworkRecord, Outcome, compare,
 };
-use crate::classifier;
-use crate::device::{Metered, OnDevice};
-use crate::error::CliError;
-use crate::text::hex;
-use crate::{memory, terminal};
-use anyhow::Context;
+use crate::text::{hex, plain};
+use crate::{classifier, memory};
+use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use pleura::ckks::{Ciphertext, EvaluationKeys};
-use pleura::nn::{Client, Fidelity, Plan, Server};
+use ndarray::Axis;
+use pleura::ckks::Ciphertext;
+use pleura::nn::{Client, Fidelity};
 use pleura::xray::shipped::SAMPLES;
+use pleura::{Device, Pipeline, bench::Times};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One network, from the X-ray to the scores.
@@ -25,41 +24,40 @@ pub(crate) fn measure(
     threads: usize,
     repeat: usize,
     bar: &ProgressBar,
-) -> Result<NetworkRecord, CliError> {
+) -> Result<NetworkRecord> {
     bar.set_message(format!("compiling {name}"));
     let classifier = classifier::load(name)?;
     let plan = classifier::plan(&classifier, threads, true, 1)?;
     let report = plan.report();
     memory::check(report.memory_bytes as u64, None)?;
     bar.set_message(format!("{name} on the client"));
-    let first = SAMPLES.first().context("no sample X-ray is shipped")?;
-    let xray = first.xray()?;
-    let item = classifier.features(&xray)?.values.into_iter().collect();
-    let compress = clock::each(repeat, || classifier.features(&xray))?;
-    let client = Client::new(&plan)?;
-    let made = Instant::now();
+    let xray = SAMPLES.first().context("no sample X-ray is shipped")?.xray()?;
+    let compress = Times::of(repeat, || classifier.features(&xray))?;
+    let item = classifier.features(&xray)?.values.insert_axis(Axis(0));
+    let client = Arc::new(Client::new(plan.client_spec().clone())?);
+    let clock = Instant::now();
     let keys = client.evaluation_keys()?;
-    let made = Times::of(vec![made.elapsed().as_secs_f64()]);
-    let items = [item];
-    let sent = client.encrypt(&items)?;
-    let encrypt = clock::each(repeat, || client.encrypt(&items))?;
-    let clear = items.each_ref().map(|item| classifier.network().evaluate(item));
+    let key_times = Times::new(clock.elapsed().as_secs_f64(), []);
+    let sent = client.encrypt(item.view())?;
+    let encrypt = Times::of(repeat, || client.encrypt(item.view()))?;
+    let plaintext = classifier.network().evaluate(item.view())?;
 
     let mut results = Vec::with_capacity(places.len());
     let mut received = None;
     for place in places {
-        bar.set_message(format!("{name} on {}", terminal::plain(&place.record.name)));
+        bar.set_message(format!("{name} on {}", plain(&place.record.name)));
         memory::reset_peak();
-        let keys = keys.clone();
-        let work = Inference { plan: &plan, keys, sent: &sent, repeat };
-        // Started anew, it has nothing of another network in its memory.
-        let done = place.start().and_then(|device| device.run(plan.params().ring(), work));
+        // Opened anew, a device has nothing of another network in its memory.
+        let inferred = place.open().and_then(|device| {
+            let pipeline = Pipeline::with_client(&plan, &device, client.clone(), keys.clone())?;
+            infer(&pipeline, &device, &sent, repeat)
+        });
         bar.inc(1);
-        results.push(match done {
-            Ok((mut outcome, output)) => {
-                outcome.bits = Some(Fidelity::new(&clear, &client.decrypt(&output)?).bits);
+        results.push(match inferred {
+            Ok((outcome, output)) => {
+                let fidelity = Fidelity::new(plaintext.view(), client.decrypt_unrounded(&output)?.view());
                 received = Some(output);
-                outcome
+                NetworkOutcome { bits: Some(fidelity.bits), ..outcome }
             }
             Err(error) => {
                 NetworkOutcome { inference: Outcome::failed(&place.told(error)), ..NetworkOutcome::default() }
@@ -67,7 +65,8 @@ pub(crate) fn measure(
         });
     }
     let identical = compare(&mut results.iter_mut().map(|r| &mut r.inference).collect::<Vec<_>>());
-    let decrypt = received.map(|output| clock::each(repeat, || client.decrypt(&output))).transpose()?;
+    let decrypt =
+        received.map(|output| Times::of(repeat, || client.decrypt_unrounded(&output))).transpose()?;
     let layers = report.layers.iter().map(|layer| LayerRecord {
         name: layer.name.clone(),
         kind: layer.kind.clone(),
@@ -87,61 +86,48 @@ pub(crate) fn measure(
             weights: report.weight_bytes,
             planned: report.memory_bytes,
         },
-        client: ClientTimes { compress, keys: made, encrypt, decrypt },
+        client: ClientTimes { compress, keys: Some(key_times), encrypt, decrypt },
         layers: layers.collect(),
         identical,
         results,
     })
 }
 
-/// What a device has to do.
-struct Inference<'a> {
-    plan: &'a Plan,
-    keys: EvaluationKeys,
-    sent: &'a [Ciphertext],
+/// Inferences on a device: their seconds, and the ciphertexts of one.
+fn infer(
+    pipeline: &Pipeline,
+    device: &Device,
+    sent: &[Ciphertext],
     repeat: usize,
-}
-
-impl OnDevice for Inference<'_> {
-    type Output = (NetworkOutcome, Vec<Ciphertext>);
-
-    fn run<B: Metered>(self, backend: B) -> Result<Self::Output, CliError> {
-        let Self { plan, keys, sent, repeat } = self;
-        let clock = Instant::now();
-        let server = Server::new(plan, backend, keys)?;
-        server.backend().wait()?;
-        let prepare = Some(clock.elapsed().as_secs_f64());
-        let infer = || server.infer(sent, &mut |_, _| {});
-        let received = infer()?;
-        let mut again = Vec::with_capacity(repeat);
-        let times = clock::each(repeat, || infer().map(|results| again.push(results)))?;
-        let bytes =
-            |results: &[Ciphertext]| results.iter().flat_map(Ciphertext::to_bytes).collect::<Vec<_>>();
-        let first = bytes(&received);
-        let mut same = again.iter().all(|results| bytes(results) == first);
-        let mut layers: Vec<Vec<f64>> = vec![Vec::new(); plan.report().layers.len()];
-        for _ in 0..repeat {
-            let mut clock = Instant::now();
-            let mut waited = Ok(());
-            let mut observe = |step: usize, _| {
-                let done = server.backend().wait();
-                if waited.is_ok() {
-                    waited = done;
-                }
-                if let Some(layer) = layers.get_mut(step) {
-                    layer.push(clock.elapsed().as_secs_f64());
-                }
-                clock = Instant::now();
-            };
-            let results = server.infer(sent, &mut observe)?;
-            waited?;
-            same &= bytes(&results) == first;
-        }
-        let digest = hex(&Sha256::digest(&first));
-        let inference =
-            Outcome { seconds: Some(times), runs: 1, digest, unsteady: !same, ..Outcome::default() };
-        let layers = layers.into_iter().map(Times::of).collect();
-        let peak_bytes = server.backend().peak_bytes();
-        Ok((NetworkOutcome { inference, prepare, layers, peak_bytes, bits: None }, received))
+) -> Result<(NetworkOutcome, Vec<Ciphertext>)> {
+    let bytes = |results: &[Ciphertext]| results.iter().flat_map(Ciphertext::to_bytes).collect::<Vec<_>>();
+    let received = pipeline.session().infer(sent)?;
+    let first = bytes(&received);
+    let mut again = Vec::with_capacity(2 * repeat);
+    let seconds = Times::of(repeat, || pipeline.session().infer(sent).map(|results| again.push(results)))?;
+    let mut profiles = Vec::with_capacity(repeat);
+    for _ in 0..repeat {
+        let (results, layer_seconds) = pipeline.profile_ciphertexts(sent, &mut |_| {})?;
+        again.push(results);
+        profiles.push(layer_seconds);
     }
+    let layer = |i: usize| {
+        let mut all = profiles.iter().filter_map(|profile| profile.get(i).copied());
+        all.next().map(|first| Times::new(first, all))
+    };
+    let inference = Outcome {
+        seconds: Some(seconds),
+        runs: 1,
+        digest: hex(&Sha256::digest(&first)),
+        unsteady: again.iter().any(|results| bytes(results) != first),
+        ..Outcome::default()
+    };
+    let outcome = NetworkOutcome {
+        inference,
+        prepare: Some(pipeline.times().keys),
+        layers: (0..profiles.first().map_or(0, Vec::len)).map(layer).collect(),
+        peak_bytes: device.peak_memory_bytes().or_else(memory::peak),
+        bits: None,
+    };
+    Ok((outcome, received))
 }

@@ -1,9 +1,13 @@
 //! What was measured, as it is written and read back.
 
-use crate::error::{CliError, advice};
-use crate::{files, terminal};
-use anyhow::{Context, anyhow, bail};
+use crate::error::advice;
+use crate::files;
+use crate::text::{chain, hex};
+use anyhow::{Context, Result, anyhow, bail};
+use pleura::bench::{Measured, Times};
+use pleura::ckks::Params;
 use pleura::nn::ParameterReport;
+use pleura::{Device, GpuOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use std::fs;
@@ -89,15 +93,6 @@ pub(crate) struct Outcome {
     pub(crate) advice: Option<&'static str>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Times {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-    /// In the order they were taken.
-    pub(crate) all: Vec<f64>,
-}
-
 #[derive(Serialize, Deserialize)]
 pub(crate) struct NetworkRecord {
     pub(crate) name: String,
@@ -172,7 +167,7 @@ impl Record {
     }
 
     /// Reads a file that [`Record::write`] wrote.
-    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         // A pipe would be waited for.
         let found = fs::metadata(path).with_context(|| files::cannot_read(path))?;
         if !found.is_file() && !found.is_dir() {
@@ -213,7 +208,7 @@ impl Record {
     }
 
     /// Writes it whole or not at all.
-    pub(crate) fn write(&self, path: &Path, replace: bool) -> Result<(), CliError> {
+    pub(crate) fn write(&self, path: &Path, replace: bool) -> Result<()> {
         let text = serde_json::to_string_pretty(self).context("cannot write the result as JSON")? + "\n";
         files::write(path, &[text.as_bytes()], replace, false)
     }
@@ -232,27 +227,56 @@ impl Record {
     }
 }
 
+impl DeviceRecord {
+    /// A device that was started with these options.
+    pub(crate) fn new(device: &Device, options: &GpuOptions) -> Self {
+        let info = device.gpu_info();
+        Self {
+            device: device.selector().to_string(),
+            name: info.map_or_else(|| device.name(), |info| info.name.clone()),
+            kind: info.map_or_else(|| "processor".to_owned(), |info| info.kind.to_string()),
+            api: info.map(|info| info.api.clone()),
+            driver: info.map(|info| info.driver.clone()),
+            shader_int64: info.is_none_or(|info| info.shader_int64 && !options.no_int64),
+            memory_bytes: info.and(options.memory_bytes),
+        }
+    }
+}
+
+impl Parameters {
+    /// The figures of a parameter set.
+    pub(crate) fn new(params: &Params) -> Self {
+        let top = params.max_level();
+        let gadget = params.gadget(top);
+        Self {
+            log_n: params.literal().log_n,
+            levels: top,
+            limbs: gadget.limbs.q,
+            special: gadget.limbs.p,
+            digits: gadget.digits(),
+            scale_bits: params.literal().scale_bits,
+            log2_qp: params.log2_qp(top),
+            security: params.literal().security.bits(),
+        }
+    }
+}
+
+impl From<Measured> for Outcome {
+    fn from(measured: Measured) -> Self {
+        let Measured { times, runs, digest } = measured;
+        Self { seconds: Some(times), runs, digest: hex(&digest), ..Self::default() }
+    }
+}
+
 impl Outcome {
     /// A device that did not make it.
-    pub(crate) fn failed(error: &CliError) -> Self {
-        Self { error: Some(terminal::chain(error)), advice: advice(error), ..Self::default() }
+    pub(crate) fn failed(error: &anyhow::Error) -> Self {
+        Self { error: Some(chain(error)), advice: advice(error), ..Self::default() }
     }
 
     /// The median, if it was measured.
     pub(crate) fn median(&self) -> Option<f64> {
         self.seconds.as_ref().map(|times| times.median)
-    }
-}
-
-impl Times {
-    /// In order; nothing for none.
-    pub(crate) fn of(all: Vec<f64>) -> Option<Self> {
-        let mut sorted = all.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = |i: usize| sorted.get(i).copied();
-        let median = (middle(sorted.len().checked_sub(1)? / 2)? + middle(sorted.len() / 2)?) / 2.0;
-        let (min, max) = (*sorted.first()?, *sorted.last()?);
-        Some(Self { median, min, max, all })
     }
 }
 
@@ -287,15 +311,11 @@ mod tests {
     use super::*;
 
     fn outcome(seconds: f64, digest: &str) -> Outcome {
-        Outcome { seconds: Times::of(vec![seconds; 3]), digest: digest.into(), ..Outcome::default() }
-    }
-
-    #[test]
-    fn times_have_a_middle() {
-        let times = Times::of(vec![3.0, 1.0, 2.0, 10.0]).unwrap();
-        assert_eq!((times.median, times.min, times.max), (2.5, 1.0, 10.0));
-        assert_eq!(Times::of(vec![4.0]).unwrap().median, 4.0);
-        assert!(Times::of(Vec::new()).is_none());
+        Outcome {
+            seconds: Some(Times::new(seconds, [seconds; 2])),
+            digest: digest.into(),
+            ..Outcome::default()
+        }
     }
 
     #[test]

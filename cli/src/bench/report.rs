@@ -1,10 +1,10 @@
 //! Results as tables.
 
-use crate::bench::manifest::OPERATIONS;
-use crate::bench::record::{DeviceRecord, NetworkRecord, OperationRecord, Outcome, Record, Times};
+use crate::bench::record::{DeviceRecord, NetworkRecord, OperationRecord, Outcome, Record};
 use crate::plan::parameters;
 use crate::table::{Table, bytes_text, millis};
 use crate::terminal;
+use pleura::bench::{OPERATIONS, Times};
 use std::fmt;
 
 /// A device in a line.

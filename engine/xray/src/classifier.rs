@@ -3,9 +3,9 @@
 use crate::error::XrayError;
 use crate::preprocessing::{Features, PREFIX, Preprocessing};
 use crate::shipped::{self, SAMPLES};
-use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Slice};
 use pleura_latent::{Codec, Latent, Xray};
-use pleura_nn::{Network, Report, label};
+use pleura_nn::{CompileOptions, Metadata, Network, Report, ScoreTransform, label};
 use pleura_onnx::{ImportOptions, Imported, import};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -110,19 +110,44 @@ impl Classifier {
     }
 
     /// Scores of the plaintext network, one for each class.
+    ///
+    /// # Panics
+    /// If the features are those of another classifier, of another shape.
     pub fn evaluate(&self, features: &Features) -> Vec<f64> {
         let item: Vec<f64> = features.values.iter().copied().collect();
-        self.network.evaluate(&item)
+        self.network.evaluate_flat(&item)
     }
 
     /// Name of the class with the largest score, the first of equal ones; empty without scores.
     pub fn label(&self, scores: &[f64]) -> &str {
-        label(scores).and_then(|class| self.classes.get(class)).map_or("", String::as_str)
+        label(ArrayView1::from(scores)).and_then(|class| self.classes.get(class)).map_or("", String::as_str)
     }
 
     /// Probability of each class, the softmax of the scores.
     pub fn probabilities(&self, scores: &[f64]) -> Vec<f64> {
-        softmax(scores)
+        let item = ArrayView1::from(scores).insert_axis(Axis(0)).into_dyn();
+        ScoreTransform::Softmax.apply(item).into_iter().collect()
+    }
+
+    /// Options of a plan for groups of `group` images: 128 bits of security, [`Classifier::calibration`], and what a client needs to
+    /// know of inputs and results.
+    ///
+    /// # Errors
+    /// [`XrayError::Sample`], [`XrayError::Codec`]
+    pub fn compile_options(&self, group: usize) -> Result<CompileOptions, XrayError> {
+        let preprocessing = match &self.preprocessing {
+            Preprocessing::Latent(codec) => format!("codec {} {:016x}", codec.name(), codec.id()),
+            Preprocessing::Pixels { side } => format!("pixels {side}x{side}"),
+        };
+        // The softmax of a group would be taken over the scores of all its images.
+        let scores = if group == 1 { ScoreTransform::Softmax } else { ScoreTransform::Identity };
+        let classes = (0..group).flat_map(|_| self.classes.iter().cloned()).collect();
+        let metadata = Metadata { classes, preprocessing: Some(preprocessing), scores };
+        Ok(CompileOptions {
+            calibration: Some(self.calibration(group)?),
+            metadata,
+            ..CompileOptions::default()
+        })
     }
 
     /// Items that calibrate a plan for groups of `group` images, made of the sample X-rays: `[items, ..input shape]`.
@@ -150,8 +175,11 @@ impl Classifier {
     }
 
     /// The network that evaluates `group` images side by side, along the first axis of input and output.
-    pub fn grouped_network(&self, group: usize) -> Network {
-        if group == 1 { self.network.clone() } else { self.network.side_by_side(group) }
+    ///
+    /// # Errors
+    /// [`XrayError::Group`]
+    pub fn grouped_network(&self, group: usize) -> Result<Network, XrayError> {
+        if group == 1 { Ok(self.network.clone()) } else { Ok(self.network.side_by_side(group)?) }
     }
 
     /// One item of a group of images: their values one after the other along the first axis, then zeros.
@@ -168,9 +196,10 @@ impl Classifier {
         out
     }
 
-    /// Scores of the first `count` images of a group from its output.
-    pub fn unpack(&self, output: &[f64], count: usize) -> Vec<Vec<f64>> {
-        output.chunks(self.classes.len()).take(count).map(<[f64]>::to_vec).collect()
+    /// Scores of the first `count` images of a group from its output, in row-major order.
+    pub fn unpack(&self, output: ArrayViewD<'_, f64>, count: usize) -> Vec<Vec<f64>> {
+        let scores: Vec<f64> = output.iter().copied().collect();
+        scores.chunks(self.classes.len()).take(count).map(<[f64]>::to_vec).collect()
     }
 
     /// Shape of the input of [`Classifier::grouped_network`].
@@ -187,14 +216,6 @@ impl Classifier {
 /// Whether a plan for groups of `group` images is cheaper for each image than a plan for single images, by predicted seconds.
 pub fn grouping_pays(single: &Report, grouped: &Report, group: usize) -> bool {
     grouped.predicted_seconds < single.predicted_seconds * group as f64
-}
-
-/// Probabilities of scores: `exp(s_i) / sum_j exp(s_j)`.
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|p| p / sum).collect()
 }
 
 /// Names from a JSON array, one for each of `count` outputs and all distinct; shortened, and without control characters, by
@@ -232,13 +253,6 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_sum_to_one() {
-        assert_eq!(softmax(&[0.0, 0.0]), [0.5, 0.5]);
-        let p = softmax(&[1000.0, 1001.0, -1000.0]);
-        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p[1] > 0.7 && p[2] == 0.0);
-    }
-
-    #[test]
     fn groups_are_evaluated_side_by_side() {
         let classifier = Classifier::shipped("pneumoniamnist").unwrap();
         let features: Vec<Features> =
@@ -246,13 +260,16 @@ mod tests {
         let views: Vec<_> = features.iter().map(|features| features.values.view()).collect();
         let packed = classifier.pack(&views, 3);
         assert_eq!(packed.shape(), [3, 28, 28]);
-        let items: Vec<f64> = packed.iter().copied().collect();
-        let scores = classifier.unpack(&classifier.grouped_network(3).evaluate(&items), 2);
+        let network = classifier.grouped_network(3).unwrap();
+        let output = network.evaluate(packed.insert_axis(Axis(0)).view()).unwrap();
+        let scores = classifier.unpack(output.view(), 2);
         assert_eq!(scores.len(), 2);
         for (features, scores) in features.iter().zip(&scores) {
             let alone = classifier.evaluate(features);
             assert!(alone.iter().zip(scores).all(|(a, b)| (a - b).abs() < 1e-12), "{alone:?} {scores:?}");
         }
+        let p = classifier.probabilities(&[1000.0, 1001.0]);
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p[1] > 0.7, "{p:?}");
         assert_eq!(classifier.calibration(2).unwrap().shape(), [16, 2, 28, 28]);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::shipped::{CODECS, MODELS};
 use pleura_latent::{CodecError, ImageError};
+use pleura_nn::NetworkError;
 use pleura_onnx::ImportError;
 
 /// Why a network cannot classify X-rays, or an X-ray cannot be prepared for it.
@@ -47,6 +48,9 @@ pub enum XrayError {
         /// The cause.
         source: CodecError,
     },
+    /// The network cannot be repeated for a group of images.
+    #[error("the network cannot evaluate several images side by side")]
+    Group(#[from] NetworkError),
     /// A latent was given to a network that takes pixels.
     #[error("the network takes images, not latents; give it the X-ray")]
     NoLatents,

@@ -3,7 +3,7 @@
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{ResultArgs, SideArgs};
 use crate::baseline::images;
-use crate::run::timed;
+use crate::clock::timed;
 use crate::terminal::{self, counted};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -60,7 +60,8 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     let reference = reference.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
     let mut levels = Vec::with_capacity(stored.len());
     for image in &stored {
-        match before_enlarging(&image.xray.pixels(), side) {
+        let pixels: Vec<u8> = image.xray.pixels().into_iter().collect();
+        match before_enlarging(&pixels, side) {
             Some(small) => levels.push(small),
             None => bail!("{} was not stored at side {side}: say the --side of `store`", image.name),
         }

@@ -2,8 +2,8 @@
 
 use crate::baseline::arguments::{BitsArgs, CIPHERTEXTS, PUBLIC_KEY, ResultArgs, SECRET_KEY, SideArgs, side};
 use crate::baseline::images;
+use crate::clock::timed;
 use crate::files::{self, FileError};
-use crate::run::timed;
 use crate::sources;
 use crate::table::bytes_text;
 use crate::terminal::{self, counted};

@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use ndarray::{Array1, Array2};
 use pleura::baselines::paillier::{LinearRun, LinearScore, LinearSeconds, LinearStep};
-use pleura::nn::{Network, Op, label};
+use pleura::nn::{Network, Op};
 use serde_json::{Value, json};
 
 /// Latents beyond this are cut off: they are of about unit variance.
@@ -69,7 +69,7 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
         .filter_map(|(image, scores)| image.sick.map(|sick| (class(scores) != "normal") == sick));
     let known: Vec<bool> = known.collect();
     let right = known.iter().filter(|&&right| right).count();
-    let equal = scores.iter().zip(clear).filter(|(a, b)| label(a) == label(b)).count();
+    let equal = scores.iter().zip(clear).filter(|(a, b)| classifier.label(a) == classifier.label(b)).count();
     if args.json {
         let row = |(image, scores): (&Image, &Vec<f64>)| json!({ "image": image.name, "label": class(scores), "scores": scores });
         return terminal::publish_json(&json!({
@@ -129,7 +129,7 @@ impl LinearOutcome {
             }
             LinearStep::Evaluate => bar.set_message("features: the server computes"),
         })?;
-        let clear: Vec<Vec<f64>> = features.iter().map(|item| network.evaluate(item)).collect();
+        let clear: Vec<Vec<f64>> = features.iter().map(|item| network.evaluate_flat(item)).collect();
         let apart = run.scores.iter().zip(clear.iter().flatten()).map(|(a, b)| (a - b).abs());
         let worst = apart.fold(0.0, f64::max);
         Ok(Self { run, clear, worst })
@@ -156,12 +156,12 @@ fn affine(network: &Network) -> Result<(Array2<f64>, Array1<f64>)> {
     }
     let inputs: usize = network.input_shape().iter().product();
     let mut item = vec![0.0; inputs];
-    let bias = Array1::from(network.evaluate(&item));
+    let bias = Array1::from(network.evaluate_flat(&item));
     let mut weights = Array2::zeros((bias.len(), inputs));
     for (k, mut column) in weights.columns_mut().into_iter().enumerate() {
         item.fill(0.0);
         item.iter_mut().skip(k).take(1).for_each(|x| *x = 1.0);
-        column.assign(&(Array1::from(network.evaluate(&item)) - &bias));
+        column.assign(&(Array1::from(network.evaluate_flat(&item)) - &bias));
     }
     Ok((weights, bias))
 }

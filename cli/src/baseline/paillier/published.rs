@@ -4,15 +4,15 @@ use super::arm::{labels, measure, name, protection, word};
 use crate::baseline::RECOVERABLE;
 use crate::baseline::arguments::{BitsArgs, ImagesArgs, ResultArgs, SideArgs};
 use crate::baseline::images::{self, Image, decibels};
-use crate::run::timed;
+use crate::clock::timed;
 use crate::statistics::{accuracy_text, auc_text};
 use crate::table::Table;
 use crate::terminal::{self, counted};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pleura::baselines::leak::{FEWEST_LABELLED, Learned, MutualInformation, leave_pair_out};
-use pleura::xray::metrics::BinaryMetrics;
 use pleura::baselines::paillier::{Attack, Leakage, PaillierError, Randomness, Recovered, SecretKey, store};
+use pleura::xray::metrics::BinaryMetrics;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -162,7 +162,7 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
         )?;
     }
     let clear =
-        labels.and_then(|labels| leave_pair_out(&plain, &labels)).map(|found| BinaryMetrics::learned(&found));
+        labels.and_then(|labels| leave_pair_out(&plain, &labels)).map(|found| cross_validated(&found));
     if args.result.json {
         publish_json(args, &images, &arms, clear)
     } else {
@@ -181,7 +181,16 @@ fn picture_names() -> impl Iterator<Item = String> {
     std::iter::once("original".to_owned()).chain(KINDS.into_iter().map(word).flat_map(of))
 }
 
-fn publish_json(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<BinaryMetrics>) -> Result<()> {
+fn cross_validated(learned: &Learned) -> BinaryMetrics {
+    BinaryMetrics::cross_validated(learned.balanced_accuracy, learned.auc, learned.counts)
+}
+
+fn publish_json(
+    args: &LeakArgs,
+    images: &[Image],
+    arms: &[Leakage],
+    clear: Option<BinaryMetrics>,
+) -> Result<()> {
     let row = |arm: &Leakage| {
         let information = &arm.information;
         let mut value = json!({
@@ -240,7 +249,7 @@ fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Bi
 
 /// Figures of what is learned, unknown without labels.
 pub(crate) fn quality(learned: Option<Learned>) -> BinaryMetrics {
-    learned.map_or_else(BinaryMetrics::default, |found| BinaryMetrics::learned(&found))
+    learned.map_or_else(BinaryMetrics::default, |found| cross_validated(&found))
 }
 
 /// How well labels are learned: of the pixels themselves, and of each arm.

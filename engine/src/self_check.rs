@@ -1,0 +1,57 @@
+//! Comparison of a device with the scalar reference.
+
+use crate::{Device, DeviceError};
+use pleura_gpu::GpuError;
+use pleura_ring::conformance::{self, Failure};
+use pleura_ring::{Backend, BackendError, Ring};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Result of [`self_check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelfCheck {
+    /// All results, this many, had the words of the scalar reference.
+    Passed(usize),
+    /// The device has no memory left for the check.
+    OutOfMemory,
+    /// A result was wrong, or the device failed.
+    Failed(String),
+}
+
+/// Compares every operation of a device at degree `2^log_n` with the scalar reference.
+pub fn self_check(device: &Device, log_n: u32) -> SelfCheck {
+    let is_full = |error: &DeviceError| {
+        matches!(error, DeviceError::Gpu(GpuError::Backend(BackendError::OutOfMemory { .. })))
+    };
+    check(log_n, |ring| device.backend(&ring), is_full)
+}
+
+fn check<B: Backend, E: std::fmt::Display>(
+    log_n: u32,
+    make: impl Fn(Arc<Ring>) -> Result<B, E>,
+    is_full: impl Fn(&E) -> bool,
+) -> SelfCheck {
+    // The suite keeps the words of an error alone.
+    let full = Cell::new(false);
+    let make = |ring| make(ring).inspect_err(|error| full.set(is_full(error)));
+    match conformance::check(&[log_n], make) {
+        Ok(report) => SelfCheck::Passed(report.results.iter().map(|(_, results)| results).sum()),
+        Err(Failure::Device { error: BackendError::OutOfMemory { .. }, .. }) => SelfCheck::OutOfMemory,
+        Err(Failure::NoDevice { .. }) if full.get() => SelfCheck::OutOfMemory,
+        Err(failure) => SelfCheck::Failed(failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pleura_ring::Cpu;
+
+    #[test]
+    fn a_lack_of_memory_is_no_failure() {
+        let make = |_| Err::<Cpu, _>("full");
+        assert_eq!(check(10, make, |_| true), SelfCheck::OutOfMemory);
+        assert!(matches!(check(10, make, |_| false), SelfCheck::Failed(_)));
+        assert!(matches!(self_check(&Device::cpu(Some(1)), 10), SelfCheck::Passed(_)));
+    }
+}

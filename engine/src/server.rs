@@ -1,0 +1,71 @@
+//! Server without type parameters: code for every kind of device is instantiated here, once.
+
+use crate::pipeline::PipelineError;
+use crate::{AnyBackend, Device};
+use pleura_ckks::{Ciphertext, EvaluationKeys};
+use pleura_nn::{InferenceError, ServerPlan};
+use std::sync::Arc;
+
+/// A plan on a device that was chosen at run time, ready for the keys of any number of clients. Clones share both.
+#[derive(Clone)]
+pub struct Server(pleura_nn::Server<AnyBackend>);
+
+/// A client's evaluation keys on the device of a [`Server`]. Dropping a session frees the memory of its keys.
+pub struct Session(pleura_nn::Session<AnyBackend>);
+
+impl Server {
+    /// Brings the weights and constants of a plan to a device.
+    ///
+    /// # Errors
+    /// [`PipelineError::Device`] if the device cannot be made ready for the plan's ring, [`PipelineError::Inference`] if it has no
+    /// memory left.
+    pub fn new(plan: impl Into<Arc<ServerPlan>>, device: &Device) -> Result<Self, PipelineError> {
+        let plan = plan.into();
+        let backend = device.backend(plan.params().ring())?;
+        Ok(Self(pleura_nn::Server::new(plan, backend)?))
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Arc<ServerPlan> {
+        self.0.plan()
+    }
+
+    /// Brings a client's keys to the device.
+    ///
+    /// # Errors
+    /// [`InferenceError::Eval`] if a key is missing, the keys belong to other parameters, or the device has no memory left.
+    pub fn open_session(&self, keys: EvaluationKeys) -> Result<Session, InferenceError> {
+        Ok(Session(self.0.open_session(keys)?))
+    }
+}
+
+impl Session {
+    /// The results for the ciphertexts of some items, one item after the other.
+    ///
+    /// # Errors
+    /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Eval`]
+    pub fn infer(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Ciphertext>, InferenceError> {
+        self.0.infer(ciphertexts, &mut |_, _| {})
+    }
+
+    /// As [`Session::infer`]; `observe` receives the position of each step in the report's layers as soon as it is recorded, which
+    /// on a device that works in the background is before it is done.
+    ///
+    /// # Errors
+    /// As for [`Session::infer`].
+    pub fn infer_observed(
+        &self,
+        ciphertexts: &[Ciphertext],
+        observe: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Ciphertext>, InferenceError> {
+        self.0.infer(ciphertexts, &mut |step, _| observe(step))
+    }
+
+    /// Waits until the device has done everything that was asked of it.
+    ///
+    /// # Errors
+    /// [`InferenceError::Eval`] if the device failed since the last wait.
+    pub fn wait(&self) -> Result<(), InferenceError> {
+        self.0.wait()
+    }
+}

@@ -1,0 +1,126 @@
+//! Chest X-rays: the classifier of [`pleura_xray`], and its pipeline on ciphertexts.
+
+use crate::{Device, Pipeline, PipelineError, StageTimes};
+use ndarray::Axis;
+use pleura_latent::Xray;
+use pleura_nn::{CompileError, InferenceError, Plan};
+pub use pleura_xray::*;
+
+/// A classifier whose network runs on ciphertexts, client and server in one process.
+pub struct XrayPipeline {
+    classifier: Classifier,
+    pipeline: Pipeline,
+    group: usize,
+}
+
+/// Scores of an X-ray, computed on ciphertexts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Name of the class with the largest score.
+    pub label: String,
+    /// Probability of each class.
+    pub probabilities: Vec<f64>,
+    /// Score of each class as it may be shown to others.
+    pub scores: Vec<f64>,
+    /// Score of each class with all its digits, for the owner of the key alone.
+    pub unrounded: Vec<f64>,
+    /// Distance from the X-rays that the codec was trained on; above 1, scores mean little.
+    pub ood_score: Option<f64>,
+}
+
+/// Why an X-ray has no prediction.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClassifyError {
+    /// The X-ray cannot be prepared.
+    #[error(transparent)]
+    Xray(#[from] XrayError),
+    /// The network cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The inference failed.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+}
+
+impl XrayPipeline {
+    /// Compiles a plan for single X-rays, makes keys, and brings both to a device.
+    ///
+    /// # Errors
+    /// [`ClassifyError`]
+    pub fn new(classifier: Classifier, device: &Device) -> Result<Self, ClassifyError> {
+        let options = classifier.compile_options(1)?;
+        let plan = Plan::compile(classifier.network(), &options, &mut |_, _, _| ())?;
+        Ok(Self::with_plan(classifier, &plan, 1, device)?)
+    }
+
+    /// Makes keys and brings them to a device with a plan of [`Classifier::grouped_network`] for `group` images.
+    ///
+    /// # Errors
+    /// [`PipelineError`]
+    pub fn with_plan(
+        classifier: Classifier,
+        plan: &Plan,
+        group: usize,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
+        Ok(Self { pipeline: Pipeline::new(plan, device)?, classifier, group })
+    }
+
+    /// The classifier.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// Client and server.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Number of X-rays that share ciphertexts.
+    pub fn group(&self) -> usize {
+        self.group
+    }
+
+    /// Classifies an X-ray on ciphertexts.
+    ///
+    /// # Errors
+    /// [`ClassifyError::Xray`], [`ClassifyError::Inference`]
+    pub fn classify(&self, xray: &Xray) -> Result<Prediction, ClassifyError> {
+        let features = self.classifier.features(xray)?;
+        let (mut predictions, _) = self.classify_group(&[&features])?;
+        Ok(predictions.remove(0))
+    }
+
+    /// Classifies up to [`XrayPipeline::group`] X-rays that share ciphertexts; the seconds are those of all of them.
+    ///
+    /// # Errors
+    /// [`InferenceError`]
+    ///
+    /// # Panics
+    /// If there are more X-rays than a group has.
+    pub fn classify_group(
+        &self,
+        group: &[&Features],
+    ) -> Result<(Vec<Prediction>, StageTimes), InferenceError> {
+        let items: Vec<_> = group.iter().map(|features| features.values.view()).collect();
+        let packed = self.classifier.pack(&items, self.group).insert_axis(Axis(0));
+        let outcome = self.pipeline.run(packed.view())?;
+        let published = self.classifier.unpack(outcome.published.view(), group.len());
+        let unrounded = self.classifier.unpack(outcome.unrounded.view(), group.len());
+        let predictions =
+            published.into_iter().zip(unrounded).zip(group).map(|((scores, unrounded), features)| {
+                Prediction {
+                    label: self.classifier.label(&scores).to_owned(),
+                    probabilities: self.classifier.probabilities(&scores),
+                    scores,
+                    unrounded,
+                    ood_score: features.ood_score,
+                }
+            });
+        Ok((predictions.collect(), outcome.times))
+    }
+}
