@@ -3,8 +3,10 @@
 //! `cargo bench -p benches --bench networks [-- NAME...] [--rounds N] [--json FILE]`
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 
-use pleura_nn::{Client, Fidelity, Plan, PlanOptions, Report, Server};
-use pleura_ring::{Backend, Cpu};
+use ndarray::{ArrayD, Axis};
+use pleura::nn::{Client, CompileOptions, Fidelity, Plan, Report};
+use pleura::onnx::{ImportOptions, import};
+use pleura::{Device, Pipeline};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::fs;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -132,13 +135,11 @@ fn measure_apart(name: &str, rounds: usize) -> Result<Measured> {
 fn measure(name: &str, rounds: usize) -> Result<Measured> {
     let mut seconds = Times::new();
     let model = fs::read(file(name, "onnx"))?;
-    let imported = time(&mut seconds, "import", || pleura_onnx::import(&model, &Default::default()))?;
-    let network = imported.network;
-    let item = first_item(name, network.input_shape().iter().product())?;
-    let clear = network.evaluate(&item);
-    let items = [item];
+    let network = time(&mut seconds, "import", || import(&model, &ImportOptions::default()))?.network;
+    let item = first_item(name, network.input_shape())?;
+    let plaintext = network.evaluate(item.view())?;
     let plan = time(&mut seconds, "compile", || {
-        Plan::compile(&network, &PlanOptions::default(), &mut |_, _, _| ())
+        Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())
     })?;
     let compile_peak_gb = peak_gb();
     let saved = plan.to_bytes()?;
@@ -147,32 +148,48 @@ fn measure(name: &str, rounds: usize) -> Result<Measured> {
     let plan = time(&mut seconds, "from cache", || Plan::from_bytes(&saved))?;
     drop(saved);
 
-    let client = Client::new(&plan)?;
+    let client = Arc::new(Client::new(plan.client_spec().clone())?);
     let keys = time(&mut seconds, "make keys", || client.evaluation_keys())?;
-    let cpu = Cpu::new(plan.params().ring().clone())?;
-    let device = cpu.name();
-    let server = time(&mut seconds, "prepare server", || Server::new(&plan, cpu, keys))?;
-    server.infer(&client.encrypt(&items)?, &mut |_, _| ())?; // Fills caches and pools.
+    let device = Device::cpu(None);
+    let pipeline =
+        time(&mut seconds, "prepare server", || Pipeline::with_client(&plan, &device, client, keys))?;
+    pipeline.run(item.view())?; // Fills caches and pools.
     let mut layers: Vec<Vec<f64>> = vec![Vec::new(); plan.report().layers.len()];
-    let mut results = Vec::new();
+    let mut fidelity = Fidelity { bits: f64::INFINITY, label_agreement: 1.0, ..Fidelity::default() };
     for _ in 0..rounds {
-        let input = time(&mut seconds, "encrypt", || client.encrypt(&items))?;
-        let mut observed = layers.iter_mut();
-        let mut observe = |_, seconds| observed.next().into_iter().for_each(|layer| layer.push(seconds));
-        let output = time(&mut seconds, "inference", || server.infer(&input, &mut observe))?;
-        results.extend(time(&mut seconds, "decrypt", || client.decrypt(&output))?);
+        let outcome = pipeline.profile(item.view(), &mut |_| ())?;
+        let stages = [
+            ("encrypt", outcome.times.encrypt),
+            ("inference", outcome.times.infer),
+            ("decrypt", outcome.times.decrypt),
+        ];
+        for (stage, time) in stages {
+            seconds.entry(stage.to_owned()).or_default().push(time);
+        }
+        layers.iter_mut().zip(outcome.layer_seconds).for_each(|(layer, time)| layer.push(time));
+        fidelity = worse(fidelity, Fidelity::new(plaintext.view(), outcome.unrounded.view()));
     }
     Ok(Measured {
         name: name.to_owned(),
-        device,
+        device: device.name(),
         seconds,
         layers,
         saved_bytes,
         compile_peak_gb,
         peak_gb: peak_gb(),
-        fidelity: Fidelity::new(&vec![clear; rounds], &results),
+        fidelity,
         report: plan.report().clone(),
     })
+}
+
+/// The larger errors of two.
+fn worse(a: Fidelity, b: Fidelity) -> Fidelity {
+    Fidelity {
+        max_abs_error: a.max_abs_error.max(b.max_abs_error),
+        mean_abs_error: a.mean_abs_error.max(b.mean_abs_error),
+        bits: a.bits.min(b.bits),
+        label_agreement: a.label_agreement.min(b.label_agreement),
+    }
 }
 
 impl Measured {
@@ -223,7 +240,7 @@ impl Measured {
             ("saved plan MB", megabytes(self.saved_bytes)),
             ("compile peak GB", figure(self.compile_peak_gb)),
             ("log2 QP", figure(Some(parameters.log2_qp))),
-            ("worst error", format!("{:.1e}", fidelity.worst)),
+            ("largest error", format!("{:.1e}", fidelity.max_abs_error)),
             ("same label", format!("{:.0} %", 100.0 * fidelity.label_agreement)),
         ]);
         all
@@ -303,14 +320,15 @@ fn file(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(format!("{}/../models/reference/{name}.{extension}", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// The first of the network's inputs: the first `len` floats behind the header of a NumPy file.
-fn first_item(name: &str, len: usize) -> Result<Vec<f64>> {
+/// The first of the network's inputs, `[1, ..shape]`: the first floats behind the header of a NumPy file.
+fn first_item(name: &str, shape: &[usize]) -> Result<ArrayD<f64>> {
     let bytes = fs::read(file(name, "input.npy"))?;
     let header = bytes.get(8..10).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes);
     let data = bytes.get(10 + usize::from(header)..).unwrap_or_default();
     let (words, _) = data.as_chunks::<4>();
-    let item: Vec<_> = words.iter().take(len).map(|w| f64::from(f32::from_le_bytes(*w))).collect();
-    if item.len() == len { Ok(item) } else { Err(format!("{name}.input.npy is too short").into()) }
+    let values = words.iter().map(|word| f64::from(f32::from_le_bytes(*word)));
+    let item = ArrayD::from_shape_vec(shape, values.take(shape.iter().product()).collect());
+    Ok(item.map_err(|_| format!("{name}.input.npy is too short"))?.insert_axis(Axis(0)))
 }
 
 fn time<T, E>(seconds: &mut Times, what: &str, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {

@@ -2,24 +2,27 @@
 
 mod compare;
 mod manifest;
-mod networks;
 mod record;
 mod report;
 
 use crate::device::{self, GpuMemory};
 use crate::error::{advice as advice_on, on_gpu};
 use crate::model::all_cores;
-use crate::text::plain;
-use crate::{files, memory, terminal};
-use anyhow::{Result, bail};
+use crate::text::{chain, plain};
+use crate::{classifier, files, memory, terminal};
+use anyhow::{Context, Result, bail};
 use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use manifest::Suite;
-use pleura::bench::{OPERATIONS, Operands, Operations};
+use pleura::bench::{
+    DeviceRecord, Measurement, NetworkBench, NetworkMeasurement, NetworkRecord, OPERATIONS, Operands,
+    OperationRecord, Operations, Parameters, Record,
+};
 use pleura::ckks::{Params, ParamsLiteral};
+use pleura::xray::shipped::SAMPLES;
 use pleura::{Device, DeviceSelector, GpuOptions};
-use record::{DeviceRecord, OperationRecord, Outcome, Parameters, Record};
+use report::Report;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -115,32 +118,33 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
         bar.set_message(format!("keys at n = 2^{}", literal.log_n));
         match operands(*literal, most) {
             Ok(operands) => {
-                record.operations.extend(operations(&operands, &places, batches, args.repeat, &bar))
+                let measured = operations(&operands, &places, batches, args.repeat, &bar, &mut advice);
+                record.operations.extend(measured);
             }
             Err(error) => {
                 advice.extend(advice_on(&error));
-                skipped.push(format!("operations at n = 2^{}: {}", literal.log_n, terminal::chain(&error)));
+                skipped.push(format!("operations at n = 2^{}: {}", literal.log_n, chain(&error)));
             }
         }
     }
     for name in names {
-        match networks::measure(name, &places, threads, args.repeat, &bar) {
+        match network(name, &places, threads, args.repeat, &bar, &mut advice) {
             Ok(network) => record.networks.push(network),
             Err(error) => {
                 advice.extend(advice_on(&error));
-                skipped.push(format!("{name}: {}", terminal::chain(&error)));
+                skipped.push(format!("{name}: {}", chain(&error)));
             }
         }
     }
     bar.finish_and_clear();
 
-    terminal::publish(&record.to_string())?;
+    terminal::publish(&Report(&record).to_string())?;
     if let Some(path) = &args.json {
-        record.write(path, args.force)?;
+        record::write(&record, path, args.force)?;
     }
-    let failed = record.outcomes().filter(|outcome| outcome.error.is_some()).count() + skipped.len();
-    advice.extend(record.outcomes().filter_map(|outcome| outcome.advice));
-    record.warnings().iter().chain(&skipped).for_each(|text| terminal::warn(text));
+    let failed =
+        record.measurements().filter(|measurement| measurement.error.is_some()).count() + skipped.len();
+    Report(&record).warnings().iter().chain(&skipped).for_each(|text| terminal::warn(text));
     // The option has another name here.
     advice.iter().for_each(|text| terminal::note(&text.replace("--device cpu", "--devices cpu")));
     match (record.differences(), failed) {
@@ -173,12 +177,12 @@ impl Place {
         Ok(places)
     }
 
-    /// An error, with what this device may use of its memory.
-    fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        if self.selector == DeviceSelector::Cpu {
-            return error;
-        }
-        on_gpu(error, self.options.memory_bytes)
+    /// A measurement that failed on this device, and advice about it.
+    fn failed(&self, error: anyhow::Error, advice: &mut BTreeSet<&'static str>) -> Measurement {
+        let cpu = self.selector == DeviceSelector::Cpu;
+        let error = if cpu { error } else { on_gpu(error, self.options.memory_bytes) };
+        advice.extend(advice_on(&error));
+        Measurement::failed(chain(&error))
     }
 
     /// The device with nothing in its memory.
@@ -206,6 +210,7 @@ fn operations(
     batches: &[usize],
     repeat: usize,
     bar: &ProgressBar,
+    advice: &mut BTreeSet<&'static str>,
 ) -> Vec<OperationRecord> {
     let measured = batches.iter().flat_map(|&batch| OPERATIONS.map(|(name, _)| (batch, name)));
     let mut records: Vec<_> = measured
@@ -220,21 +225,57 @@ fn operations(
     for place in places {
         let log_n = operands.params().literal().log_n;
         let opened = place.open().and_then(|device| Ok(Operations::new(operands, &device)?));
+        let opened = opened.map_err(|error| place.failed(error, advice));
         for record in &mut records {
             let name = plain(&place.record.name);
             bar.set_message(format!("{} at n = 2^{log_n}, {} at once, on {name}", record.name, record.batch));
-            record.results.push(match &opened {
-                Ok(operations) => match operations.measure(&record.name, record.batch, repeat) {
-                    Ok(measured) => Outcome::from(measured),
-                    Err(error) => Outcome::failed(&place.told(error.into())),
-                },
-                Err(error) => Outcome::failed(error),
-            });
+            let measured = match &opened {
+                Ok(operations) => operations
+                    .measure(&record.name, record.batch, repeat)
+                    .map_or_else(|error| place.failed(error.into(), advice), Measurement::from),
+                Err(failed) => failed.clone(),
+            };
+            record.results.push(measured);
             bar.inc(1);
         }
     }
     for record in &mut records {
-        record.identical = record::compare(&mut record.results.iter_mut().collect::<Vec<_>>());
+        record.identical = Measurement::compare(&mut record.results.iter_mut().collect::<Vec<_>>());
     }
     records
+}
+
+/// A shipped network on all devices.
+fn network(
+    name: &str,
+    places: &[Place],
+    threads: usize,
+    repeat: usize,
+    bar: &ProgressBar,
+    advice: &mut BTreeSet<&'static str>,
+) -> Result<NetworkRecord> {
+    bar.set_message(format!("compiling {name}"));
+    let classifier = classifier::load(name)?;
+    let plan = classifier::plan(&classifier, threads, true, 1)?;
+    memory::check(plan.report().memory_bytes as u64, None)?;
+    bar.set_message(format!("{name} on the client"));
+    let xray = SAMPLES.first().context("no sample X-ray is shipped")?.xray()?;
+    let mut bench = NetworkBench::new(&classifier, &plan, &xray, repeat)?;
+    let mut results = Vec::with_capacity(places.len());
+    for place in places {
+        bar.set_message(format!("{name} on {}", plain(&place.record.name)));
+        memory::reset_peak();
+        // Opened anew, a device has nothing of another network in its memory.
+        let measured = place.open().and_then(|device| Ok(bench.measure(&device)?));
+        results.push(match measured {
+            Ok(measured) => {
+                NetworkMeasurement { peak_bytes: measured.peak_bytes.or_else(memory::peak), ..measured }
+            }
+            Err(error) => {
+                NetworkMeasurement { inference: place.failed(error, advice), ..NetworkMeasurement::default() }
+            }
+        });
+        bar.inc(1);
+    }
+    Ok(bench.record(results)?)
 }

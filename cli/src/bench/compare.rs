@@ -1,12 +1,12 @@
 //! `pleura bench compare`: two files of results side by side.
 
-use crate::bench::record::{DeviceRecord, NetworkRecord, Outcome, Record};
+use crate::bench::record;
 use crate::bench::report::device_text;
-use crate::error::CliError;
 use crate::table::{Table, millis};
 use crate::terminal;
-use anyhow::bail;
+use anyhow::{Result, bail};
 use clap::Args;
+use pleura::bench::{DeviceRecord, Measurement, NetworkRecord, Record};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -62,8 +62,8 @@ struct Entry {
 }
 
 /// Reads both and tells.
-pub(crate) fn compare(args: &CompareArgs) -> Result<(), CliError> {
-    let (a, b) = (Record::read(&args.a)?, Record::read(&args.b)?);
+pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
+    let (a, b) = (record::read(&args.a)?, record::read(&args.b)?);
     let pairs = pairs(&a.devices, &b.devices);
     let mut rows = Vec::new();
     for (pair, (i, j)) in pairs.iter().enumerate() {
@@ -147,8 +147,8 @@ fn pairs(a: &[DeviceRecord], b: &[DeviceRecord]) -> Vec<(usize, usize)> {
 
 /// All times of a device, by what was timed, in their order.
 fn entries(record: &Record, device: usize) -> Vec<(String, Entry)> {
-    let of = |outcome: Option<&Outcome>, parameters: &str| Entry {
-        seconds: outcome.and_then(Outcome::median),
+    let of = |outcome: Option<&Measurement>, parameters: &str| Entry {
+        seconds: outcome.and_then(Measurement::median),
         failed: outcome.is_some_and(|outcome| outcome.error.is_some()),
         parameters: parameters.to_owned(),
     };

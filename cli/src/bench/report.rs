@@ -1,11 +1,11 @@
 //! Results as tables.
 
-use crate::bench::record::{DeviceRecord, NetworkRecord, OperationRecord, Outcome, Record};
 use crate::plan::parameters;
 use crate::table::{Table, bytes_text, millis};
 use crate::terminal;
-use pleura::bench::{OPERATIONS, Times};
+use pleura::bench::{DeviceRecord, Measurement, NetworkRecord, OPERATIONS, OperationRecord, Record, Times};
 use std::fmt;
+use std::ops::Deref;
 
 /// A device in a line.
 pub(crate) fn device_text(device: &DeviceRecord) -> String {
@@ -21,7 +21,18 @@ pub(crate) fn median_text(times: Option<&Times>) -> String {
     times.map_or_else(dash, |times| millis(times.median))
 }
 
-impl fmt::Display for Record {
+/// The tables of a record.
+pub(crate) struct Report<'a>(pub(crate) &'a Record);
+
+impl Deref for Report<'_> {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        self.0
+    }
+}
+
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rounds, version) = (self.repeat, &self.version);
         let plural = if rounds == 1 { "" } else { "s" };
@@ -47,7 +58,7 @@ impl fmt::Display for Record {
     }
 }
 
-impl Record {
+impl Report<'_> {
     fn write_operations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HEADINGS: [&str; 8] =
             ["operation", "log n", "batch", "device", "ms", "ms, least to most", "ratio", "same words"];
@@ -148,7 +159,7 @@ impl Record {
     }
 }
 
-impl Record {
+impl Report<'_> {
     /// What failed, and who gives other words from one time to the next.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut texts = Vec::new();
@@ -188,17 +199,17 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-fn spread_text(outcome: &Outcome) -> String {
+fn spread_text(outcome: &Measurement) -> String {
     outcome.seconds.as_ref().map_or_else(dash, |t| format!("{}..{}", millis(t.min), millis(t.max)))
 }
 
-fn ratio_text(outcome: &Outcome) -> String {
+fn ratio_text(outcome: &Measurement) -> String {
     outcome
         .ratio
         .map_or_else(dash, |ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") })
 }
 
-fn same_text(identical: Option<bool>, outcome: &Outcome) -> String {
+fn same_text(identical: Option<bool>, outcome: &Measurement) -> String {
     match (identical, &outcome.error) {
         (_, Some(_)) => "failed".to_owned(),
         (Some(true), _) => "yes".to_owned(),
@@ -210,9 +221,9 @@ fn same_text(identical: Option<bool>, outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::record::Parameters;
+    use pleura::bench::Parameters;
 
-    fn operation(log_n: u32, name: &str, batch: usize, results: Vec<Outcome>) -> OperationRecord {
+    fn operation(log_n: u32, name: &str, batch: usize, results: Vec<Measurement>) -> OperationRecord {
         let parameters = Parameters {
             log_n,
             levels: 1,
@@ -238,14 +249,14 @@ mod tests {
             memory_bytes: None,
         };
         let mut record = Record::new("smoke", 1, vec![device("abacus"), device("slide rule")]);
-        let failed = || Outcome::failed(&anyhow::anyhow!("it failed"));
-        let good = Outcome::default;
+        let failed = || Measurement::failed("it failed".into());
+        let good = Measurement::default;
         record.operations = vec![
             operation(13, "ntt", 1, vec![good(), failed()]),
             operation(13, "rotate", 8, vec![failed(), failed()]),
             operation(14, "ntt", 1, vec![good(), good()]),
         ];
-        let texts = record.warnings();
+        let texts = Report(&record).warnings();
         let starts =
             ["rotate at n = 2^13, batch 8, on abacus: ", "all operations at n = 2^13, on slide rule: "];
         assert_eq!(texts.len(), 2, "{texts:?}");
