@@ -17,7 +17,6 @@ mod fit;
 mod memory;
 mod model;
 mod models;
-mod npy;
 mod outcome;
 mod plan;
 mod records;

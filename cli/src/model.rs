@@ -1,14 +1,16 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
 use crate::cache::{Cache, CacheError, Key};
-use crate::npy::read_items;
 use crate::{files, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use ndarray::ArrayD;
 use pleura::ckks::Security;
 use pleura::nn::{CompileOptions, Metadata, Network, Plan};
+use pleura::npy;
 use pleura::onnx::{Fit, ImportOptions, Imported, import};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -179,6 +181,12 @@ pub(crate) fn cannot_import(path: &Path) -> String {
 
 fn unwell(error: &anyhow::Error) {
     terminal::warn(&format!("the plan is not cached: {}", terminal::chain(error)));
+}
+
+/// Items of a shape from an npy file, `[items, ..shape]`.
+pub(crate) fn read_items(path: &Path, shape: &[usize]) -> Result<ArrayD<f64>> {
+    let array = npy::read(BufReader::new(files::open(path)?)).with_context(|| files::cannot_read(path))?;
+    npy::items(array, shape).with_context(|| format!("cannot use the items in {}", path.display()))
 }
 
 fn security(text: &str) -> Result<Security, String> {

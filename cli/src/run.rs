@@ -1,14 +1,15 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
 use crate::device::{self, DeviceArgs};
-use crate::model::{Compiled, ModelArgs};
+use crate::model::{Compiled, ModelArgs, read_items};
 use crate::outcome::RunReport;
 use crate::text::bytes_text;
-use crate::{files, memory, npy, terminal};
+use crate::{files, memory, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use pleura::nn::{Fidelity, Network, Op, Plan};
+use pleura::npy;
 use pleura::onnx::Fit;
 use pleura::{Device, Pipeline, StageTimes};
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         files::check_outputs(&[path], args.model.files().chain([&args.input]), args.force)?;
     }
     let model = args.model.import()?;
-    let items = npy::read_items(&args.input, model.network.input_shape())?;
+    let items = read_items(&args.input, model.network.input_shape())?;
     let device = args.device.find(args.model.threads())?;
     let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
     notes.extend_from_slice(&plan.report().notes);
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     notes.extend(warnings);
     let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
     if let Some(path) = &args.output {
-        files::write(path, &[&npy::encode(outputs.view())], args.force, false)?;
+        files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;
     }
     let report = RunReport {
         report: plan.report(),

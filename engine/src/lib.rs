@@ -35,6 +35,7 @@
 mod any_backend;
 pub mod bench;
 mod device;
+pub mod npy;
 mod pipeline;
 mod self_check;
 mod server;

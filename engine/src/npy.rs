@@ -5,13 +5,9 @@
 //! The crate `ndarray-npy` 0.10 is no substitute for files from strangers: it allocates the claimed length before it reads,
 //! its grammar of headers takes time exponential in the depth of brackets (36 s for a header of 22), and it knows no f2.
 
-use crate::files::{self, cannot_read};
-use crate::text::shape_text;
-use anyhow::{Context, bail};
 use half::f16;
 use ndarray::{ArrayD, ArrayView, Axis, Dimension, IxDyn, ShapeBuilder};
 use std::io::{self, Read};
-use std::path::Path;
 
 /// Longest header in bytes, as in NumPy itself.
 const MAX_HEADER: usize = 10_000;
@@ -19,68 +15,85 @@ const MAX_HEADER: usize = 10_000;
 const MAX_ELEMENTS: usize = 1 << 29;
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Defects of a file.
+/// Why a file is not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NpyError {
+#[non_exhaustive]
+pub enum NpyError {
+    /// It does not begin as npy files do.
     #[error("it is not an npy file")]
     Magic,
+    /// Its version is unknown.
     #[error("it is of npy version {0}.{1}; 1.0 to 3.0 are known")]
     Version(u8, u8),
+    /// Its header is longer than NumPy reads.
     #[error("it claims a header of {0} bytes; NumPy reads at most {MAX_HEADER}")]
     LongHeader(usize),
+    /// It ends within its header.
     #[error("it ends within its header")]
     ShortHeader,
+    /// Its header is no dictionary of the three known entries.
     #[error("its header makes no sense: {0:?}")]
     Header(String),
+    /// Its elements are no real numbers.
     #[error("its elements are {0:?}; real numbers are wanted (f2, f4, f8, i1 to i8, u1 to u8)")]
     Dtype(String),
+    /// It claims more elements than are read.
     #[error("it claims shape {}, more than {MAX_ELEMENTS} elements", shape_text(.0))]
     Huge(Vec<usize>),
+    /// It ends before its last value.
     #[error("it ends after {got} of {expected} bytes of values")]
-    Short { got: usize, expected: usize },
+    Short {
+        /// Bytes of values there are.
+        got: usize,
+        /// Bytes of values that the header claims.
+        expected: usize,
+    },
+    /// It goes on after its last value.
     #[error("it goes on after its {0} bytes of values")]
     Long(usize),
+    /// The reader failed.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
 }
 
-/// Items of a shape from a file, `[items, ..shape]`: at least one, all elements finite. A file without batch axis is one item.
-pub(crate) fn read_items(path: &Path, shape: &[usize]) -> anyhow::Result<ArrayD<f64>> {
-    let array = read(io::BufReader::new(files::open(path)?)).with_context(|| cannot_read(path))?;
-    let got = array.shape().to_vec();
-    let path = path.display();
-    let items = if got == shape { array.insert_axis(Axis(0)) } else { array };
-    if items.shape().get(1..) != Some(shape) {
-        let (got, shape) = (shape_text(&got), shape_text(shape));
-        bail!("{path} has shape {got}; the network takes {shape}, with or without a batch axis before it");
-    }
-    if items.is_empty() {
-        bail!("{path} holds no item: its shape is {}", shape_text(&got));
-    }
-    for (item, values) in items.outer_iter().enumerate() {
-        if let Some((element, x)) = values.iter().enumerate().find(|(_, x)| !x.is_finite()) {
-            let value = if x.is_nan() { "NaN" } else { "infinite" };
-            bail!("element {element} of item {item} of {path} is {value}");
-        }
-    }
-    Ok(items)
+/// Why an array is not a batch of items.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ItemsError {
+    /// Its shape is another.
+    #[error(
+        "it has shape {}; the network takes {}, with or without a batch axis before it",
+        shape_text(got),
+        shape_text(expected)
+    )]
+    Shape {
+        /// Shape of an item.
+        expected: Vec<usize>,
+        /// Shape of the array.
+        got: Vec<usize>,
+    },
+    /// It has no item.
+    #[error("it holds no item: its shape is {}", shape_text(.0))]
+    Empty(Vec<usize>),
+    /// An element is infinite or no number.
+    #[error("element {element} of item {item} of {items} is {}", if *nan { "NaN" } else { "infinite" })]
+    NotFinite {
+        /// Number of the item.
+        item: usize,
+        /// Number of items there are.
+        items: usize,
+        /// Number of the element in row-major order.
+        element: usize,
+        /// Whether it is no number.
+        nan: bool,
+    },
 }
 
-/// A file of f64 in standard layout.
-pub(crate) fn encode<D: Dimension>(array: ArrayView<'_, f64, D>) -> Vec<u8> {
-    // Values start at a multiple of 64 bytes.
-    const ALIGN: usize = 64;
-    let shape = shape_text(array.shape());
-    let text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-    let length = (MAGIC.len() + 4 + text.len() + 1).next_multiple_of(ALIGN) - MAGIC.len() - 4;
-    let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes(), text.as_bytes()].concat();
-    bytes.resize(MAGIC.len() + 4 + length - 1, b' ');
-    bytes.push(b'\n');
-    array.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
-    bytes
-}
-
-fn read(mut reader: impl Read) -> Result<ArrayD<f64>, NpyError> {
+/// Reads an array of real numbers of any width, in standard or Fortran order.
+///
+/// # Errors
+/// [`NpyError`] if the bytes are no npy file of real numbers, or claim more than 2^29 elements.
+pub fn read(mut reader: impl Read) -> Result<ArrayD<f64>, NpyError> {
     let Header { descr, fortran_order, shape } = Header::read(&mut reader)?;
     let Dtype { big_endian, size, decode } = Dtype::parse(&descr)?;
     let count = shape.iter().try_fold(1usize, |count, &axis| count.checked_mul(axis));
@@ -100,6 +113,54 @@ fn read(mut reader: impl Read) -> Result<ArrayD<f64>, NpyError> {
     let values = bytes.chunks_exact(size).map(decode).collect();
     // Beside an axis of none, any other axis may claim to be larger than memory.
     ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran_order), values).map_err(|_| NpyError::Huge(shape))
+}
+
+/// An array as items `[items, ..shape]`: at least one, all elements finite. An array of just that shape is one item.
+///
+/// # Errors
+/// [`ItemsError`] if the array is no such batch.
+pub fn items(array: ArrayD<f64>, shape: &[usize]) -> Result<ArrayD<f64>, ItemsError> {
+    let got = array.shape().to_vec();
+    let items = if got == shape { array.insert_axis(Axis(0)) } else { array };
+    if items.shape().get(1..) != Some(shape) {
+        return Err(ItemsError::Shape { expected: shape.to_vec(), got });
+    }
+    if items.is_empty() {
+        return Err(ItemsError::Empty(got));
+    }
+    for (item, values) in items.outer_iter().enumerate() {
+        if let Some((element, x)) = values.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+            return Err(ItemsError::NotFinite {
+                item,
+                items: items.len_of(Axis(0)),
+                element,
+                nan: x.is_nan(),
+            });
+        }
+    }
+    Ok(items)
+}
+
+/// The bytes of a file of f64 in standard order.
+pub fn to_bytes<D: Dimension>(array: ArrayView<'_, f64, D>) -> Vec<u8> {
+    // Values start at a multiple of 64 bytes.
+    const ALIGN: usize = 64;
+    let shape = shape_text(array.shape());
+    let text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+    let length = (MAGIC.len() + 4 + text.len() + 1).next_multiple_of(ALIGN) - MAGIC.len() - 4;
+    let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes(), text.as_bytes()].concat();
+    bytes.resize(MAGIC.len() + 4 + length - 1, b' ');
+    bytes.push(b'\n');
+    array.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+    bytes
+}
+
+/// A shape as Python writes a tuple.
+pub fn shape_text(shape: &[usize]) -> String {
+    match shape {
+        [one] => format!("({one},)"),
+        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 struct Header {
@@ -232,7 +293,3 @@ impl Dtype {
 fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
-
-#[cfg(test)]
-#[path = "npy_tests.rs"]
-mod tests;

@@ -1,4 +1,10 @@
-use super::*;
+//! Files of NumPy: those that it writes are read, and hostile ones are refused.
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+
+use ndarray::ArrayD;
+use pleura::npy::{ItemsError, NpyError, items, read, shape_text, to_bytes};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// A file of any header.
 fn file(version: u8, header: &str, values: &[u8]) -> Vec<u8> {
@@ -32,11 +38,11 @@ fn error(bytes: &[u8]) -> NpyError {
 fn what_is_written_is_read() {
     for shape in [vec![], vec![3], vec![2, 3], vec![2, 3, 1, 4], vec![0, 5]] {
         let array = counted_up(&shape);
-        let bytes = encode(array.view());
+        let bytes = to_bytes(array.view());
         assert_eq!((bytes.len() - 8 * array.len()) % 64, 0);
         assert_eq!(read(&bytes[..]).unwrap(), array);
         let turned = array.t();
-        assert_eq!(read(&encode(turned.view())[..]).unwrap(), turned);
+        assert_eq!(read(&to_bytes(turned.view())[..]).unwrap(), turned);
     }
 }
 
@@ -186,12 +192,6 @@ fn deep_headers_take_no_time() {
 
 #[test]
 fn items_have_a_batch_axis() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.npy");
-    let read = |shape: &[usize], item: &[usize]| {
-        std::fs::write(&path, encode(counted_up(shape).view())).unwrap();
-        read_items(&path, item).map_err(|error| error.to_string())
-    };
     for (shape, item, batched) in [
         (&[2, 3][..], &[3][..], &[2, 3][..]),
         (&[3], &[3], &[1, 3]),
@@ -199,27 +199,23 @@ fn items_have_a_batch_axis() {
         (&[1, 1, 2], &[1, 2], &[1, 1, 2]),
         (&[], &[], &[1]),
     ] {
-        assert_eq!(read(shape, item).unwrap(), counted_up(batched), "{shape:?}");
+        assert_eq!(items(counted_up(shape), item).unwrap(), counted_up(batched), "{shape:?}");
     }
     for shape in [&[][..], &[6], &[3, 2], &[2, 1, 3], &[1, 2, 3]] {
-        let message = read(shape, &[3]).unwrap_err();
-        assert!(
-            message.contains(&format!("has shape {}; the network takes (3,)", shape_text(shape))),
-            "{message}"
-        );
+        let error = items(counted_up(shape), &[3]).unwrap_err();
+        assert_eq!(error, ItemsError::Shape { expected: vec![3], got: shape.to_vec() });
+        let said = format!("it has shape {}; the network takes (3,), with", shape_text(shape));
+        assert!(error.to_string().starts_with(&said), "{error}");
     }
-    assert!(read(&[0, 2], &[2]).unwrap_err().contains("holds no item: its shape is (0, 2)"));
+    assert_eq!(items(counted_up(&[0, 2]), &[2]).unwrap_err(), ItemsError::Empty(vec![0, 2]));
 }
 
 #[test]
 fn elements_are_finite() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.npy");
     let refused = |shape: &[usize], values: &[f64]| {
-        let array = ArrayD::from_shape_vec(shape, values.to_vec()).unwrap();
-        std::fs::write(&path, encode(array.view())).unwrap();
-        read_items(&path, &[2]).unwrap_err().to_string()
+        items(ArrayD::from_shape_vec(shape, values.to_vec()).unwrap(), &[2]).unwrap_err()
     };
-    assert!(refused(&[2, 2], &[1.0, 2.0, 3.0, f64::NAN]).contains("element 1 of item 1 of"));
-    assert!(refused(&[2], &[f64::NEG_INFINITY, 0.0]).ends_with("is infinite"));
+    let nan = refused(&[2, 2], &[1.0, 2.0, 3.0, f64::NAN]);
+    assert_eq!(nan, ItemsError::NotFinite { item: 1, items: 2, element: 1, nan: true });
+    assert_eq!(refused(&[2], &[f64::NEG_INFINITY, 0.0]).to_string(), "element 0 of item 0 of 1 is infinite");
 }
