@@ -3,15 +3,16 @@
 //! `cargo bench -p benches --bench networks [-- NAME...] [--rounds N] [--json FILE]`
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 
-use ndarray::{ArrayD, Axis};
+use ndarray::{ArrayD, Axis, Slice};
 use pleura::nn::{Client, CompileOptions, Fidelity, Plan, Report};
 use pleura::onnx::{ImportOptions, import};
-use pleura::{Device, Pipeline};
+use pleura::{Device, Pipeline, host_memory, npy};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -320,15 +321,12 @@ fn file(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(format!("{}/../models/reference/{name}.{extension}", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// The first of the network's inputs, `[1, ..shape]`: the first floats behind the header of a NumPy file.
+/// The first of the network's inputs, `[1, ..shape]`.
 fn first_item(name: &str, shape: &[usize]) -> Result<ArrayD<f64>> {
-    let bytes = fs::read(file(name, "input.npy"))?;
-    let header = bytes.get(8..10).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes);
-    let data = bytes.get(10 + usize::from(header)..).unwrap_or_default();
-    let (words, _) = data.as_chunks::<4>();
-    let values = words.iter().map(|word| f64::from(f32::from_le_bytes(*word)));
-    let item = ArrayD::from_shape_vec(shape, values.take(shape.iter().product()).collect());
-    Ok(item.map_err(|_| format!("{name}.input.npy is too short"))?.insert_axis(Axis(0)))
+    let file = BufReader::new(File::open(file(name, "input.npy"))?);
+    let mut items = npy::items(npy::read(file)?, shape)?;
+    items.slice_axis_inplace(Axis(0), Slice::from(..1));
+    Ok(items)
 }
 
 fn time<T, E>(seconds: &mut Times, what: &str, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
@@ -340,9 +338,7 @@ fn time<T, E>(seconds: &mut Times, what: &str, run: impl FnOnce() -> Result<T, E
 
 /// The most memory that this process had resident so far, where the system tells.
 fn peak_gb() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024e-9)
+    host_memory::peak_bytes().map(|bytes| bytes as f64 * 1e-9)
 }
 
 /// None for none.

@@ -21,7 +21,7 @@ use pleura::bench::{
 };
 use pleura::ckks::{Params, ParamsLiteral};
 use pleura::xray::shipped::SAMPLES;
-use pleura::{Device, DeviceSelector, GpuOptions};
+use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -264,13 +264,14 @@ fn network(
     let mut results = Vec::with_capacity(places.len());
     for place in places {
         bar.set_message(format!("{name} on {}", plain(&place.record.name)));
-        memory::reset_peak();
+        host_memory::reset_peak();
         // Opened anew, a device has nothing of another network in its memory.
         let measured = place.open().and_then(|device| Ok(bench.measure(&device)?));
         results.push(match measured {
-            Ok(measured) => {
-                NetworkMeasurement { peak_bytes: measured.peak_bytes.or_else(memory::peak), ..measured }
-            }
+            Ok(measured) => NetworkMeasurement {
+                peak_bytes: measured.peak_bytes.or_else(host_memory::peak_bytes),
+                ..measured
+            },
             Err(error) => {
                 NetworkMeasurement { inference: place.failed(error, advice), ..NetworkMeasurement::default() }
             }

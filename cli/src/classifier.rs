@@ -26,7 +26,7 @@ pub(crate) fn identity(classifier: &Classifier) -> String {
 
 /// The plan for groups of `group` X-rays, from the cache or compiled.
 pub(crate) fn plan(classifier: &Classifier, threads: usize, cached: bool, group: usize) -> Result<Plan> {
-    let key = cache::Key::new().and(classifier.digest()).and(classifier.name().as_bytes());
+    let key = cache::key().and(classifier.digest()).and(classifier.name().as_bytes());
     let key = key.and(format!("classify {threads} {group}").as_bytes());
     let network = classifier.grouped_network(group)?;
     let options = || Ok(CompileOptions { threads, ..classifier.compile_options(group)? });

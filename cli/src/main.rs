@@ -29,7 +29,6 @@ mod terminal;
 mod text;
 
 use anyhow::{Context, Result};
-use cache::Cache;
 use clap::{Args, Parser, Subcommand};
 use device::DeviceArgs;
 use std::process::ExitCode;
@@ -143,7 +142,7 @@ fn on_device(result: Result<()>, device: &DeviceArgs) -> Result<()> {
 }
 
 fn cache(args: &CacheArgs) -> Result<()> {
-    let cache = Cache::find()?;
+    let cache = cache::plans()?;
     let ((plans, bytes), kernel_bytes) = if args.clear {
         (cache.clear()?, cache::clear_kernels()?)
     } else {

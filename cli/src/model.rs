@@ -1,11 +1,12 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
-use crate::cache::{Cache, CacheError, Key};
+use crate::cache::{self, CacheError};
 use crate::{files, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use ndarray::ArrayD;
+use pleura::PlanKey;
 use pleura::ckks::Security;
 use pleura::nn::{CompileOptions, Metadata, Network, Plan};
 use pleura::npy;
@@ -64,7 +65,7 @@ pub(crate) struct Model {
     /// What the importer has to say.
     pub(crate) notes: Vec<String>,
     options: CompileOptions,
-    key: Key,
+    key: PlanKey,
     cached: bool,
 }
 
@@ -108,7 +109,7 @@ impl ModelArgs {
         let calibration = calibrate.transpose()?;
         let threads = self.threads();
         let described = format!("{:?} {threads} {options:?}", self.security);
-        let mut key = Key::new().and(&bytes).and(described.as_bytes());
+        let mut key = cache::key().and(&bytes).and(described.as_bytes());
         for item in calibration.iter().flat_map(|items| items.outer_iter()) {
             key = key.and(&item.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
         }
@@ -135,29 +136,25 @@ pub(crate) fn all_cores() -> usize {
 /// The plan of `key` from the cache; otherwise it is made, with options that only then are needed.
 pub(crate) fn planned(
     network: &Network,
-    key: Key,
+    key: PlanKey,
     security: Security,
     cached: bool,
     options: impl FnOnce() -> Result<CompileOptions>,
 ) -> Result<Compiled> {
     let clock = Instant::now();
-    let cache = match cached.then(Cache::find) {
+    let cache = match cached.then(cache::plans) {
         Some(Err(error @ CacheError::Empty)) => return Err(error.into()),
         found => found.and_then(|cache| cache.map_err(|e| unwell(&e.into())).ok()),
     };
-    let place = cache.map(|cache| (cache.entry(key), cache));
-    let found = place.as_ref().and_then(|(entry, cache)| Plan::from_bytes(&cache.load(entry)?).ok());
+    let found = cache.as_ref().and_then(|cache| cache.load(&key));
     // A plan from a directory that others can write may be of anything, but not of less security.
     if let Some(plan) = found.filter(|plan| plan.params().literal().security == security) {
         return Ok(Compiled { plan, seconds: clock.elapsed().as_secs_f64(), from_cache: true });
     }
     let plan = compile(network, &options()?)?;
     let seconds = clock.elapsed().as_secs_f64();
-    if let Some((entry, cache)) = place {
-        match plan.to_bytes() {
-            Ok(bytes) => drop(cache.store(&entry, &bytes).map_err(|e| unwell(&e))),
-            Err(error) => unwell(&error.into()),
-        }
+    if let Some(Err(error)) = cache.map(|cache| cache.store(&key, &plan)) {
+        unwell(&error.into());
     }
     Ok(Compiled { plan, seconds, from_cache: false })
 }

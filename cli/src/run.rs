@@ -11,7 +11,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis};
 use pleura::nn::{Fidelity, Network, Op, Plan};
 use pleura::npy;
 use pleura::onnx::Fit;
-use pleura::{Device, Pipeline, StageTimes};
+use pleura::{Device, Pipeline, StageTimes, host_memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -114,8 +114,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
 fn check_memory(needed: u64, max_gib: Option<f64>) -> Result<()> {
     memory::check(needed, max_gib)?;
-    let available =
-        memory::available().map_or(String::new(), |bytes| format!(", {} are available", bytes_text(bytes)));
+    let available = host_memory::available_bytes()
+        .map_or(String::new(), |bytes| format!(", {} are available", bytes_text(bytes)));
     terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
     Ok(())
 }

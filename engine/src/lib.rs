@@ -35,8 +35,10 @@
 mod any_backend;
 pub mod bench;
 mod device;
+pub mod host_memory;
 pub mod npy;
 mod pipeline;
+mod plan_cache;
 mod self_check;
 mod server;
 pub mod xray;
@@ -46,6 +48,7 @@ pub use device::{
     Device, DeviceError, DeviceKind, DeviceNote, DeviceSelector, DeviceSelectorError, GpuOptions,
 };
 pub use pipeline::{Outcome, Pipeline, PipelineError, StageTimes};
+pub use plan_cache::{PlanCache, PlanCacheError, PlanKey};
 pub use pleura_baselines as baselines;
 pub use pleura_ckks as ckks;
 pub use pleura_gpu as gpu;
