@@ -2,9 +2,9 @@
 
 use crate::baseline::images::png;
 use crate::compare::{PAIRED, Protection, TRAINED, Way};
-use crate::error::CliError;
 use crate::statistics::{accuracy_text, auc_text};
-use crate::table::bytes_text;
+use crate::text::bytes_text;
+use anyhow::Result;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#1c2126;background:#fff}\
 table{border-collapse:collapse;width:100%}th,td{padding:.45rem .6rem;text-align:left;vertical-align:top;border-bottom:1px solid #d8dde2}\
@@ -18,7 +18,7 @@ pub(crate) fn page(
     count: usize,
     labelled: usize,
     side: usize,
-) -> Result<String, CliError> {
+) -> Result<String> {
     let mut rows = String::new();
     for way in ways {
         let picture = match &way.picture {
@@ -55,7 +55,7 @@ pub(crate) fn page(
     ))
 }
 
-fn image(pixels: &[u8], alt: &str) -> Result<String, CliError> {
+fn image(pixels: &[u8], alt: &str) -> Result<String> {
     Ok(format!("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", plain(alt), base64(&png(pixels)?)))
 }
 

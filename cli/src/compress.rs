@@ -1,8 +1,8 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
 use crate::sources;
-use crate::table::{Table, bytes_text};
-use crate::text::counted;
+use crate::table::Table;
+use crate::text::{bytes_text, chain, counted, plain};
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -94,7 +94,7 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     bar.set_length(sources.len() as u64);
     let (mut stored, mut qualities, mut unread) = (Vec::new(), Vec::new(), 0);
     for source in &sources {
-        bar.set_message(terminal::plain(&source.name()));
+        bar.set_message(plain(&source.name()));
         bar.inc(1);
         let read = source.read(Some(&codec)).map_err(anyhow::Error::from);
         let read = read.and_then(|items| match items.into_iter().next() {
@@ -106,7 +106,7 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
             Err(error) if source.is_named() => return Err(error),
             Err(error) => {
                 unread += 1;
-                bar.suspend(|| terminal::warn(&format!("passed over: {}", terminal::chain(&error))));
+                bar.suspend(|| terminal::warn(&format!("passed over: {}", chain(&error))));
                 continue;
             }
         };

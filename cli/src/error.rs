@@ -9,9 +9,6 @@ use pleura::onnx::{ImportError, Problem};
 use pleura::xray::{ClassifyError, XrayError};
 use pleura::{DeviceError, PipelineError};
 
-/// An error of a command, with the context of what it was about.
-pub(crate) type CliError = anyhow::Error;
-
 /// A GPU that has no room for a buffer.
 #[derive(Debug, thiserror::Error)]
 #[error("the GPU has no room for {} more{}", bytes_text(*bytes as u64),

@@ -1,8 +1,9 @@
 //! `pleura fit`: how well polynomials stand in for a function.
 
 use crate::model::interval;
-use crate::table::{Table, short};
+use crate::table::Table;
 use crate::terminal;
+use crate::text::short;
 use anyhow::Result;
 use clap::Args;
 use pleura::nn::{Function, fit};

@@ -1,6 +1,7 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
 use crate::cache::{self, CacheError};
+use crate::text::{chain, plain};
 use crate::{files, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -164,7 +165,7 @@ fn compile(network: &Network, options: &CompileOptions) -> Result<Plan> {
     let mut observe = |step: &str, done: usize, of: usize| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
-        bar.set_message(terminal::plain(step));
+        bar.set_message(plain(step));
     };
     let plan = Plan::compile(network, options, &mut observe);
     bar.finish_and_clear();
@@ -177,7 +178,7 @@ pub(crate) fn cannot_import(path: &Path) -> String {
 }
 
 fn unwell(error: &anyhow::Error) {
-    terminal::warn(&format!("the plan is not cached: {}", terminal::chain(error)));
+    terminal::warn(&format!("the plan is not cached: {}", chain(error)));
 }
 
 /// Items of a shape from an npy file, `[items, ..shape]`.

@@ -1,8 +1,9 @@
 //! `pleura models`: what is shipped.
 
 use crate::classifier;
-use crate::table::{Table, bytes_text};
+use crate::table::Table;
 use crate::terminal;
+use crate::text::bytes_text;
 use anyhow::Result;
 use clap::Args;
 use pleura::xray::XrayError;

@@ -1,9 +1,10 @@
 //! `pleura plan`: what a network costs before anything is encrypted.
 
-use crate::error::CliError;
 use crate::model::ModelArgs;
-use crate::table::{Table, bytes_text};
+use crate::table::Table;
 use crate::terminal;
+use crate::text::{bytes_text, counted, plain};
+use anyhow::Result;
 use clap::Args;
 use pleura::nn::{ParameterReport, Report};
 
@@ -24,7 +25,7 @@ pub(crate) struct PlanArgs {
 }
 
 /// Compiles and tells.
-pub(crate) fn plan(args: &PlanArgs) -> Result<(), CliError> {
+pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     let (_, mut notes, compiled) = args.model.import()?.compile()?;
     let mut report = compiled.plan.report().clone();
     notes.append(&mut report.notes);
@@ -44,18 +45,17 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<(), CliError> {
 }
 
 fn heading(report: &Report) -> String {
-    let name = terminal::plain(&report.network);
+    let name = plain(&report.network);
     format!("network     {name}\nparameters  {}\n", parameters(&report.parameters))
 }
 
 /// A parameter set in a line.
 pub(crate) fn parameters(p: &ParameterReport) -> String {
     format!(
-        "n = 2^{}, {} slots, {} level{} of {} bits, log2(QP) = {:.0} of {:.0} allowed for {} bits of security",
+        "n = 2^{}, {} slots, {} of {} bits, log2(QP) = {:.0} of {:.0} allowed for {} bits of security",
         p.log_n,
         p.slots,
-        p.levels,
-        if p.levels == 1 { "" } else { "s" },
+        counted(p.levels, "level"),
         p.scale_bits,
         p.log2_qp,
         p.max_log2_qp,
@@ -66,13 +66,12 @@ pub(crate) fn parameters(p: &ParameterReport) -> String {
 fn sizes(report: &Report) -> String {
     let bytes = |n: usize| bytes_text(n as u64);
     format!(
-        "item        {} ciphertext{} in ({}), {} out ({})\n\
+        "item        {} in ({}), {} out ({})\n\
          keys        {} for rotations; {} sent, {} on the device\n\
          weights     {}\n\
          memory      {} at the busiest moment\n\
          predicted   {:.3} s an item\n",
-        report.input_ciphertexts,
-        if report.input_ciphertexts == 1 { "" } else { "s" },
+        counted(report.input_ciphertexts, "ciphertext"),
         bytes(report.input_bytes),
         report.output_ciphertexts,
         bytes(report.output_bytes),

@@ -3,8 +3,8 @@
 use crate::classifier;
 use crate::run::USELESS_BITS;
 use crate::sheet::Sheet;
-use crate::table::short;
 use crate::terminal;
+use crate::text::{chain, counted, plain, short};
 use anyhow::Result;
 use pleura::nn::Fidelity;
 use pleura::xray::{Classifier, Source};
@@ -168,7 +168,7 @@ impl Records {
 
     /// A source could not be read.
     pub(crate) fn fail(&mut self, name: &str, error: &anyhow::Error) -> Result<()> {
-        let text = terminal::chain(error);
+        let text = chain(error);
         terminal::warn(&format!("passed over: {text}"));
         if self.json { terminal::publish_json(&json!({ "image": name, "error": text })) } else { Ok(()) }
     }
@@ -196,7 +196,7 @@ impl Records {
         if done + before == 0 {
             return Ok(());
         }
-        let mut parts = vec![format!("{done} X-ray{}", if *done == 1 { "" } else { "s" })];
+        let mut parts = vec![counted(*done, "X-ray")];
         if *known > 0 {
             parts.push(format!("{right} labelled as by the doctors"));
         }
@@ -242,7 +242,7 @@ impl Records {
         let wrong = wrong.map(|truth| format!("  (labelled {truth})")).unwrap_or_default();
         format!(
             "{:names$}  {:labels$}{probabilities}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}{wrong}\n",
-            tail(&terminal::plain(&row.name), names),
+            tail(&plain(&row.name), names),
             row.label,
             row.plaintext_label,
             row.fidelity.map_or_else(|| "-".to_owned(), |f| format!("{:.1e}", f.max_abs_error)),

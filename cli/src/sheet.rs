@@ -1,9 +1,9 @@
 //! A CSV file in the making: `FILE.part` takes a row at a time, and an interrupted run goes on with it.
 
-use crate::error::CliError;
+use crate::files;
 use crate::records::Row;
-use crate::{files, terminal};
-use anyhow::{Context, anyhow};
+use crate::text::plain;
+use anyhow::{Context, Result, anyhow};
 use csv::{ReaderBuilder, Writer};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -27,12 +27,7 @@ pub(crate) struct Sheet {
 
 impl Sheet {
     /// Begins it, or goes on with what an interruption left; `replace` begins anew.
-    pub(crate) fn open(
-        path: &Path,
-        model: String,
-        classes: &[String],
-        replace: bool,
-    ) -> Result<Self, CliError> {
+    pub(crate) fn open(path: &Path, model: String, classes: &[String], replace: bool) -> Result<Self> {
         files::check_writable(path, replace)?;
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
@@ -72,7 +67,7 @@ impl Sheet {
 
     /// Whether an earlier run has this X-ray; each row counts once.
     pub(crate) fn take(&mut self, name: &str, digest: &str) -> bool {
-        match self.done.get_mut(&key(&terminal::plain(name), digest)) {
+        match self.done.get_mut(&key(&plain(name), digest)) {
             Some(left) if *left > 0 => {
                 *left -= 1;
                 true
@@ -82,10 +77,10 @@ impl Sheet {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, row: &Row, device: &str) -> Result<(), CliError> {
+    pub(crate) fn add(&mut self, row: &Row, device: &str) -> Result<()> {
         let Row { name, digest, label, probabilities, plaintext_label, fidelity, .. } = row;
         // Without control characters, a row is a line.
-        let mut cells = vec![terminal::plain(name), digest.clone(), self.model.clone(), label.clone()];
+        let mut cells = vec![plain(name), digest.clone(), self.model.clone(), label.clone()];
         cells.extend(probabilities.iter().map(|p| format!("{p:.6}")));
         let fidelity = fidelity.map_or_else(Default::default, |f| {
             [format!("{:.1e}", f.max_abs_error), format!("{:.1}", f.bits)]
@@ -102,7 +97,7 @@ impl Sheet {
     }
 
     /// Gives the file its name; without a row there is none.
-    pub(crate) fn finish(self) -> Result<(), CliError> {
+    pub(crate) fn finish(self) -> Result<()> {
         let Self { path, part, replace, file, rows, .. } = self;
         files::keeps_nothing();
         let failed = || files::cannot_write(&path);
@@ -123,7 +118,7 @@ impl Sheet {
     }
 
     /// In one piece, so that an interruption leaves whole rows.
-    fn write(&mut self, cells: &[String]) -> Result<(), CliError> {
+    fn write(&mut self, cells: &[String]) -> Result<()> {
         let failed = || files::cannot_write(&self.part);
         let mut writer = Writer::from_writer(Vec::new());
         writer.write_record(cells).with_context(failed)?;

@@ -1,7 +1,6 @@
 //! Tables of text.
 
 use crate::text::plain;
-pub(crate) use crate::text::{bytes_text, millis, short};
 use std::fmt;
 
 /// Characters of a cell beyond which it is cut.

@@ -1,7 +1,7 @@
 //! Words for people: results on standard output, everything else on standard error.
 
 use crate::error::advice;
-pub(crate) use crate::text::{chain, counted, plain};
+use crate::text::{chain, plain};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};

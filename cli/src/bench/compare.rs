@@ -2,8 +2,9 @@
 
 use crate::bench::record;
 use crate::bench::report::device_text;
-use crate::table::{Table, millis};
+use crate::table::Table;
 use crate::terminal;
+use crate::text::millis;
 use anyhow::{Result, bail};
 use clap::Args;
 use pleura::bench::{DeviceRecord, Measurement, NetworkRecord, Record};

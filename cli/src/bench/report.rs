@@ -1,8 +1,8 @@
 //! Results as tables.
 
 use crate::plan::parameters;
-use crate::table::{Table, bytes_text, millis};
-use crate::terminal;
+use crate::table::Table;
+use crate::text::{bytes_text, counted, millis, plain};
 use pleura::bench::{DeviceRecord, Measurement, NetworkRecord, OPERATIONS, OperationRecord, Record, Times};
 use std::fmt;
 use std::ops::Deref;
@@ -13,7 +13,7 @@ pub(crate) fn device_text(device: &DeviceRecord) -> String {
     let more =
         [Some(kind), api.as_ref(), driver.as_ref()].into_iter().flatten().filter(|text| !text.is_empty());
     let more: Vec<_> = more.map(String::as_str).collect();
-    terminal::plain(&format!("{name} ({})", more.join(", ")))
+    plain(&format!("{name} ({})", more.join(", ")))
 }
 
 /// Milliseconds of the median, if there is one.
@@ -35,11 +35,11 @@ impl Deref for Report<'_> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rounds, version) = (self.repeat, &self.version);
-        let plural = if rounds == 1 { "" } else { "s" };
         writeln!(
             f,
-            "suite       {}, {rounds} round{plural} after one that warms up, pleura {version}",
-            self.suite
+            "suite       {}, {} after one that warms up, pleura {version}",
+            self.suite,
+            counted(rounds, "round")
         )?;
         for (i, device) in self.devices.iter().enumerate() {
             let head = if i == 0 { "devices" } else { "" };
@@ -111,7 +111,7 @@ impl Report<'_> {
             "keys and weights ms",
             "peak memory",
         ];
-        writeln!(f, "\n{}: {}", terminal::plain(&network.name), parameters(&network.parameters))?;
+        writeln!(f, "\n{}: {}", plain(&network.name), parameters(&network.parameters))?;
         let (client, bytes) = (&network.client, &network.bytes);
         writeln!(
             f,

@@ -3,8 +3,9 @@
 use crate::baseline::arguments::{BitsArgs, ImagesArgs};
 use crate::baseline::images::{self, Image};
 use crate::classifier;
-use crate::table::{Table, bytes_text, short};
-use crate::terminal::{self, counted};
+use crate::table::Table;
+use crate::terminal;
+use crate::text::{bytes_text, counted, short};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
