@@ -1,0 +1,121 @@
+//! CPU time of the host per inference, and dispatches of a GPU.
+//!
+//! `cargo bench -p benches --bench host [-- NAME...] [--rounds N]`: names of shipped classifiers, or of networks in
+//! `models/reference`. One thread records, encodes and waits: on the CPU it computes too, on a GPU its CPU time is the host's
+//! share. Drivers in software compute in threads of their own, which do not count.
+#![expect(clippy::print_stdout, reason = "the table goes to standard output")]
+
+use cpu_time::ThreadTime;
+use ndarray::{ArrayD, Axis, Slice};
+use pleura::ckks::{Backend, Ciphertext};
+use pleura::gpu::{Gpu, Options, adapters};
+use pleura::nn::{Client, CompileOptions, Network, Plan, Server, Session};
+use pleura::onnx::{ImportOptions, import};
+use pleura::ring::Cpu;
+use pleura::xray::Classifier;
+use std::error::Error;
+use std::time::Instant;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// Measured unless others are named: each shipped classifier beside the reference network of the same shape.
+const DEFAULT: [&str; 5] = ["pneumonia", "hefnet", "pneumonia-hefnet", "hefnet_se", "pneumonia-hefnet-se"];
+
+/// Medians of some inferences, in milliseconds.
+struct Times {
+    wall: f64,
+    cpu: f64,
+}
+
+fn main() -> Result<()> {
+    let simd = benches::simd();
+    rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()?;
+    let (names, rounds) = arguments()?;
+    let gpu = adapters().into_iter().next();
+    let gpu = gpu.map(|adapter| adapter.open(&Options::default())).transpose()?;
+    if let Some(gpu) = &gpu {
+        println!("GPU: {}", gpu.info().name);
+    }
+    println!("\n| network | device | wall ms | host CPU ms | dispatches | submits |");
+    println!("|---|---|---:|---:|---:|---:|");
+    for name in names {
+        let (network, options) = network(&name)?;
+        let plan = Plan::compile(&network, &options, &mut |_, _, _| ())?;
+        let client = Client::new(plan.client_spec().clone())?;
+        let sent = client.encrypt(item(&network, &options).view())?;
+        let ring = plan.params().ring();
+        let cpu = session(&plan, &client, Cpu::with(ring.clone(), simd, 1)?)?;
+        let Times { wall, cpu } = times(&cpu, &sent, rounds)?;
+        println!("| {name} | CPU | {wall:.1} | {cpu:.1} | | |");
+        if let Some(device) = &gpu {
+            let session = session(&plan, &client, Gpu::new(ring.clone(), device.clone())?)?;
+            let Times { wall, cpu } = times(&session, &sent, rounds)?;
+            let before = device.dispatches_and_submits();
+            session.infer(&sent, &mut |_, _| ())?;
+            let after = device.dispatches_and_submits();
+            let (dispatches, submits) = (after.0 - before.0, after.1 - before.1);
+            println!("| {name} | GPU | {wall:.1} | {cpu:.1} | {dispatches} | {submits} |");
+        }
+    }
+    Ok(())
+}
+
+fn arguments() -> Result<(Vec<String>, usize)> {
+    let mut names = Vec::new();
+    let mut rounds = 7;
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
+            _ => names.push(argument),
+        }
+    }
+    if names.is_empty() {
+        names.extend(DEFAULT.map(String::from));
+    }
+    Ok((names, rounds))
+}
+
+/// A shipped classifier's network, or the reference network of a name, with its options of compilation.
+fn network(name: &str) -> Result<(Network, CompileOptions)> {
+    if let Ok(classifier) = Classifier::shipped(name) {
+        return Ok((classifier.network().clone(), classifier.compile_options(1)?));
+    }
+    let path = format!("{}/../models/reference/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+    let model = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
+    Ok((import(&model, &ImportOptions::default())?.network, CompileOptions::default()))
+}
+
+/// The first calibration item, or a wave.
+fn item(network: &Network, options: &CompileOptions) -> ArrayD<f64> {
+    if let Some(calibration) = &options.calibration {
+        return calibration.slice_axis(Axis(0), Slice::from(..1)).to_owned();
+    }
+    let shape: Vec<usize> = std::iter::once(1).chain(network.input_shape().iter().copied()).collect();
+    let mut item = ArrayD::zeros(shape);
+    item.iter_mut().enumerate().for_each(|(i, x)| *x = (i as f64).sin());
+    item
+}
+
+fn session<B: Backend>(plan: &Plan, client: &Client, backend: B) -> Result<Session<B>> {
+    let server = Server::new(plan.server_plan().clone(), backend)?;
+    Ok(server.open_session(client.evaluation_keys()?)?)
+}
+
+/// Medians of `rounds` inferences, after one that warms up.
+fn times<B: Backend>(session: &Session<B>, sent: &[Ciphertext], rounds: usize) -> Result<Times> {
+    session.infer(sent, &mut |_, _| ())?;
+    let (mut walls, mut cpus) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let wall = Instant::now();
+        let cpu = ThreadTime::now();
+        session.infer(sent, &mut |_, _| ())?;
+        cpus.push(1e3 * cpu.elapsed().as_secs_f64());
+        walls.push(1e3 * wall.elapsed().as_secs_f64());
+    }
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().ok_or("no rounds")
+    };
+    Ok(Times { wall: median(&mut walls)?, cpu: median(&mut cpus)? })
+}
