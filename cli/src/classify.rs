@@ -2,7 +2,8 @@
 
 use crate::device::DeviceArgs;
 use crate::model::all_cores;
-use crate::records::{Records, Row, Seconds, Summary};
+use crate::records::{Records, Summary};
+use crate::row::{Row, Seconds};
 use crate::text::{bytes_text, counted, hex, plain};
 use crate::{classifier, device, files, memory, run, sources, terminal};
 use anyhow::{Result, bail};

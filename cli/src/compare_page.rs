@@ -1,9 +1,9 @@
 //! The comparison as one page that needs nothing else.
 
 use crate::baseline::images::png;
-use crate::compare::{PAIRED, Protection, TRAINED, Way};
 use crate::statistics::{accuracy_text, auc_text};
 use crate::text::bytes_text;
+use crate::way::{PAIRED, Protection, TRAINED, Way};
 use anyhow::Result;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#1c2126;background:#fff}\

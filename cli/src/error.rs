@@ -1,13 +1,10 @@
 //! Failures that decide more than their sentence: the advice that follows them.
 
 use crate::text::{bytes_text, size_text};
-use pleura::bench::BenchError;
-use pleura::ckks::{BackendError, EvalError};
-use pleura::gpu::GpuError;
-use pleura::nn::InferenceError;
+use pleura::ckks::BackendError;
 use pleura::onnx::{ImportError, Problem};
-use pleura::xray::{ClassifyError, XrayError};
-use pleura::{DeviceError, PipelineError};
+use pleura::xray::XrayError;
+use pleura::{backend_failure, is_missing_gpu};
 
 /// A GPU that has no room for a buffer.
 #[derive(Debug, thiserror::Error)]
@@ -48,20 +45,11 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
         (_, None) if matches!(error.downcast_ref(), Some(XrayError::Input { .. })) => {
             Some("`pleura run` runs any network")
         }
-        (_, None) if is_opening(error) => {
+        (_, None) if error.chain().any(is_missing_gpu) => {
             Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
         }
         _ => None,
     }
-}
-
-/// Whether a GPU did not start.
-fn is_opening(error: &anyhow::Error) -> bool {
-    let device = error.downcast_ref::<DeviceError>().or_else(|| match error.downcast_ref()? {
-        PipelineError::Device(error) => Some(error),
-        _ => None,
-    });
-    matches!(device, Some(DeviceError::Gpu(_)))
 }
 
 /// The flag that sets the option which an error of the import names.
@@ -84,53 +72,9 @@ fn import_advice(error: &ImportError) -> Option<&'static str> {
     }
 }
 
-/// The device's part of an error. Transparent errors hide it from the chain of sources.
+/// The device's part of an error.
 fn of_device(error: &anyhow::Error) -> Option<&BackendError> {
-    if let Some(found) = error.downcast_ref() {
-        return Some(found);
-    }
-    if let Some(error) = error.downcast_ref::<PipelineError>() {
-        return of_pipeline(error);
-    }
-    match error.downcast_ref::<ClassifyError>() {
-        Some(ClassifyError::Pipeline(error)) => return of_pipeline(error),
-        Some(ClassifyError::Inference(error)) => return of_inference(error),
-        _ => {}
-    }
-    let device = error.downcast_ref().and_then(|error| match error {
-        BenchError::Device(error) => of_opening(error),
-        BenchError::Eval(error) => of_evaluation(error),
-        _ => None,
-    });
-    device
-        .or_else(|| error.downcast_ref().and_then(of_opening))
-        .or_else(|| error.downcast_ref().and_then(of_inference))
-        .or_else(|| error.downcast_ref().and_then(of_evaluation))
-        .or_else(|| error.downcast_ref().and_then(of_gpu))
-}
-
-fn of_pipeline(error: &PipelineError) -> Option<&BackendError> {
-    match error {
-        PipelineError::Device(error) => of_opening(error),
-        PipelineError::Inference(error) => of_inference(error),
-        _ => None,
-    }
-}
-
-fn of_opening(error: &DeviceError) -> Option<&BackendError> {
-    if let DeviceError::Gpu(error) = error { of_gpu(error) } else { None }
-}
-
-fn of_gpu(error: &GpuError) -> Option<&BackendError> {
-    if let GpuError::Backend(error) = error { Some(error) } else { None }
-}
-
-fn of_inference(error: &InferenceError) -> Option<&BackendError> {
-    if let InferenceError::Eval(error) = error { of_evaluation(error) } else { None }
-}
-
-fn of_evaluation(error: &EvalError) -> Option<&BackendError> {
-    if let EvalError::Backend(error) = error { Some(error) } else { None }
+    error.chain().find_map(backend_failure)
 }
 
 #[cfg(test)]
@@ -138,6 +82,9 @@ mod tests {
     use super::*;
     use crate::text::chain;
     use anyhow::anyhow;
+    use pleura::ckks::EvalError;
+    use pleura::gpu::GpuError;
+    use pleura::nn::InferenceError;
     use pleura::nn::{FitError, Function};
 
     #[test]

@@ -20,6 +20,7 @@ mod models;
 mod outcome;
 mod plan;
 mod records;
+mod row;
 mod run;
 mod sheet;
 mod sources;
@@ -27,6 +28,7 @@ mod statistics;
 mod table;
 mod terminal;
 mod text;
+mod way;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};

@@ -1,47 +1,18 @@
 //! What `classify` says of each X-ray: a line of a table or of JSON, and a row of a CSV file.
 
 use crate::classifier;
+use crate::row::{Row, Seconds};
 use crate::run::USELESS_BITS;
 use crate::sheet::Sheet;
 use crate::terminal;
 use crate::text::{chain, counted, plain, short};
 use anyhow::Result;
-use pleura::nn::Fidelity;
 use pleura::xray::{Classifier, Source};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// Characters of a probability.
 const PROBABILITY: usize = 6;
-
-/// The results for one X-ray.
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) digest: String,
-    /// Class that the doctors assigned, where it is known.
-    pub(crate) truth: Option<&'static str>,
-    pub(crate) label: String,
-    pub(crate) probabilities: Vec<f64>,
-    /// Scores as published.
-    pub(crate) scores: Vec<f64>,
-    /// Label of the plaintext network.
-    pub(crate) plaintext_label: String,
-    /// Differences from the plaintext network, of scores that were encrypted.
-    pub(crate) fidelity: Option<Fidelity>,
-    pub(crate) seconds: Seconds,
-    pub(crate) warnings: Vec<String>,
-}
-
-/// How long each step took.
-#[derive(Clone, Copy, Default, Serialize)]
-pub(crate) struct Seconds {
-    pub(crate) read: f64,
-    pub(crate) compress: f64,
-    pub(crate) encrypt: f64,
-    pub(crate) infer: f64,
-    pub(crate) decrypt: f64,
-}
 
 /// Of all X-rays.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! A CSV file in the making: `FILE.part` takes a row at a time, and an interrupted run goes on with it.
 
 use crate::files;
-use crate::records::Row;
+use crate::row::Row;
 use crate::text::plain;
 use anyhow::{Context, Result, anyhow};
 use csv::{ReaderBuilder, Writer};

@@ -35,6 +35,7 @@
 mod any_backend;
 pub mod bench;
 mod device;
+mod failure;
 pub mod host_memory;
 pub mod npy;
 mod pipeline;
@@ -47,7 +48,8 @@ pub use any_backend::{AnyBackend, AnyBuffer, AnyCompactPolys};
 pub use device::{
     Device, DeviceError, DeviceKind, DeviceNote, DeviceSelector, DeviceSelectorError, GpuOptions,
 };
-pub use pipeline::{Outcome, Pipeline, PipelineError, StageTimes};
+pub use failure::{backend_failure, is_missing_gpu};
+pub use pipeline::{Outcome, Pipeline, StageTimes};
 pub use plan_cache::{PlanCache, PlanCacheError, PlanKey};
 pub use pleura_baselines as baselines;
 pub use pleura_ckks as ckks;
@@ -57,4 +59,4 @@ pub use pleura_nn as nn;
 pub use pleura_onnx as onnx;
 pub use pleura_ring as ring;
 pub use self_check::{SelfCheck, self_check};
-pub use server::{Server, Session};
+pub use server::{PipelineError, Server, Session};

@@ -1,6 +1,7 @@
 //! Client and server in one process over one plan, with the seconds of each stage.
 
-use crate::{Device, DeviceError, Server, Session};
+use crate::device::Device;
+use crate::server::{PipelineError, Server, Session};
 use ndarray::{ArrayD, ArrayView, Dimension};
 use pleura_ckks::{Ciphertext, EvaluationKeys};
 use pleura_nn::{Client, InferenceError, Plan};
@@ -43,18 +44,6 @@ pub struct StageTimes {
     pub infer: f64,
     /// Decryption and rounding.
     pub decrypt: f64,
-}
-
-/// Failure of a device, or between a plan and its result.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PipelineError {
-    /// The device cannot be used.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The inference failed.
-    #[error(transparent)]
-    Inference(#[from] InferenceError),
 }
 
 impl Pipeline {

@@ -1,7 +1,7 @@
 //! Server without type parameters: code for every kind of device is instantiated here, once.
 
-use crate::pipeline::PipelineError;
-use crate::{AnyBackend, Device};
+use crate::any_backend::AnyBackend;
+use crate::device::{Device, DeviceError};
 use pleura_ckks::{Ciphertext, EvaluationKeys};
 use pleura_nn::{InferenceError, ServerPlan};
 use std::sync::Arc;
@@ -12,6 +12,18 @@ pub struct Server(pleura_nn::Server<AnyBackend>);
 
 /// A client's evaluation keys on the device of a [`Server`]. Dropping a session frees the memory of its keys.
 pub struct Session(pleura_nn::Session<AnyBackend>);
+
+/// Failure of a device, or between a plan and its result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The inference failed.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+}
 
 impl Server {
     /// Brings the weights and constants of a plan to a device.

@@ -1,0 +1,32 @@
+//! Results of `pleura classify` for one X-ray.
+
+use pleura::nn::Fidelity;
+use serde::Serialize;
+
+/// The results for one X-ray.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) digest: String,
+    /// Class that the doctors assigned, where it is known.
+    pub(crate) truth: Option<&'static str>,
+    pub(crate) label: String,
+    pub(crate) probabilities: Vec<f64>,
+    /// Scores as published.
+    pub(crate) scores: Vec<f64>,
+    /// Label of the plaintext network.
+    pub(crate) plaintext_label: String,
+    /// Differences from the plaintext network, of scores that were encrypted.
+    pub(crate) fidelity: Option<Fidelity>,
+    pub(crate) seconds: Seconds,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How long each step took.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct Seconds {
+    pub(crate) read: f64,
+    pub(crate) compress: f64,
+    pub(crate) encrypt: f64,
+    pub(crate) infer: f64,
+    pub(crate) decrypt: f64,
+}
