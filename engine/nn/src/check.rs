@@ -194,6 +194,9 @@ impl TensorSpec {
         check_scale(self.scale, self.level, params)?;
         let elements = self.shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len));
         ensure(elements == Some(self.layout.elements()), "the shape of inputs or results")?;
+        let log2_unit = self.unit.log2();
+        let is_power = log2_unit.fract() == 0.0 && log2_unit.exp2() == self.unit;
+        ensure(is_power && log2_unit.abs() <= MAX_LOG2_RANGE, "the unit of inputs or results")?;
         ensure(self.range.log2().abs() <= MAX_LOG2_RANGE, "the range of inputs or results")
     }
 }

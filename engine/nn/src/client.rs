@@ -61,7 +61,7 @@ impl Client {
         &self,
         items: ArrayView<'_, f64, D>,
     ) -> Result<Vec<Ciphertext>, InferenceError> {
-        let TensorSpec { shape, layout, scale, .. } = &self.spec.description.input;
+        let TensorSpec { shape, layout, unit, scale, .. } = &self.spec.description.input;
         let items = flat_items(items.into_dyn(), shape)
             .map_err(|got| InferenceError::ItemShape { expected: shape.clone(), got })?;
         if let Some(item) = items.iter().position(|item| item.iter().any(|x| !x.is_finite())) {
@@ -69,7 +69,7 @@ impl Client {
         }
         let slots: Vec<Vec<f64>> = items.iter().flat_map(|item| layout.fill(item)).collect();
         let encrypt = |slots: &Vec<f64>| {
-            let slots: Vec<Complex64> = slots.iter().copied().map(Complex64::from).collect();
+            let slots: Vec<Complex64> = slots.iter().map(|x| Complex64::from(x / unit)).collect();
             Ok(self.secret.encrypt(&self.encoder.encode_at(&slots, *scale)?)?)
         };
         slots.par_iter().map(encrypt).collect()
@@ -82,7 +82,8 @@ impl Client {
     /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Client`],
     /// [`InferenceError::Publish`] if the rounding would not hide the noise.
     pub fn publish(&self, ciphertexts: &[Ciphertext]) -> Result<ArrayD<f64>, InferenceError> {
-        let bits = self.spec.publish_bits();
+        // Slots are in units, powers of two, and so are the bits of their fractions.
+        let bits = self.spec.publish_bits() + self.spec.description.output.unit.log2() as i32;
         self.decrypt(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
     }
 
@@ -100,7 +101,7 @@ impl Client {
         ciphertexts: &[Ciphertext],
         read: impl Fn(&Decrypted) -> Result<Vec<f64>, InferenceError>,
     ) -> Result<ArrayD<f64>, InferenceError> {
-        let TensorSpec { shape, layout, .. } = &self.spec.description.output;
+        let TensorSpec { shape, layout, unit, .. } = &self.spec.description.output;
         self.spec.description.output.check(ciphertexts)?;
         let mut values = Vec::new();
         for item in ciphertexts.chunks(layout.ciphertexts) {
@@ -108,7 +109,7 @@ impl Client {
                 .iter()
                 .map(|ciphertext| read(&self.secret.decrypt(&self.encoder, ciphertext)?))
                 .collect::<Result<_, InferenceError>>()?;
-            values.extend(layout.read(&slots));
+            values.extend(layout.read(&slots).into_iter().map(|x| x * unit));
         }
         let items = ciphertexts.len() / layout.ciphertexts;
         let dimensions: Vec<usize> = std::iter::once(items).chain(shape.iter().copied()).collect();

@@ -59,7 +59,9 @@ pub(crate) fn emit(
     progress: Progress<'_>,
 ) -> Result<Program, CompileError> {
     let network = &candidate.network;
-    let ranges = calibration::ranges(network, items)?;
+    let in_units = |item: &Vec<f64>| item.iter().map(|x| x / candidate.input_unit).collect();
+    let items: Vec<Vec<f64>> = items.iter().map(in_units).collect();
+    let ranges = calibration::ranges(network, &items)?;
     let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
     let trace = network.trace(first);
     let classes = scale_classes(network, &candidate.levels);

@@ -38,6 +38,18 @@ pub enum CompileError {
         /// Name of the node.
         node: String,
     },
+    /// Coefficients of a polynomial cancel, or its powers leave the precision of a ciphertext.
+    #[error(
+        "{node}: a polynomial of degree {degree} loses all but {bits} bits on this range of values; use a lower degree or a smaller range"
+    )]
+    Imprecise {
+        /// Name of the node.
+        node: String,
+        /// Degree of the polynomial.
+        degree: usize,
+        /// Bits of the result's range that are left, by prediction.
+        bits: i32,
+    },
     /// A step of the plan differs from the plaintext network.
     #[error(
         "the plan does not compute the network: {node} is off by {error:.1e} of its range, which is a bug of the compiler"

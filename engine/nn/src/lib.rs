@@ -10,7 +10,7 @@
 //! exactly and branches meet at the same one.
 //!
 //! # Compilation
-//! [`Plan::compile`] rewrites a [`Network`] (`rewrite`), counts levels (`levels`), places tensors (`packing`, `layout`),
+//! [`Plan::compile`] rewrites a [`Network`] (`rewrite`), divides its values by their ranges (`normalize`), counts levels (`levels`), places tensors (`packing`, `layout`),
 //! compares several such candidates by their predicted cost (`search`, `cost`), turns the maps of the cheapest into diagonals
 //! (`lower`) and encodes them (`emit`). Every step is compared with the plaintext network on a calibration item.
 //!
@@ -73,6 +73,7 @@ mod lower;
 mod maps;
 mod network;
 mod node_map;
+mod normalize;
 mod options;
 mod packing;
 mod plan;

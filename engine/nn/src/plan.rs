@@ -8,11 +8,14 @@ use crate::options::{CompileOptions, Progress};
 use crate::search::Candidate;
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
-use crate::{CompileError, Network, NodeId, NodeMap, Report};
+use crate::{CompileError, Network, Node, NodeId, NodeMap, Op, Report};
 use ndarray::{ArrayView, Dimension};
 use pleura_ckks::Params;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// Largest error to expect of a polynomial, in units of its range, that is accepted.
+const MAX_POLYNOMIAL_ERROR: f64 = 1.0 / 16.0;
 
 /// A compiled network: the server's half with the weights, the client's half without, and a report.
 #[derive(Clone, Debug)]
@@ -57,10 +60,22 @@ impl Plan {
         let items = calibration::items(network, options.calibration.as_ref())?;
         let ranges = calibration::ranges(network, &items)?;
         let (candidate, choice) = Candidate::best(network, &ranges, &items, options, progress)?;
+        let mut error = candidate.error();
+        if let Some((polynomial_error, id)) = candidate.polynomial_error() {
+            let Node { name, op, .. } = &candidate.network[id];
+            if let Op::Polynomial(_, c) = op
+                && polynomial_error > MAX_POLYNOMIAL_ERROR
+            {
+                let bits = (-polynomial_error.log2()).max(0.0) as i32;
+                return Err(CompileError::Imprecise { node: name.clone(), degree: c.degree(), bits });
+            }
+            error = error.hypot(polynomial_error);
+        }
         let params = Params::new(candidate.literal)?;
         let program = emit(&candidate, &params, &items, progress)?;
-        let tensor = |id: NodeId, range: f64, shape: &[usize]| TensorSpec {
+        let tensor = |id: NodeId, range: f64, unit: f64, shape: &[usize]| TensorSpec {
             shape: shape.to_vec(),
+            unit,
             layout: program.layout(id).clone(),
             level: program.level(id),
             scale: program.steps[id].scale,
@@ -70,8 +85,8 @@ impl Plan {
         let server = ServerPlan {
             params: params.clone(),
             network: network.name().to_owned(),
-            input: tensor(first, ranges[NodeId::INPUT], network.input_shape()),
-            output: tensor(last, ranges[network.output()], network.output_shape()),
+            input: tensor(first, ranges[NodeId::INPUT], candidate.input_unit, network.input_shape()),
+            output: tensor(last, ranges[network.output()], candidate.output_unit, network.output_shape()),
             program,
             digest: [0; 32],
         }
@@ -83,7 +98,7 @@ impl Plan {
                 network: server.network.clone(),
                 input: server.input.clone(),
                 output: server.output.clone(),
-                error: candidate.error(),
+                error,
                 metadata: options.metadata.clone(),
                 plan_digest: server.digest,
             },

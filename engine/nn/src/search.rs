@@ -10,10 +10,11 @@ use crate::cost::{Cost, LinearWork};
 use crate::layout::Layout;
 use crate::levels::{Levels, LinearKind, PRIME_BITS};
 use crate::lower::{Lowering, Place, Split};
+use crate::normalize::{Normalized, normalize};
 use crate::options::{CompileOptions, Progress};
 use crate::packing::Packing;
-use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
-use crate::{CompileError, Linear, Network, NodeId, NodeMap, Op};
+use crate::rewrite::{Merging, Pools, is_monic, rewrite, tiling_pool};
+use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
 use pleura_ckks::{ParamsLiteral, Security};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -46,8 +47,13 @@ const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
 
 /// One way to run a network, as far as its price needs.
 pub(crate) struct Candidate {
-    /// The rewritten network.
+    /// The rewritten and normalized network.
     pub(crate) network: Arc<Network>,
+    /// Powers of two by which the client divides inputs and multiplies results.
+    pub(crate) input_unit: f64,
+    pub(crate) output_unit: f64,
+    /// Largest magnitude at each node.
+    ranges: NodeMap<f64>,
     pub(crate) pools: Pools,
     pub(crate) levels: Levels,
     pub(crate) literal: ParamsLiteral,
@@ -87,6 +93,8 @@ enum Lowered {
 struct Rewritten {
     network: Arc<Network>,
     ranges: NodeMap<f64>,
+    input_unit: f64,
+    output_unit: f64,
     merging: Merging,
     log_n: u32,
 }
@@ -117,10 +125,14 @@ impl Candidate {
             }
             tried.push(network.clone());
             let ranges = calibration::ranges(&network, items)?;
+            let Normalized { network, ranges, input_unit, output_unit } =
+                normalize(&network, &ranges, merging.pools)
+                    .map_err(|_| CompileError::Internal("normalization breaks the network"))?;
             let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools);
             fewest_levels = fewest_levels.min(levels.total);
             if let Some(log_n) = smallest_degree(&levels, options.security) {
-                let rewritten = Rewritten { network, ranges, merging, log_n };
+                let network = Arc::new(network);
+                let rewritten = Rewritten { network, ranges, input_unit, output_unit, merging, log_n };
                 candidates.extend(rewritten.candidates(options));
             }
         }
@@ -152,6 +164,21 @@ impl Candidate {
             sum_of_squares += division * division + rounded * rounded;
         }
         sum_of_squares.sqrt()
+    }
+
+    /// The largest error to expect of a polynomial, in units of its range, and the polynomial. Its powers have the precision of
+    /// a prime; where large coefficients cancel, their errors do not.
+    pub(crate) fn polynomial_error(&self) -> Option<(f64, NodeId)> {
+        let bits = f64::from(PRIME_BITS).min(self.levels.coefficient_bits);
+        let power_error = 0.25 * self.degree() / bits.exp2();
+        let polynomials = self.network.iter().filter_map(|(id, node)| match &node.op {
+            Op::Polynomial(x, c) if !is_monic(c) => {
+                let growth = cancellation(c, node.len(), self.ranges[*x]) / self.ranges[id];
+                Some((growth * c.degree() as f64 * power_error, id))
+            }
+            _ => None,
+        });
+        polynomials.max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
     /// Predicted seconds of one item.
@@ -212,6 +239,9 @@ impl Rewritten {
             let priced = literals.into_iter().map(|literal| Candidate {
                 nodes: self.price(&lowered, layouts, &levels, &Cost::new(&literal, options.threads)),
                 network: self.network.clone(),
+                input_unit: self.input_unit,
+                output_unit: self.output_unit,
+                ranges: self.ranges.clone(),
                 pools: self.merging.pools,
                 levels: levels.clone(),
                 literal,
@@ -323,6 +353,12 @@ impl fmt::Display for Merging {
             (Pools::Rotated, false) => "pooling by rotations",
         })
     }
+}
+
+/// Largest `sum |c_k| range^k` over the elements: the size of the terms of a polynomial before they cancel.
+fn cancellation(c: &Coefficients, elements: usize, range: f64) -> f64 {
+    let terms = |i: usize| (0..=c.degree()).map(|k| c.at(k, i).abs() * range.powi(k as i32)).sum();
+    (0..elements).map(terms).fold(0.0, f64::max)
 }
 
 /// Rotations that double the windows of a pool until they are summed, if the layout has even strides.

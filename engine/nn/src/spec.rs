@@ -39,6 +39,8 @@ pub(crate) struct TensorSpec {
     /// Shape of an item.
     pub(crate) shape: Vec<usize>,
     pub(crate) layout: Layout,
+    /// Slots hold values divided by this power of two.
+    pub(crate) unit: f64,
     pub(crate) level: usize,
     pub(crate) scale: f64,
     /// Largest magnitude on the calibration items.
