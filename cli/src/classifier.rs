@@ -12,7 +12,7 @@ use std::path::Path;
 /// The shipped network of a name, or the one in a file.
 pub(crate) fn load(name: &str) -> Result<Classifier> {
     let path = Path::new(name);
-    if shipped::model(name).is_some() || !path.exists() {
+    if shipped::model(name).is_ok() || !path.exists() {
         return Ok(Classifier::shipped(name)?);
     }
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

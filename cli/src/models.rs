@@ -6,7 +6,6 @@ use crate::terminal;
 use crate::text::bytes_text;
 use anyhow::Result;
 use clap::Args;
-use pleura::xray::XrayError;
 use pleura::xray::shipped::{self, CODEC_CARD, CODECS, MODELS};
 use serde_json::{Value, json};
 
@@ -31,8 +30,7 @@ pub(crate) struct ModelsArgs {
 pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
     if let Some(name) = &args.name {
         let is_codec = CODECS.iter().any(|(codec, _)| codec == name);
-        let card = shipped::model(name).map(|model| model.card).or(is_codec.then_some(CODEC_CARD));
-        let card = card.ok_or_else(|| XrayError::UnknownModel { name: name.clone() })?;
+        let card = if is_codec { CODEC_CARD } else { shipped::model(name)?.card };
         return if args.json {
             terminal::publish_json(&json!({ "name": name, "card": card }))
         } else {

@@ -16,7 +16,7 @@ pub(crate) const XRAY: &str = "xray";
 
 /// The file that a layer is read from, if it is not one that comes with the program.
 pub(crate) fn file(name: &str) -> Option<PathBuf> {
-    (name != XRAY && shipped::model(name).is_none()).then(|| name.into())
+    (name != XRAY && shipped::model(name).is_err()).then(|| name.into())
 }
 
 /// A first layer with what it looks at, and what comes after it.

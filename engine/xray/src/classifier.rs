@@ -29,7 +29,7 @@ impl Classifier {
     /// # Errors
     /// [`XrayError::UnknownModel`]
     pub fn shipped(name: &str) -> Result<Self, XrayError> {
-        let model = shipped::model(name).ok_or_else(|| XrayError::UnknownModel { name: name.to_owned() })?;
+        let model = shipped::model(name)?;
         Self::from_onnx(model.name, model.onnx)
     }
 

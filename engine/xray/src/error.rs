@@ -1,6 +1,5 @@
 //! Errors of the classifier.
 
-use crate::shipped::{CODECS, MODELS};
 use pleura_latent::{CodecError, ImageError};
 use pleura_nn::NetworkError;
 use pleura_onnx::ImportError;
@@ -10,16 +9,20 @@ use pleura_onnx::ImportError;
 #[non_exhaustive]
 pub enum XrayError {
     /// No shipped network has this name.
-    #[error("there is no model {name:?}; shipped are {}", join(MODELS.iter().map(|model| model.name)))]
+    #[error("there is no model {name:?}; shipped are {}", known.join(", "))]
     UnknownModel {
         /// The name.
         name: String,
+        /// Names of the shipped networks.
+        known: Vec<&'static str>,
     },
     /// No shipped codec has this name.
-    #[error("there is no codec {name}; there are {}", join(CODECS.iter().map(|codec| codec.0)))]
+    #[error("there is no codec {name}; there are {}", known.join(", "))]
     UnknownCodec {
         /// The name.
         name: String,
+        /// Names of the shipped codecs.
+        known: Vec<&'static str>,
     },
     /// The model file is no network that can run on ciphertexts.
     #[error("cannot import the network")]
@@ -93,8 +96,4 @@ pub enum InputMismatch {
 fn shape_text(shape: &[usize]) -> String {
     let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
     format!("({})", sizes.join(", "))
-}
-
-fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join(", ")
 }

@@ -132,8 +132,14 @@ pub static SAMPLES: [Sample; 16] = [
 ];
 
 /// The shipped network of a name.
-pub fn model(name: &str) -> Option<&'static ShippedModel> {
-    MODELS.iter().find(|model| model.name == name)
+///
+/// # Errors
+/// [`XrayError::UnknownModel`]
+pub fn model(name: &str) -> Result<&'static ShippedModel, XrayError> {
+    MODELS.iter().find(|model| model.name == name).ok_or_else(|| XrayError::UnknownModel {
+        name: name.to_owned(),
+        known: MODELS.iter().map(|model| model.name).collect(),
+    })
 }
 
 /// The shipped codec of a name.
@@ -142,7 +148,10 @@ pub fn model(name: &str) -> Option<&'static ShippedModel> {
 /// [`XrayError::UnknownCodec`], [`XrayError::Codec`]
 pub fn codec(name: &str) -> Result<Codec, XrayError> {
     let found = CODECS.iter().find(|(known, _)| *known == name);
-    let (_, bytes) = found.ok_or_else(|| XrayError::UnknownCodec { name: name.to_owned() })?;
+    let (_, bytes) = found.ok_or_else(|| XrayError::UnknownCodec {
+        name: name.to_owned(),
+        known: CODECS.iter().map(|(name, _)| *name).collect(),
+    })?;
     Codec::from_bytes(bytes).map_err(|source| XrayError::Codec { name: name.to_owned(), source })
 }
 
