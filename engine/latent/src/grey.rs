@@ -18,7 +18,7 @@ pub(crate) struct Grey {
 }
 
 /// A remark about how an image was read, for the user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageNote {
     /// A coloured image, turned to grey.
@@ -42,6 +42,87 @@ pub enum ImageNote {
         /// Its rows.
         height: usize,
     },
+    /// A 16-bit PNG or TIFF image whose samples use fewer bits.
+    SampleBits {
+        /// Bits of the samples.
+        stored: u32,
+        /// Bits in use; the greatest number that they hold was taken as white.
+        used: u32,
+    },
+    /// A DICOM image with samples beyond their Bits Stored.
+    BitsStored {
+        /// Bits Stored.
+        stored: u32,
+        /// Bits Allocated.
+        allocated: u32,
+        /// Whether all bits were taken as the value, or those above Bits Stored left out.
+        used: bool,
+    },
+    /// A DICOM image without a window whose range was taken from its values.
+    NoWindow {
+        /// What is black.
+        low: String,
+        /// What is white.
+        high: String,
+        /// Pixels out of a thousand that are blacker or whiter.
+        left_out_per_mille: u32,
+    },
+    /// A DICOM window that is none.
+    InvalidWindow {
+        /// Its centre and width.
+        window: String,
+    },
+    /// A DICOM window or look-up table that shows few pixels as something between black and white.
+    NarrowWindow {
+        /// What it is.
+        by: String,
+        /// The share of those pixels.
+        percent: u32,
+    },
+    /// A DICOM file that leaves a choice.
+    Choice {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// Which was taken.
+        taken: String,
+    },
+    /// DICOM metadata that does not go with a frontal chest radiograph.
+    Metadata {
+        /// Name of the attribute.
+        attribute: &'static str,
+        /// Its value.
+        found: String,
+        /// What the networks know.
+        expected: &'static str,
+    },
+    /// A DICOM file whose Presentation LUT Shape contradicts its Photometric Interpretation.
+    Presentation {
+        /// Photometric Interpretation.
+        photometric: &'static str,
+        /// Presentation LUT Shape, which was followed.
+        shape: &'static str,
+    },
+    /// A JPEG image in a DICOM file with other colours than the file says.
+    JpegColours {
+        /// What the file says.
+        declared: &'static str,
+        /// What the JPEG says, which was followed.
+        taken: &'static str,
+    },
+    /// A DICOM file without a transfer syntax, or with a wrong one.
+    TransferSyntax {
+        /// Number of the transfer syntax, empty if there is none.
+        declared: String,
+        /// How the elements are written.
+        taken: &'static str,
+    },
+    /// Overlays of a DICOM file, which are not drawn.
+    Overlays {
+        /// How many.
+        count: u32,
+    },
 }
 
 impl std::fmt::Display for ImageNote {
@@ -60,6 +141,71 @@ impl std::fmt::Display for ImageNote {
                 write!(
                     f,
                     "the image has {width}x{height} pixels and was squeezed into a square; chest X-rays are not as long"
+                )
+            }
+            Self::SampleBits { stored, used } => {
+                let white = (1_u64 << used) - 1;
+                write!(f, "the image uses {used} of its {stored} bits: {white} was taken as white")
+            }
+            Self::BitsStored { stored, allocated, used } => {
+                write!(f, "the DICOM file says Bits Stored = {stored}, and samples have more: ")?;
+                match used {
+                    true => write!(f, "all {allocated} bits were taken as the value"),
+                    false => write!(f, "the bits above are no part of the image and were left out"),
+                }
+            }
+            Self::NoWindow { low, high, left_out_per_mille } => {
+                write!(f, "the DICOM file has no window: {low} was taken as black and {high} as white")?;
+                match left_out_per_mille {
+                    0 => Ok(()),
+                    _ => write!(
+                        f,
+                        ", with {}.{} % of the pixels outside",
+                        left_out_per_mille / 10,
+                        left_out_per_mille % 10
+                    ),
+                }
+            }
+            Self::InvalidWindow { window } => {
+                write!(f, "the DICOM file's window ({window}) is invalid, and was ignored")
+            }
+            Self::NarrowWindow { by, percent } => {
+                write!(
+                    f,
+                    "{by} of the DICOM file shows only {percent} % of the pixels between black and white"
+                )
+            }
+            Self::Choice { what, count, taken } => {
+                write!(f, "the DICOM file has {count} {what}, of which {taken} was taken")
+            }
+            Self::Metadata { attribute, found, expected } => {
+                write!(f, "the DICOM file says {attribute} = {found}; the networks expect {expected}")
+            }
+            Self::Presentation { photometric, shape } => {
+                write!(
+                    f,
+                    "the DICOM file says Photometric Interpretation = {photometric} and Presentation LUT Shape = {shape}; the shape was followed"
+                )
+            }
+            Self::JpegColours { declared, taken } => {
+                write!(
+                    f,
+                    "the DICOM file says that its JPEG image is {declared}, and the image says {taken}, which was taken"
+                )
+            }
+            Self::TransferSyntax { declared, taken } if declared.is_empty() => {
+                write!(f, "the DICOM file names no transfer syntax; it was read as {taken}")
+            }
+            Self::TransferSyntax { declared, taken } => {
+                write!(
+                    f,
+                    "the DICOM file names the transfer syntax {declared}, and was read as {taken}, which it is"
+                )
+            }
+            Self::Overlays { count } => {
+                write!(
+                    f,
+                    "the DICOM file has {count} overlays, which are not part of the image and were left out"
                 )
             }
         }

@@ -7,17 +7,31 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ImageError {
     /// No bytes.
-    #[error("the image file is empty; name a PNG, JPEG or DICOM file")]
+    #[error("the image file is empty; name a PNG, JPEG, TIFF, BMP, WebP or DICOM file")]
     Empty,
-    /// Neither of the formats.
-    #[error("the file is neither PNG, JPEG nor DICOM; convert the image to one of them")]
+    /// None of the formats.
+    #[error("the file is neither PNG, JPEG, TIFF, BMP, WebP nor DICOM; convert the image to one of them")]
     UnknownFormat,
-    /// A PNG or JPEG file that ends early.
+    /// A format that is known and not read.
+    #[error("the file is {name}, which is not read; {advice}")]
+    OtherFormat {
+        /// Its name, with an article.
+        name: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file that ends early.
     #[error("the image file is cut off; copy it again")]
     Truncated,
-    /// A PNG or JPEG file that cannot be decoded.
+    /// A file that cannot be decoded.
     #[error("the image cannot be decoded ({0}); copy it again or convert it to PNG")]
     Damaged(#[source] image::ImageError),
+    /// A 12-bit JPEG file that cannot be decoded.
+    #[error("the 12-bit JPEG image cannot be decoded ({reason}); copy it again or convert it to PNG")]
+    ExtendedJpeg {
+        /// The cause.
+        reason: String,
+    },
     /// A DICOM file that cannot be used.
     #[error(transparent)]
     Dicom(#[from] DicomError),
@@ -73,7 +87,7 @@ pub enum DicomError {
     NoPixels,
     /// An encoding of pixels that is not read.
     #[error(
-        "the DICOM file's transfer syntax {name} is not supported; save it uncompressed or as JPEG, or export a PNG"
+        "the DICOM file's transfer syntax {name} is not supported; save it uncompressed, as JPEG or JPEG 2000, or export a PNG"
     )]
     TransferSyntax {
         /// Its name and number.
@@ -89,7 +103,32 @@ pub enum DicomError {
         /// Its value, "nothing" if it is missing.
         found: String,
     },
-    /// Encapsulated JPEG that cannot be decoded.
-    #[error("the DICOM file's JPEG image cannot be decoded ({0}); copy it again or export a PNG")]
-    Jpeg(#[from] jpeg_decoder::Error),
+    /// Neither a transfer syntax nor pixels that show how they are compressed.
+    #[error(
+        "the DICOM file does not say how it is written (its transfer syntax is missing), and its pixels do not show it; export it again with file meta information"
+    )]
+    NoTransferSyntax,
+    /// Pixels in floating point.
+    #[error("the DICOM file holds Float Pixel Data, supported are integers; export the image as PNG")]
+    FloatingPoint,
+    /// Compressed pixels that cannot be decoded.
+    #[error("the DICOM file's {codec} image cannot be decoded ({reason}); copy it again or export a PNG")]
+    Codec {
+        /// Name of the compression.
+        codec: &'static str,
+        /// The cause.
+        reason: String,
+    },
+    /// A window or look-up table that shows all pixels alike.
+    #[error(
+        "{by} of the DICOM file lies beside its values, {low} to {high}, and shows none of them; save the image with another window, or without one"
+    )]
+    NothingShown {
+        /// What it is.
+        by: String,
+        /// The least value.
+        low: f64,
+        /// The greatest value.
+        high: f64,
+    },
 }

@@ -15,7 +15,7 @@
 //! ten. Latents of images unlike those of training mean nothing; [`Codec::ood_score`] tells, by the Mahalanobis distance of
 //! their local means and deviations.
 //!
-//! The way of an image: [`Xray::from_bytes`] reads PNG, JPEG or DICOM (`dicom`) and brings it to size (`resample`);
+//! The way of an image: [`Xray::from_bytes`] reads an image file (`picture`) or DICOM (`dicom`) and brings it to size (`resample`);
 //! [`Codec::encode`] runs the `network` of `convolution`s whose `weights` a file holds (`safetensors`, the safetensors format); a
 //! [`LatentFile`] carries latents to the next command, tied to the codec that made them.
 //!
@@ -50,13 +50,21 @@
 mod codec;
 mod convolution;
 mod dicom;
+mod frame;
 mod grey;
 mod image_error;
+mod jpeg;
+mod jpeg2000;
+mod jpeg_extended;
+mod jpeg_ls;
 mod latent;
 mod latent_file;
 mod network;
+mod picture;
 mod quality;
+mod range;
 mod resample;
+mod rle;
 mod safetensors;
 mod weights;
 mod xray;

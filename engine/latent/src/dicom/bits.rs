@@ -1,0 +1,130 @@
+//! Samples of one channel as integers: which of the allocated bits are the value (PS3.5, 8.1.1), and which values are padding.
+
+use super::elements::DataSet;
+use super::format::Format;
+use crate::grey::ImageNote;
+
+const PADDING: u32 = 0x0028_0120;
+const PADDING_LIMIT: u32 = 0x0028_0121;
+const OVERLAYS: std::ops::RangeInclusive<u32> = 0x6000_0000..=0x60ff_ffff;
+const OVERLAY_BIT: u32 = 0x0102;
+const OVERLAY_DATA: u32 = 0x3000;
+/// Samples of 16 bits.
+pub(super) const RAWS: usize = 1 << 16;
+
+/// The integer that each of the 65,536 samples stands for, and how often each occurs.
+pub(super) struct Values {
+    pub(super) values: Vec<f64>,
+    pub(super) counts: Vec<u32>,
+    pub(super) padding: Vec<bool>,
+}
+
+impl Values {
+    pub(super) fn read(set: &DataSet<'_>, format: &Format, raw: &[u16], notes: &mut Vec<ImageNote>) -> Self {
+        let mut counts = vec![0_u32; RAWS];
+        for &sample in raw {
+            if let Some(count) = counts.get_mut(usize::from(sample)) {
+                *count += 1;
+            }
+        }
+        let padded = Padding::read(set, format);
+        let padding: Vec<bool> = (0..=u16::MAX)
+            .map(|x| {
+                padded.as_ref().is_some_and(|p| p.holds(stored(format, x)) || p.holds(allocated(format, x)))
+            })
+            .collect();
+        let shown = |x: u16| {
+            let at = usize::from(x);
+            counts.get(at).is_some_and(|count| *count > 0) && padding.get(at) == Some(&false)
+        };
+        let wide = beyond_stored(format, shown) && !overlay_in_samples(set, format) && {
+            // Of two readings, that of an image changes less from pixel to pixel.
+            let roughness = |value: fn(&Format, u16) -> i32| -> u64 {
+                let rows = raw.chunks_exact(format.size.columns);
+                let pairs = rows.flat_map(|row| row.iter().zip(row.iter().skip(1)));
+                let steps = pairs.filter(|(a, b)| shown(**a) && shown(**b));
+                steps.map(|(a, b)| u64::from(value(format, *a).abs_diff(value(format, *b)))).sum()
+            };
+            let wide = roughness(allocated) < roughness(stored);
+            notes.push(ImageNote::BitsStored {
+                stored: format.stored,
+                allocated: format.allocated,
+                used: wide,
+            });
+            wide
+        };
+        let value = if wide { allocated } else { stored };
+        Self { values: (0..=u16::MAX).map(|x| value(format, x).into()).collect(), counts, padding }
+    }
+
+    /// The samples that occur and are no padding; all that occur if nothing else does.
+    pub(super) fn shown(&self) -> Vec<(f64, u32)> {
+        let all =
+            || self.values.iter().zip(&self.counts).zip(&self.padding).filter(|((_, count), _)| **count > 0);
+        let pairs = |((value, count), _): ((&f64, &u32), &bool)| (*value, *count);
+        let shown: Vec<_> = all().filter(|(_, padding)| !**padding).map(pairs).collect();
+        if shown.is_empty() { all().map(pairs).collect() } else { shown }
+    }
+}
+
+/// The value in the bits that are said to be stored.
+fn stored(format: &Format, raw: u16) -> i32 {
+    let bits = i32::from(raw) >> (format.high_bit + 1 - format.stored) & ((1 << format.stored) - 1);
+    extended(bits, format.stored, format.signed)
+}
+
+/// The value in all bits.
+fn allocated(format: &Format, raw: u16) -> i32 {
+    extended(i32::from(raw) & ((1 << format.allocated) - 1), format.allocated, format.signed)
+}
+
+fn extended(bits: i32, width: u32, signed: bool) -> i32 {
+    if signed && bits >> (width - 1) == 1 { bits - (1 << width) } else { bits }
+}
+
+/// Whether bits above the stored ones are set, in a way that is neither that of a sign nor the same in all samples.
+fn beyond_stored(format: &Format, shown: impl Fn(u16) -> bool) -> bool {
+    if format.high_bit + 1 != format.stored || format.stored == format.allocated {
+        return false;
+    }
+    let above = |x: u16| (i32::from(x) & ((1 << format.allocated) - 1)) >> format.stored;
+    let ones = (1 << (format.allocated - format.stored)) - 1;
+    let samples = || (0..=u16::MAX).filter(|x| shown(*x));
+    let as_expected = |x: u16| {
+        let negative = format.signed && i32::from(x) >> (format.stored - 1) & 1 == 1;
+        above(x) == 0 || (negative && above(x) == ones)
+    };
+    let first = samples().next().map(above);
+    !samples().all(as_expected) && !samples().all(|x| Some(above(x)) == first)
+}
+
+/// Whether an overlay is kept in bits of the samples, as it once could be.
+fn overlay_in_samples(set: &DataSet<'_>, format: &Format) -> bool {
+    let positions = set.tags(OVERLAYS).filter(|tag| tag & 0xffff == OVERLAY_BIT);
+    positions.into_iter().any(|tag| {
+        let data = set.element(tag & 0xffff_0000 | OVERLAY_DATA);
+        data.is_none() && set.integer(tag).is_some_and(|bit| u32::from(bit) >= format.stored)
+    })
+}
+
+/// The values of pixels that are no part of the image (C.7.5.1.1.2).
+struct Padding {
+    from: i32,
+    to: i32,
+}
+
+impl Padding {
+    fn read(set: &DataSet<'_>, format: &Format) -> Option<Self> {
+        let value = |tag| {
+            let bits = set.integer(tag)?;
+            Some(if format.signed { i32::from(bits as i16) } else { bits.into() })
+        };
+        let first = value(PADDING)?;
+        let second = value(PADDING_LIMIT).unwrap_or(first);
+        Some(Self { from: first.min(second), to: first.max(second) })
+    }
+
+    fn holds(&self, value: i32) -> bool {
+        (self.from..=self.to).contains(&value)
+    }
+}
