@@ -24,7 +24,7 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize, bytes_per_sample: usize) ->
         let sample = plane / bytes_per_sample;
         let shift = 8 * (bytes_per_sample - 1 - plane % bytes_per_sample);
         let mut to = values.iter_mut().skip(sample).step_by(size.samples);
-        unpack(segment, |byte| to.next().map(|value| *value |= u16::from(byte) << shift))?;
+        unpack(segment, |byte| to.next().map(|value| *value |= u16::from(byte) << shift));
         if to.next().is_some() {
             return Err(TRUNCATED.to_owned());
         }
@@ -33,28 +33,28 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize, bytes_per_sample: usize) ->
 }
 
 /// Gives bytes to `put` until it takes no more, or the segment ends.
-fn unpack(segment: &[u8], mut put: impl FnMut(u8) -> Option<()>) -> Result<(), String> {
+fn unpack(segment: &[u8], mut put: impl FnMut(u8) -> Option<()>) {
     let mut rest = segment;
     while let [code, after @ ..] = rest {
         let count = usize::from(*code);
         rest = match *code {
             0..=127 => {
-                let (literal, after) = after.split_at_checked(count + 1).ok_or(TRUNCATED)?;
+                // Some writers let the last literal reach beyond the segment.
+                let (literal, after) = after.split_at(after.len().min(count + 1));
                 if literal.iter().any(|byte| put(*byte).is_none()) {
-                    return Ok(());
+                    return;
                 }
                 after
             }
             128 => after,
             _ => {
                 // A segment of odd length is padded.
-                let Some((byte, after)) = after.split_first() else { return Ok(()) };
+                let Some((byte, after)) = after.split_first() else { return };
                 if (0..257 - count).any(|_| put(*byte).is_none()) {
-                    return Ok(());
+                    return;
                 }
                 after
             }
         };
     }
-    Ok(())
 }

@@ -38,14 +38,11 @@ impl Values {
             counts.get(at).is_some_and(|count| *count > 0) && padding.get(at) == Some(&false)
         };
         let wide = beyond_stored(format, shown) && !overlay_in_samples(set, format) && {
-            // Of two readings, that of an image changes less from pixel to pixel.
-            let roughness = |value: fn(&Format, u16) -> i32| -> u64 {
-                let rows = raw.chunks_exact(format.size.columns);
-                let pairs = rows.flat_map(|row| row.iter().zip(row.iter().skip(1)));
-                let steps = pairs.filter(|(a, b)| shown(**a) && shown(**b));
-                steps.map(|(a, b)| u64::from(value(format, *a).abs_diff(value(format, *b)))).sum()
-            };
-            let wide = roughness(allocated) < roughness(stored);
+            let counted: Vec<(u16, u32)> =
+                (0..=u16::MAX).zip(counts.iter().copied()).filter(|(x, _)| shown(*x)).collect();
+            let [narrow, full] =
+                [stored, allocated].map(|value: Reading| Roughness::of(format, raw, &counted, value));
+            let wide = full.is_less_than(&narrow);
             notes.push(ImageNote::BitsStored {
                 stored: format.stored,
                 allocated: format.allocated,
@@ -64,6 +61,33 @@ impl Values {
         let pairs = |((value, count), _): ((&f64, &u32), &bool)| (*value, *count);
         let shown: Vec<_> = all().filter(|(_, padding)| !**padding).map(pairs).collect();
         if shown.is_empty() { all().map(pairs).collect() } else { shown }
+    }
+}
+
+/// Gives the value of a sample.
+type Reading = fn(&Format, u16) -> i32;
+
+/// How much the values of an image change from pixel to pixel. Of two readings, that of an image changes less, be it in values, because
+/// no bits of an overlay are in it, or in relation to how far values spread, because none wrap around.
+struct Roughness {
+    steps: f64,
+    relative: f64,
+}
+
+impl Roughness {
+    fn of(format: &Format, raw: &[u16], counted: &[(u16, u32)], reading: Reading) -> Self {
+        let value = |x: u16| f64::from(reading(format, x));
+        let total: f64 = counted.iter().map(|(_, count)| f64::from(*count)).sum();
+        let mean = counted.iter().map(|(x, count)| value(*x) * f64::from(*count)).sum::<f64>() / total;
+        let spread: f64 = counted.iter().map(|(x, count)| (value(*x) - mean).abs() * f64::from(*count)).sum();
+        let rows = raw.chunks_exact(format.size.columns);
+        let pairs = rows.flat_map(|row| row.iter().zip(row.iter().skip(1)));
+        let steps: f64 = pairs.map(|(a, b)| (value(*a) - value(*b)).abs()).sum();
+        Self { steps, relative: steps / spread.max(f64::MIN_POSITIVE) }
+    }
+
+    fn is_less_than(&self, other: &Self) -> bool {
+        self.steps < other.steps || self.relative < other.relative / 2.0
     }
 }
 
