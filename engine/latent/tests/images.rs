@@ -1,4 +1,4 @@
-//! PNG and JPEG files in all depths, what is refused, and the measures of likeness.
+//! Image files in all depths, what is refused, and the measures of likeness.
 
 #![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
 
@@ -85,6 +85,119 @@ fn all_depths_show_the_same() {
     assert_eq!(notes, []);
 }
 
+/// A PNG file with a chunk before its pixels.
+fn with_chunk(png: &[u8], kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let chunk = [kind, body].concat();
+    let length = (body.len() as u32).to_be_bytes();
+    [&png[..33], &length, &chunk, &crc32(&chunk).to_be_bytes(), &png[33..]].concat()
+}
+
+#[test]
+fn fewer_bits_than_sixteen() {
+    let side = 256;
+    for used in [8, 10, 12, 13, 14, 16] {
+        let white = (1_u32 << used) - 1;
+        let deep = |x: u32, y: u32| ((x + y) * white / 510) as u16;
+        let image = ImageBuffer::from_fn(side, side, |x, y| Luma([deep(x, y)]));
+        let expected = |y: usize, x: usize| f32::from(deep(x as u32, y as u32)) / white as f32 * 255.0;
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            let (xray, notes) = Xray::from_bytes(&file(image.clone(), format)).unwrap();
+            let right = Array2::from_shape_fn((SIDE, SIDE), |(y, x)| expected(y, x));
+            assert!(furthest(xray.values(), right.view()) < 0.01, "{used}");
+            let remarks = if used < 16 { vec![ImageNote::SampleBits { stored: 16, used }] } else { vec![] };
+            assert_eq!(notes, remarks);
+        }
+    }
+    // Colours use their bits together, and transparency all of its own.
+    let twelve = |x, y| u16::from(smooth(x, y)) * 16;
+    let image = ImageBuffer::from_fn(side, side, |x, y| Rgba([twelve(x, y), twelve(x, y), 4095, 65535]));
+    let (xray, _) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
+    let expected = (0.886 * f32::from(twelve(200, 100)) + 0.114 * 4095.0) / 4095.0 * 255.0;
+    assert!((xray.values()[[100, 200]] - expected).abs() < 0.05);
+}
+
+#[test]
+fn significant_bits_are_believed() {
+    let image = |factor: u16| {
+        let image = ImageBuffer::from_fn(256, 256, |x, y| Luma([u16::from(smooth(x, y)) * factor]));
+        file(image, ImageFormat::Png)
+    };
+    // The greatest sample is 148 times the factor.
+    let at = |png: &[u8]| {
+        let (xray, notes) = Xray::from_bytes(png).unwrap();
+        (xray.values()[[255, 255]], notes)
+    };
+    let greatest = f32::from(smooth(255, 255));
+    let (value, notes) = at(&with_chunk(&image(1), b"sBIT", &[12]));
+    assert!((value - greatest / 4095.0 * 255.0).abs() < 0.01, "{value}");
+    assert_eq!(notes, [ImageNote::SampleBits { stored: 16, used: 12 }]);
+    // Samples that exceed their significant bits were scaled to 16.
+    let (value, notes) = at(&with_chunk(&image(100), b"sBIT", &[12]));
+    assert!((value - greatest * 100.0 / 65535.0 * 255.0).abs() < 0.01, "{value}");
+    assert_eq!(notes, []);
+    // A chunk of another kind says nothing.
+    let (value, notes) = at(&with_chunk(&image(16), b"teSt", &[12]));
+    assert!((value - greatest * 16.0 / 4095.0 * 255.0).abs() < 0.01, "{value}");
+    assert_eq!(notes, [ImageNote::SampleBits { stored: 16, used: 12 }]);
+}
+
+#[test]
+fn other_formats() {
+    let image = ImageBuffer::from_fn(256, 256, |x, y| Rgb([smooth(x, y); 3]));
+    let (expected, _) = Xray::from_bytes(&file(image.clone(), ImageFormat::Png)).unwrap();
+    for format in [ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP] {
+        let whole = file(image.clone(), format);
+        let (xray, notes) = Xray::from_bytes(&whole).unwrap();
+        assert!(furthest(xray.values(), expected.values()) < 0.01, "{format:?}");
+        assert_eq!(notes, []);
+        for length in (0..whole.len() * 9 / 10).step_by(whole.len() / 40) {
+            Xray::from_bytes(&whole[..length]).unwrap_err();
+        }
+    }
+}
+
+#[test]
+fn the_first_page_of_a_tiff() {
+    let (xray, notes) = Xray::from_bytes(&tiff_with_two_pages()).unwrap();
+    assert_eq!(notes, [ImageNote::Frames { count: 2 }, ImageNote::Enlarged { width: 40, height: 40 }]);
+    assert!(xray.values()[[0, 0]] < 1.0 && xray.values()[[255, 255]] > 254.0);
+}
+
+/// Two grey images of 40x40, the second inverted, each a directory of nine entries.
+fn tiff_with_two_pages() -> Vec<u8> {
+    let side = 40_u32;
+    let pixels = side * side;
+    let mut out = b"II*\0\x08\0\0\0".to_vec();
+    for page in 0..2_u32 {
+        let directory = out.len() as u32;
+        let entries: [(u16, u32); 9] = [
+            (256, side),
+            (257, side),
+            (258, 8),
+            (259, 1),
+            (262, 1),
+            (273, directory + 2 + 9 * 12 + 4),
+            (277, 1),
+            (278, side),
+            (279, pixels),
+        ];
+        out.extend(9_u16.to_le_bytes());
+        for (tag, value) in entries {
+            out.extend(tag.to_le_bytes());
+            out.extend(4_u16.to_le_bytes());
+            out.extend(1_u32.to_le_bytes());
+            out.extend(value.to_le_bytes());
+        }
+        let next = if page == 0 { directory + 2 + 9 * 12 + 4 + pixels } else { 0 };
+        out.extend(next.to_le_bytes());
+        out.extend((0..pixels).map(|k| {
+            let shade = ((k % side + k / side) * 255 / (2 * side - 2)) as u8;
+            if page == 0 { shade } else { 255 - shade }
+        }));
+    }
+    out
+}
+
 #[test]
 fn depth_survives() {
     let image = ImageBuffer::from_fn(256, 256, |x, y| Luma([(x * 256 + y) as u16]));
@@ -141,7 +254,17 @@ fn what_is_refused() {
 
     let error = |bytes: &[u8]| Xray::from_bytes(bytes).unwrap_err();
     assert!(matches!(error(&[]), ImageError::Empty));
-    assert!(matches!(error(b"GIF89a and more"), ImageError::UnknownFormat));
+    assert!(matches!(error(b"something else"), ImageError::UnknownFormat));
+    for (magic, name) in [
+        (&b"GIF89a and more"[..], "a GIF image"),
+        (b"PK\x03\x04 and more", "a ZIP archive"),
+        (b"\x1f\x8b and more", "a gzip archive"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
+    ] {
+        let message = error(magic).to_string();
+        assert!(message.starts_with(&format!("the file is {name}, which is not read; ")), "{message}");
+    }
     assert!(matches!(
         error(&file(grey(31, 400), ImageFormat::Png)),
         ImageError::TooSmall { width: 31, height: 400 }
@@ -172,7 +295,9 @@ fn every_truncation_is_refused() {
 #[test]
 fn damaged_files_do_no_harm() {
     let mut random = Random::new("images");
-    for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+    for format in
+        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP]
+    {
         let whole = file(ImageBuffer::from_fn(64, 64, |x, y| Rgb([value(x, y), value(y, x), 0])), format);
         for _ in 0..300 {
             let mut broken = whole.clone();
