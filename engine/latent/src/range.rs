@@ -4,9 +4,10 @@
 const MARKER: f64 = 0.05;
 /// Values are far from the others if they lie farther outside than this many times the range of those.
 const FENCE: f64 = 0.75;
-/// Of values that are not far, those that stretch the range by more than this share are edges of a marker.
+/// Where values are far, the blurred edges of what they show lie between them and the others: the outermost of those that are
+/// not far, up to this share of pixels, are left out too if they stretch the range by more than `EDGE`.
+const EDGE_SHARE: f64 = 0.001;
 const EDGE: f64 = 0.35;
-const EDGE_SHARE: f64 = 0.005;
 
 /// The range to show of values, each with its count, and the share of pixels outside.
 pub(crate) fn robust_range(values: &[(f64, u32)]) -> (f64, f64, f64) {

@@ -89,7 +89,8 @@ fn all_depths_show_the_same() {
 fn with_chunk(png: &[u8], kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let chunk = [kind, body].concat();
     let length = (body.len() as u32).to_be_bytes();
-    [&png[..33], &length, &chunk, &crc32(&chunk).to_be_bytes(), &png[33..]].concat()
+    let (head, tail) = png.split_at(33);
+    [head, &length, &chunk, &crc32(&chunk).to_be_bytes(), tail].concat()
 }
 
 #[test]

@@ -54,19 +54,18 @@ fn jpeg_ls_and_jpeg_2000() {
     let of_signed = coordinates().map(|(x, y)| (i32::from(small(x, y)) * 8 - 16_000) as u16).collect();
     let of_colour =
         coordinates().flat_map(|(x, y)| [small(x, y) >> 4, ((x * 3 + y) % 256) as u16, 77]).collect();
-    type Make<'a> = &'a dyn Fn() -> Dicom;
-    let cases: [(Make<'_>, usize, Vec<u16>, &[u8], &[u8]); 3] = [
-        (&grey, 2, of_grey, include_bytes!("streams/grey12.jls"), include_bytes!("streams/grey12.j2k")),
-        (
+    struct Case<'a>(&'a dyn Fn() -> Dicom, usize, Vec<u16>, [&'a [u8]; 2]);
+    let cases = [
+        Case(&grey, 2, of_grey, [include_bytes!("streams/grey12.jls"), include_bytes!("streams/grey12.j2k")]),
+        Case(
             &signed,
             2,
             of_signed,
-            include_bytes!("streams/signed16.jls"),
-            include_bytes!("streams/signed16.j2k"),
+            [include_bytes!("streams/signed16.jls"), include_bytes!("streams/signed16.j2k")],
         ),
-        (&colour, 1, of_colour, include_bytes!("streams/rgb8.jls"), include_bytes!("streams/rgb8.j2k")),
+        Case(&colour, 1, of_colour, [include_bytes!("streams/rgb8.jls"), include_bytes!("streams/rgb8.j2k")]),
     ];
-    for (make, bytes_per_sample, words, jpeg_ls, jpeg_2000) in cases {
+    for Case(make, bytes_per_sample, words, [jpeg_ls, jpeg_2000]) in cases {
         let expected = native(make(), bytes_per_sample, words);
         for (syntax, stream) in [(JPEG_LS, jpeg_ls), (JPEG_2000, jpeg_2000)] {
             let mut file = make();
@@ -130,7 +129,7 @@ fn run_lengths() {
     // The first of two frames, each a fragment.
     let second = rle(&[plane.iter().map(|x| 255 - x).collect()]);
     let mut frames = Dicom::new("MONOCHROME2", 1, [8, 8, 0]);
-    frames.fragments(vec![rle(&[plane.clone()]), second]).text(0x0028_0008, VR::IS, "2");
+    frames.fragments(vec![rle(std::slice::from_ref(&plane)), second]).text(0x0028_0008, VR::IS, "2");
     assert_eq!(read(&frames.bytes(RLE)).0, plane);
 
     let mut short = Dicom::new("MONOCHROME2", 1, [8, 8, 0]);

@@ -218,9 +218,9 @@ fn bits_beyond_those_stored() {
         assert_eq!(notes[0], ImageNote::BitsStored { stored: 12, allocated: 16, used: true });
     }
     // Stray bits above, without and with an overlay to explain them.
-    let stray = |k: usize| if k % 7 == 0 { 0x4000 } else { 0 };
+    let stray = |k: usize| if k.is_multiple_of(7) { 0x4000 } else { 0 };
     let mut file = Dicom::new("MONOCHROME2", 1, [16, 12, 0]);
-    file.words((0..SIDE * SIDE).map(|k| u16::from(shade(k)) * 16 | stray(k)));
+    file.words((0..SIDE * SIDE).map(|k| (u16::from(shade(k)) * 16) | stray(k)));
     let (pixels, notes) = read(&file.bytes(EXPLICIT));
     assert_eq!(pixels, all(f64::from));
     assert_eq!(notes[0], ImageNote::BitsStored { stored: 12, allocated: 16, used: false });
@@ -282,7 +282,7 @@ fn padding_is_black() {
         file.integer(0x0028_0120, value);
         let (pixels, notes) = read(&file.bytes(EXPLICIT));
         assert!(pixels[..SIDE * 7].iter().all(|x| *x == 0), "{value}");
-        let expected = all(|x| 255.0 - f64::from(x - 4) / 251.0 * 255.0);
+        let expected = all(|x| 255.0 - (f64::from(x) - 4.0) / 251.0 * 255.0);
         assert_eq!(pixels[SIDE * 8..], expected[SIDE * 8..]);
         assert!(matches!(notes.as_slice(), [ImageNote::NoWindow { .. }]), "{notes:?}");
     }
