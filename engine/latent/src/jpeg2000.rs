@@ -1,5 +1,5 @@
-//! JPEG 2000 codestreams (ITU-T T.800), by `hayro-jpeg2000`: of the decoders in Rust the one without unsafe code, where `openjp2` is
-//! C turned to Rust by a program, and one that gives samples of all depths.
+//! JPEG 2000 codestreams (ITU-T T.800), by `hayro-jpeg2000`, which forbids unsafe code and gives samples of all depths; `openjp2`, the
+//! port of OpenJPEG that `dicom-transfer-syntax-registry` uses, is largely unsafe.
 
 use crate::frame::{Frame, FrameSize};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};

@@ -1,5 +1,4 @@
-//! JPEG-LS (ITU-T T.87), lossless and near-lossless. The decoders on crates.io are bindings to C++ (`charls`), or of one component and
-//! overflow on broken streams (`pure_jpegls`).
+//! JPEG-LS (ITU-T T.87), lossless and near-lossless. `charls` is a binding to C++, and `pure_jpegls` 2.0 decodes one component only.
 #![expect(
     clippy::indexing_slicing,
     reason = "lines have a pixel more on each side, and contexts follow from bounded gradients"

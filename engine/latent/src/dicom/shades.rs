@@ -1,8 +1,7 @@
 //! Samples of one channel as shades: modality, values of interest and presentation (PS3.3, C.11; PS3.4, N.2).
 //!
-//! `dicom-pixeldata` was tried for this and for decoding. It knows neither Modality LUT sequences nor padding nor the shape of the
-//! presentation, wraps values beyond Bits Stored, takes the least and the greatest value where there is no window, decodes
-//! JPEG-LS in C++ only and JPEG 2000 in unsafe code, and its parser allocates what lengths in the file say.
+//! The source of `dicom-pixeldata` 0.10 has no Modality LUT sequence, padding or Presentation LUT; it decodes JPEG-LS by C++ only, and
+//! its parser (`dicom-parser`) resizes buffers to the lengths that a file names. So data sets and display are our own.
 
 use super::bits::Values;
 use super::elements::DataSet;
