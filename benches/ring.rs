@@ -56,7 +56,7 @@ fn operations(c: &mut Criterion) {
         let (base, all) = (Limbs::q(11), ring.limbs());
         let gadget = Gadget { limbs: all, digit_limbs: 4 };
         let uniform = |limbs, polys| {
-            let mut sampler = Seed::from_bytes([1; 32]).sampler(Label::Public, polys as u32);
+            let mut sampler = Seed::from_bytes(&[1; 32]).sampler(Label::Public, polys as u32);
             let words: Vec<u32> =
                 (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect();
             cpu.upload::<Ntt>(limbs, polys, &words).unwrap()

@@ -238,7 +238,7 @@ impl ParamsLiteral {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
         let (mut reader, _) = Reader::open(bytes, ObjectKind::Params)?;
         reader.expect_total(Params::ENCODED_LEN)?;
-        let [log_n, levels, scale_bits, base_bits, digit_limbs, security] = reader.array()?.map(u32::from);
+        let [log_n, levels, scale_bits, base_bits, digit_limbs, security] = (*reader.array()?).map(u32::from);
         let bad_security =
             WireError::BadField { field: "security / 64", value: security.into(), min: 2, max: 4 };
         let security = Security::from_bits(64 * security).ok_or(bad_security)?;
@@ -280,7 +280,7 @@ impl Ciphertext {
     pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
         let mut reader = Reader::open_for(bytes, ObjectKind::Ciphertext, params)?;
         let level = reader.level(params)?;
-        let (scale, log2_q) = (f64::from_le_bytes(reader.array()?), params.log2_q(level));
+        let (scale, log2_q) = (f64::from_le_bytes(*reader.array()?), params.log2_q(level));
         if !(0.0..=log2_q).contains(&scale.log2()) {
             return Err(WireError::BadScale { scale, log2_q });
         }
@@ -447,8 +447,8 @@ impl KeyRequest {
 
     fn read(reader: &mut Reader<'_>, params: &Params) -> Result<Self, WireError> {
         let (mut request, mut last) = (Self::new(), None);
-        for _ in 0..u32::from_le_bytes(reader.array()?) {
-            let exponent = u32::from_le_bytes(reader.array()?);
+        for _ in 0..u32::from_le_bytes(*reader.array()?) {
+            let exponent = u32::from_le_bytes(*reader.array()?);
             let level = reader.key_level(params)?;
             let increasing = last.is_none_or(|last| last < exponent);
             last = Some(exponent);
@@ -535,19 +535,19 @@ impl<'a> Reader<'a> {
     /// Checks the header; the hash is the caller's to compare.
     fn open(bytes: &'a [u8], kind: ObjectKind) -> Result<(Self, [u8; 32]), WireError> {
         let mut reader = Self { rest: bytes, total: bytes.len() };
-        if reader.array()? != MAGIC {
+        if *reader.array()? != MAGIC {
             return Err(WireError::BadMagic);
         }
-        let got = u16::from_le_bytes(reader.array()?);
+        let got = u16::from_le_bytes(*reader.array()?);
         if got != VERSION {
             return Err(WireError::UnsupportedVersion { got, supported: VERSION });
         }
-        let [got] = reader.array()?;
+        let &[got] = reader.array()?;
         if got != kind as u8 {
             return Err(WireError::WrongKind { expected: kind.name(), got: kind_name(got) });
         }
         reader.number("the reserved byte", 0, 0)?;
-        let hash = reader.array()?;
+        let hash = *reader.array()?;
         Ok((reader, hash))
     }
 
@@ -570,14 +570,16 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let mut out = [0; N];
-        out.copy_from_slice(self.take(N as u64)?);
-        Ok(out)
+    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], WireError> {
+        let used = self.total - self.rest.len();
+        let too_short = WireError::Length { expected: (used + N) as u64, got: self.total as u64 };
+        let (array, rest) = self.rest.split_first_chunk().ok_or(too_short)?;
+        self.rest = rest;
+        Ok(array)
     }
 
     fn number(&mut self, field: &'static str, min: u64, max: u64) -> Result<u64, WireError> {
-        let value = u64::from(u8::from_le_bytes(self.array()?));
+        let value = u64::from(u8::from_le_bytes(*self.array()?));
         let fits = (min..=max).contains(&value);
         if fits { Ok(value) } else { Err(WireError::BadField { field, value, min, max }) }
     }
@@ -597,7 +599,7 @@ impl<'a> Reader<'a> {
     }
 
     fn seed(&mut self) -> Result<Seed, WireError> {
-        Ok(Seed::from_bytes(*Zeroizing::new(self.array()?)))
+        Ok(Seed::from_bytes(self.array()?))
     }
 
     fn poly(&mut self, params: &Params, limbs: Limbs) -> Result<Poly<Ntt>, WireError> {

@@ -324,7 +324,7 @@ fn version_1_of_parameters_and_secret_keys() {
     let hash = "66c12ec941428bc0ef612ede8577df606be7a167077045a578ab0e570403ebee";
     assert_eq!(hex(params.hash()), hash);
     assert_eq!(hex(&params.to_bytes()), format!("504c455501000100{hash}0d031c380202"));
-    let secret = SecretKey::from_seed(&params, pleura_ring::sample::Seed::from_bytes([0xab; 32]));
+    let secret = SecretKey::from_seed(&params, pleura_ring::sample::Seed::from_bytes(&[0xab; 32]));
     assert_eq!(hex(&secret.to_secret_bytes()), format!("504c455501000600{hash}{}", "ab".repeat(32)));
 }
 

@@ -7,11 +7,13 @@ use crate::{Limbs, Ntt, Poly, Ring};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use std::sync::Arc;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 /// 256 bits that determine everything drawn from them.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Seed([u8; 32]);
+///
+/// They stand in one place on the heap and are erased there when the seed is dropped: moving a seed copies a pointer.
+#[derive(Clone)]
+pub struct Seed(Box<[u8; 32]>);
 
 /// What a stream is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +26,22 @@ pub enum Label {
     Error,
     /// The uniform half of a public object.
     Public,
+    /// What published values are rounded by.
+    Dither,
 }
 
 /// A stream of random words.
 pub struct Sampler {
-    cipher: ChaCha20,
-    block: Zeroizing<[u8; 4096]>,
+    cipher: Box<ChaCha20>,
+    block: Zeroizing<Vec<u8>>,
     used: usize,
 }
+
+/// Bytes of a stream that are made at once.
+const BLOCK: usize = 4096;
+
+/// Bytes of stack that the cipher's functions leave key and stream on, with room to spare.
+const CIPHER_STACK: usize = 4096;
 
 /// Coin pairs of the centred binomial distribution: standard deviation `sqrt(21/2) = 3.24`.
 const BINOMIAL_PAIRS: u32 = 21;
@@ -49,14 +59,16 @@ impl Seed {
     /// # Errors
     /// [`NoEntropy`] if it has none to give.
     pub fn from_os() -> Result<Self, NoEntropy> {
-        let mut seed = Self([0; 32]);
-        getrandom::fill(&mut seed.0).map_err(|e| NoEntropy { reason: e.to_string() })?;
+        let mut seed = Self::zero();
+        getrandom::fill(seed.0.as_mut_slice()).map_err(|e| NoEntropy { reason: e.to_string() })?;
         Ok(seed)
     }
 
-    /// A seed received, or fixed for a test.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// A seed received, or fixed for a test. Erasing `bytes` is the caller's duty, if they are secret.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let mut seed = Self::zero();
+        seed.0.copy_from_slice(bytes);
+        seed
     }
 
     /// The bytes, for seeds that are public.
@@ -66,17 +78,57 @@ impl Seed {
 
     /// The stream with this label and number.
     pub fn sampler(&self, label: Label, number: u32) -> Sampler {
+        let cipher = self.cipher(label, number);
+        Sampler { cipher, block: Zeroizing::new(vec![0; BLOCK]), used: BLOCK }
+    }
+
+    /// Another seed: the first 256 bits of the stream with this label and number, which is then not to be drawn from.
+    /// It tells nothing of this seed.
+    #[must_use]
+    pub fn derive(&self, label: Label, number: u32) -> Self {
+        let mut seed = Self::zero();
+        keystream(&mut self.cipher(label, number), seed.0.as_mut_slice());
+        seed
+    }
+
+    fn zero() -> Self {
+        Self(Box::new([0; 32]))
+    }
+
+    fn cipher(&self, label: Label, number: u32) -> Box<ChaCha20> {
         let mut nonce = [0; 12];
         let words = [label as u32 + 1, number, 0];
         for (bytes, word) in nonce.chunks_mut(4).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        Sampler {
-            cipher: ChaCha20::new(&self.0.into(), &nonce.into()),
-            block: Zeroizing::new([0; 4096]),
-            used: 4096,
-        }
+        let cipher = keyed(&self.0, &nonce);
+        zeroize_stack::<CIPHER_STACK>();
+        cipher
     }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+/// Apart from its callers, so that they can erase the stack it used.
+#[inline(never)]
+fn keyed(key: &[u8; 32], nonce: &[u8; 12]) -> Box<ChaCha20> {
+    Box::new(ChaCha20::new(key.into(), nonce.into()))
+}
+
+/// Fills zeros with the stream.
+fn keystream(cipher: &mut ChaCha20, zeros: &mut [u8]) {
+    apply(cipher, zeros);
+    zeroize_stack::<CIPHER_STACK>();
+}
+
+/// Apart from its caller, as [`keyed`] is.
+#[inline(never)]
+fn apply(cipher: &mut ChaCha20, zeros: &mut [u8]) {
+    cipher.apply_keystream(zeros);
 }
 
 impl Sampler {
@@ -112,10 +164,17 @@ impl Sampler {
         Zeroizing::new((0..n).map(|_| heads(self.word()) - heads(self.word())).collect())
     }
 
+    /// A number above 0 and below 1, an odd multiple of `2^-53`: each is as likely.
+    pub fn fraction(&mut self) -> f64 {
+        let (low, high) = (u64::from(self.word()), u64::from(self.word()));
+        let bits = (high << 32 | low) >> 12;
+        (2 * bits + 1) as f64 / (1u64 << 53) as f64
+    }
+
     fn word(&mut self) -> u32 {
-        if self.used == self.block.len() {
+        if self.used == BLOCK {
             self.block.fill(0);
-            self.cipher.apply_keystream(self.block.as_mut_slice());
+            keystream(&mut self.cipher, &mut self.block);
             self.used = 0;
         }
         let mut word = [0; 4];

@@ -57,7 +57,7 @@ proptest! {
         let (ring, limbs, base) = (ring(case.log_n, 8, 4), gadget.limbs, Limbs::q(gadget.limbs.q));
         let key_limbs = Limbs { q: limbs.q + case.spare, p: limbs.p + case.spare };
         let words = |limbs, polys, number| -> Vec<u32> {
-            let mut sampler = Seed::from_bytes([case.seed; 32]).sampler(Label::Public, number);
+            let mut sampler = Seed::from_bytes(&[case.seed; 32]).sampler(Label::Public, number);
             (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect()
         };
         let (x_limbs, x_polys) = (if case.lifted { base } else { limbs }, parts * inputs * batch);
@@ -134,7 +134,7 @@ proptest! {
         let (ring, digit_limbs) = (ring(log_n, 7, 3), digit_limbs.min(p));
         let (gadget, base, n) = (Gadget { limbs: Limbs { q, p }, digit_limbs }, Limbs::q(q), ring.n());
         let galois = GaloisElement::new((g | 1) % (2 * n as u32), n).unwrap();
-        let seed = Seed::from_bytes([seed; 32]);
+        let seed = Seed::from_bytes(&[seed; 32]);
         let secret = Poly::from_small(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
         let (key, key_polys) = noiseless_key(&ring, gadget, p, &secret, &secret.automorphism(galois), &seed);
         let x = [0, 1].map(|i| seed.sampler(Label::Public, 100 + i).uniform(&ring, base));

@@ -376,7 +376,7 @@ fn cpus(ring: &Arc<Ring>) -> impl Iterator<Item = Cpu> {
 }
 
 fn uniform(ring: &Arc<Ring>, limbs: Limbs, seed: u8, number: u32) -> Vec<u32> {
-    Seed::from_bytes([seed; 32]).sampler(Label::Public, number).uniform(ring, limbs).words().to_vec()
+    Seed::from_bytes(&[seed; 32]).sampler(Label::Public, number).uniform(ring, limbs).words().to_vec()
 }
 
 /// One limb of a poly.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 fn arithmetic_agrees_with_the_cpu() {
     let (ring, cpu) = setup();
     let (limbs, part) = (ring.limbs(), Limbs { q: 2, p: 1 });
-    let mut sampler = Seed::from_bytes([1; 32]).sampler(Label::Public, 0);
+    let mut sampler = Seed::from_bytes(&[1; 32]).sampler(Label::Public, 0);
     let (a, b) = (sampler.uniform(&ring, limbs), sampler.uniform(&ring, limbs));
     let [x, y] = [&a, &b].map(|poly| cpu.upload::<Ntt>(limbs, 1, poly.words()).unwrap());
     let x = cpu.concat(&[x.view()], part);

@@ -9,7 +9,7 @@ use pleura_ring::sample::{Label, Sampler, Seed};
 use pleura_ring::*;
 use std::sync::Arc;
 
-const LABELS: [Label; 4] = [Label::Secret, Label::Ephemeral, Label::Error, Label::Public];
+const LABELS: [Label; 5] = [Label::Secret, Label::Ephemeral, Label::Error, Label::Public, Label::Dither];
 
 #[test]
 fn streams_are_chacha20_of_label_and_number() {
@@ -22,7 +22,7 @@ fn streams_are_chacha20_of_label_and_number() {
     let ring = ring();
     for (label, place) in LABELS.into_iter().zip(1..) {
         for number in [0, 1, 77, u32::MAX] {
-            let seed = Seed::from_bytes(key);
+            let seed = Seed::from_bytes(&key);
             // More than one of the sampler's own blocks, 1024 words each.
             let count = 3000;
             let stream = || (0..).flat_map(|counter| chacha20_block(&key, counter, [place, number, 0]));
@@ -49,7 +49,7 @@ fn streams_are_chacha20_of_label_and_number() {
 
 #[test]
 fn streams_are_reproducible_and_differ() {
-    let seeds = [[0; 32], [1; 32], std::array::from_fn(|i| u8::from(i == 31))].map(Seed::from_bytes);
+    let seeds = [[0; 32], [1; 32], std::array::from_fn(|i| u8::from(i == 31))].map(|b| Seed::from_bytes(&b));
     let draw = |sampler: &mut Sampler| sampler.error(64).to_vec();
     let mut seen = Vec::new();
     for seed in &seeds {
@@ -71,17 +71,36 @@ fn streams_are_reproducible_and_differ() {
     }
 }
 
+/// Fractions are the next two words, low one first, without the lowest twelve bits, and a derived seed is the first eight.
+#[test]
+fn fractions_and_derived_seeds_are_words_of_the_stream() {
+    let key = [9; 32];
+    let seed = Seed::from_bytes(&key);
+    let words = || (0..).flat_map(|counter| chacha20_block(&key, counter, [5, 7, 0]));
+    let mut sampler = seed.sampler(Label::Dither, 7);
+    for pair in words().take(6000).collect::<Vec<_>>().chunks(2) {
+        let bits = (u64::from(pair[1]) << 32 | u64::from(pair[0])) >> 12;
+        let fraction = sampler.fraction();
+        assert_eq!(fraction, (bits as f64 + 0.5) / (1u64 << 52) as f64);
+        assert!(0.0 < fraction && fraction < 1.0);
+    }
+    let bytes: Vec<u8> = words().take(8).flat_map(u32::to_le_bytes).collect();
+    assert_eq!(seed.derive(Label::Dither, 7).as_bytes().as_slice(), bytes);
+    assert_ne!(seed.derive(Label::Dither, 8).as_bytes().as_slice(), bytes);
+    assert_ne!(seed.derive(Label::Public, 7).as_bytes().as_slice(), bytes);
+}
+
 #[test]
 fn seeds_of_the_system_differ() {
     let [a, b] = [Seed::from_os().unwrap(), Seed::from_os().unwrap()];
     assert_ne!(a.as_bytes(), b.as_bytes());
-    assert_eq!(Seed::from_bytes(*a.as_bytes()).as_bytes(), a.as_bytes());
+    assert_eq!(Seed::from_bytes(a.as_bytes()).as_bytes(), a.as_bytes());
 }
 
 #[test]
 fn ternary_coefficients_are_uniform() {
     for number in 0..4 {
-        let draws = Seed::from_bytes([5; 32]).sampler(Label::Secret, number).ternary(1 << 18);
+        let draws = Seed::from_bytes(&[5; 32]).sampler(Label::Secret, number).ternary(1 << 18);
         let counts = [-1, 0, 1].map(|value| draws.iter().filter(|&&x| x == value).count());
         assert_eq!(counts.iter().sum::<usize>(), draws.len());
         chi_square("ternary", &counts, &[1.0 / 3.0; 3]);
@@ -96,7 +115,7 @@ fn errors_are_centred_binomial() {
         probabilities.push(probabilities[k - 1] * (43 - k) as f64 / k as f64);
     }
     for number in 0..4 {
-        let draws = Seed::from_bytes([6; 32]).sampler(Label::Error, number).error(1 << 20);
+        let draws = Seed::from_bytes(&[6; 32]).sampler(Label::Error, number).error(1 << 20);
         let mut counts = vec![0; 43];
         for &x in draws.iter() {
             counts[usize::try_from(x + 21).unwrap()] += 1;
@@ -116,7 +135,7 @@ fn errors_are_centred_binomial() {
 #[test]
 fn uniform_words_are_uniform_modulo_every_prime() {
     let ring = ring();
-    let mut sampler = Seed::from_bytes([7; 32]).sampler(Label::Public, 0);
+    let mut sampler = Seed::from_bytes(&[7; 32]).sampler(Label::Public, 0);
     let primes: Vec<u32> = ring.moduli(ring.limbs()).map(Modulus::q).collect();
     let mut by_size = vec![vec![0; 256]; primes.len()];
     let mut by_low_bits = by_size.clone();
@@ -146,7 +165,7 @@ fn uniform_words_are_uniform_modulo_every_prime() {
 fn uniform_words_never_reach_a_small_prime() {
     for q in [17u32, 41, 97, 193] {
         let ring = Arc::new(Ring::new(2, &[q], &[]).unwrap());
-        let mut sampler = Seed::from_bytes([8; 32]).sampler(Label::Public, q);
+        let mut sampler = Seed::from_bytes(&[8; 32]).sampler(Label::Public, q);
         let mut counts = vec![0; q as usize];
         for _ in 0..10_000 {
             for &word in sampler.uniform(&ring, ring.limbs()).words() {

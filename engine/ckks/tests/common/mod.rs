@@ -50,7 +50,7 @@ impl Setup {
     }
 
     pub(crate) fn seed() -> Seed {
-        Seed::from_bytes([1; 32])
+        Seed::from_bytes(&[1; 32])
     }
 
     /// The coefficients of the secret key, which only its owner can compute.
