@@ -44,6 +44,14 @@ struct Checked {
     hash: [u8; 32],
 }
 
+struct Primes {
+    /// Of ciphertexts, bottom up.
+    q: Vec<u32>,
+    special: Vec<u32>,
+    /// How many of `q` there are at each level.
+    limbs: Vec<usize>,
+}
+
 /// What is wrong with a [`ParamsLiteral`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParamsError {
@@ -127,28 +135,51 @@ impl ParamsLiteral {
         security: Security::Bits128,
     };
 
-    /// The smallest secure set with so many levels of so many bits; of those at that degree, the one whose key
-    /// switching takes the fewest transforms.
+    /// The smallest secure set with so many levels of so many bits for which there are primes; of those at that degree, the
+    /// one whose key switching takes the fewest transforms. [`Params::new`] accepts it.
     ///
     /// # Errors
-    /// As for [`Params::new`], and [`ParamsError::NothingFits`].
+    /// [`ParamsError::OutOfRange`], [`ParamsError::NothingFits`]
     pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
         let base_bits = (scale_bits + 20).clamp(45, 90);
         let literal = Self { log_n: 10, levels, scale_bits, base_bits, digit_limbs: 1, security };
         literal.check_ranges()?;
         let q = literal.prime_bits().into_iter().flatten().collect::<Vec<_>>();
         for log_n in if security == Security::InsecureForTests { 10..=10 } else { 10..=17 } {
-            let fits = |&digit_limbs: &usize| {
-                let special = 30.0 * digit_limbs as f64;
-                q.iter().sum::<f64>() + special <= security.max_log2_qp(log_n)
-            };
             let transforms = |&a: &usize| (q.len().div_ceil(a) + 2) * (q.len() + a);
-            let best = (1..=literal.max_digit_limbs().min(q.len())).filter(fits).min_by_key(transforms);
-            if let Some(digit_limbs) = best {
-                return Ok(Self { log_n, digit_limbs, ..literal });
+            let mut digits: Vec<usize> = (1..=literal.max_digit_limbs().min(q.len()))
+                .filter(|&limbs| q.iter().sum::<f64>() + 30.0 * limbs as f64 <= security.max_log2_qp(log_n))
+                .collect();
+            digits.sort_by_key(transforms);
+            let mut sets = digits.into_iter().map(|digit_limbs| Self { log_n, digit_limbs, ..literal });
+            if let Some(set) = sets.find(|set| set.primes().is_ok()) {
+                return Ok(set);
             }
         }
         Err(ParamsError::NothingFits { levels, scale_bits, security })
+    }
+
+    /// The primes, within the modulus that is secure.
+    fn primes(&self) -> Result<Primes, ParamsError> {
+        let n = 1 << self.log_n;
+        // Special primes first: they must not be smaller than a digit's.
+        let special = primes_below(30.0, n, self.digit_limbs, &[])?;
+        let mut taken = special.clone();
+        let mut limbs = Vec::new();
+        for group in self.prime_bits() {
+            for bits in group {
+                let prime = primes_below(bits, n, 1, &taken)?;
+                taken.extend(prime);
+            }
+            limbs.push(taken.len() - special.len());
+        }
+        let log2_qp = taken.iter().map(|&q| f64::from(q).log2()).sum();
+        let &Self { log_n, security, .. } = self;
+        let max = security.max_log2_qp(log_n);
+        if log2_qp > max {
+            return Err(ParamsError::Insecure { log_n, log2_qp, max, security });
+        }
+        Ok(Primes { q: taken.split_off(special.len()), special, limbs })
     }
 
     /// ModDown and a level's primes are dropped at once, from at most [`MAX_SOURCES`].
@@ -199,25 +230,7 @@ impl Params {
     /// [`ParamsError`] says which number is wrong.
     pub fn new(literal: ParamsLiteral) -> Result<Self, ParamsError> {
         literal.check_ranges()?;
-        let n = 1 << literal.log_n;
-        // Special primes first: they must not be smaller than a digit's.
-        let special = primes_below(30.0, n, literal.digit_limbs, &[])?;
-        let mut taken = special.clone();
-        let mut limbs = Vec::new();
-        for group in literal.prime_bits() {
-            for bits in group {
-                let prime = primes_below(bits, n, 1, &taken)?;
-                taken.extend(prime);
-            }
-            limbs.push(taken.len() - special.len());
-        }
-        let log2_qp = taken.iter().map(|&q| f64::from(q).log2()).sum();
-        let max = literal.security.max_log2_qp(literal.log_n);
-        if log2_qp > max {
-            let ParamsLiteral { log_n, security, .. } = literal;
-            return Err(ParamsError::Insecure { log_n, log2_qp, max, security });
-        }
-        let q = taken.split_off(special.len());
+        let Primes { q, special, limbs } = literal.primes()?;
         let ring = Arc::new(Ring::new(literal.log_n, &q, &special)?);
         // The scale of level l is the one that squaring and rescaling turns into that of level l - 1. Taken from
         // the bottom up, these means of the primes stay among them; from the top down they would run away.

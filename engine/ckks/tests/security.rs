@@ -106,6 +106,34 @@ fn chosen_parameters_are_the_smallest_secure_ones() {
     }
 }
 
+/// Where there are too few primes of a size, `choose` says so.
+#[test]
+fn chosen_parameters_can_be_made() {
+    let mut refused = 0;
+    for security in [Security::Bits128, Security::Bits192, Security::Bits256, Security::InsecureForTests] {
+        for levels in [0, 1, 2, 3, 5, 8, 12, 16, 20] {
+            for scale_bits in 20..=60 {
+                match ParamsLiteral::choose(levels, scale_bits, security) {
+                    // Larger ones only take longer.
+                    Ok(literal) if literal.log_n > 14 => {}
+                    Ok(literal) => {
+                        let made = Params::new(literal);
+                        assert!(made.is_ok(), "{literal:?}: {}", made.err().unwrap());
+                    }
+                    Err(ParamsError::NothingFits { .. }) => refused += 1,
+                    Err(error) => panic!("{levels} levels of {scale_bits} bits: {error}"),
+                }
+            }
+        }
+    }
+    assert!(refused > 0);
+    let none = ParamsLiteral::choose(8, 20, Security::Bits128);
+    assert_eq!(
+        none,
+        Err(ParamsError::NothingFits { levels: 8, scale_bits: 20, security: Security::Bits128 })
+    );
+}
+
 /// The primes of each key that was made, not of those that were meant.
 #[test]
 fn keys_have_the_modulus_of_their_level() {
