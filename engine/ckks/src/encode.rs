@@ -147,7 +147,7 @@ impl Encoder {
                 *u = z;
             }
         }
-        transform.forward.process(&mut u);
+        process(&*transform.forward, &mut u);
         let gap = n / 2 / m;
         let mut coefficients = Zeroizing::new(vec![0i64; n]);
         let (low, high) = coefficients.split_at_mut(n / 2);
@@ -191,21 +191,28 @@ impl Encoder {
     }
 
     /// The values of a polynomial with the given coefficients, `n` of them.
-    pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Vec<Complex64> {
+    pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
         let (n, m) = (self.params.n(), 1usize << log_slots);
-        let Some(transform) = self.transforms.get(log_slots as usize) else { return Vec::new() };
+        // Vectors that grow would leave parts of themselves behind.
+        let mut values = Erased(Vec::with_capacity(m));
+        let Some(transform) = self.transforms.get(log_slots as usize) else { return values };
         let (low, high) = coefficients.split_at(n / 2);
         let gap = n / 2 / m;
         let pairs = low.iter().step_by(gap).zip(high.iter().step_by(gap));
-        let mut u = Erased(
-            pairs
-                .zip(&transform.twist)
-                .map(|((&re, &im), twist)| Complex64::new(re, im) * twist / scale)
-                .collect(),
+        let mut u = Erased(Vec::with_capacity(m));
+        u.0.extend(
+            pairs.zip(&transform.twist).map(|((&re, &im), twist)| Complex64::new(re, im) * twist / scale),
         );
-        transform.inverse.process(&mut u);
-        transform.order.iter().filter_map(|&at| u.get(at).copied()).collect()
+        process(&*transform.inverse, &mut u);
+        values.0.extend(transform.order.iter().filter_map(|&at| u.get(at)));
+        values
     }
+}
+
+/// The transform in place, with memory that is erased.
+fn process(transform: &dyn Fft<f64>, values: &mut [Complex64]) {
+    let mut scratch = Erased(vec![Complex64::ZERO; transform.get_inplace_scratch_len()]);
+    transform.process_with_scratch(values, &mut scratch);
 }
 
 impl Plaintext {

@@ -54,7 +54,7 @@ impl SecretKey {
             message.add_assign(&part.restrict(limbs));
         }
         let coefficients = centred(ring, limbs, message.into_coeff().words());
-        let values = Erased(encoder.decode(&coefficients, *log_slots, *scale));
+        let values = encoder.decode(&coefficients, *log_slots, *scale);
         // Fresh noise in a slot is about 8n / scale.
         let max_bits = (scale.log2() - f64::from(params.literal().log_n) - 3.0).floor() as i32;
         Ok(Decrypted { values, max_bits })
