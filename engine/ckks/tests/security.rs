@@ -269,8 +269,8 @@ fn noise_is_not_published() {
     for (x, want) in [(x, -1), (square, 0), (lowered, 1)].map(|(x, kind)| (s.fetch(&x), kind)) {
         let decrypted = s.secret.decrypt(&s.encoder, &x).unwrap();
         let max = decrypted.max_bits();
-        // A step of 8 n / scale.
-        assert_eq!(max, (x.scale() / (8.0 * 8192.0)).log2().floor() as i32);
+        // A step of 32 n / scale.
+        assert_eq!(max, (x.scale() / (32.0 * 8192.0)).log2().floor() as i32);
         assert_eq!(max < 0, want == 1);
         for bits in [max + 1, max + 2, max + 20, i32::MAX] {
             assert_eq!(decrypted.publish(bits), Err(PublishError { bits, max }));
@@ -282,10 +282,15 @@ fn noise_is_not_published() {
             for (shown, raw) in published.iter().zip(decrypted.reveal_unrounded()) {
                 assert_eq!((shown.re * step).fract(), 0.0);
                 assert_eq!((shown.im * step).fract(), 0.0);
-                assert!((shown - raw).re.abs().max((shown - raw).im.abs()) <= 0.5 / step);
+                assert!((shown - raw).re.abs().max((shown - raw).im.abs()) <= 1.0 / step);
             }
             let real: Vec<_> = published.iter().map(|z| z.re).collect();
             assert_eq!(decrypted.publish_real(bits).unwrap(), real);
+            // Always the same values, whoever decrypts and however the ciphertext came.
+            assert_eq!(decrypted.publish(bits).unwrap(), published);
+            let again = Ciphertext::from_bytes(&x.to_bytes(), &s.params).unwrap();
+            let key = SecretKey::from_secret_bytes(&s.secret.to_secret_bytes(), &s.params).unwrap();
+            assert_eq!(key.decrypt(&s.encoder, &again).unwrap().publish(bits).unwrap(), published);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Decryption, and what may be shown of it.
 
+use super::dither::DitherSeed;
 use super::error::ClientError;
 use super::keygen::SecretKey;
 use crate::encode::Erased;
 use crate::{Ciphertext, Encoder};
 use num_complex::Complex64;
-use pleura_ring::{Limbs, Modulus, Poly, Ring};
+use pleura_ring::{Limbs, Modulus, Ntt, Poly, Ring};
 use zeroize::Zeroizing;
 
 /// Decrypted values, noise included.
@@ -15,8 +16,13 @@ use zeroize::Zeroizing;
 /// what may be shown.
 pub struct Decrypted {
     values: Erased,
+    dither: DitherSeed,
     max_bits: i32,
 }
+
+/// Units of the last published digit are at least `2^GUARD_BITS n` over the scale: 100 deviations and more of the noise that encryption
+/// under the secret key leaves in a slot, 12 of what encryption under a public key leaves.
+const GUARD_BITS: f64 = 5.0;
 
 /// The precision asked for would show noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +50,8 @@ impl SecretKey {
         // Values are far below the scale times 2^64: the primes beyond need not be looked at.
         let enough = (1..=params.limbs(*level).q).find(|&q| ring.log2(Limbs::q(q)) >= scale.log2() + 64.0);
         let limbs = enough.map_or(params.limbs(*level), Limbs::q);
+        let parts: Vec<Poly<Ntt>> = parts.iter().map(|part| part.restrict(limbs)).collect();
+        let dither = DitherSeed::new(self.seed(), params, *scale, *log_slots, &parts);
         let s = self.s.restrict(limbs);
         // Horner's rule in s.
         let mut message = Poly::zero(ring, limbs);
@@ -51,18 +59,22 @@ impl SecretKey {
             if i > 0 {
                 message = message.mul(&s);
             }
-            message.add_assign(&part.restrict(limbs));
+            message.add_assign(part);
         }
         let coefficients = centred(ring, limbs, message.into_coeff().words());
         let values = encoder.decode(&coefficients, *log_slots, *scale);
-        // Fresh noise in a slot is about 8n / scale.
-        let max_bits = (scale.log2() - f64::from(params.literal().log_n) - 3.0).floor() as i32;
-        Ok(Decrypted { values, max_bits })
+        let max_bits = (scale.log2() - f64::from(params.literal().log_n) - GUARD_BITS).floor() as i32;
+        Ok(Decrypted { values, dither, max_bits })
     }
 }
 
 impl Decrypted {
     /// The values rounded to `bits` fractional bits (negative: to multiples of `2^-bits`).
+    ///
+    /// Each result is less than one unit of the last bit away from the value, and usually the nearest multiple or the next to it:
+    /// a value that is a fraction `f` of a unit above a multiple is rounded up with probability `sin^2(pi f / 2)`. Chance
+    /// is a keyed function of ciphertext and slot, so that publishing the same ciphertext again gives the same values;
+    /// results of other ciphertexts, copies shifted by a constant among them, are rounded independently.
     ///
     /// # Errors
     /// [`PublishError`] if that would show noise.
@@ -70,12 +82,10 @@ impl Decrypted {
         if bits > self.max_bits {
             return Err(PublishError { bits, max: self.max_bits });
         }
-        let step = f64::from(bits).exp2();
-        Ok(self
-            .values
-            .iter()
-            .map(|z| Complex64::new((z.re * step).round() / step, (z.im * step).round() / step))
-            .collect())
+        let units = f64::from(bits).exp2();
+        let mut dither = self.dither.at(bits);
+        let mut round = |x: f64| dither.round(x * units) / units;
+        Ok(self.values.iter().map(|z| Complex64::new(round(z.re), round(z.im))).collect())
     }
 
     /// The real parts of [`Decrypted::publish`].

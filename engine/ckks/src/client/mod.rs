@@ -1,6 +1,7 @@
 //! The client's half: secret keys, encryption, decryption. It runs on the host alone.
 
 mod decrypt;
+mod dither;
 mod encrypt;
 mod error;
 mod keygen;
