@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "security/shifts.rs"]
+mod shifts;
 
 use common::wire::get_bits;
 use common::*;

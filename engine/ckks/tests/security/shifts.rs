@@ -1,0 +1,170 @@
+//! Decryptions of copies of one ciphertext, shifted by known constants: how many of them give the key away.
+
+use super::*;
+use pleura_ring::Cpu;
+
+/// What is shown of a decryption.
+type Show<'a> = &'a dyn Fn(&Decrypted) -> Vec<Complex64>;
+
+/// What was shown before values were dithered.
+fn plainly_rounded(decrypted: &Decrypted, bits: i32) -> Vec<Complex64> {
+    let units = f64::from(bits).exp2();
+    let round = |z: &Complex64| Complex64::new((z.re * units).round(), (z.im * units).round()) / units;
+    decrypted.reveal_unrounded().iter().map(round).collect()
+}
+
+/// An encryption of zeros at level 0, and the server's copy.
+fn zeros() -> (Ciphertext, CiphertextBatch<Cpu>) {
+    let s = &*SETUP;
+    let zero = s.encoder.encode_at(&vec![Complex64::ZERO; s.slots()], s.params.scale(0)).unwrap();
+    let x = s.secret.encrypt_at(&zero, 0).unwrap();
+    let on_device = s.evaluator.upload(std::slice::from_ref(&x)).unwrap();
+    (x, on_device)
+}
+
+/// What is shown of `x` shifted by known values: the server adds them, the client decrypts.
+fn shifted(x: &CiphertextBatch<Cpu>, shift: &[Complex64], show: Show<'_>) -> Vec<Complex64> {
+    let s = &*SETUP;
+    let plaintext = s.encoder.encode_at(shift, s.params.scale(0)).unwrap();
+    let sum = s.evaluator.add_plain(x, &s.evaluator.upload_plaintext(&plaintext, 0).unwrap()).unwrap();
+    show(&s.secret.decrypt(&s.encoder, &s.fetch(&sum)).unwrap())
+}
+
+/// All `n/2` values of integer coefficients, by definition.
+fn values(coefficients: &[i64], scale: f64) -> Vec<Complex64> {
+    let n = coefficients.len();
+    let roots: Vec<_> = (0..2 * n).map(|k| Complex64::from_polar(1.0, PI * k as f64 / n as f64)).collect();
+    let exponents = std::iter::successors(Some(1), |e| Some(e * 5 % (2 * n))).take(n / 2);
+    let value = |e| -> Complex64 {
+        coefficients.iter().enumerate().map(|(k, &c)| roots[e * k % (2 * n)] * c as f64).sum()
+    };
+    exponents.map(|e| value(e) / scale).collect()
+}
+
+/// Bisects the noise of all slots at once: each shift moves the middles of the ranges to where a rounding turns. Returns
+/// how many decryptions gave the key, or what is believed to be the noise's coefficients after all of them.
+fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, Vec<i64>> {
+    let s = &*SETUP;
+    let (x, on_device) = zeros();
+    let (scale, half, secret) = (s.params.scale(0), 0.5 * f64::from(-bits).exp2(), s.secret_coefficients());
+    // Noise of a slot beyond five deviations is rare, and then one of thousands that are averaged.
+    let reach = 5.0 * (10.5 * s.slots() as f64).sqrt() / scale;
+    let (mut low, mut high) = (vec![[-reach; 2]; s.slots()], vec![[reach; 2]; s.slots()]);
+    let mut noise = Vec::new();
+    for query in 1..=queries {
+        let middles = low.iter().zip(&high).map(|(low, high)| [0, 1].map(|i| 0.5 * (low[i] + high[i])));
+        let shift: Vec<_> = middles.map(|[re, im]| Complex64::new(half - re, half - im)).collect();
+        // As the encoder rounds it.
+        let shift = values(&coefficients(&shift, scale), scale);
+        for (slot, (shown, shift)) in shifted(&on_device, &shift, show).iter().zip(&shift).enumerate() {
+            for (i, (shown, shift)) in [(shown.re, shift.re), (shown.im, shift.im)].into_iter().enumerate() {
+                let (low, high) = (&mut low[slot][i], &mut high[slot][i]);
+                if shown > half { *low = low.max(half - shift) } else { *high = high.min(half - shift) }
+            }
+        }
+        let middle =
+            |(low, high): (&[f64; 2], &[f64; 2])| Complex64::new(low[0] + high[0], low[1] + high[1]) * 0.5;
+        noise = coefficients(&low.iter().zip(&high).map(middle).collect::<Vec<_>>(), scale);
+        if attack(s, &x, &noise) == secret {
+            return Ok(query);
+        }
+    }
+    Err(noise)
+}
+
+/// Averages `count` publications of values halfway between multiples, where roundings by the dither tell the most, and
+/// returns by how much the noise that follows is wrong: the deviation of a coefficient.
+fn average(bits: i32, count: usize, show: Show<'_>) -> f64 {
+    let s = &*SETUP;
+    let (x, on_device) = zeros();
+    let unit = f64::from(-bits).exp2();
+    let mut sums = vec![Complex64::ZERO; s.slots()];
+    for i in 0..count {
+        let shift = Complex64::new(1.0, 1.0) * (i as f64 + 0.5) * unit;
+        let shown = shifted(&on_device, &vec![shift; s.slots()], show);
+        sums.iter_mut().zip(shown).for_each(|(sum, shown)| *sum += shown - shift);
+    }
+    // A value e above the half is rounded up with probability 1/2 + pi/2 e.
+    sums.iter_mut().for_each(|sum| *sum *= 2.0 / PI / count as f64);
+    deviation(&difference(&coefficients(&sums, s.params.scale(0)), &phase(s, &x)))
+}
+
+/// No estimate without bias from `count` publications has a smaller deviation.
+fn least_deviation(bits: i32, count: usize) -> f64 {
+    let s = &*SETUP;
+    f64::from(-bits).exp2() * s.params.scale(0) / PI / (count as f64 * s.slots() as f64).sqrt()
+}
+
+/// A dozen decryptions of shifted copies of one ciphertext, if they are plainly rounded, give the key away at any precision.
+#[test]
+fn shifted_copies_give_the_key_away_rounded_plainly_and_not_published() {
+    let (x, _) = zeros();
+    let max = SETUP.secret.decrypt(&SETUP.encoder, &x).unwrap().max_bits();
+    for bits in [max, max - 4, 0] {
+        let plain = bisect(bits, 16, &|decrypted| plainly_rounded(decrypted, bits));
+        assert!(plain.as_ref().is_ok_and(|&queries| queries <= 12), "{bits} bits: {:?}", plain.ok());
+    }
+    let publish: Show<'_> = &|decrypted| decrypted.publish(max).unwrap();
+    let noise = bisect(max, 48, publish).expect_err("the key");
+    let ternary = attack(&SETUP, &x, &noise).iter().filter(|x| x.abs() <= 1).count();
+    assert!(ternary < SETUP.params.n() / 100, "{ternary} coefficients");
+    // Averages tell no more than the dither's information.
+    let (got, least) = (average(max, 64, publish), least_deviation(max, 64));
+    assert!((0.9..1.1).contains(&(got / least)), "{got} where {least} is least");
+}
+
+/// `sin^2(pi f / 2)` of the values that are a fraction `f` of a unit above a multiple go up, and none goes further.
+#[test]
+fn values_go_up_as_often_as_is_said() {
+    let (s, bits) = (&*SETUP, 3);
+    let (_, on_device) = zeros();
+    let unit = f64::from(-bits).exp2();
+    for f in [0.0f64, 0.1, 0.25, 0.5, 0.8, 0.95] {
+        let shift = vec![Complex64::new(5.0 + f, -2.0 + f) * unit; s.slots()];
+        let shown = shifted(&on_device, &shift, &|decrypted| decrypted.publish(bits).unwrap());
+        let up = |value: f64, multiple: f64| (value / unit - multiple).abs();
+        let ups: Vec<_> = shown.iter().flat_map(|z| [up(z.re, 5.0), up(z.im, -2.0)]).collect();
+        assert!(ups.iter().all(|&up| up == 0.0 || up == 1.0), "{f}");
+        let (count, probability) = (ups.len() as f64, (0.5 * PI * f).sin().powi(2));
+        let spread = (count * probability * (1.0 - probability)).sqrt();
+        let surplus = ups.iter().sum::<f64>() - count * probability;
+        assert!(surplus.abs() <= 5.0 * spread, "{f}: {surplus} more than expected");
+    }
+}
+
+/// For SECURITY.md: `cargo test --release -p pleura-ckks --test security -- --ignored --nocapture publications`
+#[test]
+#[ignore = "takes a minute; prints the table of SECURITY.md"]
+#[expect(clippy::print_stdout, reason = "this is what it is for")]
+fn publications_until_the_key_is_known() {
+    let s = &*SETUP;
+    let (x, _) = zeros();
+    let decrypted = s.secret.decrypt(&s.encoder, &x).unwrap();
+    let max = decrypted.max_bits();
+    println!("bits, plain rounding, measured error after 1024, least, publications to an error of 1/8");
+    for bits in [max, max - 1, max - 2, max - 4, max - 6, 0] {
+        let plain = bisect(bits, 24, &|decrypted| plainly_rounded(decrypted, bits)).ok();
+        let (count, publish) = (1024, &|decrypted: &Decrypted| decrypted.publish(bits).unwrap());
+        let (error, least) = (average(bits, count, publish), least_deviation(bits, count));
+        println!("{bits}, {plain:?}, {error:.2}, {least:.2}, {:.2e}", (8.0 * error).powi(2) * count as f64);
+    }
+    // In units: adaptive shifts that move values onto multiples, had the dither been uniform.
+    let unit = f64::from(-max).exp2();
+    let noise: Vec<f64> =
+        decrypted.reveal_unrounded().iter().flat_map(|z| [z.re / unit, z.im / unit]).collect();
+    let mut fractions = Seed::from_bytes(&[3; 32]).sampler(Label::Dither, 0);
+    let mut known = vec![0.0; noise.len()];
+    let (mut count, mut publications, mut error) = (4096, 0, f64::INFINITY);
+    while error > 0.125 {
+        for (noise, known) in noise.iter().zip(&mut known) {
+            let rounded = |_| (noise - *known + fractions.fraction() - 0.5).round();
+            *known += (0..count).map(rounded).sum::<f64>() / f64::from(count);
+        }
+        publications += count;
+        count *= 2;
+        let squares: f64 = noise.iter().zip(&known).map(|(noise, known)| (noise - known).powi(2)).sum();
+        let slot = (squares / noise.len() as f64).sqrt() * unit * s.params.scale(0);
+        error = slot / (s.slots() as f64).sqrt();
+        println!("uniform dither, {publications} publications: error {error:.3}");
+    }
+}
