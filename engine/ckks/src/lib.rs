@@ -44,12 +44,14 @@
 
 mod client;
 mod encode;
+mod object_kind;
 mod objects;
 mod params;
 mod precision;
 mod security;
 mod server;
 pub mod wire;
+mod wire_error;
 
 pub use client::{ClientError, Decrypted, PublishError, SecretKey};
 pub use encode::{EncodeError, Encoder, Plaintext};
@@ -64,4 +66,4 @@ pub use server::{
     LinearTransform, Polynomial, PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext,
     PreparedTransform, TransformError,
 };
-pub use wire::WireError;
+pub use wire_error::WireError;

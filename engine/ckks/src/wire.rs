@@ -22,7 +22,10 @@
 //! allocated before it was found right, so that an object takes memory in proportion to the bytes received; every
 //! residue and field is checked. There is no way to read an object other than these checks.
 
+pub use crate::object_kind::ObjectKind;
+
 use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
+use crate::wire_error::WireError;
 use crate::{Params, ParamsError, ParamsLiteral, SecretKey, Security};
 use pleura_ring::sample::Seed;
 use pleura_ring::{GaloisElement, Limbs, Ntt, Poly};
@@ -32,62 +35,6 @@ const MAGIC: [u8; 4] = *b"PLEU";
 const VERSION: u16 = 1;
 const HEADER_LEN: u64 = 40;
 const SEED_LEN: u64 = 32;
-
-/// Kinds of objects that have a header of this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ObjectKind {
-    /// [`Params`]
-    Params = 1,
-    /// [`Ciphertext`]
-    Ciphertext = 2,
-    /// [`PublicKey`]
-    PublicKey = 3,
-    /// [`SwitchingKey`]
-    SwitchingKey = 4,
-    /// [`EvaluationKeys`]
-    EvaluationKeys = 5,
-    /// [`SecretKey`]
-    SecretKey = 6,
-    /// [`KeyRequest`]
-    KeyRequest = 7,
-    /// Client half of a compiled network.
-    ClientSpec = 16,
-    /// Server half of a compiled network.
-    ServerPlan = 17,
-    /// Both halves of a compiled network.
-    Plan = 18,
-}
-
-impl ObjectKind {
-    const ALL: [Self; 10] = [
-        Self::Params,
-        Self::Ciphertext,
-        Self::PublicKey,
-        Self::SwitchingKey,
-        Self::EvaluationKeys,
-        Self::SecretKey,
-        Self::KeyRequest,
-        Self::ClientSpec,
-        Self::ServerPlan,
-        Self::Plan,
-    ];
-
-    /// The kind with an article, as in "a ciphertext".
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Params => "parameters",
-            Self::Ciphertext => "a ciphertext",
-            Self::PublicKey => "a public key",
-            Self::SwitchingKey => "a switching key",
-            Self::EvaluationKeys => "evaluation keys",
-            Self::SecretKey => "a secret key",
-            Self::KeyRequest => "a key request",
-            Self::ClientSpec => "a client specification",
-            Self::ServerPlan => "a server plan",
-            Self::Plan => "a plan",
-        }
-    }
-}
 
 /// An object of another crate: the hash of its parameters, and the bytes after the header.
 #[derive(Clone, Copy, Debug)]
@@ -113,81 +60,6 @@ pub fn seal(kind: ObjectKind, params: &Params, body: &[u8]) -> Vec<u8> {
     let mut out = header(kind, params, HEADER_LEN + body.len() as u64);
     out.extend(body);
     out
-}
-
-/// Why bytes are not the object that was expected.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum WireError {
-    /// The bytes start otherwise.
-    #[error("the bytes do not start with `PLEU`: they are no object of this library, or were encoded again")]
-    BadMagic,
-    /// The format is another one.
-    #[error("the format has version {got} and this build reads {supported}; use one release on both sides")]
-    UnsupportedVersion {
-        /// The version found.
-        got: u16,
-        /// The version this build reads.
-        supported: u16,
-    },
-    /// The bytes hold something else.
-    #[error("the bytes hold {got} where {expected} was expected")]
-    WrongKind {
-        /// What was asked for.
-        expected: &'static str,
-        /// What was found.
-        got: &'static str,
-    },
-    /// The object was made under other parameters, or the parameters derived from a literal have another hash.
-    #[error("the object was made under other parameters; read it with those of whoever made it")]
-    ParamsMismatch,
-    /// There are too few or too many bytes.
-    #[error("{got} bytes where {expected} are needed: the object was cut short, or something follows it")]
-    Length {
-        /// Bytes the object takes, or as many as are needed to tell.
-        expected: u64,
-        /// Bytes given.
-        got: u64,
-    },
-    /// A number is out of its range.
-    #[error("{field} is {value}; it must be {min} to {max}")]
-    BadField {
-        /// Which number.
-        field: &'static str,
-        /// What it is.
-        value: u64,
-        /// Its least value.
-        min: u64,
-        /// Its greatest value.
-        max: u64,
-    },
-    /// The scale is no number, less than 1, or more than the modulus.
-    #[error("the scale is {scale}; it must be 1 to 2^{log2_q:.1}, the modulus at its level")]
-    BadScale {
-        /// The scale.
-        scale: f64,
-        /// Bits of the modulus.
-        log2_q: f64,
-    },
-    /// A word is no residue.
-    #[error("{value} is no residue modulo {prime}; the bytes were damaged")]
-    Residue {
-        /// The prime.
-        prime: u32,
-        /// The word.
-        value: u32,
-    },
-    /// A key belongs to no automorphism, to one that needs no key, or is out of order.
-    #[error("no key of X -> X^{exponent} can come next: exponents are odd, 3 to 2n - 1, and increase")]
-    BadExponent {
-        /// The exponent.
-        exponent: u32,
-    },
-    /// The parameters promise no security.
-    #[error("the parameters promise no security; tests read them with `Params::from_bytes_allow_insecure`")]
-    InsecureParams,
-    /// The parameters are not valid, or a key is not as secure as they claim.
-    #[error(transparent)]
-    Params(#[from] ParamsError),
 }
 
 impl Params {

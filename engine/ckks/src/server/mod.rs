@@ -4,6 +4,7 @@ mod error;
 mod evaluator;
 mod objects;
 mod polynomial;
+mod switching;
 mod transfer;
 mod transform;
 

@@ -1,0 +1,78 @@
+//! Errors of reading bytes.
+
+use crate::ParamsError;
+
+/// Why bytes are not the object that was expected.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WireError {
+    /// The bytes start otherwise.
+    #[error("the bytes do not start with `PLEU`: they are no object of this library, or were encoded again")]
+    BadMagic,
+    /// The format is another one.
+    #[error("the format has version {got} and this build reads {supported}; use one release on both sides")]
+    UnsupportedVersion {
+        /// The version found.
+        got: u16,
+        /// The version this build reads.
+        supported: u16,
+    },
+    /// The bytes hold something else.
+    #[error("the bytes hold {got} where {expected} was expected")]
+    WrongKind {
+        /// What was asked for.
+        expected: &'static str,
+        /// What was found.
+        got: &'static str,
+    },
+    /// The object was made under other parameters, or the parameters derived from a literal have another hash.
+    #[error("the object was made under other parameters; read it with those of whoever made it")]
+    ParamsMismatch,
+    /// There are too few or too many bytes.
+    #[error("{got} bytes where {expected} are needed: the object was cut short, or something follows it")]
+    Length {
+        /// Bytes the object takes, or as many as are needed to tell.
+        expected: u64,
+        /// Bytes given.
+        got: u64,
+    },
+    /// A number is out of its range.
+    #[error("{field} is {value}; it must be {min} to {max}")]
+    BadField {
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// Its least value.
+        min: u64,
+        /// Its greatest value.
+        max: u64,
+    },
+    /// The scale is no number, less than 1, or more than the modulus.
+    #[error("the scale is {scale}; it must be 1 to 2^{log2_q:.1}, the modulus at its level")]
+    BadScale {
+        /// The scale.
+        scale: f64,
+        /// Bits of the modulus.
+        log2_q: f64,
+    },
+    /// A word is no residue.
+    #[error("{value} is no residue modulo {prime}; the bytes were damaged")]
+    Residue {
+        /// The prime.
+        prime: u32,
+        /// The word.
+        value: u32,
+    },
+    /// A key belongs to no automorphism, to one that needs no key, or is out of order.
+    #[error("no key of X -> X^{exponent} can come next: exponents are odd, 3 to 2n - 1, and increase")]
+    BadExponent {
+        /// The exponent.
+        exponent: u32,
+    },
+    /// The parameters promise no security.
+    #[error("the parameters promise no security; tests read them with `Params::from_bytes_allow_insecure`")]
+    InsecureParams,
+    /// The parameters are not valid, or a key is not as secure as they claim.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+}
