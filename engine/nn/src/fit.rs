@@ -51,6 +51,10 @@ pub enum Function {
     Exp,
     /// The error function.
     Erf,
+    /// `x / (1 + |x|)`
+    Softsign,
+    /// `x tanh(ln(1 + e^x))`
+    Mish,
 }
 
 /// A polynomial near a function.
@@ -108,7 +112,7 @@ pub enum FitError {
 
 impl Function {
     /// What [`Function::from_str`] understands.
-    pub const NAMES: [&str; 16] = [
+    pub const NAMES: [&str; 18] = [
         "relu",
         "relu6",
         "leaky_relu",
@@ -125,6 +129,8 @@ impl Function {
         "abs",
         "exp",
         "erf",
+        "softsign",
+        "mish",
     ];
 
     /// Its name.
@@ -146,6 +152,8 @@ impl Function {
             Self::Abs => "abs",
             Self::Exp => "exp",
             Self::Erf => "erf",
+            Self::Softsign => "softsign",
+            Self::Mish => "mish",
         }
     }
 
@@ -169,6 +177,8 @@ impl Function {
             Self::Abs => x.abs(),
             Self::Exp => x.exp(),
             Self::Erf => erf(x),
+            Self::Softsign => x / (1.0 + x.abs()),
+            Self::Mish => x * (x.max(0.0) + (-x.abs()).exp().ln_1p()).tanh(),
         }
     }
 }
@@ -196,6 +206,8 @@ impl FromStr for Function {
             "abs" => Self::Abs,
             "exp" => Self::Exp,
             "erf" => Self::Erf,
+            "softsign" => Self::Softsign,
+            "mish" => Self::Mish,
             _ => return Err(FitError::Unknown(name.into())),
         })
     }

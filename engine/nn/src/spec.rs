@@ -2,7 +2,7 @@
 
 use crate::InferenceError;
 use crate::layout::Layout;
-use ndarray::{ArrayD, ArrayViewD, Axis};
+use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
 use pleura_ckks::{Ciphertext, KeyRequest, Params};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,15 @@ pub enum ScoreTransform {
     Softmax,
     /// `1 / (1 + exp(-x))` of each element.
     Sigmoid,
+    /// `x_i - ln sum_j exp(x_j)` over all elements of an item.
+    LogSoftmax,
+    /// Position of the largest element of an item, as a tensor of one element.
+    ArgMax {
+        /// Axes of the result beside that of the items, each of extent one.
+        axes: usize,
+        /// Whether the last of equal elements counts, not the first.
+        last: bool,
+    },
 }
 
 impl ClientSpec {
@@ -170,6 +179,29 @@ impl ScoreTransform {
             Self::Identity => {}
             Self::Sigmoid => out.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp())),
             Self::Softmax if out.ndim() == 0 => out.fill(1.0),
+            Self::LogSoftmax if out.ndim() == 0 => out.fill(0.0),
+            Self::LogSoftmax => {
+                for mut item in out.axis_iter_mut(Axis(0)) {
+                    let largest = item.fold(f64::NEG_INFINITY, |m, x| m.max(*x));
+                    let sum: f64 = item.iter().map(|x| (x - largest).exp()).sum();
+                    item.mapv_inplace(|x| x - largest - sum.ln());
+                }
+            }
+            Self::ArgMax { .. } if out.ndim() == 0 => out.fill(0.0),
+            Self::ArgMax { axes, last } => {
+                let place = |item: ArrayViewD<'_, f64>| {
+                    let larger = |best: (usize, f64), (i, &x): (usize, &f64)| {
+                        if x > best.1 || last && x == best.1 { (i, x) } else { best }
+                    };
+                    item.iter().enumerate().fold((0, f64::NEG_INFINITY), larger).0 as f64
+                };
+                let labels: Vec<f64> = out.axis_iter(Axis(0)).map(place).collect();
+                let mut labels = Array1::from_vec(labels).into_dyn();
+                for _ in 0..axes {
+                    labels.insert_axis_inplace(Axis(labels.ndim()));
+                }
+                return labels;
+            }
             Self::Softmax => {
                 for mut item in out.axis_iter_mut(Axis(0)) {
                     let largest = item.fold(f64::NEG_INFINITY, |m, x| m.max(*x));
@@ -196,6 +228,17 @@ mod tests {
         assert!(p.axis_iter(Axis(0)).all(|item| (item.sum() - 1.0).abs() < 1e-12));
         assert!((p[[1, 1]] - 1.0 / (1.0 + (-1.0f64).exp())).abs() < 1e-12);
         assert_eq!(p[[2, 0]], 0.0);
+    }
+
+    #[test]
+    fn labels_and_logarithms_of_probabilities() {
+        let scores = array![[0.0, 1.0, 1.0], [2.0, -1.0, 0.0]].into_dyn();
+        let label = |axes, last| ScoreTransform::ArgMax { axes, last }.apply(scores.view());
+        assert_eq!(label(0, false), array![1.0, 0.0].into_dyn());
+        assert_eq!(label(1, true), array![[2.0], [0.0]].into_dyn());
+        let logarithms = ScoreTransform::LogSoftmax.apply(scores.view());
+        let expected = ScoreTransform::Softmax.apply(scores.view()).mapv(f64::ln);
+        assert!((logarithms - expected).iter().all(|d| d.abs() < 1e-12));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is no polynomial: refused with advice, or replaced by a polynomial nearby.
 
 use crate::Fit;
+use crate::constant::{Constant, Data, Int};
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::polynomial::Polynomial;
@@ -8,45 +9,102 @@ use crate::problem::Problem;
 use crate::unsupported::Unsupported;
 use pleura_nn::{Function, fit};
 
+/// `outer f(inner x)`
+#[derive(Clone, Copy, Debug)]
+struct Activation {
+    function: Function,
+    inner: f64,
+    outer: f64,
+}
+
 impl Importer<'_> {
     pub(crate) fn activation(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        let Some((function, factor)) = self.function(step)? else {
+        if step.op == "PRelu" {
+            return self.slopes(step);
+        }
+        let Some(activation) = self.function(step)? else {
             return Err(Unsupported::operator(step.op).into());
         };
-        let x = self.tensor(step, 0)?;
+        self.activate(step, activation)
+    }
+
+    fn activate(&mut self, step: &Step<'_>, activation: Activation) -> Result<Value, Problem> {
+        let x = match self.value(step, 0)? {
+            Value::Tensor(x) => x,
+            Value::Constant(c) => return activation.fold(step.op, &c).map(Value::Constant),
+        };
+        let Activation { function, inner, outer } = activation;
         let Some(Fit { degree, from, to }) = self.fit else {
             return Err(Problem::Activation { function });
         };
-        let fitted = fit(function, degree, from, to)?;
+        let (low, high) = if inner < 0.0 { (to * inner, from * inner) } else { (from * inner, to * inner) };
+        let fitted = fit(function, degree, low, high)?;
         self.notes.push(format!(
             "replaced {function} at {} by a polynomial of degree {degree} on {from} to {to}, off by at most \
              {:.2e} and {:.2e} on average",
-            step.name, fitted.max_error, fitted.mean_error
+            step.name,
+            fitted.max_error * outer.abs(),
+            fitted.mean_error * outer.abs()
         ));
-        let coefficients: Vec<f64> = fitted.coefficients.iter().map(|c| c * factor).collect();
+        let scaled = fitted.coefficients.iter().enumerate().map(|(k, c)| c * outer * inner.powi(k as i32));
+        let coefficients: Vec<f64> = scaled.collect();
         // Over a node of its own: composed with what comes before, the powers of another interval might cancel.
         let node = self.builder.node(&x)?;
         let result = x.over(node).with(&step.name, Polynomial::of(&coefficients));
         Ok(Value::Tensor(result))
     }
 
-    /// The function of an element that an operator is, and a factor.
-    fn function(&self, step: &Step<'_>) -> Result<Option<(Function, f64)>, Problem> {
+    /// PRelu: `s x + (1 - s) relu(x)`, or a leaky relu if all slopes are one.
+    fn slopes(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let x = self.value(step, 0)?;
+        let mut slopes = self.constant(step, 1, "slope")?;
+        let values = slopes.to_floats()?;
+        let shape = x.full_shape();
+        // Before version 7, slopes were those of channels.
+        if self.opset < 7 && slopes.shape.len() == 1 && slopes.len() > 1 {
+            let mut channels = vec![slopes.len()];
+            channels.resize(shape.len().saturating_sub(1), 1);
+            slopes = slopes.reshaped(channels);
+        }
+        if crate::shape::broadcast(&shape, &slopes.shape)? != shape {
+            return Err(Problem::shape("slope", &slopes.shape, format!("one that broadcasts to {shape:?}")));
+        }
+        match values.first() {
+            Some(&slope) if values.iter().all(|&s| s == slope) => {
+                self.activate(step, Activation::plain(Function::LeakyRelu(slope)))
+            }
+            _ => {
+                let relu = self.activate(step, Activation::plain(Function::Relu))?;
+                let rest: Vec<f64> = values.iter().map(|s| 1.0 - s).collect();
+                let rest = Value::Constant(Constant::floats(slopes.shape.clone(), rest).of(slopes.element));
+                let straight = self.combine(step, "Mul", &x, &Value::Constant(slopes))?;
+                let bent = self.combine(step, "Mul", &relu, &rest)?;
+                self.combine(step, "Add", &straight, &bent)
+            }
+        }
+    }
+
+    /// The function of an element that an operator is.
+    fn function(&self, step: &Step<'_>) -> Result<Option<Activation>, Problem> {
         let function = match step.op {
             "Relu" => Function::Relu,
             "LeakyRelu" => Function::LeakyRelu(step.float("alpha", 0.01)?),
-            "PRelu" => {
-                let slopes = self.constant(step, 1, "slope")?.to_floats()?;
-                match slopes.first() {
-                    Some(&slope) if slopes.iter().all(|&s| s == slope) => Function::LeakyRelu(slope),
-                    _ => return Ok(None),
-                }
-            }
             "Elu" => Function::Elu(step.float("alpha", 1.0)?),
+            "Celu" => {
+                let alpha = nonzero(step, "alpha", 1.0)?;
+                let function = Function::Elu(1.0);
+                return Ok(Some(Activation { function, inner: 1.0 / alpha, outer: alpha }));
+            }
             "Selu" => {
-                step.expect_float("alpha", 1.673_263_2)?;
-                step.expect_float("gamma", 1.050_701)?;
-                Function::Selu
+                let usual = [1.673_263_242_354_377_3, 1.050_700_987_355_480_5];
+                // Before version 7, the defaults had fewer digits.
+                let (alpha, gamma) = (step.float("alpha", usual[0])?, step.float("gamma", usual[1])?);
+                if [alpha, gamma].iter().zip(usual).all(|(a, b)| (a - b).abs() < 1e-6) {
+                    Function::Selu
+                } else {
+                    let function = Function::Elu(alpha);
+                    return Ok(Some(Activation { function, inner: 1.0, outer: gamma }));
+                }
             }
             "Clip" => {
                 let bound = |i: usize, name: &'static str, default: f64| match self
@@ -67,17 +125,58 @@ impl Importer<'_> {
             "Tanh" => Function::Tanh,
             "Silu" => Function::Silu,
             "Swish" => {
-                step.expect_float("alpha", 1.0)?;
-                Function::Silu
+                let alpha = nonzero(step, "alpha", 1.0)?;
+                return Ok(Some(Activation { function: Function::Silu, inner: alpha, outer: 1.0 / alpha }));
             }
-            "Gelu" => Function::Gelu,
-            "TwiceGelu" => return Ok(Some((Function::Gelu, 2.0))),
+            "Gelu" => match step.string("approximate") {
+                None | Some("none") => Function::Gelu,
+                Some(other) => return Err(Problem::attribute("approximate", other, "none")),
+            },
+            "TwiceGelu" => {
+                return Ok(Some(Activation { function: Function::Gelu, inner: 1.0, outer: 2.0 }));
+            }
             "Softplus" => Function::Softplus,
+            "Softsign" => Function::Softsign,
+            "Mish" => Function::Mish,
             "Abs" => Function::Abs,
             "Exp" => Function::Exp,
             "Erf" => Function::Erf,
             _ => return Ok(None),
         };
-        Ok(Some((function, 1.0)))
+        Ok(Some(Activation::plain(function)))
     }
+}
+
+impl Activation {
+    fn plain(function: Function) -> Self {
+        Self { function, inner: 1.0, outer: 1.0 }
+    }
+
+    fn evaluate(&self, x: f64) -> f64 {
+        self.outer * self.function.evaluate(self.inner * x)
+    }
+
+    /// The values of constants.
+    fn fold(&self, op: &str, c: &Constant) -> Result<Constant, Problem> {
+        match &c.data {
+            Data::Float(list) => {
+                Constant::rounded(c.shape.clone(), list.iter().map(|&x| self.evaluate(x)).collect(), c.element)
+            }
+            Data::Int(list) if matches!(op, "Relu" | "Clip") => {
+                let value = |x: &Int| {
+                    c.element.exact(self.evaluate(x.known()? as f64) as i128).map(Int::Known)
+                };
+                let values = list.iter().map(value).collect::<Result<_, Problem>>()?;
+                Ok(Constant::ints(c.shape.clone(), values).of(c.element))
+            }
+            Data::Int(_) => {
+                Err(Problem::ElementType { found: c.element.name(), expected: "floating point".into() })
+            }
+        }
+    }
+}
+
+fn nonzero(step: &Step<'_>, name: &'static str, default: f64) -> Result<f64, Problem> {
+    let value = step.float(name, default)?;
+    if value == 0.0 { Err(Problem::attribute(name, value, "another number than zero")) } else { Ok(value) }
 }

@@ -1,5 +1,6 @@
 //! Constants: tensors of the file and what is computed from them while importing.
 
+use crate::element::Element;
 use crate::limits::{MAX_CONSTANT, MAX_RANK};
 use crate::problem::Problem;
 use crate::proto;
@@ -10,6 +11,17 @@ use std::rc::Rc;
 pub(crate) struct Constant {
     pub(crate) shape: Vec<usize>,
     pub(crate) data: Data,
+    /// Type of the elements; integers and booleans are [`Data::Int`].
+    pub(crate) element: Element,
+}
+
+/// Where in another file the elements of a tensor are.
+#[derive(Debug)]
+pub(crate) struct External {
+    pub(crate) location: String,
+    pub(crate) offset: u64,
+    /// Number of bytes; all to the end of the file if it is not told.
+    pub(crate) length: Option<u64>,
 }
 
 /// Elements, the last axis fastest.
@@ -30,16 +42,52 @@ pub(crate) enum Int {
 
 impl Constant {
     pub(crate) fn floats(shape: Vec<usize>, data: Vec<f64>) -> Self {
-        Self { shape, data: Data::Float(Rc::new(data)) }
+        Self { shape, data: Data::Float(Rc::new(data)), element: Element::Float }
     }
 
     pub(crate) fn ints(shape: Vec<usize>, data: Vec<Int>) -> Self {
-        Self { shape, data: Data::Int(Rc::new(data)) }
+        Self { shape, data: Data::Int(Rc::new(data)), element: Element::Int64 }
+    }
+
+    /// The same elements under another type of the same kind, which holds them.
+    pub(crate) fn of(self, element: Element) -> Self {
+        Self { element, ..self }
+    }
+
+    /// Floating-point results, rounded to their type and checked to be finite.
+    pub(crate) fn rounded(shape: Vec<usize>, data: Vec<f64>, element: Element) -> Result<Self, Problem> {
+        let data: Vec<f64> = data.into_iter().map(|x| element.round(x)).collect();
+        if !data.iter().all(|x| x.is_finite()) {
+            return Err(Problem::NotFinite { what: "result" });
+        }
+        Ok(Self::floats(shape, data).of(element))
+    }
+
+    /// The elements in another type, rounded, cut and wrapped as processors do.
+    pub(crate) fn cast(&self, element: Element) -> Result<Self, Problem> {
+        if element == self.element {
+            return Ok(self.clone());
+        }
+        if element.is_float() {
+            return Self::rounded(self.shape.clone(), self.to_floats()?.to_vec(), element);
+        }
+        let values: Result<Vec<Int>, Problem> = match &self.data {
+            Data::Float(list) => list.iter().map(|&x| element.truncate(x).map(Int::Known)).collect(),
+            Data::Int(list) => list
+                .iter()
+                .map(|&x| match x {
+                    Int::Batch if matches!(element, Element::Int64 | Element::Int32) => Ok(Int::Batch),
+                    x => element.wrap(x.known()?.into()).map(Int::Known),
+                })
+                .collect(),
+        };
+        Ok(Self::ints(self.shape.clone(), values?).of(element))
     }
 
     /// A tensor of the file, every element checked to be finite.
     pub(crate) fn parse(tensor: &proto::Tensor) -> Result<Self, Problem> {
-        let constant = Self { shape: shape_of(tensor)?, data: data_of(tensor)? };
+        let element = Element::new(tensor.data_type.into())?;
+        let constant = Self { shape: shape_of(tensor)?, data: data_of(tensor)?, element };
         let (expected, found) = (constant.shape.iter().product::<usize>(), constant.len());
         if expected != found {
             return Err(Problem::Stored { shape: constant.shape, expected, found });
@@ -87,7 +135,7 @@ impl Constant {
 
     /// The same elements by another shape.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
-        Self { shape, data: self.data.clone() }
+        Self { shape, data: self.data.clone(), element: self.element }
     }
 
     /// Element `i` of the result is element `sources[i]`, or `fill`.
@@ -95,10 +143,28 @@ impl Constant {
         fn pick<T: Copy>(data: &[T], sources: &[Option<u32>], fill: T) -> Vec<T> {
             sources.iter().map(|s| s.and_then(|s| data.get(s as usize)).copied().unwrap_or(fill)).collect()
         }
-        match &self.data {
+        let picked = match &self.data {
             Data::Float(data) => Self::floats(shape, pick(data, sources, fill)),
             Data::Int(data) => Self::ints(shape, pick(data, sources, Int::Known(fill as i64))),
+        };
+        picked.of(self.element)
+    }
+}
+
+impl External {
+    /// The place, if the elements are in another file.
+    pub(crate) fn of(tensor: &proto::Tensor) -> Result<Option<Self>, Problem> {
+        if tensor.data_location == 0 && tensor.external_data.is_empty() {
+            return Ok(None);
         }
+        let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+        let location = entry("location").cloned().unwrap_or_default();
+        let number = |key: &str| {
+            let fail = |_| Problem::ExternalFile { location: location.clone(), reason: format!("its {key} is no number") };
+            entry(key).map(|text| text.parse::<u64>().map_err(fail)).transpose()
+        };
+        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+        Ok(Some(Self { location, offset, length }))
     }
 }
 
@@ -128,8 +194,8 @@ fn shape_of(tensor: &proto::Tensor) -> Result<Vec<usize>, Problem> {
 
 /// The elements that are there, in whichever of the fields they are.
 fn data_of(tensor: &proto::Tensor) -> Result<Data, Problem> {
-    if tensor.data_location != 0 || !tensor.external_data.is_empty() {
-        return Err(Problem::External);
+    if let Some(External { location, .. }) = External::of(tensor)? {
+        return Err(Problem::External { location });
     }
     let raw = tensor.raw_data.as_slice();
     let typed = raw.is_empty();
@@ -153,18 +219,20 @@ fn data_of(tensor: &proto::Tensor) -> Result<Data, Problem> {
         6 => int(parse(raw, |b| Int::Known(i32::from_le_bytes(b).into()))?),
         7 if typed => int(tensor.int64_data.iter().map(|&x| Int::Known(x)).collect()),
         7 => int(parse(raw, |b| Int::Known(i64::from_le_bytes(b)))?),
-        // A uint64 beyond i64 has no use here; it becomes the greatest one, which no shape or index check passes.
-        12 | 13 if typed => int(tensor.uint64_data.iter().map(|&x| unsigned(x)).collect()),
+        12 | 13 if typed => int(tensor.uint64_data.iter().map(|&x| unsigned(x)).collect::<Result<_, _>>()?),
         12 => int(parse(raw, |b| Int::Known(u32::from_le_bytes(b).into()))?),
-        13 => int(parse(raw, |b| unsigned(u64::from_le_bytes(b)))?),
+        13 => {
+            let list: Vec<u64> = parse(raw, u64::from_le_bytes)?;
+            int(list.into_iter().map(unsigned).collect::<Result<_, _>>()?)
+        }
         other => {
             return Err(Problem::DataType { found: other });
         }
     })
 }
 
-fn unsigned(x: u64) -> Int {
-    Int::Known(i64::try_from(x).unwrap_or(i64::MAX))
+fn unsigned(x: u64) -> Result<Int, Problem> {
+    Element::Uint64.wrap(x.into()).map(Int::Known)
 }
 
 fn parse<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, Problem> {

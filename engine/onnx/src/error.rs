@@ -1,6 +1,6 @@
 //! Reasons to refuse a model as a whole, a tensor of it, or a node.
 
-use crate::limits::{MAX_BYTES, MIN_OPSET};
+use crate::limits::{MAX_BYTES, MAX_OPSET, MIN_OPSET};
 use crate::problem::Problem;
 
 /// Reason to refuse a model.
@@ -27,6 +27,12 @@ pub enum ImportError {
         "the model uses version {found} of the operators, at least {MIN_OPSET} is needed; export with opset_version=17"
     )]
     OldOperators {
+        /// Version that the model uses.
+        found: i64,
+    },
+    /// The version of the operators is newer than the importer.
+    #[error("the model uses version {found} of the operators, at most {MAX_OPSET} is known; export with opset_version=17")]
+    NewOperators {
         /// Version that the model uses.
         found: i64,
     },
@@ -89,16 +95,53 @@ pub enum ImportError {
         /// The reason.
         problem: Problem,
     },
+    /// Several tensors and nodes cannot be imported.
+    #[error("{}", list(.0))]
+    Several(Vec<ImportError>),
 }
 
 impl ImportError {
-    /// The reason, if a tensor, a node or the built network is refused.
+    /// The reason, if a tensor, a node or the built network is refused; the first of several.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Network(problem) | Self::Tensor { problem, .. } | Self::Node { problem, .. } => {
                 Some(problem)
             }
+            Self::Several(errors) => errors.first()?.problem(),
             _ => None,
+        }
+    }
+}
+
+/// One line for each reason, with the first of those that it applies to.
+fn list(errors: &[ImportError]) -> String {
+    let mut groups: Vec<(&ImportError, usize)> = Vec::new();
+    for error in errors {
+        match groups.iter_mut().find(|(first, _)| first.is_like(error)) {
+            Some((_, more)) => *more += 1,
+            None => groups.push((error, 0)),
+        }
+    }
+    let line = |(first, more): &(&ImportError, usize)| match (first, more) {
+        (first, 0) => first.to_string(),
+        (ImportError::Tensor { tensor, problem }, more) => format!("{tensor:?} and {more} more: {problem}"),
+        (ImportError::Node { name, op, problem }, more) => format!("{name} and {more} more ({op}): {problem}"),
+        (first, more) => format!("{first} ({more} more)"),
+    };
+    let lines: Vec<String> = groups.iter().map(line).collect();
+    match lines.as_slice() {
+        [only] => only.clone(),
+        lines => format!("{} obstacles:\n  {}", lines.len(), lines.join("\n  ")),
+    }
+}
+
+impl ImportError {
+    /// Whether it is the same reason for another tensor, or for another node of the same operator.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tensor { problem: a, .. }, Self::Tensor { problem: b, .. }) => a == b,
+            (Self::Node { op: a, problem: p, .. }, Self::Node { op: b, problem: q, .. }) => a == b && p == q,
+            _ => false,
         }
     }
 }

@@ -10,10 +10,8 @@ use std::collections::{HashMap, HashSet};
 pub(crate) struct Graph<'a> {
     pub(crate) steps: Vec<Step<'a>>,
     pub(crate) input: &'a proto::ValueInfo,
-    /// Name of the output, after what was dropped.
     pub(crate) output: &'a str,
     pub(crate) initializers: Vec<&'a proto::Tensor>,
-    pub(crate) notes: Vec<String>,
 }
 
 /// A node, with what was understood of it.
@@ -33,15 +31,25 @@ enum Source<'a> {
     Step(usize),
 }
 
+/// Names of operators that a client computes.
+pub(crate) const LARGEST: &str = "ArgMax at the end";
+pub(crate) const SMALLEST: &str = "ArgMin at the end";
+pub(crate) const PROBABILITIES: &str = "Sigmoid at the end";
+pub(crate) const SHARES: &str = "Softmax at the end";
+pub(crate) const LOGARITHMS: &str = "LogSoftmax at the end";
+/// Functions of each element, and of all, that do not change which one is largest.
+pub(crate) const MONOTONE: &str = "Sigmoid before a label";
+pub(crate) const RISING: &str = "Softmax before a label";
+
 type Sources<'a> = HashMap<&'a str, Source<'a>>;
 
 impl<'a> Graph<'a> {
     pub(crate) fn new(graph: &'a proto::Graph, options: &ImportOptions) -> Result<Self, ImportError> {
         let mut steps: Vec<Step<'a>> = graph.node.iter().enumerate().map(|(i, n)| Step::new(i, n)).collect();
         let sources = sources(graph, &steps)?;
-        let mut notes = Vec::new();
-        let output = trim(choose_output(graph, options)?, &sources, &steps, &mut notes);
+        let output = choose_output(graph, options)?;
         recognise(&sources, &mut steps);
+        leave_to_client(output, &sources, &mut steps);
         let (order, used) = order(output, &sources, &steps)?;
         let initializers =
             used.iter().filter_map(|s| if let Source::Initializer(t) = s { Some(*t) } else { None });
@@ -58,7 +66,7 @@ impl<'a> Graph<'a> {
         };
         let mut steps: Vec<Option<Step<'a>>> = steps.into_iter().map(Some).collect();
         let steps = order.into_iter().filter_map(|i| steps.get_mut(i)?.take()).collect();
-        Ok(Self { steps, input, output, initializers, notes })
+        Ok(Self { steps, input, output, initializers })
     }
 }
 
@@ -88,11 +96,9 @@ impl<'a> Step<'a> {
         self.attribute(name).map_or(default, |a| a.i)
     }
 
-    /// Refuses an attribute that differs from the only supported value.
-    pub(crate) fn expect_float(&self, name: &'static str, expected: f64) -> Result<(), Problem> {
-        let found = self.float(name, expected)?;
-        let is_near = (found - expected).abs() <= 1e-6 * expected.abs();
-        if is_near { Ok(()) } else { Err(Problem::attribute(name, found, expected.to_string())) }
+    /// An attribute that must be there.
+    pub(crate) fn required_int(&self, name: &'static str) -> Result<i64, Problem> {
+        self.attribute(name).map(|a| a.i).ok_or_else(|| Problem::missing(name))
     }
 
     pub(crate) fn float(&self, name: &'static str, default: f64) -> Result<f64, Problem> {
@@ -158,30 +164,43 @@ fn choose_output<'a>(graph: &'a proto::Graph, options: &ImportOptions) -> Result
     }
 }
 
-/// Goes back from the output over nodes that a client can compute from what it decrypts.
-fn trim<'a>(
-    mut output: &'a str,
-    sources: &Sources<'a>,
-    steps: &[Step<'a>],
-    notes: &mut Vec<String>,
-) -> &'a str {
+/// Marks the function at the end that a client computes from what it decrypts. Behind it, elements may only be moved.
+///
+/// A label of probabilities is that of the scores: only the last of the two remains.
+fn leave_to_client<'a>(output: &'a str, sources: &Sources<'a>, steps: &mut [Step<'a>]) {
+    let (mut name, mut labels, mut in_order) = (output, false, true);
     for _ in 0..steps.len() {
-        let Some(step) = producer(output, sources, steps) else { break };
-        let Some(&before) = step.inputs.first() else { break };
-        let client_side = matches!(step.op, "Softmax" | "LogSoftmax" | "Sigmoid" | "ArgMax");
-        let is_result = step.node.output.first().is_some_and(|name| name == output);
-        if !is_result || !(client_side || step.op == "Identity") {
-            break;
+        let Some(&Source::Step(i)) = sources.get(name) else { return };
+        let Some(step) = steps.get_mut(i) else { return };
+        let is_result = step.node.output.first().is_some_and(|first| first == name);
+        if !is_result || !matches!(step.node.domain.as_str(), "" | "ai.onnx") {
+            return;
         }
-        if client_side {
-            notes.push(format!(
-                "dropped the final {} {}: apply it to the decrypted result if you need it",
-                step.op, step.name
-            ));
+        let Some(&before) = step.inputs.first() else { return };
+        match step.op {
+            "Identity" | "Squeeze" | "Unsqueeze" | "Reshape" | "Flatten" | "Cast" => {}
+            "Transpose" | "Slice" | "Gather" => in_order = false,
+            "ArgMax" | "ArgMin" if in_order && !labels => {
+                labels = true;
+                step.op = if step.op == "ArgMax" { LARGEST } else { SMALLEST };
+            }
+            "Sigmoid" if labels && !in_order => return,
+            "Sigmoid" => {
+                step.op = if labels { MONOTONE } else { PROBABILITIES };
+                return;
+            }
+            "Softmax" | "LogSoftmax" if in_order => {
+                step.op = match step.op {
+                    _ if labels => RISING,
+                    "Softmax" => SHARES,
+                    _ => LOGARITHMS,
+                };
+                return;
+            }
+            _ => return,
         }
-        output = before;
+        name = before;
     }
-    output
 }
 
 /// Marks products that are one activation: `x sigmoid(x)`, `x hardsigmoid(x)`, `x (1 + erf(x / sqrt 2))`.
@@ -212,11 +231,11 @@ fn gate<'a>(
     let step = producer(gate, sources, steps)?;
     let reads = |step: &Step<'a>, name: &str| step.inputs.first().is_some_and(|&first| first == name);
     let near =
-        |name: &str, value: f64| scalar(name, sources, steps).is_some_and(|c| (c - value).abs() < 1e-3);
+        |name: &str, value: f64| scalar(name, sources, steps).is_some_and(|c| (c - value).abs() < 3e-4);
     match step.op {
         "Sigmoid" if reads(step, x) => Some(("Silu", x)),
         "HardSigmoid" if reads(step, x) => {
-            let usual = |name, value: f64| step.float(name, value).is_ok_and(|c| (c - value).abs() < 1e-3);
+            let usual = |name, value: f64| step.float(name, value).is_ok_and(|c| (c - value).abs() < 3e-4);
             let is_usual = step.has("alpha") && usual("alpha", 1.0 / 6.0) && usual("beta", 0.5);
             is_usual.then_some(("HardSwish", x))
         }

@@ -2,24 +2,38 @@
 
 use crate::budget;
 use crate::builder::{Builder, Tensor};
+use crate::conformance::{self, MOVES};
 use crate::constant::{Constant, Int};
-use crate::graph::{Graph, Step};
+use crate::element::Element;
+use crate::external::External;
+use crate::graph::{Graph, LARGEST, LOGARITHMS, MONOTONE, PROBABILITIES, RISING, SHARES, SMALLEST, Step};
 use crate::problem::Problem;
 use crate::unsupported::Unsupported;
+use crate::limits::MAX_RANK;
 use crate::{Fit, ImportError, ImportOptions, proto};
-use pleura_nn::Network;
-use std::collections::HashMap;
+use pleura_nn::{Network, ScoreTransform};
+use std::collections::{HashMap, HashSet};
+
+/// Most obstacles that are looked for.
+const MAX_OBSTACLES: usize = 1000;
 
 /// Everything known so far.
 #[derive(Debug)]
 pub(crate) struct Importer<'a> {
     values: HashMap<&'a str, Value>,
+    /// Names whose values an obstacle hides.
+    unknown: HashSet<&'a str>,
+    /// Tensors of integers: they are moved, and computed with after a cast only.
+    integers: HashSet<&'a str>,
     pub(crate) builder: Builder,
     pub(crate) fit: Option<Fit>,
     /// The batch size, if the file fixes it.
     pub(crate) batch: Int,
     pub(crate) opset: i64,
     pub(crate) notes: Vec<String>,
+    pub(crate) scores: ScoreTransform,
+    /// Scores that the client makes a label of.
+    pub(crate) labelled: Option<Tensor>,
 }
 
 /// What a name of the model stands for. Cloning is cheap.
@@ -29,44 +43,122 @@ pub(crate) enum Value {
     Tensor(Tensor),
 }
 
+/// A network and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) network: Network,
+    pub(crate) scores: ScoreTransform,
+    pub(crate) notes: Vec<String>,
+}
+
 /// Imports a graph.
 pub(crate) fn import(
     name: String,
     graph: &Graph<'_>,
     opset: i64,
     options: &ImportOptions,
-) -> Result<(Network, Vec<String>), ImportError> {
+) -> Result<Built, ImportError> {
     let (batch, shape) = item_shape(graph.input, options)?;
     let (builder, input) = Builder::new(&graph.input.name, &shape);
     let mut importer = Importer {
         values: HashMap::from([(graph.input.name.as_str(), Value::Tensor(input))]),
+        unknown: HashSet::new(),
+        integers: HashSet::new(),
         builder,
         fit: options.fit,
         batch,
         opset,
-        notes: graph.notes.clone(),
+        notes: Vec::new(),
+        scores: ScoreTransform::Identity,
+        labelled: None,
     };
+    if !graph.input.has_floats() {
+        importer.integers.insert(&graph.input.name);
+    }
+    let mut obstacles = Vec::new();
+    let mut files = External::new(options.external_data.as_deref());
     for &tensor in &graph.initializers {
-        let constant = Constant::parse(tensor)
-            .map_err(|problem| ImportError::Tensor { tensor: tensor.name.clone(), problem })?;
-        importer.values.insert(&tensor.name, Value::Constant(constant));
+        match files.parse(tensor) {
+            Ok(constant) => {
+                importer.values.insert(&tensor.name, Value::Constant(constant));
+            }
+            Err(problem) => {
+                importer.unknown.insert(&tensor.name);
+                obstacles.push(ImportError::Tensor { tensor: tensor.name.clone(), problem });
+            }
+        }
     }
     for step in &graph.steps {
-        let outputs = importer.run(step).map_err(|problem| step.fail(problem))?;
-        importer.values.extend(step.node.output.iter().map(String::as_str).zip(outputs));
+        let Err(problem) = importer.take(step, &mut files) else { continue };
+        let is_last = matches!(problem, Problem::Budget) || obstacles.len() >= MAX_OBSTACLES;
+        obstacles.push(step.fail(problem));
+        if is_last {
+            break;
+        }
+        importer.assume(step);
+    }
+    if obstacles.len() > 1 {
+        return Err(ImportError::Several(obstacles));
+    }
+    if let Some(only) = obstacles.pop() {
+        return Err(only);
     }
     let Some(Value::Tensor(output)) = importer.values.get(graph.output).cloned() else {
         return Err(ImportError::ConstantOutput { output: graph.output.to_owned() });
     };
+    let (scores, output) = match (importer.scores, importer.labelled) {
+        (ScoreTransform::ArgMax { last, .. }, Some(scores)) => {
+            (ScoreTransform::ArgMax { axes: output.shape.len(), last }, scores)
+        }
+        (scores, _) => (scores, output),
+    };
     let network = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
-    Ok((network, importer.notes))
+    Ok(Built { network, scores, notes: importer.notes })
 }
 
-impl Importer<'_> {
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Value>, Problem> {
-        if !matches!(step.node.domain.as_str(), "" | "ai.onnx") {
-            return Err(Problem::Domain { domain: step.node.domain.clone() });
+impl<'a> Importer<'a> {
+    /// Takes the node over, unless an obstacle hides what it reads.
+    fn take(&mut self, step: &Step<'a>, files: &mut External<'_>) -> Result<(), Problem> {
+        conformance::check(step, self.opset)?;
+        if step.inputs.iter().any(|name| self.unknown.contains(name)) {
+            self.unknown.extend(step.node.output.iter().map(String::as_str));
+            return Ok(());
         }
+        let moves = MOVES.contains(&step.op);
+        let of_integers = step.inputs.iter().any(|name| self.integers.contains(name));
+        if of_integers && !moves && !matches!(step.op, "Cast" | "CastLike" | "Shape" | "Size") {
+            return Err(Problem::ElementType { found: "an integer type", expected: "floating point".into() });
+        }
+        let outputs = match (step.op, step.tensor("value")) {
+            ("Constant", Some(tensor)) => vec![Value::Constant(files.parse(tensor)?)],
+            _ => self.run(step)?,
+        };
+        let names = step.node.output.iter().map(String::as_str);
+        if of_integers && moves {
+            self.integers.extend(names.clone());
+        }
+        self.values.extend(names.zip(outputs));
+        Ok(())
+    }
+
+    /// Goes on behind an obstacle, to find the next ones: with a tensor of the shape that the node would make, if that is known.
+    fn assume(&mut self, step: &Step<'a>) {
+        let shaped = match step.op {
+            _ if conformance::keeps_shape(step.op) => self.value(step, 0),
+            "MaxPool" | "LpPool" => self.average_pool(step),
+            "GlobalMaxPool" | "GlobalLpPool" => self.global_average_pool(step),
+            _ => Err(Problem::Internal("the shape is not known")),
+        };
+        let mut names = step.node.output.iter().map(String::as_str);
+        if let (Ok(value @ Value::Tensor(_)), Some(first)) = (shaped, names.next()) {
+            self.values.insert(first, value);
+        } else {
+            self.unknown.extend(step.node.output.first().map(String::as_str));
+        }
+        self.unknown.extend(names);
+    }
+
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Value>, Problem> {
         let one = |value: Value| vec![value];
         match step.op {
             "Constant" => constant_node(step).map(one),
@@ -77,6 +169,7 @@ impl Importer<'_> {
             "Identity" => self.value(step, 0).map(one),
             "Dropout" => self.dropout(step).map(one),
             "Cast" => self.cast(step).map(one),
+            "CastLike" => self.cast_like(step).map(one),
             "Reshape" => self.reshape(step).map(one),
             "Flatten" => self.flatten(step).map(one),
             "Squeeze" => self.squeeze(step).map(one),
@@ -85,6 +178,10 @@ impl Importer<'_> {
             "Slice" => self.slice(step).map(one),
             "Split" => self.split(step),
             "Gather" => self.gather(step).map(one),
+            "GatherElements" => self.gather_elements(step).map(one),
+            "GatherND" => self.gather_nd(step).map(one),
+            "Scatter" | "ScatterElements" => self.scatter_elements(step).map(one),
+            "ScatterND" => self.scatter_nd(step).map(one),
             "Concat" => self.concat(step).map(one),
             "Expand" => self.expand(step).map(one),
             "Tile" => self.tile(step).map(one),
@@ -95,6 +192,9 @@ impl Importer<'_> {
             "Sum" | "Mean" => self.sum(step).map(one),
             "Pow" => self.power(step).map(one),
             "Neg" => self.scaled(step, -1.0).map(one),
+            "CumSum" => self.cumulative_sum(step).map(one),
+            "Trilu" => self.triangle(step).map(one),
+            "Where" => self.choice(step).map(one),
             "Conv" => self.convolution(step).map(one),
             "ConvTranspose" => self.transposed_convolution(step).map(one),
             "BatchNormalization" => self.batch_normalization(step).map(one),
@@ -102,10 +202,23 @@ impl Importer<'_> {
             "GlobalAveragePool" => self.global_average_pool(step).map(one),
             "Gemm" => self.gemm(step).map(one),
             "MatMul" => self.matmul(step).map(one),
+            "Einsum" => self.einsum(step).map(one),
             "ReduceMean" | "ReduceSum" | "ReduceSumSquare" | "ReduceProd" | "ReduceMax" | "ReduceMin" => {
                 self.reduce(step).map(one)
             }
-            _ if self.are_constant(step) => self.fold(step).map(one),
+            LARGEST | SMALLEST => self.label(step).map(one),
+            PROBABILITIES | SHARES | LOGARITHMS | MONOTONE | RISING => self.probabilities(step).map(one),
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor"
+                if self.are_constant(step) =>
+            {
+                self.binary(step, step.op).map(one)
+            }
+            "Not" | "Sign" | "Sqrt" | "Log" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "Abs" | "Exp" | "Mod"
+            | "Min" | "Max"
+                if self.are_constant(step) =>
+            {
+                self.fold(step).map(one)
+            }
             _ => self.activation(step).map(one),
         }
     }
@@ -182,7 +295,12 @@ impl Importer<'_> {
         self.integers(step, i, name)?.map(|list| list.into_iter().map(Int::known).collect()).transpose()
     }
 
-    fn are_constant(&self, step: &Step<'_>) -> bool {
+    /// Whether a name is that of a tensor of integers.
+    pub(crate) fn is_integer(&self, name: &str) -> bool {
+        self.integers.contains(name)
+    }
+
+    pub(crate) fn are_constant(&self, step: &Step<'_>) -> bool {
         let constant = |name: &&str| matches!(self.values.get(name), Some(Value::Constant(_)));
         step.inputs.iter().all(|name| name.is_empty() || constant(name))
     }
@@ -216,16 +334,17 @@ impl Value {
     }
 }
 
+/// A constant that is given by numbers.
 fn constant_node(step: &Step<'_>) -> Result<Value, Problem> {
-    if let Some(tensor) = step.tensor("value") {
-        return Constant::parse(tensor).map(Value::Constant);
+    if step.node.attribute.len() != 1 {
+        return Err(Unsupported::ConstantKind.into());
     }
     let floats = |list: &[f32]| list.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
     let ints = |list: &[i64]| list.iter().map(|&x| Int::Known(x)).collect::<Vec<_>>();
     let constant = if step.has("value_float") {
-        Constant::floats(vec![], vec![step.float("value_float", 0.0)?])
+        Constant::rounded(vec![], vec![step.float("value_float", 0.0)?], Element::Float)?
     } else if let Some(list) = step.floats("value_floats") {
-        Constant::floats(vec![list.len()], floats(list))
+        Constant::rounded(vec![list.len()], floats(list), Element::Float)?
     } else if step.has("value_int") {
         Constant::ints(vec![], vec![Int::Known(step.int("value_int", 0))])
     } else if let Some(list) = step.ints("value_ints") {
@@ -233,9 +352,14 @@ fn constant_node(step: &Step<'_>) -> Result<Value, Problem> {
     } else {
         return Err(Unsupported::ConstantKind.into());
     };
-    match constant.to_floats() {
-        Ok(list) if list.iter().all(|x| x.is_finite()) => Ok(Value::Constant(constant)),
-        _ => Err(Problem::NotFinite { what: "value" }),
+    Ok(Value::Constant(constant))
+}
+
+impl proto::ValueInfo {
+    /// Whether elements are of floating point.
+    fn has_floats(&self) -> bool {
+        let tensor_type = self.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+        tensor_type.is_some_and(|t| Element::new(t.elem_type.into()).is_ok_and(Element::is_float))
     }
 }
 
@@ -274,7 +398,7 @@ fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int,
         .map(extent)
         .collect::<Option<Vec<usize>>>()
         .ok_or_else(|| fail(Problem::InputAxisOpen))?;
-    if !(1..=3).contains(&shape.len()) {
+    if shape.len() >= MAX_RANK {
         return Err(fail(Problem::InputRank { found: shape.len() }));
     }
     budget::elements(&shape).map_err(fail)?;

@@ -6,7 +6,7 @@ use crate::constant::Constant;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::problem::Problem;
-use crate::shape::Selection;
+use crate::shape::{Selection, broadcast};
 use crate::unsupported::Unsupported;
 use crate::window::{Motion, Odd, Planes, checked};
 use pleura_nn::{Convolution, Dense, Gather, Linear, ShapeError, Sparse, Window, WindowSpec};
@@ -83,11 +83,15 @@ impl Importer<'_> {
     }
 
     pub(crate) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        if step.int("training_mode", 0) != 0 || self.opset < 7 && step.int("is_test", 0) == 0 {
+        // From version 7 to 13, it was training if there were results beside the first.
+        let by_outputs =
+            (7..14).contains(&self.opset) && step.node.output.iter().skip(1).any(|name| !name.is_empty());
+        if step.int("training_mode", 0) != 0 || self.opset < 7 && step.int("is_test", 0) == 0 || by_outputs {
             return Err(Problem::TrainingMode);
         }
         let x = self.tensor(step, 0)?;
-        let channels = x.shape.first().copied().unwrap_or(1);
+        // Statistics of each element, not of each channel.
+        let channels = if step.int("spatial", 1) == 0 { x.len() } else { x.shape.first().copied().unwrap_or(1) };
         let mut parameters = Vec::new();
         for (i, what) in ["scale", "bias", "mean", "variance"].into_iter().enumerate() {
             let values = self.constant(step, i + 1, what)?.to_floats()?;
@@ -140,13 +144,22 @@ impl Importer<'_> {
             matrix.iter_mut().for_each(|w| *w *= alpha);
         }
         let product = Linear::new(Dense::new(inputs, matrix)?);
-        let beta = Value::Constant(Constant::floats(vec![], vec![step.float("beta", 1.0)?]));
+        let beta = Constant::floats(vec![], vec![step.float("beta", 1.0)?]).of(weights.element);
+        let beta = Value::Constant(beta);
         let addend = match self.optional(step, 2)? {
+            // Before version 7, the addend was repeated only if it was said so.
+            Some(addend)
+                if self.opset < 7 && step.int("broadcast", 0) == 0 && addend.full_shape() != [1, outputs] =>
+            {
+                return Err(Problem::Broadcast { left: vec![1, outputs], right: addend.full_shape() });
+            }
             Some(addend) => Some(self.combine(step, "Mul", &addend, &beta)?),
             None => None,
         };
         match addend {
-            Some(Value::Constant(bias)) if bias.len() == 1 || bias.len() == outputs => {
+            Some(Value::Constant(bias))
+                if broadcast(&bias.shape, &[1, outputs])? == [1, outputs] && bias.shape.len() <= 2 =>
+            {
                 let bias = bias.to_floats()?;
                 let bias: Vec<f64> = (0..outputs).filter_map(|i| bias.get(i % bias.len()).copied()).collect();
                 self.builder.linear(&step.name, &x, &[outputs], product.plus(&bias)).map(Value::Tensor)
@@ -160,11 +173,14 @@ impl Importer<'_> {
     }
 
     pub(crate) fn matmul(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        match (self.value(step, 0)?, self.value(step, 1)?) {
-            (Value::Tensor(x), Value::Constant(w)) => self.times_matrix(step, &x, &w),
-            (Value::Constant(w), Value::Tensor(x)) => self.matrix_times(step, &w, &x),
-            (Value::Tensor(_), Value::Tensor(_)) => Err(Unsupported::EncryptedMatrices.into()),
-            (Value::Constant(_), Value::Constant(_)) => Err(Problem::Fold { op: step.op.to_owned() }),
+        match (self.float_value(step, 0)?, self.float_value(step, 1)?) {
+            (Value::Tensor(x), Value::Constant(w)) if !x.shape.is_empty() && w.shape.len() <= 2 => {
+                self.times_matrix(step, &x, &w)
+            }
+            (Value::Constant(w), Value::Tensor(x)) if w.shape.len() == 2 && x.shape.len() == 2 => {
+                self.matrix_times(step, &w, &x)
+            }
+            _ => self.product(step),
         }
     }
 
@@ -174,9 +190,6 @@ impl Importer<'_> {
             return Err(Problem::shape("item", &x.shape, "at least one axis"));
         };
         let ((rows, outputs), vector) = match w.shape.as_slice() {
-            [1, 1, rows, columns] | [1, rows, columns] if leading.len() + 3 > w.shape.len() => {
-                ((*rows, *columns), false)
-            }
             [rows, columns] => ((*rows, *columns), false),
             [rows] => ((*rows, 1), true),
             other => return Err(Problem::shape("list of weights", other, "a matrix")),

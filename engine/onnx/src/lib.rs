@@ -5,14 +5,14 @@
 //!   they are spent, and an error names the node and says what to do.
 //! * The first axis of the input is the batch; the network is what happens to one item. Operators that mix the items of a
 //!   batch are refused.
-//! * An attribute that changes the result is honoured or refused.
+//! * Attributes, operands and their types are honoured or refused, in each version of the operators.
 //! * Constants are folded, so shapes computed inside the model are accepted. Whatever depends on the encrypted input must
 //!   be affine or a polynomial: convolutions, dense layers, average pools, normalization with fixed statistics, sums,
 //!   products, powers, and rearrangements of elements.
 //! * Other activations are refused, or replaced by polynomials where [`ImportOptions::fit`] asks for it. Maxima, comparisons
 //!   and divisions by encrypted values are always refused.
-//! * A final softmax, sigmoid or argmax is dropped, since a client can apply it to the decrypted scores;
-//!   [`Imported::notes`] says so.
+//! * A final softmax, sigmoid or argmax is no part of the network: [`Imported::scores`] is what a client applies to the
+//!   decrypted scores, whose result is that of the model.
 //!
 //! ```
 //! use pleura_onnx::{ImportError, ImportOptions, import};
@@ -30,20 +30,31 @@ mod activation;
 mod arithmetic;
 mod budget;
 mod builder;
+mod choice;
+mod conformance;
 mod constant;
+mod contract;
+mod element;
 mod error;
-mod extent;
+mod external;
+mod final_scores;
+mod fold;
 mod graph;
 mod importer;
 mod layers;
 mod limits;
 mod model;
+mod operators;
 mod options;
+mod pad;
 mod polynomial;
 mod pool;
 mod problem;
 mod proto;
 mod reduce;
+mod resize;
+mod scatter;
+mod schema;
 mod shape;
 mod structure;
 mod unsupported;

@@ -8,6 +8,8 @@ pub(crate) const MIN_OPSET: i64 = 6;
 pub(crate) const MAX_RANK: usize = 8;
 /// Most elements of a tensor in the file.
 pub(crate) const MAX_CONSTANT: usize = 1 << 28;
+/// Newest version of the operators that was looked at.
+pub(crate) const MAX_OPSET: i64 = 28;
 /// Most elements of a tensor that depends on the input, or is computed from constants.
 pub(crate) const MAX_ELEMENTS: usize = 1 << 24;
 /// Most elements of all that is made while importing.

@@ -1,9 +1,10 @@
 //! From the bytes of a file to a network.
 
 use crate::graph::Graph;
-use crate::limits::{MAX_BYTES, MIN_OPSET};
+use crate::importer::Built;
+use crate::limits::{MAX_BYTES, MAX_OPSET, MIN_OPSET};
 use crate::{ImportError, ImportOptions, importer, proto};
-use pleura_nn::Network;
+use pleura_nn::{Network, ScoreTransform};
 use prost::Message;
 use std::collections::BTreeMap;
 
@@ -12,7 +13,9 @@ use std::collections::BTreeMap;
 pub struct Imported {
     /// The network.
     pub network: Network,
-    /// Differences from the model, one sentence each: what was dropped or approximated.
+    /// Function at the end of the model that is no part of the network: the client applies it to decrypted scores.
+    pub scores: ScoreTransform,
+    /// Differences from the model, one sentence each: what was approximated.
     pub notes: Vec<String>,
     /// Entries of the model's `metadata_props`, by name.
     pub metadata: BTreeMap<String, String>,
@@ -33,9 +36,12 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     if opset < MIN_OPSET {
         return Err(ImportError::OldOperators { found: opset });
     }
+    if opset > MAX_OPSET {
+        return Err(ImportError::NewOperators { found: opset });
+    }
     let named = model.metadata_props.iter().find(|entry| entry.key == "name");
     let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
-    let (network, notes) = importer::import(name, &Graph::new(graph, options)?, opset, options)?;
+    let Built { network, scores, notes } = importer::import(name, &Graph::new(graph, options)?, opset, options)?;
     let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-    Ok(Imported { network, notes, metadata })
+    Ok(Imported { network, scores, notes, metadata })
 }

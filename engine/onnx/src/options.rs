@@ -1,5 +1,7 @@
 //! Choices that a model file leaves open.
 
+use std::path::PathBuf;
+
 /// Choices that a model file leaves open.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImportOptions {
@@ -9,6 +11,9 @@ pub struct ImportOptions {
     pub output: Option<String>,
     /// Polynomials to put in place of activations. Without it, activations that are no polynomials are refused.
     pub fit: Option<Fit>,
+    /// Directory of the files that hold weights outside the model, which is that of the model file. Without it, such models
+    /// are refused.
+    pub external_data: Option<PathBuf>,
 }
 
 /// How to approximate activations, see [`pleura_nn::fit()`].

@@ -74,6 +74,63 @@ pub enum Problem {
         /// Values that are supported.
         expected: String,
     },
+    /// The operator has no such attribute.
+    #[error(
+        "version {opset} of the operator has no attribute {name:?}, which might change the result; export with standard \
+         ONNX operators only"
+    )]
+    UnknownAttribute {
+        /// Name of the attribute.
+        name: String,
+        /// Version of the operators.
+        opset: i64,
+    },
+    /// An attribute stands twice.
+    #[error("its attribute {name:?} stands there twice; export the model again")]
+    DuplicateAttribute {
+        /// Name of the attribute.
+        name: String,
+    },
+    /// An attribute has another type than in the specification.
+    #[error("its attribute {name:?} has another type than the operator's; export the model again")]
+    AttributeType {
+        /// Name of the attribute.
+        name: String,
+    },
+    /// The operator has more inputs or outputs than in the specification.
+    #[error("it has {found} {what} where version {opset} of the operator has at most {limit}; export the model again")]
+    Operands {
+        /// Inputs or outputs.
+        what: &'static str,
+        /// Number in the model.
+        found: usize,
+        /// Number in the specification.
+        limit: usize,
+        /// Version of the operators.
+        opset: i64,
+    },
+    /// The operator is not part of this version of the operators.
+    #[error("version {opset} of the operators does not have it; export the model again")]
+    Version {
+        /// Version of the operators.
+        opset: i64,
+    },
+    /// Constants of different types meet, or a type that the operator does not take.
+    #[error("it computes with elements of type {found} where {expected} is needed; insert a Cast and export again")]
+    ElementType {
+        /// Type in the model.
+        found: &'static str,
+        /// Types that are supported.
+        expected: String,
+    },
+    /// An integer is too large for its type, in a way that processors treat differently.
+    #[error("{value} does not fit its type {element}; correct the constants")]
+    Overflow {
+        /// The number.
+        value: String,
+        /// Name of the type.
+        element: &'static str,
+    },
     /// A list has the wrong length.
     #[error("its {what} has {found} numbers where {expected} are needed; correct the model")]
     Count {
@@ -243,12 +300,23 @@ pub enum Problem {
     #[error("it depends on its own output; only graphs without cycles can be imported")]
     Cycle,
 
-    /// The elements of a tensor are stored in another file.
+    /// The elements of a tensor are stored in another file, and the options name no directory.
     #[error(
-        "its data is in another file; export with the weights inside the model (external_data=False, or onnx.save \
-         with save_as_external_data=False)"
+        "its data is in the file {location:?}; set `ImportOptions::external_data` to the directory of the model, or \
+         export with the weights inside the model (external_data=False)"
     )]
-    External,
+    External {
+        /// Path in the model.
+        location: String,
+    },
+    /// The elements of a tensor are stored in a file that cannot be read.
+    #[error("its data in the file {location:?} cannot be read: {reason}")]
+    ExternalFile {
+        /// Path in the model.
+        location: String,
+        /// The reason.
+        reason: String,
+    },
     /// The elements of a tensor have a type that is not supported.
     #[error("its elements have type {found}; export in float32")]
     DataType {
@@ -302,11 +370,8 @@ pub enum Problem {
         /// Shape in the model; `None` is an axis without fixed extent.
         declared: Vec<Option<i64>>,
     },
-    /// An item has too few or too many axes.
-    #[error(
-        "an item of the input has {found} axes besides the batch axis, 1 to 3 are supported; export as \
-         [batch, features], [batch, channels, length] or [batch, channels, height, width]"
-    )]
+    /// An item has too many axes.
+    #[error("an item of the input has {found} axes besides the batch axis, at most {} are supported", MAX_RANK - 1)]
     InputRank {
         /// Number of axes without the batch axis.
         found: usize,

@@ -108,6 +108,9 @@ pub(crate) struct Attribute {
     /// Integers.
     #[prost(int64, repeated, tag = "8")]
     pub(crate) ints: Vec<i64>,
+    /// Name of the attribute of a function that it takes the place of.
+    #[prost(string, tag = "21")]
+    pub(crate) ref_attr_name: String,
     /// Which of these it is.
     #[prost(int32, tag = "20")]
     pub(crate) r#type: i32,

@@ -2,6 +2,7 @@
 
 use crate::budget;
 use crate::constant::{Constant, Int};
+use crate::element::Element;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::pool::mean_of_planes;
@@ -18,7 +19,10 @@ impl Importer<'_> {
         let axes = self.known(step, 1, "axes")?.filter(|axes| !axes.is_empty());
         let axes = match axes {
             Some(axes) => axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?,
-            None if step.int("noop_with_empty_axes", 0) != 0 => return Ok(value),
+            None if step.int("noop_with_empty_axes", 0) != 0 && step.op != "ReduceSumSquare" => return Ok(value),
+            None if step.int("noop_with_empty_axes", 0) != 0 => {
+                return Err(Problem::attribute("noop_with_empty_axes", 1, "0"));
+            }
             None => (0..shape.len()).collect(),
         };
         if value.has_batch() && axes.contains(&0) {
@@ -94,12 +98,14 @@ impl Importer<'_> {
         if !out.iter().all(|x| x.is_finite()) {
             return Err(Problem::NotFinite { what: "result" });
         }
-        let integers = c.to_ints().is_ok();
-        Ok(Value::Constant(if integers {
-            Constant::ints(shape, out.iter().map(|&x| Int::Known(x as i64)).collect())
-        } else {
-            Constant::floats(shape, out)
-        }))
+        if c.element.is_float() {
+            return Constant::rounded(shape, out, c.element).map(Value::Constant);
+        }
+        if c.element == Element::Bool {
+            return Err(Problem::ElementType { found: "bool", expected: "a number".into() });
+        }
+        let values = out.iter().map(|&x| Ok(Int::Known(c.element.exact(x.trunc() as i128)?)));
+        Ok(Value::Constant(Constant::ints(shape, values.collect::<Result<_, Problem>>()?).of(c.element)))
     }
 
     /// For each element, where it goes if its axes of extent 1 in `kept` collapse.

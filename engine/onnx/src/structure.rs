@@ -2,6 +2,7 @@
 
 use crate::budget;
 use crate::constant::{Constant, Int};
+use crate::element::Element;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::problem::Problem;
@@ -87,6 +88,12 @@ impl Importer<'_> {
         let parts = step.node.output.len();
         let sizes = match self.known(step, 1, "split")? {
             Some(sizes) => sizes,
+            None if self.opset < 18 && n % parts.max(1) != 0 => {
+                return Err(Problem::attribute("split", "missing", format!("{parts} sizes that make up {n}")));
+            }
+            None if step.has("num_outputs") && step.int("num_outputs", 0) != parts as i64 => {
+                return Err(Problem::attribute("num_outputs", step.int("num_outputs", 0), parts.to_string()));
+            }
             // All alike, the last smaller if need be.
             None => {
                 let size = n.div_ceil(parts.max(1));
@@ -135,7 +142,7 @@ impl Importer<'_> {
         let values = (0..step.inputs.len()).map(|i| self.value(step, i)).collect::<Result<Vec<_>, _>>()?;
         let first = values.first().ok_or_else(|| Problem::missing("input 0"))?;
         let mut shape = first.full_shape();
-        let a = shape::axis(step.int("axis", 0), shape.len())?;
+        let a = shape::axis(step.required_int("axis")?, shape.len())?;
         let has_batch = values.iter().any(Value::has_batch);
         if has_batch && a == 0 {
             return Err(Problem::MixesBatch);
@@ -172,6 +179,10 @@ impl Importer<'_> {
             let selection = Selection::by_axes(part, &axes, &mut self.builder.budget)?;
             match value {
                 Value::Constant(c) => {
+                    if !c.element.is_float() {
+                        let expected = "floating point".to_owned();
+                        return Err(Problem::ElementType { found: c.element.name(), expected });
+                    }
                     let placed = c.select(selection.shape, &selection.sources, 0.0).to_floats()?;
                     bias = Some(match bias {
                         None => placed.to_vec(),
@@ -204,15 +215,19 @@ impl Importer<'_> {
         let len = budget::elements(shape)?;
         self.builder.budget.charge(len)?;
         let outer: usize = shape.iter().take(a).product();
-        let integers = constants.iter().all(|c| c.to_ints().is_ok());
-        if integers {
+        let element = constants.first().map_or(Element::Float, |c| c.element);
+        if let Some(other) = constants.iter().find(|c| c.element != element) {
+            return Err(Problem::ElementType { found: other.element.name(), expected: element.name().into() });
+        }
+        if !element.is_float() {
             let parts = constants.iter().map(|c| c.to_ints()).collect::<Result<Vec<_>, _>>()?;
             let parts: Vec<&[Int]> = parts.iter().map(|p| p.as_slice()).collect();
-            return Ok(Value::Constant(Constant::ints(shape.to_vec(), interleave(&parts, outer))));
+            let joined = Constant::ints(shape.to_vec(), interleave(&parts, outer));
+            return Ok(Value::Constant(joined.of(element)));
         }
         let parts = constants.iter().map(|c| c.to_floats()).collect::<Result<Vec<_>, _>>()?;
         let parts: Vec<&[f64]> = parts.iter().map(|p| p.as_slice()).collect();
-        Ok(Value::Constant(Constant::floats(shape.to_vec(), interleave(&parts, outer))))
+        Ok(Value::Constant(Constant::floats(shape.to_vec(), interleave(&parts, outer)).of(element)))
     }
 
     pub(crate) fn expand(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
@@ -233,7 +248,11 @@ impl Importer<'_> {
     pub(crate) fn tile(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
-        let repeats = extents(&self.integers(step, 1, "repeats")?.unwrap_or_default())?;
+        let repeats = self.integers(step, 1, "repeats")?.unwrap_or_default();
+        if value.has_batch() && repeats.first() == Some(&Int::Batch) {
+            return Err(Problem::MixesBatch);
+        }
+        let repeats = extents(&repeats)?;
         let extents = shape.iter().zip(&repeats).map(|(&n, &r)| n.saturating_mul(r)).collect::<Vec<_>>();
         budget::elements(&extents)?;
         if repeats.len() != shape.len() || value.has_batch() && repeats.first() != Some(&1) {
@@ -246,7 +265,7 @@ impl Importer<'_> {
 
     pub(crate) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
-        let declared = step.int("blocksize", 1);
+        let declared = step.required_int("blocksize")?;
         let block = usize::try_from(declared).ok().filter(|b| (1..=64).contains(b));
         let block = block.ok_or_else(|| Problem::attribute("blocksize", declared, "1 to 64"))?;
         let &[c, h, w] = x.shape.as_slice() else {
@@ -255,9 +274,10 @@ impl Importer<'_> {
         let (split, order, shape) = if step.op == "DepthToSpace" {
             let depth = c / (block * block);
             let shape = [1, depth, h * block, w * block];
-            match step.string("mode") {
-                Some("CRD") => ([1, depth, block, block, h, w], [0, 1, 4, 2, 5, 3], shape),
-                _ => ([1, block, block, depth, h, w], [0, 3, 4, 1, 5, 2], shape),
+            match step.string("mode").unwrap_or("DCR") {
+                "CRD" => ([1, depth, block, block, h, w], [0, 1, 4, 2, 5, 3], shape),
+                "DCR" => ([1, block, block, depth, h, w], [0, 3, 4, 1, 5, 2], shape),
+                other => return Err(Problem::attribute("mode", other, "DCR or CRD")),
             }
         } else {
             let (rows, columns) = (h / block, w / block);
@@ -295,7 +315,7 @@ impl Importer<'_> {
 }
 
 /// An index, counted from the end if negative.
-fn index(index: i64, extent: usize) -> Result<usize, Problem> {
+pub(crate) fn index(index: i64, extent: usize) -> Result<usize, Problem> {
     shape::axis(index, extent).map_err(|_| Problem::Index { index, extent })
 }
 

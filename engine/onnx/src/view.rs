@@ -2,6 +2,7 @@
 
 use crate::budget;
 use crate::constant::{Constant, Int};
+use crate::element::Element;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::limits;
@@ -17,6 +18,9 @@ impl Importer<'_> {
             Some(tensor) => Constant::parse(tensor)?,
             None => Constant::floats(vec![1], vec![0.0]),
         };
+        if value.len() != 1 {
+            return Err(Problem::Count { what: "value", found: value.len(), expected: 1 });
+        }
         self.spread(&value.reshaped(vec![1; shape.len()]), &shape)
     }
 
@@ -25,18 +29,23 @@ impl Importer<'_> {
         for i in 0..3 {
             bounds.push(self.constant(step, i, "bound")?);
         }
-        let integers = bounds.iter().all(|bound| bound.to_ints().is_ok());
+        let element = bounds.first().map_or(Element::Float, |bound| bound.element);
+        if let Some(other) = bounds.iter().find(|bound| bound.element != element) {
+            return Err(Problem::ElementType { found: other.element.name(), expected: element.name().into() });
+        }
         let numbers = bounds.iter().map(Constant::scalar).collect::<Result<Vec<_>, _>>()?;
         let &[from, to, by] = numbers.as_slice() else { return Err(Problem::missing("bounds")) };
         // Casts saturate, and a count of NaN is none.
         let count = ((to - from) / by).ceil() as usize;
         self.builder.budget.charge(budget::elements(&[count])?)?;
         let values = (0..count).map(|i| from + i as f64 * by);
-        Ok(Value::Constant(if integers {
-            Constant::ints(vec![count], values.map(|x| Int::Known(x as i64)).collect())
+        let range = if element.is_float() {
+            Constant::rounded(vec![count], values.collect(), element)?
         } else {
-            Constant::floats(vec![count], values.collect())
-        }))
+            let values = values.map(|x| Ok(Int::Known(element.exact(x as i128)?)));
+            Constant::ints(vec![count], values.collect::<Result<_, Problem>>()?).of(element)
+        };
+        Ok(Value::Constant(range))
     }
 
     pub(crate) fn shape(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
@@ -63,6 +72,9 @@ impl Importer<'_> {
     }
 
     pub(crate) fn dropout(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        if self.opset < 7 && step.int("is_test", 0) == 0 {
+            return Err(Problem::TrainingMode);
+        }
         let training = self.optional_constant(step, 2, "training mode")?;
         match training.map(|c| c.scalar()).transpose()? {
             Some(x) if x != 0.0 => Err(Problem::TrainingMode),
@@ -71,31 +83,32 @@ impl Importer<'_> {
     }
 
     pub(crate) fn cast(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        let float = matches!(step.int("to", 1), 1 | 10 | 11 | 16);
-        let boolean = step.int("to", 1) == 9;
+        let element = Element::new(step.required_int("to")?)?;
+        self.cast_to(step, element)
+    }
+
+    pub(crate) fn cast_like(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let element = match self.value(step, 1)? {
+            Value::Constant(like) => like.element,
+            Value::Tensor(_) if step.inputs.get(1).is_some_and(|name| self.is_integer(name)) => Element::Int64,
+            Value::Tensor(_) => Element::Float,
+        };
+        self.cast_to(step, element)
+    }
+
+    fn cast_to(&mut self, step: &Step<'_>, element: Element) -> Result<Value, Problem> {
         match self.value(step, 0)? {
-            Value::Tensor(x) if float => Ok(Value::Tensor(x)),
+            Value::Tensor(x) if element.is_float() => {
+                if matches!(element, Element::Half | Element::Brain) {
+                    let (element, name) = (element.name(), &step.name);
+                    self.notes.push(format!("{name} rounds to {element} in the model, the network keeps more digits"));
+                }
+                Ok(Value::Tensor(x))
+            }
+            // A label is of integers before.
+            Value::Tensor(x) if self.labelled.is_some() && element != Element::Bool => Ok(Value::Tensor(x)),
             Value::Tensor(_) => Err(Unsupported::Rounding.into()),
-            Value::Constant(c) if float => {
-                Ok(Value::Constant(Constant::floats(c.shape.clone(), c.to_floats()?.to_vec())))
-            }
-            Value::Constant(c) => {
-                let truth = |x: i64| if boolean { i64::from(x != 0) } else { x };
-                let values: Result<Vec<Int>, Problem> = match c.to_ints() {
-                    Ok(list) => list
-                        .iter()
-                        .map(|&x| match x {
-                            Int::Batch if !boolean => Ok(Int::Batch),
-                            x => x.known().map(|x| Int::Known(truth(x))),
-                        })
-                        .collect(),
-                    Err(_) if boolean => {
-                        Ok(c.to_floats()?.iter().map(|&x| Int::Known((x != 0.0).into())).collect())
-                    }
-                    Err(_) => Ok(c.to_floats()?.iter().map(|&x| Int::Known(x as i64)).collect()),
-                };
-                Ok(Value::Constant(Constant::ints(c.shape, values?)))
-            }
+            Value::Constant(c) => c.cast(element).map(Value::Constant),
         }
     }
 

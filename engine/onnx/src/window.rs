@@ -72,9 +72,16 @@ impl Motion {
         }
         let (mut before, mut after, mut same) = ([0, 0], [0, 0], None);
         match step.string("auto_pad") {
-            Some("SAME_UPPER") => same = Some(Odd::After),
-            Some("SAME_LOWER") => same = Some(Odd::Before),
-            Some("VALID") => {}
+            Some(mode @ ("SAME_UPPER" | "SAME_LOWER" | "VALID")) => {
+                if step.ints("pads").is_some_and(|list| list.iter().any(|&pad| pad != 0)) {
+                    return Err(Problem::attribute("pads", "given beside auto_pad", "auto_pad NOTSET with explicit pads"));
+                }
+                same = match mode {
+                    "SAME_UPPER" => Some(Odd::After),
+                    "SAME_LOWER" => Some(Odd::Before),
+                    _ => None,
+                };
+            }
             None | Some("NOTSET" | "") => {
                 if let Some(list) = step.ints("pads").filter(|list| !list.is_empty()) {
                     let pads = checked(list, 0, "pads")?;

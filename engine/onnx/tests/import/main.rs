@@ -9,12 +9,19 @@
     reason = "a test may panic, and tell what it saw"
 )]
 
+mod attributes;
 mod files;
 mod fits;
 mod hostile;
 mod model;
 mod operators;
+#[path = "../../src/operators.rs"]
+mod operators_table;
 mod polynomials;
 #[path = "../../src/proto.rs"]
 mod proto;
 mod refusals;
+#[path = "../../src/schema.rs"]
+#[expect(dead_code, reason = "the number of outputs is of no interest here")]
+mod schema;
+mod scores;

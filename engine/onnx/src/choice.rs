@@ -1,0 +1,158 @@
+//! Choices by constant conditions, running sums, and linear maps along one axis.
+
+use crate::constant::{Constant, Data, Int};
+use crate::fold::truths;
+use crate::graph::Step;
+use crate::importer::{Importer, Value};
+use crate::problem::Problem;
+use crate::shape;
+use crate::unsupported::Unsupported;
+use pleura_nn::{Linear, Sparse};
+
+/// Indices that make up a result along an axis, each with its factor.
+pub(crate) type Row = Vec<(usize, f64)>;
+
+impl Importer<'_> {
+    /// Where: `c a + (1 - c) b`
+    pub(crate) fn choice(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        if self.are_constant(step) {
+            return self.fold(step);
+        }
+        let condition = match self.value(step, 0)? {
+            Value::Constant(c) => c,
+            Value::Tensor(_) => return Err(Unsupported::Comparison.into()),
+        };
+        let chosen = truths(&condition)?;
+        let mask = |truth: bool| {
+            let values = chosen.iter().map(|&c| f64::from(u8::from(c == truth))).collect();
+            Value::Constant(Constant::floats(condition.shape.clone(), values))
+        };
+        let (a, b) = (self.float_value(step, 1)?, self.float_value(step, 2)?);
+        let left = self.combine(step, "Mul", &a, &mask(true))?;
+        let right = self.combine(step, "Mul", &b, &mask(false))?;
+        self.combine(step, "Add", &left, &right)
+    }
+
+    /// Trilu: a triangle of the last two axes, zero beside it.
+    pub(crate) fn triangle(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let [.., rows, columns] = *shape.as_slice() else {
+            return Err(Problem::shape("input", &shape, "a matrix"));
+        };
+        if value.has_batch() && shape.len() == 2 {
+            return Err(Problem::MixesBatch);
+        }
+        let offset = match self.optional_constant(step, 1, "k")? {
+            Some(k) => k.scalar()?,
+            None => 0.0,
+        };
+        let upper = step.int("upper", 1) != 0;
+        let kept = |i: usize| {
+            let (row, column) = (i / columns % rows, i % columns);
+            let above = column as f64 - row as f64;
+            if upper { above >= offset } else { above <= offset }
+        };
+        let len = crate::budget::elements(&shape)?;
+        self.builder.budget.charge(len)?;
+        let sources = (0..len).map(|i| kept(i).then_some(i as u32)).collect();
+        self.select(step, &value, shape::Selection { shape, sources }, 0.0)
+    }
+
+    pub(crate) fn cumulative_sum(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let axis = self.constant(step, 1, "axis")?;
+        let axis = match axis.to_ints()?.as_slice() {
+            [axis] => shape::axis(axis.known()?, shape.len())?,
+            other => return Err(Problem::Count { what: "axis", found: other.len(), expected: 1 }),
+        };
+        let n = shape.get(axis).copied().unwrap_or(0);
+        self.builder.budget.charge(n.saturating_mul(n))?;
+        let (exclusive, reverse) = (step.int("exclusive", 0) != 0, step.int("reverse", 0) != 0);
+        let row = |i: usize| -> Row {
+            let range = match (reverse, exclusive) {
+                (false, false) => 0..i + 1,
+                (false, true) => 0..i,
+                (true, false) => i..n,
+                (true, true) => i + 1..n,
+            };
+            range.map(|i| (i, 1.0)).collect()
+        };
+        self.along(step, &value, axis, &(0..n).map(row).collect::<Vec<_>>())
+    }
+
+    /// A linear map along one axis, the same for all others.
+    pub(crate) fn along(
+        &mut self,
+        step: &Step<'_>,
+        value: &Value,
+        axis: usize,
+        rows: &[Row],
+    ) -> Result<Value, Problem> {
+        if value.has_batch() && axis == 0 {
+            return Err(Problem::MixesBatch);
+        }
+        let from = value.full_shape();
+        let mut shape = from.clone();
+        if let Some(place) = shape.get_mut(axis) {
+            *place = rows.len();
+        }
+        let len = crate::budget::elements(&shape)?;
+        let inner: usize = from.iter().skip(axis + 1).product();
+        let extent = from.get(axis).copied().unwrap_or(1);
+        let entries: usize = rows.iter().map(Vec::len).sum();
+        self.builder.budget.charge((len / rows.len().max(1)).saturating_mul(2 * entries).saturating_add(len))?;
+        let entries_of = |i: usize| {
+            let (outer, at, offset) = (i / inner / rows.len(), i / inner % rows.len(), i % inner);
+            let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
+            row.iter().map(move |&(index, factor)| ((outer * extent + index) * inner + offset, factor))
+        };
+        match value {
+            Value::Tensor(x) => {
+                let (mut starts, mut entries) = (vec![0u32], Vec::new());
+                for i in 0..len {
+                    entries.extend(entries_of(i).map(|(source, factor)| (source as u32, factor)));
+                    starts.push(entries.len() as u32);
+                }
+                let linear = Linear::new(Sparse::new(x.len(), starts, entries)?);
+                self.builder.linear(&step.name, x, shape.get(1..).unwrap_or_default(), linear).map(Value::Tensor)
+            }
+            Value::Constant(c) => {
+                let values = match &c.data {
+                    Data::Float(list) => {
+                        let get = |at: usize| list.get(at).copied().unwrap_or(0.0);
+                        let value = |i| entries_of(i).map(|(at, factor)| get(at) * factor).sum::<f64>();
+                        Constant::rounded(shape, (0..len).map(value).collect(), c.element)?
+                    }
+                    Data::Int(list) => {
+                        let mut out = Vec::with_capacity(len);
+                        for i in 0..len {
+                            let mut sum = 0i128;
+                            for (at, factor) in entries_of(i) {
+                                if factor.fract() != 0.0 {
+                                    return Err(Problem::NotIntegers);
+                                }
+                                let x = list.get(at).map_or(Ok(0), |x| x.known())?;
+                                sum += i128::from(x) * factor as i128;
+                            }
+                            out.push(Int::Known(c.element.wrap(sum)?));
+                        }
+                        Constant::ints(shape, out).of(c.element)
+                    }
+                };
+                Ok(Value::Constant(values))
+            }
+        }
+    }
+
+    /// Input `i`, whose elements must be of floating point.
+    pub(crate) fn float_value(&self, step: &Step<'_>, i: usize) -> Result<Value, Problem> {
+        match self.value(step, i)? {
+            Value::Constant(c) if !c.element.is_float() => {
+                Err(Problem::ElementType { found: c.element.name(), expected: "floating point".into() })
+            }
+            value => Ok(value),
+        }
+    }
+}

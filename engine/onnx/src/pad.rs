@@ -1,0 +1,78 @@
+//! Padding.
+
+use crate::budget;
+use crate::graph::Step;
+use crate::importer::{Importer, Value};
+use crate::problem::Problem;
+use crate::shape;
+use crate::structure::Axis;
+
+impl Importer<'_> {
+    pub(crate) fn pad(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let value = self.value(step, 0)?;
+        let shape = value.full_shape();
+        let pads = self.known(step, 1, "pads")?.ok_or_else(|| Problem::missing("pads"))?;
+        let axes = match self.known(step, 3, "axes")? {
+            Some(axes) => axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?,
+            None => (0..shape.len()).collect(),
+        };
+        if pads.len() != 2 * axes.len() {
+            return Err(Problem::Count { what: "pads", found: pads.len(), expected: 2 * axes.len() });
+        }
+        let (before, after) = pads.split_at(axes.len());
+        let mode = step.string("mode").unwrap_or("constant");
+        if mode != "constant" {
+            for (&a, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
+                let n = shape.get(a).map_or(0, |&n| n as i64);
+                let most = if mode == "reflect" { n - 1 } else { n };
+                let far = mode != "edge" && before.max(after) > most;
+                if far || before.min(after) < 0 {
+                    let expected = format!("0 to {most} on an axis of extent {n} in mode {mode}");
+                    return Err(Problem::attribute("pads", before.max(after), expected));
+                }
+            }
+        }
+        let fill = match self.optional_constant(step, 2, "fill value")? {
+            Some(c) if c.len() > 0 => c.scalar()?,
+            _ => step.float("value", 0.0)?,
+        };
+        let mut extents: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+        for ((&a, &before), &after) in axes.iter().zip(before).zip(after) {
+            if let Some(extent) = extents.get_mut(a) {
+                *extent = extent.saturating_add(before).saturating_add(after).max(0);
+            }
+            if value.has_batch() && a == 0 && (before != 0 || after != 0) {
+                return Err(Problem::MixesBatch);
+            }
+        }
+        budget::elements(&extents.iter().map(|&n| n as usize).collect::<Vec<_>>())?;
+        let mut starts = vec![0i64; shape.len()];
+        for (&a, &before) in axes.iter().zip(before) {
+            if let Some(start) = starts.get_mut(a) {
+                *start = before;
+            }
+        }
+        let source = |i: i64, n: i64| match mode {
+            "edge" => Ok(Some(i.clamp(0, n - 1))),
+            "wrap" => Ok(Some(i.rem_euclid(n))),
+            "reflect" if n > 1 => {
+                let at = i.rem_euclid(2 * (n - 1));
+                Ok(Some(at.min(2 * (n - 1) - at)))
+            }
+            "reflect" => Ok(Some(0)),
+            "constant" => Ok((0..n).contains(&i).then_some(i)),
+            other => Err(Problem::attribute("mode", other, "constant, edge, reflect or wrap")),
+        };
+        let mut picked: Vec<Axis> = Vec::with_capacity(shape.len());
+        for ((&n, &extent), &start) in shape.iter().zip(&extents).zip(&starts) {
+            let n = n as i64;
+            if n == 0 {
+                return Err(Problem::Empty { shape });
+            }
+            let indices =
+                (0..extent).map(|i| source(i.saturating_sub(start), n).map(|at| at.map(|at| at as usize)));
+            picked.push(indices.collect::<Result<_, Problem>>()?);
+        }
+        self.by_axes(step, &value, &picked, fill)
+    }
+}
