@@ -100,9 +100,13 @@ impl ModelArgs {
             input_shape: self.input_shape.clone(),
             output: self.output_name.clone(),
             fit: self.fit(),
+            external_data: self.model.parent().map(|parent| {
+                if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() }
+            }),
         };
         let imported = import(&bytes, &options);
-        let Imported { network, notes, .. } = imported.with_context(|| cannot_import(&self.model))?;
+        let Imported { network, scores, external_files, notes, .. } =
+            imported.with_context(|| cannot_import(&self.model))?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let network = network.renamed(name.unwrap_or_default());
@@ -111,10 +115,13 @@ impl ModelArgs {
         let threads = self.threads();
         let described = format!("{:?} {threads} {options:?}", self.security);
         let mut key = cache::key().and(&bytes).and(described.as_bytes());
+        for path in &external_files {
+            key = key.and(&files::read(path, MAX_MODEL)?);
+        }
         for item in calibration.iter().flat_map(|items| items.outer_iter()) {
             key = key.and(&item.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
         }
-        let metadata = Metadata::default();
+        let metadata = Metadata { scores, ..Metadata::default() };
         let options = CompileOptions { security: self.security, calibration, threads, metadata };
         Ok(Model { network, notes, options, key, cached: !self.no_cache })
     }

@@ -95,6 +95,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     warnings.iter().for_each(|text| terminal::warn(text));
     notes.extend(warnings);
     let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
+    // The end of the model that belongs to the client.
+    let outputs = &plan.client_spec().metadata().scores.apply(outputs.view());
     if let Some(path) = &args.output {
         files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;
     }

@@ -1,5 +1,9 @@
 //! Pipelines, sessions and the X-ray classifier on ciphertexts.
-#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the functions beside the tests are tests too"
+)]
 
 use ndarray::Axis;
 use pleura::nn::{Client, Fidelity, Plan};

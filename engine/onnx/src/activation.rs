@@ -159,13 +159,14 @@ impl Activation {
     /// The values of constants.
     fn fold(&self, op: &str, c: &Constant) -> Result<Constant, Problem> {
         match &c.data {
-            Data::Float(list) => {
-                Constant::rounded(c.shape.clone(), list.iter().map(|&x| self.evaluate(x)).collect(), c.element)
-            }
+            Data::Float(list) => Constant::rounded(
+                c.shape.clone(),
+                list.iter().map(|&x| self.evaluate(x)).collect(),
+                c.element,
+            ),
             Data::Int(list) if matches!(op, "Relu" | "Clip") => {
-                let value = |x: &Int| {
-                    c.element.exact(self.evaluate(x.known()? as f64) as i128).map(Int::Known)
-                };
+                let value =
+                    |x: &Int| c.element.exact(self.evaluate(x.known()? as f64) as i128).map(Int::Known);
                 let values = list.iter().map(value).collect::<Result<_, Problem>>()?;
                 Ok(Constant::ints(c.shape.clone(), values).of(c.element))
             }

@@ -102,7 +102,9 @@ impl Importer<'_> {
         let inner: usize = from.iter().skip(axis + 1).product();
         let extent = from.get(axis).copied().unwrap_or(1);
         let entries: usize = rows.iter().map(Vec::len).sum();
-        self.builder.budget.charge((len / rows.len().max(1)).saturating_mul(2 * entries).saturating_add(len))?;
+        self.builder
+            .budget
+            .charge((len / rows.len().max(1)).saturating_mul(2 * entries).saturating_add(len))?;
         let entries_of = |i: usize| {
             let (outer, at, offset) = (i / inner / rows.len(), i / inner % rows.len(), i % inner);
             let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
@@ -116,7 +118,9 @@ impl Importer<'_> {
                     starts.push(entries.len() as u32);
                 }
                 let linear = Linear::new(Sparse::new(x.len(), starts, entries)?);
-                self.builder.linear(&step.name, x, shape.get(1..).unwrap_or_default(), linear).map(Value::Tensor)
+                self.builder
+                    .linear(&step.name, x, shape.get(1..).unwrap_or_default(), linear)
+                    .map(Value::Tensor)
             }
             Value::Constant(c) => {
                 let values = match &c.data {

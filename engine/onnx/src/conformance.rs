@@ -7,18 +7,76 @@ use crate::unsupported::Unsupported;
 
 /// Operators that move elements and do not compute with them.
 pub(crate) const MOVES: &[&str] = &[
-    "Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather",
-    "GatherElements", "GatherND", "Concat", "Expand", "Tile", "Pad", "DepthToSpace", "SpaceToDepth",
+    "Identity",
+    "Dropout",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Split",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Concat",
+    "Expand",
+    "Tile",
+    "Pad",
+    "DepthToSpace",
+    "SpaceToDepth",
 ];
 
 /// Whether an operator's result has the shape of its first input, be it accepted or not.
 pub(crate) fn keeps_shape(op: &str) -> bool {
     const OTHERS: &[&str] = &[
-        "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh",
-        "Silu", "Swish", "Gelu", "TwiceGelu", "Softplus", "Softsign", "Mish", "Abs", "Exp", "Erf", "ThresholdedRelu",
-        "Shrink", "Softmax", "LogSoftmax", "Hardmax", "Sqrt", "Log", "Reciprocal", "Sin", "Cos", "Floor", "Ceil",
-        "Round", "Sign", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization", "LRN",
-        "MeanVarianceNormalization", "RMSNormalization", "BatchNormalization", "CumSum", "Pow", "Neg", "Cast",
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Silu",
+        "Swish",
+        "Gelu",
+        "TwiceGelu",
+        "Softplus",
+        "Softsign",
+        "Mish",
+        "Abs",
+        "Exp",
+        "Erf",
+        "ThresholdedRelu",
+        "Shrink",
+        "Softmax",
+        "LogSoftmax",
+        "Hardmax",
+        "Sqrt",
+        "Log",
+        "Reciprocal",
+        "Sin",
+        "Cos",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "LayerNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "LpNormalization",
+        "LRN",
+        "MeanVarianceNormalization",
+        "RMSNormalization",
+        "BatchNormalization",
+        "CumSum",
+        "Pow",
+        "Neg",
+        "Cast",
     ];
     OTHERS.contains(&op)
 }
@@ -37,8 +95,7 @@ pub(crate) fn check(step: &Step<'_>, opset: i64) -> Result<(), Problem> {
     }
     let (fewest, most) = schema.input_count(opset);
     // Inputs and outputs left out at the end do not count.
-    let count =
-        |names: &[String]| names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    let count = |names: &[String]| names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
     let inputs = count(&node.input);
     if inputs > most {
         return Err(Problem::Operands { what: "inputs", found: inputs, limit: most, opset });

@@ -157,10 +157,14 @@ impl External {
         if tensor.data_location == 0 && tensor.external_data.is_empty() {
             return Ok(None);
         }
-        let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+        let entry =
+            |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
         let location = entry("location").cloned().unwrap_or_default();
         let number = |key: &str| {
-            let fail = |_| Problem::ExternalFile { location: location.clone(), reason: format!("its {key} is no number") };
+            let fail = |_| Problem::ExternalFile {
+                location: location.clone(),
+                reason: format!("its {key} is no number"),
+            };
             entry(key).map(|text| text.parse::<u64>().map_err(fail)).transpose()
         };
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);

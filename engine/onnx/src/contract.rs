@@ -54,11 +54,14 @@ impl Importer<'_> {
             out.push(match place {
                 _ if place + 2 == rank => Walk { extent: n, left: by, right: 0 },
                 _ if place + 1 == rank => Walk { extent: m, left: 0, right: other },
-                _ if n == m || m == 1 || n == 1 => Walk { extent: if n == 1 { m } else { n }, left: by, right: other },
+                _ if n == m || m == 1 || n == 1 => {
+                    Walk { extent: if n == 1 { m } else { n }, left: by, right: other }
+                }
                 _ => return Err(misfit()),
             });
         }
-        let ((inner, by), (rows, other)) = (at(&left, &steps_left, rank - 1), at(&right, &steps_right, rank - 2));
+        let ((inner, by), (rows, other)) =
+            (at(&left, &steps_left, rank - 1), at(&right, &steps_right, rank - 2));
         if inner != rows {
             return Err(misfit());
         }
@@ -78,7 +81,8 @@ impl Importer<'_> {
 
     pub(crate) fn einsum(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let equation = step.string("equation").ok_or_else(|| Problem::missing("equation"))?.replace(' ', "");
-        let refused = || Problem::attribute("equation", &equation, "one of two operands with labels and an arrow");
+        let refused =
+            || Problem::attribute("equation", &equation, "one of two operands with labels and an arrow");
         let (operands, result) = match equation.split_once("->") {
             Some((operands, result)) => (operands.to_owned(), Some(result.to_owned())),
             None => (equation.clone(), None),
@@ -119,10 +123,11 @@ impl Importer<'_> {
             return Err(refused());
         }
         let tensor_labels = if a.has_batch() { labels.first() } else { labels.get(1) };
-        if let Some(batch) = tensor_labels.filter(|_| a.has_batch() || b.has_batch()).and_then(|l| l.first()) {
-            if result.first() != Some(batch) || all.iter().filter(|&l| l == batch).count() > 1 {
-                return Err(Problem::MixesBatch);
-            }
+        let batch = tensor_labels.filter(|_| a.has_batch() || b.has_batch()).and_then(|l| l.first());
+        if let Some(batch) = batch
+            && (result.first() != Some(batch) || all.iter().filter(|&l| l == batch).count() > 1)
+        {
+            return Err(Problem::MixesBatch);
         }
         let out: Vec<Walk> = result.iter().filter_map(|label| walks.remove(label)).collect();
         let sum: Vec<Walk> = walks.into_values().collect();
@@ -141,7 +146,8 @@ impl Importer<'_> {
         sum: &[Walk],
     ) -> Result<Value, Problem> {
         let len = budget::elements(&shape)?;
-        let terms = sum.iter().try_fold(1usize, |n, walk| n.checked_mul(walk.extent)).ok_or(Problem::Budget)?;
+        let terms =
+            sum.iter().try_fold(1usize, |n, walk| n.checked_mul(walk.extent)).ok_or(Problem::Budget)?;
         self.builder.budget.charge(len.saturating_mul(terms).saturating_mul(2).saturating_add(len))?;
         let places = |i: usize, walks: &[Walk]| {
             let (mut rest, mut left, mut right) = (i, 0, 0);

@@ -138,7 +138,12 @@ mod tests {
         assert_eq!(Element::Uint32.truncate(-1.5), Ok(4_294_967_295));
         assert_eq!(Element::Int64.truncate(5e9), Ok(5_000_000_000));
         assert_eq!(Element::Bool.truncate(0.25), Ok(1));
-        for (element, x) in [(Element::Uint8, 3e9), (Element::Int32, -3e9), (Element::Int64, 1e20), (Element::Int64, f64::NAN)] {
+        for (element, x) in [
+            (Element::Uint8, 3e9),
+            (Element::Int32, -3e9),
+            (Element::Int64, 1e20),
+            (Element::Int64, f64::NAN),
+        ] {
             assert!(element.truncate(x).is_err(), "{element:?} of {x}");
         }
     }

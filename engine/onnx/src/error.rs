@@ -31,7 +31,9 @@ pub enum ImportError {
         found: i64,
     },
     /// The version of the operators is newer than the importer.
-    #[error("the model uses version {found} of the operators, at most {MAX_OPSET} is known; export with opset_version=17")]
+    #[error(
+        "the model uses version {found} of the operators, at most {MAX_OPSET} is known; export with opset_version=17"
+    )]
     NewOperators {
         /// Version that the model uses.
         found: i64,
@@ -125,7 +127,9 @@ fn list(errors: &[ImportError]) -> String {
     let line = |(first, more): &(&ImportError, usize)| match (first, more) {
         (first, 0) => first.to_string(),
         (ImportError::Tensor { tensor, problem }, more) => format!("{tensor:?} and {more} more: {problem}"),
-        (ImportError::Node { name, op, problem }, more) => format!("{name} and {more} more ({op}): {problem}"),
+        (ImportError::Node { name, op, problem }, more) => {
+            format!("{name} and {more} more ({op}): {problem}")
+        }
         (first, more) => format!("{first} ({more} more)"),
     };
     let lines: Vec<String> = groups.iter().map(line).collect();

@@ -4,20 +4,27 @@ use crate::constant::{Constant, External as Place};
 use crate::limits::MAX_BYTES;
 use crate::problem::Problem;
 use crate::proto;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// A directory of files with weights, and how much may yet be read of them.
 #[derive(Debug)]
 pub(crate) struct External<'a> {
     directory: Option<&'a Path>,
     left: u64,
+    read: BTreeSet<PathBuf>,
 }
 
 impl<'a> External<'a> {
     pub(crate) fn new(directory: Option<&'a Path>) -> Self {
-        Self { directory, left: MAX_BYTES as u64 }
+        Self { directory, left: MAX_BYTES as u64, read: BTreeSet::new() }
+    }
+
+    /// The files that were read.
+    pub(crate) fn into_read(self) -> Vec<PathBuf> {
+        self.read.into_iter().collect()
     }
 
     /// A tensor of the model, whose elements may be in a file.
@@ -48,17 +55,21 @@ impl<'a> External<'a> {
         if !path.starts_with(&directory) || !path.metadata().map_err(io)?.is_file() {
             return Err(fail("it is no file below the directory of the model".to_owned()));
         }
-        let mut file = File::open(path).map_err(io)?;
+        let mut file = File::open(&path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         let rest = size.saturating_sub(place.offset);
         let length = place.length.unwrap_or(rest);
         if length > rest {
             return Err(fail(format!("{length} bytes from {} on are more than its {size}", place.offset)));
         }
-        self.left = self.left.checked_sub(length).ok_or_else(|| fail(format!("more than {MAX_BYTES} bytes in all")))?;
+        self.left = self
+            .left
+            .checked_sub(length)
+            .ok_or_else(|| fail(format!("more than {MAX_BYTES} bytes in all")))?;
         file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
         let mut bytes = Vec::new();
         file.take(length).read_to_end(&mut bytes).map_err(io)?;
+        self.read.insert(path);
         Ok(bytes)
     }
 }

@@ -19,9 +19,11 @@ impl Importer<'_> {
             }
         }
         let folded = match (step.op, inputs.as_slice()) {
-            ("Neg" | "Abs" | "Not" | "Sign" | "Sqrt" | "Exp" | "Log" | "Floor" | "Ceil" | "Round" | "Reciprocal", [x]) => {
-                unary(step.op, x)
-            }
+            (
+                "Neg" | "Abs" | "Not" | "Sign" | "Sqrt" | "Exp" | "Log" | "Floor" | "Ceil" | "Round"
+                | "Reciprocal",
+                [x],
+            ) => unary(step.op, x),
             ("Where", [condition, a, b]) => self.choose(condition, a, b),
             ("Mod", [a, b]) if step.int("fmod", 0) != 0 => self.fold_pair("Fmod", a, b),
             ("Min" | "Max", [first, rest @ ..]) => {
@@ -49,7 +51,10 @@ impl Importer<'_> {
             return Err(Problem::ElementType { found: b.element.name(), expected: a.element.name().into() });
         }
         let element = a.element;
-        let truth = matches!(op, "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor");
+        let truth = matches!(
+            op,
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor"
+        );
         let logic = matches!(op, "And" | "Or" | "Xor");
         if logic && element != Element::Bool || element == Element::Bool && !logic && op != "Equal" {
             let expected = if logic { "bool" } else { "a number" };
@@ -130,7 +135,8 @@ pub(crate) fn truths(condition: &Constant) -> Result<Vec<bool>, Problem> {
 }
 
 fn unary(op: &str, x: &Constant) -> Result<Constant, Problem> {
-    let refused = |expected: &str| Problem::ElementType { found: x.element.name(), expected: expected.into() };
+    let refused =
+        |expected: &str| Problem::ElementType { found: x.element.name(), expected: expected.into() };
     match &x.data {
         Data::Int(list) => {
             let f: fn(i128) -> i128 = match op {
@@ -176,7 +182,11 @@ fn power(shape: Vec<usize>, base: &Constant, exponent: &Constant) -> Result<Cons
         return Constant::rounded(shape, powers, element);
     }
     let whole = |x: f64| -> Result<Int, Problem> {
-        if x.is_finite() { Ok(Int::Known(element.exact(x.trunc() as i128)?)) } else { Err(Problem::NotFinite { what: "result" }) }
+        if x.is_finite() {
+            Ok(Int::Known(element.exact(x.trunc() as i128)?))
+        } else {
+            Err(Problem::NotFinite { what: "result" })
+        }
     };
     Ok(Constant::ints(shape, powers.into_iter().map(whole).collect::<Result<_, Problem>>()?).of(element))
 }

@@ -7,12 +7,13 @@ use crate::constant::{Constant, Int};
 use crate::element::Element;
 use crate::external::External;
 use crate::graph::{Graph, LARGEST, LOGARITHMS, MONOTONE, PROBABILITIES, RISING, SHARES, SMALLEST, Step};
+use crate::limits::MAX_RANK;
 use crate::problem::Problem;
 use crate::unsupported::Unsupported;
-use crate::limits::MAX_RANK;
 use crate::{Fit, ImportError, ImportOptions, proto};
 use pleura_nn::{Network, ScoreTransform};
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 /// Most obstacles that are looked for.
 const MAX_OBSTACLES: usize = 1000;
@@ -49,6 +50,7 @@ pub(crate) struct Built {
     pub(crate) network: Network,
     pub(crate) scores: ScoreTransform,
     pub(crate) notes: Vec<String>,
+    pub(crate) external_files: Vec<PathBuf>,
 }
 
 /// Imports a graph.
@@ -113,7 +115,7 @@ pub(crate) fn import(
         (scores, _) => (scores, output),
     };
     let network = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
-    Ok(Built { network, scores, notes: importer.notes })
+    Ok(Built { network, scores, notes: importer.notes, external_files: files.into_read() })
 }
 
 impl<'a> Importer<'a> {
@@ -213,8 +215,8 @@ impl<'a> Importer<'a> {
             {
                 self.binary(step, step.op).map(one)
             }
-            "Not" | "Sign" | "Sqrt" | "Log" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "Abs" | "Exp" | "Mod"
-            | "Min" | "Max"
+            "Not" | "Sign" | "Sqrt" | "Log" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "Abs" | "Exp"
+            | "Mod" | "Min" | "Max"
                 if self.are_constant(step) =>
             {
                 self.fold(step).map(one)

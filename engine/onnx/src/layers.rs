@@ -91,7 +91,8 @@ impl Importer<'_> {
         }
         let x = self.tensor(step, 0)?;
         // Statistics of each element, not of each channel.
-        let channels = if step.int("spatial", 1) == 0 { x.len() } else { x.shape.first().copied().unwrap_or(1) };
+        let channels =
+            if step.int("spatial", 1) == 0 { x.len() } else { x.shape.first().copied().unwrap_or(1) };
         let mut parameters = Vec::new();
         for (i, what) in ["scale", "bias", "mean", "variance"].into_iter().enumerate() {
             let values = self.constant(step, i + 1, what)?.to_floats()?;

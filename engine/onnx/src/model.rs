@@ -7,6 +7,7 @@ use crate::{ImportError, ImportOptions, importer, proto};
 use pleura_nn::{Network, ScoreTransform};
 use prost::Message;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// An imported model.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Imported {
     pub network: Network,
     /// Function at the end of the model that is no part of the network: the client applies it to decrypted scores.
     pub scores: ScoreTransform,
+    /// Files that weights were read from, see [`ImportOptions::external_data`].
+    pub external_files: Vec<PathBuf>,
     /// Differences from the model, one sentence each: what was approximated.
     pub notes: Vec<String>,
     /// Entries of the model's `metadata_props`, by name.
@@ -41,7 +44,8 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     }
     let named = model.metadata_props.iter().find(|entry| entry.key == "name");
     let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
-    let Built { network, scores, notes } = importer::import(name, &Graph::new(graph, options)?, opset, options)?;
+    let Built { network, scores, notes, external_files } =
+        importer::import(name, &Graph::new(graph, options)?, opset, options)?;
     let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-    Ok(Imported { network, scores, notes, metadata })
+    Ok(Imported { network, scores, external_files, notes, metadata })
 }

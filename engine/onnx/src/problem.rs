@@ -98,7 +98,9 @@ pub enum Problem {
         name: String,
     },
     /// The operator has more inputs or outputs than in the specification.
-    #[error("it has {found} {what} where version {opset} of the operator has at most {limit}; export the model again")]
+    #[error(
+        "it has {found} {what} where version {opset} of the operator has at most {limit}; export the model again"
+    )]
     Operands {
         /// Inputs or outputs.
         what: &'static str,
@@ -116,7 +118,9 @@ pub enum Problem {
         opset: i64,
     },
     /// Constants of different types meet, or a type that the operator does not take.
-    #[error("it computes with elements of type {found} where {expected} is needed; insert a Cast and export again")]
+    #[error(
+        "it computes with elements of type {found} where {expected} is needed; insert a Cast and export again"
+    )]
     ElementType {
         /// Type in the model.
         found: &'static str,

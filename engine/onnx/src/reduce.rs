@@ -19,7 +19,9 @@ impl Importer<'_> {
         let axes = self.known(step, 1, "axes")?.filter(|axes| !axes.is_empty());
         let axes = match axes {
             Some(axes) => axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?,
-            None if step.int("noop_with_empty_axes", 0) != 0 && step.op != "ReduceSumSquare" => return Ok(value),
+            None if step.int("noop_with_empty_axes", 0) != 0 && step.op != "ReduceSumSquare" => {
+                return Ok(value);
+            }
             None if step.int("noop_with_empty_axes", 0) != 0 => {
                 return Err(Problem::attribute("noop_with_empty_axes", 1, "0"));
             }

@@ -39,7 +39,9 @@ impl Importer<'_> {
         };
         match step.string("mode").unwrap_or("nearest") {
             "nearest" => self.nearest(step, &value, &stretches, position, old),
-            "linear" | "cubic" if step.op == "Resize" && self.opset < 11 && step.string("mode") == Some("cubic") => {
+            "linear" | "cubic"
+                if step.op == "Resize" && self.opset < 11 && step.string("mode") == Some("cubic") =>
+            {
                 Err(Unsupported::Interpolation.into())
             }
             mode @ ("linear" | "cubic") => {
@@ -79,7 +81,9 @@ impl Importer<'_> {
                     "ceil" => at.ceil(),
                     "round_prefer_ceil" => (at + 0.5).floor(),
                     "round_prefer_floor" => (at - 0.5).ceil(),
-                    other => return Err(Problem::attribute("nearest_mode", other, "floor or another of ONNX")),
+                    other => {
+                        return Err(Problem::attribute("nearest_mode", other, "floor or another of ONNX"));
+                    }
                 };
                 Ok(Some(stretch.clamped(at as i64)))
             };
@@ -111,7 +115,9 @@ impl Importer<'_> {
                 return Err(Problem::attribute("scales", format!("{scales:?}"), expected()));
             }
             // Here the specification and its implementations differ.
-            let exact = |(&axis, &s): (&usize, &f64)| shape.get(axis).is_none_or(|&n| (n as f32 * s as f32).fract() == 0.0);
+            let exact = |(&axis, &s): (&usize, &f64)| {
+                shape.get(axis).is_none_or(|&n| (n as f32 * s as f32).fract() == 0.0)
+            };
             let aligned = step.string("coordinate_transformation_mode") == Some("align_corners");
             if aligned && !old && !axes.iter().zip(&scales).all(exact) {
                 let expected = "scales that make whole sizes, with align_corners";
@@ -134,7 +140,8 @@ impl Importer<'_> {
             if sizes.len() != axes.len() || extents.contains(&0) {
                 return Err(Problem::attribute("sizes", format!("{extents:?}"), expected()));
             }
-            let ratio = |(&axis, &to): (&usize, &usize)| to as f32 / shape.get(axis).map_or(1.0, |&n| n as f32);
+            let ratio =
+                |(&axis, &to): (&usize, &usize)| to as f32 / shape.get(axis).map_or(1.0, |&n| n as f32);
             let ratios = axes.iter().zip(&extents).map(ratio);
             let common = match step.string("keep_aspect_ratio_policy").unwrap_or("stretch") {
                 "stretch" => None,
@@ -171,7 +178,11 @@ impl Stretch {
             "align_corners" if self.to > 1 => x * (from - 1.0) / (to - 1.0),
             "pytorch_half_pixel" | "align_corners" => 0.0,
             other => {
-                return Err(Problem::attribute("coordinate_transformation_mode", other, "half_pixel or asymmetric"));
+                return Err(Problem::attribute(
+                    "coordinate_transformation_mode",
+                    other,
+                    "half_pixel or asymmetric",
+                ));
             }
         })
     }
@@ -183,7 +194,12 @@ impl Stretch {
 }
 
 /// Neighbours and their weights for each index of the result.
-fn interpolation(step: &Step<'_>, stretch: &Stretch, position: &str, mode: &str) -> Result<Vec<Row>, Problem> {
+fn interpolation(
+    step: &Step<'_>,
+    stretch: &Stretch,
+    position: &str,
+    mode: &str,
+) -> Result<Vec<Row>, Problem> {
     let a = step.float("cubic_coeff_a", -0.75)?;
     let excluding = step.int("exclude_outside", 0) != 0;
     if excluding && mode == "linear" {

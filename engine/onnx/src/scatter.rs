@@ -21,7 +21,8 @@ impl Importer<'_> {
     pub(crate) fn gather_nd(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let batch = step.int("batch_dims", 0);
-        let batch = usize::try_from(batch).map_err(|_| Problem::attribute("batch_dims", batch, "at least 0"))?;
+        let batch =
+            usize::try_from(batch).map_err(|_| Problem::attribute("batch_dims", batch, "at least 0"))?;
         let positions = self.tuple_positions(step, &value.full_shape(), batch)?;
         self.fixed_batch(&value, &positions.shape)?;
         let sources = positions.places.into_iter().map(Some).collect();
@@ -65,7 +66,12 @@ impl Importer<'_> {
     }
 
     /// Positions that name the indices of the first axes behind `batch`, for all of the rest.
-    fn tuple_positions(&mut self, step: &Step<'_>, shape: &[usize], batch: usize) -> Result<Positions, Problem> {
+    fn tuple_positions(
+        &mut self,
+        step: &Step<'_>,
+        shape: &[usize],
+        batch: usize,
+    ) -> Result<Positions, Problem> {
         let indices = self.constant(step, 1, "indices")?;
         let misfit =
             || Problem::shape("list of indices", &indices.shape, format!("one that picks from {shape:?}"));
@@ -175,7 +181,9 @@ impl Importer<'_> {
                         "mul" => a * b,
                         "min" => a.min(b),
                         "max" => a.max(b),
-                        other => return Err(Problem::attribute("reduction", other, "none, add, mul, min or max")),
+                        other => {
+                            return Err(Problem::attribute("reduction", other, "none, add, mul, min or max"));
+                        }
                     };
                     *old = Int::Known(data.element.wrap(new)?);
                 }
@@ -191,7 +199,9 @@ impl Importer<'_> {
                         "mul" => *old * x,
                         "min" => old.min(x),
                         "max" => old.max(x),
-                        other => return Err(Problem::attribute("reduction", other, "none, add, mul, min or max")),
+                        other => {
+                            return Err(Problem::attribute("reduction", other, "none, add, mul, min or max"));
+                        }
                     };
                 }
                 Constant::rounded(data.shape.clone(), out, data.element)

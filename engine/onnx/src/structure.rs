@@ -89,7 +89,11 @@ impl Importer<'_> {
         let sizes = match self.known(step, 1, "split")? {
             Some(sizes) => sizes,
             None if self.opset < 18 && n % parts.max(1) != 0 => {
-                return Err(Problem::attribute("split", "missing", format!("{parts} sizes that make up {n}")));
+                return Err(Problem::attribute(
+                    "split",
+                    "missing",
+                    format!("{parts} sizes that make up {n}"),
+                ));
             }
             None if step.has("num_outputs") && step.int("num_outputs", 0) != parts as i64 => {
                 return Err(Problem::attribute("num_outputs", step.int("num_outputs", 0), parts.to_string()));
@@ -217,7 +221,10 @@ impl Importer<'_> {
         let outer: usize = shape.iter().take(a).product();
         let element = constants.first().map_or(Element::Float, |c| c.element);
         if let Some(other) = constants.iter().find(|c| c.element != element) {
-            return Err(Problem::ElementType { found: other.element.name(), expected: element.name().into() });
+            return Err(Problem::ElementType {
+                found: other.element.name(),
+                expected: element.name().into(),
+            });
         }
         if !element.is_float() {
             let parts = constants.iter().map(|c| c.to_ints()).collect::<Result<Vec<_>, _>>()?;

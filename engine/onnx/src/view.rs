@@ -31,7 +31,10 @@ impl Importer<'_> {
         }
         let element = bounds.first().map_or(Element::Float, |bound| bound.element);
         if let Some(other) = bounds.iter().find(|bound| bound.element != element) {
-            return Err(Problem::ElementType { found: other.element.name(), expected: element.name().into() });
+            return Err(Problem::ElementType {
+                found: other.element.name(),
+                expected: element.name().into(),
+            });
         }
         let numbers = bounds.iter().map(Constant::scalar).collect::<Result<Vec<_>, _>>()?;
         let &[from, to, by] = numbers.as_slice() else { return Err(Problem::missing("bounds")) };
@@ -90,7 +93,9 @@ impl Importer<'_> {
     pub(crate) fn cast_like(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let element = match self.value(step, 1)? {
             Value::Constant(like) => like.element,
-            Value::Tensor(_) if step.inputs.get(1).is_some_and(|name| self.is_integer(name)) => Element::Int64,
+            Value::Tensor(_) if step.inputs.get(1).is_some_and(|name| self.is_integer(name)) => {
+                Element::Int64
+            }
             Value::Tensor(_) => Element::Float,
         };
         self.cast_to(step, element)
@@ -101,7 +106,9 @@ impl Importer<'_> {
             Value::Tensor(x) if element.is_float() => {
                 if matches!(element, Element::Half | Element::Brain) {
                     let (element, name) = (element.name(), &step.name);
-                    self.notes.push(format!("{name} rounds to {element} in the model, the network keeps more digits"));
+                    self.notes.push(format!(
+                        "{name} rounds to {element} in the model, the network keeps more digits"
+                    ));
                 }
                 Ok(Value::Tensor(x))
             }

@@ -74,7 +74,11 @@ impl Motion {
         match step.string("auto_pad") {
             Some(mode @ ("SAME_UPPER" | "SAME_LOWER" | "VALID")) => {
                 if step.ints("pads").is_some_and(|list| list.iter().any(|&pad| pad != 0)) {
-                    return Err(Problem::attribute("pads", "given beside auto_pad", "auto_pad NOTSET with explicit pads"));
+                    return Err(Problem::attribute(
+                        "pads",
+                        "given beside auto_pad",
+                        "auto_pad NOTSET with explicit pads",
+                    ));
                 }
                 same = match mode {
                     "SAME_UPPER" => Some(Odd::After),

@@ -21,6 +21,8 @@ pub struct Classifier {
     preprocessing: Preprocessing,
     notes: Vec<String>,
     digest: [u8; 32],
+    /// Function at the end of the model, which makes probabilities of the scores.
+    scores: ScoreTransform,
 }
 
 impl Classifier {
@@ -37,30 +39,32 @@ impl Classifier {
     ///
     /// Metadata of the file may say `pleura.classes` (a JSON array of names), `pleura.codec` (the name of a shipped codec, or `none`
     /// for pixels) and `pleura.codec_id`. Without them, classes are numbered and the preparation follows from the shape of the input.
+    /// A network that ends in a sigmoid has independent classes; with one output, the second of two classes has its probability.
     ///
     /// # Errors
     /// [`XrayError::Import`], [`XrayError::Input`], [`XrayError::UnknownCodec`], [`XrayError::OneOutput`]
     pub fn from_onnx(name: &str, bytes: &[u8]) -> Result<Self, XrayError> {
-        let Imported { network, mut notes, metadata } = import(bytes, &ImportOptions::default())?;
+        let Imported { network, scores, mut notes, metadata, .. } = import(bytes, &ImportOptions::default())?;
         let preprocessing = Preprocessing::of(name, network.input_shape(), &metadata)?;
         let outputs = network.output_shape().iter().product::<usize>();
-        if outputs < 2 {
+        if outputs < 2 && scores != ScoreTransform::Sigmoid {
             return Err(XrayError::OneOutput { model: name.to_owned() });
         }
-        let classes = match metadata.get(&format!("{PREFIX}classes")).map(|text| class_names(text, outputs)) {
+        let count = outputs.max(2);
+        let classes = match metadata.get(&format!("{PREFIX}classes")).map(|text| class_names(text, count)) {
             Some(Some(names)) => names,
             found => {
                 if found.is_some() {
                     let note = "the class names in the model file do not fit its outputs, which are numbered";
                     notes.push(note.to_owned());
                 }
-                (0..outputs).map(|class| format!("class {class}")).collect()
+                (0..count).map(|class| format!("class {class}")).collect()
             }
         };
         let codec = preprocessing.codec().map_or(0, Codec::id);
         let digest = Sha256::new().chain_update(bytes).chain_update(codec.to_le_bytes()).finalize();
         let network = network.renamed(name.to_owned());
-        Ok(Self { network, classes, preprocessing, notes, digest: digest.into() })
+        Ok(Self { network, classes, preprocessing, notes, digest: digest.into(), scores })
     }
 
     /// Name of the network.
@@ -109,7 +113,7 @@ impl Classifier {
         self.preprocessing.features_of_latent(latent)
     }
 
-    /// Scores of the plaintext network, one for each class.
+    /// Scores of the plaintext network, one for each class, or one for the second of two.
     ///
     /// # Panics
     /// If the features are those of another classifier, of another shape.
@@ -120,13 +124,24 @@ impl Classifier {
 
     /// Name of the class with the largest score, the first of equal ones; empty without scores.
     pub fn label(&self, scores: &[f64]) -> &str {
+        if let &[score] = scores {
+            return self.classes.get(usize::from(score > 0.0)).map_or("", String::as_str);
+        }
         label(ArrayView1::from(scores)).and_then(|class| self.classes.get(class)).map_or("", String::as_str)
     }
 
-    /// Probability of each class, the softmax of the scores.
+    /// Probability of each class: the softmax of the scores, or the sigmoid of each if that is the end of the model.
     pub fn probabilities(&self, scores: &[f64]) -> Vec<f64> {
         let item = ArrayView1::from(scores).insert_axis(Axis(0)).into_dyn();
-        ScoreTransform::Softmax.apply(item).into_iter().collect()
+        let transform = match self.scores {
+            ScoreTransform::Sigmoid => ScoreTransform::Sigmoid,
+            _ => ScoreTransform::Softmax,
+        };
+        let probabilities: Vec<f64> = transform.apply(item).into_iter().collect();
+        match probabilities.as_slice() {
+            &[second] if self.scores == ScoreTransform::Sigmoid => vec![1.0 - second, second],
+            _ => probabilities,
+        }
     }
 
     /// Options of a plan for groups of `group` images: 128 bits of security, [`Classifier::calibration`], and what a client needs to
@@ -140,8 +155,14 @@ impl Classifier {
             Preprocessing::Pixels { side } => format!("pixels {side}x{side}"),
         };
         // The softmax of a group would be taken over the scores of all its images.
-        let scores = if group == 1 { ScoreTransform::Softmax } else { ScoreTransform::Identity };
-        let classes = (0..group).flat_map(|_| self.classes.iter().cloned()).collect();
+        let scores = match self.scores {
+            ScoreTransform::Sigmoid => ScoreTransform::Sigmoid,
+            _ if group == 1 => ScoreTransform::Softmax,
+            _ => ScoreTransform::Identity,
+        };
+        // Of two classes with one score, it is that of the second.
+        let first = self.classes.len() - self.outputs();
+        let classes = (0..group).flat_map(|_| self.classes.iter().skip(first).cloned()).collect();
         let metadata = Metadata { classes, preprocessing: Some(preprocessing), scores };
         Ok(CompileOptions {
             calibration: Some(self.calibration(group)?),
@@ -199,7 +220,12 @@ impl Classifier {
     /// Scores of the first `count` images of a group from its output, in row-major order.
     pub fn unpack(&self, output: ArrayViewD<'_, f64>, count: usize) -> Vec<Vec<f64>> {
         let scores: Vec<f64> = output.iter().copied().collect();
-        scores.chunks(self.classes.len()).take(count).map(<[f64]>::to_vec).collect()
+        scores.chunks(self.outputs()).take(count).map(<[f64]>::to_vec).collect()
+    }
+
+    /// Number of scores of an image.
+    fn outputs(&self) -> usize {
+        self.network.output_shape().iter().product()
     }
 
     /// Shape of the input of [`Classifier::grouped_network`].

@@ -37,8 +37,10 @@ pub enum XrayError {
         /// The contradiction.
         reason: InputMismatch,
     },
-    /// The network has fewer outputs than two.
-    #[error("{model} has one output; a classifier has one for each class")]
+    /// The network has one output, which is no probability.
+    #[error(
+        "{model} has one output that no sigmoid makes a probability of; a classifier has one for each class"
+    )]
     OneOutput {
         /// Name of the network.
         model: String,

@@ -34,11 +34,18 @@ fn result(network: &Network) -> (Vec<usize>, Vec<f64>) {
 }
 
 fn bools(name: &str, dims: &[i64], values: &[i32]) -> Tensor {
-    Tensor { name: name.into(), dims: dims.to_vec(), data_type: 9, int32_data: values.to_vec(), ..Tensor::default() }
+    Tensor {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: 9,
+        int32_data: values.to_vec(),
+        ..Tensor::default()
+    }
 }
 
 fn scalar(data_type: i32, value: f32) -> Tensor {
-    let (float_data, int64_data) = if data_type == 1 { (vec![value], vec![]) } else { (vec![], vec![value as i64]) };
+    let (float_data, int64_data) =
+        if data_type == 1 { (vec![value], vec![]) } else { (vec![], vec![value as i64]) };
     Tensor { dims: vec![1], data_type, float_data, int64_data, ..Tensor::default() }
 }
 
@@ -82,8 +89,16 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
         "ConstantOfShape" => {
             new(&[2]).ints("s", &[2]).node(op, "s", "c", attributes).node("Add", "x c", "y", &[])
         }
-        "Conv" => new(&[2, 6, 7]).floats("w", &[2, if has("group") { 1 } else { 2 }, 2, 3], &numbers(if has("group") { 12 } else { 24 }, 1)).node(op, "x w", "y", attributes),
-        "ConvTranspose" => new(&[2, 4, 5]).floats("w", &[2, 2, 2, 3], &numbers(24, 1)).node(op, "x w", "y", attributes),
+        "Conv" => new(&[2, 6, 7])
+            .floats(
+                "w",
+                &[2, if has("group") { 1 } else { 2 }, 2, 3],
+                &numbers(if has("group") { 12 } else { 24 }, 1),
+            )
+            .node(op, "x w", "y", attributes),
+        "ConvTranspose" => {
+            new(&[2, 4, 5]).floats("w", &[2, 2, 2, 3], &numbers(24, 1)).node(op, "x w", "y", attributes)
+        }
         "CumSum" => new(&[4]).ints("a", &[1]).node(op, "x a", "y", attributes),
         "DepthToSpace" => new(&[8, 2, 2]).node(op, "x", "y", attributes),
         "SpaceToDepth" => new(&[1, 4, 4]).node(op, "x", "y", attributes),
@@ -97,24 +112,48 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
         "Gather" => new(&[2, 3]).ints("i", &[1]).node(op, "x i", "y", attributes),
         "GatherElements" | "GatherND" => {
             let data = new(&[4]).floats("c", &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
-            let i = Tensor { name: "i".into(), dims: vec![2, 1], data_type: 7, int64_data: vec![1, 0], ..Tensor::default() };
+            let i = Tensor {
+                name: "i".into(),
+                dims: vec![2, 1],
+                data_type: 7,
+                int64_data: vec![1, 0],
+                ..Tensor::default()
+            };
             let model = data.tensor(i).ints("row", &[1, -1]).node(op, "c i", "d", attributes);
-            let model = model.node("Reshape", "d row", "e", &[]).node("ReduceMean", "e", "f", &[ints("axes", &[1])]);
+            let model =
+                model.node("Reshape", "d row", "e", &[]).node("ReduceMean", "e", "f", &[ints("axes", &[1])]);
             model.node("Add", "x f", "y", &[])
         }
         "ScatterElements" | "Scatter" => {
-            let i = Tensor { name: "i".into(), dims: vec![1, 2], data_type: 7, int64_data: vec![1, 0], ..Tensor::default() };
-            let data = new(&[2, 2]).floats("c", &[2, 2], &[1.0, 2.0, 3.0, 4.0]).floats("u", &[1, 2], &[5.0, 6.0]);
+            let i = Tensor {
+                name: "i".into(),
+                dims: vec![1, 2],
+                data_type: 7,
+                int64_data: vec![1, 0],
+                ..Tensor::default()
+            };
+            let data =
+                new(&[2, 2]).floats("c", &[2, 2], &[1.0, 2.0, 3.0, 4.0]).floats("u", &[1, 2], &[5.0, 6.0]);
             data.tensor(i).node(op, "c i u", "d", attributes).node("Add", "x d", "y", &[])
         }
         "ScatterND" => {
-            let i = Tensor { name: "i".into(), dims: vec![1, 2], data_type: 7, int64_data: vec![1, 0], ..Tensor::default() };
+            let i = Tensor {
+                name: "i".into(),
+                dims: vec![1, 2],
+                data_type: 7,
+                int64_data: vec![1, 0],
+                ..Tensor::default()
+            };
             let data = new(&[2, 2]).floats("c", &[2, 2], &[1.0, 2.0, 3.0, 4.0]).floats("u", &[1], &[5.0]);
             data.tensor(i).node(op, "c i u", "d", attributes).node("Add", "x d", "y", &[])
         }
         "Gemm" => {
             let model = new(&[3]).floats("w", &[3, 3], &numbers(9, 1));
-            let model = if has("broadcast") || opset < 7 { model.floats("b", &[3], &numbers(3, 2)) } else { model.floats("b", &[1, 3], &numbers(3, 2)) };
+            let model = if has("broadcast") || opset < 7 {
+                model.floats("b", &[3], &numbers(3, 2))
+            } else {
+                model.floats("b", &[1, 3], &numbers(3, 2))
+            };
             model.node(op, "x w b", "y", attributes)
         }
         "Mod" => {
@@ -123,22 +162,30 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
         }
         "Pad" if opset < 11 => new(&[2, 3]).node(op, "x", "y", attributes),
         "Pad" => new(&[2, 3]).ints("p", &[0, 0, 1, 0, 0, 1]).node(op, "x p", "y", attributes),
-        "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare" if has("noop_with_empty_axes") || attributes.is_empty() => {
+        "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare"
+            if has("noop_with_empty_axes") || attributes.is_empty() =>
+        {
             let model = new(&[2]).floats("c", &[2], &[2.0, 5.0]).node(op, "c", "d", attributes);
             model.node("Add", "x d", "y", &[])
         }
         "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare" => {
-            let model = new(&[2, 2]).floats("c", &[2, 2], &[2.0, 5.0, 7.0, 11.0]).node(op, "c", "d", attributes);
+            let model =
+                new(&[2, 2]).floats("c", &[2, 2], &[2.0, 5.0, 7.0, 11.0]).node(op, "c", "d", attributes);
             model.node("Add", "x d", "y", &[])
         }
         "Reshape" => new(&[2, 3]).ints("s", &[0, 3, 2]).node(op, "x s", "y", attributes),
-        "Resize" if opset < 18 => {
-            new(&[1, 4, 4]).floats("s", &[4], &[1.0, 1.0, 1.75, 0.5]).node(op, if opset < 11 { "x s" } else { "x _ s" }, "y", attributes)
-        }
+        "Resize" if opset < 18 => new(&[1, 4, 4]).floats("s", &[4], &[1.0, 1.0, 1.75, 0.5]).node(
+            op,
+            if opset < 11 { "x s" } else { "x _ s" },
+            "y",
+            attributes,
+        ),
         "Resize" if has("axes") => new(&[1, 4, 6]).ints("t", &[3, 5]).node(op, "x _ _ t", "y", attributes),
         "Resize" => new(&[1, 4, 6]).ints("t", &[1, 1, 3, 5]).node(op, "x _ _ t", "y", attributes),
         "Upsample" if opset < 9 => new(&[1, 2, 2]).node(op, "x", "y", attributes),
-        "Upsample" => new(&[1, 2, 2]).floats("s", &[4], &[1.0, 1.0, 2.0, 2.0]).node(op, "x s", "y", attributes),
+        "Upsample" => {
+            new(&[1, 2, 2]).floats("s", &[4], &[1.0, 1.0, 2.0, 2.0]).node(op, "x s", "y", attributes)
+        }
         "Shape" => {
             let model = new(&[2]).node(op, "x", "s", attributes).node("Cast", "s", "c", &[int("to", 1)]);
             model.node("ReduceSum", "c", "d", &[]).node("Add", "x d", "y", &[])
@@ -174,13 +221,21 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         out.push((op, 18, vec![], int("noop_with_empty_axes", 1), noop));
     }
     let kernel = || vec![ints("kernel_shape", &[2, 3])];
-    let stepped = || vec![ints("kernel_shape", &[2, 3]), ints("strides", &[2, 2]), ints("pads", &[1, 1, 0, 0])];
-    let infinite = Tensor { dims: vec![1], data_type: 1, float_data: vec![f32::INFINITY], ..Tensor::default() };
+    let stepped =
+        || vec![ints("kernel_shape", &[2, 3]), ints("strides", &[2, 2]), ints("pads", &[1, 1, 0, 0])];
+    let infinite =
+        Tensor { dims: vec![1], data_type: 1, float_data: vec![f32::INFINITY], ..Tensor::default() };
     out.extend([
         ("AveragePool", 19, kernel(), text("auto_pad", "SAME_LOWER"), Changes),
         ("AveragePool", 19, stepped(), text("auto_pad", "SAME_UPPER"), Refused("pads")),
         ("AveragePool", 19, kernel(), text("auto_pad", "DIAGONAL"), Refused("auto_pad")),
-        ("AveragePool", 19, vec![ints("kernel_shape", &[2, 3]), ints("strides", &[2, 3])], int("ceil_mode", 1), Changes),
+        (
+            "AveragePool",
+            19,
+            vec![ints("kernel_shape", &[2, 3]), ints("strides", &[2, 3])],
+            int("ceil_mode", 1),
+            Changes,
+        ),
         ("AveragePool", 19, stepped(), int("count_include_pad", 1), Changes),
         ("AveragePool", 19, kernel(), ints("dilations", &[2, 1]), Changes),
         ("AveragePool", 19, vec![], ints("kernel_shape", &[2, 3]), Needed),
@@ -189,7 +244,7 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("BatchNormalization", 9, vec![], float("epsilon", 0.25), Changes),
         ("BatchNormalization", 6, vec![], int("is_test", 1), Needed),
         ("BatchNormalization", 9, vec![], float("momentum", 0.5), Same),
-        ("BatchNormalization", 8, vec![int("spatial", 1)], int("spatial", 0), Changes),
+        ("BatchNormalization", 8, vec![], int("spatial", 0), Changes),
         ("BatchNormalization", 15, vec![], int("training_mode", 1), Refused("model.eval()")),
         ("Cast", 24, vec![], int("to", 2), Needed),
         ("Cast", 24, vec![int("to", 2)], int("saturate", 0), Same),
@@ -204,13 +259,31 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("Constant", 13, vec![], tensor("value", scalar(1, 3.0)), Needed),
         ("Constant", 13, vec![], tensor("value", infinite), Refused("infinity")),
         ("Constant", 13, vec![], float("value_float", 3.0), Needed),
-        ("Constant", 13, vec![], Attribute { floats: vec![3.0, 4.0], r#type: 6, ..float("value_floats", 0.0) }, Needed),
+        (
+            "Constant",
+            13,
+            vec![],
+            Attribute { floats: vec![3.0, 4.0], r#type: 6, ..float("value_floats", 0.0) },
+            Needed,
+        ),
         // Integers do not multiply with numbers of floating point.
         ("Constant", 13, vec![], int("value_int", 3), Refused("int64")),
         ("Constant", 13, vec![], ints("value_ints", &[3, 4]), Refused("int64")),
         ("Constant", 13, vec![], text("value_string", "a"), Refused("tensors or numbers")),
-        ("Constant", 13, vec![], Attribute { r#type: 8, ..text("value_strings", "") }, Refused("tensors or numbers")),
-        ("Constant", 13, vec![], Attribute { r#type: 11, ..text("sparse_value", "") }, Refused("tensors or numbers")),
+        (
+            "Constant",
+            13,
+            vec![],
+            Attribute { r#type: 8, ..text("value_strings", "") },
+            Refused("tensors or numbers"),
+        ),
+        (
+            "Constant",
+            13,
+            vec![],
+            Attribute { r#type: 11, ..text("sparse_value", "") },
+            Refused("tensors or numbers"),
+        ),
         ("ConstantOfShape", 13, vec![], tensor("value", scalar(1, 3.0)), Changes),
         ("Conv", 13, vec![], text("auto_pad", "SAME_UPPER"), Changes),
         ("Conv", 13, vec![], ints("dilations", &[2, 2]), Changes),
@@ -266,7 +339,13 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("Resize", 13, vec![], text("nearest_mode", "ceil"), Changes),
         ("Resize", 13, vec![], text("nearest_mode", "other"), Refused("nearest_mode")),
         ("Resize", 13, vec![], text("coordinate_transformation_mode", "asymmetric"), Changes),
-        ("Resize", 13, vec![], text("coordinate_transformation_mode", "tf_crop_and_resize"), Refused("coordinate")),
+        (
+            "Resize",
+            13,
+            vec![],
+            text("coordinate_transformation_mode", "tf_crop_and_resize"),
+            Refused("coordinate"),
+        ),
         ("Resize", 13, vec![text("mode", "cubic")], float("cubic_coeff_a", -0.5), Changes),
         ("Resize", 13, vec![text("mode", "cubic")], int("exclude_outside", 1), Changes),
         ("Resize", 13, vec![text("mode", "linear")], int("exclude_outside", 1), Refused("exclude_outside")),
@@ -275,7 +354,13 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("Resize", 18, vec![], int("antialias", 1), Refused("antialias")),
         ("Resize", 18, vec![], ints("axes", &[2, 3]), Same),
         ("Resize", 18, vec![ints("axes", &[2, 3])], text("keep_aspect_ratio_policy", "not_larger"), Changes),
-        ("Resize", 18, vec![ints("axes", &[2, 3])], text("keep_aspect_ratio_policy", "other"), Refused("keep_aspect_ratio_policy")),
+        (
+            "Resize",
+            18,
+            vec![ints("axes", &[2, 3])],
+            text("keep_aspect_ratio_policy", "other"),
+            Refused("keep_aspect_ratio_policy"),
+        ),
         ("ScatterElements", 16, vec![], int("axis", 1), Changes),
         ("ScatterElements", 16, vec![], text("reduction", "add"), Changes),
         ("ScatterElements", 16, vec![], text("reduction", "other"), Refused("reduction")),
@@ -297,7 +382,13 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("Transpose", 13, vec![], ints("perm", &[0, 2, 1]), Needed),
         ("Trilu", 14, vec![], int("upper", 0), Changes),
         ("Unsqueeze", 11, vec![], ints("axes", &[1]), Needed),
-        ("Upsample", 7, vec![], Attribute { floats: vec![1.0, 1.0, 2.0, 2.0], r#type: 6, ..float("scales", 0.0) }, Needed),
+        (
+            "Upsample",
+            7,
+            vec![],
+            Attribute { floats: vec![1.0, 1.0, 2.0, 2.0], r#type: 6, ..float("scales", 0.0) },
+            Needed,
+        ),
         ("Upsample", 9, vec![], text("mode", "linear"), Changes),
     ]);
     out
@@ -361,7 +452,10 @@ fn unknown_attributes_are_refused_by_name() {
                     assert!(error.contains(&wanted), "{} {opset}: {error}", schema.name);
                 } else {
                     // Another type than the specification's.
-                    let other = Attribute { r#type: if attribute.kind == 2 { 1 } else { 2 }, ..int(attribute.name, 1) };
+                    let other = Attribute {
+                        r#type: if attribute.kind == 2 { 1 } else { 2 },
+                        ..int(attribute.name, 1)
+                    };
                     let error = bare(schema.name, opset, fewest, other);
                     assert!(error.contains("another type"), "{} {opset}: {error}", schema.name);
                 }

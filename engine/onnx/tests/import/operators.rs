@@ -448,7 +448,13 @@ fn weights_of_all_types() {
 
 #[test]
 fn integers_are_no_weights() {
-    let w = Tensor { name: "w".into(), dims: vec![3], data_type: 7, int64_data: vec![1, 2, 3], ..Tensor::default() };
+    let w = Tensor {
+        name: "w".into(),
+        dims: vec![3],
+        data_type: 7,
+        int64_data: vec![1, 2, 3],
+        ..Tensor::default()
+    };
     let error = Builder::new(&[3]).tensor(w).node("Mul", "x w", "y", &[]).error();
     assert!(error.contains("type int64 where floating point is needed"), "{error}");
 }

@@ -110,7 +110,10 @@ fn weights() {
         external_data: vec![Entry { key: "location".into(), value: "/etc/passwd".into() }],
         ..Tensor::default()
     };
-    refused(Builder::new(&[2]).tensor(external).node("Mul", "x w", "y", &[]), &["\"w\"", "in the file \"/etc/passwd\""]);
+    refused(
+        Builder::new(&[2]).tensor(external).node("Mul", "x w", "y", &[]),
+        &["\"w\"", "in the file \"/etc/passwd\""],
+    );
     let encrypted = Builder::new(&[1, 2, 2]).node("Conv", "x x", "y", &[]);
     refused(encrypted, &["weights (input 1) depends on the encrypted input"]);
     let zero = Builder::new(&[2]).scalar("c", 0.0).node("Div", "x c", "y", &[]);

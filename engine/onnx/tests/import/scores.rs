@@ -22,19 +22,29 @@ fn probabilities_and_labels_belong_to_the_client() {
     ends(&new().node("LogSoftmax", "a", "y", &[int("axis", 1)]), ScoreTransform::LogSoftmax, &[3]);
     assert_eq!(kinds(&new().node("Sigmoid", "a", "y", &[]).network()), "I P2");
     // Behind them, elements may move.
-    let model = new().node("Sigmoid", "a", "b", &[]).ints("i", &[2, 0]).node("Gather", "b i", "y", &[int("axis", 1)]);
+    let model =
+        new().node("Sigmoid", "a", "b", &[]).ints("i", &[2, 0]).node("Gather", "b i", "y", &[int("axis", 1)]);
     ends(&model, ScoreTransform::Sigmoid, &[2]);
     let one = Builder::new(&[1]).ints("a", &[1]).node("Sigmoid", "x", "s", &[]);
     ends(&one.node("Squeeze", "s a", "y", &[]), ScoreTransform::Sigmoid, &[]);
     let model = new().node("Softmax", "a", "b", &[]).ints("s", &[-1, 3, 1]).node("Reshape", "b s", "c", &[]);
-    ends(&model.node("Cast", "c", "d", &[int("to", 11)]).node("Identity", "d", "y", &[]), ScoreTransform::Softmax, &[3, 1]);
+    ends(
+        &model.node("Cast", "c", "d", &[int("to", 11)]).node("Identity", "d", "y", &[]),
+        ScoreTransform::Softmax,
+        &[3, 1],
+    );
     // Labels, of scores or of probabilities.
     for before in ["Identity", "Softmax", "LogSoftmax", "Sigmoid"] {
-        let model = new().node(before, "a", "b", &[]).node("ArgMax", "b", "c", &[int("axis", 1), int("keepdims", 0)]);
+        let model =
+            new().node(before, "a", "b", &[]).node("ArgMax", "b", "c", &[int("axis", 1), int("keepdims", 0)]);
         ends(&model, ScoreTransform::ArgMax { axes: 0, last: false }, &[3]);
     }
     let model = new().node("ArgMax", "a", "b", &[int("axis", -1), int("select_last_index", 1)]);
-    ends(&model.node("Cast", "b", "y", &[int("to", 6)]), ScoreTransform::ArgMax { axes: 1, last: true }, &[3]);
+    ends(
+        &model.node("Cast", "b", "y", &[int("to", 6)]),
+        ScoreTransform::ArgMax { axes: 1, last: true },
+        &[3],
+    );
     let model = new().node("ArgMin", "a", "y", &[int("axis", 1), int("keepdims", 0)]);
     ends(&model, ScoreTransform::ArgMax { axes: 0, last: false }, &[3]);
     assert!(model.network().evaluate_flat(&[1.0, 2.0, 3.0]) == [-1.0, -4.0, -9.0]);
@@ -51,7 +61,10 @@ fn other_ends_are_refused() {
         (new().node("ArgMax", "a", "y", &[int("axis", 1)]), "axis is 1"),
         (new().node("Sigmoid", "a", "b", &[]).node("Cast", "b", "y", &[int("to", 7)]), "rounds"),
         (new().node("Sigmoid", "a", "b", &[]).node("Neg", "b", "y", &[]), "cannot compute sigmoid"),
-        (new().node("Softmax", "a", "b", &[]).node("Transpose", "b", "y", &[ints("perm", &[0, 2, 1])]), "Softmax"),
+        (
+            new().node("Softmax", "a", "b", &[]).node("Transpose", "b", "y", &[ints("perm", &[0, 2, 1])]),
+            "Softmax",
+        ),
     ] {
         let error = model.error();
         assert!(error.contains(part), "{part:?} is not in: {error}");
@@ -70,14 +83,28 @@ fn all_obstacles_are_listed() {
         external_data: vec![Entry { key: "location".into(), value: "w.bin".into() }],
         ..Tensor::default()
     };
-    let model = Builder::new(&[1, 4, 4]).tensor(external).node("Relu", "x", "a", &[]).node("Relu", "a", "b", &[]);
-    let model = model.node("MaxPool", "b", "c", &[ints("kernel_shape", &[2, 2])]).node("Flatten", "c", "d", &[int("axis", 9)]);
+    let model =
+        Builder::new(&[1, 4, 4]).tensor(external).node("Relu", "x", "a", &[]).node("Relu", "a", "b", &[]);
+    let model = model.node("MaxPool", "b", "c", &[ints("kernel_shape", &[2, 2])]).node(
+        "Flatten",
+        "c",
+        "d",
+        &[int("axis", 9)],
+    );
     let model = model.node("MatMul", "d w", "e", &[]).node("LayerNormalization", "e w", "f", &[]);
     let error = model.node("Mul", "f f", "y", &[float("slope", 1.0)]).import().unwrap_err();
     let ImportError::Several(errors) = &error else { panic!("{error}") };
     assert_eq!(errors.len(), 7);
     let text = error.to_string();
-    for part in ["6 obstacles", "\"w.bin\"", "/a and 1 more (Relu)", "average pooling", "no axis 9", "batch normalization", "\"slope\""] {
+    for part in [
+        "6 obstacles",
+        "\"w.bin\"",
+        "/a and 1 more (Relu)",
+        "average pooling",
+        "no axis 9",
+        "batch normalization",
+        "\"slope\"",
+    ] {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
 }
@@ -91,8 +118,16 @@ fn weights_beside_the_model() {
     let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
     let import = |location: &str, rest: &[Entry]| {
         let external_data = [&[entry("location", location)], rest].concat();
-        let w = Tensor { name: "w".into(), dims: vec![2], data_type: 1, data_location: 1, external_data, ..Tensor::default() };
-        let options = ImportOptions { external_data: Some(folder.join("inside")), ..ImportOptions::default() };
+        let w = Tensor {
+            name: "w".into(),
+            dims: vec![2],
+            data_type: 1,
+            data_location: 1,
+            external_data,
+            ..Tensor::default()
+        };
+        let options =
+            ImportOptions { external_data: Some(folder.join("inside")), ..ImportOptions::default() };
         Builder::new(&[2]).tensor(w).node("Mul", "x w", "y", &[]).import_with(&options)
     };
     let part = [entry("offset", "4"), entry("length", "8")];
