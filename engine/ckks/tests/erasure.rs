@@ -49,25 +49,57 @@ fn copies(masked: &[u8; 32]) -> Vec<String> {
     found
 }
 
+/// Makes a key, lets `work` use it, drops it, and returns its seed, masked.
 #[inline(never)]
-fn use_a_key(s: &Setup) -> [u8; 32] {
+fn with_a_key(s: &Setup, work: fn(&Setup, &SecretKey)) -> [u8; 32] {
     let secret = SecretKey::generate(&s.params).unwrap();
-    let masked = secret.seed().as_bytes().map(|byte| byte ^ MASK);
-    // The key itself is found: the search works.
-    assert!(!copies(&masked).is_empty());
-    let read = SecretKey::from_secret_bytes(&secret.to_secret_bytes(), &s.params).unwrap();
-    let x = secret.encrypt(&s.encoder.encode(&vector(s.slots(), 1)).unwrap()).unwrap();
-    black_box(read.decrypt(&s.encoder, &x).unwrap().publish(4).unwrap());
-    black_box(secret.public_key().unwrap());
+    work(s, &secret);
+    let mut masked = [MASK; 32];
+    masked.iter_mut().zip(secret.seed().as_bytes()).for_each(|(masked, byte)| *masked ^= byte);
     masked
 }
 
+/// The same, so far down the stack that looking for the seed does not overwrite what was left there.
+#[inline(never)]
+fn far_down(s: &Setup, work: fn(&Setup, &SecretKey)) -> [u8; 32] {
+    let room = black_box([0u8; 1 << 16]);
+    let masked = with_a_key(s, work);
+    black_box(&room);
+    masked
+}
+
+/// Later work overwrites the stack of earlier work: each is looked at by itself.
 #[test]
 fn no_seed_is_left_in_memory() {
     let s = Setup::new(SMALL, |_| KeyRequest::new());
-    for run in 0..3 {
-        let masked = use_a_key(&s);
+    let works: [(_, fn(&Setup, &SecretKey)); 5] = [
+        ("made", |_, _| ()),
+        ("found while it is there", |_, secret| {
+            let mut masked = [MASK; 32];
+            masked.iter_mut().zip(secret.seed().as_bytes()).for_each(|(masked, byte)| *masked ^= byte);
+            assert!(!copies(&masked).is_empty());
+        }),
+        ("stored and read", |s, secret| {
+            black_box(SecretKey::from_secret_bytes(&secret.to_secret_bytes(), &s.params).unwrap());
+        }),
+        ("decrypted with", |s, secret| {
+            let x = secret.encrypt(&s.encoder.encode(&vector(s.slots(), 1)).unwrap()).unwrap();
+            black_box(secret.decrypt(&s.encoder, &x).unwrap());
+        }),
+        ("published with", |s, secret| {
+            let x = secret.encrypt(&s.encoder.encode(&vector(s.slots(), 1)).unwrap()).unwrap();
+            black_box(secret.decrypt(&s.encoder, &x).unwrap().publish(4).unwrap());
+        }),
+    ];
+    for (name, work) in works {
+        let masked = far_down(&s, work);
         let found = copies(&masked);
-        assert!(found.is_empty(), "run {run}: {found:#?}");
+        assert!(found.is_empty(), "{name}: {found:#?}");
     }
+    // The search sees the stack that was used.
+    let masked = far_down(&s, |_, secret| {
+        let room = black_box([0u8; 4096]);
+        black_box((&room, *secret.seed().as_bytes()));
+    });
+    assert!(!copies(&masked).is_empty());
 }
