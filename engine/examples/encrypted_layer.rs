@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .map(|y| Complex64::from(y * y))
             .collect();
         let precision = Precision::of(decrypted.reveal_unrounded(), &expected);
-        let published = decrypted.publish_real(10)?;
+        let published = decrypted.publish_real(decrypted.max_bits().min(10))?;
         let first: Vec<_> = published.iter().take(4).map(|x| format!("{x:.4}")).collect();
         println!("client      vector {number}: {} ...  precision {precision}", first.join("  "));
     }
