@@ -49,9 +49,11 @@ fn copies(masked: &[u8; 32]) -> Vec<String> {
     found
 }
 
+type Work = fn(&Setup, &SecretKey);
+
 /// Makes a key, lets `work` use it, drops it, and returns its seed, masked.
 #[inline(never)]
-fn with_a_key(s: &Setup, work: fn(&Setup, &SecretKey)) -> [u8; 32] {
+fn with_a_key(s: &Setup, work: Work) -> [u8; 32] {
     let secret = SecretKey::generate(&s.params).unwrap();
     work(s, &secret);
     let mut masked = [MASK; 32];
@@ -61,7 +63,7 @@ fn with_a_key(s: &Setup, work: fn(&Setup, &SecretKey)) -> [u8; 32] {
 
 /// The same, so far down the stack that looking for the seed does not overwrite what was left there.
 #[inline(never)]
-fn far_down(s: &Setup, work: fn(&Setup, &SecretKey)) -> [u8; 32] {
+fn far_down(s: &Setup, work: Work) -> [u8; 32] {
     let room = black_box([0u8; 1 << 16]);
     let masked = with_a_key(s, work);
     black_box(&room);
@@ -72,7 +74,7 @@ fn far_down(s: &Setup, work: fn(&Setup, &SecretKey)) -> [u8; 32] {
 #[test]
 fn no_seed_is_left_in_memory() {
     let s = Setup::new(SMALL, |_| KeyRequest::new());
-    let works: [(_, fn(&Setup, &SecretKey)); 5] = [
+    let works: [(_, Work); 5] = [
         ("made", |_, _| ()),
         ("found while it is there", |_, secret| {
             let mut masked = [MASK; 32];
