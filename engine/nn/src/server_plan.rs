@@ -29,7 +29,7 @@ impl ServerPlan {
         &self.network
     }
 
-    /// SHA-256 of the encoded plan, which a [`ClientSpec`] names as the plan it belongs to.
+    /// SHA-256 of the encoded plan, which a [`ClientSpec`](crate::ClientSpec) names as the plan it belongs to.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

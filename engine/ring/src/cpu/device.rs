@@ -64,7 +64,7 @@ impl Cpu {
         Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default() })
     }
 
-    /// How a processor with such an instruction set and so many threads says of itself, as [`Backend::name`] does.
+    /// Name of a processor with this instruction set and number of threads, as [`Backend::name`](crate::Backend::name) gives it.
     pub fn describe(simd: Simd, threads: usize) -> String {
         let threads = threads.max(1);
         format!("cpu ({}, {threads} thread{})", simd.name(), if threads == 1 { "" } else { "s" })
