@@ -1,22 +1,33 @@
 //! The elements that may yet be made while importing.
 
-use crate::limits::{MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
+use crate::limits::{MAX_ACTIVATION, MAX_ACTIVATIONS, MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
 use crate::problem::Problem;
 
 /// What may yet be made.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: usize,
+    activations: usize,
 }
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self { left: MAX_TOTAL }
+        Self { left: MAX_TOTAL, activations: MAX_ACTIVATIONS }
     }
 
     /// Takes so many elements of it, before they are made.
     pub(crate) fn charge(&mut self, elements: usize) -> Result<(), Problem> {
         self.left = self.left.checked_sub(elements).ok_or(Problem::Budget)?;
+        Ok(())
+    }
+
+    /// Takes a tensor of this shape that depends on the input: a plan has more work with it than an importer.
+    pub(crate) fn charge_activation(&mut self, shape: &[usize]) -> Result<(), Problem> {
+        let len = elements(shape)?;
+        if len > MAX_ACTIVATION {
+            return Err(Problem::Elements { shape: shape.to_vec(), limit: MAX_ACTIVATION });
+        }
+        self.activations = self.activations.checked_sub(len).ok_or(Problem::Activations)?;
         Ok(())
     }
 }

@@ -63,6 +63,7 @@ impl Builder {
                 Op::Polynomial(*base, Coefficients(terms.iter().map(|term| term.to_vec()).collect()))
             }
         };
+        self.budget.charge_activation(&x.shape)?;
         let made = self.push(name, &x.shape, op);
         let id = made.form.base;
         Ok(*x.form.made.get_or_init(|| id))
@@ -76,6 +77,7 @@ impl Builder {
         shape: &[usize],
         linear: Linear,
     ) -> Result<Tensor, Problem> {
+        self.budget.charge_activation(shape)?;
         self.budget.charge(2 * linear.outputs())?;
         if linear.inputs() != x.len() || linear.outputs() != budget::elements(shape)? {
             return Err(Problem::Internal("the shapes of an affine map do not fit"));
@@ -116,6 +118,7 @@ impl Builder {
         b: &Tensor,
         op: fn(NodeId, NodeId) -> Op,
     ) -> Result<Tensor, Problem> {
+        self.budget.charge_activation(&a.shape)?;
         self.budget.charge(a.len())?;
         let (x, y) = (self.node(a)?, self.node(b)?);
         Ok(self.push(name, &a.shape, op(x, y)))

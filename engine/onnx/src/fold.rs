@@ -86,6 +86,7 @@ impl Importer<'_> {
             "Min" => f64::min,
             "Max" => f64::max,
             "Fmod" => |a, b| a % b,
+            "Mod" if self.opset >= 28 => |a, b| a - (a / b).floor() * b,
             "Mod" => return Err(Problem::attribute("fmod", 0, "1 for numbers of floating point")),
             _ => return Err(Problem::Fold { op: op.to_owned() }),
         };

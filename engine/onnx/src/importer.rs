@@ -61,7 +61,9 @@ pub(crate) fn import(
     options: &ImportOptions,
 ) -> Result<Built, ImportError> {
     let (batch, shape) = item_shape(graph.input, options)?;
-    let (builder, input) = Builder::new(&graph.input.name, &shape);
+    let (mut builder, input) = Builder::new(&graph.input.name, &shape);
+    let fail = |problem: Problem| ImportError::Tensor { tensor: graph.input.name.clone(), problem };
+    builder.budget.charge_activation(&shape).map_err(fail)?;
     let mut importer = Importer {
         values: HashMap::from([(graph.input.name.as_str(), Value::Tensor(input))]),
         unknown: HashSet::new(),
@@ -92,7 +94,8 @@ pub(crate) fn import(
     }
     for step in &graph.steps {
         let Err(problem) = importer.take(step, &mut files) else { continue };
-        let is_last = matches!(problem, Problem::Budget) || obstacles.len() >= MAX_OBSTACLES;
+        let is_last =
+            matches!(problem, Problem::Budget | Problem::Activations) || obstacles.len() >= MAX_OBSTACLES;
         obstacles.push(step.fail(problem));
         if is_last {
             break;

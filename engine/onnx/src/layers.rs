@@ -300,6 +300,11 @@ fn transposed_window(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Re
         let whole = (planes.size[a] - 1) * motion.stride[a] + motion.reach(a) + extra[a];
         let same = motion.same.map(|_| planes.size[a] * motion.stride[a]);
         let target = wanted.map(|w| w[a]).or(same);
+        // Here the specification and its implementations differ.
+        if let Some(target) = target.filter(|&target| target > whole) {
+            let expected = format!("at most {whole} without output_padding");
+            return Err(Problem::attribute("output_shape", target, expected));
+        }
         let total = match target {
             Some(target) => whole.saturating_sub(target),
             None => motion.before[a] + motion.after[a],

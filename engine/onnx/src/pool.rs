@@ -12,6 +12,11 @@ impl Importer<'_> {
         let planes = Planes::of(&x.shape)?;
         let kernel = step.ints("kernel_shape").ok_or_else(|| Problem::missing("kernel_shape"))?;
         let kernel = planes.pair(&checked(kernel, 1, "kernel_shape")?, 1, "kernel_shape")?;
+        // Here the specification and its implementations differ.
+        let same = step.string("auto_pad").is_some_and(|mode| mode.starts_with("SAME"));
+        if same && step.ints("dilations").is_some_and(|list| list.iter().any(|&d| d != 1)) {
+            return Err(Problem::attribute("dilations", "more than 1 beside auto_pad", "explicit pads"));
+        }
         let ceil = step.int("ceil_mode", 0) != 0;
         let (window, motion) = Motion::new(step, &planes, kernel)?.over(planes.size, ceil)?;
         let count_padding = step.int("count_include_pad", 0) != 0;

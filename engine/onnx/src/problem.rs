@@ -1,6 +1,6 @@
 //! Reasons to refuse a tensor or a node.
 
-use crate::limits::{MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
+use crate::limits::{MAX_ACTIVATIONS, MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
 use crate::unsupported::Unsupported;
 use pleura_nn::{FitError, Function, NetworkError, ShapeError};
 
@@ -264,6 +264,11 @@ pub enum Problem {
         /// Greatest number of elements.
         limit: usize,
     },
+    /// All tensors that depend on the input have too many elements together.
+    #[error(
+        "the network's values have more than {MAX_ACTIVATIONS} elements in all; make it or its input smaller"
+    )]
+    Activations,
     /// All tensors together have too many elements.
     #[error("the network's tensors have more than {MAX_TOTAL} elements in all; make it smaller")]
     Budget,

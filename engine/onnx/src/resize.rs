@@ -106,6 +106,12 @@ impl Importer<'_> {
         };
         let scales = match step.floats("scales") {
             Some(list) => Some(list.iter().map(|&x| x.into()).collect()),
+            None if step.op == "Upsample" && self.opset < 7 => {
+                if !step.has("height_scale") || !step.has("width_scale") {
+                    return Err(Problem::missing("height_scale or width_scale"));
+                }
+                Some(vec![1.0, 1.0, step.float("height_scale", 1.0)?, step.float("width_scale", 1.0)?])
+            }
             None => numbers(self.optional_constant(step, if old { 1 } else { 2 }, "scales")?)?,
         };
         let mut out: Vec<Stretch> = shape.iter().map(|&n| Stretch { from: n, to: n, scale: 1.0 }).collect();

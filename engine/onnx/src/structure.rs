@@ -289,7 +289,12 @@ impl Importer<'_> {
         } else {
             let (rows, columns) = (h / block, w / block);
             let shape = [1, c * block * block, rows, columns];
-            ([1, c, rows, block, columns, block], [0, 3, 5, 1, 2, 4], shape)
+            let split = [1, c, rows, block, columns, block];
+            match step.string("mode").unwrap_or("DCR") {
+                "CRD" => (split, [0, 1, 3, 5, 2, 4], shape),
+                "DCR" => (split, [0, 3, 5, 1, 2, 4], shape),
+                other => return Err(Problem::attribute("mode", other, "DCR or CRD")),
+            }
         };
         let value = Value::Tensor(x).reshaped(split.to_vec())?;
         let selection = Selection::permute(&split, &order, &mut self.builder.budget)?;

@@ -101,7 +101,7 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
         }
         "CumSum" => new(&[4]).ints("a", &[1]).node(op, "x a", "y", attributes),
         "DepthToSpace" => new(&[8, 2, 2]).node(op, "x", "y", attributes),
-        "SpaceToDepth" => new(&[1, 4, 4]).node(op, "x", "y", attributes),
+        "SpaceToDepth" => new(&[2, 4, 4]).node(op, "x", "y", attributes),
         "Dropout" | "Flatten" | "Transpose" => new(&[2, 3]).node(op, "x", "y", attributes),
         "Squeeze" => new(&[1, 3, 1]).node(op, "x", "y", attributes),
         "Unsqueeze" => new(&[3]).node(op, "x", "y", attributes),
@@ -111,7 +111,7 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
         }
         "Gather" => new(&[2, 3]).ints("i", &[1]).node(op, "x i", "y", attributes),
         "GatherElements" | "GatherND" => {
-            let data = new(&[4]).floats("c", &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+            let data = new(&[4]).floats("c", &[2, 2], &[1.0, 2.0, 3.0, 5.0]);
             let i = Tensor {
                 name: "i".into(),
                 dims: vec![2, 1],
@@ -172,6 +172,11 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
             let model =
                 new(&[2, 2]).floats("c", &[2, 2], &[2.0, 5.0, 7.0, 11.0]).node(op, "c", "d", attributes);
             model.node("Add", "x d", "y", &[])
+        }
+        "Range" => {
+            let bound = |name: &str, value| Tensor { name: name.into(), dims: vec![], ..scalar(1, value) };
+            let model = new(&[3]).tensor(bound("a", 1.0)).tensor(bound("b", 4.0)).tensor(bound("c", 1.0));
+            model.node(op, "a b c", "r", attributes).node("Add", "x r", "y", &[])
         }
         "Reshape" => new(&[2, 3]).ints("s", &[0, 3, 2]).node(op, "x s", "y", attributes),
         "Resize" if opset < 18 => new(&[1, 4, 4]).floats("s", &[4], &[1.0, 1.0, 1.75, 0.5]).node(
@@ -307,6 +312,15 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("DepthToSpace", 13, vec![int("blocksize", 2)], text("mode", "CRD"), Changes),
         ("DepthToSpace", 13, vec![int("blocksize", 2)], text("mode", "RDC"), Refused("mode")),
         ("SpaceToDepth", 13, vec![], int("blocksize", 2), Needed),
+        ("SpaceToDepth", 28, vec![int("blocksize", 2)], text("mode", "CRD"), Changes),
+        ("SpaceToDepth", 28, vec![int("blocksize", 2)], text("mode", "RDC"), Refused("mode")),
+        (
+            "AveragePool",
+            19,
+            vec![ints("kernel_shape", &[2, 3]), text("auto_pad", "SAME_UPPER")],
+            ints("dilations", &[2, 1]),
+            Refused("dilations"),
+        ),
         ("Dropout", 6, vec![], int("is_test", 1), Needed),
         ("Dropout", 10, vec![], float("ratio", 0.25), Same),
         ("Dropout", 13, vec![], int("seed", 7), Same),
@@ -332,6 +346,8 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("Pad", 13, vec![], text("mode", "mirror"), Refused("mode")),
         ("Pad", 10, vec![], ints("pads", &[0, 0, 1, 0, 0, 1]), Needed),
         ("Pad", 10, vec![ints("pads", &[0, 0, 1, 0, 0, 1])], float("value", 3.0), Changes),
+        // Sums are taken in more digits than either.
+        ("Range", 27, vec![], int("stash_type", 1), Same),
         ("Reshape", 14, vec![], int("allowzero", 1), Refused("batch")),
         ("Resize", 10, vec![], text("mode", "linear"), Changes),
         ("Resize", 13, vec![], text("mode", "linear"), Changes),
@@ -389,6 +405,8 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
             Attribute { floats: vec![1.0, 1.0, 2.0, 2.0], r#type: 6, ..float("scales", 0.0) },
             Needed,
         ),
+        ("Upsample", 6, vec![float("width_scale", 2.0)], float("height_scale", 2.0), Needed),
+        ("Upsample", 6, vec![float("height_scale", 2.0)], float("width_scale", 2.0), Needed),
         ("Upsample", 9, vec![], text("mode", "linear"), Changes),
     ]);
     out
