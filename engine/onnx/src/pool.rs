@@ -18,6 +18,9 @@ impl Importer<'_> {
             return Err(Problem::attribute("dilations", "more than 1 beside auto_pad", "explicit pads"));
         }
         let ceil = step.int("ceil_mode", 0) != 0;
+        if same && ceil {
+            return Err(Problem::attribute("ceil_mode", "1 beside auto_pad", "explicit pads"));
+        }
         let (window, motion) = Motion::new(step, &planes, kernel)?.over(planes.size, ceil)?;
         let count_padding = step.int("count_include_pad", 0) != 0;
         if (0..2).any(|a| {

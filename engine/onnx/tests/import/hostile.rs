@@ -153,6 +153,16 @@ fn random_attributes() {
                         "Equal",
                         "Size",
                         "Clip",
+                        "GatherElements",
+                        "GatherND",
+                        "ScatterElements",
+                        "ScatterND",
+                        "CumSum",
+                        "Trilu",
+                        "Einsum",
+                        "CastLike",
+                        "PRelu",
+                        "ArgMax",
                     ];
                     node.op_type = ops[random.next() as usize % ops.len()].into();
                 }

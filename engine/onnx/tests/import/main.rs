@@ -10,6 +10,7 @@
 )]
 
 mod attributes;
+mod constants;
 mod files;
 mod fits;
 mod hostile;
