@@ -39,6 +39,7 @@ mod error;
 mod external;
 mod final_scores;
 mod fold;
+mod functions;
 mod graph;
 mod importer;
 mod layers;

@@ -3,7 +3,7 @@
 use crate::graph::Graph;
 use crate::importer::Built;
 use crate::limits::{MAX_BYTES, MAX_OPSET, MIN_OPSET};
-use crate::{ImportError, ImportOptions, importer, proto};
+use crate::{ImportError, ImportOptions, functions, importer, proto};
 use pleura_nn::{Network, ScoreTransform};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -32,8 +32,10 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     if bytes.len() > MAX_BYTES {
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
-    let model = proto::Model::decode(bytes)?;
-    let graph = model.graph.as_ref().ok_or(ImportError::NoGraph)?;
+    let mut model = proto::Model::decode(bytes)?;
+    if model.graph.is_none() {
+        return Err(ImportError::NoGraph);
+    }
     let version = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     let opset = version.map(|set| set.version).ok_or(ImportError::NoOperators)?;
     if opset < MIN_OPSET {
@@ -42,6 +44,8 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     if opset > MAX_OPSET {
         return Err(ImportError::NewOperators { found: opset });
     }
+    functions::inline(&mut model, opset)?;
+    let graph = model.graph.as_ref().ok_or(ImportError::NoGraph)?;
     let named = model.metadata_props.iter().find(|entry| entry.key == "name");
     let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
     let Built { network, scores, notes, external_files } =

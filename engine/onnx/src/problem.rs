@@ -74,6 +74,19 @@ pub enum Problem {
         /// Values that are supported.
         expected: String,
     },
+    /// A function of the model is made of operators of another version.
+    #[error(
+        "it is made of version {found} of the operators in a model of version {opset}; inline functions before"
+    )]
+    FunctionVersion {
+        /// Version of the function.
+        found: i64,
+        /// Version of the model.
+        opset: i64,
+    },
+    /// Functions call each other without end, or grow.
+    #[error("the functions that it calls are too deep or too large; inline functions before")]
+    FunctionSize,
     /// The operator has no such attribute.
     #[error(
         "version {opset} of the operator has no attribute {name:?}, which might change the result; export with standard \

@@ -17,6 +17,38 @@ pub(crate) struct Model {
     /// Whatever the author wrote down.
     #[prost(message, repeated, tag = "14")]
     pub(crate) metadata_props: Vec<Entry>,
+    /// Operators of the model's own.
+    #[prost(message, repeated, tag = "25")]
+    pub(crate) functions: Vec<Function>,
+}
+
+/// `FunctionProto`
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Function {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    /// Names of its inputs.
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) input: Vec<String>,
+    /// Names of its outputs.
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) output: Vec<String>,
+    /// The operators.
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) node: Vec<Node>,
+    /// Versions of the operators.
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) opset_import: Vec<OperatorSet>,
+    /// Its domain.
+    #[prost(string, tag = "10")]
+    pub(crate) domain: String,
+    /// Attributes with defaults.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) attribute_proto: Vec<Attribute>,
+    /// Which of several functions of the name.
+    #[prost(string, tag = "13")]
+    pub(crate) overload: String,
 }
 
 /// `OperatorSetIdProto`
@@ -82,6 +114,9 @@ pub(crate) struct Node {
     /// Whose operator it is; empty for ONNX's own.
     #[prost(string, tag = "7")]
     pub(crate) domain: String,
+    /// Which of several functions of the name.
+    #[prost(string, tag = "8")]
+    pub(crate) overload: String,
 }
 
 /// `AttributeProto`. Sub-graphs are among the fields skipped: what has one is refused by its name.

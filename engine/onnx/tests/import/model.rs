@@ -23,7 +23,13 @@ impl Builder {
         let input = ValueInfo { name: "x".into(), r#type: Some(tensor_type(1, dims)) };
         let graph = Graph { name: "test".into(), input: vec![input], ..Graph::default() };
         let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
-        Self(Model { ir_version: 8, graph: Some(graph), opset_import, metadata_props: Vec::<Entry>::new() })
+        Self(Model {
+            ir_version: 8,
+            graph: Some(graph),
+            opset_import,
+            metadata_props: Vec::<Entry>::new(),
+            functions: Vec::new(),
+        })
     }
 
     pub(crate) fn opset(mut self, version: i64) -> Self {
@@ -67,7 +73,15 @@ impl Builder {
         let name = format!("/{}", output[0]);
         let (op_type, attribute) = (op.into(), attribute.to_vec());
         let last = ValueInfo { name: output[0].clone(), r#type: None };
-        self.graph().node.push(Node { input, output, name, op_type, attribute, domain: String::new() });
+        self.graph().node.push(Node {
+            input,
+            output,
+            name,
+            op_type,
+            attribute,
+            domain: String::new(),
+            overload: String::new(),
+        });
         self.graph().output = vec![last];
         self
     }

@@ -1,7 +1,7 @@
 //! What the client computes at the end of a model.
 
 use crate::model::{Builder, float, int, ints, kinds, text};
-use crate::proto::{Entry, Tensor};
+use crate::proto::{Attribute, Entry, Function, Node, OperatorSet, Tensor};
 use pleura_nn::ScoreTransform;
 use pleura_onnx::{ImportError, ImportOptions};
 
@@ -152,4 +152,37 @@ fn weights_beside_the_model() {
 fn text_of_other_modes() {
     let model = Builder::new(&[1, 2, 2]).ints("p", &[0, 0, 2, 0, 0, 0, 0, 0]);
     assert!(model.node("Pad", "x p", "y", &[text("mode", "reflect")]).error().contains("pads is 2"));
+}
+
+#[test]
+fn functions_of_the_model_are_put_in_place() {
+    let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let node = |op: &str, input: &[&str], output: &str, attribute: Vec<Attribute>| Node {
+        input: names(input),
+        output: names(&[output]),
+        op_type: op.into(),
+        attribute,
+        ..Node::default()
+    };
+    let squeeze = Attribute { ref_attr_name: "value".into(), ..float("value_float", 0.0) };
+    let function = |version| Function {
+        name: "Scaled".into(),
+        domain: "own".into(),
+        input: names(&["a"]),
+        output: names(&["b"]),
+        node: vec![node("Constant", &[], "c", vec![squeeze.clone()]), node("Mul", &["a", "c"], "b", vec![])],
+        opset_import: vec![OperatorSet { domain: String::new(), version }],
+        attribute_proto: vec![float("value", 3.0)],
+        ..Function::default()
+    };
+    let mut model =
+        Builder::new(&[2]).node("Scaled", "x", "s", &[float("value", 2.0)]).node("Scaled", "s", "y", &[]);
+    model.graph().node.iter_mut().for_each(|node| node.domain = "own".into());
+    model.0.functions = vec![function(17)];
+    assert_eq!(model.network().evaluate_flat(&[1.0, -1.0]), [6.0, -6.0]);
+    model.0.functions = vec![function(18)];
+    assert!(model.error().contains("version 18"), "{}", model.error());
+    let call = Node { domain: "own".into(), ..node("Scaled", &["a"], "b", vec![]) };
+    model.0.functions = vec![Function { node: vec![call], ..function(17) }];
+    assert!(model.error().contains("too deep"), "{}", model.error());
 }
