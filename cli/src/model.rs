@@ -6,12 +6,12 @@ use crate::{files, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
 use pleura::PlanKey;
 use pleura::ckks::Security;
 use pleura::nn::{CompileOptions, Metadata, Network, Plan};
 use pleura::npy;
-use pleura::onnx::{Fit, ImportOptions, Imported, import};
+use pleura::onnx::{Fit, FittedActivation, ImportOptions, Imported, import};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -39,7 +39,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "LO,HI", requires = "fit", allow_hyphen_values = true, value_parser = interval)]
     interval: Option<(f64, f64)>,
 
-    /// Items that show what values to expect; without them, standard normal ones.
+    /// Sample inputs for value ranges [default: run: the input; plan: normal noise].
     #[arg(long, value_name = "X.npy")]
     calibrate: Option<PathBuf>,
 
@@ -65,6 +65,8 @@ pub(crate) struct Model {
     pub(crate) network: Network,
     /// What the importer has to say.
     pub(crate) notes: Vec<String>,
+    /// Activations that polynomials replace.
+    pub(crate) fitted: Vec<FittedActivation>,
     options: CompileOptions,
     key: PlanKey,
     cached: bool,
@@ -105,7 +107,7 @@ impl ModelArgs {
             }),
         };
         let imported = import(&bytes, &options);
-        let Imported { network, scores, external_files, notes, .. } =
+        let Imported { network, scores, external_files, fitted, notes, .. } =
             imported.with_context(|| cannot_import(&self.model))?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -118,22 +120,37 @@ impl ModelArgs {
         for path in &external_files {
             key = key.and(&files::read(path, MAX_MODEL)?);
         }
-        for item in calibration.iter().flat_map(|items| items.outer_iter()) {
-            key = key.and(&item.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+        if let Some(items) = &calibration {
+            key = key_with(key, items);
         }
         let metadata = Metadata { scores, ..Metadata::default() };
         let options = CompileOptions { security: self.security, calibration, threads, metadata };
-        Ok(Model { network, notes, options, key, cached: !self.no_cache })
+        Ok(Model { network, notes, fitted, options, key, cached: !self.no_cache })
     }
 }
 
 impl Model {
+    /// The model with `items`, `[items, ..input shape]`, as calibration, unless it has one.
+    pub(crate) fn calibrated_by(mut self, items: &ArrayD<f64>) -> Self {
+        if self.options.calibration.is_none() {
+            self.key = key_with(self.key, items);
+            self.options.calibration = Some(items.clone());
+        }
+        self
+    }
+
     /// Takes the plan from the cache or makes it; gives the network and the importer's notes back.
     pub(crate) fn compile(self) -> Result<(Network, Vec<String>, Compiled)> {
-        let Self { network, notes, options, key, cached } = self;
+        let Self { network, notes, options, key, cached, .. } = self;
         let compiled = planned(&network, key, options.security, cached, || Ok(options))?;
         Ok((network, notes, compiled))
     }
+}
+
+/// The key of plans that depend on calibration items.
+fn key_with(key: PlanKey, items: &ArrayD<f64>) -> PlanKey {
+    let bytes = |item: ArrayViewD<'_, f64>| item.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
+    items.outer_iter().fold(key, |key, item| key.and(&bytes(item)))
 }
 
 /// Threads that the processor runs at once.

@@ -5,12 +5,12 @@ use crate::model::{Compiled, ModelArgs, read_items};
 use crate::outcome::RunReport;
 use crate::text::bytes_text;
 use crate::{files, memory, terminal};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use ndarray::{ArrayD, ArrayViewD, Axis};
-use pleura::nn::{Fidelity, Network, Op, Plan};
+use pleura::nn::{Fidelity, Network, Plan};
 use pleura::npy;
-use pleura::onnx::Fit;
+use pleura::onnx::FittedActivation;
 use pleura::{Device, Pipeline, StageTimes, host_memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -67,6 +67,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
+    let model = model.calibrated_by(&items);
+    let fitted = model.fitted.clone();
     let device = args.device.find(args.model.threads())?;
     let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
     notes.extend_from_slice(&plan.report().notes);
@@ -79,13 +81,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     check_memory(plan.report().memory_bytes as u64, args.max_memory)?;
     let mut warnings = beyond_range(&plan, &network, items.view());
-    warnings.extend(args.model.fit().and_then(|fit| beyond_fit(fit, &network, items.view())));
+    warnings.extend(beyond_fits(&fitted, &network, items.view()));
 
     let mut run = EncryptedRun::new(&plan, &device, items.view())?;
     run.times.compile = seconds;
     let plaintext = network.evaluate(items.view())?;
     let fidelity = Fidelity::new(plaintext.view(), run.unrounded.view());
-    if fidelity.bits < USELESS_BITS {
+    let useless = fidelity.bits < USELESS_BITS;
+    if useless {
         warnings.push(format!(
             "the result is not that of the network: {:.1} bits are right; the values may be too large or too different in \
              size, --calibrate with typical items may help",
@@ -97,7 +100,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
     // The end of the model that belongs to the client.
     let outputs = &plan.client_spec().metadata().scores.apply(outputs.view());
-    if let Some(path) = &args.output {
+    // A result that is known to be worthless is not kept.
+    if let Some(path) = args.output.as_ref().filter(|_| !useless) {
         files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;
     }
     let report = RunReport {
@@ -111,7 +115,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         from_cache,
         notes,
     };
-    if args.json { terminal::publish_json(&report.json()) } else { terminal::publish(&report.to_string()) }
+    if args.json {
+        terminal::publish_json(&report.json())?;
+    } else {
+        terminal::publish(&report.to_string())?;
+    }
+    if useless {
+        bail!("the encrypted results are not those of the network, as said above; nothing was written");
+    }
+    Ok(())
 }
 
 fn check_memory(needed: u64, max_gib: Option<f64>) -> Result<()> {
@@ -181,29 +193,26 @@ fn beyond_range(plan: &Plan, network: &Network, items: ArrayViewD<'_, f64>) -> V
     worst.into_iter().map(sentence).collect()
 }
 
-/// A sentence about values outside the interval that functions were fitted on.
-fn beyond_fit(fit: Fit, network: &Network, items: ArrayViewD<'_, f64>) -> Option<String> {
-    let mut low = f64::INFINITY;
-    let mut high = f64::NEG_INFINITY;
-    for item in items.outer_iter() {
-        let trace = network.trace(&item.iter().copied().collect::<Vec<_>>());
-        for node in network.nodes() {
-            if let Op::Polynomial(read, coefficients) = &node.op
-                && coefficients.degree() == fit.degree
-                && let Some(values) = trace.get(*read)
-            {
-                low = values.iter().copied().fold(low, f64::min);
-                high = values.iter().copied().fold(high, f64::max);
-            }
+/// Sentences about values outside the intervals on which polynomials replace activations.
+fn beyond_fits(fitted: &[FittedActivation], network: &Network, items: ArrayViewD<'_, f64>) -> Vec<String> {
+    let traces: Vec<_> =
+        items.outer_iter().map(|item| network.trace(&item.iter().copied().collect::<Vec<_>>())).collect();
+    let mut sentences = Vec::new();
+    for FittedActivation { name, operand, from, to } in fitted {
+        let mut low = f64::INFINITY;
+        let mut high = f64::NEG_INFINITY;
+        for values in traces.iter().filter_map(|trace| trace.get(*operand)) {
+            low = values.iter().copied().fold(low, f64::min);
+            high = values.iter().copied().fold(high, f64::max);
+        }
+        if low < *from || high > *to {
+            sentences.push(format!(
+                "{name} was fitted on {from} to {to}, and values from {low:.3} to {high:.3} reach it: results are not those of \
+                 the model; use a wider --interval"
+            ));
         }
     }
-    (low < fit.from || high > fit.to).then(|| {
-        format!(
-            "polynomials of degree {} were fitted on {} to {}, and values from {low:.3} to {high:.3} reach them: results are not \
-             those of the model; use a wider --interval",
-            fit.degree, fit.from, fit.to
-        )
-    })
+    sentences
 }
 
 /// Some GiB.

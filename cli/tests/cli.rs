@@ -347,6 +347,16 @@ fn run_on_a_single_item_without_batch_axis() {
     assert!(largest_difference(&values, &expected[..expected.len() / 2]) < 1e-2);
 }
 
+impl Place {
+    /// Writes a reference file's values times a factor.
+    fn write_scaled(&self, name: &str, file: &str, factor: f64) {
+        let (header, values) = read_npy(reference(file));
+        let bytes: Vec<u8> = values.iter().flat_map(|x| (x * factor).to_le_bytes()).collect();
+        let shape = header.split_once("'shape': (").unwrap().1.split_once(')').unwrap().0;
+        self.write(name, &npy("<f8", &format!("({shape})"), &bytes));
+    }
+}
+
 #[test]
 fn run_on_a_cached_plan() {
     let place = Place::new();
@@ -354,8 +364,11 @@ fn run_on_a_cached_plan() {
     assert_eq!(place.run("mlp", &["--json"]).json()["from_cache"], true);
     assert_eq!(place.run("mlp", &["--json", "--security", "192"]).json()["from_cache"], false);
     assert_eq!(place.run("mlp", &["--json", "--no-cache"]).json()["from_cache"], false);
+    // Without calibration items, a plan depends on the input.
     let input = reference("mlp.input.npy");
-    assert_eq!(place.run("mlp", &["--json", "--calibrate", &input]).json()["from_cache"], false);
+    assert_eq!(place.run("mlp", &["--json", "--calibrate", &input]).json()["from_cache"], true);
+    place.write_scaled("smaller.npy", "mlp.input.npy", 0.5);
+    assert_eq!(place.run("mlp", &["--json", "--calibrate", "smaller.npy"]).json()["from_cache"], false);
 
     let folder = place.path("cache/pleura/plans");
     let plans = || fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -400,15 +413,18 @@ fn run_on_too_little_memory_is_refused() {
 #[test]
 fn run_on_an_input_beyond_the_range_warns() {
     let place = Place::new();
-    let (header, values) = read_npy(reference("mlp.input.npy"));
-    let bytes: Vec<u8> = values.iter().flat_map(|x| (x * 50.0).to_le_bytes()).collect();
-    let shape = header.split_once("'shape': (").unwrap().1.split_once(')').unwrap().0;
-    place.write("far.npy", &npy("<f8", &format!("({shape})"), &bytes));
-    let model = reference("mlp.onnx");
-    let said = place.pleura(&["run", "--model", &model, "--input", "far.npy"]).ok();
+    place.write_scaled("far.npy", "mlp.input.npy", 500.0);
+    let (model, usual) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let far = ["run", "--model", &model, "--input", "far.npy", "--output", "y.npy"];
+    let said = place.pleura(&[&far[..], &["--calibrate", &usual]].concat());
     assert!(said.err.contains("was calibrated up to") && said.err.contains("(in 2 of 2 items)"), "{said:?}");
-    let said = place.run("mlp", &[]).ok();
-    assert!(!said.err.contains("was calibrated up to"), "{said:?}");
+    // The result is worthless, so it is not kept.
+    assert!(!place.path("y.npy").exists(), "{said:?}");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("the encrypted results are not those of the network"), "{said:?}");
+    // Without calibration items, the input is the calibration.
+    let said = place.pleura(&far).ok();
+    assert!(!said.err.contains("was calibrated up to") && place.path("y.npy").exists(), "{said:?}");
 }
 
 #[test]

@@ -138,6 +138,14 @@ impl Network {
     /// If the id belongs to a longer network.
     #[must_use]
     pub fn ending_in(self, output: NodeId) -> Self {
+        self.pruned(output).0
+    }
+
+    /// The network that ends in `output`, without the nodes that it does not need, and the new id of each node that it keeps.
+    ///
+    /// # Panics
+    /// If the id belongs to a longer network.
+    pub fn pruned(self, output: NodeId) -> (Self, NodeMap<Option<NodeId>>) {
         let mut needed = self.nodes.map(|id, _| id == output || id == NodeId::INPUT);
         for (id, node) in self.nodes.iter().rev().filter(|(id, _)| *id <= output) {
             if needed[id] {
@@ -145,17 +153,17 @@ impl Network {
             }
         }
         let mut kept = NodeMap::default();
-        // Nodes that are not needed have a place too, which no needed node reads.
-        let mut new_ids = NodeMap::default();
+        let mut new_ids: NodeMap<Option<NodeId>> = NodeMap::default();
         for (node, needed) in self.nodes.into_values().into_iter().zip(needed.into_values()) {
             if needed {
-                let op = node.op.map_reads(|read| new_ids[read]);
-                new_ids.push(kept.push(Node { op, ..node }));
+                // A needed node reads needed nodes only; an unknown id would be out of order and stop here.
+                let op = node.op.map_reads(|read| new_ids[read].unwrap_or(read));
+                new_ids.push(Some(kept.push(Node { op, ..node })));
             } else {
-                new_ids.push(NodeId::INPUT);
+                new_ids.push(None);
             }
         }
-        Self { name: self.name, nodes: kept }
+        (Self { name: self.name, nodes: kept }, new_ids)
     }
 
     /// Name of the network.

@@ -1,12 +1,12 @@
 //! What is no polynomial: refused with advice, or replaced by a polynomial nearby.
 
-use crate::Fit;
 use crate::constant::{Constant, Data, Int};
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::polynomial::Polynomial;
 use crate::problem::Problem;
 use crate::unsupported::Unsupported;
+use crate::{Fit, FittedActivation};
 use pleura_nn::{Function, fit};
 
 /// `outer f(inner x)`
@@ -50,6 +50,7 @@ impl Importer<'_> {
         let coefficients: Vec<f64> = scaled.collect();
         // Over a node of its own: composed with what comes before, the powers of another interval might cancel.
         let node = self.builder.node(&x)?;
+        self.fitted.push(FittedActivation { name: step.name.to_string(), operand: node, from, to });
         let result = x.over(node).with(&step.name, Polynomial::of(&coefficients));
         Ok(Value::Tensor(result))
     }

@@ -126,14 +126,18 @@ impl Builder {
 
     /// The network that ends in this tensor, without what it does not need.
     #[expect(clippy::indexing_slicing, reason = "the id is one of this builder")]
-    pub(crate) fn finish(mut self, name: String, output: &Tensor) -> Result<Network, Problem> {
+    pub(crate) fn finish(
+        mut self,
+        name: String,
+        output: &Tensor,
+    ) -> Result<(Network, NodeMap<Option<NodeId>>), Problem> {
         let mut last = self.node(output)?;
         if last == NodeId::INPUT {
             last = self.linear("output", output, &output.shape, Linear::identity(output.len()))?.form.base;
         }
         // Reshaping at the end is a matter of the label only.
         self.nodes[last].shape.clone_from(&output.shape);
-        Ok(Network::new(name, self.nodes)?.ending_in(last))
+        Ok(Network::new(name, self.nodes)?.pruned(last))
     }
 
     fn push(&mut self, name: &str, shape: &[usize], op: Op) -> Tensor {

@@ -10,7 +10,7 @@ use crate::graph::{Graph, LARGEST, LOGARITHMS, MONOTONE, PROBABILITIES, RISING, 
 use crate::limits::MAX_RANK;
 use crate::problem::Problem;
 use crate::unsupported::Unsupported;
-use crate::{Fit, ImportError, ImportOptions, proto};
+use crate::{Fit, FittedActivation, ImportError, ImportOptions, proto};
 use pleura_nn::{Network, ScoreTransform};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -31,6 +31,7 @@ pub(crate) struct Importer<'a> {
     /// The batch size, if the file fixes it.
     pub(crate) batch: Int,
     pub(crate) opset: i64,
+    pub(crate) fitted: Vec<FittedActivation>,
     pub(crate) notes: Vec<String>,
     pub(crate) scores: ScoreTransform,
     /// Scores that the client makes a label of.
@@ -49,6 +50,7 @@ pub(crate) enum Value {
 pub(crate) struct Built {
     pub(crate) network: Network,
     pub(crate) scores: ScoreTransform,
+    pub(crate) fitted: Vec<FittedActivation>,
     pub(crate) notes: Vec<String>,
     pub(crate) external_files: Vec<PathBuf>,
 }
@@ -73,6 +75,7 @@ pub(crate) fn import(
         batch,
         opset,
         notes: Vec::new(),
+        fitted: Vec::new(),
         scores: ScoreTransform::Identity,
         labelled: None,
     };
@@ -117,8 +120,13 @@ pub(crate) fn import(
         }
         (scores, _) => (scores, output),
     };
-    let network = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
-    Ok(Built { network, scores, notes: importer.notes, external_files: files.into_read() })
+    let (network, new_ids) = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
+    let fitted = importer.fitted.into_iter().filter_map(|fitted| {
+        let operand = *new_ids.get(fitted.operand)?;
+        Some(FittedActivation { operand: operand?, ..fitted })
+    });
+    let fitted = fitted.collect();
+    Ok(Built { network, scores, fitted, notes: importer.notes, external_files: files.into_read() })
 }
 
 impl<'a> Importer<'a> {

@@ -64,6 +64,6 @@ mod window;
 
 pub use error::ImportError;
 pub use model::{Imported, import};
-pub use options::{Fit, ImportOptions};
+pub use options::{Fit, FittedActivation, ImportOptions};
 pub use problem::Problem;
 pub use unsupported::Unsupported;

@@ -1,5 +1,6 @@
 //! Choices that a model file leaves open.
 
+use pleura_nn::NodeId;
 use std::path::PathBuf;
 
 /// Choices that a model file leaves open.
@@ -24,5 +25,18 @@ pub struct Fit {
     /// Lower end of the interval on which they approximate the activation.
     pub from: f64,
     /// Upper end of the interval on which they approximate the activation.
+    pub to: f64,
+}
+
+/// An activation that a polynomial replaces, which is close to it on an interval and far from it outside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FittedActivation {
+    /// Name of the activation's node in the model.
+    pub name: String,
+    /// Node of the network whose values reach the activation.
+    pub operand: NodeId,
+    /// Lower end of the interval.
+    pub from: f64,
+    /// Upper end of the interval.
     pub to: f64,
 }

@@ -147,3 +147,17 @@ fn what_comes_before_is_a_node() {
         assert!((y - (0.5 * x).max(0.0) * 0.5 * x).abs() < 0.11, "{x} {y}");
     }
 }
+
+#[test]
+fn intervals_stay_with_the_activations_whatever_becomes_of_their_polynomials() {
+    // A node that the output does not need comes first; the square after the relu doubles the degree.
+    let model = Builder::new(&[6]).scalar("c", 0.5).node("Mul", "x c", "unused", &[]);
+    let model = model.node("Mul", "x c", "m", &[]).node("Relu", "m", "r", &[]).node("Mul", "r r", "y", &[]);
+    let imported = model.import_with(&options()).unwrap();
+    assert_eq!(kinds(&imported.network), "I L P8");
+    let [fitted] = &imported.fitted[..] else { panic!("{:?}", imported.fitted) };
+    assert_eq!((fitted.name.as_str(), fitted.from, fitted.to), ("/r", -3.0, 3.0));
+    let x = numbers(6, 0);
+    let reaching = &imported.network.trace(&x)[fitted.operand];
+    assert!(reaching.iter().zip(&x).all(|(m, x)| (m - 0.5 * x).abs() < 1e-12), "{reaching:?}");
+}
