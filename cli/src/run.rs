@@ -207,8 +207,8 @@ fn beyond_fits(fitted: &[FittedActivation], network: &Network, items: ArrayViewD
         }
         if low < *from || high > *to {
             sentences.push(format!(
-                "{name} was fitted on {from} to {to}, and values from {low:.3} to {high:.3} reach it: results are not those of \
-                 the model; use a wider --interval"
+                "polynomials at {name} were fitted on {from} to {to}, and values from {low:.3} to {high:.3} reach them: \
+                 results are not those of the model; use a wider --interval"
             ));
         }
     }
