@@ -153,13 +153,17 @@ impl Network {
             }
         }
         let mut kept = NodeMap::default();
+        let mut kept_ids: NodeMap<NodeId> = NodeMap::default();
         let mut new_ids: NodeMap<Option<NodeId>> = NodeMap::default();
         for (node, needed) in self.nodes.into_values().into_iter().zip(needed.into_values()) {
             if needed {
-                // A needed node reads needed nodes only; an unknown id would be out of order and stop here.
-                let op = node.op.map_reads(|read| new_ids[read].unwrap_or(read));
-                new_ids.push(Some(kept.push(Node { op, ..node })));
+                let op = node.op.map_reads(|read| kept_ids[read]);
+                let id = kept.push(Node { op, ..node });
+                kept_ids.push(id);
+                new_ids.push(Some(id));
             } else {
+                // No needed node reads this place.
+                kept_ids.push(NodeId::INPUT);
                 new_ids.push(None);
             }
         }
