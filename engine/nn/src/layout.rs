@@ -221,18 +221,23 @@ impl Layout {
         let mut slots = vec![vec![0.0; self.slots]; self.ciphertexts];
         for (i, &value) in elements.iter().enumerate() {
             let (ciphertext, slot) = self.place(i);
-            let (first, step, count) = match self.copies {
-                Copies::None => (slot, 1, 1),
-                Copies::Planes { planes, step } => {
-                    (slot / planes * planes + slot % planes % step, step, planes / step)
-                }
-                Copies::Period(period) => (slot, period, self.slots / period),
-            };
-            for copy in 0..count {
-                slots[ciphertext][first + copy * step] = value;
+            for copy in self.copies_of(slot) {
+                slots[ciphertext][copy] = value;
             }
         }
         slots
+    }
+
+    /// The slots of a ciphertext that hold the element whose place is `slot`.
+    pub(crate) fn copies_of(&self, slot: usize) -> Vec<usize> {
+        let (first, step, count) = match self.copies {
+            Copies::None => (slot, 1, 1),
+            Copies::Planes { planes, step } => {
+                (slot / planes * planes + slot % planes % step, step, planes / step)
+            }
+            Copies::Period(period) => (slot, period, self.slots / period),
+        };
+        (0..count).map(|copy| first + copy * step).collect()
     }
 
     /// The elements, from the slots of all ciphertexts.

@@ -99,9 +99,13 @@ impl<'a> Lowering<'a> {
         let (ciphertext, slot) = self.to.place(output);
         let slots = self.from.slots;
         let Some(window) = self.window() else {
+            // What is masked is zero wherever no weight is; elsewhere, diagonals repeat and make the copies.
+            let copies = if self.masked { self.to.copies_of(slot) } else { vec![slot] };
             return self.linear.row(output, &mut |element, weight| {
-                let (input, step) = self.from.step(element, slot);
-                f(Place { output: ciphertext, input, step: signed(step, slots) }, slot, weight);
+                for &slot in &copies {
+                    let (input, step) = self.from.step(element, slot);
+                    f(Place { output: ciphertext, input, step: signed(step, slots) }, slot, weight);
+                }
             });
         };
         let (period, len) = (self.period(), self.len());
