@@ -59,10 +59,7 @@ fn import_advice(error: &ImportError) -> Option<&'static str> {
             Some("--output-name NAME sets the output")
         }
         _ => match error.problem()? {
-            Problem::Activation { .. } => {
-                Some("--fit DEGREE --interval LO,HI puts a polynomial in place of the activation")
-            }
-            Problem::Fit(_) => Some("--fit DEGREE and --interval LO,HI set the polynomial"),
+            Problem::Activation { .. } => Some("--fit DEGREE puts a polynomial in place of the activation"),
             Problem::Kernel { .. }
             | Problem::InputShapeMissing
             | Problem::InputAxisOpen
@@ -84,8 +81,8 @@ mod tests {
     use anyhow::anyhow;
     use pleura::ckks::EvalError;
     use pleura::gpu::GpuError;
+    use pleura::nn::Function;
     use pleura::nn::InferenceError;
-    use pleura::nn::{FitError, Function};
 
     #[test]
     fn a_failing_device_comes_with_advice() {
@@ -119,7 +116,6 @@ mod tests {
             (ImportError::SeveralOutputs { names: vec!["a".into(), "b".into()] }, "--output-name"),
             (ImportError::UnknownOutput { chosen: "c".into(), names: vec!["a".into()] }, "--output-name"),
             (problem(Problem::Activation { function: Function::Relu }), "--fit"),
-            (problem(Problem::Fit(FitError::Degree(99))), "--interval"),
             (problem(Problem::Kernel { reach: 5, extent: 4 }), "--input-shape"),
             (problem(Problem::InputShapeMissing), "--input-shape"),
             (problem(Problem::InputAxisOpen), "--input-shape"),

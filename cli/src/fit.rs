@@ -19,7 +19,7 @@ Examples:
   pleura fit --function sigmoid --interval -8,8 --degree 3..9 --json")]
 pub(crate) struct FitArgs {
     /// relu, relu6, leaky_relu, elu, selu, clip, sigmoid, hardsigmoid, hardswish, tanh, silu, gelu, softplus, abs,
-    /// exp or erf.
+    /// exp, erf, softsign or mish.
     #[arg(long, value_name = "NAME")]
     function: Function,
 
@@ -50,8 +50,10 @@ struct Row {
     levels: u32,
     max_error: f64,
     mean_error: f64,
-    /// Of `1, x, x^2, ...`
-    coefficients: Vec<f64>,
+    /// Coefficients of `1, x, x^2, ...`; null where the powers of `x` cancel each other.
+    coefficients: Option<Vec<f64>>,
+    /// Coefficients of `T_0(t), T_1(t), ...` of `t`, to which the interval is mapped from -1 to 1.
+    chebyshev: Vec<f64>,
 }
 
 /// Fits one degree after the other.
@@ -70,8 +72,14 @@ pub(crate) fn run(args: &FitArgs) -> Result<()> {
         };
         // A square and the layer that follows are divided at once.
         let levels = if degree == 2 { 1 } else { (degree + 1).next_power_of_two().ilog2() };
-        let (max_error, mean_error) = (fitted.max_error, fitted.mean_error);
-        fits.push(Row { degree, levels, max_error, mean_error, coefficients: fitted.coefficients });
+        fits.push(Row {
+            degree,
+            levels,
+            max_error: fitted.max_error,
+            mean_error: fitted.mean_error,
+            coefficients: fitted.powers(),
+            chebyshev: fitted.chebyshev,
+        });
     }
     if args.json {
         return terminal::publish_json(&Fits { function: args.function.name(), interval: [from, to], fits });
@@ -85,15 +93,20 @@ pub(crate) fn run(args: &FitArgs) -> Result<()> {
             short(row.mean_error),
         ]);
     }
-    let coefficients = fits.iter().map(|row| {
-        let powers = row.coefficients.iter().map(|c| format!("{c:.6e}")).collect::<Vec<_>>();
-        format!("{:>6}  {}\n", row.degree, powers.join("  "))
-    });
-    let coefficients: String = coefficients.collect();
+    let powers: String =
+        fits.iter().filter_map(|row| Some(line(row.degree, row.coefficients.as_ref()?))).collect();
+    let chebyshev: String = fits.iter().map(|row| line(row.degree, &row.chebyshev)).collect();
     let name = args.function.name();
     terminal::publish(&format!(
-        "{name} from {from} to {to}\n\n{table}\ndegree  coefficients of 1, x, x^2, ...\n{coefficients}"
+        "{name} from {from} to {to}\n\n{table}\ndegree  coefficients of 1, x, x^2, ...\n{powers}\n\
+         degree  coefficients of T_0(t), T_1(t), ... with t from -1 to 1 on the interval\n{chebyshev}"
     ))
+}
+
+/// A degree and its coefficients.
+fn line(degree: usize, coefficients: &[f64]) -> String {
+    let coefficients: Vec<String> = coefficients.iter().map(|c| format!("{c:.6e}")).collect();
+    format!("{degree:>6}  {}\n", coefficients.join("  "))
 }
 
 /// `4` or `2..15`, the last one included.

@@ -1,7 +1,7 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
 use crate::cache::{self, CacheError};
-use crate::text::{chain, plain};
+use crate::text::{chain, plain, short};
 use crate::{files, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,9 +9,9 @@ use clap::builder::RangedU64ValueParser;
 use ndarray::{ArrayD, ArrayViewD};
 use pleura::PlanKey;
 use pleura::ckks::Security;
-use pleura::nn::{CompileOptions, Metadata, Network, Plan};
+use pleura::nn::{CompileOptions, FitOptions, FittedActivation, Metadata, Network, Plan};
 use pleura::npy;
-use pleura::onnx::{Fit, FittedActivation, ImportOptions, Imported, import};
+use pleura::onnx::{ImportOptions, Imported, import};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -31,11 +31,11 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "BITS", default_value = "128", value_parser = security)]
     security: Security,
 
-    /// Replace activations that ciphertexts cannot compute by polynomials of this degree, over --interval.
-    #[arg(long, value_name = "DEGREE", requires = "interval")]
+    /// Replace activations that ciphertexts cannot compute by polynomials of this degree, 1 to 64.
+    #[arg(long, value_name = "DEGREE", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     fit: Option<usize>,
 
-    /// Where such polynomials are close: the values that reach the activations should lie in it.
+    /// Interval that bounds the fits [default: what the calibration items reach, and a quarter more].
     #[arg(long, value_name = "LO,HI", requires = "fit", allow_hyphen_values = true, value_parser = interval)]
     interval: Option<(f64, f64)>,
 
@@ -62,14 +62,26 @@ pub(crate) struct ModelArgs {
 
 /// A network and what its plan depends on.
 pub(crate) struct Model {
+    /// The network of the model file.
     pub(crate) network: Network,
     /// What the importer has to say.
-    pub(crate) notes: Vec<String>,
-    /// Activations that polynomials replace.
-    pub(crate) fitted: Vec<FittedActivation>,
+    notes: Vec<String>,
+    fit: Option<FitOptions>,
     options: CompileOptions,
     key: PlanKey,
     cached: bool,
+}
+
+/// A model with its plan.
+pub(crate) struct CompiledModel {
+    /// The network of the model file.
+    pub(crate) original: Network,
+    /// The network that was compiled: polynomials replace activations.
+    pub(crate) network: Network,
+    /// Activations that polynomials replace.
+    pub(crate) fitted: Vec<FittedActivation>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) compiled: Compiled,
 }
 
 /// A plan and how it came about.
@@ -90,9 +102,9 @@ impl ModelArgs {
         [&self.model].into_iter().chain(&self.calibrate)
     }
 
-    /// What stands in for functions that ciphertexts cannot compute, if the user allows it.
-    pub(crate) fn fit(&self) -> Option<Fit> {
-        self.fit.zip(self.interval).map(|(degree, (from, to))| Fit { degree, from, to })
+    /// Polynomials in place of activations, if the user allows them.
+    fn fit(&self) -> Option<FitOptions> {
+        self.fit.map(|degree| FitOptions { degree, interval: self.interval })
     }
 
     /// Reads the files.
@@ -101,13 +113,13 @@ impl ModelArgs {
         let options = ImportOptions {
             input_shape: self.input_shape.clone(),
             output: self.output_name.clone(),
-            fit: self.fit(),
+            keep_activations: self.fit.is_some(),
             external_data: self.model.parent().map(|parent| {
                 if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() }
             }),
         };
         let imported = import(&bytes, &options);
-        let Imported { network, scores, external_files, fitted, notes, .. } =
+        let Imported { network, scores, external_files, notes, .. } =
             imported.with_context(|| cannot_import(&self.model))?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -115,7 +127,7 @@ impl ModelArgs {
         let calibrate = self.calibrate.as_deref().map(|path| read_items(path, network.input_shape()));
         let calibration = calibrate.transpose()?;
         let threads = self.threads();
-        let described = format!("{:?} {threads} {options:?}", self.security);
+        let described = format!("{:?} {threads} {options:?} {:?}", self.security, self.fit());
         let mut key = cache::key().and(&bytes).and(described.as_bytes());
         for path in &external_files {
             key = key.and(&files::read(path, MAX_MODEL)?);
@@ -125,7 +137,7 @@ impl ModelArgs {
         }
         let metadata = Metadata { scores, ..Metadata::default() };
         let options = CompileOptions { security: self.security, calibration, threads, metadata };
-        Ok(Model { network, notes, fitted, options, key, cached: !self.no_cache })
+        Ok(Model { network, notes, fit: self.fit(), options, key, cached: !self.no_cache })
     }
 }
 
@@ -139,12 +151,32 @@ impl Model {
         self
     }
 
-    /// Takes the plan from the cache or makes it; gives the network and the importer's notes back.
-    pub(crate) fn compile(self) -> Result<(Network, Vec<String>, Compiled)> {
-        let Self { network, notes, options, key, cached, .. } = self;
+    /// Fits polynomials to activations, and takes the plan from the cache or makes it.
+    pub(crate) fn compile(self) -> Result<CompiledModel> {
+        let Self { network: original, mut notes, fit, options, key, cached } = self;
+        let mut network = original.clone();
+        let mut fitted = Vec::new();
+        if let Some(fit) = fit {
+            (network, fitted) = original
+                .fit_activations(&fit, options.calibration.as_ref())
+                .context("cannot fit polynomials to the activations")?;
+        }
+        notes.extend(fitted.iter().map(fit_note));
         let compiled = planned(&network, key, options.security, cached, || Ok(options))?;
-        Ok((network, notes, compiled))
+        Ok(CompiledModel { original, network, fitted, notes, compiled })
     }
+}
+
+/// A sentence about a fit.
+fn fit_note(fitted: &FittedActivation) -> String {
+    let FittedActivation { name, function, degree, from, to, max_error, mean_error, .. } = fitted;
+    format!(
+        "replaced {function} at {name} by a polynomial of degree {degree} on {} to {}, off by at most {} and {} on average",
+        short(*from),
+        short(*to),
+        short(*max_error),
+        short(*mean_error)
+    )
 }
 
 /// The key of plans that depend on calibration items.

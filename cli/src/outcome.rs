@@ -17,7 +17,10 @@ pub(crate) struct RunReport<'a> {
     pub(crate) report: &'a Report,
     pub(crate) times: StageTimes,
     pub(crate) layer_seconds: &'a [f64],
+    /// Compared with the network that was compiled.
     pub(crate) fidelity: Fidelity,
+    /// Compared with the network of the model file, if polynomials replace activations of it.
+    pub(crate) model_fidelity: Option<Fidelity>,
     /// `[items, ..output shape]`.
     pub(crate) outputs: &'a ArrayD<f64>,
     pub(crate) device: String,
@@ -35,6 +38,7 @@ pub(crate) struct Json<'a> {
     seconds: StageTimes,
     layers: Vec<JsonLayer<'a>>,
     fidelity: Fidelity,
+    model_fidelity: Option<Fidelity>,
     device: &'a str,
     parameters: &'a ParameterReport,
     memory_bytes: usize,
@@ -79,6 +83,7 @@ impl RunReport<'_> {
             seconds: self.times,
             layers: layers.collect(),
             fidelity: self.fidelity,
+            model_fidelity: self.model_fidelity,
             device: &self.device,
             parameters: &self.report.parameters,
             memory_bytes: self.report.memory_bytes,
@@ -131,17 +136,27 @@ impl fmt::Display for RunReport<'_> {
             s.compile, s.keys, s.encrypt
         )?;
         writeln!(f, "infer {:.3}, decrypt {:.3}", s.infer, s.decrypt)?;
-        let Fidelity { max_abs_error, mean_abs_error, bits, label_agreement } = self.fidelity;
-        write!(
-            f,
-            "fidelity    error at most {}, {} on average, {bits:.1} bits",
-            short(max_abs_error),
-            short(mean_abs_error)
-        )?;
-        let Some(labels) = self.labels() else { return writeln!(f) };
-        writeln!(f, "; {:.1} % of labels agree with the clear network's", label_agreement * 100.0)?;
-        f.write_str(&labels)
+        let labels = self.labels();
+        let several = labels.is_some();
+        let with = if self.model_fidelity.is_some() { "the fitted network" } else { "the plaintext network" };
+        f.write_str(&fidelity_line("fidelity", &self.fidelity, with, several))?;
+        if let Some(fidelity) = &self.model_fidelity {
+            f.write_str(&fidelity_line("model", fidelity, "the model before the fits", several))?;
+        }
+        f.write_str(&labels.unwrap_or_default())
     }
+}
+
+fn fidelity_line(title: &str, fidelity: &Fidelity, with: &str, several: bool) -> String {
+    let Fidelity { max_abs_error, mean_abs_error, bits, label_agreement } = fidelity;
+    let errors = format!(
+        "{title:<11} error at most {}, {} on average, {bits:.1} bits",
+        short(*max_abs_error),
+        short(*mean_abs_error)
+    );
+    let percent = 100.0 * label_agreement;
+    let labels = if several { format!("; {percent:.1} % of labels agree") } else { String::new() };
+    format!("{errors}{labels}, compared with {with}\n")
 }
 
 /// Values as lists of lists, one depth per axis.

@@ -1,6 +1,6 @@
 //! `pleura plan`: what a network costs before anything is encrypted.
 
-use crate::model::ModelArgs;
+use crate::model::{CompiledModel, ModelArgs};
 use crate::table::Table;
 use crate::terminal;
 use crate::text::{bytes_text, counted, plain};
@@ -13,7 +13,7 @@ use pleura::nn::{ParameterReport, Report};
 #[command(after_help = "\
 Examples:
   pleura plan --model lenet5.onnx
-  pleura plan --model resnet20.onnx --fit 4 --interval -6,6 --calibrate images.npy
+  pleura plan --model resnet20.onnx --fit 4 --calibrate images.npy
   pleura plan --model lenet5.onnx --security 192 --json | jq .parameters")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(crate) struct PlanArgs {
 
 /// Compiles and tells.
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
-    let (_, mut notes, compiled) = args.model.import()?.compile()?;
+    let CompiledModel { mut notes, compiled, .. } = args.model.import()?.compile()?;
     let mut report = compiled.plan.report().clone();
     notes.append(&mut report.notes);
     report.notes = notes;

@@ -1,16 +1,15 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
 use crate::device::{self, DeviceArgs};
-use crate::model::{Compiled, ModelArgs, read_items};
+use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::RunReport;
-use crate::text::bytes_text;
+use crate::text::{bytes_text, short};
 use crate::{files, memory, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ndarray::{ArrayD, ArrayViewD, Axis};
-use pleura::nn::{Fidelity, Network, Plan};
+use pleura::nn::{Fidelity, FittedActivation, Network, Plan};
 use pleura::npy;
-use pleura::onnx::FittedActivation;
 use pleura::{Device, Pipeline, StageTimes, host_memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ pub(crate) const USELESS_BITS: f64 = 6.0;
 #[command(after_help = "\
 Examples:
   pleura run --model mlp.onnx --input x.npy --output y.npy
-  pleura run --model lenet5.onnx --input x.npy --fit 4 --interval -6,6 --calibrate train.npy
+  pleura run --model lenet5.onnx --input x.npy --fit 4 --calibrate train.npy
   pleura run --model mlp.onnx --input x.npy --device cpu --threads 4 --json | jq .fidelity
 
 The seconds of `keys` are those of making keys, and of getting them and the weights ready on the device.")]
@@ -68,9 +67,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
     let model = model.calibrated_by(&items);
-    let fitted = model.fitted.clone();
     let device = args.device.find(args.model.threads())?;
-    let (network, mut notes, Compiled { plan, seconds, from_cache }) = model.compile()?;
+    let CompiledModel { original, network, fitted, mut notes, compiled } = model.compile()?;
+    let Compiled { plan, seconds, from_cache } = compiled;
     notes.extend_from_slice(&plan.report().notes);
     let on_gpu = device::is_gpu(&device);
     if on_gpu {
@@ -87,6 +86,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     run.times.compile = seconds;
     let plaintext = network.evaluate(items.view())?;
     let fidelity = Fidelity::new(plaintext.view(), run.unrounded.view());
+    let model_fidelity = match fitted.is_empty() {
+        true => None,
+        false => Some(Fidelity::new(original.evaluate(items.view())?.view(), run.unrounded.view())),
+    };
     let useless = fidelity.bits < USELESS_BITS;
     if useless {
         warnings.push(format!(
@@ -109,6 +112,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         times: run.times,
         layer_seconds: &run.layer_seconds,
         fidelity,
+        model_fidelity,
         outputs,
         device: device.name(),
         on_gpu,
@@ -198,7 +202,7 @@ fn beyond_fits(fitted: &[FittedActivation], network: &Network, items: ArrayViewD
     let traces: Vec<_> =
         items.outer_iter().map(|item| network.trace(&item.iter().copied().collect::<Vec<_>>())).collect();
     let mut sentences = Vec::new();
-    for FittedActivation { name, operand, from, to } in fitted {
+    for FittedActivation { name, operand, from, to, .. } in fitted {
         let mut low = f64::INFINITY;
         let mut high = f64::NEG_INFINITY;
         for values in traces.iter().filter_map(|trace| trace.get(*operand)) {
@@ -207,8 +211,12 @@ fn beyond_fits(fitted: &[FittedActivation], network: &Network, items: ArrayViewD
         }
         if low < *from || high > *to {
             sentences.push(format!(
-                "polynomials at {name} were fitted on {from} to {to}, and values from {low:.3} to {high:.3} reach them: \
-                 results are not those of the model; use a wider --interval"
+                "polynomials at {name} were fitted on {} to {}, and values from {} to {} reach them: results are not those of \
+                 the model; calibrate with items like these, or use a wider --interval",
+                short(*from),
+                short(*to),
+                short(low),
+                short(high)
             ));
         }
     }

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Place, Said, npy, reference};
+use common::{Place, Said, elementwise_model, npy, reference};
 use sha2::Digest;
 use std::fs;
 use std::path::Path;
@@ -61,7 +61,7 @@ fn fit_prints_a_table() {
     let lines: Vec<_> = said.out.lines().collect();
     assert_eq!(lines[0], "relu from -6 to 6");
     assert_eq!(lines[2], "degree  levels  largest error  mean error");
-    assert_eq!(lines.len(), 3 + 14 + 2 + 14, "{said:?}");
+    assert_eq!(lines.len(), 3 + 14 + 2 * (2 + 14), "{said:?}");
     let levels: Vec<_> = lines[3..17].iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(levels.join(" "), "1 2 3 3 3 3 4 4 4 4 4 4 4 4");
     assert!(said.err.is_empty());
@@ -244,7 +244,8 @@ fn devices_and_numbers_are_checked() {
     place.run("mlp", &["--security", "80"]).misused("128, 192 or 256");
     place.run("mlp", &["--threads", "0"]).misused("--threads");
     place.run("mlp", &["--max-memory", "0"]).misused("--max-memory");
-    place.run("mlp", &["--fit", "4"]).misused("--interval");
+    place.run("mlp", &["--fit", "65"]).misused("--fit");
+    place.run("mlp", &["--interval", "-4,4"]).misused("--fit");
 }
 
 #[test]
@@ -448,4 +449,34 @@ fn run_on_a_perceptron_is_planned() {
     assert_eq!(said["parameters"]["security"], 256);
     let fits = said["parameters"]["log2_qp"].as_f64() <= said["parameters"]["max_log2_qp"].as_f64();
     assert!(fits && !said["layers"].as_array().unwrap().is_empty(), "{said}");
+}
+
+#[test]
+fn fits_are_compared_with_the_model_and_told_with_their_intervals() {
+    let place = Place::new();
+    place.write("abs.onnx", &elementwise_model("Abs", 16));
+    let items: Vec<f64> = (0..16).map(|i| f64::from(i) / 2.0 - 4.0).collect();
+    let bytes = |scale: f64| items.iter().flat_map(|x| (x * scale).to_le_bytes()).collect::<Vec<_>>();
+    place.write("x.npy", &npy("<f8", "(1, 16)", &bytes(1.0)));
+    place.write("small.npy", &npy("<f8", "(1, 16)", &bytes(0.125)));
+    let run = ["run", "--model", "abs.onnx", "--input", "x.npy", "--device", "cpu", "--no-cache"];
+    place.pleura(&run).fails(&["ciphertexts cannot compute abs", "--fit DEGREE"]);
+    // The best polynomial of degree 24 for |x| on -1 to 1 is off by about 0.28 / 24, and the interval reaches 4.875.
+    let output = ["--fit", "24", "--output", "y.npy", "--insecure-exact-results", "--json"];
+    let report = place.pleura(&[&run[..], &output].concat()).json();
+    assert!(report["fidelity"]["bits"].as_f64().unwrap() > 12.0, "{report}");
+    let error = report["model_fidelity"]["max_abs_error"].as_f64().unwrap();
+    assert!((0.01..0.06).contains(&error), "{error}");
+    let (_, results) = read_npy(place.path("y.npy"));
+    let worst = results.iter().zip(&items).map(|(y, x)| (y - x.abs()).abs()).fold(0.0, f64::max);
+    assert!((worst - error).abs() < 1e-9, "{worst} {error}");
+    let notes = report["notes"].to_string();
+    assert!(
+        notes.contains("replaced abs at Abs_0 by a polynomial of degree 24 on -4.9375 to 4.4375"),
+        "{notes}"
+    );
+    // Calibrated with smaller values, the fit ends before the input does.
+    let calibrated = ["--fit", "8", "--calibrate", "small.npy"];
+    let said = place.pleura(&[&run[..], &calibrated].concat());
+    assert!(said.err.contains("polynomials at Abs_0 were fitted on -0.6172 to 0.5547"), "{}", said.err);
 }

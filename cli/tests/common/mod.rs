@@ -98,3 +98,21 @@ pub(crate) fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
     [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), values].concat()
 }
+
+/// An ONNX model of one operator from `x` to `y`, each of shape `[1, len]`.
+pub(crate) fn elementwise_model(operator: &str, len: u8) -> Vec<u8> {
+    let dimension = |extent: u8| message(1, &[8, extent]);
+    let shape = message(2, &[dimension(1), dimension(len)].concat());
+    let tensor = message(2, &message(1, &[&[8, 1][..], &shape].concat()));
+    let value = |name: &str| [message(1, name.as_bytes()), tensor.clone()].concat();
+    let node = [message(1, b"x"), message(2, b"y"), message(4, operator.as_bytes())].concat();
+    let graph = [message(1, &node), message(2, b"g"), message(11, &value("x")), message(12, &value("y"))];
+    let (version, opset) = ([8, 8], message(8, &[16, 17]));
+    [&version[..], &message(7, &graph.concat()), &opset].concat()
+}
+
+/// A field of a protobuf message that is shorter than 128 bytes.
+fn message(field: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 128, "lengths have one byte");
+    [&[field << 3 | 2, bytes.len() as u8], bytes].concat()
+}

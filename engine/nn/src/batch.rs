@@ -32,13 +32,16 @@ fn side_by_side(node: &Node, copies: usize) -> Result<Node, NetworkError> {
                 linear.map_err(|source| NetworkError::Shape { node: node.name.clone(), source })?,
             )
         }
-        Op::Polynomial(read, c) => {
-            let repeated = |c: &Vec<f64>| if c.len() == 1 { c.clone() } else { c.repeat(copies) };
-            Op::Polynomial(*read, Coefficients(c.0.iter().map(repeated).collect()))
-        }
+        Op::Polynomial(read, c) => Op::Polynomial(*read, repeated(c, copies)),
+        Op::Chebyshev(read, c) => Op::Chebyshev(*read, repeated(c, copies)),
         op => op.clone(),
     };
     Ok(Node { name: node.name.clone(), shape, op })
+}
+
+fn repeated(c: &Coefficients, copies: usize) -> Coefficients {
+    let lists = c.0.iter().map(|c| if c.len() == 1 { c.clone() } else { c.repeat(copies) });
+    Coefficients(lists.collect())
 }
 
 fn linear_side_by_side(linear: &Linear, copies: usize) -> Result<Linear, ShapeError> {

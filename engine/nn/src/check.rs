@@ -6,7 +6,7 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::layout::{Copies, Layout};
-use crate::levels::polynomial_depth;
+use crate::levels::{chebyshev_scale, polynomial_depth};
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SCALE_TOLERANCE, TensorSpec};
 use crate::step::{Operand, Step, StepKind};
@@ -18,7 +18,7 @@ const MAX_CIPHERTEXTS: usize = 1 << 12;
 /// Largest magnitude of the logarithm of a range.
 const MAX_LOG2_RANGE: f64 = 200.0;
 /// Largest degree of a polynomial.
-const MAX_DEGREE: usize = 1 << 10;
+const MAX_DEGREE: usize = 1 << 8;
 /// Most bits that an operand is multiplied by.
 const MAX_SCALE_UP: u32 = 120;
 
@@ -90,12 +90,15 @@ impl ServerPlan {
                 let (level, scale) = self.check_factor(input, layout)?;
                 (level, scale * scale)
             }
-            StepKind::Polynomial { input, coefficients } => {
+            StepKind::Chebyshev { input, coefficients } => {
                 check_coefficients(coefficients, layout)?;
-                let (level, _) = self.check_factor(input, layout)?;
-                let depth = polynomial_depth(coefficients.degree());
-                ensure(depth <= level, "the level of a polynomial")?;
-                (level - depth, step.scale)
+                self.check_ciphertexts(*input, layout)?;
+                let (operand, degree) = (&self.program.steps[*input], coefficients.degree());
+                let depth = polynomial_depth(degree);
+                ensure(depth <= operand.level, "the level of a polynomial")?;
+                let operand_scale = chebyshev_scale(&self.params, operand.level, degree);
+                ensure(same_scale(operand.scale, operand_scale), "the scale of a polynomial's operand")?;
+                (operand.level - depth, step.scale)
             }
             StepKind::Mul { inputs: [a, b] } => {
                 let (a, b) = (self.check_factor(a, layout)?, self.check_factor(b, layout)?);
@@ -238,7 +241,9 @@ fn check_values(values: &[f64], layout: &Layout, shared: bool) -> Result<(), Pla
 }
 
 fn check_coefficients(coefficients: &Coefficients, layout: &Layout) -> Result<(), PlanFileError> {
-    ensure((1..=MAX_DEGREE).contains(&coefficients.degree()), "the degree of a polynomial")?;
+    ensure((2..=MAX_DEGREE).contains(&coefficients.degree()), "the degree of a polynomial")?;
+    let leading = coefficients.0.last().is_some_and(|list| list.iter().any(|c| *c != 0.0));
+    ensure(leading, "the leading coefficient of a polynomial")?;
     coefficients.0.iter().try_for_each(|values| check_values(values, layout, true))
 }
 

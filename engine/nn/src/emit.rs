@@ -7,7 +7,9 @@
 
 use crate::calibration::{self, HEADROOM, magnitude};
 use crate::layout::Layout;
-use crate::levels::{LinearKind, polynomial_bits, scale_classes};
+use crate::levels::{
+    LinearKind, chebyshev_readers, chebyshev_scale, masked_nodes, polynomial_bits, scale_classes,
+};
 use crate::lower::{Diagonals, Lowering, Place, Split};
 use crate::options::Progress;
 use crate::rewrite::is_monic;
@@ -46,6 +48,10 @@ struct ProgramBuilder<'a> {
     item: &'a [f64],
     /// Largest range among the nodes that share a node's scale.
     class_ranges: NodeMap<f64>,
+    /// Nodes whose slots without an element must be zero.
+    masked: NodeMap<bool>,
+    /// Degree of the Chebyshev polynomial that reads a node.
+    chebyshev_readers: NodeMap<Option<usize>>,
     /// Slots of each node's ciphertexts for the calibration item.
     slots: NodeMap<Slots>,
     program: Program,
@@ -75,6 +81,8 @@ pub(crate) fn emit(
         encoder: Encoder::new(params),
         item: first,
         class_ranges,
+        masked: masked_nodes(network),
+        chebyshev_readers: chebyshev_readers(network),
         slots: NodeMap::default(),
         program: Program::default(),
     };
@@ -110,20 +118,23 @@ impl ProgramBuilder<'_> {
     }
 
     fn emit(&self, id: NodeId, node: &Node) -> Result<Emitted, CompileError> {
-        let is_output = id == self.candidate.network.output();
         Ok(match &node.op {
             Op::Input => {
                 let slots = self.layout(id).fill(self.item);
                 Emitted { kind: StepKind::Input, scale: self.free_scale(id), slots }
             }
-            Op::Linear(x, linear) => match LinearKind::of(linear, is_output, self.candidate.pools) {
+            Op::Linear(x, linear) => match LinearKind::of(linear, self.masked[id], self.candidate.pools) {
                 LinearKind::SetScale => self.set_scale(id, *x, linear)?,
                 LinearKind::SumPool => self.sum_pool(id, *x),
                 LinearKind::Transform => self
                     .transform(id, *x, linear)?
                     .map_err(|source| CompileError::Encode { node: node.name.clone(), source })?,
             },
-            Op::Polynomial(x, coefficients) => self.polynomial(id, *x, coefficients)?,
+            Op::Polynomial(x, coefficients) if is_monic(coefficients) => self.square(id, *x, coefficients)?,
+            Op::Chebyshev(x, coefficients) => self.chebyshev(id, *x, coefficients)?,
+            Op::Polynomial(..) | Op::Activation(..) => {
+                return Err(CompileError::Internal("a step is emitted for a node that is not rewritten"));
+            }
             Op::Mul(a, b) => {
                 let inputs = self.operands(id, [*a, *b])?;
                 Emitted {
@@ -171,26 +182,29 @@ impl ProgramBuilder<'_> {
         }
     }
 
-    fn polynomial(&self, id: NodeId, x: NodeId, c: &Coefficients) -> Result<Emitted, CompileError> {
+    fn square(&self, id: NodeId, x: NodeId, c: &Coefficients) -> Result<Emitted, CompileError> {
         let layout = self.layout(id);
         let [input] = self.operands(id, [x])?;
-        let mut slots = vec![vec![0.0; layout.slots]; layout.ciphertexts];
-        for coefficient in c.0.iter().rev() {
-            let addend = fill(layout, coefficient);
-            slots = zip(&zip(&slots, &self.slots[x], |sum, x| sum * x), &addend, |product, c| product + c);
-        }
-        if is_monic(c) {
-            let slope = c.0.get(1).cloned().ok_or(CompileError::Internal("a square has no slope"))?;
-            return Ok(Emitted {
-                kind: StepKind::Square { input, slope, constant: c.at(0, 0) },
-                scale: self.factor_scale(&input).powi(2),
-                slots,
-            });
-        }
+        let slope = c.0.get(1).cloned().ok_or(CompileError::Internal("a square has no slope"))?;
+        let constant = c.at(0, 0);
+        let linear = zip(&fill(layout, &slope), &self.slots[x], |slope, x| slope * x + constant);
         Ok(Emitted {
-            kind: StepKind::Polynomial { input, coefficients: c.clone() },
+            kind: StepKind::Square { input, slope, constant },
+            scale: self.factor_scale(&input).powi(2),
+            slots: zip(&linear, &self.slots[x], |linear, x| x * x + linear),
+        })
+    }
+
+    fn chebyshev(&self, id: NodeId, x: NodeId, c: &Coefficients) -> Result<Emitted, CompileError> {
+        let lists: Vec<Slots> = c.0.iter().map(|list| fill(self.layout(id), list)).collect();
+        let ciphertexts = self.slots[x].iter().enumerate().map(|(ciphertext, x)| {
+            let lists = lists.iter().map(|list| list[ciphertext].clone());
+            Coefficients(lists.collect()).apply_chebyshev(x)
+        });
+        Ok(Emitted {
+            slots: ciphertexts.collect(),
+            kind: StepKind::Chebyshev { input: x, coefficients: c.clone() },
             scale: polynomial_bits(self.candidate.levels.message_bits).exp2() / self.class_ranges[id],
-            slots,
         })
     }
 
@@ -249,14 +263,13 @@ impl ProgramBuilder<'_> {
     /// The diagonals of one ciphertext of a linear node, and its slots before the bias.
     fn lower(&self, id: NodeId, x: NodeId, linear: &Linear, ciphertext: usize) -> (Diagonals, Vec<f64>) {
         let (from, to) = (self.layout(x), self.layout(id));
-        let masked = id == self.candidate.network.output();
         let lower = |masked: bool| {
             let diagonals = Lowering::new(linear, from, to, masked).diagonals(ciphertext);
             let mut slots = apply(&diagonals, &self.slots[x], from.slots);
             sum_rotations(&mut slots, &self.candidate.nodes[id].rotate_and_sum);
             (diagonals, slots)
         };
-        let lowered = lower(masked);
+        let lowered = lower(self.masked[id]);
         // Junk in slots without an element must not outgrow the elements.
         if outgrown(to, ciphertext, &lowered.1) { lower(true) } else { lowered }
     }
@@ -314,6 +327,9 @@ impl ProgramBuilder<'_> {
 
     /// Scale of a node that can have any: the largest value of its class fills the message bits.
     fn free_scale(&self, id: NodeId) -> f64 {
+        if let Some(degree) = self.chebyshev_readers[id] {
+            return chebyshev_scale(self.params, self.candidate.levels.level(id), degree);
+        }
         let is_output = id == self.candidate.network.output();
         let bits = self.candidate.levels.message_bits + if is_output { OUTPUT_BITS } else { 0.0 };
         bits.exp2() / self.class_ranges[id]

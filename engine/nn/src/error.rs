@@ -1,5 +1,6 @@
 //! Errors of compiling, reading and running plans.
 
+use crate::FitError;
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
 
 /// Why a network has no plan.
@@ -38,9 +39,25 @@ pub enum CompileError {
         /// Name of the node.
         node: String,
     },
-    /// Coefficients of a polynomial cancel, or its powers leave the precision of a ciphertext.
+    /// An activation that ciphertexts cannot compute.
+    #[error("{node}: ciphertexts cannot compute {function}; fit a polynomial to it first")]
+    Activation {
+        /// Name of the node.
+        node: String,
+        /// Name of the function.
+        function: &'static str,
+    },
+    /// No polynomial replaces an activation.
+    #[error("{node}: {source}")]
+    Fit {
+        /// Name of the node.
+        node: String,
+        /// Reason.
+        source: FitError,
+    },
+    /// The error of a polynomial's coefficients and powers is too large a part of its range.
     #[error(
-        "{node}: a polynomial of degree {degree} loses all but {bits} bits on this range of values; use a lower degree or a smaller range"
+        "{node}: a polynomial of degree {degree} keeps only {bits} bits on this range of values; use a lower degree or a smaller range"
     )]
     Imprecise {
         /// Name of the node.

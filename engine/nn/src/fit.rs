@@ -57,11 +57,15 @@ pub enum Function {
     Mish,
 }
 
-/// A polynomial near a function.
+/// A polynomial near a function on an interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    /// Of `1, x, x^2, ...`
-    pub coefficients: Vec<f64>,
+    /// Coefficients of the Chebyshev polynomials `T_0(t), T_1(t), ...` of `t = (2 x - from - to) / (to - from)`.
+    pub chebyshev: Vec<f64>,
+    /// Lower end of the interval.
+    pub from: f64,
+    /// Upper end of the interval.
+    pub to: f64,
     /// Greatest error on the interval.
     pub max_error: f64,
     /// Mean magnitude of the error on the interval.
@@ -96,13 +100,11 @@ pub enum FitError {
         /// Upper end.
         to: f64,
     },
-    /// Powers of `x` cancel each other.
-    #[error(
-        "degree {degree} from {from} to {to} loses all precision in powers of x; lower it or center the interval"
-    )]
-    Unstable {
-        /// Degree asked for.
-        degree: usize,
+    /// The ends of the interval are closer to each other than double precision tells apart.
+    #[error("no polynomial is near {function} between {from} and {to}; take a wider interval")]
+    TooNarrow {
+        /// Which function.
+        function: &'static str,
         /// Lower end.
         from: f64,
         /// Upper end.
@@ -183,6 +185,20 @@ impl Function {
     }
 }
 
+impl Function {
+    /// Places where the slope jumps.
+    fn kinks(&self) -> Vec<f64> {
+        match *self {
+            Self::Relu | Self::LeakyRelu(_) | Self::Elu(_) | Self::Selu | Self::Abs => vec![0.0],
+            Self::Clip { low, high } => vec![low, high],
+            Self::HardSigmoid { slope, offset } => vec![-offset / slope, (1.0 - offset) / slope],
+            Self::HardSwish => vec![-3.0, 3.0],
+            Self::Sigmoid | Self::Tanh | Self::Silu | Self::Gelu | Self::Softplus | Self::Exp => Vec::new(),
+            Self::Erf | Self::Softsign | Self::Mish => Vec::new(),
+        }
+    }
+}
+
 impl FromStr for Function {
     type Err = FitError;
 
@@ -223,8 +239,8 @@ impl fmt::Display for Function {
     }
 }
 
-/// Greatest degree of [`fit`]. Beyond it, powers of `x` cancel each other in double precision.
-const MAX_DEGREE: usize = 32;
+/// Greatest degree of [`fit`].
+const MAX_DEGREE: usize = 64;
 /// Angles at which errors are measured.
 const GRID: usize = 4096;
 
@@ -241,11 +257,10 @@ pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitt
     }
     let x_of = |t: f64| from + (to - from) * (0.5 + 0.5 * t);
     let mut ts: Vec<f64> = (0..=GRID).map(|i| -(i as f64 * PI / GRID as f64).cos()).collect();
-    // Most functions have their kink at zero.
-    if from < 0.0 && to > 0.0 {
-        ts.push((-from - to) / (to - from));
-        ts.sort_by(f64::total_cmp);
-    }
+    // Errors are largest at kinks, which lie between the points of the grid.
+    let kinks = function.kinks().into_iter().filter(|kink| from < *kink && *kink < to);
+    ts.extend(kinks.map(|kink| (2.0 * kink - from - to) / (to - from)));
+    ts.sort_by(f64::total_cmp);
     let values: Vec<f64> = ts.iter().map(|&t| function.evaluate(x_of(t))).collect();
     if !values.iter().all(|y| y.is_finite()) {
         return Err(FitError::Overflow { function: function.name(), from, to });
@@ -255,29 +270,39 @@ pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitt
     let worst = |c: &Vec<f64>| greatest(&errors(&ts, &values, c));
     let [a, b] = candidates;
     let best = if worst(&b) < worst(&a) * (1.0 + 1e-9) { b } else { a };
-    let expected = worst(&best);
 
-    let mut coefficients = to_powers(&best, from, to);
-    coefficients.resize(degree + 1, 0.0);
-    // Powers that a polynomial of lower degree or of one parity lacks come out as rounding errors.
-    let size = 1.0 + greatest(&values);
-    let reach = from.abs().max(to.abs());
-    for (power, c) in coefficients.iter_mut().enumerate() {
-        if c.abs() * reach.powi(power as i32) < 1e-13 * size {
-            *c = 0.0;
-        }
-    }
-    let horner = |x: f64| coefficients.iter().rev().fold(0.0, |y, c| y * x + c);
-    let residues: Vec<f64> = ts.iter().map(|&t| horner(x_of(t)) - function.evaluate(x_of(t))).collect();
+    // Elements that a polynomial of lower degree or of one parity lacks come out as rounding errors.
+    let negligible = 1e-13 * greatest(&values).max(f64::MIN_POSITIVE);
+    let mut chebyshev: Vec<f64> =
+        best.into_iter().map(|c| if c.abs() < negligible { 0.0 } else { c }).collect();
+    chebyshev.resize(degree + 1, 0.0);
+    let residues = errors(&ts, &values, &chebyshev);
     let max_error = greatest(&residues);
     // Angles are dense at the ends: a mean over the interval weighs each by what it covers.
     let weights = ts.iter().map(|t| (1.0 - t * t).sqrt());
     let sum: f64 = residues.iter().zip(weights.clone()).map(|(e, w)| e.abs() * w).sum();
     let mean_error = sum / weights.sum::<f64>();
-    if max_error.is_nan() || max_error > 2.0 * expected + 1e-6 * size {
-        return Err(FitError::Unstable { degree, from, to });
+    if !max_error.is_finite() {
+        return Err(FitError::TooNarrow { function: function.name(), from, to });
     }
-    Ok(Fitted { coefficients, max_error, mean_error })
+    Ok(Fitted { chebyshev, from, to, max_error, mean_error })
+}
+
+impl Fitted {
+    /// Value of the polynomial at `x`.
+    pub fn evaluate(&self, x: f64) -> f64 {
+        chebyshev_sum(&self.chebyshev, (2.0 * x - self.from - self.to) / (self.to - self.from))
+    }
+
+    /// Coefficients of `1, x, x^2, ...`; `None` where the powers of `x` cancel each other in double precision.
+    pub fn powers(&self) -> Option<Vec<f64>> {
+        let powers = to_powers(&self.chebyshev, self.from, self.to);
+        let reach = self.from.abs().max(self.to.abs());
+        let terms = powers.iter().enumerate().map(|(k, c)| c.abs() * reach.powi(k as i32));
+        let rounding = f64::EPSILON * terms.sum::<f64>();
+        let size = greatest(&self.chebyshev);
+        (rounding <= 1e-3 * self.max_error + 1e-9 * size).then_some(powers)
+    }
 }
 
 /// Chebyshev coefficients of the best polynomial that a few exchanges find, on `[-1, 1]`.

@@ -6,7 +6,8 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::rewrite::{Pools, is_monic, tiling_pool};
-use crate::{Coefficients, Linear, Network, NodeId, NodeMap, Op};
+use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
+use pleura_ckks::Params;
 
 /// Bits of a prime that a level drops.
 pub(crate) const PRIME_BITS: u32 = 30;
@@ -16,6 +17,8 @@ const WEIGHT_BITS: f64 = 23.0;
 const MAX_FACTOR_BITS: f64 = 38.0;
 /// Bits of the constant that brings an operand of a sum to another scale.
 const ALIGNMENT_BITS: f64 = 18.0;
+/// Bits by which the scale of the largest power of two of a Chebyshev polynomial's elements exceeds a prime.
+const EXCESS_BITS: f64 = 8.0;
 
 /// Primes consumed and bits of scale left at every node.
 #[derive(Clone, Debug)]
@@ -65,13 +68,16 @@ pub(crate) enum LinearKind {
 }
 
 impl LinearKind {
-    /// The kind of a linear node. The output is always a transform, which can mask the slots that hold no result.
-    pub(crate) fn of(linear: &Linear, is_output: bool, pools: Pools) -> Self {
-        if pools == Pools::Rotated && !is_output && tiling_pool(linear).is_some() {
+    /// The kind of a linear node. One that must be `masked` is a transform, which can clear the slots without an element.
+    pub(crate) fn of(linear: &Linear, masked: bool, pools: Pools) -> Self {
+        if masked {
+            return Self::Transform;
+        }
+        if pools == Pools::Rotated && tiling_pool(linear).is_some() {
             return Self::SumPool;
         }
         match linear.shared_factor() {
-            Some(factor) if factor != 0.0 && !is_output => Self::SetScale,
+            Some(factor) if factor != 0.0 => Self::SetScale,
             _ => Self::Transform,
         }
     }
@@ -84,10 +90,41 @@ struct Factor {
     operand: OperandLevels,
 }
 
+/// Degree of the Chebyshev polynomial that reads a node; `None` for other nodes.
+///
+/// Such a node is computed as a transform with cleared slots, since Chebyshev polynomials grow fast outside of -1 to 1, and at
+/// the scale of [`chebyshev_scale_bits`].
+pub(crate) fn chebyshev_readers(network: &Network) -> NodeMap<Option<usize>> {
+    let mut degrees = network.node_map().map(|_, _| None);
+    for node in network.nodes() {
+        if let Op::Chebyshev(x, c) = &node.op {
+            degrees[*x] = Some(c.degree());
+        }
+    }
+    degrees
+}
+
+/// Whether slots of a node without an element must be zero: those of the result and of operands of Chebyshev polynomials.
+pub(crate) fn masked_nodes(network: &Network) -> NodeMap<bool> {
+    chebyshev_readers(network).map(|id, degree| degree.is_some() || id == network.output())
+}
+
+/// Bits of the scale of a Chebyshev polynomial's operand: more than those of a prime give the first elements more precision,
+/// and doubling the degree of an element doubles the excess.
+pub(crate) fn chebyshev_scale_bits(degree: usize) -> f64 {
+    f64::from(PRIME_BITS) + EXCESS_BITS / f64::from(1 << degree.max(1).ilog2())
+}
+
+/// The scale of a Chebyshev polynomial's operand at a level: that of [`chebyshev_scale_bits`].
+pub(crate) fn chebyshev_scale(params: &Params, level: usize, degree: usize) -> f64 {
+    params.scale(level) * (chebyshev_scale_bits(degree) - f64::from(PRIME_BITS)).exp2()
+}
+
 /// Inputs of the level computation, and the nodes done so far.
 struct LevelBuilder<'a> {
-    network: &'a Network,
     ranges: &'a NodeMap<f64>,
+    masked: NodeMap<bool>,
+    chebyshev_readers: NodeMap<Option<usize>>,
     message_bits: f64,
     pools: Pools,
     nodes: NodeMap<NodeLevels>,
@@ -96,10 +133,19 @@ struct LevelBuilder<'a> {
 
 impl Levels {
     /// Levels of a rewritten network whose values have the given ranges (largest magnitudes).
-    pub(crate) fn new(network: &Network, ranges: &NodeMap<f64>, message_bits: f64, pools: Pools) -> Self {
+    ///
+    /// # Errors
+    /// [`CompileError::Internal`] for a network that is not rewritten.
+    pub(crate) fn new(
+        network: &Network,
+        ranges: &NodeMap<f64>,
+        message_bits: f64,
+        pools: Pools,
+    ) -> Result<Self, CompileError> {
         let mut builder = LevelBuilder {
-            network,
             ranges,
+            masked: masked_nodes(network),
+            chebyshev_readers: chebyshev_readers(network),
             message_bits,
             pools,
             nodes: NodeMap::default(),
@@ -112,7 +158,10 @@ impl Levels {
                 }
                 Op::Linear(x, linear) => builder.linear(id, *x, linear),
                 Op::Polynomial(x, c) if is_monic(c) => builder.square(id, *x),
-                Op::Polynomial(x, c) => builder.polynomial(*x, c),
+                Op::Chebyshev(x, c) => builder.chebyshev(*x, c),
+                Op::Polynomial(..) | Op::Activation(..) => {
+                    return Err(CompileError::Internal("a network is compiled that is not rewritten"));
+                }
                 Op::Mul(a, b) => builder.product(id, *a, *b),
                 Op::Add(a, b) | Op::Sub(a, b) => builder.sum(*a, *b),
             };
@@ -120,7 +169,7 @@ impl Levels {
         }
         let LevelBuilder { nodes, coefficient_bits, .. } = builder;
         let total = nodes.values().iter().map(|node| node.consumed).fold(0, usize::max);
-        Self { nodes, total, coefficient_bits, message_bits }
+        Ok(Self { nodes, total, coefficient_bits, message_bits })
     }
 
     /// Level of a node's result, with `total` levels at the input.
@@ -138,12 +187,14 @@ impl Levels {
 impl LevelBuilder<'_> {
     fn linear(&self, id: NodeId, x: NodeId, linear: &Linear) -> NodeLevels {
         let operand = &self.nodes[x];
-        let grown = match LinearKind::of(linear, id == self.network.output(), self.pools) {
+        let grown = match LinearKind::of(linear, self.masked[id], self.pools) {
             LinearKind::Transform => {
-                let primes = (operand.bits + WEIGHT_BITS - self.message_bits) / f64::from(PRIME_BITS);
+                // A node that a Chebyshev polynomial reads has a scale, and others have a product of scale and range.
+                let bits = self.chebyshev_readers[id].map_or(self.message_bits, chebyshev_scale_bits);
+                let primes = (operand.bits + WEIGHT_BITS - bits) / f64::from(PRIME_BITS);
                 return NodeLevels {
                     consumed: operand.consumed + primes.ceil().max(1.0) as usize,
-                    bits: self.message_bits,
+                    bits,
                     operands: vec![OperandLevels::default()],
                     free_scale: true,
                 };
@@ -177,15 +228,15 @@ impl LevelBuilder<'_> {
         }
     }
 
-    fn polynomial(&mut self, x: NodeId, coefficients: &Coefficients) -> NodeLevels {
-        let factor = if self.nodes[x].free_scale { self.factor(x) } else { self.power_base(x) };
+    fn chebyshev(&mut self, x: NodeId, coefficients: &Coefficients) -> NodeLevels {
+        let operand = &self.nodes[x];
         let bits = polynomial_bits(self.message_bits);
-        let coefficient_bits = coefficient_bits(coefficients.degree(), factor.bits, bits);
+        let coefficient_bits = coefficient_bits(coefficients.degree(), operand.bits, bits);
         self.coefficient_bits = self.coefficient_bits.min(coefficient_bits);
         NodeLevels {
-            consumed: factor.consumed + polynomial_depth(coefficients.degree()),
+            consumed: operand.consumed + polynomial_depth(coefficients.degree()),
             bits,
-            operands: vec![factor.operand],
+            operands: vec![OperandLevels::default()],
             free_scale: false,
         }
     }
@@ -224,15 +275,6 @@ impl LevelBuilder<'_> {
         let left = x.bits - primes * prime;
         let scale_up = (self.message_bits - left).max(0.0).ceil();
         Factor::new(x, primes, left, scale_up)
-    }
-
-    /// The operand of a polynomial: its powers keep their bits if they have those of a prime.
-    fn power_base(&self, id: NodeId) -> Factor {
-        let x = &self.nodes[id];
-        let prime = f64::from(PRIME_BITS);
-        let primes = ((x.bits - prime - 1.0) / prime).ceil().max(0.0);
-        let scale_up = (prime * (primes + 1.0) - x.bits).max(0.0).ceil();
-        Factor::new(x, primes, x.bits - primes * prime, scale_up)
     }
 }
 

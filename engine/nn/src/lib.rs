@@ -55,6 +55,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod activation;
 mod batch;
 mod calibration;
 mod check;
@@ -89,6 +90,7 @@ mod step;
 mod window;
 mod wire;
 
+pub use activation::{Activation, FitOptions, FittedActivation};
 pub use client::Client;
 pub use error::{CompileError, InferenceError, PlanFileError};
 pub use fit::{FitError, Fitted, Function, fit};

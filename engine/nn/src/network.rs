@@ -2,9 +2,9 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
 
-use crate::Linear;
 use crate::node_map::{NodeId, NodeMap};
 use crate::shape_error::{MAX_ELEMENTS, ShapeError};
+use crate::{Activation, Linear};
 use serde::{Deserialize, Serialize};
 use std::ops::Index;
 
@@ -39,11 +39,15 @@ pub enum Op {
     Sub(NodeId, NodeId),
     /// Product of two tensors of one length.
     Mul(NodeId, NodeId),
-    /// A polynomial of each element.
+    /// A polynomial of each element, in powers of it.
     Polynomial(NodeId, Coefficients),
+    /// A polynomial of each element in the Chebyshev basis: the sum of `c_k T_k(x)`, for `x` in -1 to 1.
+    Chebyshev(NodeId, Coefficients),
+    /// A function of each element that ciphertexts cannot compute: [`Network::fit_activations`] replaces it.
+    Activation(NodeId, Activation),
 }
 
-/// `c_0 + c_1 x + c_2 x^2 + ...`, each coefficient one for all elements or one for each.
+/// Coefficients `c_0, c_1, ...` of a polynomial, each a list with one entry for all elements or one for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coefficients(pub Vec<Vec<f64>>);
 
@@ -88,7 +92,7 @@ pub enum NetworkError {
     },
     /// A coefficient list has neither one entry nor one for each element.
     #[error(
-        "{node:?} has {found} coefficients of x^{power} for {elements} elements; it needs 1 or {elements}"
+        "{node:?} has {found} coefficients of degree {power} for {elements} elements; it needs 1 or {elements}"
     )]
     Coefficients {
         /// Name of the node.
@@ -255,14 +259,7 @@ impl Network {
         assert_eq!(item.len(), self.nodes[NodeId::INPUT].len(), "elements of the input");
         let mut values: NodeMap<Vec<f64>> = NodeMap::default();
         for node in self.nodes() {
-            let value = match &node.op {
-                Op::Input => item.to_vec(),
-                Op::Linear(x, linear) => linear.apply(&values[*x]),
-                Op::Add(a, b) => zip(&values[*a], &values[*b], |a, b| a + b),
-                Op::Sub(a, b) => zip(&values[*a], &values[*b], |a, b| a - b),
-                Op::Mul(a, b) => zip(&values[*a], &values[*b], |a, b| a * b),
-                Op::Polynomial(x, polynomial) => polynomial.apply(&values[*x]),
-            };
+            let value = node.op.evaluate(item, |id| &values[id]);
             values.push(value);
         }
         values
@@ -336,7 +333,7 @@ impl Node {
             Op::Linear(_, map) if map.outputs() != len => {
                 Err(NetworkError::Length { node: name(), expected: map.outputs(), found: len })
             }
-            Op::Polynomial(_, Coefficients(lists)) => {
+            Op::Polynomial(_, Coefficients(lists)) | Op::Chebyshev(_, Coefficients(lists)) => {
                 match lists.iter().position(|list| list.len() != 1 && list.len() != len) {
                     None => Ok(()),
                     Some(power) => Err(NetworkError::Coefficients {
@@ -357,8 +354,24 @@ impl Op {
     pub fn reads(&self) -> Vec<NodeId> {
         match self {
             Self::Input => Vec::new(),
-            Self::Linear(x, _) | Self::Polynomial(x, _) => vec![*x],
+            Self::Linear(x, _) | Self::Polynomial(x, _) | Self::Chebyshev(x, _) | Self::Activation(x, _) => {
+                vec![*x]
+            }
             Self::Add(a, b) | Self::Sub(a, b) | Self::Mul(a, b) => vec![*a, *b],
+        }
+    }
+
+    /// The operation's value for an item of the network, given the values of the nodes that it reads.
+    pub(crate) fn evaluate<'v>(&self, item: &[f64], value: impl Fn(NodeId) -> &'v [f64]) -> Vec<f64> {
+        match self {
+            Self::Input => item.to_vec(),
+            Self::Linear(x, linear) => linear.apply(value(*x)),
+            Self::Add(a, b) => zip(value(*a), value(*b), |a, b| a + b),
+            Self::Sub(a, b) => zip(value(*a), value(*b), |a, b| a - b),
+            Self::Mul(a, b) => zip(value(*a), value(*b), |a, b| a * b),
+            Self::Polynomial(x, c) => c.apply(value(*x)),
+            Self::Chebyshev(x, c) => c.apply_chebyshev(value(*x)),
+            Self::Activation(x, activation) => activation.apply(value(*x)),
         }
     }
 
@@ -372,12 +385,14 @@ impl Op {
             Self::Sub(a, b) => Self::Sub(new(a), new(b)),
             Self::Mul(a, b) => Self::Mul(new(a), new(b)),
             Self::Polynomial(x, coefficients) => Self::Polynomial(new(x), coefficients),
+            Self::Chebyshev(x, coefficients) => Self::Chebyshev(new(x), coefficients),
+            Self::Activation(x, activation) => Self::Activation(new(x), activation),
         }
     }
 }
 
 impl Coefficients {
-    /// The highest power.
+    /// Degree of the polynomial, leading coefficients of zero included.
     pub fn degree(&self) -> usize {
         self.0.len().saturating_sub(1)
     }
@@ -398,8 +413,53 @@ impl Coefficients {
         }
     }
 
+    /// Values of the polynomial in powers of `x`.
     fn apply(&self, x: &[f64]) -> Vec<f64> {
-        let horner = |(i, &x): (usize, &f64)| (0..self.0.len()).rev().fold(0.0, |y, k| y * x + self.at(k, i));
-        x.iter().enumerate().map(horner).collect()
+        x.iter()
+            .enumerate()
+            .map(|(i, &x)| (0..self.0.len()).rev().fold(0.0, |y, k| y * x + self.at(k, i)))
+            .collect()
+    }
+
+    /// Values of the polynomial in the Chebyshev basis, by Clenshaw's recurrence.
+    pub(crate) fn apply_chebyshev(&self, x: &[f64]) -> Vec<f64> {
+        x.iter()
+            .enumerate()
+            .map(|(i, &x)| {
+                let (b1, b2) = (1..self.0.len())
+                    .rev()
+                    .fold((0.0, 0.0), |(b1, b2), k| (self.at(k, i) + 2.0 * x * b1 - b2, b1));
+                self.at(0, i) + x * b1 - b2
+            })
+            .collect()
+    }
+
+    /// The Chebyshev coefficients in `t` of the polynomial in powers of `x = range t`.
+    ///
+    /// Horner's rule in the Chebyshev basis: `t T_0 = T_1` and `t T_k = (T_(k-1) + T_(k+1)) / 2`.
+    pub(crate) fn to_chebyshev(&self, range: f64) -> Self {
+        let mut lists: Vec<Vec<f64>> = Vec::with_capacity(self.0.len());
+        for (power, c) in self.0.iter().enumerate().rev() {
+            let factor = range.powi(power as i32);
+            let mut product = vec![vec![0.0]; lists.len() + 1];
+            for (k, list) in lists.iter().enumerate() {
+                let neighbours = if k == 0 { vec![(1, 1.0)] } else { vec![(k - 1, 0.5), (k + 1, 0.5)] };
+                for (place, half) in neighbours {
+                    product[place] = add_scaled(&product[place], list, half);
+                }
+            }
+            product[0] = add_scaled(&product[0], c, factor);
+            lists = product;
+        }
+        Self(lists)
+    }
+}
+
+/// `a + factor b`, each of one entry for all elements or one for each.
+pub(crate) fn add_scaled(a: &[f64], b: &[f64], factor: f64) -> Vec<f64> {
+    match (a, b) {
+        ([a], b) => b.iter().map(|b| a + factor * b).collect(),
+        (a, [b]) => a.iter().map(|a| a + factor * b).collect(),
+        (a, b) => a.iter().zip(b).map(|(a, b)| a + factor * b).collect(),
     }
 }

@@ -5,7 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
 
-use crate::levels::{Classes, LinearKind};
+use crate::levels::{Classes, LinearKind, chebyshev_readers, masked_nodes};
 use crate::rewrite::{Pools, is_monic};
 use crate::{Coefficients, Linear, Network, NetworkError, Node, NodeId, NodeMap, Op};
 
@@ -29,14 +29,16 @@ pub(crate) fn normalize(
     pools: Pools,
 ) -> Result<Normalized, NetworkError> {
     let (network, ranges) = with_free_summands(network, ranges, pools)?;
-    let units = units(&network, &ranges, pools);
+    let masked = masked_nodes(&network);
+    let units = units(&network, &ranges, &masked, pools);
     let mut nodes = NodeMap::default();
     for (id, node) in network.iter() {
         let op = match &node.op {
-            Op::Linear(x, linear) if !is_derived(&network, id, pools) => {
+            Op::Linear(x, linear) if !is_derived(&network, id, masked[id], pools) => {
                 Op::Linear(*x, linear_in_units(linear, units[*x], units[id]))
             }
             Op::Polynomial(x, c) => Op::Polynomial(*x, coefficients_in_units(c, units[*x], units[id])),
+            Op::Chebyshev(x, c) => Op::Chebyshev(*x, coefficients_in_units(c, 1.0, units[id])),
             op => op.clone(),
         };
         nodes.push(Node { op, ..node.clone() });
@@ -50,12 +52,12 @@ pub(crate) fn normalize(
 }
 
 /// Whether a node's unit follows from those of its operands: products, squares, and averages by sums of rotations.
-fn is_derived(network: &Network, id: NodeId, pools: Pools) -> bool {
+fn is_derived(network: &Network, id: NodeId, masked: bool, pools: Pools) -> bool {
     match &network[id].op {
         Op::Mul(..) => true,
         Op::Polynomial(_, c) => is_monic(c),
-        Op::Linear(_, linear) => LinearKind::of(linear, id == network.output(), pools) == LinearKind::SumPool,
-        Op::Input | Op::Add(..) | Op::Sub(..) => false,
+        Op::Linear(_, linear) => LinearKind::of(linear, masked, pools) == LinearKind::SumPool,
+        Op::Input | Op::Add(..) | Op::Sub(..) | Op::Chebyshev(..) | Op::Activation(..) => false,
     }
 }
 
@@ -66,13 +68,14 @@ fn with_free_summands(
     ranges: &NodeMap<f64>,
     pools: Pools,
 ) -> Result<(Network, NodeMap<f64>), NetworkError> {
+    let masked = masked_nodes(network);
     let mut nodes: NodeMap<Node> = NodeMap::default();
     let mut new_ranges = NodeMap::default();
     let mut new_ids: NodeMap<NodeId> = NodeMap::default();
     for (id, node) in network.iter() {
         let is_sum = matches!(node.op, Op::Add(..) | Op::Sub(..));
         let op = node.op.clone().map_reads(|read| {
-            if !is_sum || !is_derived(network, read, pools) {
+            if !is_sum || !is_derived(network, read, masked[read], pools) {
                 return new_ids[read];
             }
             let Node { shape, .. } = &network[read];
@@ -86,8 +89,8 @@ fn with_free_summands(
     Ok((Network::new(network.name(), nodes)?, new_ranges))
 }
 
-/// The unit of each node; operands and result of a sum share one.
-fn units(network: &Network, ranges: &NodeMap<f64>, pools: Pools) -> NodeMap<f64> {
+/// The unit of each node; operands and result of a sum share one, and operands of Chebyshev polynomials stay as they are.
+fn units(network: &Network, ranges: &NodeMap<f64>, masked: &NodeMap<bool>, pools: Pools) -> NodeMap<f64> {
     let mut classes = Classes::new(network.len());
     for (id, node) in network.iter() {
         if let Op::Add(a, b) | Op::Sub(a, b) = node.op {
@@ -96,10 +99,12 @@ fn units(network: &Network, ranges: &NodeMap<f64>, pools: Pools) -> NodeMap<f64>
         }
     }
     let classes = classes.firsts();
+    let chebyshev_readers = chebyshev_readers(network);
     let mut units: NodeMap<f64> = NodeMap::default();
     for (id, node) in network.iter() {
-        let derived = is_derived(network, id, pools);
+        let derived = is_derived(network, id, masked[id], pools);
         units.push(match &node.op {
+            _ if chebyshev_readers[id].is_some() => 1.0,
             Op::Mul(a, b) => units[*a] * units[*b],
             Op::Polynomial(x, _) if derived => units[*x] * units[*x],
             Op::Linear(x, _) if derived => units[*x],
@@ -167,7 +172,8 @@ mod tests {
                 assert!(error <= 1e-13 * want.abs(), "{got} {want} at {size}");
             }
             for (id, node) in normalized.network.iter() {
-                let free = !is_derived(&normalized.network, id, Pools::Merged) && !node.name.is_empty();
+                let free =
+                    !is_derived(&normalized.network, id, false, Pools::Merged) && !node.name.is_empty();
                 if free && !matches!(node.op, Op::Polynomial(..)) {
                     assert!(
                         normalized.ranges[id] <= 1.0,

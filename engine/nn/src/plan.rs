@@ -57,13 +57,17 @@ impl Plan {
         options: &CompileOptions,
         progress: Progress<'_>,
     ) -> Result<Self, CompileError> {
+        if let Some((id, activation)) = network.activations().next() {
+            let node = network[id].name.clone();
+            return Err(CompileError::Activation { node, function: activation.function.name() });
+        }
         let items = calibration::items(network, options.calibration.as_ref())?;
         let ranges = calibration::ranges(network, &items)?;
         let (candidate, choice) = Candidate::best(network, &ranges, &items, options, progress)?;
         let mut error = candidate.error();
         if let Some((polynomial_error, id)) = candidate.polynomial_error() {
             let Node { name, op, .. } = &candidate.network[id];
-            if let Op::Polynomial(_, c) = op
+            if let Op::Chebyshev(_, c) = op
                 && polynomial_error > MAX_POLYNOMIAL_ERROR
             {
                 let bits = (-polynomial_error.log2()).max(0.0) as i32;

@@ -1,21 +1,32 @@
-//! Polynomials of every element, with coefficients that differ between elements: evaluation with prepared constants.
+//! Polynomials of every element in the Chebyshev basis, with coefficients that may differ between elements: evaluation with
+//! prepared constants.
 //!
-//! A sum `c_from + c_(from+1) x + ...` is split at the largest power `g = 2^k` up to its degree, `q x^g + r`, so that products are
-//! as few levels deep as can be (Paterson and Stockmeyer 1973 with steps of two). Levels and scales of all intermediate
-//! values follow from those of `x`, so every constant is encoded before the first ciphertext arrives.
+//! A sum `c_0 + c_1 T_1(x) + ...` is split at the largest power of two `g` up to its degree, `q T_g + r`, by
+//! `T_(g+i) = 2 T_g T_i - T_(g-i)`, so that products are as few levels deep as can be (Paterson and Stockmeyer 1973 with steps
+//! of two; for this basis Chen, Chillotti, Song 2019). Levels and scales of all intermediate values follow from those of `x`,
+//! so every constant is encoded before the first ciphertext arrives.
 
 use crate::constants::{Constants, Factor};
 use crate::layout::Layout;
+use crate::network::add_scaled;
 use crate::{Coefficients, InferenceError};
 use pleura_ckks::{Backend, CiphertextBatch, Evaluator, PreparedKeys, PreparedPlaintext};
 
 /// A polynomial with all constants on the device.
 pub(crate) struct PreparedPolynomial<B: Backend> {
     root: Sum<B>,
-    degree: usize,
+    /// The addend -1 of each doubling `T_2k = 2 T_k^2 - 1`, at the level and scale of the product.
+    minus_one: Vec<PreparedPlaintext<B>>,
 }
 
-/// `q x^giant + r` at a level and scale.
+/// Level and scale of a value that is not computed yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) level: usize,
+    pub(crate) scale: f64,
+}
+
+/// `q T_giant + r` at a level and scale.
 struct Sum<B: Backend> {
     giant: usize,
     level: usize,
@@ -24,137 +35,150 @@ struct Sum<B: Backend> {
     rest: Rest<B>,
 }
 
-/// `q`.
+/// `q`
 enum Leading<B: Backend> {
     Constant(Factor<B>),
     /// A sum one level above, and its scale once rescaled.
     Sum(Box<Sum<B>>, f64),
 }
 
-/// `r`.
+/// `r`
 enum Rest<B: Backend> {
+    Zero,
     Constant(PreparedPlaintext<B>),
     Sum(Box<Sum<B>>),
-}
-
-/// Level and scale of a value that is not computed yet.
-#[derive(Clone, Copy)]
-struct Form {
-    level: usize,
-    scale: f64,
 }
 
 /// The polynomial whose constants are being prepared.
 struct Preparation<'a, B: Backend> {
     constants: &'a Constants<'a, B>,
     layout: &'a Layout,
-    coefficients: &'a Coefficients,
     x: Form,
 }
 
+/// Coefficients of a piece of a polynomial: a list for each element of the basis, the last one not zero.
+type Lists = Vec<Vec<f64>>;
+
 impl<B: Backend> PreparedPolynomial<B> {
-    /// Prepares the constants of `coefficients` for an operand at a level and scale and a result at another.
+    /// Prepares the constants of a polynomial of degree 1 or more for an operand and a result of known forms.
     pub(crate) fn new(
         constants: &Constants<'_, B>,
         layout: &Layout,
         coefficients: &Coefficients,
-        (x_level, x_scale): (usize, f64),
-        (level, scale): (usize, f64),
+        x: Form,
+        result: Form,
     ) -> Result<Self, InferenceError> {
-        let x = Form { level: x_level, scale: x_scale };
-        let preparation = Preparation { constants, layout, coefficients, x };
-        let degree = coefficients.degree();
-        Ok(Self { root: preparation.sum(0, degree, Form { level, scale })?, degree })
+        let preparation = Preparation { constants, layout, x };
+        let root = preparation.sum(trimmed(coefficients.0.clone()), result)?;
+        let doublings = coefficients.degree().ilog2();
+        let minus_one = (0..doublings).map(|k| {
+            let Form { level, scale } = preparation.element(1 << k)?;
+            constants.addend(layout, &[-1.0], scale * scale, level)
+        });
+        Ok(Self { root, minus_one: minus_one.collect::<Result<_, InferenceError>>()? })
     }
 
-    /// The polynomial of `x`.
+    /// The polynomial of `x`, which has the form that the constants were prepared for.
     pub(crate) fn evaluate(
         &self,
         evaluator: &Evaluator<B>,
-        x: CiphertextBatch<B>,
+        x: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, InferenceError> {
-        let mut powers = vec![x];
-        for _ in 0..self.degree.ilog2() {
-            let largest = powers.last().ok_or(InferenceError::Internal("a polynomial has no powers"))?;
-            powers.push(evaluator.square_rescale(largest, keys)?);
+        let mut elements = vec![evaluator.copy(x)?];
+        for minus_one in &self.minus_one {
+            let largest = elements.last().ok_or(InferenceError::Internal("a polynomial has no elements"))?;
+            let double = evaluator.add(largest, largest)?;
+            let mut product = evaluator.mul_no_relin(&double, largest)?;
+            evaluator.add_plain_assign(&mut product, minus_one)?;
+            elements.push(evaluator.relinearize_rescale(&product, keys)?);
         }
-        let sum = self.root.evaluate(evaluator, &powers, keys)?;
+        let sum = self.root.evaluate(evaluator, &elements, keys)?;
         if sum.parts() == 3 { Ok(evaluator.relinearize(&sum, keys)?) } else { Ok(sum) }
     }
 }
 
 impl<B: Backend> Preparation<'_, B> {
-    /// `c_from + ... + c_(from + degree) x^degree`, of degree 1 or more.
-    fn sum(&self, from: usize, degree: usize, result: Form) -> Result<Sum<B>, InferenceError> {
-        let giant = 1 << degree.ilog2();
-        let power = self.power(giant)?;
-        let missing = result.scale / power.scale;
-        let leading = if degree == giant {
-            let values = self.coefficient(from + giant)?;
-            Leading::Constant(self.constants.factor(self.layout, values, missing, result.level)?)
+    fn sum(&self, mut lists: Lists, result: Form) -> Result<Sum<B>, InferenceError> {
+        let degree = lists.len().saturating_sub(1);
+        let giant =
+            1 << degree.checked_ilog2().ok_or(InferenceError::Internal("a polynomial is constant"))?;
+        let mut quotient = lists.split_off(giant);
+        for (i, high) in quotient.iter_mut().enumerate().skip(1) {
+            let low =
+                lists.get_mut(giant - i).ok_or(InferenceError::Internal("a polynomial is split wrongly"))?;
+            *low = add_scaled(low, high, -1.0);
+            high.iter_mut().for_each(|c| *c *= 2.0);
+        }
+        let missing = result.scale / self.element(giant)?.scale;
+        let leading = if let [constant] = &quotient[..] {
+            Leading::Constant(self.constants.factor(self.layout, constant, missing, result.level)?)
         } else {
             let level = result.level + 1;
             let scale = missing * self.constants.params().divisor(level);
-            let quotient = self.sum(from + giant, degree - giant, Form { level, scale })?;
-            Leading::Sum(Box::new(quotient), missing)
+            Leading::Sum(Box::new(self.sum(quotient, Form { level, scale })?), missing)
         };
-        let rest = if giant == 1 {
-            let values = self.coefficient(from)?;
-            Rest::Constant(self.constants.addend(self.layout, values, result.scale, result.level)?)
-        } else {
-            Rest::Sum(Box::new(self.sum(from, giant - 1, result)?))
+        let lists = trimmed(lists);
+        let rest = match &lists[..] {
+            [] => Rest::Zero,
+            [constant] => {
+                Rest::Constant(self.constants.addend(self.layout, constant, result.scale, result.level)?)
+            }
+            _ => Rest::Sum(Box::new(self.sum(lists, result)?)),
         };
         Ok(Sum { giant, level: result.level, scale: result.scale, leading, rest })
     }
 
-    /// Level and scale of a power of two of `x`, which is squared and rescaled.
-    fn power(&self, exponent: usize) -> Result<Form, InferenceError> {
-        let mut power = self.x;
-        for _ in 0..exponent.ilog2() {
-            let level = power.level.checked_sub(1);
-            let level = level.ok_or(InferenceError::Internal("a polynomial has more powers than levels"))?;
-            power = Form {
+    /// Level and scale of `T_index(x)` for a power of two.
+    fn element(&self, index: usize) -> Result<Form, InferenceError> {
+        let mut element = self.x;
+        for _ in 0..index.ilog2() {
+            let level = element.level.checked_sub(1);
+            let level =
+                level.ok_or(InferenceError::Internal("a polynomial has more elements than levels"))?;
+            element = Form {
                 level,
-                scale: power.scale * power.scale / self.constants.params().divisor(power.level),
+                scale: element.scale * element.scale / self.constants.params().divisor(element.level),
             };
         }
-        Ok(power)
-    }
-
-    fn coefficient(&self, power: usize) -> Result<&[f64], InferenceError> {
-        let values = self.coefficients.0.get(power);
-        values.map(Vec::as_slice).ok_or(InferenceError::Internal("a polynomial lacks a coefficient"))
+        Ok(element)
     }
 }
 
 impl<B: Backend> Sum<B> {
-    /// The sum, in two parts or three; `powers[k]` is `x^(2^k)`.
+    /// The sum, in two parts or three; `elements[k]` is `T_(2^k)(x)`.
     fn evaluate(
         &self,
         evaluator: &Evaluator<B>,
-        powers: &[CiphertextBatch<B>],
+        elements: &[CiphertextBatch<B>],
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, InferenceError> {
-        let power = powers.get(self.giant.ilog2() as usize);
-        let power = power.ok_or(InferenceError::Internal("a polynomial lacks a power"))?;
-        let power = evaluator.drop_level(power, self.level)?;
+        let element = elements.get(self.giant.ilog2() as usize);
+        let element = element.ok_or(InferenceError::Internal("a polynomial lacks an element"))?;
+        let element = evaluator.drop_level(element, self.level)?;
         let product = match &self.leading {
-            Leading::Constant(factor) => factor.multiply(evaluator, &power)?,
+            Leading::Constant(factor) => factor.multiply(evaluator, &element)?,
             Leading::Sum(quotient, scale) => {
-                let quotient = quotient.evaluate(evaluator, powers, keys)?;
+                let quotient = quotient.evaluate(evaluator, elements, keys)?;
                 let quotient = if quotient.parts() == 3 {
                     evaluator.relinearize_rescale(&quotient, keys)?
                 } else {
                     evaluator.rescale(&quotient)?
                 };
-                evaluator.mul_no_relin(&quotient.with_scale(*scale), &power)?
+                evaluator.mul_no_relin(&quotient.with_scale(*scale), &element)?
             }
         };
         let product = product.with_scale(self.scale);
         Ok(match &self.rest {
+            Rest::Zero => product,
             Rest::Constant(addend) => evaluator.add_plain(&product, addend)?,
-            Rest::Sum(rest) => evaluator.add(&rest.evaluate(evaluator, powers, keys)?, &product)?,
+            Rest::Sum(rest) => evaluator.add(&rest.evaluate(evaluator, elements, keys)?, &product)?,
         })
     }
+}
+
+/// The lists without leading ones that are zero.
+fn trimmed(mut lists: Lists) -> Lists {
+    while lists.pop_if(|list| list.iter().all(|c| *c == 0.0)).is_some() {}
+    lists
 }

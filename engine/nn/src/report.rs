@@ -92,7 +92,7 @@ pub struct Fidelity {
     pub max_abs_error: f64,
     /// Mean absolute difference.
     pub mean_abs_error: f64,
-    /// `-log2` of the largest difference over the largest plaintext value (or one, if that is smaller).
+    /// `-log2` of the largest difference over the largest plaintext value of the batch.
     pub bits: f64,
     /// Share of items whose largest score is the same one.
     pub label_agreement: f64,
@@ -202,7 +202,10 @@ impl Fidelity {
             difference => difference,
         });
         let (largest, sum) = differences.fold((0.0f64, 0.0), |(largest, sum), d| (largest.max(d), sum + d));
-        let scale = plaintext.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+        let scale = match plaintext.iter().fold(0.0f64, |m, x| m.max(x.abs())) {
+            0.0 => 1.0,
+            largest => largest,
+        };
         let items = plaintext.axis_iter(Axis(0)).zip(decrypted.axis_iter(Axis(0)));
         let same = items.filter(|(a, b)| label(a.view()) == label(b.view())).count();
         Self {
@@ -232,7 +235,7 @@ fn kind(kind: &StepKind) -> &'static str {
         StepKind::SetScale { .. } => "scale",
         StepKind::SumPool { .. } => "pool",
         StepKind::Square { .. } => "square",
-        StepKind::Polynomial { .. } => "polynomial",
+        StepKind::Chebyshev { .. } => "polynomial",
         StepKind::Mul { .. } => "product",
         StepKind::Add { .. } => "add",
     }

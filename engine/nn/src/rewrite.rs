@@ -26,6 +26,10 @@ pub(crate) enum Pools {
     Rotated,
 }
 
+/// Leading Chebyshev coefficients that are together smaller than this part of the largest one are left out.
+const NEGLIGIBLE: f64 = 1e-11;
+/// Values of a square that differ by less than this part of their mean keep it.
+const LEAST_SPREAD: f64 = 1e-3;
 /// In `u^2 + b u` with `u` of range one, `b` may be so large: the result takes as much more room.
 const MAX_SLOPE: f64 = 64.0;
 
@@ -39,7 +43,7 @@ pub(crate) fn rewrite(
     trace: &NodeMap<Vec<f64>>,
     merging: Merging,
 ) -> Result<Network, NetworkError> {
-    let mut nodes = normalise_quadratics(network, ranges, trace);
+    let mut nodes = normalize_polynomials(network, ranges, trace);
     spread_early(&mut nodes);
     if merging.pools == Pools::Rotated {
         pool_early(&mut nodes);
@@ -60,10 +64,9 @@ pub(crate) fn is_monic(c: &Coefficients) -> bool {
     matches!(&c.0[..], [t, _, a] if t.len() == 1 && a[..] == [1.0])
 }
 
-/// `a x^2 + b x + c = s (u^2 + b' u - m) + c + s m` with `u = sqrt|a| x` and `s` the sign of `a`: what is left around the square
-/// are affine maps, which merge with their neighbours. The constant `m` is the mean over the trace: the rounding of weights counts times the
-/// values they multiply, which should therefore be small.
-fn normalise_quadratics(
+/// Every polynomial in the form that ciphertexts compute: of degree 1 an affine map, quadratics a square between affine maps,
+/// others in the Chebyshev basis on the range of their operand, behind a map to -1 to 1 that nothing else reads.
+fn normalize_polynomials(
     network: &Network,
     ranges: &NodeMap<f64>,
     trace: &NodeMap<Vec<f64>>,
@@ -85,11 +88,40 @@ fn normalise_quadratics(
                     nodes.push(Node::new(name, shape.as_slice(), Op::Polynomial(u, square.monic)));
                 nodes.push(Node::new("", shape.as_slice(), Op::Linear(square_id, square.after)))
             }
+            Op::Polynomial(x, c) => {
+                let domain = Linear::scale(vec![ranges[*x].recip(); node.len()]);
+                push_chebyshev(&mut nodes, node, new_ids[*x], domain, c.to_chebyshev(ranges[*x]))
+            }
+            Op::Chebyshev(x, c) => {
+                push_chebyshev(&mut nodes, node, new_ids[*x], Linear::identity(node.len()), c.clone())
+            }
             op => nodes.push(Node { op: op.clone().map_reads(|id| new_ids[id]), ..node.clone() }),
         };
         new_ids.push(id);
     }
     nodes
+}
+
+/// Adds a polynomial in the Chebyshev basis of `domain` of `x`, without the leading coefficients that do not count.
+fn push_chebyshev(
+    nodes: &mut NodeMap<Node>,
+    node: &Node,
+    x: NodeId,
+    domain: Linear,
+    mut c: Coefficients,
+) -> NodeId {
+    let size = |list: &Vec<f64>| list.iter().fold(0.0f64, |most, c| most.max(c.abs()));
+    let mut left = NEGLIGIBLE * c.0.iter().map(size).fold(0.0, f64::max);
+    while let Some(last) = c.0.pop_if(|last| size(last) <= left) {
+        left -= size(&last);
+    }
+    let Node { name, shape, .. } = node;
+    if c.degree() <= 1 {
+        let affine = Linear::scale(per_element(&c, 1, node.len())).plus(&per_element(&c, 0, node.len()));
+        return nodes.push(Node::new(name, shape.as_slice(), Op::Linear(x, domain.then(affine))));
+    }
+    let domain = nodes.push(Node::new("", shape.as_slice(), Op::Linear(x, domain)));
+    nodes.push(Node::new(name, shape.as_slice(), Op::Chebyshev(domain, c)))
 }
 
 /// Coefficient `power` of each of `len` elements.
@@ -103,7 +135,9 @@ fn is_square(c: &Coefficients, len: usize, range: f64) -> bool {
     c.degree() == 2 && (0..len).all(|i| c.at(2, i) != 0.0 && small(i))
 }
 
-/// A quadratic as a square between affine maps.
+/// A quadratic as a square between affine maps: `a x^2 + b x + c = s (u^2 + b' u - m) + c + s m` with `u = sqrt|a| x` and `s`
+/// the sign of `a`. The maps merge with their neighbours. The constant `m` is the mean over the trace: the rounding of weights
+/// counts times the values they multiply, which should therefore be small.
 struct Square {
     /// `u = sqrt|a| x`, in units of the range.
     before: Linear,
@@ -124,11 +158,15 @@ impl Square {
         let slopes =
             sign.iter().zip(&root).enumerate().map(|(i, (sign, root))| unit * c.at(1, i) * sign / root);
         let slopes = slopes.take(if shared { 1 } else { len }).collect();
-        let centred = values
+        let centered: Vec<f64> = values
             .iter()
             .enumerate()
-            .map(|(i, x)| c.at(2, i).abs() * x * x + c.at(1, i) * c.at(2, i).signum() * x);
-        let mean = unit * unit * centred.sum::<f64>() / len as f64;
+            .map(|(i, x)| c.at(2, i).abs() * x * x + c.at(1, i) * c.at(2, i).signum() * x)
+            .collect();
+        let mean = centered.iter().sum::<f64>() / len as f64;
+        let spread = centered.iter().map(|y| (y - mean).abs()).fold(0.0, f64::max);
+        // What is left of values that are all alike would be rounding errors.
+        let mean = if spread < LEAST_SPREAD * mean.abs() { 0.0 } else { unit * unit * mean };
         let rest: Vec<f64> =
             sign.iter().enumerate().map(|(i, s)| c.at(0, i) + s * mean / unit / unit).collect();
         Self {
@@ -173,10 +211,8 @@ fn find_spread(nodes: &NodeMap<Node>) -> Option<Exchange> {
         }
         // The gather takes the producer's place, and the producer the gather's.
         let (before, later) = match &producer.op {
-            Op::Polynomial(before, c) => {
-                let lists = c.0.iter().map(|c| if c.len() == 1 { c.clone() } else { pick(c, &sources) });
-                (*before, Op::Polynomial(*x, Coefficients(lists.collect())))
-            }
+            Op::Polynomial(before, c) => (*before, Op::Polynomial(*x, pick_coefficients(c, &sources))),
+            Op::Chebyshev(before, c) => (*before, Op::Chebyshev(*x, pick_coefficients(c, &sources))),
             Op::Linear(before, map) if map.is_elementwise() => {
                 let scale = Linear::scale(pick(&map.scale_factors(), &sources));
                 (*before, Op::Linear(*x, scale.plus(&pick(map.bias(), &sources))))
@@ -191,6 +227,11 @@ fn find_spread(nodes: &NodeMap<Node>) -> Option<Exchange> {
 
 fn pick(values: &[f64], sources: &[u32]) -> Vec<f64> {
     sources.iter().map(|&source| values[source as usize]).collect()
+}
+
+fn pick_coefficients(c: &Coefficients, sources: &[u32]) -> Coefficients {
+    let lists = c.0.iter().map(|c| if c.len() == 1 { c.clone() } else { pick(c, sources) });
+    Coefficients(lists.collect())
 }
 
 /// The average that is all of a map, if sums of rotations can make it.

@@ -8,12 +8,12 @@
 use crate::calibration;
 use crate::cost::{Cost, LinearWork};
 use crate::layout::Layout;
-use crate::levels::{Levels, LinearKind, PRIME_BITS};
+use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
 use crate::lower::{Lowering, Place, Split};
 use crate::normalize::{Normalized, normalize};
 use crate::options::{CompileOptions, Progress};
 use crate::packing::Packing;
-use crate::rewrite::{Merging, Pools, is_monic, rewrite, tiling_pool};
+use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
 use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
 use pleura_ckks::{ParamsLiteral, Security};
 use rayon::prelude::*;
@@ -92,6 +92,8 @@ enum Lowered {
 /// A network rewritten in one way, with the ranges of its values.
 struct Rewritten {
     network: Arc<Network>,
+    /// Nodes whose slots without an element must be zero.
+    masked: NodeMap<bool>,
     ranges: NodeMap<f64>,
     input_unit: f64,
     output_unit: f64,
@@ -128,12 +130,14 @@ impl Candidate {
             let Normalized { network, ranges, input_unit, output_unit } =
                 normalize(&network, &ranges, merging.pools)
                     .map_err(|_| CompileError::Internal("normalization breaks the network"))?;
-            let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools);
+            let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools)?;
             fewest_levels = fewest_levels.min(levels.total);
             if let Some(log_n) = smallest_degree(&levels, options.security) {
                 let network = Arc::new(network);
-                let rewritten = Rewritten { network, ranges, input_unit, output_unit, merging, log_n };
-                candidates.extend(rewritten.candidates(options));
+                let masked = masked_nodes(&network);
+                let rewritten =
+                    Rewritten { network, masked, ranges, input_unit, output_unit, merging, log_n };
+                candidates.extend(rewritten.candidates(options)?);
             }
         }
         progress("choosing a layout", MERGINGS.len(), MERGINGS.len());
@@ -166,17 +170,14 @@ impl Candidate {
         sum_of_squares.sqrt()
     }
 
-    /// The largest error to expect of a polynomial, in units of its range, and the polynomial. Its powers have the precision of
-    /// a prime; where large coefficients cancel, their errors do not.
+    /// The largest error to expect of a polynomial, in units of its range, and the polynomial. Element `k` of the Chebyshev
+    /// basis multiplies errors of its argument by up to `k` and more at the ends of the domain.
     pub(crate) fn polynomial_error(&self) -> Option<(f64, NodeId)> {
-        let bits = f64::from(PRIME_BITS).min(self.levels.coefficient_bits);
-        let power_error = 0.25 * self.degree() / bits.exp2();
-        let polynomials = self.network.iter().filter_map(|(id, node)| match &node.op {
-            Op::Polynomial(x, c) if !is_monic(c) => {
-                let growth = cancellation(c, node.len(), self.ranges[*x]) / self.ranges[id];
-                Some((growth * c.degree() as f64 * power_error, id))
-            }
-            _ => None,
+        let polynomials = self.network.iter().filter_map(|(id, node)| {
+            let Op::Chebyshev(_, c) = &node.op else { return None };
+            let bits = chebyshev_scale_bits(c.degree()).min(self.levels.coefficient_bits);
+            let argument = 0.25 * self.degree() / bits.exp2();
+            Some((slope(c, node.len()) * argument / self.ranges[id], id))
         });
         polynomials.max_by(|a, b| a.0.total_cmp(&b.0))
     }
@@ -199,17 +200,17 @@ impl fmt::Display for Candidate {
 
 impl Rewritten {
     /// One candidate for each packing that leads to a layout of its own.
-    fn candidates(&self, options: &CompileOptions) -> Vec<Candidate> {
+    fn candidates(&self, options: &CompileOptions) -> Result<Vec<Candidate>, CompileError> {
         let mut seen: Vec<NodeMap<Arc<Layout>>> = Vec::new();
         let mut candidates = Vec::new();
         for packing in Packing::ALL {
             let layouts = packing.layouts(&self.network, 1 << (self.log_n - 1), self.merging.pools);
             if !seen.contains(&layouts) {
-                candidates.extend(self.candidate(packing, &layouts, options));
+                candidates.extend(self.candidate(packing, &layouts, options)?);
                 seen.push(layouts);
             }
         }
-        candidates
+        Ok(candidates)
     }
 
     /// The best parameters for a layout; none if a pool needs rotations that the layout does not allow, or no parameters are
@@ -219,7 +220,7 @@ impl Rewritten {
         packing: Packing,
         layouts: &NodeMap<Arc<Layout>>,
         options: &CompileOptions,
-    ) -> Option<Candidate> {
+    ) -> Result<Option<Candidate>, CompileError> {
         // Diagonals do not depend on the parameters.
         let lowered: Vec<Option<Lowered>> = self
             .network
@@ -228,10 +229,12 @@ impl Rewritten {
             .into_par_iter()
             .map(|id| self.lower(id, layouts))
             .collect();
-        let lowered: NodeMap<Lowered> = lowered.into_iter().collect::<Option<_>>()?;
+        let Some(lowered) = lowered.into_iter().collect::<Option<NodeMap<Lowered>>>() else {
+            return Ok(None);
+        };
         let mut candidates = Vec::new();
         for message_bits in MESSAGE_BITS {
-            let levels = Levels::new(&self.network, &self.ranges, message_bits, self.merging.pools);
+            let levels = Levels::new(&self.network, &self.ranges, message_bits, self.merging.pools)?;
             if message_bits > MESSAGE_BITS[0] && levels.coefficient_bits < COEFFICIENT_BITS {
                 continue;
             }
@@ -252,25 +255,25 @@ impl Rewritten {
         }
         // A level is worth a bit, up to the bits that are enough.
         let price = |c: &Candidate| c.error().log2().max(-ENOUGH_BITS) + c.levels.total as f64;
-        candidates
+        Ok(candidates
             .into_iter()
-            .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error())))
+            .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error()))))
     }
 
     /// Diagonals and rotations of a node; none if the layout does not allow the rotations of a pool.
     fn lower(&self, id: NodeId, layouts: &NodeMap<Arc<Layout>>) -> Option<Lowered> {
-        let is_output = id == self.network.output();
+        let masked = self.masked[id];
         let Op::Linear(x, linear) = &self.network[id].op else { return Some(Lowered::Pointwise) };
-        Some(match LinearKind::of(linear, is_output, self.merging.pools) {
+        Some(match LinearKind::of(linear, masked, self.merging.pools) {
             LinearKind::SetScale => Lowered::Pointwise,
             LinearKind::SumPool => Lowered::SumPool { doublings: pool_doublings(linear, &layouts[*x])? },
             LinearKind::Transform => {
                 let (from, to) = (&layouts[*x], &layouts[id]);
-                let lowering = Lowering::new(linear, from, to, is_output);
+                let lowering = Lowering::new(linear, from, to, masked);
                 let work = LinearWork {
                     inputs: from.ciphertexts,
                     outputs: to.ciphertexts,
-                    period: self.estimated_period(linear, to, is_output),
+                    period: self.estimated_period(linear, to, masked),
                     ..LinearWork::default()
                 };
                 Lowered::Transform { places: lowering.places(), work, doublings: lowering.doublings() }
@@ -280,9 +283,9 @@ impl Rewritten {
 
     /// Slots after which the diagonals of a transform repeat: with channels innermost, the taps of the middle row repeat every
     /// row, borders or not.
-    fn estimated_period(&self, linear: &Linear, to: &Layout, is_output: bool) -> usize {
+    fn estimated_period(&self, linear: &Linear, to: &Layout, masked: bool) -> usize {
         let slots = 1usize << (self.log_n - 1);
-        if linear.planes().is_none() || is_output || !to.inner {
+        if linear.planes().is_none() || masked || !to.inner {
             to.period()
         } else if linear.has_borders() {
             to.period() * 2 / 3
@@ -330,7 +333,8 @@ impl Rewritten {
                     let predicted_seconds = match &node.op {
                         Op::Input => cost.encryption(ciphertexts),
                         Op::Linear(..) => 0.0,
-                        Op::Polynomial(_, c) => {
+                        Op::Polynomial(..) | Op::Activation(..) => cost.product(ciphertexts, level),
+                        Op::Chebyshev(_, c) => {
                             let products = c.degree() as f64 / 2.0;
                             products * cost.product(ciphertexts, level)
                         }
@@ -355,10 +359,11 @@ impl fmt::Display for Merging {
     }
 }
 
-/// Largest `sum |c_k| range^k` over the elements: the size of the terms of a polynomial before they cancel.
-fn cancellation(c: &Coefficients, elements: usize, range: f64) -> f64 {
-    let terms = |i: usize| (0..=c.degree()).map(|k| c.at(k, i).abs() * range.powi(k as i32)).sum();
-    (0..elements).map(terms).fold(0.0, f64::max)
+/// Largest `sum (1 + k) |c_k|` over the elements: how far errors of the argument and of the basis carry.
+fn slope(c: &Coefficients, elements: usize) -> f64 {
+    (0..elements)
+        .map(|i| (0..=c.degree()).map(|k| (1 + k) as f64 * c.at(k, i).abs()).sum())
+        .fold(0.0, f64::max)
 }
 
 /// Rotations that double the windows of a pool until they are summed, if the layout has even strides.

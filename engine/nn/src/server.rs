@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::constants::{Constants, Factor};
-use crate::polynomial::PreparedPolynomial;
+use crate::polynomial::{Form, PreparedPolynomial};
 use crate::step::{Operand, Step, StepKind};
 use crate::{InferenceError, NodeId, NodeMap, ServerPlan};
 use pleura_ckks::{
@@ -59,8 +59,8 @@ enum PreparedStep<B: Backend> {
         slope: Option<Factor<B>>,
         constant: Option<PreparedPlaintext<B>>,
     },
-    Polynomial {
-        input: PreparedOperand,
+    Chebyshev {
+        input: NodeId,
         polynomial: PreparedPolynomial<B>,
     },
     Mul {
@@ -223,8 +223,8 @@ impl<B: Backend> Session<B> {
                 }
                 self.plus(y, constant.as_ref())?
             }
-            PreparedStep::Polynomial { input, polynomial } => {
-                polynomial.evaluate(evaluator, self.operand(values, input)?, keys)?.with_scale(scale)
+            PreparedStep::Chebyshev { input, polynomial } => {
+                polynomial.evaluate(evaluator, self.value(values, *input)?, keys)?.with_scale(scale)
             }
             PreparedStep::Mul { inputs: [a, b] } => {
                 let (a, b) = (self.operand(values, a)?, self.operand(values, b)?);
@@ -321,11 +321,12 @@ impl<B: Backend> PreparedStep<B> {
                     constant: constants.optional_addend(layout, &[*constant], *scale, *level)?,
                 }
             }
-            StepKind::Polynomial { input, coefficients } => {
-                let input = PreparedOperand::factor(plan, input);
-                let (operand, result) = ((input.level, input.scale), (*level, *scale));
+            StepKind::Chebyshev { input, coefficients } => {
+                let operand = &program.steps[*input];
+                let operand = Form { level: operand.level, scale: operand.scale };
+                let result = Form { level: *level, scale: *scale };
                 let polynomial = PreparedPolynomial::new(constants, layout, coefficients, operand, result)?;
-                Self::Polynomial { input, polynomial }
+                Self::Chebyshev { input: *input, polynomial }
             }
             StepKind::Mul { inputs } => {
                 Self::Mul { inputs: inputs.each_ref().map(|input| PreparedOperand::factor(plan, input)) }

@@ -68,8 +68,8 @@ pub(crate) enum StepKind {
         slope: Vec<f64>,
         constant: f64,
     },
-    /// A polynomial of each element.
-    Polynomial { input: Operand, coefficients: Coefficients },
+    /// The sum of `c_k T_k(x)` for each element.
+    Chebyshev { input: NodeId, coefficients: Coefficients },
     /// Product of two operands.
     Mul { inputs: [Operand; 2] },
     /// Sum or difference of two operands.
@@ -103,8 +103,9 @@ impl Step {
             StepKind::Input => Vec::new(),
             StepKind::Linear { input, .. }
             | StepKind::SetScale { input, .. }
-            | StepKind::SumPool { input, .. } => vec![*input],
-            StepKind::Square { input, .. } | StepKind::Polynomial { input, .. } => vec![input.node],
+            | StepKind::SumPool { input, .. }
+            | StepKind::Chebyshev { input, .. } => vec![*input],
+            StepKind::Square { input, .. } => vec![input.node],
             StepKind::Mul { inputs } | StepKind::Add { inputs, .. } => {
                 inputs.iter().map(|o| o.node).collect()
             }
@@ -123,9 +124,7 @@ impl Step {
                 request.rotations(params, rotate_and_sum.iter().flatten().copied(), operand_level(*input))
             }
             StepKind::Square { .. } | StepKind::Mul { .. } => request.relin(self.level),
-            StepKind::Polynomial { input, .. } => {
-                request.relin(operand_level(input.node).saturating_sub(input.rescale_by))
-            }
+            StepKind::Chebyshev { input, .. } => request.relin(operand_level(*input)),
             StepKind::Input | StepKind::SetScale { .. } | StepKind::Add { .. } => request,
         }
     }
@@ -134,7 +133,7 @@ impl Step {
     pub(crate) fn start_level(&self, operand_level: impl Fn(NodeId) -> usize) -> usize {
         match &self.kind {
             StepKind::Linear { transform, .. } => transform.level,
-            StepKind::Polynomial { input, .. } => operand_level(input.node).saturating_sub(input.rescale_by),
+            StepKind::Chebyshev { input, .. } => operand_level(*input),
             StepKind::Square { .. } | StepKind::Mul { .. } | StepKind::Input => self.level,
             StepKind::SetScale { .. } | StepKind::SumPool { .. } | StepKind::Add { .. } => {
                 self.reads().into_iter().map(operand_level).min().unwrap_or(self.level)

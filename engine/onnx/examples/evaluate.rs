@@ -1,27 +1,24 @@
 //! Imports a model and evaluates the plaintext network on items, scores included.
 //!
-//! usage: `evaluate MODEL.onnx INPUT.npy OUTPUT.npy [DEGREE FROM TO]`, the files in float64; the last three ask for polynomials in place
-//! of activations. Notes of the importer go to standard output. The exit code is 2 if the model is refused.
+//! usage: `evaluate MODEL.onnx INPUT.npy OUTPUT.npy [keep-activations]`, the files in float64; the last word keeps functions that
+//! ciphertexts cannot compute. Notes of the importer go to standard output. The exit code is 2 if the model is refused.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 use ndarray::ArrayD;
-use pleura_onnx::{Fit, ImportError, ImportOptions, import};
+use pleura_onnx::{ImportError, ImportOptions, import};
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [model, input, output, fit @ ..] = args.as_slice() else {
-        return Err("usage: evaluate MODEL.onnx INPUT.npy OUTPUT.npy [DEGREE FROM TO]".into());
+    let [model, input, output, flags @ ..] = args.as_slice() else {
+        return Err("usage: evaluate MODEL.onnx INPUT.npy OUTPUT.npy [keep-activations]".into());
     };
-    let fit = match fit {
-        [degree, from, to] => Some(Fit { degree: degree.parse()?, from: from.parse()?, to: to.parse()? }),
-        _ => None,
-    };
+    let keep_activations = flags == ["keep-activations"];
     let external_data = Path::new(model).parent().map(Path::to_path_buf);
-    let options = ImportOptions { fit, external_data, ..ImportOptions::default() };
+    let options = ImportOptions { keep_activations, external_data, ..ImportOptions::default() };
     let imported = match import(&std::fs::read(model)?, &options) {
         Err(error @ ImportError::NotOnnx(_)) => return Err(error.into()),
         Err(error) => {

@@ -1,21 +1,11 @@
-//! What is no polynomial: refused with advice, or replaced by a polynomial nearby.
+//! Activations that are no polynomials: kept for a fit, or refused with advice.
 
 use crate::constant::{Constant, Data, Int};
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
-use crate::polynomial::Polynomial;
 use crate::problem::Problem;
 use crate::unsupported::Unsupported;
-use crate::{Fit, FittedActivation};
-use pleura_nn::{Function, fit};
-
-/// `outer f(inner x)`
-#[derive(Clone, Copy, Debug)]
-struct Activation {
-    function: Function,
-    inner: f64,
-    outer: f64,
-}
+use pleura_nn::{Activation, Function};
 
 impl Importer<'_> {
     pub(crate) fn activation(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
@@ -31,28 +21,16 @@ impl Importer<'_> {
     fn activate(&mut self, step: &Step<'_>, activation: Activation) -> Result<Value, Problem> {
         let x = match self.value(step, 0)? {
             Value::Tensor(x) => x,
-            Value::Constant(c) => return activation.fold(step.op, &c).map(Value::Constant),
+            Value::Constant(c) => return fold(activation, step.op, &c).map(Value::Constant),
         };
-        let Activation { function, inner, outer } = activation;
-        let Some(Fit { degree, from, to }) = self.fit else {
+        let function = activation.function;
+        if matches!(function, Function::Clip { low: f64::NEG_INFINITY, high: f64::INFINITY }) {
+            return Ok(Value::Tensor(x));
+        }
+        if !self.keep_activations {
             return Err(Problem::Activation { function });
-        };
-        let (low, high) = if inner < 0.0 { (to * inner, from * inner) } else { (from * inner, to * inner) };
-        let fitted = fit(function, degree, low, high)?;
-        self.notes.push(format!(
-            "replaced {function} at {} by a polynomial of degree {degree} on {from} to {to}, off by at most \
-             {:.2e} and {:.2e} on average",
-            step.name,
-            fitted.max_error * outer.abs(),
-            fitted.mean_error * outer.abs()
-        ));
-        let scaled = fitted.coefficients.iter().enumerate().map(|(k, c)| c * outer * inner.powi(k as i32));
-        let coefficients: Vec<f64> = scaled.collect();
-        // Over a node of its own: composed with what comes before, the powers of another interval might cancel.
-        let node = self.builder.node(&x)?;
-        self.fitted.push(FittedActivation { name: step.name.to_string(), operand: node, from, to });
-        let result = x.over(node).with(&step.name, Polynomial::of(&coefficients));
-        Ok(Value::Tensor(result))
+        }
+        Ok(Value::Tensor(self.builder.activation(&step.name.to_string(), &x, activation)?))
     }
 
     /// PRelu: `s x + (1 - s) relu(x)`, or a leaky relu if all slopes are one.
@@ -148,32 +126,22 @@ impl Importer<'_> {
     }
 }
 
-impl Activation {
-    fn plain(function: Function) -> Self {
-        Self { function, inner: 1.0, outer: 1.0 }
-    }
-
-    fn evaluate(&self, x: f64) -> f64 {
-        self.outer * self.function.evaluate(self.inner * x)
-    }
-
-    /// The values of constants.
-    fn fold(&self, op: &str, c: &Constant) -> Result<Constant, Problem> {
-        match &c.data {
-            Data::Float(list) => Constant::rounded(
-                c.shape.clone(),
-                list.iter().map(|&x| self.evaluate(x)).collect(),
-                c.element,
-            ),
-            Data::Int(list) if matches!(op, "Relu" | "Clip") => {
-                let value =
-                    |x: &Int| c.element.exact(self.evaluate(x.known()? as f64) as i128).map(Int::Known);
-                let values = list.iter().map(value).collect::<Result<_, Problem>>()?;
-                Ok(Constant::ints(c.shape.clone(), values).of(c.element))
-            }
-            Data::Int(_) => {
-                Err(Problem::ElementType { found: c.element.name(), expected: "floating point".into() })
-            }
+/// The values of constants.
+fn fold(activation: Activation, op: &str, c: &Constant) -> Result<Constant, Problem> {
+    match &c.data {
+        Data::Float(list) => Constant::rounded(
+            c.shape.clone(),
+            list.iter().map(|&x| activation.evaluate(x)).collect(),
+            c.element,
+        ),
+        Data::Int(list) if matches!(op, "Relu" | "Clip") => {
+            let value =
+                |x: &Int| c.element.exact(activation.evaluate(x.known()? as f64) as i128).map(Int::Known);
+            let values = list.iter().map(value).collect::<Result<_, Problem>>()?;
+            Ok(Constant::ints(c.shape.clone(), values).of(c.element))
+        }
+        Data::Int(_) => {
+            Err(Problem::ElementType { found: c.element.name(), expected: "floating point".into() })
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::budget::{self, Budget};
 use crate::polynomial::{Polynomial, at};
 use crate::problem::Problem;
 use crate::shape::Selection;
-use pleura_nn::{Coefficients, Gather, Linear, Network, Node, NodeId, NodeMap, Op};
+use pleura_nn::{Activation, Coefficients, Gather, Linear, Network, Node, NodeId, NodeMap, Op};
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -124,20 +124,29 @@ impl Builder {
         Ok(self.push(name, &a.shape, op(x, y)))
     }
 
+    /// An activation of each element of a tensor.
+    pub(crate) fn activation(
+        &mut self,
+        name: &str,
+        x: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor, Problem> {
+        self.budget.charge_activation(&x.shape)?;
+        self.budget.charge(x.len())?;
+        let node = self.node(x)?;
+        Ok(self.push(name, &x.shape, Op::Activation(node, activation)))
+    }
+
     /// The network that ends in this tensor, without what it does not need.
     #[expect(clippy::indexing_slicing, reason = "the id is one of this builder")]
-    pub(crate) fn finish(
-        mut self,
-        name: String,
-        output: &Tensor,
-    ) -> Result<(Network, NodeMap<Option<NodeId>>), Problem> {
+    pub(crate) fn finish(mut self, name: String, output: &Tensor) -> Result<Network, Problem> {
         let mut last = self.node(output)?;
         if last == NodeId::INPUT {
             last = self.linear("output", output, &output.shape, Linear::identity(output.len()))?.form.base;
         }
         // Reshaping at the end is a matter of the label only.
         self.nodes[last].shape.clone_from(&output.shape);
-        Ok(Network::new(name, self.nodes)?.pruned(last))
+        Ok(Network::new(name, self.nodes)?.ending_in(last))
     }
 
     fn push(&mut self, name: &str, shape: &[usize], op: Op) -> Tensor {

@@ -10,7 +10,7 @@ use crate::graph::{Graph, LARGEST, LOGARITHMS, MONOTONE, PROBABILITIES, RISING, 
 use crate::limits::MAX_RANK;
 use crate::problem::Problem;
 use crate::unsupported::Unsupported;
-use crate::{Fit, FittedActivation, ImportError, ImportOptions, proto};
+use crate::{ImportError, ImportOptions, proto};
 use pleura_nn::{Network, ScoreTransform};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -27,11 +27,10 @@ pub(crate) struct Importer<'a> {
     /// Tensors of integers: they are moved, and computed with after a cast only.
     integers: HashSet<&'a str>,
     pub(crate) builder: Builder,
-    pub(crate) fit: Option<Fit>,
+    pub(crate) keep_activations: bool,
     /// The batch size, if the file fixes it.
     pub(crate) batch: Int,
     pub(crate) opset: i64,
-    pub(crate) fitted: Vec<FittedActivation>,
     pub(crate) notes: Vec<String>,
     pub(crate) scores: ScoreTransform,
     /// Scores that the client makes a label of.
@@ -50,7 +49,6 @@ pub(crate) enum Value {
 pub(crate) struct Built {
     pub(crate) network: Network,
     pub(crate) scores: ScoreTransform,
-    pub(crate) fitted: Vec<FittedActivation>,
     pub(crate) notes: Vec<String>,
     pub(crate) external_files: Vec<PathBuf>,
 }
@@ -71,11 +69,10 @@ pub(crate) fn import(
         unknown: HashSet::new(),
         integers: HashSet::new(),
         builder,
-        fit: options.fit,
+        keep_activations: options.keep_activations,
         batch,
         opset,
         notes: Vec::new(),
-        fitted: Vec::new(),
         scores: ScoreTransform::Identity,
         labelled: None,
     };
@@ -120,13 +117,8 @@ pub(crate) fn import(
         }
         (scores, _) => (scores, output),
     };
-    let (network, new_ids) = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
-    let fitted = importer.fitted.into_iter().filter_map(|fitted| {
-        let operand = *new_ids.get(fitted.operand)?;
-        Some(FittedActivation { operand: operand?, ..fitted })
-    });
-    let fitted = fitted.collect();
-    Ok(Built { network, scores, fitted, notes: importer.notes, external_files: files.into_read() })
+    let network = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
+    Ok(Built { network, scores, notes: importer.notes, external_files: files.into_read() })
 }
 
 impl<'a> Importer<'a> {

@@ -9,7 +9,7 @@
 //! * Constants are folded, so shapes computed inside the model are accepted. Whatever depends on the encrypted input must
 //!   be affine or a polynomial: convolutions, dense layers, average pools, normalization with fixed statistics, sums,
 //!   products, powers, and rearrangements of elements.
-//! * Other activations are refused, or replaced by polynomials where [`ImportOptions::fit`] asks for it. Maxima, comparisons
+//! * Other activations are refused, or kept for a fit where [`ImportOptions::keep_activations`] asks for it. Maxima, comparisons
 //!   and divisions by encrypted values are always refused.
 //! * A final softmax, sigmoid or argmax is no part of the network: [`Imported::scores`] is what a client applies to the
 //!   decrypted scores, whose result is that of the model.
@@ -64,6 +64,6 @@ mod window;
 
 pub use error::ImportError;
 pub use model::{Imported, import};
-pub use options::{Fit, FittedActivation, ImportOptions};
+pub use options::ImportOptions;
 pub use problem::Problem;
 pub use unsupported::Unsupported;

@@ -3,7 +3,7 @@
 use crate::graph::Graph;
 use crate::importer::Built;
 use crate::limits::{MAX_BYTES, MAX_OPSET, MIN_OPSET};
-use crate::{FittedActivation, ImportError, ImportOptions, functions, importer, proto};
+use crate::{ImportError, ImportOptions, functions, importer, proto};
 use pleura_nn::{Network, ScoreTransform};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -18,8 +18,6 @@ pub struct Imported {
     pub scores: ScoreTransform,
     /// Files that weights were read from, see [`ImportOptions::external_data`].
     pub external_files: Vec<PathBuf>,
-    /// Activations that polynomials replace, with the intervals on which they do.
-    pub fitted: Vec<FittedActivation>,
     /// Differences from the model, one sentence each: what was approximated.
     pub notes: Vec<String>,
     /// Entries of the model's `metadata_props`, by name.
@@ -50,8 +48,8 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let graph = model.graph.as_ref().ok_or(ImportError::NoGraph)?;
     let named = model.metadata_props.iter().find(|entry| entry.key == "name");
     let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
-    let Built { network, scores, fitted, notes, external_files } =
+    let Built { network, scores, notes, external_files } =
         importer::import(name, &Graph::new(graph, options)?, opset, options)?;
     let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-    Ok(Imported { network, scores, external_files, fitted, notes, metadata })
+    Ok(Imported { network, scores, external_files, notes, metadata })
 }

@@ -2,7 +2,7 @@
 
 use crate::limits::{MAX_ACTIVATIONS, MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
 use crate::unsupported::Unsupported;
-use pleura_nn::{FitError, Function, NetworkError, ShapeError};
+use pleura_nn::{Function, NetworkError, ShapeError};
 
 /// Reason to refuse a tensor or a node, and what to do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -14,15 +14,12 @@ pub enum Problem {
     /// The operator is an activation that is no polynomial, and the options ask for no approximation.
     #[error(
         "ciphertexts cannot compute {function}; replace it by a polynomial such as a*x^2 + b*x + c and train, \
-         or set `ImportOptions::fit` to approximate it"
+         or set `ImportOptions::keep_activations` and fit a polynomial"
     )]
     Activation {
         /// The activation.
         function: Function,
     },
-    /// The approximation that the options ask for does not exist.
-    #[error(transparent)]
-    Fit(#[from] FitError),
     /// Items of a batch would mix, or the batch axis would move.
     #[error(
         "it changes the batch axis, which must stay first: items of a batch may not mix; export the network as it \

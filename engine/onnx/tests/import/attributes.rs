@@ -5,7 +5,7 @@ use crate::model::{Builder, float, int, ints, numbers, tensor, text};
 use crate::operators_table::OPERATORS;
 use crate::proto::{Attribute, Tensor};
 use pleura_nn::Network;
-use pleura_onnx::{Fit, ImportError, ImportOptions, Imported};
+use pleura_onnx::{ImportError, ImportOptions, Imported};
 use std::collections::BTreeSet;
 
 const VERSIONS: std::ops::RangeInclusive<i64> = 6..=28;
@@ -23,9 +23,8 @@ enum Outcome {
 }
 use Outcome::{Changes, Needed, Refused, Same};
 
-fn with_fit(model: &Builder) -> Result<Imported, ImportError> {
-    let fit = Some(Fit { degree: 3, from: -2.0, to: 2.0 });
-    model.import_with(&ImportOptions { fit, ..ImportOptions::default() })
+fn with_activations(model: &Builder) -> Result<Imported, ImportError> {
+    model.import_with(&ImportOptions { keep_activations: true, ..ImportOptions::default() })
 }
 
 fn result(network: &Network) -> (Vec<usize>, Vec<f64>) {
@@ -417,9 +416,10 @@ fn known_attributes_are_honoured_or_refused() {
     let mut seen = BTreeSet::new();
     for (op, opset, base, attribute, outcome) in cases() {
         let named = format!("{op} {} of version {opset}", attribute.name);
-        let without = with_fit(&model(op, opset, &base));
+        let without = with_activations(&model(op, opset, &base));
         let others = base.iter().filter(|a| a.name != attribute.name).cloned();
-        let with = with_fit(&model(op, opset, &others.chain([attribute.clone()]).collect::<Vec<_>>()));
+        let with =
+            with_activations(&model(op, opset, &others.chain([attribute.clone()]).collect::<Vec<_>>()));
         seen.insert((op, attribute.name.clone()));
         match outcome {
             Needed => {

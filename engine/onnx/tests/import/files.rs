@@ -3,7 +3,7 @@
 use crate::model::kinds;
 use crate::proto::{Model, Tensor};
 use pleura_nn::Network;
-use pleura_onnx::{Fit, ImportOptions};
+use pleura_onnx::ImportOptions;
 use prost::Message;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -117,8 +117,8 @@ fn foreign_networks() {
         if let Some(network) = network.as_ref().filter(|_| input.exists()) {
             println!("  difference {:.1e}", difference(network, &input, &output));
         }
-        options.fit = Some(Fit { degree: 3, from: -5.0, to: 5.0 });
-        network = network.or_else(|| attempt("fitted", &bytes, &options));
+        options.keep_activations = true;
+        network = network.or_else(|| attempt("with activations", &bytes, &options));
         for node in &mut model.graph.as_mut().unwrap().node {
             match node.op_type.as_str() {
                 "MaxPool" => node.op_type = "AveragePool".into(),

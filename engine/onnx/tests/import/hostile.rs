@@ -3,7 +3,7 @@
 use crate::model::{Builder, Random, int, int_tensor, ints, numbers, tensor};
 use crate::proto::Tensor;
 use pleura_nn::Network;
-use pleura_onnx::{Fit, ImportOptions};
+use pleura_onnx::ImportOptions;
 use std::time::Instant;
 
 /// A small network with a bit of everything.
@@ -37,7 +37,7 @@ fn small() -> Builder {
 }
 
 fn options() -> ImportOptions {
-    ImportOptions { fit: Some(Fit { degree: 2, from: -1.0, to: 1.0 }), ..ImportOptions::default() }
+    ImportOptions { keep_activations: true, ..ImportOptions::default() }
 }
 
 /// More of them where `PLEURA_ROUNDS` multiplies them.

@@ -188,6 +188,8 @@ pub(crate) fn kinds(network: &Network) -> String {
         Op::Sub(..) => "-".into(),
         Op::Mul(..) => "*".into(),
         Op::Polynomial(_, c) => format!("P{}", c.degree()),
+        Op::Chebyshev(_, c) => format!("C{}", c.degree()),
+        Op::Activation(..) => "A".into(),
     };
     network.nodes().iter().map(|node| kind(&node.op)).collect::<Vec<String>>().join(" ")
 }
