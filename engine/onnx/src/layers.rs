@@ -14,6 +14,9 @@ use pleura_nn::{Convolution, Dense, Gather, Linear, ShapeError, Sparse, Window, 
 impl Importer<'_> {
     pub(crate) fn convolution(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
+        if let Some(volume) = Planes::of_volume(&x.shape) {
+            return self.volume_convolution(step, &x, volume);
+        }
         let planes = Planes::of(&x.shape)?;
         let weights = self.constant(step, 1, "weights")?;
         let [outputs, depth, kernel @ ..] = weights.shape.as_slice() else {
@@ -236,13 +239,13 @@ impl Importer<'_> {
     }
 }
 
-fn groups(step: &Step<'_>) -> Result<usize, Problem> {
+pub(crate) fn groups(step: &Step<'_>) -> Result<usize, Problem> {
     let groups = step.int("group", 1);
     let message = || Problem::attribute("number of groups", groups, "at least 1");
     usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(message)
 }
 
-fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<(), Problem> {
+pub(crate) fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<(), Problem> {
     match step.ints("kernel_shape") {
         Some(list) if !list.is_empty() => {
             let declared = planes.pair(&checked(list, 1, "kernel_shape")?, 1, "kernel_shape")?;
@@ -257,7 +260,7 @@ fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<
 }
 
 /// One bias per channel.
-fn plus_bias(linear: Linear, bias: Option<Constant>, channels: usize) -> Result<Linear, Problem> {
+pub(crate) fn plus_bias(linear: Linear, bias: Option<Constant>, channels: usize) -> Result<Linear, Problem> {
     let Some(bias) = bias else { return Ok(linear) };
     let bias = bias.to_floats()?;
     if bias.len() != channels {

@@ -60,6 +60,7 @@ mod shape;
 mod structure;
 mod unsupported;
 mod view;
+mod volume;
 mod window;
 
 pub use error::ImportError;

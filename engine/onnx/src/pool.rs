@@ -9,36 +9,30 @@ use pleura_nn::{Linear, LinearMap, Pool, ShapeError, Sparse, Window, WindowSpec}
 impl Importer<'_> {
     pub(crate) fn average_pool(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
+        if let Some([depth, planes]) = Planes::of_volume(&x.shape) {
+            let (pool, size) = self.pool_of(step, &planes)?;
+            let (lines, length) = self.means_over_depth(step, &depth, size)?;
+            let shape = [depth.channels, length, size[0], size[1]];
+            return self.builder.linear(&step.name, &x, &shape, pool.then(lines)).map(Value::Tensor);
+        }
         let planes = Planes::of(&x.shape)?;
-        let kernel = step.ints("kernel_shape").ok_or_else(|| Problem::missing("kernel_shape"))?;
-        let kernel = planes.pair(&checked(kernel, 1, "kernel_shape")?, 1, "kernel_shape")?;
-        // Here the specification and its implementations differ.
-        let same = step.string("auto_pad").is_some_and(|mode| mode.starts_with("SAME"));
-        if same && step.ints("dilations").is_some_and(|list| list.iter().any(|&d| d != 1)) {
-            return Err(Problem::attribute("dilations", "more than 1 beside auto_pad", "explicit pads"));
-        }
-        let ceil = step.int("ceil_mode", 0) != 0;
-        if same && ceil {
-            return Err(Problem::attribute("ceil_mode", "1 beside auto_pad", "explicit pads"));
-        }
-        let (window, motion) = Motion::new(step, &planes, kernel)?.over(planes.size, ceil)?;
+        let (pool, size) = self.pool_of(step, &planes)?;
+        let shape = planes.shape(planes.channels, size);
+        self.builder.linear(&step.name, &x, &shape, pool).map(Value::Tensor)
+    }
+
+    /// The average over planes, and the size of its planes.
+    fn pool_of(&mut self, step: &Step<'_>, planes: &Planes) -> Result<(Linear, [usize; 2]), Problem> {
+        let (window, motion) = pool_motion(step, planes)?;
+        let size = window.output();
+        crate::budget::elements(&[planes.channels, size[0], size[1]])?;
         let count_padding = step.int("count_include_pad", 0) != 0;
-        if (0..2).any(|a| {
-            let reach = motion.reach(a);
-            motion.before.get(a).is_some_and(|&p| p >= reach)
-                || motion.after.get(a).is_some_and(|&p| p >= reach)
-        }) {
-            let padding = format!("{:?} before and {:?} after", motion.before, motion.after);
-            return Err(Problem::attribute("padding", padding, "less than the reach of its kernel"));
-        }
-        let shape = planes.shape(planes.channels, window.output());
-        crate::budget::elements(&shape)?;
         let map = if count_padding && exceeds(&window, &motion) {
             self.ceiled_pool(planes.channels, &window, &motion)?
         } else {
             Pool::new(planes.channels, window, count_padding)?.into()
         };
-        self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
+        Ok((Linear::new(map), size))
     }
 
     pub(crate) fn global_average_pool(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
@@ -88,6 +82,31 @@ impl Importer<'_> {
         }
         Ok(Sparse::new(channels * height * width, starts, entries)?.into())
     }
+}
+
+/// How the windows of an average pool move over planes.
+pub(crate) fn pool_motion(step: &Step<'_>, planes: &Planes) -> Result<(Window, Motion), Problem> {
+    let kernel = step.ints("kernel_shape").ok_or_else(|| Problem::missing("kernel_shape"))?;
+    let kernel = planes.pair(&checked(kernel, 1, "kernel_shape")?, 1, "kernel_shape")?;
+    // Here the specification and its implementations differ.
+    let same = step.string("auto_pad").is_some_and(|mode| mode.starts_with("SAME"));
+    if same && step.ints("dilations").is_some_and(|list| list.iter().any(|&d| d != 1)) {
+        return Err(Problem::attribute("dilations", "more than 1 beside auto_pad", "explicit pads"));
+    }
+    let ceil = step.int("ceil_mode", 0) != 0;
+    if same && ceil {
+        return Err(Problem::attribute("ceil_mode", "1 beside auto_pad", "explicit pads"));
+    }
+    let (window, motion) = Motion::new(step, planes, kernel)?.over(planes.size, ceil)?;
+    let reach = [motion.reach(0), motion.reach(1)];
+    if [motion.before, motion.after]
+        .iter()
+        .any(|pads| pads.iter().zip(reach).any(|(&pad, reach)| pad >= reach))
+    {
+        let padding = format!("{:?} before and {:?} after", motion.before, motion.after);
+        return Err(Problem::attribute("padding", padding, "less than the reach of its kernel"));
+    }
+    Ok((window, motion))
 }
 
 /// The mean of each run of `count` elements, as windows over planes if those are the last two axes.

@@ -15,6 +15,8 @@ pub(crate) struct Planes {
     pub(crate) size: [usize; 2],
     /// Whether there is a length only, no height and width.
     pub(crate) flat: bool,
+    /// Axes of the model beside those of the planes: so many before, and so many after.
+    beside: [usize; 2],
 }
 
 /// The attributes that say how a kernel moves.
@@ -39,10 +41,25 @@ pub(crate) enum Odd {
 impl Planes {
     pub(crate) fn of(shape: &[usize]) -> Result<Self, Problem> {
         match *shape {
-            [channels, length] => Ok(Self { channels, size: [1, length], flat: true }),
-            [channels, height, width] => Ok(Self { channels, size: [height, width], flat: false }),
-            _ => Err(Problem::shape("item", shape, "[channels, length] or [channels, height, width]")),
+            [channels, length] => Ok(Self { channels, size: [1, length], flat: true, beside: [0, 0] }),
+            [channels, height, width] => {
+                Ok(Self { channels, size: [height, width], flat: false, beside: [0, 0] })
+            }
+            _ => Err(Problem::shape(
+                "item",
+                shape,
+                "[channels, length], [channels, height, width] or [channels, depth, height, width]",
+            )),
         }
+    }
+
+    /// A volume, `[channels, depth, height, width]`, as lines along the depth, and as planes of one channel per depth.
+    pub(crate) fn of_volume(shape: &[usize]) -> Option<[Self; 2]> {
+        let &[channels, depth, height, width] = shape else { return None };
+        Some([
+            Self { channels, size: [1, depth], flat: true, beside: [0, 2] },
+            Self { channels: channels * depth, size: [height, width], flat: false, beside: [1, 0] },
+        ])
     }
 
     /// The shape of an item with other channels and planes.
@@ -52,10 +69,15 @@ impl Planes {
 
     /// One number per axis of the plane, from those of the model.
     pub(crate) fn pair<T: Copy>(&self, list: &[T], one: T, what: &'static str) -> Result<[T; 2], Problem> {
-        match (list, self.flat) {
-            (&[x], true) => Ok([one, x]),
-            (&[y, x], false) => Ok([y, x]),
-            _ => Err(Problem::Count { what, found: list.len(), expected: if self.flat { 1 } else { 2 } }),
+        let [before, after] = self.beside;
+        let own = list.len().checked_sub(after).and_then(|end| list.get(before..end));
+        match (own, self.flat) {
+            (Some(&[x]), true) => Ok([one, x]),
+            (Some(&[y, x]), false) => Ok([y, x]),
+            _ => {
+                let expected = before + after + if self.flat { 1 } else { 2 };
+                Err(Problem::Count { what, found: list.len(), expected })
+            }
         }
     }
 }

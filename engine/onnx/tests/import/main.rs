@@ -26,3 +26,4 @@ mod refusals;
 #[expect(dead_code, reason = "the number of outputs is of no interest here")]
 mod schema;
 mod scores;
+mod volumes;
