@@ -12,7 +12,8 @@ fn operations(c: &mut Criterion) {
     for log_n in 13..=16 {
         let bench = Bench::new(literal(log_n).unwrap(), 1);
         let Bench { encoder, secret, public, evaluator, keys, .. } = &bench;
-        let (x, y) = (bench.ciphertexts(1), bench.ciphertexts(1));
+        let x = bench.ciphertexts(1);
+        let y = bench.ciphertexts(1);
         let values = bench.values();
         let plaintext = encoder.encode_real(&values).unwrap();
         let prepared = evaluator.upload_plaintext(&plaintext, x.level()).unwrap();

@@ -47,7 +47,8 @@ fn operations(c: &mut Criterion) {
         let Bench { evaluator, keys, .. } = &bench;
         transforms(c, evaluator.backend(), log_n);
         for items in [1, 16] {
-            let (x, y) = (bench.ciphertexts(items), bench.ciphertexts(items));
+            let x = bench.ciphertexts(items);
+            let y = bench.ciphertexts(items);
             let name = |operation: &str| match items {
                 1 => format!("{operation}/{log_n}"),
                 _ => format!("{operation}/{log_n}/batch_{items}"),

@@ -53,7 +53,8 @@ fn main() -> Result<()> {
             let before = device.dispatches_and_submits();
             session.infer(&sent, &mut |_, _| ())?;
             let after = device.dispatches_and_submits();
-            let (dispatches, submits) = (after.0 - before.0, after.1 - before.1);
+            let dispatches = after.0 - before.0;
+            let submits = after.1 - before.1;
             println!("| {name} | GPU | {wall:.1} | {cpu:.1} | {dispatches} | {submits} |");
         }
     }
@@ -105,7 +106,8 @@ fn session<B: Backend>(plan: &Plan, client: &Client, backend: B) -> Result<Sessi
 /// Medians of `rounds` inferences, after one that warms up.
 fn times<B: Backend>(session: &Session<B>, sent: &[Ciphertext], rounds: usize) -> Result<Times> {
     session.infer(sent, &mut |_, _| ())?;
-    let (mut walls, mut cpus) = (Vec::new(), Vec::new());
+    let mut walls = Vec::new();
+    let mut cpus = Vec::new();
     for _ in 0..rounds {
         let wall = Instant::now();
         let cpu = ThreadTime::now();

@@ -69,7 +69,8 @@ impl<B: Backend> Bench<B> {
     /// Makes all keys, for the device that `make` starts.
     pub fn on(literal: ParamsLiteral, make: impl FnOnce(Arc<Ring>) -> B) -> Self {
         let params = Params::new(literal).unwrap();
-        let (top, secret) = (params.max_level(), SecretKey::generate(&params).unwrap());
+        let top = params.max_level();
+        let secret = SecretKey::generate(&params).unwrap();
         let evaluator = Evaluator::new(&params, make(params.ring().clone())).unwrap();
         let request = KeyRequest::new().relin(top).rotations(&params, 0..=8, top);
         let evaluation_keys = secret.evaluation_keys(&request).unwrap();
@@ -98,7 +99,8 @@ impl<B: Backend> Bench<B> {
 
     /// A transform of `count` diagonals at the top level, with its keys.
     pub fn transform(&self, count: usize) -> (PreparedTransform<B>, PreparedKeys<B>) {
-        let (slots, level) = (self.params.n() / 2, self.params.max_level());
+        let slots = self.params.n() / 2;
+        let level = self.params.max_level();
         let diagonal =
             |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / count as f64)).collect();
         let diagonals = (0..count).map(|k| (k as i64, diagonal(k)));

@@ -67,7 +67,8 @@ struct Reference(&'static str, [Option<f64>; 6]);
 fn main() -> Result<()> {
     benches::simd();
     let options = Options::read()?;
-    let (mut measured, mut failed) = (Vec::new(), Vec::new());
+    let mut measured = Vec::new();
+    let mut failed = Vec::new();
     for name in &options.names {
         if options.child {
             println!("{}", serde_json::to_string(&measure(name, options.rounds)?)?);

@@ -53,7 +53,8 @@ fn operations(c: &mut Criterion) {
         let (p, q) = primes.split_at(4);
         let ring = Arc::new(Ring::new(log_n, q, p).unwrap());
         let cpu = Cpu::with(ring.clone(), benches::simd(), 1).unwrap();
-        let (base, all) = (Limbs::q(11), ring.limbs());
+        let base = Limbs::q(11);
+        let all = ring.limbs();
         let gadget = Gadget { limbs: all, digit_limbs: 4 };
         let uniform = |limbs, polys| {
             let mut sampler = Seed::from_bytes(&[1; 32]).sampler(Label::Public, polys as u32);
@@ -61,7 +62,9 @@ fn operations(c: &mut Criterion) {
                 (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect();
             cpu.upload::<Ntt>(limbs, polys, &words).unwrap()
         };
-        let (mut x, key, extended) = (uniform(base, 2), uniform(all, 2 * gadget.digits()), uniform(all, 2));
+        let mut x = uniform(base, 2);
+        let key = uniform(all, 2 * gadget.digits());
+        let extended = uniform(all, 2);
         let galois = GaloisElement::rotation(1, ring.n());
         let tensor = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| Term { out: a + b, a, b });
 

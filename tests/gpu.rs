@@ -54,15 +54,18 @@ struct Circuit {
 
 impl Circuit {
     fn new(log_n: u32) -> Self {
-        let (levels, security) = (3, Security::InsecureForTests);
+        let levels = 3;
+        let security = Security::InsecureForTests;
         let literal =
             ParamsLiteral { log_n, levels, scale_bits: 28, base_bits: 56, digit_limbs: 2, security };
         let params = Params::new(literal).unwrap();
-        let (top, slots) = (params.max_level(), params.n() / 2);
+        let top = params.max_level();
+        let slots = params.n() / 2;
         let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).sin())).collect();
         let diagonals = (0..20).map(|k| (k as i64, diagonal(k)));
         let transform = LinearTransform::new(&params, top, slots, diagonals).unwrap();
-        let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params).unwrap());
+        let encoder = Encoder::new(&params);
+        let secret = SecretKey::generate(&params).unwrap();
         let wanted =
             KeyRequest::new().relin(top).conjugation(&params, top).rotations(&params, [1, 2, -3], top);
         let keys = secret.evaluation_keys(&wanted.merge(&transform.keys())).unwrap();
@@ -94,8 +97,8 @@ fn operations_are_few_dispatches_in_one_submit() {
         for device in devices(&Options::default()) {
             let server =
                 Evaluator::new(params, Gpu::new(params.ring().clone(), device.clone()).unwrap()).unwrap();
-            let (keys, transform) =
-                (server.upload_keys(keys).unwrap(), server.prepare_transform(transform, encoder).unwrap());
+            let keys = server.upload_keys(keys).unwrap();
+            let transform = server.prepare_transform(transform, encoder).unwrap();
             let x = server.upload(sent).unwrap();
             let count = |run: &dyn Fn()| {
                 // Memory that an earlier run used is there for this one.

@@ -333,7 +333,8 @@ fn collect_texts(tokens: TokenStream, out: &mut Vec<String>) {
 }
 
 fn file_of(folder: &Path, name: &str) -> PathBuf {
-    let (file, module) = (folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs"));
+    let file = folder.join(format!("{name}.rs"));
+    let module = folder.join(name).join("mod.rs");
     if file.exists() { file } else { module }
 }
 

@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let values = bench.values();
     let plaintext = encoder.encode_real(&values)?;
     let ciphertext = public.encrypt(&plaintext)?;
-    let (x, y) = (bench.ciphertexts(1), bench.ciphertexts(1));
+    let x = bench.ciphertexts(1);
+    let y = bench.ciphertexts(1);
 
     let mut ms = Map::new();
     let mut time = |name: &str, run: &mut dyn FnMut()| {
@@ -32,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     time("decrypt", &mut || drop(black_box(secret.decrypt(encoder, &ciphertext))));
     if log_n == 14 {
         let bench = Bench::new(seven_levels(), 1);
-        let (x, (transform, keys)) = (bench.ciphertexts(1), bench.transform(64));
+        let x = bench.ciphertexts(1);
+        let (transform, keys) = bench.transform(64);
         time("linear_transform_64", &mut || {
             drop(black_box(bench.evaluator.transform(&x, &transform, &keys)))
         });
@@ -60,7 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn arguments() -> Result<(u32, f64), Box<dyn Error>> {
-    let (mut log_n, mut seconds) = (14, 0.5);
+    let mut log_n = 14;
+    let mut seconds = 0.5;
     let mut rest = std::env::args().skip(1);
     while let Some(flag) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{flag} needs a value"))?;

@@ -123,7 +123,9 @@ fn entries_are_loaded_field_by_field() {
     let text = flat(TABLES);
     for &ty in EntryType::ALL {
         let Some(section) = section(ty) else { continue };
-        let (name, loader, words) = (ty.name(), loader(ty), ty.bytes() / 4);
+        let name = ty.name();
+        let loader = loader(ty);
+        let words = ty.bytes() / 4;
         // Terms are loaded in loops, which read the parameter once.
         let (arguments, start) = match section {
             "terms" => ("terms: u32, i: u32", "terms".to_owned()),

@@ -5,7 +5,8 @@ pub fn reduced(pixels: &[u8], to: usize) -> Vec<u8> {
     let side = pixels.len().isqrt();
     let edge = |k: usize| k * side / to.max(1);
     let mean = |k: usize| {
-        let (y, x) = (k / to, k % to);
+        let y = k / to;
+        let x = k % to;
         let rows = edge(y)..edge(y + 1).max(edge(y) + 1);
         let inside = rows.flat_map(|row| {
             let cells = pixels.get(row * side + edge(x)..row * side + edge(x + 1).max(edge(x) + 1));

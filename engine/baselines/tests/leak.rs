@@ -70,7 +70,8 @@ fn one_stored_picture_is_enough_where_its_pixels_share_randomness() {
         found.sort_by(f64::total_cmp);
         found
     };
-    let (shared, fresh) = (alone(Randomness::PerImage), alone(Randomness::Fresh));
+    let shared = alone(Randomness::PerImage);
+    let fresh = alone(Randomness::Fresh);
     println!("{shared:.1?} {fresh:.1?}");
     // Keys differ much: medians of twelve.
     assert!(shared[6] > fresh[6] + 1.0, "{shared:?} {fresh:?}");
@@ -180,7 +181,8 @@ fn a_classifier_learns_from_pictures_and_not_from_noise() {
     let set =
         |signal: f64| (0..80).map(|k| image(k, if k % 2 == 0 { signal } else { 0.0 })).collect::<Vec<_>>();
     let learned = |signal: f64| leave_pair_out(&set(signal), &labels).unwrap();
-    let (clear, chance) = (learned(40.0), learned(0.0));
+    let clear = learned(40.0);
+    let chance = learned(0.0);
     assert!(clear.balanced_accuracy > 0.9 && clear.counts == [40, 40] && clear.auc > 0.95, "{clear:?}");
     assert!((0.3..0.7).contains(&chance.balanced_accuracy) && (0.3..0.7).contains(&chance.auc), "{chance:?}");
     assert_eq!(leave_pair_out(&set(0.0)[..2], &labels), None);

@@ -17,11 +17,13 @@ const SMALL: LayerShape =
 
 /// As a share of the largest number of the plain result.
 fn worst_difference<T: Real>(shape: LayerShape, kappa: usize) -> f64 {
-    let (layer, key) = (layer(shape), MorphKey::from_seed(&shape, kappa, [3; 32]).unwrap());
+    let layer = layer(shape);
+    let key = MorphKey::from_seed(&shape, kappa, [3; 32]).unwrap();
     let image: Vec<T> = numbers(shape.inputs() * 3, 2).into_iter().map(T::from_f64).collect();
     let morphed = key.morpher::<T>().morph(&image).unwrap();
     let got = AugConv::<T>::new(&key, &layer).unwrap().apply(&morphed).unwrap();
-    let (mut worst, mut largest) = (0.0f64, 0.0f64);
+    let mut worst = 0.0f64;
+    let mut largest = 0.0f64;
     for (got, image) in got.chunks(shape.outputs()).zip(image.chunks(shape.inputs())) {
         let got = AugConv::<T>::sorted(key.order(), got);
         for (a, b) in got.iter().zip(layer.apply(image).unwrap()) {
@@ -59,7 +61,8 @@ fn the_augmented_convolution_is_the_plain_one() {
 
 #[test]
 fn the_wrong_key_gives_something_else() {
-    let (layer, image) = (layer(SMALL), numbers(SMALL.inputs(), 2));
+    let layer = layer(SMALL);
+    let image = numbers(SMALL.inputs(), 2);
     let [one, other] = [1, 2].map(|seed| MorphKey::from_seed(&SMALL, 1, [seed; 32]).unwrap());
     let morphed = one.morpher::<f64>().morph(&image).unwrap();
     let got = AugConv::<f64>::new(&other, &layer).unwrap().apply(&morphed).unwrap();
@@ -70,8 +73,8 @@ fn the_wrong_key_gives_something_else() {
 
 #[test]
 fn the_developer_recovers_cifar_at_full_size() {
-    let (layer, key) =
-        (layer(LayerShape::CIFAR), MorphKey::from_seed(&LayerShape::CIFAR, 1, [7; 32]).unwrap());
+    let layer = layer(LayerShape::CIFAR);
+    let key = MorphKey::from_seed(&LayerShape::CIFAR, 1, [7; 32]).unwrap();
     let image = picture(3, 32, 0);
     let morphed = key.morpher::<f32>().morph(&as_f32(&image)).unwrap();
     let augmented = AugConv::<f32>::new(&key, &layer).unwrap();
@@ -99,7 +102,8 @@ fn rows_as_blocks_fall_to_both_attacks() {
         pad: 1,
         padding: Padding::Implicit,
     };
-    let (layer, key) = (layer(shape), MorphKey::from_seed(&shape, 256, [8; 32]).unwrap());
+    let layer = layer(shape);
+    let key = MorphKey::from_seed(&shape, 256, [8; 32]).unwrap();
     let images = ["NORMAL2-IM-1438-0001.jpeg", "person1951_bacteria_4882.jpeg", "NORMAL2-IM-1427-0001.jpeg"]
         .map(|name| xray(name, 256));
     let morphed = images.each_ref().map(|image| key.morpher::<f32>().morph(&as_f32(image)).unwrap());
@@ -115,7 +119,8 @@ fn rows_as_blocks_fall_to_both_attacks() {
     println!("developer, in half precision: {half:.1} dB, mismatch {:.1e}", developer.mismatch());
     assert!(half > 35.0, "{half}");
     // Two X-rays known, the third unknown; the provider's numbers are in single precision.
-    let (known, seen) = ([&images[1][..], &images[2]].concat(), [&morphed[1][..], &morphed[2]].concat());
+    let known = [&images[1][..], &images[2]].concat();
+    let seen = [&morphed[1][..], &morphed[2]].concat();
     let attack = KnownPlaintext::attack(&shape, 256, &as_f32(&known), &seen).unwrap();
     let quality = unrounded_psnr(&images[0], &attack.recover(&morphed[0]).unwrap());
     println!("known plaintext: {quality:.1} dB");
@@ -127,7 +132,8 @@ fn known_images_give_the_core_and_too_few_do_not() {
     let key = MorphKey::from_seed(&SMALL, 1, [9; 32]).unwrap();
     let images: Vec<f64> = (0..140).flat_map(|k| numbers(SMALL.inputs(), 100 + k)).collect();
     let morphed = key.morpher::<f64>().morph(&images).unwrap();
-    let (secret, seen) = (&images[139 * SMALL.inputs()..], &morphed[139 * SMALL.rows()..]);
+    let secret = &images[139 * SMALL.inputs()..];
+    let seen = &morphed[139 * SMALL.rows()..];
     let attack = |count: usize| {
         KnownPlaintext::attack(&SMALL, 1, &images[..count * SMALL.inputs()], &morphed[..count * SMALL.rows()])
     };
@@ -141,7 +147,8 @@ fn known_images_give_the_core_and_too_few_do_not() {
 #[test]
 fn with_as_many_taps_as_filters_the_scores_tell_nothing() {
     let shape = LayerShape { filters: 18, ..SMALL };
-    let (layer, key) = (layer(shape), MorphKey::from_seed(&shape, 1, [1; 32]).unwrap());
+    let layer = layer(shape);
+    let key = MorphKey::from_seed(&shape, 1, [1; 32]).unwrap();
     let augmented = AugConv::<f32>::new(&key, &layer).unwrap();
     let rank = Developer::attack(&layer, &augmented).err();
     assert!(matches!(rank, Some(MpleError::Rank { filters: 18, taps: 18, rank: 18 })), "{rank:?}");
@@ -196,7 +203,8 @@ fn layers_have_limits() {
 
 #[test]
 fn bytes_survive_and_broken_ones_do_not() {
-    let (layer, key) = (layer(SMALL), MorphKey::generate(&SMALL, 10).unwrap());
+    let layer = layer(SMALL);
+    let key = MorphKey::generate(&SMALL, 10).unwrap();
     let augmented = AugConv::<f32>::new(&key, &layer).unwrap();
     let morphed = key.morpher::<f32>().morph(&vec![0.5; SMALL.inputs()]).unwrap();
     let again = MorphKey::from_bytes(&key.to_bytes(), &SMALL).unwrap();

@@ -247,7 +247,8 @@ fn slots_have_limits() {
 #[test]
 fn bases_that_hide_nothing_are_refused() {
     // Magic, bits, label, number; then the modulus or the primes, then the base: all as long as the key's bits tell.
-    let (public, secret) = (SMALL.public().to_bytes(), SMALL.to_bytes());
+    let public = SMALL.public().to_bytes();
+    let secret = SMALL.to_bytes();
     let n = &public[16..80];
     let wide = |x: &[u8]| [vec![0; 128 - x.len()], x.to_vec()].concat();
     let less = |x: &[u8]| [&x[..63], &[x[63] - 1]].concat();

@@ -192,7 +192,8 @@ impl Encoder {
 
     /// The values of a polynomial with the given coefficients, `n` of them.
     pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
-        let (n, m) = (self.params.n(), 1usize << log_slots);
+        let n = self.params.n();
+        let m = 1usize << log_slots;
         // Vectors that grow would leave parts of themselves behind.
         let mut values = Erased(Vec::with_capacity(m));
         let Some(transform) = self.transforms.get(log_slots as usize) else { return values };

@@ -114,7 +114,8 @@ impl ParamsLiteral {
         let bad_security =
             WireError::BadField { field: "security / 64", value: security.into(), min: 2, max: 4 };
         let security = Security::from_bits(64 * security).ok_or(bad_security)?;
-        let (levels, digit_limbs) = (levels as usize, digit_limbs as usize);
+        let levels = levels as usize;
+        let digit_limbs = digit_limbs as usize;
         Ok(Self { log_n, levels, scale_bits, base_bits, digit_limbs, security })
     }
 }
@@ -152,7 +153,8 @@ impl Ciphertext {
     pub fn from_bytes(bytes: &[u8], params: &Params) -> Result<Self, WireError> {
         let mut reader = Reader::open_for(bytes, ObjectKind::Ciphertext, params)?;
         let level = reader.level(params)?;
-        let (scale, log2_q) = (f64::from_le_bytes(*reader.array()?), params.log2_q(level));
+        let scale = f64::from_le_bytes(*reader.array()?);
+        let log2_q = params.log2_q(level);
         if !(0.0..=log2_q).contains(&scale.log2()) {
             return Err(WireError::BadScale { scale, log2_q });
         }
@@ -242,7 +244,8 @@ impl SwitchingKey {
     }
 
     fn read_rows(reader: &mut Reader<'_>, params: &Params, level: usize) -> Result<Self, WireError> {
-        let (gadget, seed) = (params.gadget(level), reader.seed()?);
+        let gadget = params.gadget(level);
+        let seed = reader.seed()?;
         let row = |d| Ok([reader.poly(params, gadget.limbs)?, Self::draw(params, &seed, gadget.limbs, d)]);
         let rows = (0..gadget.digits()).map(row).collect::<Result<_, WireError>>()?;
         Ok(Self { params: params.clone(), level, rows, seed })
@@ -318,7 +321,8 @@ impl KeyRequest {
     }
 
     fn read(reader: &mut Reader<'_>, params: &Params) -> Result<Self, WireError> {
-        let (mut request, mut last) = (Self::new(), None);
+        let mut request = Self::new();
+        let mut last = None;
         for _ in 0..u32::from_le_bytes(*reader.array()?) {
             let exponent = u32::from_le_bytes(*reader.array()?);
             let level = reader.key_level(params)?;
@@ -384,7 +388,9 @@ fn poly_len(params: &Params, limbs: Limbs) -> u64 {
 
 fn put_poly(out: &mut Vec<u8>, params: &Params, poly: &Poly<Ntt>) {
     for (limb, modulus) in poly.words().chunks(params.n()).zip(params.ring().moduli(poly.limbs())) {
-        let (width, mut pending, mut held) = (bits(modulus.q()), 0, 0);
+        let width = bits(modulus.q());
+        let mut pending = 0;
+        let mut held = 0;
         for &word in limb {
             pending |= u64::from(word) << held;
             held += width;
@@ -466,7 +472,8 @@ impl<'a> Reader<'a> {
             return Ok(level);
         }
         let &ParamsLiteral { log_n, security, .. } = params.literal();
-        let (log2_qp, max) = (params.log2_qp(level), security.max_log2_qp(log_n));
+        let log2_qp = params.log2_qp(level);
+        let max = security.max_log2_qp(log_n);
         Err(ParamsError::Insecure { log_n, log2_qp, max, security }.into())
     }
 
@@ -478,7 +485,9 @@ impl<'a> Reader<'a> {
         let mut out = Poly::zero(params.ring(), limbs);
         for (index, limb) in out.limbs_mut() {
             let prime = params.ring().modulus(index).q();
-            let (width, mut pending, mut held) = (bits(prime), 0u64, 0);
+            let width = bits(prime);
+            let mut pending = 0u64;
+            let mut held = 0;
             let mut words =
                 self.take(limb_len(params, prime))?.as_chunks().0.iter().map(|&w| u32::from_le_bytes(w));
             for residue in limb {

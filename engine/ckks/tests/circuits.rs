@@ -92,7 +92,8 @@ fn intervals() {
 #[test]
 fn polynomials_of_unusual_arguments() {
     let s = &*SETUP;
-    let (e, a) = (&s.evaluator, phases(s.slots(), 1));
+    let e = &s.evaluator;
+    let a = phases(s.slots(), 1);
     let p = Polynomial::new(Basis::Power, vec![0.5, 0.25, -0.5, 0.125, 0.25]).unwrap();
     let want = map(&a, |x| 0.5 + x * (0.25 + x * (-0.5 + x * (0.125 + x * 0.25))));
     let x = s.load(&a);

@@ -22,7 +22,8 @@ fn copies(masked: &[u8; 32]) -> Vec<String> {
     let mut page = vec![0u8; 1 << 16];
     for line in maps.lines() {
         let mut fields = line.split_whitespace();
-        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
+        let range = fields.next().unwrap();
+        let rights = fields.next().unwrap();
         if !rights.starts_with("rw") || line.ends_with("[vvar]") {
             continue;
         }

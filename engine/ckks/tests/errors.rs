@@ -102,8 +102,10 @@ fn of_encoding() {
 fn of_the_client() {
     let s = &*SETUP;
     let other = other_params();
-    let (secret, encoder) = (SecretKey::generate(&other).unwrap(), Encoder::new(&other));
-    let (ours, theirs) = (s.encoder.encode(&vector(8, 1)).unwrap(), encoder.encode(&vector(8, 1)).unwrap());
+    let secret = SecretKey::generate(&other).unwrap();
+    let encoder = Encoder::new(&other);
+    let ours = s.encoder.encode(&vector(8, 1)).unwrap();
+    let theirs = encoder.encode(&vector(8, 1)).unwrap();
     let ciphertext = secret.encrypt(&theirs).unwrap();
     let larger = Params::new(ParamsLiteral { log_n: 11, ..SMALL }).unwrap();
     let request = KeyRequest::new().conjugation(&larger, 0);
@@ -139,7 +141,8 @@ fn of_the_client() {
     assert_says(&ClientError::InsecureKey { level: 3, log2_qp: 250.0 }, &["level 3", "250.0 bits"]);
 
     let decrypted = s.secret.decrypt(&s.encoder, &s.secret.encrypt(&ours).unwrap()).unwrap();
-    let (bits, max) = (decrypted.max_bits() + 1, decrypted.max_bits());
+    let bits = decrypted.max_bits() + 1;
+    let max = decrypted.max_bits();
     let words = ["secret key", &format!("at most {max}")];
     assert_fails(decrypted.publish(bits), PublishError { bits, max }, &words);
 }
@@ -195,9 +198,11 @@ type Case<'a> = (&'a str, Result<CiphertextBatch<Cpu>, EvalError>, EvalError);
 #[test]
 fn of_evaluation() {
     let s = &*SETUP;
-    let (e, keys) = (&s.evaluator, &s.keys);
+    let e = &s.evaluator;
+    let keys = &s.keys;
     let x = s.load(&vector(512, 1));
-    let (fewer, low) = (s.load(&vector(8, 1)), s.load_at(&vector(512, 1), 0));
+    let fewer = s.load(&vector(8, 1));
+    let low = s.load_at(&vector(512, 1), 0);
     let pair = e.upload(&[s.encrypt(&vector(512, 1)), s.encrypt(&vector(512, 2))]).unwrap();
     let three = e.mul_no_relin(&x, &x).unwrap();
     let plain =
@@ -302,8 +307,10 @@ fn of_other_parameters() {
     let s = &*SETUP;
     let other =
         Setup::new(ParamsLiteral { levels: 3, ..SMALL }, |p| KeyRequest::new().relin(2).rotations(p, [1], 2));
-    let (e, keys) = (&s.evaluator, &s.keys);
-    let (x, y) = (s.load_at(&vector(512, 1), 2), other.load_at(&vector(512, 1), 2));
+    let e = &s.evaluator;
+    let keys = &s.keys;
+    let x = s.load_at(&vector(512, 1), 2);
+    let y = other.load_at(&vector(512, 1), 2);
     let plain = other.evaluator.upload_plaintext(&other.encoder.encode(&vector(512, 1)).unwrap(), 2).unwrap();
     let linear = LinearTransform::new(&other.params, 2, 512, [(0, vector(512, 1))]).unwrap();
     let prepared = other.evaluator.prepare_transform(&linear, &other.encoder).unwrap();

@@ -65,7 +65,8 @@ impl Model<'_> {
 
     /// Key switching before its division.
     fn switch(&self, level: usize, scale: f64) -> f64 {
-        let (gadget, ring) = (self.0.gadget(level), self.0.ring());
+        let gadget = self.0.gadget(level);
+        let ring = self.0.ring();
         let log2 =
             |range: std::ops::Range<usize>| range.map(|i| f64::from(ring.modulus(i).q()).log2()).sum::<f64>();
         let log2_p = self.0.log2_qp(level) - self.0.log2_q(level);
@@ -79,7 +80,8 @@ impl Model<'_> {
 
     /// From the level above at its usual scale: the constant 1 is rounded at the missing scale.
     fn to_level(&self, level: usize) -> f64 {
-        let (scale, above) = (self.0.scale(level), self.0.scale(level + 1));
+        let scale = self.0.scale(level);
+        let above = self.0.scale(level + 1);
         let missing = scale * self.0.divisor(level + 1) / above;
         self.divide(scale) + Self::ROUND / missing.powi(2)
     }
@@ -111,7 +113,8 @@ impl<'a> Table<'a> {
     }
 
     fn row(&mut self, operation: &str, x: &CiphertextBatch<Cpu>, want: &[Complex64], variance: f64) {
-        let (bits, got) = (self.model().bits(variance), self.print(operation, x, want, variance));
+        let bits = self.model().bits(variance);
+        let got = self.print(operation, x, want, variance);
         if !AVERAGE.contains(&(got.avg - bits)) || got.min - bits + self.model().worst() < WORST {
             self.failures.push(format!("{operation}: {got}, where the model says {bits:.1}"));
         }
@@ -119,7 +122,8 @@ impl<'a> Table<'a> {
 
     /// A row of which `variance` is an upper bound.
     fn bounded_row(&mut self, operation: &str, x: &CiphertextBatch<Cpu>, want: &[Complex64], variance: f64) {
-        let (bits, got) = (self.model().bits(variance), self.print(operation, x, want, variance));
+        let bits = self.model().bits(variance);
+        let got = self.print(operation, x, want, variance);
         if got.min - bits + self.model().worst() < WORST {
             self.failures.push(format!("{operation}: {got}, where the model bounds {bits:.1}"));
         }
@@ -133,8 +137,11 @@ impl<'a> Table<'a> {
         variance: f64,
     ) -> Precision {
         let got = Precision::of(&self.setup.values(x), want);
-        let (name, bits, worst) = (self.name, self.model().bits(variance), self.model().worst());
-        let (level, log2_scale) = (x.level(), x.scale().log2());
+        let name = self.name;
+        let bits = self.model().bits(variance);
+        let worst = self.model().worst();
+        let level = x.level();
+        let log2_scale = x.scale().log2();
         println!(
             "{name:>4} {operation:<20} level {level:>2}, scale 2^{log2_scale:<5.1} model {bits:>4.1}, worst {:>4.1}; {got}",
             bits - worst
@@ -161,15 +168,23 @@ fn setup(
 
 /// Operations on two vectors at `level`.
 fn operations(name: &str, s: &Setup, level: usize) {
-    let (e, keys, slots, mut table) = (&s.evaluator, &s.keys, s.slots(), Table::new(name, s));
-    let (model, scale) = (table.model(), s.params.scale(level));
-    let (below, divisor) = (level - 1, s.params.divisor(level));
-    let (a, b) = (phases(slots, 1), phases(slots, 2));
-    let (x, y) = (s.load_at(&a, level), s.load_at(&b, level));
+    let e = &s.evaluator;
+    let keys = &s.keys;
+    let slots = s.slots();
+    let mut table = Table::new(name, s);
+    let model = table.model();
+    let scale = s.params.scale(level);
+    let below = level - 1;
+    let divisor = s.params.divisor(level);
+    let a = phases(slots, 1);
+    let b = phases(slots, 2);
+    let x = s.load_at(&a, level);
+    let y = s.load_at(&b, level);
     let plain = s.encoder.encode_at(&b, scale).unwrap();
     let p = e.upload_plaintext(&plain, level).unwrap();
 
-    let (fresh, encoding) = (model.fresh(scale), model.slot(Model::ROUND, scale) + Model::FLOAT);
+    let fresh = model.fresh(scale);
+    let encoding = model.slot(Model::ROUND, scale) + Model::FLOAT;
     table.row("encrypt", &x, &a, fresh);
     let public = s.secret.public_key().unwrap().encrypt_at(&plain, level).unwrap();
     table.row("encrypt, public key", &e.upload(&[public]).unwrap(), &b, model.public(scale));
@@ -228,7 +243,8 @@ fn element_variances(degree: usize, argument: f64, chebyshev: bool) -> Vec<f64> 
 
 fn polynomials(name: &str, s: &Setup, degrees: &[usize]) {
     let mut table = Table::new(name, s);
-    let (model, scale) = (table.model(), s.params.scale(s.top()));
+    let model = table.model();
+    let scale = s.params.scale(s.top());
     let a = reals(s.slots(), 3);
     let x = s.load(&complex(a.iter().copied()));
     for &degree in degrees {
@@ -270,14 +286,16 @@ fn transform(params: &Params, level: usize, count: i64) -> (LinearTransform, Vec
 }
 
 fn transforms(name: &str, s: &Setup, level: usize, count: i64) {
-    let (model, mut table) = (Model(&s.params), Table::new(name, s));
+    let model = Model(&s.params);
+    let mut table = Table::new(name, s);
     let (linear, diagonals) = transform(&s.params, level, count);
     let prepared = s.evaluator.prepare_transform(&linear, &s.encoder).unwrap();
     let a = phases(s.slots(), 5);
     let y = s.evaluator.transform(&s.load_at(&a, level), &prepared, &s.keys).unwrap();
     let terms = diagonals.iter().enumerate().map(|(k, d)| zip(d, &rotated(&a, k as i64), |d, a| d * a));
     let want = terms.reduce(|sum, term| zip(&sum, &term, |a, b| a + b)).unwrap_or_default();
-    let (scale, below) = (s.params.scale(level), s.params.scale(level - 1));
+    let scale = s.params.scale(level);
+    let below = s.params.scale(level - 1);
     let encoded = s.params.divisor(level) * below / scale;
     let terms = (model.fresh(scale) + model.switch(level, scale)) / count as f64
         + model.slot(Model::ROUND, encoded) * count as f64;
@@ -287,11 +305,16 @@ fn transforms(name: &str, s: &Setup, level: usize, count: i64) {
 
 /// Products down to level 0: squares, in which an error doubles each time, and by fresh factors, in which they add up.
 fn depth(name: &str, s: &Setup, squares: bool) {
-    let (e, model, mut table) = (&s.evaluator, Model(&s.params), Table::new(name, s));
-    let (a, b) = (phases(s.slots(), 6), phases(s.slots(), 7));
+    let e = &s.evaluator;
+    let model = Model(&s.params);
+    let mut table = Table::new(name, s);
+    let a = phases(s.slots(), 6);
+    let b = phases(s.slots(), 7);
     let y = s.load(&b);
     let scale = s.params.scale(s.top());
-    let (mut x, mut want, mut variance) = (s.load(&a), a.clone(), model.fresh(scale));
+    let mut x = s.load(&a);
+    let mut want = a.clone();
+    let mut variance = model.fresh(scale);
     for level in (0..s.top()).rev() {
         let arrived = model.divide(s.params.scale(level));
         if squares {

@@ -155,7 +155,8 @@ fn keys_have_the_modulus_of_their_level() {
 /// The first limb of polynomials that start at byte `start` and have `limbs`.
 fn first_limbs(params: &Params, bytes: &[u8], start: usize, limbs: Limbs, count: usize) -> Vec<Poly<Ntt>> {
     let widths: Vec<_> = params.ring().moduli(limbs).map(|m| 32 - m.q().leading_zeros()).collect();
-    let (n, stride) = (params.n(), widths.iter().sum::<u32>() as usize * params.n());
+    let n = params.n();
+    let stride = widths.iter().sum::<u32>() as usize * params.n();
     let word = |poly: usize, i: usize| {
         get_bits(bytes, 8 * start + poly * stride + i * widths[0] as usize, widths[0])
     };
@@ -231,8 +232,10 @@ fn difference(x: &[i64], y: &[i64]) -> Vec<i64> {
 #[test]
 fn raw_decryptions_give_the_key_away_and_published_ones_do_not() {
     let s = &*SETUP;
-    let (e, secret) = (&s.evaluator, s.secret_coefficients());
-    let (a, zero) = (vector(s.slots(), 1), vec![Complex64::ZERO; s.slots()]);
+    let e = &s.evaluator;
+    let secret = s.secret_coefficients();
+    let a = vector(s.slots(), 1);
+    let zero = vec![Complex64::ZERO; s.slots()];
     let x = s.load(&a);
     let subjects = [
         ("fresh", s.encrypt(&a)),
@@ -302,7 +305,8 @@ fn noise_is_not_published() {
 #[test]
 fn secrets_are_uniform_ternary() {
     let s = &*SETUP;
-    let (n, secret) = (s.params.n() as f64, s.secret_coefficients());
+    let n = s.params.n() as f64;
+    let secret = s.secret_coefficients();
     for value in -1..=1 {
         let count = secret.iter().filter(|&&x| x == value).count() as f64;
         // Six deviations of n trials at 1/3.
@@ -336,7 +340,8 @@ fn encryptions_are_noisy() {
 #[test]
 fn keys_are_noisy() {
     let s = &*SETUP;
-    let (ring, secret) = (s.params.ring(), small(s, &s.secret_coefficients()));
+    let ring = s.params.ring();
+    let secret = small(s, &s.secret_coefficients());
     let mut noises = Vec::new();
     let mut seeds = Vec::new();
     for level in [3, 3, 2] {
@@ -391,7 +396,8 @@ fn everything_made_is_fresh() {
         ("evaluation keys", 44 + 3 * 5, &|| s.secret.evaluation_keys(&keys).unwrap().to_bytes()),
     ];
     for (name, start, make) in makers {
-        let (a, b) = (make(), make());
+        let a = make();
+        let b = make();
         assert_eq!(a[..start], b[..start], "{name}");
         // Of random bytes, one in 256 is the same.
         let same = a[start..].iter().zip(&b[start..]).filter(|(a, b)| a == b).count();

@@ -162,7 +162,8 @@ fn operations_equal_the_clear_computation() {
 #[test]
 fn items_of_a_batch_do_not_meet() {
     let s = &*SETUP;
-    let (x, y) = (inputs(9, 8, 10), inputs(9, 8, 20));
+    let x = inputs(9, 8, 10);
+    let y = inputs(9, 8, 20);
     let single = |i: usize| {
         let operands = operands(&s.evaluator, &x[i..=i], &y[i..=i]);
         results(&s.evaluator, &operands, &s.keys)
@@ -180,7 +181,8 @@ fn items_of_a_batch_do_not_meet() {
 #[test]
 fn devices_agree_bit_for_bit() {
     let s = &*SETUP;
-    let (x, y) = (inputs(9, 2, 30), inputs(9, 2, 40));
+    let x = inputs(9, 2, 30);
+    let y = inputs(9, 2, 40);
     let want = results(&s.evaluator, &operands(&s.evaluator, &x, &y), &s.keys);
     for (device, e) in evaluators(&s.params) {
         let keys = e.upload_keys(&s.evaluation).unwrap();
@@ -194,7 +196,8 @@ fn devices_agree_bit_for_bit() {
 #[test]
 fn fused_operations_are_their_parts() {
     let s = &*SETUP;
-    let (e, keys) = (&s.evaluator, &s.keys);
+    let e = &s.evaluator;
+    let keys = &s.keys;
     let o = operands(e, &inputs(9, 2, 50), &inputs(9, 2, 60));
     let same = |name: &str, a: Outcome, b: Outcome| {
         let fetch = |x: Outcome| bytes(&e.download(&x.unwrap()).unwrap());
@@ -275,7 +278,8 @@ impl Ratio {
     /// Whether `x` is within `2^-bits` of it.
     fn is_near(&self, x: f64, bits: u32) -> bool {
         let x = Self::of(x);
-        let (left, right) = (&self.over * &x.under, &x.over * &self.under);
+        let left = &self.over * &x.under;
+        let right = &x.over * &self.under;
         let distance = if left > right { &left - &right } else { &right - &left };
         distance << bits <= left
     }
@@ -293,7 +297,8 @@ proptest! {
         let mut x = s.load(&vector(512, 1));
         let mut exact = Ratio::of(s.params.scale(5));
         for (op, log2) in chain {
-            let (level, scale) = (x.level(), log2.exp2());
+            let level = x.level();
+            let scale = log2.exp2();
             // Squares of scales near 1 stay there for ever, and their rounding errors double.
             if x.scale() < 1000.0 {
                 break;
@@ -333,7 +338,8 @@ proptest! {
                     }
                 },
                 6 if level > 0 => {
-                    let (below, usual) = (s.params.scale(level - 1), s.params.scale(level));
+                    let below = s.params.scale(level - 1);
+                    let usual = s.params.scale(level);
                     let linear = LinearTransform::new(&s.params, level, 512, [(1, vector(512, 3))]).unwrap();
                     let prepared = e.prepare_transform(&linear, &s.encoder).unwrap();
                     let factor = Ratio { over: Ratio::of(below).over, under: Ratio::of(below).under }

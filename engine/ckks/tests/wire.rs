@@ -31,7 +31,8 @@ fn ciphertexts_survive() {
     let low = s.secret.encrypt_at(&s.encoder.encode(&values()).unwrap(), 0).unwrap();
     let computed = s.on_device(&fresh, |x| s.evaluator.add(x, x).unwrap());
     let tensored = s.on_device(&fresh, |x| s.evaluator.mul_no_relin(x, x).unwrap());
-    let (squares, doubles) = (map(&values(), |x| x * x), map(&values(), |x| x + x));
+    let squares = map(&values(), |x| x * x);
+    let doubles = map(&values(), |x| x + x);
     let cases = [
         (&fresh, 2, 2, true, values()),
         (&public, 2, 2, false, values()),
@@ -49,7 +50,8 @@ fn ciphertexts_survive() {
         assert_near(&s.decrypt(&read), &want, 8.0);
     }
     // A seed takes the place of one polynomial in two.
-    let (short, long) = (fresh.to_bytes().len() - HEADER - 12 - 32, public.to_bytes().len() - HEADER - 12);
+    let short = fresh.to_bytes().len() - HEADER - 12 - 32;
+    let long = public.to_bytes().len() - HEADER - 12;
     assert_eq!(2 * short, long);
 }
 
@@ -242,7 +244,8 @@ fn every_word_must_be_a_residue() {
     let s = &*SETUP;
     let key = s.secret.switching_key_from(&s.secret, 2).unwrap();
     let public = s.secret.public_key().unwrap();
-    let (q, qp) = (s.params.limbs(2), s.params.gadget(2).limbs);
+    let q = s.params.limbs(2);
+    let qp = s.params.gadget(2).limbs;
     let relin_at_2 =
         EvaluationKeys::to_bytes(&s.secret.evaluation_keys(&KeyRequest::new().relin(2)).unwrap());
     // Where the first polynomial lies, and its limbs.
@@ -288,11 +291,13 @@ fn wrong_keys_are_refused() {
 
     // The table: 0 (products), two rotations, 2n - 1 (conjugation); each a u32 and a level.
     let good = s.evaluation.to_bytes();
-    let (first, second) = (HEADER + 4, HEADER + 9);
+    let first = HEADER + 4;
+    let second = HEADER + 9;
     assert_eq!(good[HEADER..second], [4, 0, 0, 0, 0, 0, 0, 0, 2]);
     let third: [u8; 4] = good[second + 5..second + 9].try_into().unwrap();
     let bad = |exponent| WireError::BadExponent { exponent };
-    let (low, high) = (KeyRequest::new().relin(1), KeyRequest::new().relin(2));
+    let low = KeyRequest::new().relin(1);
+    let high = KeyRequest::new().relin(2);
     let shorter =
         EvaluationKeys::encoded_len(&s.params, &high) - EvaluationKeys::encoded_len(&s.params, &low);
     let cases: [Case<'_>; 10] = [

@@ -101,7 +101,8 @@ fn compute(x: &Ciphertext) {
     let s = &*SETUP;
     let x = s.evaluator.upload(std::slice::from_ref(x)).unwrap();
     let fresh = s.evaluator.upload(&[encrypt()]).unwrap();
-    let (e, keys) = (&s.evaluator, &s.keys);
+    let e = &s.evaluator;
+    let keys = &s.keys;
     let mut results = vec![
         e.add(&x, &x),
         e.add(&x, &fresh),

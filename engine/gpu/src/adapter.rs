@@ -107,7 +107,9 @@ pub fn diagnosis(adapters: &[Adapter], variable: Option<&str>) -> Option<String>
 
 impl Adapter {
     fn new(adapter: wgpu::Adapter) -> Self {
-        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let features = adapter.features();
         let kind = match info.device_type {
             wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
             wgpu::DeviceType::IntegratedGpu => Kind::Integrated,

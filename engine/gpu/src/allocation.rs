@@ -150,7 +150,8 @@ impl Device {
 
     /// Which segment each item comes to lie in and where, and the segments' lengths.
     fn pack(&self, sizes: &[usize], most: usize) -> (Vec<(usize, u32)>, Vec<usize>) {
-        let (mut places, mut lengths) = (Vec::with_capacity(sizes.len()), Vec::<usize>::new());
+        let mut places = Vec::with_capacity(sizes.len());
+        let mut lengths = Vec::<usize>::new();
         for &words in sizes {
             let last = lengths.last().copied().filter(|length| length + words <= most);
             if last.is_none() {
@@ -173,7 +174,9 @@ impl Device {
         // Not larger than can be streamed beside everything else.
         let most = self.budget.map_or(self.max_words, |budget| self.max_words.min(budget as usize / 4 / 16));
         let (mut places, lengths) = self.pack(sizes, most);
-        let (mut segments, mut rest, mut starts) = (Vec::new(), words, Vec::new());
+        let mut segments = Vec::new();
+        let mut rest = words;
+        let mut starts = Vec::new();
         for length in lengths {
             let (segment, after) = rest.split_at(length.min(rest.len()));
             rest = after;

@@ -191,7 +191,9 @@ impl Backend for Gpu {
 
     fn upload_compact(&self, polys: &[CompactPoly]) -> Result<GpuCompactPolys, BackendError> {
         shape::check_compact(&self.ring, polys)?;
-        let (mut words, mut sizes, mut log_lens) = (Vec::new(), Vec::new(), Vec::new());
+        let mut words = Vec::new();
+        let mut sizes = Vec::new();
+        let mut log_lens = Vec::new();
         for poly in polys {
             let len = poly.coefficients.len();
             words.extend(poly.coefficients.iter().map(|c| c.cast_unsigned()));

@@ -90,7 +90,8 @@ impl Device {
         pieces: Vec<Piece>,
         signal: Arc<Signal>,
     ) -> Readback {
-        let (device, errors) = (self.device.clone(), self.errors.clone());
+        let device = self.device.clone();
+        let errors = self.errors.clone();
         Readback { device, errors, submission, pieces, signal }
     }
 

@@ -182,7 +182,8 @@ impl GpuBuffer {
     /// Each item as `parts` neighbors of `words` words.
     pub(crate) fn split(self, words: usize, parts: usize) -> Self {
         let part = |(segment, at): &(usize, u32)| {
-            let (segment, at) = (*segment, *at);
+            let segment = *segment;
+            let at = *at;
             (0..parts).map(move |i| (segment, at + (i * words) as u32))
         };
         Self { places: self.places.iter().flat_map(part).collect(), ..self }

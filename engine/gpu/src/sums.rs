@@ -24,7 +24,8 @@ pub(crate) fn mul_accumulate(
         in_a.into_iter().zip(in_b).map(|(a, b)| LimbEntry { y_offset: b.x_offset, ..a }).collect();
     let mut sums = Sums::new((0..outputs).map(|i| Target::one(out.at(i))).collect());
     for term in terms {
-        let (x, y) = (poly(a, term.a), poly(b, term.b));
+        let x = poly(a, term.a);
+        let y = poly(b, term.b);
         let inputs = Inputs { x: Some(x.segment), y: Some(y.segment), ..Inputs::default() };
         sums.add(term.out, 0, inputs, ProductTerm { x_offset: x.offset, y_offset: y.offset });
     }

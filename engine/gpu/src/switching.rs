@@ -73,7 +73,8 @@ fn limb_ranges(
     diagonals: Diagonals<'_, Gpu>,
     wanted: &[usize],
 ) -> Vec<Range<usize>> {
-    let (n, count) = (gpu.ring.n(), limbs.count());
+    let n = gpu.ring.n();
+    let count = limbs.count();
     let words: usize = match diagonals {
         Diagonals::Polys(_) => 0,
         Diagonals::Compact(GpuCompactPolys { log_lens, .. }) => {
@@ -326,7 +327,8 @@ impl<'a> Switching<'a> {
 
     fn limb_entry(&self, limb: usize, prime: usize, start: usize, key_limbs: Limbs) -> GadgetLimb {
         let GadgetProduct { gadget, digits, .. } = *self.product;
-        let (ring, limbs) = (&self.gpu.ring, gadget.limbs);
+        let ring = &self.gpu.ring;
+        let limbs = gadget.limbs;
         let modulus = ring.modulus(prime);
         let lift = if !self.lifted {
             1

@@ -63,7 +63,8 @@ struct Forward<'a> {
 
 /// Forward transform of a batch.
 pub(crate) fn ntt(gpu: &Gpu, x: &Batch<Gpu, Coeff>) -> Batch<Gpu, Ntt> {
-    let (limbs, polys) = (x.limbs(), x.polys());
+    let limbs = x.limbs();
+    let polys = x.polys();
     let out = gpu.alloc(limbs, polys, Placement::Separate);
     let entries = gpu.limb_entries(limbs, limbs, limbs);
     let rows = (0..polys).map(|i| Row::map(out.at(i), x.buffer().at(i)));
@@ -82,7 +83,8 @@ pub(crate) fn ntt(gpu: &Gpu, x: &Batch<Gpu, Coeff>) -> Batch<Gpu, Ntt> {
 
 /// Inverse transform of a batch.
 pub(crate) fn intt(gpu: &Gpu, x: &Batch<Gpu, Ntt>) -> Batch<Gpu, Coeff> {
-    let (limbs, polys) = (x.limbs(), x.polys());
+    let limbs = x.limbs();
+    let polys = x.polys();
     let out = gpu.alloc(limbs, polys, Placement::Separate);
     let entries = gpu.limb_entries(limbs, limbs, limbs);
     let entries: Vec<_> = entries.into_iter().map(|base| inverse_limb(gpu, base, 1)).collect();
@@ -92,7 +94,8 @@ pub(crate) fn intt(gpu: &Gpu, x: &Batch<Gpu, Ntt>) -> Batch<Gpu, Coeff> {
 
 /// The digits of each poly of a view, extended to all limbs.
 pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<Gpu, Ntt> {
-    let (digits, limbs) = (gadget.digits(), gadget.limbs);
+    let digits = gadget.digits();
+    let limbs = gadget.limbs;
     let out = extend_digits(gpu, x, gadget);
     // Each digit's own limbs are there already.
     let own = (0..digits).flat_map(|d| gadget.digit(d).map(move |limb| (d, limb)));
@@ -111,7 +114,8 @@ pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<
 
 /// For each poly of a view room for its digits, `[digit][limb]`, with all limbs but each digit's own filled.
 pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> GpuBuffer {
-    let (digits, limbs) = (gadget.digits(), gadget.limbs);
+    let digits = gadget.digits();
+    let limbs = gadget.limbs;
     shape::check_mod_up(x.limbs(), gadget);
     let positions: Vec<_> = gpu.ring.indices(limbs).collect();
     let mut sources = Vec::new();
@@ -155,7 +159,8 @@ pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) ->
 
 /// Division by the primes that `to` lacks.
 pub(crate) fn rescale(gpu: &Gpu, x: View<'_, Gpu, Ntt>, to: Limbs) -> Batch<Gpu, Ntt> {
-    let (from, log_n) = (x.limbs(), gpu.ring.log_n());
+    let from = x.limbs();
+    let log_n = gpu.ring.log_n();
     shape::check_rescale(from, to);
     let kept: Vec<_> = gpu.ring.indices(to).collect();
     let all = gpu.ring.indices(from).enumerate();

@@ -211,7 +211,8 @@ fn dot(a: &[f32], b: impl Iterator<Item = f32>) -> f32 {
 /// The mean of each channel in each field of a grid, and then the logarithms of the deviations.
 fn fields(latent: &Latent) -> Vec<f32> {
     let [channels, height, width] = latent.shape();
-    let (tall, wide) = (height / FIELDS, width / FIELDS);
+    let tall = height / FIELDS;
+    let wide = width / FIELDS;
     let mut sums = vec![[0.0_f32; 2]; channels * FIELDS * FIELDS];
     for (y, row) in latent.values().rows().into_iter().enumerate() {
         for (x, field) in row.exact_chunks(wide).into_iter().enumerate() {

@@ -65,11 +65,15 @@ impl Planes {
     /// `[c, h r, w r] -> [c r^2, h, w]`, channel `c r^2 + dy r + dx`.
     pub(crate) fn unshuffle(&self, r: usize) -> Self {
         let mut out = Self::zeros([self.channels * r * r, self.height / r, self.width / r]);
-        let (height, short) = (self.height, out.height);
+        let height = self.height;
+        let short = out.height;
         let source: Vec<&[f32]> = self.rows().collect();
         for (k, row) in out.rows_mut().enumerate() {
-            let (channel, y) = (k / short, k % short);
-            let (c, dy, dx) = (channel / (r * r), channel / r % r, channel % r);
+            let channel = k / short;
+            let y = k % short;
+            let c = channel / (r * r);
+            let dy = channel / r % r;
+            let dx = channel % r;
             let Some(from) = source.get(c * height + y * r + dy) else { continue };
             row.iter_mut().zip(from.iter().skip(dx).step_by(r)).for_each(|(to, x)| *to = *x);
         }
@@ -79,10 +83,12 @@ impl Planes {
     /// `[c r^2, h, w] -> [c, h r, w r]`, the inverse of [`unshuffle`](Self::unshuffle).
     pub(crate) fn shuffle(&self, r: usize) -> Self {
         let mut out = Self::zeros([self.channels / (r * r), self.height * r, self.width * r]);
-        let (height, tall) = (self.height, out.height);
+        let height = self.height;
+        let tall = out.height;
         let source: Vec<&[f32]> = self.rows().collect();
         for (k, row) in out.rows_mut().enumerate() {
-            let (c, y) = (k / tall, k % tall);
+            let c = k / tall;
+            let y = k % tall;
             for dx in 0..r {
                 let channel = c * r * r + y % r * r + dx;
                 let Some(from) = source.get(channel * height + y / r) else { continue };
@@ -101,7 +107,8 @@ impl Planes {
     }
 
     fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        let (height, width) = (self.height, self.width);
+        let height = self.height;
+        let width = self.width;
         self.data
             .chunks_exact(self.area())
             .flat_map(move |plane| plane.chunks_exact(width + 2).skip(1).take(height))
@@ -109,7 +116,9 @@ impl Planes {
     }
 
     fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        let (height, width, area) = (self.height, self.width, self.area());
+        let height = self.height;
+        let width = self.width;
+        let area = self.area();
         self.data
             .chunks_exact_mut(area)
             .flat_map(move |plane| plane.chunks_exact_mut(width + 2).skip(1).take(height))
@@ -138,7 +147,8 @@ impl Convolution {
 
     pub(crate) fn apply(&self, x: &Planes) -> Planes {
         let mut out = Planes::zeros([self.outputs, x.height, x.width]);
-        let (stride, area) = (x.stride(), x.area());
+        let stride = x.stride();
+        let area = x.area();
         let centre = stride + 1;
         let taps: Vec<usize> = match self.kernel {
             1 => vec![centre],

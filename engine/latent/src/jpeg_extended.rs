@@ -128,7 +128,8 @@ struct Huffman {
 
 impl Huffman {
     fn new(counts: &[u8; 16], symbols: &[u8]) -> Self {
-        let (mut code, mut position) = (0_u32, 0);
+        let mut code = 0_u32;
+        let mut position = 0;
         let lengths = counts.map(|count| {
             let first = code;
             let start = position;
@@ -255,7 +256,8 @@ impl Scan<'_> {
         let mut k = 1;
         while k < 64 {
             let symbol = self.bits.symbol(self.ac)?;
-            let (zeros, size) = (usize::from(symbol >> 4), symbol & 15);
+            let zeros = usize::from(symbol >> 4);
+            let size = symbol & 15;
             if size == 0 {
                 if zeros < 15 {
                     break;

@@ -150,7 +150,8 @@ where
     P: Pixel,
     P::Subpixel: Into<f32>,
 {
-    let (width, height) = (image.width() as usize, image.height() as usize);
+    let width = image.width() as usize;
+    let height = image.height() as usize;
     let mut mixer = Mixer::default();
     let mut values = Vec::with_capacity(width * height);
     for pixel in image.pixels() {

@@ -7,7 +7,8 @@ const SIGMA: f64 = 1.5;
 
 /// Peak signal-to-noise ratio in dB, `10 log10(255^2 / mean square error)`; infinite for equal pixels.
 pub fn psnr(a: &Xray, b: &Xray) -> f64 {
-    let (a, b) = (a.pixels(), b.pixels());
+    let a = a.pixels();
+    let b = b.pixels();
     let squares: f64 = a.iter().zip(&b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
     10.0 * (255.0_f64.powi(2) * a.len() as f64 / squares).log10()
 }
@@ -18,13 +19,19 @@ pub fn ssim(a: &Xray, b: &Xray) -> f64 {
     let a: Vec<f64> = a.pixels().into_iter().map(f64::from).collect();
     let b: Vec<f64> = b.pixels().into_iter().map(f64::from).collect();
     let product = |x: &[f64], y: &[f64]| blurred(&x.iter().zip(y).map(|(x, y)| x * y).collect::<Vec<_>>());
-    let (mean_a, mean_b) = (blurred(&a), blurred(&b));
-    let (square_a, square_b, cross) = (product(&a, &a), product(&b, &b), product(&a, &b));
-    let (c1, c2) = ((0.01 * 255.0_f64).powi(2), (0.03 * 255.0_f64).powi(2));
+    let mean_a = blurred(&a);
+    let mean_b = blurred(&b);
+    let square_a = product(&a, &a);
+    let square_b = product(&b, &b);
+    let cross = product(&a, &b);
+    let c1 = (0.01 * 255.0_f64).powi(2);
+    let c2 = (0.03 * 255.0_f64).powi(2);
     let moments = mean_a.iter().zip(&mean_b).zip(square_a.iter().zip(&square_b)).zip(&cross);
     let sum: f64 = moments
         .map(|(((ma, mb), (sa, sb)), cross)| {
-            let (variance_a, variance_b, covariance) = (sa - ma * ma, sb - mb * mb, cross - ma * mb);
+            let variance_a = sa - ma * ma;
+            let variance_b = sb - mb * mb;
+            let covariance = cross - ma * mb;
             (2.0 * ma * mb + c1) * (2.0 * covariance + c2)
                 / ((ma * ma + mb * mb + c1) * (variance_a + variance_b + c2))
         })

@@ -15,7 +15,8 @@ pub(crate) fn robust_range(values: &[(f64, u32)]) -> (f64, f64, f64) {
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let total = count(&sorted);
     let [Some(first), Some(last)] = [sorted.first(), sorted.last()] else { return (0.0, 0.0, 0.0) };
-    let (first, last) = (first.0, last.0);
+    let first = first.0;
+    let last = last.0;
     let [low, high] = [quantile(&sorted, MARKER), quantile(&sorted, 1.0 - MARKER)];
     if high <= low {
         return (first, last, 0.0);

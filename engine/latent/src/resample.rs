@@ -12,7 +12,8 @@ struct Taps {
 
 /// An image of `width` columns as `[side, side]` values, whatever its proportions.
 pub(crate) fn square(values: &[f32], width: usize, height: usize, side: usize) -> Array2<f32> {
-    let (across, down) = (line(width, side), line(height, side));
+    let across = line(width, side);
+    let down = line(height, side);
     let rows: Vec<f32> = values
         .chunks_exact(width)
         .flat_map(|row| across.iter().map(|taps| taps.sum(row.iter().skip(taps.first))))

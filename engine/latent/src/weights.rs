@@ -184,7 +184,8 @@ fn shortened(text: &str) -> String {
 
 /// IEEE half to single precision; `None` for infinities and not-a-numbers.
 fn widened(half: u16) -> Option<f32> {
-    let (sign, magnitude) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff));
+    let sign = u32::from(half & 0x8000) << 16;
+    let magnitude = u32::from(half & 0x7fff);
     // The exponents' biases differ by 112; the product is exact for subnormal halves too.
     let value = f32::from_bits(magnitude << 13) * f32::from_bits((127 + 112) << 23);
     (magnitude < 0x7c00).then(|| f32::from_bits(value.to_bits() | sign))

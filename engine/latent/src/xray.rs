@@ -80,7 +80,8 @@ impl Xray {
 
     fn prepared(grey: Grey) -> Result<(Self, Vec<ImageNote>), ImageError> {
         let Grey { width, height, values, mut notes } = grey;
-        let (shorter, longer) = (width.min(height), width.max(height));
+        let shorter = width.min(height);
+        let longer = width.max(height);
         if shorter < LEAST_SIDE {
             return Err(ImageError::TooSmall { width, height });
         }

@@ -29,7 +29,8 @@ fn furthest<D: Dimension>(a: ArrayView<'_, f32, D>, b: &[f32]) -> f32 {
 /// `models/codec/known_f8.safetensors` is what the training code's networks give for the test image.
 #[test]
 fn known_answers() {
-    let (bytes, known) = (shipped("f8.safetensors"), shipped("known_f8.safetensors"));
+    let bytes = shipped("f8.safetensors");
+    let known = shipped("known_f8.safetensors");
     let codec = Codec::from_bytes(&bytes).unwrap();
     let known = SafeTensors::deserialize(&known).unwrap();
     assert_eq!((codec.name(), codec.factor(), codec.latent_shape()), ("f8", 8, [4, 32, 32]));
@@ -80,7 +81,8 @@ fn every_factor() {
                 )
             })
         };
-        let (one, two) = (run(1), run(2));
+        let one = run(1);
+        let two = run(2);
         assert_eq!(one, two);
         assert!(one.2.is_finite());
         assert!(one.3.values().iter().any(|x| *x != 0.0));

@@ -369,7 +369,8 @@ impl<B: Backend> GadgetProduct<'_, B> {
     /// If the shapes do not fit together.
     pub fn shape(&self) -> (usize, usize, bool) {
         let Self { x, first_switched, batch, .. } = *self;
-        let (inputs, limbs) = (self.inputs(), self.gadget.limbs);
+        let inputs = self.inputs();
+        let limbs = self.gadget.limbs;
         let lifted = x.limbs() != limbs;
         assert!(
             !lifted || x.limbs() == Limbs::q(limbs.q),

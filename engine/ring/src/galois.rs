@@ -17,8 +17,11 @@ impl GaloisElement {
 
     /// `5^steps`: rotates the `n/2` slots to the left by `steps` (to the right if negative).
     pub fn rotation(steps: i64, n: usize) -> Self {
-        let (order, modulus) = (n as i64 / 2, 2 * n as u64);
-        let (mut out, mut base, mut e) = (1, 5, steps.rem_euclid(order.max(1)));
+        let order = n as i64 / 2;
+        let modulus = 2 * n as u64;
+        let mut out = 1;
+        let mut base = 5;
+        let mut e = steps.rem_euclid(order.max(1));
         while e > 0 {
             if e & 1 == 1 {
                 out = out * base % modulus;

@@ -100,7 +100,8 @@ impl Modulus {
 
     /// `a^e mod q`.
     pub fn pow(&self, a: u32, mut e: u64) -> u32 {
-        let (mut base, mut out) = (self.reduce(u64::from(a)), 1);
+        let mut base = self.reduce(u64::from(a));
+        let mut out = 1;
         while e > 0 {
             if e & 1 == 1 {
                 out = self.mul(out, base);
@@ -138,7 +139,8 @@ impl Modulus {
             return Err(RingError::NoRoot { q: self.q, order });
         };
         let square = self.mul(root, root);
-        let (mut power, mut smallest) = (root, root);
+        let mut power = root;
+        let mut smallest = root;
         for _ in 1..order / 2 {
             power = self.mul(power, square);
             smallest = smallest.min(power);
@@ -159,7 +161,8 @@ pub fn primes_below(bits: f64, n: usize, count: usize, taken: &[u32]) -> Result<
     if !(4.0..=f64::from(MAX_PRIME_BITS)).contains(&bits) {
         return Err(too_few(0));
     }
-    let (bound, step) = (bits.exp2() as u32, 2 * n);
+    let bound = bits.exp2() as u32;
+    let step = 2 * n;
     let top = (bound as usize - 2) / step * step + 1;
     let candidates = (0..).map_while(|k| top.checked_sub(k * step)).map(|c| c as u32);
     let candidates = candidates.take_while(|&c| c > bound / 2).filter(|c| is_prime(*c) && !taken.contains(c));
@@ -172,10 +175,12 @@ fn is_prime(n: u32) -> bool {
     if n < 2 || n.is_multiple_of(2) {
         return n == 2;
     }
-    let (n64, shift) = (u64::from(n), (n - 1).trailing_zeros());
+    let n64 = u64::from(n);
+    let shift = (n - 1).trailing_zeros();
     let mul = |a: u64, b: u64| a * b % n64;
     let pow = |base: u64, mut e: u32| {
-        let (mut b, mut out) = (base, 1);
+        let mut b = base;
+        let mut out = 1;
         while e > 0 {
             if e & 1 == 1 {
                 out = mul(out, b);

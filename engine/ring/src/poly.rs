@@ -75,7 +75,8 @@ impl<D: Domain> Poly<D> {
 
     /// `self = -self`
     pub fn neg_assign(&mut self) {
-        let (kernels, ring) = (self.kernels(), self.ring.clone());
+        let kernels = self.kernels();
+        let ring = self.ring.clone();
         for (index, x) in self.limbs_mut() {
             (kernels.neg)(ring.modulus(index), x);
         }
@@ -84,7 +85,8 @@ impl<D: Domain> Poly<D> {
     /// Calls `f` with the position of the prime, the limb of `out`, and the same limb of `self`.
     fn for_each_limb(&self, out: &mut Self, mut f: impl FnMut(usize, &mut [u32], &[u32])) {
         assert!(self.limbs.contains(out.limbs), "{:?} lacks limbs of {:?}", self.limbs, out.limbs);
-        let (n, part) = (self.ring.n(), out.limbs);
+        let n = self.ring.n();
+        let part = out.limbs;
         for (i, (index, to)) in out.limbs_mut().enumerate() {
             let start = self.limbs.position(part, i) * n;
             if let Some(from) = self.words.get(start..start + n) {
@@ -139,7 +141,8 @@ impl Poly<Coeff> {
 
     /// Forward transform.
     pub fn into_ntt(mut self) -> Poly<Ntt> {
-        let (kernels, ring) = (self.kernels(), self.ring.clone());
+        let kernels = self.kernels();
+        let ring = self.ring.clone();
         for (index, limb) in self.limbs_mut() {
             (kernels.ntt)(ring.table(index), limb);
         }
@@ -150,7 +153,8 @@ impl Poly<Coeff> {
 impl Poly<Ntt> {
     /// Inverse transform.
     pub fn into_coeff(mut self) -> Poly<Coeff> {
-        let (kernels, ring) = (self.kernels(), self.ring.clone());
+        let kernels = self.kernels();
+        let ring = self.ring.clone();
         for (index, limb) in self.limbs_mut() {
             (kernels.intt)(ring.table(index), limb, 1);
         }
@@ -162,7 +166,8 @@ impl Poly<Ntt> {
     /// # Panics
     /// If `b` lacks a limb.
     pub fn mul(&self, b: &Self) -> Self {
-        let (kernels, mut out) = (self.kernels(), self.clone());
+        let kernels = self.kernels();
+        let mut out = self.clone();
         b.for_each_limb(&mut out, |index, x, y| (kernels.mul)(self.ring.modulus(index), x, y));
         out
     }

@@ -166,7 +166,8 @@ impl Sampler {
 
     /// A number above 0 and below 1, an odd multiple of `2^-53`: each is as likely.
     pub fn fraction(&mut self) -> f64 {
-        let (low, high) = (u64::from(self.word()), u64::from(self.word()));
+        let low = u64::from(self.word());
+        let high = u64::from(self.word());
         let bits = (high << 32 | low) >> 12;
         (2 * bits + 1) as f64 / (1u64 << 53) as f64
     }

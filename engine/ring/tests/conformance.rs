@@ -303,7 +303,8 @@ impl Backend for Faulty {
         outputs: usize,
         limbs: Limbs,
     ) -> Batch<Self, Ntt> {
-        let (a, b) = (self.to_cpu(a), self.to_cpu(b));
+        let a = self.to_cpu(a);
+        let b = self.to_cpu(b);
         let product = self.cpu.mul_accumulate(a.view(), b.view(), terms, outputs, limbs);
         let product = self.result("mul_accumulate", product);
         if self.fault == Fault::Stale {

@@ -12,7 +12,8 @@ const MAX_TERMS: usize = 66;
 
 #[test]
 fn sums_of_products_of_the_largest_words() {
-    let (ring, limbs) = (ring(3, 1), Limbs::q(3));
+    let ring = ring(3, 1);
+    let limbs = Limbs::q(3);
     for cpu in cpus(&ring) {
         let x = cpu.upload(limbs, 1, &largest(&ring, limbs, 1)).unwrap();
         let terms: Vec<_> =
@@ -45,8 +46,12 @@ fn gadget_products_of_the_largest_words() {
                     let galois = GaloisElement::conjugation(ring.n());
                     let term = || GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois };
                     let terms: Vec<_> = (0..terms).map(|_| term()).collect();
-                    let (digits, terms) = (Digits::Extended(digits.view()), &terms[..]);
-                    let (x, first_switched, batch, outputs) = (x.view(), 0, 1, 1);
+                    let digits = Digits::Extended(digits.view());
+                    let terms = &terms[..];
+                    let x = x.view();
+                    let first_switched = 0;
+                    let batch = 1;
+                    let outputs = 1;
                     let product = GadgetProduct { gadget, x, digits, first_switched, terms, batch, outputs };
                     let out = cpu.gadget_product(&product);
                     let out = cpu.download(out.view()).wait().unwrap();
@@ -55,7 +60,8 @@ fn gadget_products_of_the_largest_words() {
                         .zip(ring.moduli(gadget.limbs).chain(ring.moduli(gadget.limbs)))
                         .enumerate()
                     {
-                        let (part, limb) = (i / (count + 1), i % (count + 1));
+                        let part = i / (count + 1);
+                        let limb = i % (count + 1);
                         let addend = match (part == 0 || parts == 3, lifted) {
                             (false, _) => 0,
                             (true, false) => m.neg(1),
@@ -81,9 +87,11 @@ fn transforms_of_the_largest_words_at_every_degree() {
     for log_n in 2..=17 {
         let primes = primes_below(30.0, 1 << log_n, 1, &[]).unwrap();
         let ring = Arc::new(Ring::new(log_n, &primes, &[]).unwrap());
-        let (limbs, n) = (ring.limbs(), ring.n());
+        let limbs = ring.limbs();
+        let n = ring.n();
         // The transform of -1 (1 + X + ... ) is -2 / (1 - x) at each point x, as x^n = -1.
-        let (m, psi) = (ring.modulus(0), ring.table(0).psi());
+        let m = ring.modulus(0);
+        let psi = ring.table(0).psi();
         let point = |i| m.pow(psi, 2 * ntt::bit_reverse(i, log_n) as u64 + 1);
         let expected: Vec<u32> = (0..n).map(|i| m.neg(m.mul(2, m.inv(m.sub(1, point(i)))))).collect();
         for cpu in cpus(&ring) {

@@ -43,7 +43,8 @@ prop_compose! {
             (input, output % outputs, key && input >= first_switched, (exponent | 1) % (2 << log_n))
         });
         let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
-        let (parts, first_switched) = (if three { 3 } else { 2 }, first_switched.min(inputs));
+        let parts = if three { 3 } else { 2 };
+        let first_switched = first_switched.min(inputs);
         Case { log_n, gadget, parts, lifted, fresh, batch, inputs, outputs, first_switched, spare, terms: terms.collect(), seed }
     }
 }
@@ -54,15 +55,19 @@ proptest! {
     #[test]
     fn a_gadget_product_is_its_formula(case in cases()) {
         let Case { gadget, parts, batch, inputs, outputs, first_switched, .. } = case;
-        let (ring, limbs, base) = (ring(case.log_n, 8, 4), gadget.limbs, Limbs::q(gadget.limbs.q));
+        let ring = ring(case.log_n, 8, 4);
+        let limbs = gadget.limbs;
+        let base = Limbs::q(gadget.limbs.q);
         let key_limbs = Limbs { q: limbs.q + case.spare, p: limbs.p + case.spare };
         let words = |limbs, polys, number| -> Vec<u32> {
             let mut sampler = Seed::from_bytes(&[case.seed; 32]).sampler(Label::Public, number);
             (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect()
         };
-        let (x_limbs, x_polys) = (if case.lifted { base } else { limbs }, parts * inputs * batch);
+        let x_limbs = if case.lifted { base } else { limbs };
+        let x_polys = parts * inputs * batch;
         let switched = (inputs - first_switched) * batch;
-        let (x, last) = (words(x_limbs, x_polys, 0), words(base, switched, 1));
+        let x = words(x_limbs, x_polys, 0);
+        let last = words(base, switched, 1);
         let key_polys = 2 * (gadget.digits() + case.spare);
         let keys: Vec<_> = (2..).zip(&case.terms).map(|(number, t)| t.2.then(|| words(key_limbs, key_polys, number))).collect();
 
@@ -131,8 +136,11 @@ proptest! {
         seed: u8, q in 1usize..=7, p in 1usize..=3, digit_limbs in 1usize..=3, g: u32, log_n in prop_oneof![Just(4), Just(7)],
     ) {
         // Digits below the product of the special primes, as parameters have them, keep the error small.
-        let (ring, digit_limbs) = (ring(log_n, 7, 3), digit_limbs.min(p));
-        let (gadget, base, n) = (Gadget { limbs: Limbs { q, p }, digit_limbs }, Limbs::q(q), ring.n());
+        let ring = ring(log_n, 7, 3);
+        let digit_limbs = digit_limbs.min(p);
+        let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
+        let base = Limbs::q(q);
+        let n = ring.n();
         let galois = GaloisElement::new((g | 1) % (2 * n as u32), n).unwrap();
         let seed = Seed::from_bytes(&[seed; 32]);
         let secret = Poly::from_small(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
@@ -149,7 +157,8 @@ proptest! {
             let x = cpu.upload(base, 2, &words).unwrap();
             let key = cpu.upload(ring.limbs(), key_polys, &key).unwrap();
             let terms = [GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois }];
-            let (digits, terms) = (Digits::Fresh(x.slice(1, 1)), &terms[..]);
+            let digits = Digits::Fresh(x.slice(1, 1));
+            let terms = &terms[..];
             let product = GadgetProduct { gadget, x: x.view(), digits, first_switched: 0, terms, batch: 1, outputs: 1 };
             let out = cpu.gadget_product(&product);
             let seen = |x: &Batch<Cpu, Ntt>| {

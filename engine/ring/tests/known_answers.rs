@@ -13,7 +13,8 @@ fn transforms_match_known_answers() {
     assert_eq!(cases.len(), 25);
     for case in cases {
         let (ring, limbs) = ring(&case);
-        let (input, output) = (words(&case, "input"), words(&case, "output"));
+        let input = words(&case, "input");
+        let output = words(&case, "output");
         assert_eq!(u64::from(ring.table(0).psi()), case["psi"].as_u64().unwrap());
 
         let poly = Poly::from_words(&ring, limbs, input.clone()).unwrap().into_ntt();
@@ -69,6 +70,7 @@ fn words(case: &Value, name: &str) -> Vec<u32> {
 }
 
 fn ring(case: &Value) -> (Arc<Ring>, Limbs) {
-    let (n, q) = (case["n"].as_u64().unwrap(), case["modulus"].as_u64().unwrap());
+    let n = case["n"].as_u64().unwrap();
+    let q = case["modulus"].as_u64().unwrap();
     (Arc::new(Ring::new(n.ilog2(), &[q.try_into().unwrap()], &[]).unwrap()), Limbs::q(1))
 }

@@ -31,10 +31,12 @@ proptest! {
 
     #[test]
     fn transforms_are_values_at_odd_powers_of_psi(ring in rings(2..=8, 1..=3), seed: u8) {
-        let (limbs, log_n) = (ring.limbs(), ring.log_n());
+        let limbs = ring.limbs();
+        let log_n = ring.log_n();
         let a = uniform(&ring, limbs, seed, 0);
         let expected = per_limb(&ring, limbs, |modulus, limb| {
-            let (psi, a) = (ring.table(limb).psi(), at(&a, &ring, limb));
+            let psi = ring.table(limb).psi();
+            let a = at(&a, &ring, limb);
             let value = |i| {
                 let point = modulus.pow(psi, 2 * bit_reverse(i, log_n) as u64 + 1);
                 a.iter().rev().fold(0, |value, &c| modulus.add(modulus.mul(value, point), c))
@@ -106,7 +108,8 @@ proptest! {
 
     #[test]
     fn automorphisms_substitute_a_power_of_x(ring in rings(2..=12, 1..=2), seed: u8, g: u32, h: u32) {
-        let (limbs, n) = (ring.limbs(), ring.n());
+        let limbs = ring.limbs();
+        let n = ring.n();
         let [g, h] = [g, h].map(|x| GaloisElement::new((x | 1) % (2 * n as u32), n).unwrap());
         let both = GaloisElement::new(g.exponent() * h.exponent() % (2 * n as u32), n).unwrap();
         let a = uniform(&ring, limbs, seed, 0);
@@ -140,8 +143,10 @@ proptest! {
     fn rescale_divides_and_rounds(
         ring in chains(), seed: u8, q in 0usize..6, p in 0usize..3, to_q in 1usize..6, to_p in 0usize..3,
     ) {
-        let (from, to) = (Limbs { q: to_q + q, p: to_p + p }, Limbs { q: to_q, p: to_p });
-        let (from, to) = (clip(from, ring.limbs()), clip(to, ring.limbs()));
+        let from = Limbs { q: to_q + q, p: to_p + p };
+        let to = Limbs { q: to_q, p: to_p };
+        let from = clip(from, ring.limbs());
+        let to = clip(to, ring.limbs());
         prop_assume!(from != to);
         rescale_is_right(&ring, from, to, &uniform(&ring, from, seed, 0));
     }
@@ -185,7 +190,8 @@ fn conversions_of_any_mixture_of_sizes_are_right() {
             mod_up_is_right(&ring, gadget, &extreme(&ring, Limbs::q(6), &digits, fill));
         }
         for q in 1..=6 {
-            let (from, to) = (ring.limbs(), Limbs::q(q));
+            let from = ring.limbs();
+            let to = Limbs::q(q);
             let dropped = ring.indices(from).filter(|&i| i >= q).collect();
             rescale_is_right(&ring, from, to, &extreme(&ring, from, &[dropped], fill));
         }
@@ -213,7 +219,8 @@ fn rescale_is_right(ring: &Arc<Ring>, from: Limbs, to: Limbs, coefficients: &[u3
         let x = cpu.ntt(cpu.upload(from, 1, coefficients).unwrap());
         let y = cpu.download(cpu.intt(cpu.rescale(x.view(), to)).view()).wait().unwrap();
         for c in 0..ring.n() {
-            let (x, y) = (all.value(ring, coefficients, c), kept.value(ring, &y, c));
+            let x = all.value(ring, coefficients, c);
+            let y = kept.value(ring, &y, c);
             let distance = all.centre(y * &dropped.product - &x);
             assert!(dropped.near_half(&distance), "{}: {from:?} to {to:?}: {x}", cpu.name());
         }
@@ -222,7 +229,8 @@ fn rescale_is_right(ring: &Arc<Ring>, from: Limbs, to: Limbs, coefficients: &[u3
 
 /// Checks that each digit is one integer in all limbs, congruent to the digit and at most `D (1/2 + tolerance)`.
 fn mod_up_is_right(ring: &Arc<Ring>, gadget: Gadget, coefficients: &[u32]) {
-    let (limbs, base) = (gadget.limbs, Limbs::q(gadget.limbs.q));
+    let limbs = gadget.limbs;
+    let base = Limbs::q(gadget.limbs.q);
     for cpu in cpus(ring) {
         let x = cpu.ntt(cpu.upload(base, 1, coefficients).unwrap());
         let y = cpu.intt(cpu.mod_up(x.view(), gadget));
@@ -312,7 +320,8 @@ const EXTREMES: [Extreme; 3] = [Extreme::Steep, Extreme::Half, Extreme::Zero];
 /// Coefficients that are extreme for conversions from each group of primes.
 fn extreme(ring: &Ring, limbs: Limbs, groups: &[Vec<usize>], fill: Extreme) -> Vec<u32> {
     let words = ring.indices(limbs).flat_map(|i| {
-        let (modulus, group) = (ring.modulus(i), groups.iter().find(|group| group.contains(&i)));
+        let modulus = ring.modulus(i);
+        let group = groups.iter().find(|group| group.contains(&i));
         let crt = Crt::new(ring, ring.limbs(), |j| group.is_some_and(|group| group.contains(&j)));
         (0..ring.n()).map(move |c| {
             let offset = BigInt::from(c) - ring.n() / 2;

@@ -13,9 +13,11 @@ use std::sync::Arc;
 #[test]
 fn arithmetic_agrees_with_the_cpu() {
     let (ring, cpu) = setup();
-    let (limbs, part) = (ring.limbs(), Limbs { q: 2, p: 1 });
+    let limbs = ring.limbs();
+    let part = Limbs { q: 2, p: 1 };
     let mut sampler = Seed::from_bytes(&[1; 32]).sampler(Label::Public, 0);
-    let (a, b) = (sampler.uniform(&ring, limbs), sampler.uniform(&ring, limbs));
+    let a = sampler.uniform(&ring, limbs);
+    let b = sampler.uniform(&ring, limbs);
     let [x, y] = [&a, &b].map(|poly| cpu.upload::<Ntt>(limbs, 1, poly.words()).unwrap());
     let x = cpu.concat(&[x.view()], part);
     let same = |poly: &Poly<Ntt>, batch: &Batch<Cpu, Ntt>| {
@@ -137,7 +139,8 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     let (ring, cpu) = setup();
     let limbs = ring.limbs();
     let upload = |limbs, polys| cpu.upload::<Ntt>(limbs, polys, &vec![1; ring.words(limbs, polys)]).unwrap();
-    let (x, low) = (upload(limbs, 2), upload(Limbs::q(2), 2));
+    let x = upload(limbs, 2);
+    let low = upload(Limbs::q(2), 2);
     let gadget = Gadget { limbs, digit_limbs: 1 };
     let term = [Term { out: 0, a: 0, b: 0 }];
     let panics = |what: &str, f: &dyn Fn()| {
@@ -156,12 +159,15 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     panics("mod_up of other limbs", &|| drop(cpu.mod_up(x.view(), gadget)));
     panics("rescale to more", &|| drop(cpu.rescale(low.view(), limbs)));
     panics("rescale by nothing", &|| drop(cpu.rescale(x.view(), limbs)));
-    let (digits, key) = (upload(limbs, limbs.q), upload(limbs, 2 * limbs.q));
+    let digits = upload(limbs, limbs.q);
+    let key = upload(limbs, 2 * limbs.q);
     let product =
         |x: &Batch<Cpu, Ntt>, digits: &Batch<Cpu, Ntt>, key: &Batch<Cpu, Ntt>, first_switched: usize| {
             let terms =
                 [GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois: GaloisElement::IDENTITY }];
-            let (x, digits, terms) = (x.view(), Digits::Extended(digits.view()), &terms[..]);
+            let x = x.view();
+            let digits = Digits::Extended(digits.view());
+            let terms = &terms[..];
             drop(cpu.gadget_product(&GadgetProduct {
                 gadget,
                 x,

@@ -123,7 +123,8 @@ fn errors_are_centred_binomial() {
         chi_square("binomial", &counts, &probabilities);
 
         let moment = |k| draws.iter().map(|&x| f64::from(x).powi(k)).sum::<f64>() / draws.len() as f64;
-        let (variance, kurtosis) = (moment(2), moment(4) / moment(2).powi(2));
+        let variance = moment(2);
+        let kurtosis = moment(4) / moment(2).powi(2);
         // Within five standard errors.
         assert!(moment(1).abs() < 0.016, "mean {}", moment(1));
         assert!((variance - 10.5).abs() < 0.072, "variance {variance}");
@@ -190,7 +191,9 @@ fn ring() -> Arc<Ring> {
 /// taken together.
 fn chi_square(what: &str, counts: &[usize], probabilities: &[f64]) {
     let total = counts.iter().sum::<usize>() as f64;
-    let (mut statistic, mut cells, mut rare) = (0.0, 0, (0.0, 0.0));
+    let mut statistic = 0.0;
+    let mut cells = 0;
+    let mut rare = (0.0, 0.0);
     for (&count, probability) in counts.iter().zip(probabilities) {
         let expected = total * probability;
         if expected < 20.0 {

@@ -223,7 +223,8 @@ fn slopes(pictures: &[Vec<u8>], side: usize) -> Vec<(f64, f64)> {
     let near = differences(pictures.iter().flat_map(|picture| apart(picture, side, 1)));
     let far = FAR.iter().flat_map(|&far| pictures.iter().flat_map(move |picture| apart(picture, side, far)));
     let far = differences(far);
-    let (step, period) = (0.04, 0.16);
+    let step = 0.04;
+    let period = 0.16;
     let periods = ((PERIODS.end() - PERIODS.start()) / period) as u32;
     let scan = (0..=periods).into_par_iter().flat_map_iter(|k| {
         let period = PERIODS.start() + f64::from(k) * period;
@@ -280,7 +281,8 @@ fn likelihood(seen: &[f64], (step, period): (f64, f64), reach: u32, typical: f64
     // Periods are a little longer than the range of levels.
     let mut expected = [0.0; LEVELS + 16];
     let mut add = |at: f64, weight: f64| {
-        let (low, share) = (at as usize, at.fract());
+        let low = at as usize;
+        let share = at.fract();
         if let Some([a, b]) = expected.get_mut(low..low + 2) {
             *a += weight * (1.0 - share);
             *b += weight * share;
@@ -329,7 +331,8 @@ fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
         picture.iter().map(|&level| choices.get(usize::from(level)).unwrap_or(&none)).collect();
     let mut sums = vec![[0f32; CHOICES]; picture.len()];
     let mut walk = |path: &mut dyn Iterator<Item = usize>| {
-        let (mut before, mut paid) = (&none, [0f32; CHOICES]);
+        let mut before = &none;
+        let mut paid = [0f32; CHOICES];
         for pixel in path {
             let (Some(&here), Some(sums)) = (of.get(pixel), sums.get_mut(pixel)) else { continue };
             if here.count == 0 {

@@ -46,7 +46,8 @@ pub fn leave_pair_out(images: &[Vec<u8>], labels: &[bool]) -> Option<Learned> {
         return None;
     }
     let scores = Scores::of(images, labels.get(..count)?, counts)?;
-    let (mut sums, mut won) = (vec![0.0; count], 0.0);
+    let mut sums = vec![0.0; count];
+    let mut won = 0.0;
     for i in with(true) {
         for j in with(false) {
             let [of_i, of_j] = scores.left_out([i, j]);
@@ -92,8 +93,11 @@ impl Scores {
     /// The scores of a positive and a negative image that were not learned from.
     fn left_out(&self, [i, j]: [usize; 2]) -> [f64; 2] {
         let g: MatRef<'_, f64> = self.inverse.as_ref();
-        let (a, b, d) = (g.get(i, i), g.get(i, j), g.get(j, j));
-        let (x, y) = (self.dual.get(i, 0), self.dual.get(j, 0));
+        let a = g.get(i, i);
+        let b = g.get(i, j);
+        let d = g.get(j, j);
+        let x = self.dual.get(i, 0);
+        let y = self.dual.get(j, 0);
         let determinant = a * d - b * b;
         [1.0 - (d * x - b * y) / determinant, -1.0 - (a * y - b * x) / determinant]
     }

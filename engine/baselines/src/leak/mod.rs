@@ -178,9 +178,11 @@ fn apart<T: Copy>(values: &[T], side: usize, far: usize) -> impl Iterator<Item =
 fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let count = pairs.clone().count().max(1) as f64;
     let (sum_a, sum_b) = pairs.clone().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
-    let (mean_a, mean_b) = (sum_a / count, sum_b / count);
+    let mean_a = sum_a / count;
+    let mean_b = sum_b / count;
     let [ab, aa, bb] = pairs.fold([0.0; 3], |[ab, aa, bb], (x, y)| {
-        let (x, y) = (x - mean_a, y - mean_b);
+        let x = x - mean_a;
+        let y = y - mean_b;
         [ab + x * y, aa + x * x, bb + y * y]
     });
     ab / (aa * bb).sqrt().max(1e-9)

@@ -250,7 +250,8 @@ fn inverse<T: Real>(
     augmented: &AugConv<T>,
 ) -> Result<Mat<f64>, MpleError> {
     let q = augmented.layout.core_side();
-    let (mut sum, mut certainty) = (Mat::<f64>::zeros(q, q), vec![0.0; q]);
+    let mut sum = Mat::<f64>::zeros(q, q);
+    let mut certainty = vec![0.0; q];
     for (taps, pattern) in augmented.layout.taps.iter().zip(&augmented.patterns) {
         let w = Mat::from_fn(order.len(), taps.len(), |place, t| match (order.get(place), taps.get(t)) {
             (Some(&filter), Some(&(tap, _))) => weights.get(filter, tap).to_owned(),

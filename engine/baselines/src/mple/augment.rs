@@ -115,7 +115,8 @@ impl<T: Real> AugConv<T> {
                 taps.get(t).map_or(0.0, |&(_, offset)| inverse.get(row, offset).to_owned())
             });
             let weights = Mat::from_fn(taps.len(), key.order().len(), |t, place| {
-                let (tap, filter) = (taps.get(t).map_or(0, |x| x.0), key.order().get(place));
+                let tap = taps.get(t).map_or(0, |x| x.0);
+                let filter = key.order().get(place);
                 filter.map_or(0.0, |&filter| weight(filter, tap))
             });
             let product = columns * weights;
@@ -141,7 +142,9 @@ impl<T: Real> AugConv<T> {
     /// [`MpleError`] if there is no whole number of images, or numbers are not finite.
     pub fn apply(&self, morphed: &[T]) -> Result<Vec<T>, MpleError> {
         let Layout { shape, places, .. } = &self.layout;
-        let (rows, q, filters) = (shape.rows(), self.layout.core_side(), shape.filters);
+        let rows = shape.rows();
+        let q = self.layout.core_side();
+        let filters = shape.filters;
         length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
         finite("morphed images", morphed)?;
         let count = morphed.len() / rows;

@@ -32,7 +32,8 @@ impl Overheads {
     /// Counts them.
     pub fn of<T: Real>(augmented: &AugConv<T>) -> Self {
         let shape: &LayerShape = augmented.shape();
-        let (rows, q) = (shape.rows() as u64, (shape.rows() / augmented.kappa()) as u64);
+        let rows = shape.rows() as u64;
+        let q = (shape.rows() / augmented.kappa()) as u64;
         let seen: u64 = augmented.layout.places.iter().map(|place| place.len() as u64).sum();
         let taps: u64 = (0..shape.positions()).map(|position| shape.seen(position).count() as u64).sum();
         Self {

@@ -110,11 +110,16 @@ impl LayerShape {
 
     /// What one position of a filter sees: taps (`[c][u][v]`) and rows of the padded image.
     pub(super) fn seen(&self, position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let (n, m, p) = (self.output_side(), self.padded_side(), self.kernel);
-        let (i, j) = (position / n, position % n);
+        let n = self.output_side();
+        let m = self.padded_side();
+        let p = self.kernel;
+        let i = position / n;
+        let j = position % n;
         let before = if self.padding == Padding::Implicit { self.pad } else { 0 };
         (0..self.taps()).filter_map(move |tap| {
-            let (c, u, v) = (tap / (p * p), tap / p % p, tap % p);
+            let c = tap / (p * p);
+            let u = tap / p % p;
+            let v = tap % p;
             let row = (i * self.stride + u).checked_sub(before).filter(|&row| row < m)?;
             let col = (j * self.stride + v).checked_sub(before).filter(|&col| col < m)?;
             Some((tap, c * m * m + row * m + col))
@@ -139,10 +144,13 @@ impl LayerShape {
 
     /// The rows that are pixels and not padding, in the order of the image.
     pub(super) fn inside(&self) -> impl Iterator<Item = usize> + '_ {
-        let (m, side) = (self.padded_side(), self.side);
+        let m = self.padded_side();
+        let side = self.side;
         let edge = (m - side) / 2;
         (0..self.inputs()).map(move |k| {
-            let (c, y, x) = (k / (side * side), k / side % side, k % side);
+            let c = k / (side * side);
+            let y = k / side % side;
+            let x = k % side;
             c * m * m + (y + edge) * m + x + edge
         })
     }

@@ -73,7 +73,9 @@ impl MorphRun {
         let augmented = timed(&mut seconds.augment, || AugConv::<f32>::new(&key, layer))?;
         let morpher = key.morpher::<f32>();
         let mut max_abs_error = 0.0f64;
-        let (mut scores, mut plain_scores, mut morphed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut scores = Vec::new();
+        let mut plain_scores = Vec::new();
+        let mut morphed = Vec::new();
         for (number, image) in images.outer_iter().enumerate() {
             let image = image.to_vec();
             length("image", &image, layer.shape().inputs())?;

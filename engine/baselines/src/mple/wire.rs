@@ -71,7 +71,8 @@ impl AugConv<f32> {
         }
         let Some(layout) = Layout::with_patterns(&shape, kappa, room / pattern)? else { return Err(length) };
         layout.check_bytes(4)?;
-        let (q, filters) = (layout.core_side(), shape.filters);
+        let q = layout.core_side();
+        let filters = shape.filters;
         let patterns = rest.chunks_exact(4 * q * filters).map(|pattern| {
             let values = numbers(pattern);
             finite(what, &values)?;

@@ -46,7 +46,8 @@ impl FixedBase {
     /// A uniformly random power.
     pub(super) fn random(&self, rng: &mut ChaCha20Rng, params: &BoxedMontyParams) -> BoxedMontyForm {
         let mut product = BoxedMontyForm::one(params);
-        let (mut bits, mut left) = (0u64, 0);
+        let mut bits = 0u64;
+        let mut left = 0;
         let mut entry = vec![0; self.limbs];
         for row in self.table.chunks_exact(ROW * self.limbs) {
             if left < WINDOW {

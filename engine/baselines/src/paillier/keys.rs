@@ -321,7 +321,8 @@ impl SecretKey {
     fn decrypt_one(&self, c: &Ciphertext) -> Result<Plaintext, PaillierError> {
         self.public.check(c)?;
         let bits = self.public.bits;
-        let (m_p, m_q) = (self.p.decrypt(&c.0)?, self.q.decrypt(&c.0)?);
+        let m_p = self.p.decrypt(&c.0)?;
+        let m_q = self.q.decrypt(&c.0)?;
         // m = m_p + p ((m_q - m_p) p^-1 mod q)
         let q = self.q.prime.as_nz_ref();
         let reduced = Zeroizing::new(m_p.rem(q));
@@ -338,8 +339,10 @@ impl SecretKey {
         let odd = |x: BoxedUint| {
             Odd::new(x).into_option().ok_or(PaillierError::Primes { why: "one of them is even" })
         };
-        let (kept_p, kept_q) = (Zeroizing::new(odd(p.clone())?), Zeroizing::new(odd(q.clone())?));
-        let (p, q): (&Odd<BoxedUint>, &Odd<BoxedUint>) = (&kept_p, &kept_q);
+        let kept_p = Zeroizing::new(odd(p.clone())?);
+        let kept_q = Zeroizing::new(odd(q.clone())?);
+        let p: &Odd<BoxedUint> = &kept_p;
+        let q: &Odd<BoxedUint> = &kept_q;
         let n = Zeroizing::new(p.as_ref().resize(bits)).wrapping_mul(q.as_ref());
         if p == q || n.bits_vartime() != bits {
             return Err(PaillierError::Primes { why: "their product has another size" });

@@ -163,7 +163,8 @@ impl LinearScore {
     /// The same in the clear, on the same integers.
     pub fn clear(&self, image: ArrayView1<'_, f64>) -> Array1<f64> {
         let Quantized { bound, feature_bits, weight_bits, .. } = self.quantized;
-        let (feature, both) = (f64::from(feature_bits).exp2(), f64::from(feature_bits + weight_bits).exp2());
+        let feature = f64::from(feature_bits).exp2();
+        let both = f64::from(feature_bits + weight_bits).exp2();
         let integers: Vec<i64> =
             image.iter().map(|x| (x.clamp(-bound, bound) * feature).round() as i64).collect();
         let score = |(row, bias): (&Vec<i64>, &i64)| {

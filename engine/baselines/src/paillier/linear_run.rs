@@ -58,7 +58,8 @@ impl LinearRun {
         step(LinearStep::Key);
         let mut seconds = LinearSeconds::default();
         let key = timed(&mut seconds.keygen, || SecretKey::generate(bits))?;
-        let (public, quantized) = (key.public(), layer.quantized());
+        let public = key.public();
+        let quantized = layer.quantized();
         let slots = Packing::new(public, quantized.slot_bits)?.slots();
         let (images, inputs) = features.dim();
         if inputs != layer.features() {
@@ -66,7 +67,9 @@ impl LinearRun {
         }
         let of = images.div_ceil(slots) * inputs;
         let mut scores = Array2::zeros((images, layer.classes()));
-        let (mut sent, mut returned, mut groups) = (0, 0, 0);
+        let mut sent = 0;
+        let mut returned = 0;
+        let mut groups = 0;
         let each: Vec<usize> = (0..inputs).collect();
         for first in (0..images).step_by(slots) {
             let last = (first + slots).min(images);

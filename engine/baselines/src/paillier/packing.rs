@@ -41,8 +41,8 @@ impl Packing {
             return Err(PaillierError::Length { what: "values to pack", expected: slots, got: values.len() });
         }
         let half = 1i64 << (slot_bits - 1);
-        let (mut sum, mut offset) =
-            (BoxedUint::zero_with_precision(bits), BoxedUint::zero_with_precision(bits));
+        let mut sum = BoxedUint::zero_with_precision(bits);
+        let mut offset = BoxedUint::zero_with_precision(bits);
         for &value in values.iter().rev() {
             if !(-half..half).contains(&value) {
                 return Err(PaillierError::Slot { value, slot_bits });

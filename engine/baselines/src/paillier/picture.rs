@@ -98,7 +98,8 @@ impl EncryptedPicture {
     /// [`PaillierError`] if the bytes are no ciphertexts under the key, or not as many as a picture of their side has.
     pub fn from_bytes(key: &PublicKey, bytes: &[u8]) -> Result<Self, PaillierError> {
         let (ciphertexts, label) = key.ciphertexts_from_bytes(bytes)?;
-        let (side, packed) = (usize::from(label & !PACKED), label & PACKED != 0);
+        let side = usize::from(label & !PACKED);
+        let packed = label & PACKED != 0;
         if !Self::SIDES.contains(&side) {
             return Err(refused("pictures of such a side are not encrypted"));
         }

@@ -159,7 +159,8 @@ fn parsed<'a>(bytes: &'a [u8], magic: &[u8; 8], what: &'static str) -> Result<Pa
     let &[b0, b1, l0, l1, c0, c1, c2, c3] = sizes else {
         return Err(PaillierError::Bytes { what, why: "there are too few" });
     };
-    let (bits, label) = (u32::from(u16::from_le_bytes([b0, b1])), u16::from_le_bytes([l0, l1]));
+    let bits = u32::from(u16::from_le_bytes([b0, b1]));
+    let label = u16::from_le_bytes([l0, l1]);
     let count = u32::from_le_bytes([c0, c1, c2, c3]) as usize;
     if !(128..=8192).contains(&bits) || !bits.is_multiple_of(128) {
         return Err(PaillierError::Bytes { what, why: "keys have no such size" });

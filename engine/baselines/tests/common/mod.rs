@@ -26,8 +26,11 @@ pub(crate) fn layer(shape: LayerShape) -> FirstLayer {
 pub(crate) fn picture(channels: usize, side: usize, number: usize) -> Vec<u8> {
     let noise = numbers(channels * side * side, number as u64 + 1);
     let at = |(k, noise): (usize, f64)| {
-        let (c, y, x) = (k / (side * side), (k / side) % side, k % side);
-        let (y, x) = (y as f64 / side as f64, x as f64 / side as f64);
+        let c = k / (side * side);
+        let y = (k / side) % side;
+        let x = k % side;
+        let y = y as f64 / side as f64;
+        let x = x as f64 / side as f64;
         let turn = number as f64 * 0.7 + c as f64;
         let wave = (6.0 * x + turn).sin() * (5.0 * y - turn).cos() + 0.4 * (17.0 * x * y + turn).sin();
         (128.0 + 70.0 * wave + 8.0 * noise).clamp(0.0, 255.0) as u8

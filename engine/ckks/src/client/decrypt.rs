@@ -113,7 +113,8 @@ impl Decrypted {
 /// Negative numbers are told by comparing digits with those of `(Q-1)/2`, which are `(q_i-1)/2`, and their
 /// magnitude has the complements `q_i-1-v_i` as digits, plus one: no cancellation in the floating-point sum.
 fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
-    let (n, moduli) = (ring.n(), ring.moduli(limbs).copied().collect::<Vec<_>>());
+    let n = ring.n();
+    let moduli = ring.moduli(limbs).copied().collect::<Vec<_>>();
     // inverses[i] = (q_0 ... q_(i-1))^-1 mod q_i, and the factors of Horner's rule.
     let inverses: Vec<u32> =
         moduli.iter().enumerate().map(|(i, m)| m.inv(product(m, moduli.iter().take(i)))).collect();

@@ -45,7 +45,8 @@ impl PublicKey {
     /// [`ClientError::ParamsMismatch`], [`ClientError::NoSuchLevel`], [`ClientError::NoEntropy`]
     pub fn encrypt_at(&self, plaintext: &Plaintext, level: usize) -> Result<Ciphertext, ClientError> {
         check(&self.params, plaintext, level)?;
-        let (ring, limbs) = (self.params.ring(), self.params.limbs(level));
+        let ring = self.params.ring();
+        let limbs = self.params.limbs(level);
         let seed = Seed::from_os()?;
         let v = seed.sampler(Label::Ephemeral, 0).ternary(ring.n());
         let v = Poly::from_small(ring, limbs, &v).into_ntt();
@@ -68,7 +69,8 @@ fn ciphertext(
     parts: Vec<Poly<pleura_ring::Ntt>>,
     seed: Option<Seed>,
 ) -> Ciphertext {
-    let (scale, log_slots) = (plaintext.scale(), plaintext.log_slots());
+    let scale = plaintext.scale();
+    let log_slots = plaintext.log_slots();
     Ciphertext { params: plaintext.params().clone(), level, scale, log_slots, parts, seed }
 }
 

@@ -49,7 +49,8 @@ impl SecretKey {
     /// # Errors
     /// [`ClientError::NoEntropy`]
     pub fn public_key(&self) -> Result<PublicKey, ClientError> {
-        let (params, seed) = (self.params.clone(), Seed::from_os()?);
+        let params = self.params.clone();
+        let seed = Seed::from_os()?;
         let a = PublicKey::draw(&params, &seed);
         let b = self.mask(&a, &Seed::from_os()?, 0);
         Ok(PublicKey { params, b, a, seed })
@@ -92,8 +93,10 @@ impl SecretKey {
         if !SwitchingKey::is_secure(params, level) {
             return Err(ClientError::InsecureKey { level, log2_qp: params.log2_qp(level) });
         }
-        let (gadget, ring) = (params.gadget(level), params.ring());
-        let (seed, noise) = (Seed::from_os()?, Seed::from_os()?);
+        let gadget = params.gadget(level);
+        let ring = params.ring();
+        let seed = Seed::from_os()?;
+        let noise = Seed::from_os()?;
         // P s' modulo the ciphertext primes; it vanishes modulo the special ones.
         let mut lifted = from.restrict(gadget.limbs);
         for (index, limb) in lifted.limbs_mut() {

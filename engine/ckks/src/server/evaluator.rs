@@ -26,7 +26,8 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::ParamsMismatch`] if it was made for another.
     pub fn new(params: &Params, backend: B) -> Result<Self, EvalError> {
         let primes = |ring: &pleura_ring::Ring| ring.moduli(ring.limbs()).map(|m| m.q()).collect::<Vec<_>>();
-        let (ours, theirs) = (params.ring(), backend.ring());
+        let ours = params.ring();
+        let theirs = backend.ring();
         if ours.n() != theirs.n() || ours.limbs() != theirs.limbs() || primes(ours) != primes(theirs) {
             return Err(EvalError::ParamsMismatch);
         }
@@ -240,7 +241,8 @@ impl<B: Backend> Evaluator<B> {
         self.check_pair(x, y)?;
         check_parts(x, 2)?;
         check_parts(y, 2)?;
-        let (items, level) = (x.items, x.level.min(y.level));
+        let items = x.items;
+        let level = x.level.min(y.level);
         self.check_fits(x.scale * y.scale, level)?;
         let terms: Vec<_> = (0..items)
             .flat_map(|i| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (i, a, b)))
@@ -338,7 +340,8 @@ impl<B: Backend> Evaluator<B> {
         }
         // What rounding may be off by: far less than the noise is.
         let slight = (-0.75 * f64::from(self.params.literal().scale_bits)).exp2();
-        let (mut above, mut missing) = (level, target / x.scale);
+        let mut above = level;
+        let mut missing = target / x.scale;
         loop {
             above += 1;
             check_covers(x.level, above)?;
@@ -398,7 +401,8 @@ impl<B: Backend> Evaluator<B> {
 
     /// Values of one and a little more at this scale must not wrap around the modulus.
     fn check_fits(&self, scale: f64, level: usize) -> Result<(), EvalError> {
-        let (log2_scale, log2_q) = (scale.log2(), self.params.log2_q(level));
+        let log2_scale = scale.log2();
+        let log2_q = self.params.log2_q(level);
         if log2_scale + 1.0 > log2_q { Err(EvalError::ScaleTooLarge { log2_scale, log2_q }) } else { Ok(()) }
     }
 
@@ -409,7 +413,8 @@ impl<B: Backend> Evaluator<B> {
         let shared = y.log_slots.min(x.log_slots);
         check_equal("logarithms of slots", shared as usize, y.log_slots as usize)?;
         if !x.items.is_multiple_of(y.data.polys()) {
-            let (left, right) = (x.items, y.data.polys());
+            let left = x.items;
+            let right = y.data.polys();
             return Err(EvalError::Mismatch { what: "numbers of ciphertexts and plaintexts", left, right });
         }
         check_covers(y.level, x.level)

@@ -221,7 +221,8 @@ impl<B: Backend> Tower<'_, B> {
         let element = self.element_at(giant, level)?;
         let mut sum = sum;
         let params = self.evaluator.params();
-        let (above, needed) = (scale / element.scale(), params.divisor(level + 1));
+        let above = scale / element.scale();
+        let needed = params.divisor(level + 1);
         if let Some(quotient) = self.add_piece(None, &quotient, level + 1, above * needed)? {
             let quotient = self.evaluator.descend(&quotient, self.keys)?.with_scale(above);
             let product = self.evaluator.mul_no_relin(&quotient, &element)?.with_scale(scale);
@@ -247,7 +248,8 @@ impl<B: Backend> Tower<'_, B> {
     /// `p = q T_g + r` with both of degree below `g`, by `T_(g+i) = 2 T_g T_i - T_(g-i)` in the Chebyshev basis.
     fn split(&self, coefficients: &[f64], giant: usize) -> (Vec<f64>, Vec<f64>) {
         let (low, high) = coefficients.split_at(giant);
-        let (mut quotient, mut remainder) = (high.to_vec(), low.to_vec());
+        let mut quotient = high.to_vec();
+        let mut remainder = low.to_vec();
         if self.chebyshev {
             for (i, q) in quotient.iter_mut().enumerate().skip(1) {
                 if let Some(r) = remainder.get_mut(giant - i) {
@@ -282,7 +284,8 @@ impl<B: Backend> Tower<'_, B> {
         let b = i - a;
         // The last product is the lowest.
         let level = self.level - depth(i - 1) + 1;
-        let (left, right) = (self.element_at(a, level)?, self.element_at(b, level)?);
+        let left = self.element_at(a, level)?;
+        let right = self.element_at(b, level)?;
         let evaluator = self.evaluator;
         let mut product = evaluator.mul_no_relin(&left, &right)?;
         if self.chebyshev {

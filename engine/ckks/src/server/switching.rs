@@ -32,7 +32,8 @@ impl<B: Backend> Evaluator<B> {
         let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::rotation(s, self.params().n())).collect();
         let extended = self.hoist(x, &elements, keys, |product| self.backend().gadget_product(product))?;
         let data = self.backend().rescale(extended.view(), self.params().limbs(x.level));
-        let (items, outputs) = (x.items, elements.len());
+        let items = x.items;
+        let outputs = elements.len();
         let output = |o: usize| {
             let part = |p: usize| data.slice((p * outputs + o) * items, items);
             x.like(self.backend().concat(&[part(0), part(1)], data.limbs()), x.level, x.scale)

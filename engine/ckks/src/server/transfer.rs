@@ -91,7 +91,8 @@ impl<B: Backend> Evaluator<B> {
         let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.parts.get(i)));
         let data = self.upload_polys(self.params().limbs(first.level), parts)?;
         let &Ciphertext { level, scale, log_slots, .. } = first;
-        let (params, items) = (self.params().clone(), ciphertexts.len());
+        let params = self.params().clone();
+        let items = ciphertexts.len();
         Ok(CiphertextBatch { params, data, items, level, scale, log_slots })
     }
 
@@ -151,12 +152,15 @@ impl<B: Backend> Evaluator<B> {
         for plaintext in plaintexts {
             self.check_params(plaintext.params())?;
             check_scales(first.scale(), plaintext.scale())?;
-            let (left, right) = (first.log_slots() as usize, plaintext.log_slots() as usize);
+            let left = first.log_slots() as usize;
+            let right = plaintext.log_slots() as usize;
             check_equal("logarithms of slots", left, right)?;
             polys.push(plaintext.to_poly(self.params().limbs(level)).into_ntt());
         }
         let data = self.upload_polys(self.params().limbs(level), &polys)?;
-        let (params, scale, log_slots) = (self.params().clone(), first.scale(), first.log_slots());
+        let params = self.params().clone();
+        let scale = first.scale();
+        let log_slots = first.log_slots();
         Ok(PreparedPlaintext { params, data, level, scale, log_slots })
     }
 

@@ -307,11 +307,13 @@ impl<B: Backend> Evaluator<B> {
             ..
         } = transform;
         if x.log_slots != transform.log_slots {
-            let (left, right) = (x.log_slots as usize, transform.log_slots as usize);
+            let left = x.log_slots as usize;
+            let right = transform.log_slots as usize;
             return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
         }
         if !x.items.is_multiple_of(*inputs) {
-            let (left, right) = (x.items, *inputs);
+            let left = x.items;
+            let right = *inputs;
             return Err(EvalError::Mismatch { what: "ciphertexts of a group", left, right });
         }
         self.check_params(&transform.params)?;
@@ -322,10 +324,13 @@ impl<B: Backend> Evaluator<B> {
             dropped = self.drop_level(x, *level)?;
             &dropped
         };
-        let (backend, gadget, base) = (self.backend(), self.gadget(*level), self.params().limbs(*level));
+        let backend = self.backend();
+        let gadget = self.gadget(*level);
+        let base = self.params().limbs(*level);
 
         // [2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input].
-        let (groups, count) = (x.items / inputs, giant_steps.len());
+        let groups = x.items / inputs;
+        let count = giant_steps.len();
         let items = groups * outputs;
         let mut products = Vec::new();
         for (giant, (_, terms)) in giant_steps.iter().enumerate() {
@@ -344,7 +349,8 @@ impl<B: Backend> Evaluator<B> {
         })?;
 
         let first_switched = giant_steps.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
-        let (to, dropped) = (self.params().limbs(*target_level), target_level + 1..=*level);
+        let to = self.params().limbs(*target_level);
+        let dropped = target_level + 1..=*level;
         let switched = if first_switched == count {
             sums
         } else {

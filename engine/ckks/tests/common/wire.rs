@@ -53,7 +53,8 @@ pub(crate) fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
 /// Sets `width` bits from bit `at` on, one by one.
 pub(crate) fn set_bits(bytes: &mut [u8], at: usize, width: u32, value: u32) {
     for i in 0..width as usize {
-        let (byte, bit) = ((at + i) / 8, (at + i) % 8);
+        let byte = (at + i) / 8;
+        let bit = (at + i) % 8;
         bytes[byte] = bytes[byte] & !(1 << bit) | ((value >> i & 1) as u8) << bit;
     }
 }

@@ -63,10 +63,13 @@ fn interpolate(values: &[Complex64], scale: f64) -> Vec<i64> {
 fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, f64> {
     let s = &*SETUP;
     let (x, on_device) = zeros();
-    let (scale, half, secret) = (s.params.scale(0), 0.5 * f64::from(-bits).exp2(), s.secret_coefficients());
+    let scale = s.params.scale(0);
+    let half = 0.5 * f64::from(-bits).exp2();
+    let secret = s.secret_coefficients();
     // Noise of a slot beyond five deviations is rare, and then one of thousands that are averaged.
     let reach = 5.0 * (10.5 * s.slots() as f64).sqrt() / scale;
-    let (mut low, mut high) = (vec![[-reach; 2]; s.slots()], vec![[reach; 2]; s.slots()]);
+    let mut low = vec![[-reach; 2]; s.slots()];
+    let mut high = vec![[reach; 2]; s.slots()];
     let mut noise = Vec::new();
     for query in 1..=queries {
         let middles = low.iter().zip(&high).map(|(low, high)| [0, 1].map(|i| 0.5 * (low[i] + high[i])));
@@ -75,7 +78,8 @@ fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, f64> {
         let shift = evaluate(&interpolate(&shift, scale), scale);
         for (slot, (shown, shift)) in shifted(&on_device, &shift, show).iter().zip(&shift).enumerate() {
             for (i, (shown, shift)) in [(shown.re, shift.re), (shown.im, shift.im)].into_iter().enumerate() {
-                let (low, high) = (&mut low[slot][i], &mut high[slot][i]);
+                let low = &mut low[slot][i];
+                let high = &mut high[slot][i];
                 if shown > half { *low = low.max(half - shift) } else { *high = high.min(half - shift) }
             }
         }
@@ -126,14 +130,16 @@ fn shifted_copies_give_the_key_away_rounded_plainly_and_not_published() {
     // Knowing nothing, one is wrong by 3.24.
     assert!(wrong > 3.1, "{wrong}");
     // Averages tell no more than the dither's information.
-    let (got, least) = (average(max, 64, publish), least_deviation(max, 64));
+    let got = average(max, 64, publish);
+    let least = least_deviation(max, 64);
     assert!((0.9..1.1).contains(&(got / least)), "{got} where {least} is least");
 }
 
 /// `sin^2(pi f / 2)` of the values that are a fraction `f` of a unit above a multiple go up, and none goes further.
 #[test]
 fn values_go_up_as_often_as_is_said() {
-    let (s, bits) = (&*SETUP, 3);
+    let s = &*SETUP;
+    let bits = 3;
     let (_, on_device) = zeros();
     let unit = f64::from(-bits).exp2();
     for f in [0.0f64, 0.1, 0.25, 0.5, 0.8, 0.95] {
@@ -142,7 +148,8 @@ fn values_go_up_as_often_as_is_said() {
         let up = |value: f64, multiple: f64| (value / unit - multiple).abs();
         let ups: Vec<_> = shown.iter().flat_map(|z| [up(z.re, 5.0), up(z.im, -2.0)]).collect();
         assert!(ups.iter().all(|&up| up == 0.0 || up == 1.0), "{f}");
-        let (count, probability) = (ups.len() as f64, (0.5 * PI * f).sin().powi(2));
+        let count = ups.len() as f64;
+        let probability = (0.5 * PI * f).sin().powi(2);
         let spread = (count * probability * (1.0 - probability)).sqrt();
         let surplus = ups.iter().sum::<f64>() - count * probability;
         assert!(surplus.abs() <= 5.0 * spread, "{f}: {surplus} more than expected");
@@ -160,8 +167,10 @@ fn publications_until_the_key_is_known() {
     println!("bits, plain rounding, measured error after 1024, least, publications to an error of 1/8");
     for bits in [max, max - 1, max - 2, max - 4, max - 6, 0] {
         let plain = bisect(bits, 24, &|decrypted| plainly_rounded(decrypted, bits)).ok();
-        let (count, publish) = (1024, &|decrypted: &Decrypted| decrypted.publish(bits).unwrap());
-        let (error, least) = (average(bits, count, publish), least_deviation(bits, count));
+        let count = 1024;
+        let publish = &|decrypted: &Decrypted| decrypted.publish(bits).unwrap();
+        let error = average(bits, count, publish);
+        let least = least_deviation(bits, count);
         println!("{bits}, {plain:?}, {error:.2}, {least:.2}, {:.2e}", (8.0 * error).powi(2) * count as f64);
     }
     // In units: adaptive shifts that move values onto multiples, had the dither been uniform.
@@ -170,7 +179,9 @@ fn publications_until_the_key_is_known() {
         decrypted.reveal_unrounded().iter().flat_map(|z| [z.re / unit, z.im / unit]).collect();
     let mut fractions = Seed::from_bytes(&[3; 32]).sampler(Label::Dither, 0);
     let mut known = vec![0.0; noise.len()];
-    let (mut count, mut publications, mut error) = (4096, 0, f64::INFINITY);
+    let mut count = 4096;
+    let mut publications = 0;
+    let mut error = f64::INFINITY;
     while error > 0.125 {
         for (noise, known) in noise.iter().zip(&mut known) {
             let rounded = |_| (noise - *known + fractions.fraction() - 0.5).round();

@@ -21,6 +21,7 @@ pub(crate) fn devices(options: &Options) -> Vec<Arc<Device>> {
 
 /// Options as usual, without 64-bit integers and with checks in the kernels, and without 64-bit integers.
 pub(crate) fn forms() -> [Options; 3] {
-    let (usual, int32) = (Options::default(), Options { no_int64: true, ..Options::default() });
+    let usual = Options::default();
+    let int32 = Options { no_int64: true, ..Options::default() };
     [usual, Options { checks: true, ..int32.clone() }, int32]
 }

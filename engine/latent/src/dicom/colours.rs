@@ -68,6 +68,7 @@ fn white(format: &Format, frame: &Frame, notes: &mut Vec<ImageNote>) -> f32 {
 
 /// By PS3.3, C.7.6.3.1.2, with `middle` the sample of no colour.
 fn rgb_of_ybr([y, b, r]: [f32; 3], middle: f32) -> [f32; 3] {
-    let (b, r) = (b - middle, r - middle);
+    let b = b - middle;
+    let r = r - middle;
     [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b].map(|x| x.clamp(0.0, 1.0))
 }

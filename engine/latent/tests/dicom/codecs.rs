@@ -222,7 +222,8 @@ fn jpeg_of_12_bits() {
     assert_eq!(notes, []);
     let plain = Xray::from_bytes(&stream).unwrap().0;
     for (k, found) in xray.values().iter().enumerate() {
-        let (x, y) = (k % SIDE, k / SIDE);
+        let x = k % SIDE;
+        let y = k / SIDE;
         let block = y / 8 * 32 + x / 8;
         let angle = (2 * (x % 8) + 1) as f64 * std::f64::consts::PI / 16.0;
         let value = 2048.0
@@ -262,7 +263,8 @@ fn colours_of_a_jpeg() {
         (pixels.iter().map(|x| f64::from(*x)).sum::<f64>() / pixels.len() as f64, notes.len())
     };
     // A luma read as red, and 128 as green and blue.
-    let (ybr, rgb) = (mean("YBR_FULL_422", [1, 2, 3]), mean("RGB", [1, 2, 3]));
+    let ybr = mean("YBR_FULL_422", [1, 2, 3]);
+    let rgb = mean("RGB", [1, 2, 3]);
     assert!((ybr.0 - 127.0).abs() < 1.0 && ybr.1 == 0, "{ybr:?}");
     assert!((rgb.0 - (0.299 * 127.0 + 0.701 * 128.0)).abs() < 1.0 && rgb.1 == 1, "{rgb:?}");
     assert_eq!(mean("YBR_FULL_422", *b"RGB").1, 2);

@@ -255,7 +255,8 @@ fn lossless(words: &[u16]) -> Vec<u8> {
     out.extend([0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     out.extend(0..=16);
     out.extend([0xff, 0xda, 0, 8, 1, 1, 0, 1, 0, 0]);
-    let (mut bits, mut count) = (0_u64, 0);
+    let mut bits = 0_u64;
+    let mut count = 0;
     for (k, &word) in words.iter().enumerate() {
         let before = match k {
             0 => 1 << 15,

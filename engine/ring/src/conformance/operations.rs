@@ -50,7 +50,8 @@ fn upload<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn concat<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (x, y) = (t.input::<Ntt>(t.limbs(7, 3), 3)?, t.input::<Ntt>(Limbs { q: 5, p: 2 }, 2)?);
+    let x = t.input::<Ntt>(t.limbs(7, 3), 3)?;
+    let y = t.input::<Ntt>(Limbs { q: 5, p: 2 }, 2)?;
     for limbs in t.levels([(5, 2), (5, 0), (3, 2), (1, 1), (1, 0)]) {
         let views = [x.slice(1, 2), y.view(), x.slice(0, 1), y.slice(1, 1)];
         t.check(&format!("to {limbs:?}"), limbs, 6, |d| d.concat(&views, limbs))?;
@@ -140,9 +141,12 @@ fn mul_scalar_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn mul_accumulate<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (a_limbs, b_limbs, limbs) = (t.limbs(7, 3), t.limbs(6, 2), Limbs { q: 4, p: 1 });
+    let a_limbs = t.limbs(7, 3);
+    let b_limbs = t.limbs(6, 2);
+    let limbs = Limbs { q: 4, p: 1 };
     for fill in [Fill::Mixed, Fill::Largest] {
-        let (a, b) = (t.filled(a_limbs, 6, fill)?, t.filled(b_limbs, 7, fill)?);
+        let a = t.filled(a_limbs, 6, fill)?;
+        let b = t.filled(b_limbs, 7, fill)?;
         let pointwise: Vec<_> = (0..5).map(|i| Term { out: i, a: i, b: i }).collect();
         let tensor = [(0, 0, 2), (1, 0, 3), (1, 1, 2), (2, 1, 3)].map(|(out, a, b)| Term { out, a, b });
         // As many terms in an output as fill an accumulator once or twice, one more, and none.
@@ -171,7 +175,8 @@ fn mul_accumulate<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 
 fn automorphism<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     let limbs = Limbs { q: 5, p: 2 };
-    let (x, y) = (t.input::<Ntt>(limbs, 4)?, t.input::<Coeff>(limbs, 4)?);
+    let x = t.input::<Ntt>(limbs, 4)?;
+    let y = t.input::<Coeff>(limbs, 4)?;
     for by in [0, 1, -1, 7, 100, -37].map(By::Steps).into_iter().chain([By::Conjugation]) {
         let g = by.element(t.ring().n());
         t.check(&format!("{by:?}, transformed"), limbs, 3, |d| d.automorphism(x.slice(1, 3), g))?;
@@ -275,7 +280,8 @@ fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 fn expand<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (compact, limbs) = (t.compact()?, t.limbs(7, 3));
+    let compact = t.compact()?;
+    let limbs = t.limbs(7, 3);
     for (start, count) in [(0, 5), (2, 2)] {
         let case = format!("{count} from {start}");
         t.check(&case, limbs, count, |d| d.expand_compact(&compact, start, count, limbs))?;
@@ -298,9 +304,13 @@ fn switch<B: Backend>(
     if !t.ring().limbs().contains(limbs) {
         return Ok(());
     }
-    let (base, wider, count, n) = (Limbs::q(q), t.limbs(q + spare, p + spare), gadget.digits(), t.ring().n());
+    let base = Limbs::q(q);
+    let wider = t.limbs(q + spare, p + spare);
+    let count = gadget.digits();
+    let n = t.ring().n();
     let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
-    let (x_polys, switched) = (parts * inputs * batch, (inputs - first_switched) * batch);
+    let x_polys = parts * inputs * batch;
+    let switched = (inputs - first_switched) * batch;
     let x = t.filled(if case.lifted { base } else { limbs }, 1 + x_polys, fill)?;
     let digits = match fresh {
         true => t.filled(base, 1 + switched, fill)?,
@@ -321,7 +331,8 @@ fn switch<B: Backend>(
             galois: by.element(n),
         });
     }
-    let (diagonals, compact) = (t.filled(wider, 6, fill)?, t.compact()?);
+    let diagonals = t.filled(wider, 6, fill)?;
+    let compact = t.compact()?;
     let product = GadgetProduct {
         gadget,
         x: x.slice(1, x_polys),
@@ -335,7 +346,8 @@ fn switch<B: Backend>(
         outputs,
     };
     let name = format!("{}, {} digits, {fill:?}", case.name, if fresh { "fresh" } else { "extended" });
-    let (polys, by_definition) = (diagonals.slice(1, 5), t.expected.is_none());
+    let polys = diagonals.slice(1, 5);
+    let by_definition = t.expected.is_none();
     match sums {
         None => t.check(&name, limbs, 2 * outputs * batch, |d| d.gadget_product(&product))?,
         Some((terms, as_compact)) => t.check(&name, limbs, 8, |d| {
@@ -364,7 +376,8 @@ fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     let special_primes = [((7, 3), (7, 0)), ((5, 2), (5, 0)), ((1, 2), (1, 0)), ((5, 3), (5, 1))];
     let both = [((7, 3), (6, 0)), ((5, 2), (4, 0)), ((5, 3), (2, 1)), ((18, 3), (6, 0))];
     for ((q, p), (to_q, to_p)) in ciphertext_primes.into_iter().chain(special_primes).chain(both) {
-        let (from, to) = (Limbs { q, p }, Limbs { q: to_q, p: to_p });
+        let from = Limbs { q, p };
+        let to = Limbs { q: to_q, p: to_p };
         if !t.ring().limbs().contains(from) {
             continue;
         }
@@ -381,9 +394,10 @@ fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 
 /// Operations that follow each other without a wait, on memory that comes free in between.
 fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
-    let (mut limbs, terms) =
-        (t.limbs(6, 0), [(0, 0, 1), (1, 1, 1), (1, 0, 0)].map(|(out, a, b)| Term { out, a, b }));
-    let (start, addend) = (t.input::<Coeff>(limbs, 2)?, t.input::<Ntt>(limbs, 2)?);
+    let mut limbs = t.limbs(6, 0);
+    let terms = [(0, 0, 1), (1, 1, 1), (1, 0, 0)].map(|(out, a, b)| Term { out, a, b });
+    let start = t.input::<Coeff>(limbs, 2)?;
+    let addend = t.input::<Ntt>(limbs, 2)?;
     t.check("rounds of a computation", Limbs::q(2), 2, |d| {
         let mut x = d.ntt(start);
         while limbs.q > 2 {
@@ -414,7 +428,8 @@ fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 
 /// What a future gives to one who asks again and again.
 fn awaited_result<T>(future: impl Future<Output = T> + Unpin) -> T {
-    let (mut future, mut context) = (future, Context::from_waker(Waker::noop()));
+    let mut future = future;
+    let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(result) = Pin::new(&mut future).poll(&mut context) {
             return result;

@@ -182,7 +182,8 @@ impl<'a, B: Backend> Trial<'a, B> {
         polys: usize,
         groups: &[Vec<usize>],
     ) -> Result<Batch<B, Ntt>, Failure> {
-        let (ring, positions): (_, Vec<_>) = (self.ring(), self.ring().indices(limbs).collect());
+        let ring = self.ring();
+        let positions: Vec<_> = self.ring().indices(limbs).collect();
         let words = (0..polys).flat_map(|_| &positions).flat_map(|&i| {
             let modulus = ring.modulus(i);
             let group = groups.iter().find(|group| group.contains(&i)).into_iter().flatten();
@@ -260,8 +261,11 @@ impl<'a, B: Backend> Trial<'a, B> {
         let Some((i, (&got, &expected))) = difference else {
             return Ok(());
         };
-        let (n, limbs) = (self.ring().n(), limbs.count());
-        let (poly, limb, coefficient) = (i / n / limbs, i / n % limbs, i % n);
+        let n = self.ring().n();
+        let limbs = limbs.count();
+        let poly = i / n / limbs;
+        let limb = i / n % limbs;
+        let coefficient = i % n;
         Err(Failure::Word { at: self.at(case), poly, limb, coefficient, expected, got })
     }
 }

@@ -63,7 +63,9 @@ impl Backend for Cpu {
     }
 
     fn ntt(&self, mut x: Batch<Self, Coeff>) -> Batch<Self, Ntt> {
-        let (limbs, polys, indices) = (x.limbs(), x.polys(), self.indices(x.limbs()));
+        let limbs = x.limbs();
+        let polys = x.polys();
+        let indices = self.indices(x.limbs());
         self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             (self.kernels.ntt)(self.ring.table(indices[limb]), words);
         });
@@ -71,7 +73,9 @@ impl Backend for Cpu {
     }
 
     fn intt(&self, mut x: Batch<Self, Ntt>) -> Batch<Self, Coeff> {
-        let (limbs, polys, indices) = (x.limbs(), x.polys(), self.indices(x.limbs()));
+        let limbs = x.limbs();
+        let polys = x.polys();
+        let indices = self.indices(x.limbs());
         self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             (self.kernels.intt)(self.ring.table(indices[limb]), words, 1);
         });
@@ -87,14 +91,16 @@ impl Backend for Cpu {
     }
 
     fn neg_assign<D: Domain>(&self, x: &mut Batch<Self, D>) {
-        let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
+        let limbs = x.limbs();
+        let indices = self.indices(x.limbs());
         self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             (self.kernels.neg)(self.ring.modulus(indices[limb]), words);
         });
     }
 
     fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
-        let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
+        let limbs = x.limbs();
+        let indices = self.indices(x.limbs());
         shape::check_scalar(x, scalar);
         self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
             let modulus = self.ring.modulus(indices[limb]);
@@ -114,7 +120,8 @@ impl Backend for Cpu {
         for term in terms {
             of_output[term.out].push((term.a, term.b));
         }
-        let (n, indices) = (self.ring.n(), self.indices(limbs));
+        let n = self.ring.n();
+        let indices = self.indices(limbs);
         let tile = TILE.min(n);
         let mut out = self.batch(limbs, outputs);
         let mut tasks: Vec<_> =
@@ -123,7 +130,9 @@ impl Backend for Cpu {
         let tiles = indices.len() * (n / tile);
         tasks.sort_by_key(|(i, _)| (i % tiles, i / tiles));
         self.run(outputs * limbs.count() * n, tasks, |(i, out)| {
-            let (poly, limb, start) = (i / tiles, i % tiles / (n / tile), i % (n / tile) * tile);
+            let poly = i / tiles;
+            let limb = i % tiles / (n / tile);
+            let start = i % (n / tile) * tile;
             let part = |view, poly| &self.limb(view, poly, limbs, limb)[start..start + tile];
             let terms: Vec<_> = of_output[poly].iter().map(|&(i, j)| [part(a, i), part(b, j)]).collect();
             (self.kernels.dot)(self.ring.modulus(indices[limb]), &terms, out);
@@ -142,7 +151,8 @@ impl Backend for Cpu {
             if D::IS_NTT {
                 (self.kernels.permute)(&permutation, from, words);
             } else {
-                let (modulus, n) = (self.ring.modulus(indices[limb]), words.len());
+                let modulus = self.ring.modulus(indices[limb]);
+                let n = words.len();
                 for (i, &c) in from.iter().enumerate() {
                     let exponent = i * g.exponent() as usize % (2 * n);
                     words[exponent % n] = if exponent < n { c } else { modulus.neg(c) };
@@ -153,7 +163,8 @@ impl Backend for Cpu {
     }
 
     fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt> {
-        let (limbs, digits) = (gadget.limbs, gadget.digits());
+        let limbs = gadget.limbs;
+        let digits = gadget.digits();
         let extension = Extension::new(self, x, gadget);
         let mut out = self.batch(limbs, x.polys() * digits);
         self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |i, limb, words| {
@@ -178,7 +189,8 @@ impl Backend for Cpu {
         count: usize,
         limbs: Limbs,
     ) -> Batch<Self, Ntt> {
-        let (n, indices) = (self.ring.n(), self.indices(limbs));
+        let n = self.ring.n();
+        let indices = self.indices(limbs);
         let mut out = self.batch(limbs, count);
         self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
             let coefficients = &polys.0[start + poly].coefficients;
@@ -205,7 +217,8 @@ impl Backend for Cpu {
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {
         let from = x.limbs();
         shape::check_rescale(from, to);
-        let (all, kept) = (self.indices(from), self.indices(to));
+        let all = self.indices(from);
+        let kept = self.indices(to);
         let dropped: Vec<_> = (0..from.count()).filter(|&i| !kept.contains(&all[i])).collect();
         let sources: Vec<_> = dropped.iter().map(|&i| all[i]).collect();
         let groups = [(dropped, self.conversion(&sources, &kept))];
@@ -213,7 +226,8 @@ impl Backend for Cpu {
         let mut out = self.batch(to, x.polys());
         self.for_each_limb(out.buffer_mut().limbs_mut(), to.count(), |poly, limb, words| {
             let y: Vec<_> = (0..slots).map(|i| coefficients.limb(poly * slots + i)).collect();
-            let (table, target) = (self.ring.table(kept[limb]), &groups[0].1.targets()[limb]);
+            let table = self.ring.table(kept[limb]);
+            let target = &groups[0].1.targets()[limb];
             (self.kernels.convert)(table.modulus(), &y, &target.qhat, words);
             (self.kernels.ntt)(table, words);
             (self.kernels.sub_mul)(table.modulus(), words, self.limb(x, poly, to, limb), target.inverse);
@@ -231,7 +245,8 @@ impl Cpu {
         y: View<'_, Self, D>,
         kernel: fn(&crate::Modulus, &mut [u32], &[u32]),
     ) {
-        let (limbs, indices) = (x.limbs(), self.indices(x.limbs()));
+        let limbs = x.limbs();
+        let indices = self.indices(x.limbs());
         shape::check_assign(x, at, count, y);
         let target = x.buffer_mut().limbs_mut().skip(at * limbs.count()).take(count * limbs.count());
         self.for_each_limb(target, limbs.count(), |poly, limb, words| {

@@ -62,7 +62,8 @@ impl CpuBuffer {
     }
 
     pub(super) fn limbs_mut(&mut self) -> impl Iterator<Item = &mut [u32]> {
-        let (n, stride) = (self.n, Self::stride(self.n));
+        let n = self.n;
+        let stride = Self::stride(self.n);
         let lines = self.lines.chunks_mut(stride).take(self.limbs);
         lines.filter_map(move |lines| bytemuck::cast_slice_mut(lines).get_mut(..n))
     }

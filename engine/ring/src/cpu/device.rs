@@ -145,7 +145,8 @@ impl Cpu {
 
     /// The transform of a polynomial in a power of `X`, modulo the prime at a position: one word for each run.
     pub(super) fn transform_compact(&self, index: usize, coefficients: &[i32], out: &mut [u32]) {
-        let (kernels, table) = (Kernels::new(self.simd, coefficients.len()), self.ring.table(index));
+        let kernels = Kernels::new(self.simd, coefficients.len());
+        let table = self.ring.table(index);
         (kernels.residues)(table.modulus(), coefficients, out);
         (kernels.ntt)(table, out);
     }

@@ -143,7 +143,8 @@ unsafe fn add<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
     unsafe {
         let p = Prime::<V>::new(modulus);
         for i in (0..n).step_by(V::N) {
-            let (a, b) = (V::load(out.add(i)), V::load(y.as_ptr().add(i)));
+            let a = V::load(out.add(i));
+            let b = V::load(y.as_ptr().add(i));
             p.below_q(a.add(b)).store(out.add(i));
         }
     }
@@ -157,7 +158,8 @@ unsafe fn sub<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
     unsafe {
         let p = Prime::<V>::new(modulus);
         for i in (0..n).step_by(V::N) {
-            let (a, b) = (V::load(out.add(i)), V::load(y.as_ptr().add(i)));
+            let a = V::load(out.add(i));
+            let b = V::load(y.as_ptr().add(i));
             p.difference(a, b).store(out.add(i));
         }
     }
@@ -200,7 +202,8 @@ unsafe fn mul<V: Lanes>(modulus: &Modulus, x: &mut [u32], y: &[u32]) {
     unsafe {
         let p = Prime::<V>::new(modulus);
         for i in (0..n).step_by(V::N) {
-            let (a, b) = (V::load(out.add(i)), V::load(y.as_ptr().add(i)));
+            let a = V::load(out.add(i));
+            let b = V::load(y.as_ptr().add(i));
             p.reduce(V::wide_mac(V::wide_zero(), (a, a.odd()), (b, b.odd()))).store(out.add(i));
         }
     }
@@ -215,7 +218,8 @@ unsafe fn sub_mul<V: Lanes>(modulus: &Modulus, t: &mut [u32], x: &[u32], factor:
         let p = Prime::<V>::new(modulus);
         let factor = Factor::splat(factor.w, factor.quotient);
         for i in (0..n).step_by(V::N) {
-            let (a, b) = (V::load(out.add(i)), V::load(x.as_ptr().add(i)));
+            let a = V::load(out.add(i));
+            let b = V::load(x.as_ptr().add(i));
             p.below_q(factor.mul(b.add(p.q).sub(a), p.q)).store(out.add(i));
         }
     }
@@ -236,7 +240,8 @@ unsafe fn dot<V: Lanes>(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32
                     room = LAZY_PRODUCTS - 1;
                 }
                 V::prefetch(a.as_ptr().wrapping_add(i + AHEAD));
-                let (a, b) = (V::load(a.as_ptr().add(i)), V::load(b.as_ptr().add(i)));
+                let a = V::load(a.as_ptr().add(i));
+                let b = V::load(b.as_ptr().add(i));
                 acc = V::wide_mac(acc, (a, a.odd()), (b, b.odd()));
                 room -= 1;
             }
@@ -249,11 +254,14 @@ unsafe fn dot<V: Lanes>(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32
 unsafe fn residues<V: Lanes>(modulus: &Modulus, x: &[i32], out: &mut [u32]) {
     let x: &[u32] = bytemuck::cast_slice(x);
     let n = span::<V>(out.len(), &[x]);
-    let (one, offset) = (modulus.shoup(1), modulus.reduce(1 << 31));
+    let one = modulus.shoup(1);
+    let offset = modulus.reduce(1 << 31);
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        let (one, offset, sign) = (Factor::splat(one.w, one.quotient), V::splat(offset), V::splat(1 << 31));
+        let one = Factor::splat(one.w, one.quotient);
+        let offset = V::splat(offset);
+        let sign = V::splat(1 << 31);
         for i in (0..n).step_by(V::N) {
             let above_zero = V::load(x.as_ptr().add(i)).add(sign);
             let residue = p.below_q(one.mul(above_zero, p.q));
@@ -273,7 +281,8 @@ unsafe fn dot_pair<V: Lanes>(modulus: &Modulus, terms: &[PairTerm<'_>], out0: &m
     unsafe {
         let p = Prime::<V>::new(modulus);
         for i in (0..n).step_by(V::N) {
-            let (mut acc0, mut acc1) = (V::wide_zero(), V::wide_zero());
+            let mut acc0 = V::wide_zero();
+            let mut acc1 = V::wide_zero();
             let mut room = LAZY_PRODUCTS;
             for term in terms {
                 if room == 0 {
@@ -291,7 +300,8 @@ unsafe fn dot_pair<V: Lanes>(modulus: &Modulus, terms: &[PairTerm<'_>], out0: &m
                     let w = V::spread(word, 1 << term.log_run);
                     (w, w.odd())
                 };
-                let (x0, x1) = (V::load(term.x[0].as_ptr().add(i)), V::load(term.x[1].as_ptr().add(i)));
+                let x0 = V::load(term.x[0].as_ptr().add(i));
+                let x1 = V::load(term.x[1].as_ptr().add(i));
                 acc0 = V::wide_mac(acc0, w, (x0, x0.odd()));
                 acc1 = V::wide_mac(acc1, w, (x1, x1.odd()));
                 room -= 1;
@@ -312,7 +322,8 @@ unsafe fn convert<V: Lanes>(modulus: &Modulus, sources: &[&[u32]], weights: &[u3
         for i in (0..n).step_by(V::N) {
             let mut acc = V::wide_zero();
             for (source, &weight) in sources.iter().zip(weights) {
-                let (y, w) = (V::load(source.as_ptr().add(i)), V::splat(weight));
+                let y = V::load(source.as_ptr().add(i));
+                let w = V::splat(weight);
                 acc = V::wide_mac(acc, (y, y.odd()), (w, w));
             }
             p.montgomery(acc).store(out.as_mut_ptr().add(i));
@@ -328,7 +339,8 @@ unsafe fn quotient<V: Lanes>(sources: &[&[u32]], weights: &[u32], shift: u32, ou
         for i in (0..n).step_by(V::N) {
             let mut acc = V::wide_zero();
             for (source, &weight) in sources.iter().zip(weights) {
-                let (y, w) = (V::load(source.as_ptr().add(i)), V::splat(weight));
+                let y = V::load(source.as_ptr().add(i));
+                let w = V::splat(weight);
                 acc = V::wide_mac(acc, (y, y.odd()), (w, w));
             }
             V::wide_round(acc, 1 << (shift - 1), shift).store(out.as_mut_ptr().add(i));
@@ -354,7 +366,8 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
     // SAFETY: see `Factor`; sources of a permutation lie inside the limb.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        let (one, factor) = (V::splat(1), V::splat(limb.factor));
+        let one = V::splat(1);
+        let factor = V::splat(limb.factor);
         for offset in (0..words).step_by(V::N) {
             let i = limb.start + offset;
             let fetch = Fetch::<V>::new(limb.permutation, i);
@@ -381,7 +394,8 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
                 let x = (x, x.odd());
                 V::prefetch(key0.as_ptr().wrapping_add(i + AHEAD));
                 V::prefetch(key1.as_ptr().wrapping_add(i + AHEAD));
-                let (k0, k1) = (V::load(key0.as_ptr().add(i)), V::load(key1.as_ptr().add(i)));
+                let k0 = V::load(key0.as_ptr().add(i));
+                let k1 = V::load(key1.as_ptr().add(i));
                 acc[0] = V::wide_mac(acc[0], x, (k0, k0.odd()));
                 acc[1] = V::wide_mac(acc[1], x, (k1, k1.odd()));
                 room -= 1;

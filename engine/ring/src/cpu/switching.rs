@@ -57,7 +57,8 @@ impl<'a> Switching<'a> {
     /// `[2][outputs][batch]`; a task is one limb of all outputs of one item.
     pub(super) fn run(&self) -> Batch<Cpu, Ntt> {
         let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
-        let (cpu, limbs) = (self.cpu, gadget.limbs.count());
+        let cpu = self.cpu;
+        let limbs = gadget.limbs.count();
         let mut out = cpu.batch(gadget.limbs, 2 * outputs * batch);
         let mut first: Vec<_> = out.buffer_mut().limbs_mut().collect();
         let second = first.split_off(first.len() / 2);
@@ -89,7 +90,9 @@ impl<'a> Switching<'a> {
         sums: usize,
     ) -> Batch<Cpu, Ntt> {
         let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
-        let (cpu, limbs, n) = (self.cpu, gadget.limbs, self.cpu.ring.n());
+        let cpu = self.cpu;
+        let limbs = gadget.limbs;
+        let n = self.cpu.ring.n();
         let mut of_sum = vec![Vec::new(); sums];
         for term in terms {
             of_sum[term.out].push((term.a, term.b));
@@ -132,7 +135,8 @@ impl<'a> Switching<'a> {
                 let steps: Vec<_> = steps.limbs().collect();
                 for ((out0, out1), terms) in outs0.iter_mut().zip(outs1.iter_mut()).zip(&of_sum) {
                     let term = |&(a, b): &(usize, usize)| {
-                        let (diagonal, log_run) = (diagonals[a], log_runs[a]);
+                        let diagonal = diagonals[a];
+                        let log_run = log_runs[a];
                         let diagonal = &diagonal[start >> log_run..];
                         PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * batch + b]] }
                     };
@@ -181,7 +185,8 @@ impl<'a> Switching<'a> {
 
     /// The extended digits `[inputs][batch]` in one limb.
     fn extend_all(&self, limb: usize) -> CpuBuffer {
-        let (batch, per_input) = (self.product.batch, self.scratch_limbs());
+        let batch = self.product.batch;
+        let per_input = self.scratch_limbs();
         let mut digits = self.cpu.scratch(per_input * self.inputs * batch);
         let mut places: Vec<_> = digits.limbs_mut().collect();
         // An input that is not switched keeps its places, unused; if none is, there are no places at all.
@@ -215,7 +220,8 @@ impl<'a> Switching<'a> {
         let Spot { limb, item, start } = spot;
         let Self { cpu, parts, lifted, .. } = *self;
         let GadgetProduct { gadget, x, digits, first_switched, terms, batch, .. } = *self.product;
-        let (limbs, count) = (gadget.limbs, gadget.digits());
+        let limbs = gadget.limbs;
+        let count = gadget.digits();
         let modulus = cpu.ring.modulus(self.indices[limb]);
         let factor = if lifted { cpu.ring.special_product(limbs.p, self.indices[limb]) } else { 1 };
         let digit = |d: usize| match digits {

@@ -104,7 +104,8 @@ impl<V: Lanes> Prime<V> {
     pub(super) unsafe fn fold(self, acc: V::Wide) -> V::Wide {
         // SAFETY: see the block's contract.
         unsafe {
-            let (reduced, one) = (self.reduce(acc), V::splat(1));
+            let reduced = self.reduce(acc);
+            let one = V::splat(1);
             V::wide_mac(V::wide_zero(), (reduced, reduced.odd()), (one, one))
         }
     }

@@ -27,14 +27,16 @@ pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32
         // Blocks of eight vectors first, then the passes from the smallest subtrees to the root: the mirror of
         // the forward walk.
         let mut sizes = [0usize; 8];
-        let (mut depth, mut size) = (0, len);
+        let mut depth = 0;
+        let mut size = len;
         while size > 8 * V::N {
             sizes[depth] = size;
             depth += 1;
             size >>= stages::<V>(size);
         }
         for block in 0..len / size {
-            let (start, k) = (x.add(block * size), len / size + block);
+            let start = x.add(block * size);
+            let k = len / size + block;
             if size == 8 * V::N {
                 inverse_tail(table, p, start, k, (size == len).then_some(last));
             } else {
@@ -49,7 +51,8 @@ pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32
                 if !end.is_multiple_of(subtree) {
                     break;
                 }
-                let (start, k) = (x.add(end - subtree), len / subtree + end / subtree - 1);
+                let start = x.add(end - subtree);
+                let k = len / subtree + end / subtree - 1;
                 let last = (subtree == len).then_some(last);
                 match stages::<V>(subtree) {
                     1 => inverse_pass::<V, 2>(table, p, start, subtree, k, last),
@@ -141,7 +144,8 @@ unsafe fn forward_tail<V: Lanes>(table: &NttTable, p: Prime<V>, x: *mut u32, k: 
             forward_inside::<V, 1>(table, p, &mut v, 4 * k * V::N);
         }
         for pair in 0..4 {
-            let (a, b) = (v[2 * pair], v[2 * pair + 1]);
+            let a = v[2 * pair];
+            let b = v[2 * pair + 1];
             let (a, b) = V::zip(p.below_q(p.below_2q(a)), p.below_q(p.below_2q(b)));
             a.store(x.add(2 * pair * V::N));
             b.store(x.add((2 * pair + 1) * V::N));
@@ -263,7 +267,8 @@ fn stages<V: Lanes>(len: usize) -> u32 {
 /// The length, which the unchecked accesses below rely on: a shorter one walks the same tree less deep.
 #[inline(always)]
 fn length<V: Lanes>(table: &NttTable, x: &[u32]) -> usize {
-    let (len, n) = (x.len(), 1 << table.log_n());
+    let len = x.len();
+    let n = 1 << table.log_n();
     let fits = len.is_power_of_two() && len <= n && (V::N == 1 || len >= 8 * V::N);
     assert!(fits, "a transform of {len} words, degree {n}");
     len
@@ -340,7 +345,8 @@ unsafe fn subtree_inverse<V: Lanes, const C: usize>(
             return;
         };
         for i in 0..C / 2 {
-            let (x, y) = (v[i], v[i + C / 2]);
+            let x = v[i];
+            let y = v[i + C / 2];
             v[i] = p.below_q(sum.mul(x.add(y), p.q));
             v[i + C / 2] = p.below_q(difference.mul(x.add(p.two_q).sub(y), p.q));
         }
@@ -378,7 +384,8 @@ unsafe fn stage_inverse<V: Lanes, const C: usize, const BLOCKS: usize>(
 #[inline(always)]
 fn place<const C: usize>(blocks: usize, pair: usize) -> (usize, usize, usize) {
     let half = C / 2 / blocks;
-    let (block, i) = (pair / half, pair % half);
+    let block = pair / half;
+    let i = pair % half;
     (block, block * 2 * half + i, block * 2 * half + half + i)
 }
 

@@ -83,7 +83,8 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn exchange(x: Self, y: Self, run: usize) -> (Self, Self) {
-        let (x, y) = (x.0, y.0);
+        let x = x.0;
+        let y = y.0;
         unsafe {
             match run {
                 1 => (
