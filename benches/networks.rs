@@ -88,8 +88,8 @@ fn main() -> Result<()> {
     }
     print_summary(&measured);
     if let Some(file) = &options.json {
-        let of_network = |m: &Measured| json!({ "measured": m, "references": references(&m.name) });
-        let networks: Vec<_> = measured.iter().map(of_network).collect();
+        let networks: Vec<_> =
+            measured.iter().map(|m| json!({ "measured": m, "references": references(&m.name) })).collect();
         let all = json!({ "compared": COMPARED, "networks": networks, "failed": failed });
         let unfinished = file.with_added_extension("tmp");
         fs::write(&unfinished, serde_json::to_string_pretty(&all)? + "\n")?;

@@ -107,8 +107,10 @@ fn sources_below(folder: &str) -> Vec<(String, Sources)> {
 
 /// The sources of a package's library or, without one, of its program.
 fn sources_of(package: &Package) -> Sources {
-    let is_main = |kind: &TargetKind| matches!(kind, TargetKind::Lib | TargetKind::Bin);
-    let target = package.targets.iter().find(|target| target.kind.iter().any(is_main));
+    let target = package
+        .targets
+        .iter()
+        .find(|target| target.kind.iter().any(|kind| matches!(kind, TargetKind::Lib | TargetKind::Bin)));
     Sources::read(target.unwrap().src_path.as_std_path())
 }
 
@@ -133,8 +135,11 @@ fn cycles_of(test: &str, files: &[(&str, &str)]) -> Vec<Vec<String>> {
         fs::write(path, text).unwrap();
     }
     let sources = Sources::read(&folder.join(files[0].0));
-    let names = |cycle: Vec<module_graph::Use<'_>>| cycle.iter().map(|step| step.from.to_owned()).collect();
-    sources.cycles().into_iter().map(names).collect()
+    sources
+        .cycles()
+        .into_iter()
+        .map(|cycle| cycle.iter().map(|step| step.from.to_owned()).collect())
+        .collect()
 }
 
 #[test]

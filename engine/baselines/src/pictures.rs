@@ -4,33 +4,36 @@
 pub fn reduced(pixels: &[u8], to: usize) -> Vec<u8> {
     let side = pixels.len().isqrt();
     let edge = |k: usize| k * side / to.max(1);
-    let mean = |k: usize| {
-        let y = k / to;
-        let x = k % to;
-        let rows = edge(y)..edge(y + 1).max(edge(y) + 1);
-        let inside = rows.flat_map(|row| {
-            let cells = pixels.get(row * side + edge(x)..row * side + edge(x + 1).max(edge(x) + 1));
-            cells.unwrap_or_default().iter().map(|&p| u32::from(p))
-        });
-        let (sum, count) = inside.fold((0, 0), |(sum, count), p| (sum + p, count + 1));
-        (sum / count.max(1)) as u8
-    };
-    (0..to * to).map(mean).collect()
+    (0..to * to)
+        .map(|k| {
+            let y = k / to;
+            let x = k % to;
+            let rows = edge(y)..edge(y + 1).max(edge(y) + 1);
+            let inside = rows.flat_map(|row| {
+                let cells = pixels.get(row * side + edge(x)..row * side + edge(x + 1).max(edge(x) + 1));
+                cells.unwrap_or_default().iter().map(|&p| u32::from(p))
+            });
+            let (sum, count) = inside.fold((0, 0), |(sum, count), p| (sum + p, count + 1));
+            (sum / count.max(1)) as u8
+        })
+        .collect()
 }
 
 /// A picture at a larger side: each pixel is repeated.
 pub fn enlarged(pixels: &[u8], to: usize) -> Vec<u8> {
     let side = pixels.len().isqrt().max(1);
-    let at = |k: usize| pixels.get(k / to * side / to * side + k % to * side / to).copied().unwrap_or(0);
-    (0..to * to).map(at).collect()
+    (0..to * to)
+        .map(|k| pixels.get(k / to * side / to * side + k % to * side / to).copied().unwrap_or(0))
+        .collect()
 }
 
 /// The picture of a side that [`enlarged`] made a larger one from; none if it is not such a one.
 pub fn before_enlarging(pixels: &[u8], side: usize) -> Option<Vec<u8>> {
     let from = pixels.len().isqrt();
     let first = |k: usize| (k * from).div_ceil(side.max(1));
-    let at = |k: usize| pixels.get(first(k / side) * from + first(k % side)).copied();
-    let small: Vec<u8> = (0..side * side).filter_map(at).collect();
+    let small: Vec<u8> = (0..side * side)
+        .filter_map(|k| pixels.get(first(k / side) * from + first(k % side)).copied())
+        .collect();
     (enlarged(&small, from) == pixels).then_some(small)
 }
 

@@ -60,13 +60,14 @@ fn shared_randomness_is_a_substitution_and_fresh_randomness_is_noise() {
 fn one_stored_picture_is_enough_where_its_pixels_share_randomness() {
     let images = NAMES.map(|name| xray(name, SIDE)).to_vec();
     let alone = |randomness: Randomness| -> Vec<f64> {
-        let attempt = |k: usize| {
-            let key = SecretKey::generate_insecure(256).unwrap();
-            let image = &images[k % 3];
-            let stored = store(key.public(), std::slice::from_ref(image), randomness).unwrap();
-            psnr(image, &frequency(&stored[0].pixels, SIDE as usize, &images[(k + 1) % 3]))
-        };
-        let mut found: Vec<f64> = (0..12).map(attempt).collect();
+        let mut found: Vec<f64> = (0..12)
+            .map(|k| {
+                let key = SecretKey::generate_insecure(256).unwrap();
+                let image = &images[k % 3];
+                let stored = store(key.public(), std::slice::from_ref(image), randomness).unwrap();
+                psnr(image, &frequency(&stored[0].pixels, SIDE as usize, &images[(k + 1) % 3]))
+            })
+            .collect();
         found.sort_by(f64::total_cmp);
         found
     };
@@ -115,11 +116,11 @@ fn what_shares_its_randomness_is_opened_without_a_key() {
         let stored: Vec<Vec<u8>> =
             store(key.public(), images, randomness).unwrap().into_iter().map(|s| s.pixels).collect();
         let found = affine(&stored, SIDE as usize, &another);
-        let gain = |(found, image): (&Vec<u8>, &Vec<u8>)| {
+        let gains = found.pictures.iter().zip(images).map(|(found, image)| {
             let mean = image.iter().map(|&x| u64::from(x)).sum::<u64>() / image.len() as u64;
             psnr(image, found) - psnr(image, &vec![mean as u8; image.len()])
-        };
-        (found.pictures.iter().zip(images).map(gain).fold(f64::INFINITY, f64::min), found.steady)
+        });
+        (gains.fold(f64::INFINITY, f64::min), found.steady)
     };
     let best = |count: usize, of: &dyn Fn(usize) -> (f64, f64)| {
         let mut found: Vec<(f64, f64)> = (0..count).map(of).collect();

@@ -184,9 +184,9 @@ impl Encoder {
             return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
         }
         let coefficients = plaintext.coefficients.iter().step_by(self.params.n() / 2 / values.len());
-        let too_large = |_| EncodeError::TooLarge { log2_scale: scale.log2() };
-        let coefficients =
-            coefficients.map(|&c| i32::try_from(c).map_err(too_large)).collect::<Result<_, _>>()?;
+        let coefficients = coefficients
+            .map(|&c| i32::try_from(c).map_err(|_| EncodeError::TooLarge { log2_scale: scale.log2() }))
+            .collect::<Result<_, _>>()?;
         Ok(CompactPoly { coefficients })
     }
 

@@ -146,11 +146,10 @@ impl ParamsLiteral {
         literal.check_ranges()?;
         let q = literal.prime_bits().into_iter().flatten().collect::<Vec<_>>();
         for log_n in if security == Security::InsecureForTests { 10..=10 } else { 10..=17 } {
-            let transforms = |&a: &usize| (q.len().div_ceil(a) + 2) * (q.len() + a);
             let mut digits: Vec<usize> = (1..=literal.max_digit_limbs().min(q.len()))
                 .filter(|&limbs| q.iter().sum::<f64>() + 30.0 * limbs as f64 <= security.max_log2_qp(log_n))
                 .collect();
-            digits.sort_by_key(transforms);
+            digits.sort_by_key(|&a| (q.len().div_ceil(a) + 2) * (q.len() + a));
             let mut sets = digits.into_iter().map(|digit_limbs| Self { log_n, digit_limbs, ..literal });
             if let Some(set) = sets.find(|set| set.primes().is_ok()) {
                 return Ok(set);

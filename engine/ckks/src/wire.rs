@@ -246,8 +246,9 @@ impl SwitchingKey {
     fn read_rows(reader: &mut Reader<'_>, params: &Params, level: usize) -> Result<Self, WireError> {
         let gadget = params.gadget(level);
         let seed = reader.seed()?;
-        let row = |d| Ok([reader.poly(params, gadget.limbs)?, Self::draw(params, &seed, gadget.limbs, d)]);
-        let rows = (0..gadget.digits()).map(row).collect::<Result<_, WireError>>()?;
+        let rows = (0..gadget.digits())
+            .map(|d| Ok([reader.poly(params, gadget.limbs)?, Self::draw(params, &seed, gadget.limbs, d)]))
+            .collect::<Result<_, WireError>>()?;
         Ok(Self { params: params.clone(), level, rows, seed })
     }
 }

@@ -175,8 +175,11 @@ fn parts(s: &Setup, x: &Ciphertext) -> [Poly<Ntt>; 2] {
 /// The residues nearest to zero.
 fn centred(s: &Setup, poly: Poly<Ntt>) -> Vec<i64> {
     let q = i64::from(s.params.ring().modulus(0).q());
-    let centre = |&x: &u32| if i64::from(x) > q / 2 { i64::from(x) - q } else { i64::from(x) };
-    poly.into_coeff().words().iter().map(centre).collect()
+    poly.into_coeff()
+        .words()
+        .iter()
+        .map(|&x| if i64::from(x) > q / 2 { i64::from(x) - q } else { i64::from(x) })
+        .collect()
 }
 
 fn small(s: &Setup, coefficients: &[i64]) -> Poly<Ntt> {

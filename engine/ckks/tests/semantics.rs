@@ -164,11 +164,12 @@ fn items_of_a_batch_do_not_meet() {
     let s = &*SETUP;
     let x = inputs(9, 8, 10);
     let y = inputs(9, 8, 20);
-    let single = |i: usize| {
-        let operands = operands(&s.evaluator, &x[i..=i], &y[i..=i]);
-        results(&s.evaluator, &operands, &s.keys)
-    };
-    let singles: Vec<_> = (0..8).map(single).collect();
+    let singles: Vec<_> = (0..8)
+        .map(|i| {
+            let operands = operands(&s.evaluator, &x[i..=i], &y[i..=i]);
+            results(&s.evaluator, &operands, &s.keys)
+        })
+        .collect();
     for items in [1, 3, 8] {
         let together = operands(&s.evaluator, &x[..items], &y[..items]);
         for (op, (name, got)) in results(&s.evaluator, &together, &s.keys).iter().enumerate() {

@@ -108,11 +108,11 @@ impl Device {
         let members = placement.members(items);
         let sizes: Vec<_> = (0..items.div_ceil(members)).map(|_| words * members).collect();
         let packed = self.alloc_sizes(&sizes);
-        let place = |item: usize| {
+        let places = (0..items).map(|item| {
             let (group, member) = placement.place(item, items);
             packed.places.get(group).map_or((0, 0), |&(segment, at)| (segment, at + (member * words) as u32))
-        };
-        GpuBuffer { places: (0..items).map(place).collect(), ..packed }
+        });
+        GpuBuffer { places: places.collect(), ..packed }
     }
 
     /// Room for items of these numbers of words.
@@ -216,8 +216,10 @@ impl Device {
     fn slab_buffer(&self, usual: u64, bytes: u64) -> Option<PooledBuffer> {
         let size = usual.min(4 * self.max_words as u64).max(bytes);
         let live = self.pool.bytes().0 - self.pool.free_bytes.load(Ordering::Relaxed);
-        let fits = |size: &u64| self.budget.is_none_or(|budget| live + size <= budget / 2);
-        [size, bytes].into_iter().filter(fits).find_map(|size| self.unused_buffer(size))
+        [size, bytes]
+            .into_iter()
+            .filter(|size| self.budget.is_none_or(|budget| live + size <= budget / 2))
+            .find_map(|size| self.unused_buffer(size))
     }
 
     /// A segment on the device: its own buffer, or a copy for the time being.

@@ -38,8 +38,9 @@ impl Gpu {
         while next < x.polys() {
             let start = poly(x, next);
             // Neighbors come in one piece.
-            let follows = |&i: &usize| poly(x, i).follows(start, ((i - next) * poly_words) as u32);
-            let count = (next..x.polys()).take_while(follows).count();
+            let count = (next..x.polys())
+                .take_while(|&i| poly(x, i).follows(start, ((i - next) * poly_words) as u32))
+                .count();
             let words = count * poly_words;
             sources.push(match start.segment {
                 Segment::Device(buffer) => {

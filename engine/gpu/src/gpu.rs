@@ -95,13 +95,16 @@ impl Gpu {
 
     /// Entries of `limbs`, with their offsets in polynomials over the limbs of the result and of `x`.
     pub(crate) fn limb_entries(&self, limbs: Limbs, out: Limbs, x: Limbs) -> Vec<LimbEntry> {
-        let entry = |(limb, prime): (usize, usize)| LimbEntry {
-            prime: prime as u32,
-            out_offset: self.offset(out.position(limbs, limb)),
-            x_offset: self.offset(x.position(limbs, limb)),
-            y_offset: 0,
-        };
-        self.ring.indices(limbs).enumerate().map(entry).collect()
+        self.ring
+            .indices(limbs)
+            .enumerate()
+            .map(|(limb, prime)| LimbEntry {
+                prime: prime as u32,
+                out_offset: self.offset(out.position(limbs, limb)),
+                x_offset: self.offset(x.position(limbs, limb)),
+                y_offset: 0,
+            })
+            .collect()
     }
 
     /// Parameters of kernels that work on limbs of the ring.
@@ -189,9 +192,11 @@ pub(crate) fn poly<'a, D: Domain>(view: View<'a, Gpu, D>, i: usize) -> Location<
 fn grouped<'a, E>(rows: impl IntoIterator<Item = Row<'a, E>>) -> Vec<RowGroup<'a, E>> {
     let mut groups: Vec<RowGroup<'a, E>> = Vec::new();
     for Row { operands, entry } in rows {
-        let same =
-            |group: &&mut RowGroup<'a, E>| group.operands.map(Segment::id) == operands.map(Segment::id);
-        match groups.iter_mut().rev().find(same) {
+        let found = groups
+            .iter_mut()
+            .rev()
+            .find(|group| group.operands.map(Segment::id) == operands.map(Segment::id));
+        match found {
             Some(group) => group.entries.push(entry),
             None => groups.push(RowGroup { operands, entries: vec![entry] }),
         }

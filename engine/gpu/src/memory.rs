@@ -181,12 +181,14 @@ impl GpuBuffer {
 
     /// Each item as `parts` neighbors of `words` words.
     pub(crate) fn split(self, words: usize, parts: usize) -> Self {
-        let part = |(segment, at): &(usize, u32)| {
-            let segment = *segment;
-            let at = *at;
-            (0..parts).map(move |i| (segment, at + (i * words) as u32))
-        };
-        Self { places: self.places.iter().flat_map(part).collect(), ..self }
+        Self {
+            places: self
+                .places
+                .iter()
+                .flat_map(|&(segment, at)| (0..parts).map(move |i| (segment, at + (i * words) as u32)))
+                .collect(),
+            ..self
+        }
     }
 
     /// Every `parts` neighbors, which lie side by side, as one item.

@@ -1,22 +1,24 @@
 //! The tables of a ring that every kernel can read, its primes and their twiddles, and factors in the form that kernels read.
 
-use pleura_ring::{Modulus, NttTable, Ring, Shoup};
+use pleura_ring::{NttTable, Ring, Shoup};
 use pleura_shaders::{Factor, Prime};
 
 /// Each prime of the ring, in order.
 pub(crate) fn primes(ring: &Ring) -> Vec<Prime> {
     let n = ring.n();
     let count = ring.limbs().count();
-    let prime = |(i, modulus): (usize, &Modulus)| Prime {
-        q: modulus.q(),
-        q_inv: modulus.q_inv(),
-        r: factor(modulus.r()),
-        one_quotient: modulus.shoup(1).quotient,
-        offset: modulus.reduce(1 << 31),
-        forward: (i * n) as u32,
-        inverse: ((count + i) * n) as u32,
-    };
-    ring.moduli(ring.limbs()).enumerate().map(prime).collect()
+    ring.moduli(ring.limbs())
+        .enumerate()
+        .map(|(i, modulus)| Prime {
+            q: modulus.q(),
+            q_inv: modulus.q_inv(),
+            r: factor(modulus.r()),
+            one_quotient: modulus.shoup(1).quotient,
+            offset: modulus.reduce(1 << 31),
+            forward: (i * n) as u32,
+            inverse: ((count + i) * n) as u32,
+        })
+        .collect()
 }
 
 /// The factors of each prime's forward transform, then those of each prime's inverse transform.

@@ -139,11 +139,19 @@ impl<'a, T: Entry> Sums<'a, T> {
 
     /// The dispatch of a table that reads these segments, or one whose operands leave room for them.
     fn dispatch(&mut self, table: usize, operands: Operands<&'a Segment>) -> &mut SumDispatch<'a, T> {
-        let fits = |d: &SumDispatch<'a, T>| d.table == table && d.merged(operands).is_some();
-        let found = self.dispatches.iter().rposition(fits).unwrap_or_else(|| {
-            self.dispatches.push(SumDispatch { table, operands, places: HashMap::new(), rows: Vec::new() });
-            self.dispatches.len() - 1
-        });
+        let found = self
+            .dispatches
+            .iter()
+            .rposition(|d: &SumDispatch<'a, T>| d.table == table && d.merged(operands).is_some())
+            .unwrap_or_else(|| {
+                self.dispatches.push(SumDispatch {
+                    table,
+                    operands,
+                    places: HashMap::new(),
+                    rows: Vec::new(),
+                });
+                self.dispatches.len() - 1
+            });
         #[expect(clippy::indexing_slicing, reason = "found or pushed")]
         let dispatch = &mut self.dispatches[found];
         dispatch.operands = dispatch.merged(operands).unwrap_or(operands);

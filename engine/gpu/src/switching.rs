@@ -134,16 +134,21 @@ impl<'a> Factors<'a> {
     /// Entries of a range of limbs: in the sums, in diagonals (`x`) and in baby steps (`y`), which have these limbs alone.
     fn limb_entries(&self, gpu: &Gpu, limbs: Limbs, range: Range<usize>) -> Vec<LimbEntry> {
         let start = range.start;
-        let entry = |(limb, prime): (usize, usize)| LimbEntry {
-            prime: prime as u32,
-            out_offset: gpu.offset(limb),
-            x_offset: match self {
-                Self::Polys(view) => gpu.offset(view.limbs().position(limbs, limb)),
-                Self::Compact { .. } => gpu.offset(limb - start),
-            },
-            y_offset: gpu.offset(limb - start),
-        };
-        gpu.ring.indices(limbs).enumerate().skip(start).take(range.len()).map(entry).collect()
+        gpu.ring
+            .indices(limbs)
+            .enumerate()
+            .skip(start)
+            .take(range.len())
+            .map(|(limb, prime)| LimbEntry {
+                prime: prime as u32,
+                out_offset: gpu.offset(limb),
+                x_offset: match self {
+                    Self::Polys(view) => gpu.offset(view.limbs().position(limbs, limb)),
+                    Self::Compact { .. } => gpu.offset(limb - start),
+                },
+                y_offset: gpu.offset(limb - start),
+            })
+            .collect()
     }
 }
 
@@ -200,15 +205,17 @@ impl<'a> Switching<'a> {
             }
         }
         let (digit_words, _) = self.digit_words();
-        let table = |&over: &Limbs| SumTable {
-            params: KernelParams {
-                digit_words,
-                key_words: self.gpu.offset(over.count()),
-                ..self.gpu.params()
-            },
-            limbs: self.limb_entries(limbs.clone(), over),
-        };
-        let tables: Vec<_> = key_limbs.iter().map(table).collect();
+        let tables: Vec<_> = key_limbs
+            .iter()
+            .map(|&over| SumTable {
+                params: KernelParams {
+                    digit_words,
+                    key_words: self.gpu.offset(over.count()),
+                    ..self.gpu.params()
+                },
+                limbs: self.limb_entries(limbs.clone(), over),
+            })
+            .collect();
         sums.run(self.gpu, KernelId::GadgetProduct, &tables, 2 * gadget.digits() as u64);
     }
 

@@ -99,13 +99,14 @@ pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<
     let out = extend_digits(gpu, x, gadget);
     // Each digit's own limbs are there already.
     let own = (0..digits).flat_map(|d| gadget.digit(d).map(move |limb| (d, limb)));
-    let entry = |(d, limb): (usize, usize)| LimbEntry {
-        prime: limb as u32,
-        out_offset: gpu.offset(d * limbs.count() + limb),
-        x_offset: gpu.offset(limb),
-        y_offset: 0,
-    };
-    let entries: Vec<_> = own.map(entry).collect();
+    let entries: Vec<_> = own
+        .map(|(d, limb)| LimbEntry {
+            prime: limb as u32,
+            out_offset: gpu.offset(d * limbs.count() + limb),
+            x_offset: gpu.offset(limb),
+            y_offset: 0,
+        })
+        .collect();
     let rows = (0..x.polys()).map(|i| Row::map(out.at(i), poly(x, i)));
     gpu.call_simple(KernelId::Concat, &entries, rows);
     let polys = out.split(limbs.count() << gpu.ring.log_n(), digits);
@@ -219,13 +220,16 @@ pub(crate) fn expand_compact(
     let wanted: Vec<_> = (start..start + count).collect();
     let short = ntt_compact(gpu, polys, &wanted, &positions);
     for log_run in 0..=log_n {
-        let entry = |(i, &prime): (usize, &usize)| LimbEntry {
-            prime: prime as u32,
-            out_offset: gpu.offset(i),
-            x_offset: (i << (log_n - log_run)) as u32,
-            y_offset: 0,
-        };
-        let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
+        let entries: Vec<_> = positions
+            .iter()
+            .enumerate()
+            .map(|(i, &prime)| LimbEntry {
+                prime: prime as u32,
+                out_offset: gpu.offset(i),
+                x_offset: (i << (log_n - log_run)) as u32,
+                y_offset: 0,
+            })
+            .collect();
         let same = (0..count).zip(&short.log_runs).filter(|(_, run)| **run == log_run);
         let rows = same.map(|(i, _)| Row::map(out.at(i), short.words.at(i)));
         let params = KernelParams { log_run, ..gpu.params() };
@@ -258,12 +262,15 @@ pub(crate) fn ntt_compact(
     let out = gpu.device.alloc_sizes(&sizes);
     for log in 0..=log_n {
         let stored = log.max(LOG_THREAD_WORDS);
-        let entry = |(i, &prime): (usize, &usize)| LimbEntry {
-            prime: prime as u32,
-            out_offset: (i << stored) as u32,
-            ..LimbEntry::default()
-        };
-        let entries: Vec<_> = positions.iter().enumerate().map(entry).collect();
+        let entries: Vec<_> = positions
+            .iter()
+            .enumerate()
+            .map(|(i, &prime)| LimbEntry {
+                prime: prime as u32,
+                out_offset: (i << stored) as u32,
+                ..LimbEntry::default()
+            })
+            .collect();
         let same = wanted.iter().enumerate().filter(|(_, i)| log_len(**i) == log);
         let rows = same.map(|(place, &i)| Row::map(out.at(place), polys.buffer.at(i)));
         let limbs = Table::of(&entries);

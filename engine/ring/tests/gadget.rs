@@ -219,16 +219,17 @@ fn noiseless_key(
 /// The coefficients of a poly as integers, nearest to zero.
 fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Vec<BigInt> {
     let product: BigInt = ring.moduli(limbs).map(|m| BigInt::from(m.q())).product();
-    let value = |c: usize| {
-        let terms = ring.moduli(limbs).enumerate().map(|(limb, m)| {
-            let others = &product / m.q();
-            let inverse = m.inv((&others % m.q()).try_into().unwrap());
-            others * m.mul(inverse, words[limb * ring.n() + c])
-        });
-        let low = terms.sum::<BigInt>() % &product;
-        if &low * 2 > product { low - &product } else { low }
-    };
-    (0..ring.n()).map(value).collect()
+    (0..ring.n())
+        .map(|c| {
+            let terms = ring.moduli(limbs).enumerate().map(|(limb, m)| {
+                let others = &product / m.q();
+                let inverse = m.inv((&others % m.q()).try_into().unwrap());
+                others * m.mul(inverse, words[limb * ring.n() + c])
+            });
+            let low = terms.sum::<BigInt>() % &product;
+            if &low * 2 > product { low - &product } else { low }
+        })
+        .collect()
 }
 
 /// Where `X -> X^g` takes word `i` of a transformed limb from, by the exponents of `psi`.

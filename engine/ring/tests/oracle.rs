@@ -37,11 +37,10 @@ proptest! {
         let expected = per_limb(&ring, limbs, |modulus, limb| {
             let psi = ring.table(limb).psi();
             let a = at(&a, &ring, limb);
-            let value = |i| {
+            (0..ring.n()).map(|i| {
                 let point = modulus.pow(psi, 2 * bit_reverse(i, log_n) as u64 + 1);
                 a.iter().rev().fold(0, |value, &c| modulus.add(modulus.mul(value, point), c))
-            };
-            (0..ring.n()).map(value).collect()
+            }).collect()
         });
         for cpu in cpus(&ring) {
             let x = cpu.ntt(cpu.upload(limbs, 1, &a).unwrap());
@@ -240,8 +239,11 @@ fn mod_up_is_right(ring: &Arc<Ring>, gadget: Gadget, coefficients: &[u32]) {
             for c in 0..ring.n() {
                 let low = digit.value(ring, coefficients, c);
                 let right = [low.clone(), low - &digit.product].into_iter().any(|v| {
-                    let same = |(limb, m): (usize, &Modulus)| residue(&v, m.q()) == at(&words, ring, limb)[c];
-                    digit.near_half(&v) && ring.moduli(limbs).enumerate().all(same)
+                    digit.near_half(&v)
+                        && ring
+                            .moduli(limbs)
+                            .enumerate()
+                            .all(|(limb, m)| residue(&v, m.q()) == at(&words, ring, limb)[c])
                 });
                 assert!(right, "{}: digit {d} of {gadget:?}, coefficient {c}", cpu.name());
             }
@@ -266,12 +268,14 @@ impl Crt {
             ring.indices(limbs).enumerate().filter(|&(_, i)| keep(i)).unzip();
         let primes: Vec<u32> = positions.iter().map(|&i| ring.modulus(i).q()).collect();
         let product: BigInt = primes.iter().map(|&q| BigInt::from(q)).product();
-        let unit = |&q: &u32| {
-            let others = &product / q;
-            let inverse = Modulus::new(q).unwrap().inv(residue(&others, q));
-            others * inverse
-        };
-        let units = primes.iter().map(unit).collect();
+        let units = primes
+            .iter()
+            .map(|&q| {
+                let others = &product / q;
+                let inverse = Modulus::new(q).unwrap().inv(residue(&others, q));
+                others * inverse
+            })
+            .collect();
         Self { positions, limbs, primes, product, units }
     }
 

@@ -161,9 +161,9 @@ impl<'a> Parts<'a> {
     /// The line, with one of these steps and periods, that makes the smoothest pictures.
     fn line(&self, slopes: &[(f64, f64)]) -> Line {
         let mut frequent: Vec<u8> = (0..=u8::MAX).collect();
-        let count =
-            |level: u8| self.rows.iter().flat_map(|rows| rows.iter()).filter(|&&l| l == level).count();
-        frequent.sort_by_cached_key(|&level| Reverse(count(level)));
+        frequent.sort_by_cached_key(|&level| {
+            Reverse(self.rows.iter().flat_map(|rows| rows.iter()).filter(|&&l| l == level).count())
+        });
         let starts = slopes.iter().flat_map(|&(step, period)| {
             frequent.iter().take(2).flat_map(move |&level| {
                 let first = f64::from(level);
@@ -189,8 +189,8 @@ impl<'a> Parts<'a> {
             line = line.fitted(&self.rows, self.side, &greys);
         }
         let pairs = greys.iter().flat_map(|greys| apart(greys, self.side, 1));
-        let cost = |(a, b): (Grey, Grey)| a.zip(b).map_or(UNLIKE_ANY, |(a, b)| unlike(a.abs_diff(b)));
-        Found { roughness: pairs.map(cost).map(f64::from).sum(), line }
+        let costs = pairs.map(|(a, b)| a.zip(b).map_or(UNLIKE_ANY, |(a, b)| unlike(a.abs_diff(b))));
+        Found { roughness: costs.map(f64::from).sum(), line }
     }
 
     /// Lines nearby, as long as one makes a smoother picture.
@@ -253,8 +253,6 @@ fn slopes(pictures: &[Vec<u8>], side: usize) -> Vec<(f64, f64)> {
 fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)) {
     let mut best = f64::NEG_INFINITY;
     // Where levels do not wrap, a longer period is ever so little more likely.
-    let sensible =
-        |&(step, period): &(f64, f64)| PERIODS.contains(&period) && step > 0.0 && step <= period / 2.0;
     for (reach, step) in [(24, 0.02), (48, 0.01), (100, 0.005), (200, 0.003)] {
         let of = |slope| {
             let far = if reach > 24 { likelihood(far, slope, reach, TYPICAL_FAR) } else { 0.0 };
@@ -265,7 +263,9 @@ fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)
             for _ in 0..CLIMBS {
                 let off = |k: u32| f64::from(k % 5) - 2.0;
                 let around = (0..25).map(|k| (slope.0 + step * off(k), slope.1 + 4.0 * step * off(k / 5)));
-                let around = around.filter(sensible).map(|slope| (of(slope), slope));
+                let around = around
+                    .filter(|&(step, period)| PERIODS.contains(&period) && step > 0.0 && step <= period / 2.0)
+                    .map(|slope| (of(slope), slope));
                 match around.max_by(|a, b| a.0.total_cmp(&b.0)) {
                     Some((higher, next)) if higher > best => (best, slope) = (higher, next),
                     _ => break,
@@ -297,10 +297,13 @@ fn likelihood(seen: &[f64], (step, period): (f64, f64), reach: u32, typical: f64
         add(period - apart, weight * apart / period);
         total += weight;
     }
-    let log = |(count, expected): (&f64, &f64)| {
-        count * ((1.0 - ANYTHING) * expected / total + ANYTHING / LEVELS as f64).ln()
-    };
-    seen.iter().zip(&expected).filter(|(count, _)| **count > 0.0).map(log).sum()
+    seen.iter()
+        .zip(&expected)
+        .filter(|(count, _)| **count > 0.0)
+        .map(|(count, expected)| {
+            count * ((1.0 - ANYTHING) * expected / total + ANYTHING / LEVELS as f64).ln()
+        })
+        .sum()
 }
 
 /// How many pairs differ by how much, but for equal ones.
@@ -340,10 +343,14 @@ fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
             }
             let mut next = [0f32; CHOICES];
             for (next, &grey) in next.iter_mut().zip(here.greys()) {
-                let step = |(&other, paid): (&i16, &f32)| {
-                    paid + costs.get(usize::from(grey.abs_diff(other))).copied().unwrap_or(UNLIKE_ANY)
-                };
-                let least = before.greys().iter().zip(&paid).map(step).fold(f32::INFINITY, f32::min);
+                let least = before
+                    .greys()
+                    .iter()
+                    .zip(&paid)
+                    .map(|(&other, paid)| {
+                        paid + costs.get(usize::from(grey.abs_diff(other))).copied().unwrap_or(UNLIKE_ANY)
+                    })
+                    .fold(f32::INFINITY, f32::min);
                 *next = if before.count == 0 { 0.0 } else { least };
             }
             // Sums along a path must not outgrow the others.
@@ -364,11 +371,13 @@ fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
         walk(&mut (0..rows).map(|y| y * side + x));
         walk(&mut (0..rows).rev().map(|y| y * side + x));
     }
-    let best = |(choices, sums): (&&Choices, &[f32; CHOICES])| {
-        let least = choices.greys().iter().zip(sums).min_by(|a, b| a.1.total_cmp(b.1));
-        least.map(|(&grey, _)| grey)
-    };
-    of.iter().zip(&sums).map(best).collect()
+    of.iter()
+        .zip(&sums)
+        .map(|(choices, sums)| {
+            let least = choices.greys().iter().zip(sums).min_by(|a, b| a.1.total_cmp(b.1));
+            least.map(|(&grey, _)| grey)
+        })
+        .collect()
 }
 
 /// Greys that are like two neighbours at least.
@@ -402,11 +411,17 @@ fn placed(pictures: &[Vec<u8>], side: usize, choices: &[Choices], reference: &[u
     reference.iter().for_each(|&pixel| black.add(i16::from(pixel)));
     let shift = black.darkest(1) - tally.darkest(sign);
     // Twice unwrapped, so that greys of all pictures need not be kept.
-    let pixel = |grey: &Grey| grey.map_or(128, |grey| (sign * grey + shift).clamp(0, 255) as u8);
-    let of = |picture: &Vec<u8>| greys(picture).iter().map(pixel).collect();
     let all: usize = pictures.iter().map(Vec::len).sum();
     Opened {
-        pictures: pictures.par_iter().map(of).collect(),
+        pictures: pictures
+            .par_iter()
+            .map(|picture| {
+                greys(picture)
+                    .iter()
+                    .map(|grey| grey.map_or(128, |grey| (sign * grey + shift).clamp(0, 255) as u8))
+                    .collect()
+            })
+            .collect(),
         steady: tally.counts.iter().sum::<u64>() as f64 / all.max(1) as f64,
     }
 }

@@ -133,12 +133,14 @@ fn equalised(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
         }
     }
     let mut below = 0;
-    let grey = |count: &usize| {
-        // The middle of the pixels of this rank.
-        let middle = (2 * below + count) * sorted.len() / (2 * ranks.len().max(1));
-        below += count;
-        sorted.get(middle.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
-    };
-    let greys: Vec<u8> = counts.iter().map(grey).collect();
+    let greys: Vec<u8> = counts
+        .iter()
+        .map(|count| {
+            // The middle of the pixels of this rank.
+            let middle = (2 * below + count) * sorted.len() / (2 * ranks.len().max(1));
+            below += count;
+            sorted.get(middle.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+        })
+        .collect();
     ranks.iter().map(|&rank| greys.get(rank).copied().unwrap_or(0)).collect()
 }

@@ -122,8 +122,8 @@ impl Codebook {
     pub fn without(&self, known: &[u8], stored: &[u8]) -> Self {
         let mut own = Self::default();
         own.learn(known, stored);
-        let less = |(a, b): (&(u64, u64), (u64, u64))| (a.0.saturating_sub(b.0), a.1.saturating_sub(b.1));
-        Self { sums: self.sums.iter().zip(own.sums).map(less).collect() }
+        let pairs = self.sums.iter().zip(own.sums);
+        Self { sums: pairs.map(|(a, b)| (a.0.saturating_sub(b.0), a.1.saturating_sub(b.1))).collect() }
     }
 
     /// A stored image as far as it is known.

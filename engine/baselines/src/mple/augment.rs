@@ -110,19 +110,24 @@ impl<T: Real> AugConv<T> {
         layout.check_bytes(T::BYTES)?;
         let inverse = key.inverse()?;
         let weight = |filter: usize, tap: usize| layer.filter(filter).get(tap).copied().unwrap_or_default();
-        let pattern = |taps: &Vec<(usize, usize)>| {
-            let columns = Mat::from_fn(inverse.nrows(), taps.len(), |row, t| {
-                taps.get(t).map_or(0.0, |&(_, offset)| inverse.get(row, offset).to_owned())
-            });
-            let weights = Mat::from_fn(taps.len(), key.order().len(), |t, place| {
-                let tap = taps.get(t).map_or(0, |x| x.0);
-                let filter = key.order().get(place);
-                filter.map_or(0.0, |&filter| weight(filter, tap))
-            });
-            let product = columns * weights;
-            Mat::from_fn(product.nrows(), product.ncols(), |r, c| T::from_f64(product.get(r, c).to_owned()))
-        };
-        let patterns = layout.taps.par_iter().map(pattern).collect();
+        let patterns = layout
+            .taps
+            .par_iter()
+            .map(|taps| {
+                let columns = Mat::from_fn(inverse.nrows(), taps.len(), |row, t| {
+                    taps.get(t).map_or(0.0, |&(_, offset)| inverse.get(row, offset).to_owned())
+                });
+                let weights = Mat::from_fn(taps.len(), key.order().len(), |t, place| {
+                    let tap = taps.get(t).map_or(0, |x| x.0);
+                    let filter = key.order().get(place);
+                    filter.map_or(0.0, |&filter| weight(filter, tap))
+                });
+                let product = columns * weights;
+                Mat::from_fn(product.nrows(), product.ncols(), |r, c| {
+                    T::from_f64(product.get(r, c).to_owned())
+                })
+            })
+            .collect();
         Ok(Self { layout, patterns })
     }
 
@@ -149,16 +154,18 @@ impl<T: Real> AugConv<T> {
         finite("morphed images", morphed)?;
         let count = morphed.len() / rows;
         let all = MatRef::from_column_major_slice(morphed, rows, count);
-        let at = |place: &Vec<(usize, usize)>| {
-            let mut sum: Mat<T> = Mat::zeros(filters, count);
-            for &(block, pattern) in place {
-                if let Some(pattern) = self.patterns.get(pattern) {
-                    sum += pattern.transpose() * all.subrows(block * q, q);
+        let sums: Vec<Mat<T>> = places
+            .par_iter()
+            .map(|place| {
+                let mut sum: Mat<T> = Mat::zeros(filters, count);
+                for &(block, pattern) in place {
+                    if let Some(pattern) = self.patterns.get(pattern) {
+                        sum += pattern.transpose() * all.subrows(block * q, q);
+                    }
                 }
-            }
-            sum
-        };
-        let sums: Vec<Mat<T>> = places.par_iter().map(at).collect();
+                sum
+            })
+            .collect();
         let mut result = Vec::with_capacity(count * shape.outputs());
         for image in 0..count {
             for filter in 0..filters {
@@ -191,9 +198,10 @@ impl AugConv<f32> {
     /// Every number rounded to half precision, in which half as many bytes are sent.
     #[must_use]
     pub fn rounded_to_f16(mut self) -> Self {
-        let round = |x: &mut f32| *x = f16::from_f32(*x).to_f32();
         for pattern in &mut self.patterns {
-            pattern.col_iter_mut().for_each(|column| column.iter_mut().for_each(round));
+            pattern
+                .col_iter_mut()
+                .for_each(|column| column.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()));
         }
         self
     }

@@ -130,11 +130,13 @@ impl PublicKey {
     /// [`PaillierError`] if a plaintext is too large, or the system has no randomness.
     pub fn encrypt(&self, plaintexts: &[Plaintext]) -> Result<Vec<Ciphertext>, PaillierError> {
         // A generator for each run of plaintexts, all of them seeded by the system.
-        let run = |run: &[Plaintext]| {
-            let mut rng = random::generator()?;
-            run.iter().map(|m| self.encrypt_with(m, &self.short(&mut rng))).collect::<Result<Vec<_>, _>>()
-        };
-        let runs: Result<Vec<_>, PaillierError> = plaintexts.par_chunks(64).map(run).collect();
+        let runs: Result<Vec<_>, PaillierError> = plaintexts
+            .par_chunks(64)
+            .map(|run| {
+                let mut rng = random::generator()?;
+                run.iter().map(|m| self.encrypt_with(m, &self.short(&mut rng))).collect::<Result<Vec<_>, _>>()
+            })
+            .collect();
         Ok(runs?.into_iter().flatten().collect())
     }
 

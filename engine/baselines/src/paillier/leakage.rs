@@ -141,12 +141,15 @@ fn by_codebook(images: &[Vec<u8>], stored: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 fn by_frequency(images: &[Vec<u8>], stored: &[Vec<u8>], step: &(dyn Fn(LeakageStep) + Sync)) -> Vec<Vec<u8>> {
-    let open = |(k, picture): (usize, &Vec<u8>)| {
-        let found = frequency(picture, side(images), &reference(images, k));
-        step(LeakageStep::Attacked);
-        found
-    };
-    stored.par_iter().enumerate().map(open).collect()
+    stored
+        .par_iter()
+        .enumerate()
+        .map(|(k, picture)| {
+            let found = frequency(picture, side(images), &reference(images, k));
+            step(LeakageStep::Attacked);
+            found
+        })
+        .collect()
 }
 
 fn by_affine(images: &[Vec<u8>], stored: &[Vec<u8>], randomness: Randomness) -> Vec<Vec<u8>> {
@@ -156,10 +159,13 @@ fn by_affine(images: &[Vec<u8>], stored: &[Vec<u8>], randomness: Randomness) -> 
         let others = affine(stored.get(1..).unwrap_or_default(), side, &reference(images, 1)).pictures;
         return first.chain(others).collect();
     }
-    let open = |(k, picture): (usize, &Vec<u8>)| {
-        affine(std::slice::from_ref(picture), side, &reference(images, k)).pictures.concat()
-    };
-    stored.par_iter().enumerate().map(open).collect()
+    stored
+        .par_iter()
+        .enumerate()
+        .map(|(k, picture)| {
+            affine(std::slice::from_ref(picture), side, &reference(images, k)).pictures.concat()
+        })
+        .collect()
 }
 
 /// Of all pixels, or the mean over images where each has a substitution of its own.

@@ -45,11 +45,13 @@ impl Quantized {
             return Err(PaillierError::NotFinite { what: "features" });
         }
         let scale = f64::from(self.feature_bits).exp2();
-        let pack = |feature: ArrayView1<'_, f64>| {
-            let integer = |x: &f64| (x.clamp(-self.bound, self.bound) * scale).round() as i64;
-            packing.pack(key, &feature.iter().map(integer).collect::<Vec<_>>())
-        };
-        key.encrypt(&images.columns().into_iter().map(pack).collect::<Result<Vec<_>, _>>()?)
+        let mut plaintexts = Vec::with_capacity(images.ncols());
+        for feature in images.columns() {
+            let integers: Vec<_> =
+                feature.iter().map(|x| (x.clamp(-self.bound, self.bound) * scale).round() as i64).collect();
+            plaintexts.push(packing.pack(key, &integers)?);
+        }
+        key.encrypt(&plaintexts)
     }
 
     /// The client's: scores `[image, class]` of `count` images, which are no more than there are slots.
@@ -93,11 +95,12 @@ impl LinearScore {
             return Err(PaillierError::NotFinite { what: "weights" });
         }
         let integer = |x: f64, bits: u32| (x * f64::from(bits).exp2()).round();
-        let largest = |(row, &bias): (ArrayView1<'_, f64>, &f64)| {
+        let mut largest = 1.0f64;
+        for (row, &bias) in weights.outer_iter().zip(bias) {
             let sum: f64 = row.iter().map(|&w| integer(w, weight_bits).abs()).sum();
-            sum * integer(bound, feature_bits) + integer(bias, feature_bits + weight_bits).abs()
-        };
-        let largest = weights.outer_iter().zip(bias).map(largest).fold(1.0, f64::max);
+            let score = sum * integer(bound, feature_bits) + integer(bias, feature_bits + weight_bits).abs();
+            largest = largest.max(score);
+        }
         let needed = largest.log2().ceil() + 2.0;
         if needed > 62.0 {
             return Err(PaillierError::Packing { slots: 1, slot_bits: needed as u32, bits: 62 });
@@ -136,28 +139,31 @@ impl LinearScore {
         let packing = Packing::new(key, self.quantized.slot_bits)?;
         let forms: Result<Vec<BoxedMontyForm>, _> = features.par_iter().map(|c| key.form(c)).collect();
         let forms = forms?;
-        let score = |(row, &bias): (&Vec<i64>, &i64)| {
-            if row.len() != forms.len() {
-                return Err(PaillierError::Length {
-                    what: "features",
-                    expected: row.len(),
-                    got: forms.len(),
-                });
-            }
-            let product = |sign: i64| -> Ciphertext {
-                let parts = row.par_chunks(CHUNK).zip(forms.par_chunks(CHUNK));
-                let one = || BoxedMontyForm::one(&key.square);
-                let parts = parts.map(|(weights, forms)| powers(weights, forms, sign, one()));
-                key.close(&parts.reduce(one, |a, b| a * b))
-            };
-            let sum = key.add(&product(1), &key.negate(&product(-1))?)?;
-            let bias = packing.pack(key, &vec![bias; packing.slots()])?;
-            let bias = key.encrypt_with(&bias, &BoxedMontyForm::one(&key.square))?;
-            // The client knows the randomness of what it sent: products of its powers would tell the weights. It chose the key's base
-            // too, so that only a uniform residue hides them for certain.
-            key.rerandomize(&key.add(&sum, &bias)?)
-        };
-        self.weights.iter().zip(&self.bias).map(score).collect()
+        self.weights
+            .iter()
+            .zip(&self.bias)
+            .map(|(row, &bias)| {
+                if row.len() != forms.len() {
+                    return Err(PaillierError::Length {
+                        what: "features",
+                        expected: row.len(),
+                        got: forms.len(),
+                    });
+                }
+                let product = |sign: i64| -> Ciphertext {
+                    let parts = row.par_chunks(CHUNK).zip(forms.par_chunks(CHUNK));
+                    let one = || BoxedMontyForm::one(&key.square);
+                    let parts = parts.map(|(weights, forms)| powers(weights, forms, sign, one()));
+                    key.close(&parts.reduce(one, |a, b| a * b))
+                };
+                let sum = key.add(&product(1), &key.negate(&product(-1))?)?;
+                let bias = packing.pack(key, &vec![bias; packing.slots()])?;
+                let bias = key.encrypt_with(&bias, &BoxedMontyForm::one(&key.square))?;
+                // The client knows the randomness of what it sent: products of its powers would tell the weights. It chose the key's base
+                // too, so that only a uniform residue hides them for certain.
+                key.rerandomize(&key.add(&sum, &bias)?)
+            })
+            .collect()
     }
 
     /// The same in the clear, on the same integers.
@@ -167,11 +173,14 @@ impl LinearScore {
         let both = f64::from(feature_bits + weight_bits).exp2();
         let integers: Vec<i64> =
             image.iter().map(|x| (x.clamp(-bound, bound) * feature).round() as i64).collect();
-        let score = |(row, bias): (&Vec<i64>, &i64)| {
-            let sum: i64 = row.iter().zip(&integers).map(|(w, x)| w * x).sum();
-            (sum + bias) as f64 / both
-        };
-        self.weights.iter().zip(&self.bias).map(score).collect()
+        self.weights
+            .iter()
+            .zip(&self.bias)
+            .map(|(row, bias)| {
+                let sum: i64 = row.iter().zip(&integers).map(|(w, x)| w * x).sum();
+                (sum + bias) as f64 / both
+            })
+            .collect()
     }
 }
 

@@ -43,21 +43,24 @@ pub fn store(
         // One scale for the data set, so that it stays one substitution.
         let codebook = codebook(key)?;
         let range = range(&codebook);
-        let one = |image: &Vec<u8>| Stored { pixels: scaled(&looked_up(&codebook, image), range) };
-        return Ok(images.iter().map(one).collect());
+        return Ok(images
+            .iter()
+            .map(|image| Stored { pixels: scaled(&looked_up(&codebook, image), range) })
+            .collect());
     }
-    let one = |image: &Vec<u8>| match randomness {
-        Randomness::PerImage => Ok(picture(looked_up(&codebook(key)?, image))),
-        _ => Ok(picture(fresh(key, image)?)),
-    };
-    images.iter().map(one).collect()
+    images
+        .iter()
+        .map(|image| match randomness {
+            Randomness::PerImage => Ok(picture(looked_up(&codebook(key)?, image))),
+            _ => Ok(picture(fresh(key, image)?)),
+        })
+        .collect()
 }
 
 /// Every grey level under one randomness, as a share of `n^2`.
 fn codebook(key: &PublicKey) -> Result<Vec<f64>, PaillierError> {
     let residue = key.uniform()?;
-    let level = |m: u64| Ok(leading(key, &key.encrypt_with(&Plaintext::from_u64(m), &residue)?));
-    (0..256).map(level).collect()
+    (0..256).map(|m| Ok(leading(key, &key.encrypt_with(&Plaintext::from_u64(m), &residue)?))).collect()
 }
 
 fn looked_up(codebook: &[f64], image: &[u8]) -> Vec<f64> {
@@ -65,15 +68,18 @@ fn looked_up(codebook: &[f64], image: &[u8]) -> Vec<f64> {
 }
 
 fn fresh(key: &PublicKey, image: &[u8]) -> Result<Vec<f64>, PaillierError> {
-    let run = |run: &[u8]| {
-        let mut rng = random::generator()?;
-        let one = |&pixel: &u8| {
-            let c = key.encrypt_with(&Plaintext::from_u64(u64::from(pixel)), &key.short(&mut rng))?;
-            Ok(leading(key, &c))
-        };
-        run.iter().map(one).collect::<Result<Vec<_>, PaillierError>>()
-    };
-    let runs: Result<Vec<_>, PaillierError> = image.par_chunks(64).map(run).collect();
+    let runs: Result<Vec<_>, PaillierError> = image
+        .par_chunks(64)
+        .map(|run| {
+            let mut rng = random::generator()?;
+            run.iter()
+                .map(|&pixel| {
+                    let c = key.encrypt_with(&Plaintext::from_u64(u64::from(pixel)), &key.short(&mut rng))?;
+                    Ok(leading(key, &c))
+                })
+                .collect::<Result<Vec<_>, PaillierError>>()
+        })
+        .collect();
     Ok(runs?.into_iter().flatten().collect())
 }
 

@@ -70,11 +70,15 @@ impl PublicKey {
         if rest.len() as u64 != count as u64 * size as u64 {
             return Err(PaillierError::Bytes { what, why: "their length is not what their number tells" });
         }
-        let one = |bytes: &[u8]| {
-            let c = Ciphertext(number(bytes, 2 * bits));
-            self.check(&c).map(|()| c)
-        };
-        Ok((rest.chunks_exact(size).map(one).collect::<Result<_, _>>()?, label))
+        Ok((
+            rest.chunks_exact(size)
+                .map(|bytes| {
+                    let c = Ciphertext(number(bytes, 2 * bits));
+                    self.check(&c).map(|()| c)
+                })
+                .collect::<Result<_, _>>()?,
+            label,
+        ))
     }
 
     fn fingerprint(&self) -> Vec<u8> {

@@ -25,17 +25,20 @@ pub(crate) fn layer(shape: LayerShape) -> FirstLayer {
 /// A picture with structure: waves in `[0, 255]`, another for each number.
 pub(crate) fn picture(channels: usize, side: usize, number: usize) -> Vec<u8> {
     let noise = numbers(channels * side * side, number as u64 + 1);
-    let at = |(k, noise): (usize, f64)| {
-        let c = k / (side * side);
-        let y = (k / side) % side;
-        let x = k % side;
-        let y = y as f64 / side as f64;
-        let x = x as f64 / side as f64;
-        let turn = number as f64 * 0.7 + c as f64;
-        let wave = (6.0 * x + turn).sin() * (5.0 * y - turn).cos() + 0.4 * (17.0 * x * y + turn).sin();
-        (128.0 + 70.0 * wave + 8.0 * noise).clamp(0.0, 255.0) as u8
-    };
-    noise.into_iter().enumerate().map(at).collect()
+    noise
+        .into_iter()
+        .enumerate()
+        .map(|(k, noise)| {
+            let c = k / (side * side);
+            let y = (k / side) % side;
+            let x = k % side;
+            let y = y as f64 / side as f64;
+            let x = x as f64 / side as f64;
+            let turn = number as f64 * 0.7 + c as f64;
+            let wave = (6.0 * x + turn).sin() * (5.0 * y - turn).cos() + 0.4 * (17.0 * x * y + turn).sin();
+            (128.0 + 70.0 * wave + 8.0 * noise).clamp(0.0, 255.0) as u8
+        })
+        .collect()
 }
 
 /// A sample X-ray at `side` squared.

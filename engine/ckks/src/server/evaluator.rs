@@ -384,8 +384,12 @@ impl<B: Backend> Evaluator<B> {
             return Err(EvalError::BadConstant { value: c, log2_scale: scale.log2() });
         }
         let scaled = scaled as i128;
-        let residue = |m: &pleura_ring::Modulus| scaled.rem_euclid(i128::from(m.q())) as u32;
-        Ok(self.params.ring().moduli(self.params.limbs(level)).map(residue).collect())
+        Ok(self
+            .params
+            .ring()
+            .moduli(self.params.limbs(level))
+            .map(|m| scaled.rem_euclid(i128::from(m.q())) as u32)
+            .collect())
     }
 
     pub(super) fn check_params(&self, params: &Params) -> Result<(), EvalError> {

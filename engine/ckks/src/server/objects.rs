@@ -93,8 +93,9 @@ impl<B: Backend> PreparedKeys<B> {
             return Ok(None);
         }
         let found = self.galois.get(&g).filter(|k| k.level >= level);
-        let missing = || EvalError::MissingKey { what: describe(g, self.params.n()), level };
-        found.map(|k| Some(&k.data)).ok_or_else(missing)
+        found
+            .map(|k| Some(&k.data))
+            .ok_or_else(|| EvalError::MissingKey { what: describe(g, self.params.n()), level })
     }
 }
 

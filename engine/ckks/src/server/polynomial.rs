@@ -76,11 +76,11 @@ impl Polynomial {
         let angle = |k: usize| std::f64::consts::PI * (k as f64 + 0.5) / count as f64;
         let values: Vec<f64> =
             (0..count).map(|k| f(0.5 * (from + to) + 0.5 * (to - from) * angle(k).cos())).collect();
-        let coefficient = |i: usize| {
+        let coefficients = (0..count).map(|i| {
             let sum: f64 = values.iter().enumerate().map(|(k, v)| v * (i as f64 * angle(k)).cos()).sum();
             sum * if i == 0 { 1.0 } else { 2.0 } / count as f64
-        };
-        Self::new(Basis::Chebyshev { from, to }, (0..count).map(coefficient).collect())
+        });
+        Self::new(Basis::Chebyshev { from, to }, coefficients.collect())
     }
 
     /// Its degree.
@@ -197,12 +197,11 @@ impl<B: Backend> Tower<'_, B> {
         level: usize,
         scale: f64,
     ) -> Result<Option<CiphertextBatch<B>>, EvalError> {
-        let present = |&(_, c): &(usize, &f64)| *c != 0.0;
-        let terms: Vec<_> = coefficients.iter().enumerate().skip(1).filter(present).collect();
-        let reachable = |&(i, _): &(usize, &f64)| {
-            (i < self.small || i.is_power_of_two()) && self.level - depth(i - 1) >= level
-        };
-        if terms.iter().all(reachable) {
+        let terms: Vec<_> = coefficients.iter().enumerate().skip(1).filter(|&(_, c)| *c != 0.0).collect();
+        let reachable = terms
+            .iter()
+            .all(|&(i, _)| (i < self.small || i.is_power_of_two()) && self.level - depth(i - 1) >= level);
+        if reachable {
             let mut sum = sum;
             for (i, &c) in terms {
                 let element = self.element_at(i, level)?;

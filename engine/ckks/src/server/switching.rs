@@ -34,11 +34,12 @@ impl<B: Backend> Evaluator<B> {
         let data = self.backend().rescale(extended.view(), self.params().limbs(x.level));
         let items = x.items;
         let outputs = elements.len();
-        let output = |o: usize| {
-            let part = |p: usize| data.slice((p * outputs + o) * items, items);
-            x.like(self.backend().concat(&[part(0), part(1)], data.limbs()), x.level, x.scale)
-        };
-        Ok((0..outputs).map(output).collect())
+        Ok((0..outputs)
+            .map(|o| {
+                let part = |p: usize| data.slice((p * outputs + o) * items, items);
+                x.like(self.backend().concat(&[part(0), part(1)], data.limbs()), x.level, x.scale)
+            })
+            .collect())
     }
 
     /// The sum of `x` and its rotations by each of `steps`, with one decomposition and one division for all of them.

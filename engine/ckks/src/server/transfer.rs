@@ -56,10 +56,12 @@ impl<B: Backend> Evaluator<B> {
     pub fn upload_keys_owned(&self, keys: EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
         self.check_params(&keys.params)?;
         let EvaluationKeys { relin, galois, .. } = keys;
-        let prepare = |(g, key)| self.upload_key(&key).map(|key| (g, key));
         Ok(PreparedKeys {
             params: self.params().clone(),
-            galois: galois.into_par_iter().map(prepare).collect::<Result<_, _>>()?,
+            galois: galois
+                .into_par_iter()
+                .map(|(g, key)| self.upload_key(&key).map(|key| (g, key)))
+                .collect::<Result<_, _>>()?,
             relin: relin.map(|key| self.upload_key(&key)).transpose()?,
         })
     }

@@ -134,14 +134,15 @@ impl LinearTransform {
 
     /// The power of two that makes the fewest steps, giant ones weighed by their cost.
     fn best_baby(indices: &[usize], slots: usize) -> Option<usize> {
-        let cost = |&baby: &usize| {
-            let baby_steps: BTreeSet<_> = indices.iter().map(|i| i % baby).collect();
-            let giant_steps: BTreeSet<_> = indices.iter().map(|i| i / baby).collect();
-            let steps = |set: &BTreeSet<usize>| set.len() - usize::from(set.contains(&0));
-            steps(&baby_steps) + GIANT_COST * steps(&giant_steps)
-        };
         let powers = std::iter::successors(Some(1), |b| Some(b * 2)).take_while(|&b| b <= slots);
-        powers.min_by_key(cost).filter(|_| !indices.is_empty())
+        powers
+            .min_by_key(|&baby| {
+                let baby_steps: BTreeSet<_> = indices.iter().map(|i| i % baby).collect();
+                let giant_steps: BTreeSet<_> = indices.iter().map(|i| i / baby).collect();
+                let steps = |set: &BTreeSet<usize>| set.len() - usize::from(set.contains(&0));
+                steps(&baby_steps) + GIANT_COST * steps(&giant_steps)
+            })
+            .filter(|_| !indices.is_empty())
     }
 
     /// The keys it needs.
@@ -296,41 +297,44 @@ impl<B: Backend> Evaluator<B> {
         transform: &PreparedTransform<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        let PreparedTransform {
-            level,
-            target_level,
-            diagonals,
-            baby_steps,
-            giant_steps,
-            inputs,
-            outputs,
-            ..
-        } = transform;
         if x.log_slots != transform.log_slots {
             let left = x.log_slots as usize;
             let right = transform.log_slots as usize;
             return Err(EvalError::Mismatch { what: "logarithms of slots", left, right });
         }
-        if !x.items.is_multiple_of(*inputs) {
+        if !x.items.is_multiple_of(transform.inputs) {
             let left = x.items;
-            let right = *inputs;
+            let right = transform.inputs;
             return Err(EvalError::Mismatch { what: "ciphertexts of a group", left, right });
         }
         self.check_params(&transform.params)?;
         let dropped;
-        let x = if x.level == *level {
+        let x = if x.level == transform.level {
             x
         } else {
-            dropped = self.drop_level(x, *level)?;
+            dropped = self.drop_level(x, transform.level)?;
             &dropped
         };
-        let backend = self.backend();
-        let gadget = self.gadget(*level);
-        let base = self.params().limbs(*level);
+        let items = x.items / transform.inputs * transform.outputs;
+        let sums = self.baby_step_sums(x, transform, keys)?;
+        let rotated = self.giant_step_sums(sums, items, transform, keys)?;
+        let data = self.backend().rescale(rotated.view(), self.params().limbs(transform.target_level));
+        let dropped = transform.target_level + 1..=transform.level;
+        let divisor: f64 = dropped.map(|level| self.params().divisor(level)).product();
+        let scale = x.scale * transform.scale / divisor;
+        Ok(CiphertextBatch { items, ..x.like(data, transform.target_level, scale) })
+    }
 
-        // [2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input].
+    /// Sums of rotated inputs times diagonals, one for each giant step and output, over the limbs of the gadget:
+    /// `[2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input]`.
+    fn baby_step_sums(
+        &self,
+        x: &CiphertextBatch<B>,
+        transform: &PreparedTransform<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Batch<B, Ntt>, EvalError> {
+        let PreparedTransform { diagonals, baby_steps, giant_steps, inputs, outputs, .. } = transform;
         let groups = x.items / inputs;
-        let count = giant_steps.len();
         let items = groups * outputs;
         let mut products = Vec::new();
         for (giant, (_, terms)) in giant_steps.iter().enumerate() {
@@ -344,41 +348,42 @@ impl<B: Backend> Evaluator<B> {
             Stored::Polys(polys) => Diagonals::Polys(polys.view()),
             Stored::Compact(polys, _) => Diagonals::Compact(polys),
         };
-        let sums = self.hoist(x, baby_steps, keys, |steps| {
-            backend.baby_step_sums(steps, diagonals, &products, count * items)
-        })?;
+        self.hoist(x, baby_steps, keys, |steps| {
+            self.backend().baby_step_sums(steps, diagonals, &products, giant_steps.len() * items)
+        })
+    }
 
+    /// The sum of `sums` after the rotation by each giant step, over the limbs of the gadget. The sums of the identity come
+    /// first and are not switched.
+    fn giant_step_sums(
+        &self,
+        sums: Batch<B, Ntt>,
+        items: usize,
+        transform: &PreparedTransform<B>,
+        keys: &PreparedKeys<B>,
+    ) -> Result<Batch<B, Ntt>, EvalError> {
+        let PreparedTransform { level, giant_steps, .. } = transform;
+        let count = giant_steps.len();
         let first_switched = giant_steps.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
-        let to = self.params().limbs(*target_level);
-        let dropped = target_level + 1..=*level;
-        let switched = if first_switched == count {
-            sums
-        } else {
-            let second = sums.slice((count + first_switched) * items, (count - first_switched) * items);
-            let second = backend.rescale(second, base);
-            let mut terms = Vec::with_capacity(count);
-            for (input, &(galois, _)) in giant_steps.iter().enumerate() {
-                terms.push(GadgetTerm {
-                    input,
-                    output: 0,
-                    key: keys.galois(galois, *level)?.map(Batch::view),
-                    galois,
-                });
-            }
-            backend.gadget_product(&GadgetProduct {
-                gadget,
-                x: sums.view(),
-                digits: Digits::Fresh(second.view()),
-                first_switched,
-                terms: &terms,
-                batch: items,
-                outputs: 1,
-            })
-        };
-        let data = self.backend().rescale(switched.view(), to);
-        let divisor: f64 = dropped.map(|level| self.params().divisor(level)).product();
-        let scale = x.scale * transform.scale / divisor;
-        Ok(CiphertextBatch { items, ..x.like(data, *target_level, scale) })
+        if first_switched == count {
+            return Ok(sums);
+        }
+        let second = sums.slice((count + first_switched) * items, (count - first_switched) * items);
+        let second = self.backend().rescale(second, self.params().limbs(*level));
+        let mut terms = Vec::with_capacity(count);
+        for (input, &(galois, _)) in giant_steps.iter().enumerate() {
+            let key = keys.galois(galois, *level)?.map(Batch::view);
+            terms.push(GadgetTerm { input, output: 0, key, galois });
+        }
+        Ok(self.backend().gadget_product(&GadgetProduct {
+            gadget: self.gadget(*level),
+            x: sums.view(),
+            digits: Digits::Fresh(second.view()),
+            first_switched,
+            terms: &terms,
+            batch: items,
+            outputs: 1,
+        }))
     }
 }
 

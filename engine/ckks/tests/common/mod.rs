@@ -116,11 +116,12 @@ impl Setup {
 pub(crate) fn evaluators(params: &Params) -> Vec<(String, Evaluator<Cpu>)> {
     let simds = Simd::ALL.into_iter().filter(|s| s.is_available());
     let devices = simds.flat_map(|simd| [1, 2].map(|threads| (simd, threads)));
-    let evaluator = |(simd, threads)| {
-        let cpu = Cpu::with(params.ring().clone(), simd, threads).unwrap();
-        (format!("{simd:?} on {threads} threads"), Evaluator::new(params, cpu).unwrap())
-    };
-    devices.map(evaluator).collect()
+    devices
+        .map(|(simd, threads)| {
+            let cpu = Cpu::with(params.ring().clone(), simd, threads).unwrap();
+            (format!("{simd:?} on {threads} threads"), Evaluator::new(params, cpu).unwrap())
+        })
+        .collect()
 }
 
 /// Numbers in `[-1, 1)`, the same for the same seed.

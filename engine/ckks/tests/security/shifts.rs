@@ -10,8 +10,11 @@ type Show<'a> = &'a dyn Fn(&Decrypted) -> Vec<Complex64>;
 /// What was shown before values were dithered.
 fn plainly_rounded(decrypted: &Decrypted, bits: i32) -> Vec<Complex64> {
     let units = f64::from(bits).exp2();
-    let round = |z: &Complex64| Complex64::new((z.re * units).round(), (z.im * units).round()) / units;
-    decrypted.reveal_unrounded().iter().map(round).collect()
+    decrypted
+        .reveal_unrounded()
+        .iter()
+        .map(|z| Complex64::new((z.re * units).round(), (z.im * units).round()) / units)
+        .collect()
 }
 
 /// An encryption of zeros at level 0, and the server's copy.
@@ -40,8 +43,11 @@ fn places(n: usize) -> impl Iterator<Item = [usize; 2]> {
 /// All `n/2` values of integer coefficients.
 fn evaluate(coefficients: &[i64], scale: f64) -> Vec<Complex64> {
     let n = coefficients.len();
-    let twist = |(k, &c): (usize, &i64)| Complex64::from_polar(c as f64 / scale, PI * k as f64 / n as f64);
-    let mut x: Vec<_> = coefficients.iter().enumerate().map(twist).collect();
+    let mut x: Vec<_> = coefficients
+        .iter()
+        .enumerate()
+        .map(|(k, &c)| Complex64::from_polar(c as f64 / scale, PI * k as f64 / n as f64))
+        .collect();
     FftPlanner::new().plan_fft_inverse(n).process(&mut x);
     places(n).map(|[at, _]| x[at]).collect()
 }
@@ -83,9 +89,13 @@ fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, f64> {
                 if shown > half { *low = low.max(half - shift) } else { *high = high.min(half - shift) }
             }
         }
-        let middle =
-            |(low, high): (&[f64; 2], &[f64; 2])| Complex64::new(low[0] + high[0], low[1] + high[1]) * 0.5;
-        noise = interpolate(&low.iter().zip(&high).map(middle).collect::<Vec<_>>(), scale);
+        noise = interpolate(
+            &low.iter()
+                .zip(&high)
+                .map(|(low, high)| Complex64::new(low[0] + high[0], low[1] + high[1]) * 0.5)
+                .collect::<Vec<_>>(),
+            scale,
+        );
         if attack(s, &x, &noise) == secret {
             return Ok(query);
         }
@@ -184,8 +194,8 @@ fn publications_until_the_key_is_known() {
     let mut error = f64::INFINITY;
     while error > 0.125 {
         for (noise, known) in noise.iter().zip(&mut known) {
-            let rounded = |_| (noise - *known + fractions.fraction() - 0.5).round();
-            *known += (0..count).map(rounded).sum::<f64>() / f64::from(count);
+            *known += (0..count).map(|_| (noise - *known + fractions.fraction() - 0.5).round()).sum::<f64>()
+                / f64::from(count);
         }
         publications += count;
         count *= 2;

@@ -114,12 +114,11 @@ fn beyond_stored(format: &Format, shown: impl Fn(u16) -> bool) -> bool {
     let above = |x: u16| (i32::from(x) & ((1 << format.allocated) - 1)) >> format.stored;
     let ones = (1 << (format.allocated - format.stored)) - 1;
     let samples = || (0..=u16::MAX).filter(|x| shown(*x));
-    let as_expected = |x: u16| {
+    let first = samples().next().map(above);
+    !samples().all(|x| {
         let negative = format.signed && i32::from(x) >> (format.stored - 1) & 1 == 1;
         above(x) == 0 || (negative && above(x) == ones)
-    };
-    let first = samples().next().map(above);
-    !samples().all(as_expected) && !samples().all(|x| Some(above(x)) == first)
+    }) && !samples().all(|x| Some(above(x)) == first)
 }
 
 /// Whether an overlay is kept in bits of the samples, as it once could be.

@@ -47,13 +47,14 @@ fn palette(set: &DataSet<'_>, format: &Format) -> Result<Vec<[f32; 3]>, DicomErr
     let luts = Lut::palette(set, format.signed)?;
     let mask = (1_u32 << format.stored) - 1;
     let [red, green, blue] = luts.as_slice() else { return Ok(Vec::new()) };
-    let colour = |x: u16| {
-        let bits = u32::from(x) & mask;
-        let negative = format.signed && bits >> (format.stored - 1) == 1;
-        let value = f64::from(bits) - if negative { f64::from(mask) + 1.0 } else { 0.0 };
-        [red, green, blue].map(|lut| (lut.apply(value) / lut.highest) as f32)
-    };
-    Ok((0..=u16::MAX).map(colour).collect())
+    Ok((0..=u16::MAX)
+        .map(|x| {
+            let bits = u32::from(x) & mask;
+            let negative = format.signed && bits >> (format.stored - 1) == 1;
+            let value = f64::from(bits) - if negative { f64::from(mask) + 1.0 } else { 0.0 };
+            [red, green, blue].map(|lut| (lut.apply(value) / lut.highest) as f32)
+        })
+        .collect())
 }
 
 /// The greatest sample.

@@ -122,6 +122,11 @@ impl Random {
 
 /// The image behind the known answers.
 pub fn pattern() -> Xray {
-    let pixel = |(y, x)| (((x * x + 3 * y * y + x * y) / 97 + 40 * ((x / 32 + y / 32) % 2)) % 256) as u8;
-    Xray::from_pixels(Array2::from_shape_fn((SIDE, SIDE), pixel).view()).unwrap()
+    Xray::from_pixels(
+        Array2::from_shape_fn((SIDE, SIDE), |(y, x)| {
+            (((x * x + 3 * y * y + x * y) / 97 + 40 * ((x / 32 + y / 32) % 2)) % 256) as u8
+        })
+        .view(),
+    )
+    .unwrap()
 }

@@ -110,8 +110,10 @@ fn modality_luts_are_applied() {
 
     // A window counts in what the table gives.
     file.text(0x0028_1050, VR::DS, "4000").text(0x0028_1051, VR::DS, "191");
-    let window = |x: u8| (f64::from(4095 - u16::from(x) * 16) - 3904.5) / 190.0 * 255.0;
-    assert_eq!(read(&file.bytes(EXPLICIT)).0, all(window));
+    assert_eq!(
+        read(&file.bytes(EXPLICIT)).0,
+        all(|x| (f64::from(4095 - u16::from(x) * 16) - 3904.5) / 190.0 * 255.0)
+    );
 
     // In bytes instead of words.
     let mut bytes = eight_bits();
@@ -267,8 +269,11 @@ fn presentation_decides_what_is_white() {
             file.text(0x2050_0020, VR::CS, shape);
         }
         let (pixels, notes) = read(&file.bytes(EXPLICIT));
-        let expected = |x| if inverted { 255.0 - f64::from(x) } else { f64::from(x) };
-        assert_eq!((pixels, notes.len()), (all(expected), remarks), "{photometric} {shape}");
+        assert_eq!(
+            (pixels, notes.len()),
+            (all(|x| if inverted { 255.0 - f64::from(x) } else { f64::from(x) }), remarks),
+            "{photometric} {shape}"
+        );
     }
 }
 

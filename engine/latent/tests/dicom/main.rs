@@ -168,8 +168,12 @@ fn windows() {
     let mut sigmoid = Dicom::new("MONOCHROME2", 1, [8, 8, 0]);
     sigmoid.octets(shades()).text(0x0028_1050, VR::DS, "100").text(0x0028_1051, VR::DS, "50");
     sigmoid.text(0x0028_1056, VR::CS, "SIGMOID");
-    let expected = |x: u8| (255.0 / (1.0 + (-4.0 * (f64::from(x) - 100.0) / 50.0).exp())).round() as u8;
-    assert_eq!(read(&sigmoid.bytes(EXPLICIT)).0, shades().map(expected).collect::<Vec<u8>>());
+    assert_eq!(
+        read(&sigmoid.bytes(EXPLICIT)).0,
+        shades()
+            .map(|x| (255.0 / (1.0 + (-4.0 * (f64::from(x) - 100.0) / 50.0).exp())).round() as u8)
+            .collect::<Vec<u8>>()
+    );
 }
 
 #[test]

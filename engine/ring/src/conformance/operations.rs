@@ -316,12 +316,7 @@ fn switch<B: Backend>(
         true => t.filled(base, 1 + switched, fill)?,
         false => t.filled(limbs, 1 + switched * count, fill)?,
     };
-    let mut keys = Vec::new();
-    for (i, (.., keyed, _)) in terms.iter().enumerate() {
-        let key = keyed.then(|| t.filled(wider, 2 * (count + spare), fill)).transpose()?;
-        // What was computed may lie elsewhere than what came from the host.
-        keys.push(if i % 2 == 0 { key } else { key.map(|key| t.device.concat(&[key.view()], wider)) });
-    }
+    let keys = keys(t, case, wider, count + spare, fill)?;
     let mut products = Vec::new();
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
         products.push(GadgetTerm {
@@ -359,15 +354,38 @@ fn switch<B: Backend>(
             // The reference's own fused form is on trial too.
             let expanded = d.expand_compact(&compact, 0, 5, limbs);
             let factors = if as_compact { expanded.view() } else { polys };
-            let part = |p: usize| {
-                terms.iter().map(move |t| Term { out: p * 4 + t.out, a: t.a, b: p * outputs * batch + t.b })
-            };
-            let both: Vec<_> = part(0).chain(part(1)).collect();
-            d.mul_accumulate(factors, d.gadget_product(&product).view(), &both, 8, limbs)
+            let terms = terms_of_both_parts(terms, 4, outputs * batch);
+            d.mul_accumulate(factors, d.gadget_product(&product).view(), &terms, 8, limbs)
         })?,
     }
     t.same("operand", x.view())?;
     t.same("operand", digits.view())
+}
+
+/// Terms of sums of the first part of ciphertexts, followed by the terms of the second part.
+fn terms_of_both_parts(terms: &[Term], sums: usize, steps: usize) -> Vec<Term> {
+    let mut both = Vec::with_capacity(2 * terms.len());
+    for part in 0..2 {
+        both.extend(terms.iter().map(|t| Term { out: part * sums + t.out, a: t.a, b: part * steps + t.b }));
+    }
+    both
+}
+
+/// The key of each term that has one.
+fn keys<B: Backend>(
+    t: &mut Trial<'_, B>,
+    case: &Switch,
+    limbs: Limbs,
+    digits: usize,
+    fill: Fill,
+) -> Result<Vec<Option<Batch<B, Ntt>>>, Failure> {
+    let mut keys = Vec::new();
+    for (i, (.., keyed, _)) in case.terms.iter().enumerate() {
+        let key = keyed.then(|| t.filled(limbs, 2 * digits, fill)).transpose()?;
+        // A key that was computed may lie elsewhere than one that came from the host.
+        keys.push(if i % 2 == 0 { key } else { key.map(|key| t.device.concat(&[key.view()], limbs)) });
+    }
+    Ok(keys)
 }
 
 fn rescale<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {

@@ -162,13 +162,14 @@ impl<'a, B: Backend> Trial<'a, B> {
     /// Five compact polynomials of different lengths, with the largest coefficients among them.
     pub(super) fn compact(&mut self) -> Result<B::CompactPolys, Failure> {
         let log_n = self.ring().log_n();
-        let polys = [log_n, 1, log_n - 1, log_n.min(5), 0].map(|log_len| {
-            let coefficient = |i: u32| match i % 7 {
-                3 => i32::MIN,
-                5 => i32::MAX,
-                _ => self.random() as i32,
-            };
-            CompactPoly { coefficients: (0..1 << log_len).map(coefficient).collect() }
+        let polys = [log_n, 1, log_n - 1, log_n.min(5), 0].map(|log_len| CompactPoly {
+            coefficients: (0..1 << log_len)
+                .map(|i| match i % 7 {
+                    3 => i32::MIN,
+                    5 => i32::MAX,
+                    _ => self.random() as i32,
+                })
+                .collect(),
         });
         let uploaded = self.device.upload_compact(&polys);
         uploaded.map_err(|error| Failure::Device { at: self.at("upload of compact polynomials"), error })
@@ -231,11 +232,14 @@ impl<'a, B: Backend> Trial<'a, B> {
         let others = (1..=64).filter(|limbs: &usize| small || limbs.is_power_of_two());
         let sizes: Vec<_> = others.chain([limbs; 3]).collect();
         let garbage = vec![u32::MAX; self.ring().words(Limbs::q(1), limbs.max(64))];
-        let upload = |limbs| {
-            let words = garbage.get(..self.ring().words(Limbs::q(1), limbs)).unwrap_or_default();
-            self.device.upload::<Coeff>(Limbs::q(1), limbs, words)
-        };
-        sizes.into_iter().map(upload).collect::<Result<Vec<_>, _>>().map(drop)
+        sizes
+            .into_iter()
+            .map(|limbs| {
+                let words = garbage.get(..self.ring().words(Limbs::q(1), limbs)).unwrap_or_default();
+                self.device.upload::<Coeff>(Limbs::q(1), limbs, words)
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map(drop)
     }
 
     /// Records the words of a batch or compares them with what was recorded.

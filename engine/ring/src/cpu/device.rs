@@ -139,8 +139,9 @@ impl Cpu {
     }
 
     pub(super) fn permutation(&self, g: GaloisElement) -> Option<Arc<NttPermutation>> {
-        let make = || NttPermutation::new(g, self.ring.log_n(), self.kernels.width);
-        (g != GaloisElement::IDENTITY).then(|| cached(&self.permutations, g, make))
+        (g != GaloisElement::IDENTITY).then(|| {
+            cached(&self.permutations, g, || NttPermutation::new(g, self.ring.log_n(), self.kernels.width))
+        })
     }
 
     /// The transform of a polynomial in a power of `X`, modulo the prime at a position: one word for each run.

@@ -5,7 +5,7 @@ use super::buffer::CpuBuffer;
 use super::device::{Cpu, TILE};
 use super::kernels::{GadgetLimb, PairTerm};
 use crate::{BasisConversion, NttPermutation, shape};
-use crate::{Batch, CompactPoly, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
+use crate::{Batch, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
 use std::sync::Arc;
 
 /// Words of all steps of a tile: what stays in a core's own cache beside keys and diagonals.
@@ -107,19 +107,7 @@ impl<'a> Switching<'a> {
         cpu.run(2 * sums * limbs.count() * n, tasks, |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
             let modulus = cpu.ring.modulus(self.indices[limb]);
             let (mut expanded, log_runs) = self.expansion(diagonals);
-            let diagonals: Vec<&[u32]> = match diagonals {
-                Diagonals::Polys(view) => (0..view.polys()).map(|i| cpu.limb(view, i, limbs, limb)).collect(),
-                Diagonals::Compact(polys) => {
-                    let mut rest: &mut [u32] = expanded.limbs_mut().next().unwrap_or_default();
-                    let mut expand = |poly: &CompactPoly| {
-                        let (words, after) = std::mem::take(&mut rest).split_at_mut(poly.coefficients.len());
-                        cpu.transform_compact(self.indices[limb], &poly.coefficients, words);
-                        rest = after;
-                        &*words
-                    };
-                    polys.0.iter().map(&mut expand).collect()
-                }
-            };
+            let diagonals = self.diagonals(diagonals, &mut expanded, limb);
             let digits = self.extend_all(limb);
             let digits: Vec<_> = digits.limbs().collect();
             let mut steps = cpu.tiles(tile, 2 * outputs * batch);
@@ -128,19 +116,21 @@ impl<'a> Switching<'a> {
                 let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
                 let mut first: Vec<_> = second.drain(..outputs * batch).collect();
                 for item in 0..batch {
-                    let pair = |o: usize| first[o * batch + item].take().zip(second[o * batch + item].take());
-                    let mut pairs: Vec<Pair<'_>> = (0..outputs).filter_map(pair).collect();
+                    let mut pairs: Vec<Pair<'_>> = (0..outputs)
+                        .filter_map(|o| first[o * batch + item].take().zip(second[o * batch + item].take()))
+                        .collect();
                     self.add_all(Spot { limb, item, start }, &digits, &mut pairs);
                 }
                 let steps: Vec<_> = steps.limbs().collect();
                 for ((out0, out1), terms) in outs0.iter_mut().zip(outs1.iter_mut()).zip(&of_sum) {
-                    let term = |&(a, b): &(usize, usize)| {
-                        let diagonal = diagonals[a];
-                        let log_run = log_runs[a];
-                        let diagonal = &diagonal[start >> log_run..];
-                        PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * batch + b]] }
-                    };
-                    let terms: Vec<_> = terms.iter().map(term).collect();
+                    let terms: Vec<_> = terms
+                        .iter()
+                        .map(|&(a, b)| {
+                            let log_run = log_runs[a];
+                            let diagonal = &diagonals[a][start >> log_run..];
+                            PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * batch + b]] }
+                        })
+                        .collect();
                     let words = start..start + tile;
                     (cpu.kernels.dot_pair)(modulus, &terms, &mut out0[words.clone()], &mut out1[words]);
                 }
@@ -149,15 +139,40 @@ impl<'a> Switching<'a> {
         out
     }
 
-    /// Room for the transforms of all compact polynomials in one limb, and how many neighbouring words each word of a diagonal counts for.
+    /// One limb of each diagonal; compact polynomials are transformed into `expanded`.
+    fn diagonals<'d>(
+        &self,
+        diagonals: Diagonals<'d, Cpu>,
+        expanded: &'d mut CpuBuffer,
+        limb: usize,
+    ) -> Vec<&'d [u32]> {
+        match diagonals {
+            Diagonals::Polys(view) => {
+                (0..view.polys()).map(|i| self.cpu.limb(view, i, self.product.gadget.limbs, limb)).collect()
+            }
+            Diagonals::Compact(polys) => {
+                let mut rest: &mut [u32] = expanded.limbs_mut().next().unwrap_or_default();
+                let mut limbs = Vec::with_capacity(polys.0.len());
+                for poly in &polys.0 {
+                    let (words, after) = rest.split_at_mut(poly.coefficients.len());
+                    self.cpu.transform_compact(self.indices[limb], &poly.coefficients, words);
+                    limbs.push(&*words);
+                    rest = after;
+                }
+                limbs
+            }
+        }
+    }
+
+    /// Memory for the transforms of all compact polynomials in one limb, and the number of neighboring words that each word of a
+    /// diagonal stands for.
     fn expansion(&self, diagonals: Diagonals<'_, Cpu>) -> (CpuBuffer, Vec<u32>) {
         let lengths: Vec<usize> = match diagonals {
             Diagonals::Polys(view) => vec![self.cpu.ring.n(); view.polys()],
             Diagonals::Compact(polys) => polys.0.iter().map(|w| w.coefficients.len()).collect(),
         };
         let words = if matches!(diagonals, Diagonals::Compact(_)) { lengths.iter().sum() } else { 0 };
-        let log_run = |len: &usize| self.cpu.ring.log_n() - len.ilog2();
-        (self.cpu.tiles(words, 1), lengths.iter().map(log_run).collect())
+        (self.cpu.tiles(words, 1), lengths.iter().map(|len| self.cpu.ring.log_n() - len.ilog2()).collect())
     }
 
     /// Words of a limb taken at a time: fewer, the more steps there are, so that they stay in the core's own cache.
@@ -300,12 +315,14 @@ impl<'a> Extension<'a> {
 
     /// The ciphertext primes of each digit, and the conversion from them to all other primes.
     fn conversions(cpu: &Cpu, gadget: Gadget) -> Vec<(Vec<usize>, Arc<BasisConversion>)> {
-        let digit = |d| {
-            let sources: Vec<_> = gadget.digit(d).collect();
-            let others: Vec<_> = cpu.ring.indices(gadget.limbs).filter(|i| !sources.contains(i)).collect();
-            let conversion = cpu.conversion(&sources, &others);
-            (sources, conversion)
-        };
-        (0..gadget.digits()).map(digit).collect()
+        (0..gadget.digits())
+            .map(|d| {
+                let sources: Vec<_> = gadget.digit(d).collect();
+                let others: Vec<_> =
+                    cpu.ring.indices(gadget.limbs).filter(|i| !sources.contains(i)).collect();
+                let conversion = cpu.conversion(&sources, &others);
+                (sources, conversion)
+            })
+            .collect()
     }
 }

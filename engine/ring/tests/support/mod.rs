@@ -14,6 +14,6 @@ pub(crate) fn simds() -> Vec<Simd> {
 /// Those sets that are there, and a line for each that is not.
 pub(crate) fn split(is_available: impl Fn(Simd) -> bool) -> (Vec<Simd>, Vec<String>) {
     let (available, missing): (Vec<_>, Vec<_>) = Simd::ALL.into_iter().partition(|&simd| is_available(simd));
-    let line = |simd: Simd| format!("skipped: this processor lacks {}", simd.name());
-    (available, missing.into_iter().map(line).collect())
+    let notes = missing.into_iter().map(|simd| format!("skipped: this processor lacks {}", simd.name()));
+    (available, notes.collect())
 }
