@@ -77,6 +77,7 @@ fn without_a_gpu_the_processor_computes() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn the_processor_is_measured_and_compared() {
     let place = Place::new();
     let said = bench(&place, "cpu,cpu", "a.json").ok();

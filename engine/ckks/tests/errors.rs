@@ -196,6 +196,7 @@ fn of_transforms() {
 type Case<'a> = (&'a str, Result<CiphertextBatch<Cpu>, EvalError>, EvalError);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_evaluation() {
     let s = &*SETUP;
     let e = &s.evaluator;

@@ -126,6 +126,7 @@ pub enum ImageNote {
 }
 
 impl std::fmt::Display for ImageNote {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each variant")]
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Colour => {

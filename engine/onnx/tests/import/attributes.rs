@@ -49,6 +49,7 @@ fn scalar(data_type: i32, value: f32) -> Tensor {
 }
 
 /// A model with a node of an operator that is valid with the right attributes.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
     let new = |item: &[i64]| Builder::new(item).opset(opset);
     let has = |name: &str| attributes.iter().any(|a| a.name == name);
@@ -202,6 +203,7 @@ fn model(op: &str, opset: i64, attributes: &[Attribute]) -> Builder {
 }
 
 /// Operator, version, attributes that are there anyway, the attribute in question, and what becomes of the model.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
     let mut out = Vec::new();
     for op in ["Add", "Sub", "Mul", "Div", "And", "Or", "Xor", "Equal", "Greater", "Less", "Pow"] {

@@ -85,6 +85,7 @@ fn random_changes() {
 
 /// Changes to numbers, so that more than the parser is reached.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn random_attributes() {
     let values =
         [0, 1, -1, 2, 3, 4, 7, 8, 1 << 12, 1 << 24, 1 << 31, 1 << 40, i64::MAX, i64::MIN, i64::MIN + 1];
