@@ -14,8 +14,8 @@ pub enum Words {
     Int32,
 }
 
-/// A kernel, named as the method of the ring's `Backend` that it serves. Block kernels are named with their block: each block is a
-/// pipeline of its own.
+/// A kernel, named after the method of the ring's `Backend` that it serves. Each block size of a block kernel is a pipeline of
+/// its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KernelId {
     /// Copies limbs.

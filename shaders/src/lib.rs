@@ -1,19 +1,20 @@
-//! The kernels of the GPU backend, as WGSL text, and the tables that a host gives them; no GPU is needed here.
+//! The WGSL kernels of the GPU backend, and the tables that the host passes to them. This crate needs no GPU.
 //!
-//! A kernel is named by a [`KernelId`]. Its text is one file of `kernels/`, named as the method of the ring's `Backend` that it serves,
-//! behind the pieces of `shared/` that it uses: WGSL has no imports. Every kernel computes on residues modulo primes `q < 2^30`, with
-//! products `a b mod q` by Shoup's method where one factor is known beforehand,
+//! A [`KernelId`] names a kernel. Each kernel is one file of `kernels/`, named after the method of the ring's `Backend` that it
+//! serves. WGSL has no imports, so the pieces of `shared/` that a kernel uses are put in front of it. Every kernel computes on
+//! residues modulo primes `q < 2^30`, with products `a b mod q` by Shoup's method where one factor is known beforehand,
 //!
 //! ```text
 //! a w - floor(a floor(w 2^32 / q) / 2^32) q  in [0, 2q)
 //! ```
 //!
-//! and by Montgomery's where sums of products are reduced. Both need the high half of a 32-bit product, which WGSL lacks: [`Words`]
-//! says how to compute it, and is all that distinguishes the two forms of a kernel.
+//! and by Montgomery's where sums of products are reduced. Both need the high half of a 32-bit product, which WGSL lacks.
+//! [`Words`] selects how it is computed; nothing else differs between the two forms of a kernel.
 //!
-//! What a kernel reads beside polynomials is described by the `#[repr(C)]` structs of this crate: [`KernelParams`], an entry for each
-//! limb ([`LimbEntry`] and those that extend it), one for each row ([`RowEntry`], [`SumRow`]), and terms ([`GadgetTerm`] and others).
-//! `shared/tables.wgsl` declares structs of the same names and fields; a test compares their layouts. [`Grid`] is the shape of a dispatch.
+//! The `#[repr(C)]` structs of this crate describe everything that a kernel reads beside polynomials: [`KernelParams`], an entry
+//! for each limb ([`LimbEntry`] and those that extend it), an entry for each row ([`RowEntry`], [`SumRow`]), and terms
+//! ([`GadgetTerm`] and others). `shared/tables.wgsl` declares structs with these names and fields; a test compares the layouts.
+//! [`Grid`] is the shape of a dispatch.
 //!
 //! ```
 //! use pleura_shaders::{Block, Grid, KernelId, Words};

@@ -39,7 +39,7 @@ pub trait Entry: Pod {
 /// Declares the structs, and [`EntryType`] as the enum of them.
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ident,)* })*) => {
-        /// The structs of this module that tables and uniforms are made of.
+        /// The structs of this module that tables and uniforms consist of.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum EntryType {
             $(#[doc = concat!("[`", stringify!($name), "`]")] $name,)*

@@ -31,7 +31,7 @@ fn montgomery(sum: Sum, p: Prime) -> u32 {
     return sub_mod(high, mul_high(sum_low(sum) * p.q_inv, p.q), p.q);
 }
 
-// Sums are reduced after so many products.
+// Sums are reduced after this many products.
 const LAZY_PRODUCTS: u32 = 16u;
 
 // A sum of any number of products: what is reduced (still divided by 2^32) and what is not.
