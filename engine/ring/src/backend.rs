@@ -1,4 +1,4 @@
-//! What a compute device does: one coarse, batched, exact interface.
+//! The interface of a compute device: coarse, batched, exact.
 
 use crate::{BackendError, Download, GaloisElement, Limbs, Pending, Ring};
 use std::fmt::Debug;
@@ -48,10 +48,10 @@ pub trait Backend: Sized + Send + Sync {
     /// The ring that this device holds tables for.
     fn ring(&self) -> &Arc<Ring>;
 
-    /// The device, in a few words.
+    /// Short description of the device.
     fn name(&self) -> String;
 
-    /// Brings words of `polys` polynomials over `limbs` to the device.
+    /// Uploads words of `polys` polynomials over `limbs`.
     ///
     /// # Errors
     /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`] (which a device may also report
@@ -63,16 +63,16 @@ pub trait Backend: Sized + Send + Sync {
         words: &[u32],
     ) -> Result<Batch<Self, D>, BackendError>;
 
-    /// Begins to bring back the words that `x` has after all work before it; later changes to its batch do not show. Downloads
-    /// that were begun may be waited for in any order. The result is [`BackendError::DeviceLost`] for whatever went wrong since
-    /// the last one.
+    /// Begins to download the words that `x` holds after all earlier operations; later changes to its batch do not show.
+    /// Downloads may be waited for in any order. The result is [`BackendError::DeviceLost`] if anything failed since the previous
+    /// download.
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download;
 
-    /// Hands in all work before it; the result is there when that work is done, with the errors of [`Backend::download`]. For
+    /// Submits all earlier operations. The result arrives when they are done, with the errors of [`Backend::download`]. For
     /// clocks and progress bars.
     fn finish(&self) -> Pending<()>;
 
-    /// Blocks until all work before it is done.
+    /// Blocks until all earlier operations are done.
     ///
     /// # Errors
     /// As [`Pending::wait`] of [`Backend::finish`].
@@ -80,7 +80,7 @@ pub trait Backend: Sized + Send + Sync {
         self.finish().wait()
     }
 
-    /// The polynomials of all views, one after the other, reduced to `limbs`.
+    /// Concatenates the polynomials of all views, restricted to `limbs`.
     fn concat<D: Domain>(&self, views: &[View<'_, Self, D>], limbs: Limbs) -> Batch<Self, D>;
 
     /// Forward transform.
@@ -122,13 +122,13 @@ pub trait Backend: Sized + Send + Sync {
     /// Key switching up to ModDown, see [`GadgetProduct`].
     fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt>;
 
-    /// Brings compact polynomials to the device.
+    /// Uploads compact polynomials.
     ///
     /// # Errors
     /// [`BackendError::Shape`] if one has no power of two of coefficients up to `n`, [`BackendError::OutOfMemory`].
     fn upload_compact(&self, polys: &[CompactPoly]) -> Result<Self::CompactPolys, BackendError>;
 
-    /// `count` compact polynomials from `start` on, at full length and transformed.
+    /// `count` compact polynomials from `start` on, at full length and in transformed form.
     fn expand_compact(
         &self,
         polys: &Self::CompactPolys,
@@ -190,10 +190,10 @@ pub struct View<'a, B: Backend, D: Domain> {
     domain: PhantomData<D>,
 }
 
-/// One product of [`Backend::mul_accumulate`], by poly numbers.
+/// One product of [`Backend::mul_accumulate`]; its fields number polynomials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Where the product is added.
+    /// Output to which the product is added.
     pub out: usize,
     /// Left factor.
     pub a: usize,
@@ -209,7 +209,7 @@ pub struct CompactPoly {
     pub coefficients: std::sync::Arc<[i32]>,
 }
 
-/// What [`Backend::baby_step_sums`] multiplies with.
+/// The diagonals that [`Backend::baby_step_sums`] multiplies with.
 pub enum Diagonals<'a, B: Backend> {
     /// Polynomials over at least the gadget's limbs.
     Polys(View<'a, B, Ntt>),
@@ -234,19 +234,19 @@ pub struct GadgetProduct<'a, B: Backend> {
     /// `[parts][inputs][batch]`, two or three parts, over the gadget's ciphertext limbs (then it counts times the
     /// product `P` of the special primes) or over all of the gadget's limbs (then it counts as it is).
     pub x: View<'a, B, Ntt>,
-    /// What is switched: as a rule the last part of each input.
+    /// Digits of the parts that are switched: as a rule the last part of each input.
     pub digits: Digits<'a, B>,
     /// The first input that has digits; no term with a key uses one before it.
     pub first_switched: usize,
-    /// What is added to which output.
+    /// The products to add: which input, with which key, to which output.
     pub terms: &'a [GadgetTerm<'a, B>],
-    /// Ciphertexts side by side.
+    /// Number of ciphertexts side by side.
     pub batch: usize,
-    /// Results of each.
+    /// Number of outputs for each ciphertext.
     pub outputs: usize,
 }
 
-/// What a gadget product multiplies with its keys.
+/// The digits that a gadget product multiplies with its keys.
 pub enum Digits<'a, B: Backend> {
     /// The result of [`Backend::mod_up`], `[inputs - first_switched][batch][digit]`: worth making if several calls use it.
     Extended(View<'a, B, Ntt>),
@@ -261,18 +261,18 @@ pub enum Digits<'a, B: Backend> {
 ///   `sum_d s(digit_d) key_d,1`;
 /// * without: `(s(x_0), s(x_1))`.
 pub struct GadgetTerm<'a, B: Backend> {
-    /// Which input.
+    /// Number of the input.
     pub input: usize,
-    /// Which output.
+    /// Number of the output.
     pub output: usize,
-    /// `[digit][2]` over at least the gadget's limbs.
+    /// The key, `[digit][2]` over at least the gadget's limbs; `None` for a term that is not switched.
     pub key: Option<View<'a, B, Ntt>>,
-    /// What is applied to everything but the key.
+    /// Automorphism of the input and its digits, not of the key.
     pub galois: GaloisElement,
 }
 
 impl Gadget {
-    /// How many digits there are.
+    /// Number of digits.
     pub fn digits(&self) -> usize {
         self.limbs.q.div_ceil(self.digit_limbs)
     }
@@ -284,22 +284,22 @@ impl Gadget {
 }
 
 impl<B: Backend, D: Domain> Batch<B, D> {
-    /// For backends: wraps the storage of `polys` polynomials over `limbs`.
+    /// Wraps the storage of `polys` polynomials over `limbs`. For implementations of [`Backend`].
     pub fn from_buffer(buffer: B::Buffer, limbs: Limbs, polys: usize) -> Self {
         Self { buffer, limbs, polys, domain: PhantomData }
     }
 
-    /// For backends: the storage.
+    /// The storage. For implementations of [`Backend`].
     pub fn buffer(&self) -> &B::Buffer {
         &self.buffer
     }
 
-    /// For backends: the storage.
+    /// The storage, mutable. For implementations of [`Backend`].
     pub fn buffer_mut(&mut self) -> &mut B::Buffer {
         &mut self.buffer
     }
 
-    /// For backends: the storage.
+    /// The storage, by value. For implementations of [`Backend`].
     pub fn into_buffer(self) -> B::Buffer {
         self.buffer
     }
@@ -309,20 +309,20 @@ impl<B: Backend, D: Domain> Batch<B, D> {
         self.limbs
     }
 
-    /// How many polynomials there are.
+    /// Number of polynomials.
     pub fn polys(&self) -> usize {
         self.polys
     }
 
-    /// All of them.
+    /// A view of all polynomials.
     pub fn view(&self) -> View<'_, B, D> {
         View::from_buffer(&self.buffer, self.limbs, 0, self.polys)
     }
 
-    /// `polys` of them from `start` on.
+    /// A view of `polys` polynomials from `start` on.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If the batch has fewer.
     pub fn slice(&self, start: usize, polys: usize) -> View<'_, B, D> {
         assert!(start + polys <= self.polys, "polys {start}+{polys} of {}", self.polys);
         View::from_buffer(&self.buffer, self.limbs, start, polys)
@@ -330,40 +330,40 @@ impl<B: Backend, D: Domain> Batch<B, D> {
 }
 
 impl<'a, B: Backend, D: Domain> View<'a, B, D> {
-    /// For backends: sees `polys` polynomials over `limbs` in storage, from polynomial `start` on.
+    /// A view of `polys` polynomials over `limbs` in storage, from polynomial `start` on. For implementations of [`Backend`].
     pub fn from_buffer(buffer: &'a B::Buffer, limbs: Limbs, start: usize, polys: usize) -> Self {
         Self { buffer, limbs, start, polys, domain: PhantomData }
     }
 
-    /// For backends: the storage, of which the view may see a part.
+    /// The storage, of which the view may cover a part. For implementations of [`Backend`].
     pub fn buffer(&self) -> &'a B::Buffer {
         self.buffer
     }
 
-    /// The first poly seen.
+    /// Position of the first polynomial of the view.
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// How many polys are seen.
+    /// Number of polynomials in the view.
     pub fn polys(&self) -> usize {
         self.polys
     }
 
-    /// The limbs of each.
+    /// The limbs of each polynomial.
     pub fn limbs(&self) -> Limbs {
         self.limbs
     }
 }
 
 impl<B: Backend> GadgetProduct<'_, B> {
-    /// How many inputs there are.
+    /// Number of inputs.
     pub fn inputs(&self) -> usize {
         1 + self.terms.iter().map(|t| t.input).max().unwrap_or(0)
     }
 
-    /// For backends: how many inputs and parts there are, and whether `x` is over the ciphertext primes alone: then it counts times P,
-    /// which vanishes modulo the special primes.
+    /// Numbers of inputs and parts, and whether `x` is over the ciphertext primes alone. Such an `x` counts times P, which
+    /// vanishes modulo the special primes. For implementations of [`Backend`].
     ///
     /// # Panics
     /// If the shapes do not fit together.

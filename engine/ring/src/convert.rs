@@ -1,4 +1,4 @@
-//! BasisConversion of residues from one set of primes to another, the heart of ModUp, ModDown and rescale.
+//! Conversion of residues from one set of primes to another, used by ModUp, ModDown and rescale.
 //!
 //! For `x` modulo `D = prod d_i` let `y_i = x (D/d_i)^-1 mod d_i`. Then `sum y_i / d_i = x/D + u` for an integer
 //! `u`, and the representative of `x` nearest to zero is `sum y_i (D/d_i) - u D`, where `u` is the sum rounded to
@@ -9,7 +9,7 @@
 
 use crate::{Modulus, RingError, Shoup};
 
-/// The most primes that can be converted from at once.
+/// Upper bound of the number of source primes.
 pub const MAX_SOURCES: usize = 15;
 
 /// Tables for converting residues modulo the product `D` of the source primes.
@@ -21,7 +21,7 @@ pub struct BasisConversion {
     targets: Vec<Target>,
 }
 
-/// What one target prime `t` needs.
+/// Constants of one target prime `t`.
 #[derive(Debug)]
 pub struct Target {
     /// `D/d_i mod t` for each source, then `-D mod t` for the quotient; times `2^32`.

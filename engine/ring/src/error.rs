@@ -1,6 +1,6 @@
-//! What can go wrong, apart from bugs.
+//! Errors of this crate.
 
-/// What can be wrong with a ring's numbers.
+/// Why a ring, a modulus or an instruction set was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RingError {
     /// A modulus is not an odd prime below `2^30`.
@@ -20,7 +20,7 @@ pub enum RingError {
     /// A degree is out of range.
     #[error("degree 2^{log_n} is outside 2^2..2^17")]
     BadDegree {
-        /// Its logarithm.
+        /// Logarithm of the degree.
         log_n: u32,
     },
     /// A prime occurs twice.
@@ -36,15 +36,15 @@ pub enum RingError {
         n: usize,
         /// The size, in bits.
         bits: f64,
-        /// How many were asked for.
+        /// Number of primes requested.
         wanted: usize,
-        /// How many there are.
+        /// Number of primes that exist.
         found: usize,
     },
     /// A conversion from no prime, or from too many.
     #[error("cannot convert from {sources} primes at once (1 to {max})")]
     TooManySources {
-        /// How many.
+        /// Number of source primes.
         sources: usize,
         /// The most there may be.
         max: usize,
@@ -62,20 +62,20 @@ pub enum RingError {
         "the instruction set {chosen} is in use already; choose another before the first polynomial is made"
     )]
     SimdInUse {
-        /// Its name.
+        /// Name of the chosen instruction set.
         chosen: &'static str,
     },
     /// The number of threads cannot be had.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// How many were asked for.
+        /// Number of threads requested.
         threads: usize,
-        /// What the system says.
+        /// Error message of the operating system.
         reason: String,
     },
 }
 
-/// What can go wrong on a device.
+/// Why an operation on a device failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// The words do not fill the shape.
@@ -87,7 +87,7 @@ pub enum BackendError {
         got: usize,
     },
     /// The device cannot hold a batch.
-    #[error("the device has no room for {bytes} bytes more")]
+    #[error("the device has no memory for {bytes} more bytes")]
     OutOfMemory {
         /// Size of the batch.
         bytes: usize,
@@ -95,7 +95,7 @@ pub enum BackendError {
     /// The device stopped.
     #[error("the device was lost: {reason}")]
     DeviceLost {
-        /// What its driver says.
+        /// Error message of the driver.
         reason: String,
     },
     /// The device is one that may only be awaited.

@@ -80,13 +80,13 @@ impl NttPermutation {
         Self { width, source, patterns }
     }
 
-    /// Entries in all.
+    /// Number of entries.
     #[expect(clippy::len_without_is_empty, reason = "never empty")]
     pub fn len(&self) -> usize {
         self.source.len() * self.width
     }
 
-    /// Entries in a block.
+    /// Number of entries in a block.
     pub fn width(&self) -> usize {
         self.width
     }

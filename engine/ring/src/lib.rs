@@ -1,4 +1,4 @@
-//! Arithmetic in `Z_Q[X]/(X^n + 1)` by residues: the floor that the whole engine stands on.
+//! Arithmetic in `Z_Q[X]/(X^n + 1)` by residues, on which the rest of the engine is built.
 //!
 //! # Mathematics
 //! For primes `q_0, q_1, ...`, each `= 1 mod 2n` and below `2^30`, a polynomial modulo `Q = q_0 q_1 ...` is kept

@@ -1,4 +1,4 @@
-//! One prime modulus below 2^30 and the reductions the engine uses on it.
+//! One prime modulus below 2^30, with the reductions that the engine uses.
 //!
 //! * Barrett for arbitrary 64-bit values (host code, tables).
 //! * Shoup where one factor is known beforehand (twiddles, scalars): with `w' = floor(w 2^32 / q)`, the value

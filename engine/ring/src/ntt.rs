@@ -100,7 +100,7 @@ impl Twiddles {
     }
 }
 
-/// The lowest `bits` bits of `i` in reverse order; `i` has no higher ones.
+/// Reverses the order of the lowest `bits` bits of `i`, which has no higher ones.
 pub fn bit_reverse(i: usize, bits: u32) -> usize {
     if bits == 0 { i } else { i.reverse_bits() >> (usize::BITS - bits) }
 }

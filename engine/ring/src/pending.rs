@@ -5,15 +5,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// A result on its way from a device: native code waits for it with [`Pending::wait`], a browser, where nothing may block,
-/// awaits it. Dropped, it is forgotten; the device's work goes on.
+/// A result on its way from a device. Native code waits for it with [`Pending::wait`]; a browser, where nothing may block, awaits
+/// it. A `Pending` that is dropped discards the result, and the device's work continues.
 #[must_use = "the result arrives only where it is waited for"]
 pub struct Pending<T>(State<T>);
 
 /// The words of a download: `[poly][limb][coefficient]`.
 pub type Download = Pending<Vec<u32>>;
 
-/// What a device does for a result that is not there yet.
+/// The device's side of a [`Pending`].
 pub trait Arrival<T>: Send {
     /// The result if it is there; if not, `waker` is woken when another try is worth it. Never blocks.
     fn poll(&mut self, waker: &Waker) -> Poll<Result<T, BackendError>>;
@@ -21,7 +21,7 @@ pub trait Arrival<T>: Send {
     /// Blocks until the result is there.
     ///
     /// # Errors
-    /// What went wrong on the device; [`BackendError::CannotBlock`] from one that may not block.
+    /// The device's error, or [`BackendError::CannotBlock`] from a device that may not block.
     fn wait(self: Box<Self>) -> Result<T, BackendError>;
 }
 
@@ -45,10 +45,10 @@ impl<T> Pending<T> {
     /// Blocks until the result is there. Results of one device may be waited for in any order.
     ///
     /// # Errors
-    /// What went wrong on the device; [`BackendError::CannotBlock`] from one that may not block.
+    /// The device's error, or [`BackendError::CannotBlock`] from a device that may not block.
     ///
     /// # Panics
-    /// If it was awaited to the end before.
+    /// If the result was already taken by awaiting it.
     #[expect(clippy::panic, reason = "documented: a future is not used again after it is ready")]
     pub fn wait(self) -> Result<T, BackendError> {
         match self.0 {

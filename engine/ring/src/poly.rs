@@ -1,4 +1,4 @@
-//! One polynomial in host memory: for keys, for clients, for whatever must not reach a device.
+//! Polynomials in host memory: keys, and everything of clients that must not reach a device.
 
 use crate::cpu::Kernels;
 use crate::{Coeff, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, Simd};
@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 
 /// A polynomial over some limbs of a ring, `[limb][coefficient]` canonical words, erased when dropped.
 ///
-/// It uses the instruction set that [`Simd::preferred`] says.
+/// Operations use the instruction set of [`Simd::preferred`].
 #[derive(Clone)]
 pub struct Poly<D: Domain> {
     ring: Arc<Ring>,
@@ -33,12 +33,12 @@ impl<D: Domain> Poly<D> {
         canonical.then(|| Self { ring: ring.clone(), limbs, words, domain: PhantomData })
     }
 
-    /// The limbs it has.
+    /// The limbs of the polynomial.
     pub fn limbs(&self) -> Limbs {
         self.limbs
     }
 
-    /// `[limb][coefficient]`
+    /// The words, `[limb][coefficient]`.
     pub fn words(&self) -> &[u32] {
         &self.words
     }
@@ -48,10 +48,10 @@ impl<D: Domain> Poly<D> {
         self.ring.indices(self.limbs).zip(self.words.chunks_mut(self.ring.n()))
     }
 
-    /// The same polynomial with fewer limbs.
+    /// A copy with fewer limbs.
     ///
     /// # Panics
-    /// If `limbs` has one that is not here.
+    /// If `self` lacks a limb of `limbs`.
     pub fn restrict(&self, limbs: Limbs) -> Self {
         let mut out = Self::zero(&self.ring, limbs);
         self.for_each_limb(&mut out, |_, to, from| to.copy_from_slice(from));

@@ -19,9 +19,9 @@ type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<BasisConversion>>;
 /// The limbs a polynomial carries: the first `q` ciphertext primes, then the first `p` special primes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Limbs {
-    /// How many ciphertext primes, counted from `q_0`.
+    /// Number of ciphertext primes, counted from `q_0`.
     pub q: usize,
-    /// How many special primes, counted from `p_0`.
+    /// Number of special primes, counted from `p_0`.
     pub p: usize,
 }
 
@@ -51,7 +51,7 @@ impl Ring {
         1 << self.log_n
     }
 
-    /// Its logarithm.
+    /// Logarithm of the degree, to base 2.
     pub fn log_n(&self) -> u32 {
         self.log_n
     }
@@ -138,7 +138,7 @@ impl Limbs {
         Self { q, p: 0 }
     }
 
-    /// How many limbs there are.
+    /// Number of limbs.
     pub const fn count(self) -> usize {
         self.q + self.p
     }
@@ -148,7 +148,7 @@ impl Limbs {
         other.q <= self.q && other.p <= self.p
     }
 
-    /// Where limb `i` of `part` lies among these limbs.
+    /// Position of limb `i` of `part` among these limbs.
     pub const fn position(self, part: Self, i: usize) -> usize {
         if i < part.q { i } else { self.q + i - part.q }
     }

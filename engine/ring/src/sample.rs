@@ -11,11 +11,11 @@ use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 /// 256 bits that determine everything drawn from them.
 ///
-/// They stand in one place on the heap and are erased there when the seed is dropped: moving a seed copies a pointer.
+/// A seed has one place on the heap, which is erased when the seed is dropped: moving a seed copies a pointer.
 #[derive(Clone)]
 pub struct Seed(Box<[u8; 32]>);
 
-/// What a stream is used for.
+/// The use of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// A secret key.
@@ -26,7 +26,7 @@ pub enum Label {
     Error,
     /// The uniform half of a public object.
     Public,
-    /// What published values are rounded by.
+    /// Rounding of published values.
     Dither,
 }
 
@@ -46,7 +46,7 @@ const CIPHER_STACK: usize = 4096;
 /// Coin pairs of the centred binomial distribution: standard deviation `sqrt(21/2) = 3.24`.
 const BINOMIAL_PAIRS: u32 = 21;
 
-/// The system has no randomness to give.
+/// The operating system has no randomness.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gives no random bytes: {reason}")]
 pub struct NoEntropy {
@@ -57,7 +57,7 @@ impl Seed {
     /// A fresh seed from the operating system.
     ///
     /// # Errors
-    /// [`NoEntropy`] if it has none to give.
+    /// [`NoEntropy`] if the operating system has none.
     pub fn from_os() -> Result<Self, NoEntropy> {
         let mut seed = Self::zero();
         getrandom::fill(seed.0.as_mut_slice()).map_err(|e| NoEntropy { reason: e.to_string() })?;
@@ -82,8 +82,8 @@ impl Seed {
         Sampler { cipher, block: Zeroizing::new(vec![0; BLOCK]), used: BLOCK }
     }
 
-    /// Another seed: the first 256 bits of the stream with this label and number, which is then not to be drawn from.
-    /// It tells nothing of this seed.
+    /// Derives another seed: the first 256 bits of the stream with this label and number, which must not be drawn from
+    /// afterwards. The derived seed reveals nothing about this one.
     #[must_use]
     pub fn derive(&self, label: Label, number: u32) -> Self {
         let mut seed = Self::zero();
@@ -113,7 +113,7 @@ impl Drop for Seed {
     }
 }
 
-/// Apart from its callers, so that they can erase the stack it used.
+/// A function of its own, so that callers can erase the stack it used.
 #[inline(never)]
 fn keyed(key: &[u8; 32], nonce: &[u8; 12]) -> Box<ChaCha20> {
     Box::new(ChaCha20::new(key.into(), nonce.into()))
@@ -125,7 +125,7 @@ fn keystream(cipher: &mut ChaCha20, zeros: &mut [u8]) {
     zeroize_stack::<CIPHER_STACK>();
 }
 
-/// Apart from its caller, as [`keyed`] is.
+/// A function of its own, as [`keyed`] is.
 #[inline(never)]
 fn apply(cipher: &mut ChaCha20, zeros: &mut [u8]) {
     cipher.apply_keystream(zeros);
@@ -139,7 +139,7 @@ impl Sampler {
             let q = ring.modulus(index).q();
             let mask = q.next_power_of_two() - 1;
             for word in limb {
-                // Rejection on the public half only: its timing tells nothing.
+                // Rejection depends on the public half alone, so its timing reveals nothing.
                 *word = loop {
                     let candidate = self.word() & mask;
                     if candidate < q {

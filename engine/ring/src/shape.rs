@@ -1,4 +1,4 @@
-//! For backends: the shapes that operations of [`Backend`] take, checked in one place.
+//! Checks of the shapes that operations of [`Backend`] take. For implementations of [`Backend`].
 
 use crate::{Backend, BackendError, Batch, CompactPoly, Domain, Gadget, Limbs, Ring, View};
 

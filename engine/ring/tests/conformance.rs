@@ -72,7 +72,7 @@ fn one_wrong_word_is_found_in_every_operation() {
 }
 
 #[test]
-fn results_on_dirty_memory_are_found() {
+fn results_that_read_dirty_memory_are_found() {
     let failure = check(&DEGREES[..1], |ring| Faulty::new(ring, Fault::Stale)).unwrap_err();
     let Failure::Word { at, poly: 4, limb: 0, coefficient: 0, expected: 0, got: u32::MAX } = &failure else {
         panic!("{failure}");
@@ -81,7 +81,7 @@ fn results_on_dirty_memory_are_found() {
 }
 
 #[test]
-fn other_faults_have_names_too() {
+fn other_faults_are_named() {
     let of = |fault| check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
     assert!(matches!(of(Fault::Lost), Failure::Device { error: BackendError::DeviceLost { .. }, .. }));
     assert!(matches!(of(Fault::AnyLength), Failure::Accepted { at } if at.operation == "upload"));
@@ -126,7 +126,7 @@ enum Fault {
     Stale,
     /// Downloads fail.
     Lost,
-    /// Whoever waits first gets the words of the download that was begun first.
+    /// The first `wait` returns the words of the download that began first.
     Queue,
     /// Uploads of any length are accepted.
     AnyLength,

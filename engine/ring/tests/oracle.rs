@@ -253,7 +253,7 @@ fn mod_up_is_right(ring: &Arc<Ring>, gadget: Gadget, coefficients: &[u32]) {
 
 /// Some of the primes of some limbs, and the integers modulo their product.
 struct Crt {
-    /// Of the primes in the ring, and of their limbs in a poly.
+    /// Positions of the primes in the ring, and of their limbs in a polynomial.
     positions: Vec<usize>,
     limbs: Vec<usize>,
     primes: Vec<u32>,
@@ -308,7 +308,7 @@ fn residue(x: &BigInt, q: u32) -> u32 {
     (((x % q) + q) % q).try_into().unwrap()
 }
 
-/// What to make of the primes of a group with product `D`.
+/// Coefficients to generate modulo a group of primes with product `D`.
 #[derive(Clone, Copy)]
 enum Extreme {
     /// `y_i = d_i - 1`: the largest sums of a conversion.

@@ -72,7 +72,7 @@ fn small_integers_are_reduced_by_every_prime() {
 }
 
 #[test]
-fn words_that_are_no_polynomial_are_refused() {
+fn invalid_words_are_refused() {
     let (ring, cpu) = setup();
     let limbs = ring.limbs();
     let poly = |words| Poly::<Ntt>::from_words(&ring, limbs, words);

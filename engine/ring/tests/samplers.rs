@@ -1,5 +1,5 @@
-//! What the samplers draw: the words of ChaCha20 by its specification, and the distributions by their frequencies.
-//! Seeds are fixed, so a test either always passes or never does; thresholds are at about one in a million.
+//! Samplers: the words of ChaCha20 against its specification, and the distributions by their frequencies. Seeds are fixed, so
+//! results never change between runs; thresholds are at about one in a million.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../tests/simd.rs"]
@@ -59,7 +59,7 @@ fn streams_are_reproducible_and_differ() {
         );
         for label in LABELS {
             for number in [0, 1, 2, 256, u32::MAX] {
-                // A stream goes on where it was.
+                // A second draw continues the stream.
                 let mut sampler = seed.sampler(label, number);
                 seen.push(draw(&mut sampler));
                 seen.push(draw(&mut sampler));

@@ -1,4 +1,4 @@
-//! The preferred instruction set, each choice in a process of its own: that of this one belongs to all its threads.
+//! The preferred instruction set. It belongs to the whole process, so each choice is tested in a process of its own.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use pleura_ring::{Backend, Cpu, Ring, RingError, Simd, primes_below};
@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 #[test]
-fn names_of_sets_choose_them() {
+fn a_name_chooses_its_set() {
     for simd in Simd::ALL {
         let said = choice(simd.name());
         if simd.is_available() {
@@ -25,7 +25,7 @@ fn without_a_choice_the_widest_set_is_preferred() {
 }
 
 #[test]
-fn other_names_are_refused_and_the_message_lists_what_there_is() {
+fn unknown_names_are_refused_with_a_list_of_the_known() {
     for wanted in ["", "AVX2", "sse9", " scalar"] {
         let said = choice(wanted);
         let message = format!("{wanted:?} is no instruction set of this processor; it has scalar");
@@ -34,7 +34,7 @@ fn other_names_are_refused_and_the_message_lists_what_there_is() {
 }
 
 #[test]
-fn a_set_in_use_stays() {
+fn a_set_in_use_cannot_be_changed() {
     if Simd::widest() == Simd::Scalar {
         eprintln!("skipped: this processor has one set");
         return;
@@ -44,7 +44,7 @@ fn a_set_in_use_stays() {
     assert!(said.starts_with(&expected), "{said}");
 }
 
-/// What the child process says: not a test by itself.
+/// Reports the choice of the child process; not a test by itself.
 #[test]
 fn child_process() {
     if std::env::var_os("PLEURA_TEST_CHILD").is_none() {

@@ -22,14 +22,14 @@ pub const DEGREES: [u32; 3] = [10, 12, 13];
 /// Beyond this degree there is one ring of few primes, to save memory and time: cases with more are left out.
 const MAX_WIDE_LOG_N: u32 = 13;
 
-/// What a device passed.
+/// Results that a device passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The device's name.
     pub device: String,
-    /// How many results of each operation were compared.
+    /// Number of results compared, for each operation.
     pub results: Vec<(&'static str, usize)>,
-    /// How many words that was in all.
+    /// Number of words compared, over all operations.
     pub words: u64,
 }
 

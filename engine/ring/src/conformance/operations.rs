@@ -216,7 +216,7 @@ struct Switch {
     batch: usize,
     outputs: usize,
     first_switched: usize,
-    /// What the key has more than needed: limbs of both kinds, and digits.
+    /// Surplus of the key over what the product needs: limbs of both kinds, and digits.
     spare: usize,
     /// Input, output, whether there is a key, automorphism (by no step: none).
     terms: &'static [(usize, usize, bool, By)],
@@ -265,7 +265,7 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for case in SWITCHES.iter().filter(|case| case.outputs > 1) {
         let steps = case.outputs * case.batch;
-        // Sums of all steps once, of one, of none, of so many that accumulators are folded.
+        // Sums of all steps once, of one, of none, and of enough terms that accumulators are folded.
         let counts = [steps, 1, 0, 35].into_iter().enumerate();
         let terms =
             counts.flat_map(|(out, n)| (0..n).map(move |i| Term { out, a: (i + out) % 5, b: i % steps }));
@@ -351,7 +351,7 @@ fn switch<B: Backend>(
                     if as_compact { Diagonals::Compact(&compact) } else { Diagonals::Polys(polys) };
                 return d.baby_step_sums(&product, diagonals, terms, 4);
             }
-            // The reference's own fused form is on trial too.
+            // The reference's own fused form is tested too.
             let expanded = d.expand_compact(&compact, 0, 5, limbs);
             let factors = if as_compact { expanded.view() } else { polys };
             let terms = terms_of_both_parts(terms, 4, outputs * batch);
@@ -444,7 +444,7 @@ fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     t.same("what was uploaded between", other.view())
 }
 
-/// What a future gives to one who asks again and again.
+/// The result of a future, polled until it is ready.
 fn awaited_result<T>(future: impl Future<Output = T> + Unpin) -> T {
     let mut future = future;
     let mut context = Context::from_waker(Waker::noop());

@@ -37,13 +37,13 @@ pub enum Failure {
         got: u32,
     },
     /// A result has the wrong shape.
-    #[error("{at}: {got:?} where {expected:?} are due (limbs, polys)")]
+    #[error("{at}: {} where {} were expected", shape_text(got), shape_text(expected))]
     Shape {
         /// In which case.
         at: Place,
-        /// What is due.
+        /// Limbs and number of polynomials that the operation must return.
         expected: (Limbs, usize),
-        /// What came.
+        /// Limbs and number of polynomials that the device returned.
         got: (Limbs, usize),
     },
     /// The device reported an error.
@@ -51,7 +51,7 @@ pub enum Failure {
     Device {
         /// In which case.
         at: Place,
-        /// What it said.
+        /// The device's error.
         error: BackendError,
     },
     /// An upload of too few words was not refused.
@@ -65,9 +65,14 @@ pub enum Failure {
     NoDevice {
         /// Logarithm of the degree.
         log_n: u32,
-        /// What its constructor said.
+        /// The constructor's error.
         reason: String,
     },
+}
+
+/// A shape in words.
+fn shape_text((limbs, polys): &(Limbs, usize)) -> String {
+    format!("{polys} polynomials over {} + {} primes", limbs.q, limbs.p)
 }
 
 pub(super) type Outcome = Result<(), Failure>;
@@ -85,7 +90,7 @@ pub(super) enum Fill {
 pub(super) struct Trial<'a, B> {
     pub(super) device: &'a B,
     pub(super) at: Place,
-    /// What the reference computed; without it, this is the reference.
+    /// Results of the reference, in order; `None` while the reference itself runs.
     pub(super) expected: Option<VecDeque<Vec<u32>>>,
     pub(super) recorded: VecDeque<Vec<u32>>,
     pub(super) random: u64,
@@ -106,7 +111,7 @@ impl<'a, B: Backend> Trial<'a, B> {
         Place { case: case.to_owned(), ..self.at.clone() }
     }
 
-    /// So many limbs, or all that the ring has.
+    /// Limbs with `q` ciphertext and `p` special primes, or all of the ring if it has fewer.
     pub(super) fn limbs(&self, q: usize, p: usize) -> Limbs {
         let top = self.ring().limbs();
         Limbs { q: q.min(top.q), p: p.min(top.p) }

@@ -19,7 +19,7 @@ struct Free {
     lines: usize,
 }
 
-/// A pool keeps no more than this, so that sizes that are not asked for again do not pile up.
+/// Upper bound of the unused memory in a pool, so that sizes that are no longer used do not accumulate.
 const MAX_FREE_BYTES: usize = 2 << 30;
 
 /// Limbs on loan from a pool; their first content is whatever the last owner left.
@@ -81,7 +81,7 @@ impl Pool {
 }
 
 impl Free {
-    /// Storage of so many lines, or up to half as much again: the sizes of a computation change from level to level.
+    /// Takes storage of `lines` lines, or up to half as much again, because sizes change from level to level.
     fn take(&mut self, lines: usize) -> Option<Vec<Line>> {
         let mut fitting = self.by_size.range_mut(lines..=lines + lines / 2);
         let found = fitting.find_map(|(_, free)| free.pop())?;

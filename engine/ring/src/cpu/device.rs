@@ -37,7 +37,7 @@ pub(super) const TILE: usize = 4096;
 const SERIAL_WORDS: usize = 1 << 15;
 
 impl Cpu {
-    /// All cores, and the instruction set that [`Simd::preferred`] says.
+    /// A device on all cores, with the instruction set of [`Simd::preferred`].
     ///
     /// # Errors
     /// [`RingError::Threads`]
@@ -46,7 +46,7 @@ impl Cpu {
         Self::with(ring, Simd::preferred(), threads)
     }
 
-    /// A given instruction set and number of threads.
+    /// A device with a chosen instruction set and number of threads.
     ///
     /// # Errors
     /// [`RingError::BadSimd`] if this processor lacks the set, [`RingError::Threads`] if the threads do not start.
@@ -70,7 +70,7 @@ impl Cpu {
         format!("cpu ({}, {threads} thread{})", simd.name(), if threads == 1 { "" } else { "s" })
     }
 
-    /// Gives recycled memory back to the system.
+    /// Returns recycled memory to the system.
     pub fn trim(&self) {
         self.pool.clear();
     }

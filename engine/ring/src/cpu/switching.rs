@@ -8,7 +8,7 @@ use crate::{BasisConversion, NttPermutation, shape};
 use crate::{Batch, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
 use std::sync::Arc;
 
-/// Words of all steps of a tile: what stays in a core's own cache beside keys and diagonals.
+/// Words of all steps of a tile: they stay in a core's own cache beside keys and diagonals.
 const CACHED_WORDS: usize = 1 << 18;
 
 /// Shorter tiles would be mostly overhead.
@@ -31,7 +31,7 @@ pub(super) struct Switching<'a> {
 /// The two results of an output in one limb, or a part of it.
 type Pair<'a> = (&'a mut [u32], &'a mut [u32]);
 
-/// Which part of the work: one limb of one item, from the word `start` on.
+/// A part of the work: one limb of one item, from the word `start` on.
 #[derive(Clone, Copy)]
 struct Spot {
     limb: usize,
@@ -164,7 +164,7 @@ impl<'a> Switching<'a> {
         }
     }
 
-    /// Memory for the transforms of all compact polynomials in one limb, and the number of neighboring words that each word of a
+    /// Memory for the transforms of all compact polynomials in one limb, and the number of neighbouring words that each word of a
     /// diagonal stands for.
     fn expansion(&self, diagonals: Diagonals<'_, Cpu>) -> (CpuBuffer, Vec<u32>) {
         let lengths: Vec<usize> = match diagonals {

@@ -1,8 +1,8 @@
-//! What the tests share.
+//! Shared by the tests of this crate.
 
 use pleura_ring::Simd;
 
-/// The instruction sets to test; those that are missing are named on standard error, not passed over in silence.
+/// The instruction sets to test. Missing ones are named on standard error.
 pub(crate) fn simds() -> Vec<Simd> {
     let (available, skipped) = split(Simd::is_available);
     for line in skipped {

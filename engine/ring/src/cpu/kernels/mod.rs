@@ -20,8 +20,8 @@ use transform::{intt, ntt};
 /// Products of residues that fit a 64-bit accumulator: `16 q^2 < 2^64`.
 const LAZY_PRODUCTS: usize = 16;
 
-/// How many words ahead keys and diagonals are fetched: they come from main memory, each word is used once, and the
-/// processor's own prefetching stops at the end of a page.
+/// Prefetch distance of keys and diagonals, in words. They come from main memory and each word is used once; the processor's own
+/// prefetching stops at the end of a page.
 const AHEAD: usize = 512;
 
 /// One limb's share of a gadget product, or a part of it as long as the outputs.
@@ -30,7 +30,7 @@ pub(crate) struct GadgetLimb<'a> {
     pub(crate) start: usize,
     /// Per digit: the extended limb and the two limbs of the key; empty where nothing is switched.
     pub(crate) digits: &'a [[&'a [u32]; 3]],
-    /// What is added to the two results before the permutation, times `factor`.
+    /// Addends of the two results, before the permutation, times `factor`.
     pub(crate) addends: [Option<&'a [u32]>; 2],
     pub(crate) factor: u32,
     /// Applied to everything but the keys.
@@ -39,8 +39,8 @@ pub(crate) struct GadgetLimb<'a> {
     pub(crate) accumulate: bool,
 }
 
-/// A product of [`Kernels::dot_pair`]: a diagonal, each word of which counts for `2^log_run` neighbours, and the same part
-/// of both polynomials of a ciphertext.
+/// A product of [`Kernels::dot_pair`]: a diagonal, each word of which stands for `2^log_run` neighbouring words, and one part of
+/// both polynomials of a ciphertext.
 pub(crate) struct PairTerm<'a> {
     pub(crate) diagonal: &'a [u32],
     pub(crate) log_run: u32,
@@ -102,8 +102,8 @@ macro_rules! kernels {
 }
 
 kernels! {
-    /// Forward transform in place; of fewer words than the table's degree, that of a polynomial in a power of `X`, each result
-    /// of which stands for a run of words of the full one.
+    /// Forward transform in place. Fewer words than the table's degree are a polynomial in a power of `X`; each of the results
+    /// then stands for a run of words of the full transform.
     ntt(table: &NttTable, x: &mut [u32]);
     /// Inverse transform in place, then a product by `factor`.
     intt(table: &NttTable, x: &mut [u32], factor: u32);

@@ -253,7 +253,7 @@ unsafe fn inverse_inside<V: Lanes, const RUN: usize>(
     }
 }
 
-/// How many stages the pass at a node of `len` words takes, so that the walk ends at a block of eight vectors.
+/// Number of stages in the pass at a node of `len` words, chosen so that the walk ends at a block of eight vectors.
 fn stages<V: Lanes>(len: usize) -> u32 {
     let log = len.ilog2();
     match log.saturating_sub((8 * V::N).ilog2()) {
@@ -324,7 +324,7 @@ unsafe fn subtree<V: Lanes, const C: usize>(v: &mut [V; C], w: &[Factor<V>; C], 
     }
 }
 
-/// The same from the leaves up; `last` holds the factors of the whole transform's last stage.
+/// The inverse walk, from the leaves up; `last` holds the factors of the whole transform's last stage.
 #[inline(always)]
 unsafe fn subtree_inverse<V: Lanes, const C: usize>(
     v: &mut [V; C],

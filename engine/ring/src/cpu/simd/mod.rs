@@ -114,7 +114,7 @@ pub(crate) trait Lanes: Copy {
     type Wide: Copy;
 
     unsafe fn load(p: *const u32) -> Self;
-    /// Asks for the line at `p`, which need not be valid.
+    /// Prefetches the cache line at `p`, which need not be valid.
     unsafe fn prefetch(p: *const u32);
     unsafe fn store(self, p: *mut u32);
     unsafe fn splat(x: u32) -> Self;
