@@ -1,4 +1,4 @@
-//! The GPUs of this machine: which there are, what they can, and why one may be missing.
+//! The GPUs of this machine, their capabilities, and why one may be missing.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,55 +16,55 @@ pub struct AdapterInfo {
     pub name: String,
     /// Kind of GPU.
     pub kind: Kind,
-    /// The interface it is reached through: `vulkan`, `metal` or `dx12`.
+    /// Graphics interface: `vulkan`, `metal` or `dx12`.
     pub api: String,
     /// The driver and its version.
     pub driver: String,
-    /// Whether its kernels can compute with 64-bit integers, which makes them faster (wgpu's `SHADER_INT64`).
+    /// Whether kernels can compute with 64-bit integers (wgpu's `SHADER_INT64`), which makes them faster.
     pub shader_int64: bool,
-    /// Whether it tells the time of its own work.
+    /// Whether it supports timestamps of its own work.
     pub timestamps: bool,
-    /// Bytes that one kernel can see of one buffer.
+    /// Bytes of one buffer that one kernel can address.
     pub max_binding_bytes: u64,
-    /// Bytes of one buffer.
+    /// Maximum size of a buffer in bytes.
     pub max_buffer_bytes: u64,
-    /// Bytes that the threads of a workgroup share.
+    /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
 }
 
 /// Kinds of GPU, the fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A card of its own.
+    /// A discrete GPU.
     Discrete,
-    /// A part of the processor.
+    /// A GPU integrated into the processor.
     Integrated,
-    /// Given to a virtual machine.
+    /// A GPU of a virtual machine.
     Virtual,
-    /// The driver does not say.
+    /// Unknown: the driver does not report the kind.
     Other,
-    /// The processor, playing a GPU: for tests.
+    /// A driver in software, for tests.
     Software,
 }
 
-/// How a GPU is used.
+/// Options of opening a GPU.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Bytes that may lie on the device, if not all it has: keys and weights beyond are streamed to it when they are used.
+    /// Memory limit in bytes. Keys and weights that do not fit are streamed to the device when they are used.
     pub memory_bytes: Option<u64>,
-    /// Bytes that one kernel may see of one buffer, if fewer than the device's limit: for tests of what is split there.
+    /// Limit of the bytes that one kernel addresses in one buffer, below the device's own: for tests of split batches.
     pub max_binding_bytes: Option<u64>,
-    /// Kernels without 64-bit integers even where the device has them: for tests.
+    /// Disables 64-bit integers in kernels even where the device has them: for tests.
     pub no_int64: bool,
-    /// Bounds checks in the kernels: slow, for tests.
+    /// Enables bounds checks in the kernels: slow, for tests.
     pub checks: bool,
-    /// A folder where compiled kernels are kept from one run to the next.
+    /// Folder of the pipeline cache, which keeps compiled kernels between runs.
     pub cache: Option<PathBuf>,
-    /// The one of [`DRIVER_VARIABLES`] that is set in the environment, if any: for [`diagnosis`].
+    /// The one of [`DRIVER_VARIABLES`] that is set in the environment, if any; [`diagnosis`] names it.
     pub driver_variable: Option<&'static str>,
 }
 
-/// All GPUs, the fastest kind first and software last; their positions are the numbers that users give.
+/// All GPUs, the fastest kind first and software last. A GPU's position is the number that users select it by.
 pub fn adapters() -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
@@ -75,11 +75,11 @@ pub fn adapters() -> Vec<Adapter> {
     adapters
 }
 
-/// Variables of the environment that name the only Vulkan drivers to be used, as the loader reads them.
+/// Environment variables that restrict the Vulkan loader to some drivers.
 pub const DRIVER_VARIABLES: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
-/// Why no GPU, or not the one expected, is found: a sentence with what to do, if anything stands out. `variable` is the one of
-/// [`DRIVER_VARIABLES`] that is set, if any.
+/// Why no GPU, or not the expected one, is found: a sentence that says what to do, or `None` if no cause is apparent. `variable`
+/// is the one of [`DRIVER_VARIABLES`] that is set, if any.
 pub fn diagnosis(adapters: &[Adapter], variable: Option<&str>) -> Option<String> {
     let exists = |path: &str| std::path::Path::new(path).exists();
     let real = adapters.iter().any(|a| !a.is_software());
@@ -136,7 +136,7 @@ impl Adapter {
         &self.info
     }
 
-    /// Whether it is the processor in disguise.
+    /// Whether it is a software driver, which computes on the processor.
     pub fn is_software(&self) -> bool {
         self.info.kind == Kind::Software
     }

@@ -1,4 +1,4 @@
-//! Allocation: room for results, uploads, and constants that stay in the host's memory when the device has no room.
+//! Allocation of results, uploads, and constants, which stay in host memory when the device is full.
 
 use crate::device::Device;
 use crate::memory::{GpuBuffer, PooledBuffer, Segment, Slab};
@@ -6,20 +6,21 @@ use pleura_ring::BackendError;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-/// Buffers are of 4 KiB or more.
+/// Smallest size of a buffer.
 const SMALLEST: u64 = 1 << 12;
 
-/// Constants share buffers of so many bytes, so that one kernel can read many keys; the first is smaller, for those who have few.
+/// Sizes in bytes of the buffers that constants share, so that one kernel can read many keys; the first is smaller, for sessions
+/// with few.
 const SLAB_BYTES: [u64; 2] = [1 << 24, 1 << 28];
 
-/// Which items must lie in the same buffer, because one kernel reads or writes them together.
+/// Which items must be in the same buffer, because one kernel reads or writes them together.
 #[derive(Clone, Copy)]
 pub(crate) enum Placement {
-    /// None of them.
+    /// No two items need share a buffer.
     Separate,
-    /// This many neighbors.
-    Neighbors(usize),
-    /// Those at the same position of each of this many parts.
+    /// Groups of this many neighbours.
+    Neighbours(usize),
+    /// Items at the same position of each of this many parts.
     Parts(usize),
 }
 
@@ -27,7 +28,7 @@ impl Placement {
     fn members(self, items: usize) -> usize {
         match self {
             Self::Separate => 1,
-            Self::Neighbors(members) | Self::Parts(members) => members.clamp(1, items.max(1)),
+            Self::Neighbours(members) | Self::Parts(members) => members.clamp(1, items.max(1)),
         }
     }
 
@@ -36,7 +37,7 @@ impl Placement {
         let members = self.members(items);
         match self {
             Self::Separate => (item, 0),
-            Self::Neighbors(_) => (item / members, item % members),
+            Self::Neighbours(_) => (item / members, item % members),
             Self::Parts(_) => {
                 let groups = items.div_ceil(members);
                 (item % groups, item / groups)
@@ -46,14 +47,14 @@ impl Placement {
 }
 
 impl Device {
-    /// A buffer of `words` words or more, with whatever it held before; where there is no room, one that says so.
+    /// A buffer of at least `words` words, with undefined content. Without memory for it, a marked stand-in.
     fn buffer(&self, words: usize) -> PooledBuffer {
         let bytes = 4 * words as u64;
         let taken = self.size(bytes).and_then(|size| self.pool.take(size, false));
         taken.or_else(|| self.unused_buffer(bytes)).unwrap_or_else(|| self.missing_buffer(bytes))
     }
 
-    /// [`Self::buffer`] for what the host will write: no command that waits to be handed in uses it, if that can be.
+    /// [`Self::buffer`] for data that the host writes: preferably one that no unsubmitted command uses.
     fn buffer_to_write(&self, words: usize) -> PooledBuffer {
         let bytes = 4 * words as u64;
         let settled = self.size(bytes).and_then(|size| self.pool.take(size, true));
@@ -71,20 +72,20 @@ impl Device {
             return None;
         }
         self.pool.create(&self.device, size).or_else(|| {
-            // What waits for its next use may be in the way.
+            // Pooled buffers may occupy the memory.
             self.release();
             self.pool.create(&self.device, size)
         })
     }
 
-    /// Stands in for a buffer that cannot be had: whatever is computed from it is not computed, and says so.
+    /// A stand-in for a buffer that could not be allocated: its error passes on to everything that would be computed from it.
     fn missing_buffer(&self, bytes: u64) -> PooledBuffer {
         let buffer = self.pool.adopt(self.nothing.buffer.clone(), self.nothing.id, 0, None);
         buffer.damage(&BackendError::OutOfMemory { bytes: bytes as usize });
         buffer
     }
 
-    /// Bytes that are allocated for `bytes`: one of eight sizes from one power of two to the next; `None` if no buffer may be so large.
+    /// Bytes to allocate for `bytes`: eight sizes between powers of two; `None` beyond the largest buffer.
     fn size(&self, bytes: u64) -> Option<u64> {
         let bytes = bytes.max(SMALLEST);
         let step = (bytes.next_power_of_two() / 8).max(SMALLEST);
@@ -93,17 +94,17 @@ impl Device {
         sizes.into_iter().find(|&size| size <= most)
     }
 
-    /// Hands in what was recorded, so that nothing needs the buffers that wait, and gives them back.
+    /// Submits recorded commands, so that pooled buffers are free, and returns these to the driver.
     fn release(&self) {
         self.flush();
         self.forget_bind_groups();
         if self.pool.trim() {
-            // The driver frees them when it hears that the device is done.
+            // The driver frees them once it learns that the device is done.
             self.poll(wgpu::PollType::wait_indefinitely());
         }
     }
 
-    /// Room for `items` items of `words` words, in as few buffers as kernels can see.
+    /// Memory for `items` items of `words` words, in as few buffers as kernels can address.
     pub(crate) fn alloc(&self, words: usize, items: usize, placement: Placement) -> GpuBuffer {
         let members = placement.members(items);
         let sizes: Vec<_> = (0..items.div_ceil(members)).map(|_| words * members).collect();
@@ -115,12 +116,12 @@ impl Device {
         GpuBuffer { places: places.collect(), ..packed }
     }
 
-    /// Room for items of these numbers of words.
+    /// Memory for items of these numbers of words.
     pub(crate) fn alloc_sizes(&self, sizes: &[usize]) -> GpuBuffer {
         self.alloc_with(sizes, |words| self.buffer(words))
     }
 
-    /// Polynomials that the host brings.
+    /// Uploads polynomials.
     pub(crate) fn upload(&self, poly_words: usize, words: &[u32]) -> Result<GpuBuffer, BackendError> {
         let sizes = vec![poly_words; words.len().checked_div(poly_words).unwrap_or(0)];
         let buffer = self.alloc_with(&sizes, |words| self.buffer_to_write(words));
@@ -140,7 +141,7 @@ impl Device {
         let (places, lengths) = self.pack(sizes, self.max_words);
         let mut segments = Vec::with_capacity(lengths.len());
         for words in lengths {
-            // What is larger than a kernel can see is as good as missing.
+            // An item beyond what a kernel can address fails like a missing buffer.
             let visible = words <= self.visible_words;
             let buffer = if visible { buffer(words) } else { self.missing_buffer(4 * words as u64) };
             segments.push(Segment::Device(Arc::new(buffer)));
@@ -148,7 +149,7 @@ impl Device {
         GpuBuffer { segments, places, writable: true }
     }
 
-    /// Which segment each item comes to lie in and where, and the segments' lengths.
+    /// Segment and offset of each item, and the lengths of the segments.
     fn pack(&self, sizes: &[usize], most: usize) -> (Vec<(usize, u32)>, Vec<usize>) {
         let mut places = Vec::with_capacity(sizes.len());
         let mut lengths = Vec::<usize>::new();
@@ -171,7 +172,7 @@ impl Device {
         if let Some(words) = sizes.iter().find(|&&words| words > self.visible_words) {
             return Err(BackendError::OutOfMemory { bytes: 4 * words });
         }
-        // Not larger than can be streamed beside everything else.
+        // Small enough to be streamed beside everything else.
         let most = self.budget.map_or(self.max_words, |budget| self.max_words.min(budget as usize / 4 / 16));
         let (mut places, lengths) = self.pack(sizes, most);
         let mut segments = Vec::new();
@@ -190,13 +191,13 @@ impl Device {
         Ok(GpuBuffer { segments, places, writable: false })
     }
 
-    /// Words that kernels only read, in a slab with room for them, or in the host's memory if the device has none.
+    /// Words that kernels only read, in a slab with space for them, or in host memory if the device is full.
     fn constant(&self, words: &[u32]) -> (Segment, u32) {
         let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
         let full = slab.as_ref().is_none_or(|slab| slab.used_words + words.len() > slab.words);
         if full {
             let usual = if slab.is_none() { SLAB_BYTES[0] } else { SLAB_BYTES[1] };
-            // A driver that has no room is no reason to give up either.
+            // A driver without memory is no reason to fail either: the words stay with the host.
             let Some(buffer) = self.slab_buffer(usual, 4 * words.len() as u64) else {
                 return (Segment::Host(words.into()), 0);
             };
@@ -212,7 +213,7 @@ impl Device {
         (Segment::Device(buffer), start as u32)
     }
 
-    /// A buffer of the usual size, or of `bytes` if that is too much or too little. Half of the budget is for what is computed.
+    /// A slab of the usual size, or of `bytes` if that is too much or too little. Half of the budget is reserved for results.
     fn slab_buffer(&self, usual: u64, bytes: u64) -> Option<PooledBuffer> {
         let size = usual.min(4 * self.max_words as u64).max(bytes);
         let live = self.pool.bytes().0 - self.pool.free_bytes.load(Ordering::Relaxed);
@@ -222,7 +223,7 @@ impl Device {
             .find_map(|size| self.unused_buffer(size))
     }
 
-    /// A segment on the device: its own buffer, or a copy for the time being.
+    /// A segment on the device: its own buffer, or a temporary copy.
     pub(crate) fn resident(&self, segment: &Segment) -> Arc<PooledBuffer> {
         match segment {
             Segment::Device(buffer) => buffer.clone(),

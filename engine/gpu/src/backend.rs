@@ -37,7 +37,7 @@ impl Gpu {
         let mut next = 0;
         while next < x.polys() {
             let start = poly(x, next);
-            // Neighbors come in one piece.
+            // Neighbours come in one piece.
             let count = (next..x.polys())
                 .take_while(|&i| poly(x, i).follows(start, ((i - next) * poly_words) as u32))
                 .count();

@@ -1,4 +1,4 @@
-//! An open GPU: what it is, what it can, and the way of words to it and back.
+//! An open GPU: its limits, uploads and submits.
 
 use crate::adapter::{Adapter, AdapterInfo, Options};
 use crate::error::GpuError;
@@ -12,34 +12,34 @@ use pleura_shaders::{Block, Grid, Words};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A GPU at work: its queue, its memory and its compiled kernels, shared by the rings that run on it.
+/// An open GPU: its queue, its memory and its compiled kernels, shared by the rings that run on it.
 pub struct Device {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     info: AdapterInfo,
     pub(crate) limits: wgpu::Limits,
-    /// Bytes that may lie on the device, if not all it has.
+    /// Memory limit in bytes, if there is one.
     pub(crate) budget: Option<u64>,
-    /// Words that a kernel can see of one buffer, and how many of them are used.
+    /// Words of one buffer that a kernel can address, and how many of them are used.
     pub(crate) visible_words: usize,
     pub(crate) max_words: usize,
-    /// Logarithm of the words that a workgroup can transform in the memory it shares.
+    /// Logarithm of the largest block, in words, that a workgroup transforms in its shared memory.
     pub(crate) max_log_block: u32,
     pub(crate) pipelines: Pipelines,
     pub(crate) pool: Arc<Pool>,
     pub(crate) slab: Mutex<Option<Slab>>,
     pub(crate) recorder: Mutex<Recorder>,
-    /// Bytes that were uploaded so far, and those of them that wait in the host's memory.
+    /// Bytes uploaded so far, and bytes of them that wait in host memory.
     uploaded_bytes: AtomicU64,
     waiting_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
     pub(crate) dispatches: AtomicU64,
     pub(crate) errors: Arc<ErrorSink>,
-    /// Stands in for operands that a dispatch does not have, and for memory that there is not.
+    /// A stand-in for operands that a dispatch lacks, and for buffers that could not be allocated.
     pub(crate) nothing: PooledBuffer,
 }
 
-/// Logarithm of the words in the blocks of devices whose workgroups are large enough, and of all others.
+/// Logarithm of the block size in words, on devices with large workgroups and on all others.
 const LOG_LARGE_BLOCK: u32 = 13;
 const LOG_SMALL_BLOCK: u32 = 12;
 
@@ -130,27 +130,27 @@ impl Device {
         self.pipelines.words() == Words::Int64
     }
 
-    /// Bytes of its memory that are in use or kept for the next use: now, and at most so far.
+    /// Bytes of device memory that are in use or pooled: current value and peak.
     pub fn memory_bytes(&self) -> (u64, u64) {
         self.pool.bytes()
     }
 
-    /// Bytes of keys and weights that came to it anew because the memory it may use does not hold them all.
+    /// Bytes of keys and weights streamed to the device because its memory limit does not hold them all.
     pub fn streamed_bytes(&self) -> u64 {
         self.streamed_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of polynomials that were uploaded so far, streamed ones included.
+    /// Bytes of polynomials uploaded so far, streamed ones included.
     pub fn uploaded_bytes(&self) -> u64 {
         self.uploaded_bytes.load(Ordering::Relaxed)
     }
 
-    /// Number of dispatches that were recorded, and of submits, so far.
+    /// Numbers of dispatches recorded and of submits so far.
     pub fn dispatches_and_submits(&self) -> (u64, u64) {
         (self.dispatches.load(Ordering::Relaxed), self.pool.submits.load(Ordering::Relaxed))
     }
 
-    /// Waits for everything that was recorded.
+    /// Waits for all recorded commands.
     pub(crate) fn wait(&self) -> Result<(), BackendError> {
         self.flush();
         self.poll(wgpu::PollType::wait_indefinitely());
@@ -162,12 +162,12 @@ impl Device {
         self.errors.take()
     }
 
-    /// Writes words from an offset on, after everything that was recorded.
+    /// Writes words from an offset on, after all recorded commands.
     pub(crate) fn write(&self, buffer: &PooledBuffer, at: usize, words: &[u32]) {
         if buffer.is_in_use() {
             self.flush();
         }
-        // Uploads of any size go through staging memory of the host; not all of it at once.
+        // Uploads pass through staging memory of the host; submitting in pieces bounds it.
         for (i, words) in words.chunks((SUBMIT_UPLOADED / 4) as usize).enumerate() {
             let at = at + i * (SUBMIT_UPLOADED / 4) as usize;
             self.queue.write_buffer(&buffer.buffer, 4 * at as u64, bytemuck::cast_slice(words));
@@ -182,7 +182,7 @@ impl Device {
         }
     }
 
-    /// Lets the driver go on.
+    /// Polls the driver.
     pub(crate) fn poll(&self, kind: wgpu::PollType) {
         self.errors.poll(&self.device, kind);
     }
@@ -194,13 +194,13 @@ impl Drop for Device {
     }
 }
 
-/// Words of a buffer that a kernel can see. Offsets are words of 32 bits, with room to add to them.
+/// Words of a buffer that a kernel can address. Offsets are 32-bit words, with headroom for sums.
 fn visible_words(limits: &wgpu::Limits) -> usize {
     let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     (bytes / 4).min(1 << 29) as usize
 }
 
-/// Logarithm of the words in the largest block that a workgroup can transform; the reason if the kernels cannot run at all.
+/// Logarithm of the largest block, in words, that a workgroup can transform; or why the kernels cannot run at all.
 fn largest_block(limits: &wgpu::Limits) -> Result<u32, String> {
     let buffers = limits.max_storage_buffers_per_shader_stage;
     let threads = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);

@@ -1,4 +1,4 @@
-//! The way back from the device: words are copied to staging memory in program order, and read when the driver has mapped it.
+//! Downloads: words are copied to staging memory in program order, and read when the driver has mapped it.
 
 use crate::device::Device;
 use crate::error_sink::ErrorSink;
@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 /// Bytes of one piece of a download.
 const DOWNLOAD_BYTES: usize = 1 << 28;
 
-/// A download, or work, that was handed in.
+/// A download, or other work, that was submitted.
 pub(crate) struct Readback {
     device: wgpu::Device,
     errors: Arc<ErrorSink>,
@@ -18,11 +18,11 @@ pub(crate) struct Readback {
     signal: Arc<Signal>,
 }
 
-/// Where neighboring words of a download lie.
+/// Source of consecutive words of a download.
 pub(crate) enum Source<'a> {
     /// Words of a buffer, from an offset on.
     Device { buffer: &'a wgpu::Buffer, at: u32, words: usize },
-    /// Words that never left the host.
+    /// Words in host memory.
     Host(&'a [u32]),
 }
 
@@ -31,19 +31,19 @@ enum Piece {
     Host(Vec<u32>),
 }
 
-/// Callbacks of the driver that are still to come.
+/// Pending callbacks of the driver.
 #[derive(Default)]
 struct Signal(Mutex<Told>);
 
 #[derive(Default)]
 struct Told {
-    /// Callbacks that are still to come.
+    /// Number of pending callbacks.
     expected: usize,
     waker: Option<Waker>,
 }
 
 impl Device {
-    /// Begins to bring words back, as they are after everything that was recorded so far.
+    /// Begins a download of the words as they are after all recorded commands.
     pub(crate) fn read<'a>(&self, sources: impl IntoIterator<Item = Source<'a>>) -> Readback {
         self.flush();
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -67,14 +67,14 @@ impl Device {
         for piece in &pieces {
             if let Piece::Staging(staging) = piece {
                 let heard = signal.expect();
-                // A buffer that is not mapped says so when it is read.
+                // Reading reports a buffer that was not mapped.
                 staging.map_async(wgpu::MapMode::Read, .., move |_| heard.hear());
             }
         }
         self.readback(submission, pieces, signal)
     }
 
-    /// Everything that was recorded so far, handed in.
+    /// Submits all recorded commands.
     pub(crate) fn finish(&self) -> Readback {
         self.flush();
         let submission = self.queue.submit([]);
@@ -106,7 +106,7 @@ impl Device {
 }
 
 impl Readback {
-    /// Blocks until the words are there.
+    /// Blocks until the words have arrived.
     pub(crate) fn wait(self) -> Result<Vec<u32>, BackendError> {
         self.block()?;
         self.words()
@@ -129,7 +129,7 @@ impl Readback {
             return true;
         }
         if !cfg!(target_arch = "wasm32") {
-            // Nobody but who asks lets a native driver go on.
+            // A native driver makes progress only when it is polled.
             waker.wake_by_ref();
         }
         false
@@ -177,7 +177,7 @@ impl Arrival<()> for Readback {
 }
 
 impl Signal {
-    /// One more callback.
+    /// Counts one more callback.
     fn expect(self: &Arc<Self>) -> Arc<Self> {
         self.told().expected += 1;
         self.clone()

@@ -1,4 +1,4 @@
-//! What can go wrong before a GPU is in use.
+//! Errors of this crate, before a GPU is in use.
 
 /// Errors of opening a GPU and of bringing a ring to it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

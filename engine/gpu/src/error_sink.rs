@@ -43,7 +43,7 @@ impl ErrorSink {
         self.note(reason);
     }
 
-    /// Lets the driver go on. wgpu panics where a device is lost; that is an error as any other.
+    /// Polls the driver. wgpu panics where it polls a lost device; here that becomes an error like any other.
     pub(crate) fn poll(&self, device: &wgpu::Device, kind: wgpu::PollType) {
         match catch_unwind(AssertUnwindSafe(|| device.poll(kind))) {
             Ok(Ok(_)) => (),

@@ -19,17 +19,17 @@ pub struct Gpu {
 
 /// Compact polynomials on the device.
 pub struct GpuCompactPolys {
-    /// Their coefficients.
+    /// Coefficients of all polynomials.
     pub(crate) buffer: GpuBuffer,
-    /// The logarithm of how many each has.
+    /// Logarithm of the length of each polynomial.
     pub(crate) log_lens: Vec<u32>,
 }
 
-/// A kernel, and what all its rows have in common.
+/// A kernel, and the arguments that all its rows share.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) kernel: KernelId,
-    /// Parameters, but for where the tables begin.
+    /// Parameters, except the offsets of the tables.
     pub(crate) params: KernelParams,
     pub(crate) limbs: Table<'a>,
     pub(crate) terms: Table<'a>,
@@ -71,24 +71,24 @@ impl Gpu {
         Ok(Self { ring, device, primes, twiddles })
     }
 
-    /// The device that it runs on.
+    /// The device that the ring runs on.
     pub fn device(&self) -> &Arc<Device> {
         &self.device
     }
 
-    /// How a device says of itself, as [`Backend::name`](pleura_ring::Backend::name) does.
+    /// Short description of a device, as [`Backend::name`](pleura_ring::Backend::name) returns it.
     pub fn describe(device: &Device) -> String {
         let info = device.info();
         let products = if device.shader_int64() { "" } else { ", 32-bit products" };
         format!("{} ({}{products})", info.name, info.api)
     }
 
-    /// Room for polynomials.
+    /// Memory for polynomials.
     pub(crate) fn alloc(&self, limbs: Limbs, polys: usize, placement: Placement) -> GpuBuffer {
         self.device.alloc(limbs.count() << self.ring.log_n(), polys, placement)
     }
 
-    /// Offset of a limb in a polynomial, by the position it has there.
+    /// Offset of the limb at a position of a polynomial.
     pub(crate) fn offset(&self, position: usize) -> u32 {
         (position << self.ring.log_n()) as u32
     }
@@ -156,7 +156,7 @@ impl Gpu {
 }
 
 impl<'a> Row<'a, RowEntry> {
-    /// From one place to another.
+    /// A row from one place to another.
     pub(crate) fn map(out: Location<'a>, x: Location<'a>) -> Self {
         Self {
             operands: Operands { x: Some(x.segment), ..Operands::in_place(out.segment) },
@@ -164,7 +164,7 @@ impl<'a> Row<'a, RowEntry> {
         }
     }
 
-    /// From two places to another.
+    /// A row from two places to another.
     pub(crate) fn zip(out: Location<'a>, x: Location<'a>, y: Location<'a>) -> Self {
         let Row { operands, entry } = Self::map(out, x);
         Self {
@@ -173,7 +173,7 @@ impl<'a> Row<'a, RowEntry> {
         }
     }
 
-    /// In place.
+    /// A row in place.
     pub(crate) fn in_place(out: Location<'a>) -> Self {
         Self {
             operands: Operands::in_place(out.segment),
@@ -182,13 +182,13 @@ impl<'a> Row<'a, RowEntry> {
     }
 }
 
-/// Where a poly of a view begins.
+/// Start of a polynomial of a view.
 pub(crate) fn poly<'a, D: Domain>(view: View<'a, Gpu, D>, i: usize) -> Location<'a> {
     assert!(i < view.polys(), "poly {i} of {}", view.polys());
     view.buffer().at(view.start() + i)
 }
 
-/// Rows by the segments of their operands.
+/// Groups rows by the segments of their operands.
 fn grouped<'a, E>(rows: impl IntoIterator<Item = Row<'a, E>>) -> Vec<RowGroup<'a, E>> {
     let mut groups: Vec<RowGroup<'a, E>> = Vec::new();
     for Row { operands, entry } in rows {
@@ -204,7 +204,7 @@ fn grouped<'a, E>(rows: impl IntoIterator<Item = Row<'a, E>>) -> Vec<RowGroup<'a
     groups
 }
 
-/// A buffer of words that every kernel sees whole.
+/// A buffer of words that every kernel can address as a whole.
 fn upload_table(device: &Device, words: &[u32]) -> Result<PooledBuffer, BackendError> {
     let bytes = 4 * words.len();
     let visible = words.len() <= device.visible_words;

@@ -1,7 +1,7 @@
 //! The ring's [`Backend`](pleura_ring::Backend) on any GPU that Vulkan, Metal or DX12 reaches, through wgpu.
 //!
-//! A polynomial of `Z_Q[X]/(X^n + 1)` lies on the device as it does everywhere, `[limb][coefficient]`, in canonical 32-bit words; the
-//! kernels (crate `pleura_shaders`) give the words that the [`Cpu`](pleura_ring::Cpu) gives. What is here is everything around them:
+//! A polynomial of `Z_Q[X]/(X^n + 1)` has one layout on every device, `[limb][coefficient]` in canonical 32-bit words. The
+//! kernels (crate `pleura_shaders`) return the same words as the [`Cpu`](pleura_ring::Cpu). This crate is everything around them:
 //!
 //! * **Transforms** of `n = 2^a` words, `a` stages of butterflies, in passes of four: sixteen words of a thread in registers, passes
 //!   exchanged through the memory of a workgroup. A limb that fits there is transformed in one kernel; a larger one in two, the first
@@ -9,7 +9,8 @@
 //! * **Key switching**: inverse transform of the digits, base conversion as part of the forward transform's first pass, sums of
 //!   products with keys, and the same again for ModDown, which ends in the transform's last pass. Five dispatches for a rotation of
 //!   limbs that are transformed in one kernel, nine of larger ones.
-//! * **Recording.** Operations are written down and handed in together when somebody waits, or when there are a few milliseconds of them.
+//! * **Recording.** Operations are recorded, and submitted together when a caller waits or after a few milliseconds' worth of
+//!   work.
 //!
 //! ```
 //! use pleura_gpu::{Gpu, Options, adapters};

@@ -1,58 +1,58 @@
-//! Memory of the device: pooled buffers, and where the words of polynomials lie in them. `allocation.rs` decides what lies where.
+//! Device memory: pooled buffers, and the places of polynomials in them. `allocation.rs` decides the places.
 
 use pleura_ring::BackendError;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A buffer of the device; dropped, it serves again.
+/// A buffer of the device; dropped, it returns to its pool.
 pub(crate) struct PooledBuffer {
     pub(crate) buffer: wgpu::Buffer,
-    /// Names the buffer for as long as it lives, through all its uses.
+    /// Identifier of the buffer, constant through all its uses.
     pub(crate) id: u64,
-    /// Size in bytes, or 0 where another buffer stands in for one that could not be had.
+    /// Size in bytes; 0 for a stand-in.
     pub(crate) bytes: u64,
-    /// The submit that its last use before this one belongs to, if there was one.
+    /// The submit of its previous use, if there was one.
     used_in: Option<u64>,
-    /// Bytes that could not be had for what should lie here, or for what it was computed from; 0 if all is well.
+    /// Bytes that could not be allocated for this buffer or for an operand that it was computed from; 0 without an error.
     missing: AtomicU64,
     pool: Arc<Pool>,
 }
 
-/// Buffers that wait for their next use, by size.
+/// Pooled buffers, by size.
 #[derive(Default)]
 pub(crate) struct Pool {
     free: Mutex<HashMap<u64, Vec<Waiting>>>,
     next_id: AtomicU64,
-    /// Submits so far.
+    /// Number of submits so far.
     pub(crate) submits: AtomicU64,
     held_bytes: AtomicU64,
     pub(crate) free_bytes: AtomicU64,
     peak_bytes: AtomicU64,
 }
 
-/// A buffer with its name and the submit that its last use belongs to.
+/// A buffer with its identifier and the submit of its last use.
 type Waiting = (wgpu::Buffer, u64, u64);
 
-/// A piece of memory that items lie in.
+/// Contiguous memory of some items.
 #[derive(Clone)]
 pub(crate) enum Segment {
     /// A buffer, or a part of one.
     Device(Arc<PooledBuffer>),
-    /// The host's memory: brought over whenever it is used.
+    /// Host memory, streamed to the device when it is used.
     Host(Arc<[u32]>),
 }
 
-/// Words of several items, each in one piece: the polynomials of a batch, as a rule.
+/// Words of several items, as a rule the polynomials of a batch; the words of an item are contiguous.
 pub struct GpuBuffer {
     pub(crate) segments: Vec<Segment>,
     /// For each item its segment, and its offset there in words.
     pub(crate) places: Vec<(usize, u32)>,
-    /// Whether it may be written to: constants share their buffers with others, which kernels read.
+    /// Whether it may be written to. Constants share their buffers with others that kernels read, so they may not.
     pub(crate) writable: bool,
 }
 
-/// Where an item begins: a segment, and an offset there in words.
+/// Start of an item: a segment, and an offset in it, in words.
 #[derive(Clone, Copy)]
 pub(crate) struct Location<'a> {
     pub(crate) segment: &'a Segment,
@@ -67,12 +67,12 @@ pub(crate) struct Slab {
 }
 
 impl Pool {
-    /// Bytes in use and waiting, now and at most.
+    /// Bytes in use and pooled: current value and peak.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.held_bytes.load(Ordering::Relaxed), self.peak_bytes.load(Ordering::Relaxed))
     }
 
-    /// Gives what waits back to the driver; tells whether there was any.
+    /// Returns unused buffers to the driver; `false` if there was none.
     pub(crate) fn trim(&self) -> bool {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.clear();
@@ -81,7 +81,7 @@ impl Pool {
         bytes > 0
     }
 
-    /// A waiting buffer of a size; `settled` ones alone are in no command that is not handed in.
+    /// A pooled buffer of a size. With `settled`, one that no unsubmitted command uses.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64, settled: bool) -> Option<PooledBuffer> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = free.get_mut(&bytes)?;
@@ -92,7 +92,7 @@ impl Pool {
         Some(self.adopt(buffer, id, bytes, Some(used_in)))
     }
 
-    /// A new buffer, for all purposes; `None` if the driver has no room.
+    /// A new buffer for all uses; `None` if the driver has no memory.
     pub(crate) fn create(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Option<PooledBuffer> {
         let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
@@ -113,7 +113,7 @@ impl Pool {
         Some(self.adopt(buffer, id, bytes, None))
     }
 
-    /// A buffer that comes back to this pool when it is dropped, unless its `bytes` are 0.
+    /// A buffer that returns to this pool when it is dropped, unless its `bytes` are 0.
     pub(crate) fn adopt(
         self: &Arc<Self>,
         buffer: wgpu::Buffer,
@@ -126,12 +126,12 @@ impl Pool {
 }
 
 impl PooledBuffer {
-    /// Whether commands that are not handed in may use it.
+    /// Whether unsubmitted commands may use it.
     pub(crate) fn is_in_use(&self) -> bool {
         self.used_in.is_some_and(|submit| submit >= self.pool.submits.load(Ordering::Relaxed))
     }
 
-    /// The error of what lies here, if it is not what it should be.
+    /// The error of a failed allocation, or of an operand that this was computed from.
     pub(crate) fn check(&self) -> Result<(), BackendError> {
         match self.missing.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -139,7 +139,7 @@ impl PooledBuffer {
         }
     }
 
-    /// Passes on what was missing for an operand.
+    /// Passes on an operand's failed allocation.
     pub(crate) fn damage(&self, error: &BackendError) {
         if let BackendError::OutOfMemory { bytes } = error {
             self.missing.store(*bytes as u64, Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl Drop for PooledBuffer {
 }
 
 impl Segment {
-    /// Tells segments apart.
+    /// Identifies the segment.
     pub(crate) fn id(&self) -> usize {
         match self {
             Self::Device(buffer) => Arc::as_ptr(buffer).addr(),
@@ -169,7 +169,7 @@ impl Segment {
 }
 
 impl GpuBuffer {
-    /// Where an item begins.
+    /// Start of an item.
     #[expect(
         clippy::indexing_slicing,
         reason = "views are checked where they are made, places made with their segments"
@@ -179,7 +179,7 @@ impl GpuBuffer {
         Location { segment: &self.segments[segment], offset }
     }
 
-    /// Each item as `parts` neighbors of `words` words.
+    /// Splits each item into `parts` neighbours of `words` words.
     pub(crate) fn split(self, words: usize, parts: usize) -> Self {
         Self {
             places: self
@@ -191,19 +191,19 @@ impl GpuBuffer {
         }
     }
 
-    /// Every `parts` neighbors, which lie side by side, as one item.
+    /// Joins every `parts` contiguous neighbours into one item.
     pub(crate) fn join(self, parts: usize) -> Self {
         Self { places: self.places.iter().copied().step_by(parts.max(1)).collect(), ..self }
     }
 }
 
 impl<'a> Location<'a> {
-    /// A number of words further on in the same segment.
+    /// The location a number of words further on in the segment.
     pub(crate) fn plus(self, words: u32) -> Self {
         Self { offset: self.offset + words, ..self }
     }
 
-    /// Whether this is where another location's `words` words end.
+    /// Whether another location's `words` words end here.
     pub(crate) fn follows(self, before: Self, words: u32) -> bool {
         self.segment.id() == before.segment.id() && before.offset + words == self.offset
     }

@@ -13,7 +13,7 @@ pub(crate) struct PipelineCache {
     kept: Vec<u8>,
 }
 
-/// No driver has so many bytes to keep.
+/// Upper bound of a pipeline cache on disk; no driver stores as much.
 const MAX_BYTES: u64 = 1 << 26;
 
 impl PipelineCache {

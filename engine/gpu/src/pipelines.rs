@@ -25,7 +25,7 @@ struct Layout {
 /// Bindings that every kernel has: parameters, tables, primes, twiddles, and the result.
 pub(crate) const COMMON_BINDINGS: u32 = 5;
 
-/// Most buffers that a kernel reads beside those.
+/// Maximum number of buffers that a kernel reads beside those.
 pub(crate) const MAX_INPUTS: usize = 4;
 
 /// Storage buffers that a device must let a kernel bind: all bindings but the uniform parameters.

@@ -30,7 +30,7 @@ const SUBMIT_DISPATCHES: usize = 2048;
 /// Words of the arena at first.
 pub(crate) const ARENA_WORDS: usize = 1 << 20;
 
-/// Parameters of a dispatch begin at multiples of this many words, the largest that any device asks for.
+/// Alignment of a dispatch's parameters in words: the largest that any device requires.
 pub(crate) const ALIGN_WORDS: usize = 64;
 
 /// Bind groups that are kept.
@@ -70,7 +70,7 @@ impl Recorder {
         self.cost >= SUBMIT_COST || self.dispatches >= SUBMIT_DISPATCHES
     }
 
-    /// The commands, if there are any. Their tables stay, for whoever writes them to the arena.
+    /// The recorded commands, if there are any. Their tables stay until the caller has written them to the arena.
     pub(crate) fn finish(&mut self) -> Option<wgpu::CommandBuffer> {
         let (encoder, pass) = self.open.take()?;
         drop(pass);

@@ -1,4 +1,4 @@
-//! Key switching, and the sums of linear transforms, a few limbs at a time so that what lies between the two stays small.
+//! Key switching and the sums of linear transforms, a few limbs at a time, so that intermediate results stay small.
 
 use crate::allocation::Placement;
 use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
@@ -11,7 +11,7 @@ use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, Limbs, Ntt, Term, Vie
 use pleura_shaders::{BabyStepTerm, GadgetLimb, GadgetTerm, KernelId, KernelParams, LimbEntry, NONE};
 use std::ops::Range;
 
-/// Bytes of the steps between a gadget product and the sums of them: what lies in a large GPU's cache, as far as that is possible.
+/// Bytes of the steps between a gadget product and their sums: small enough for the cache of a large GPU.
 const SCRATCH_BYTES: usize = 1 << 27;
 
 /// Key switching up to ModDown.
@@ -64,7 +64,7 @@ pub(crate) fn baby_step_sums(
     Batch::from_buffer(out, limbs, 2 * sums)
 }
 
-/// The limbs that are taken at a time, so that neither the memory between nor a single dispatch becomes too large.
+/// The limbs to process at a time, so that neither intermediate results nor a single dispatch become too large.
 fn limb_ranges(
     gpu: &Gpu,
     limbs: Limbs,
@@ -91,10 +91,10 @@ fn limb_ranges(
     (0..count).step_by(at_once).map(|start| start..(start + at_once).min(count)).collect()
 }
 
-/// Diagonals, ready to be multiplied with.
+/// Prepared diagonals.
 enum Factors<'a> {
     Polys(View<'a, Gpu, Ntt>),
-    /// Those that are wanted, in order, transformed for the limbs at hand.
+    /// Diagonals that are used, in order, transformed for the current limbs.
     Compact {
         wanted: &'a [usize],
         transformed: TransformedCompact,
@@ -119,7 +119,7 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// Where a diagonal lies, and the logarithm of how many words each of its words counts for.
+    /// Place of a diagonal, and the logarithm of the number of words that each of its words stands for.
     #[expect(clippy::indexing_slicing, reason = "every diagonal of a term is wanted, and has a length")]
     fn of(&self, diagonal: usize) -> (Location<'_>, u32) {
         match self {
@@ -160,13 +160,13 @@ struct Switching<'a> {
     parts: usize,
     /// Whether `x` is over the ciphertext primes alone: then it counts times P, which vanishes modulo the special primes.
     lifted: bool,
-    /// The digits of each poly, if they are made here.
+    /// The digits of each polynomial, if they are extended here.
     fresh: Option<GpuBuffer>,
-    /// Copies of those terms' keys whose two polys of a digit do not lie side by side.
+    /// Copies of the keys whose two polynomials of a digit are not contiguous.
     keys: Vec<Option<GpuBuffer>>,
 }
 
-/// Neighboring digits, with their keys, that lie in one piece: what a term of the kernel reads.
+/// Neighbouring digits with their keys, each contiguous: the operands of one kernel term.
 struct Span<'a> {
     digits: Range<usize>,
     extended: Location<'a>,
@@ -187,7 +187,7 @@ impl<'a> Switching<'a> {
         Self { gpu, product, inputs, parts, lifted, fresh, keys }
     }
 
-    /// Both results of each output and item in some limbs, which are all that `out` has: `[2][outputs][batch]`.
+    /// Both results of each output and item, over the limbs of `out`: `[2][outputs][batch]`.
     fn run(&self, limbs: Range<usize>, out: &GpuBuffer) {
         let GadgetProduct { gadget, terms, batch, outputs, .. } = *self.product;
         let rows = outputs * batch;
@@ -282,7 +282,7 @@ impl<'a> Switching<'a> {
         }
     }
 
-    /// The digits of a term with their keys, in as few pieces as they lie in.
+    /// The digits of a term with their keys, in as few contiguous pieces as possible.
     fn spans<'b>(
         &'b self,
         term: &pleura_ring::GadgetTerm<'b, Gpu>,
@@ -315,7 +315,7 @@ impl<'a> Switching<'a> {
         spans
     }
 
-    /// Words of an extended digit, and how many a poly has.
+    /// Words of an extended digit, and the number of digits of a polynomial.
     fn digit_words(&self) -> (u32, usize) {
         let GadgetProduct { gadget, digits, .. } = *self.product;
         let limbs = match digits {
@@ -363,13 +363,13 @@ impl<'a> Switching<'a> {
     }
 }
 
-/// A copy of a key whose two polys of a digit lie side by side, unless they do so in the key itself.
+/// A copy of a key in which the two polynomials of a digit are contiguous, unless they are so in the key itself.
 fn paired(gpu: &Gpu, key: View<'_, Gpu, Ntt>) -> Option<GpuBuffer> {
     let words = gpu.offset(key.limbs().count());
     if (0..key.polys() / 2).all(|d| poly(key, 2 * d + 1).follows(poly(key, 2 * d), words)) {
         return None;
     }
-    let copy = gpu.alloc(key.limbs(), key.polys(), Placement::Neighbors(2));
+    let copy = gpu.alloc(key.limbs(), key.polys(), Placement::Neighbours(2));
     let entries = gpu.limb_entries(key.limbs(), key.limbs(), key.limbs());
     let rows = (0..key.polys()).map(|i| Row::map(copy.at(i), poly(key, i)));
     gpu.call_simple(KernelId::Concat, &entries, rows);

@@ -52,7 +52,7 @@ impl<'a> Timestamps<'a> {
         self.device.queue.submit([encoder.finish()]);
     }
 
-    /// `None` from a driver that tells no time.
+    /// The time between the stamps; `None` if the driver has no timestamps.
     fn elapsed(&self) -> Result<Option<Duration>, BackendError> {
         let Device { device, queue, .. } = self.device;
         let resolved = device.create_buffer(&wgpu::BufferDescriptor {

@@ -1,5 +1,5 @@
-//! Transforms: of limbs that fit a workgroup's memory in one pass, of larger ones in two, with conversions and compact polynomials on
-//! the way in and division on the way out.
+//! Transforms of limbs: one pass where a limb fits the memory of a workgroup, otherwise two. Conversions and compact polynomials
+//! are fused into the first pass, division into the last.
 
 use crate::allocation::Placement;
 use crate::dispatch::{Operands, Table};
@@ -22,7 +22,7 @@ struct ForwardKernels {
     rest: fn(Block) -> KernelId,
 }
 
-/// Transform of words as they are.
+/// Transform of polynomials over the ring's primes.
 const NTT: ForwardKernels =
     ForwardKernels { whole: KernelId::Ntt, head: KernelId::NttHead, rest: KernelId::NttRest };
 
@@ -33,7 +33,7 @@ const CONVERTED: ForwardKernels = ForwardKernels {
     rest: KernelId::NttRest,
 };
 
-/// Transform of converted coefficients, then taken from the value they are the remainder of.
+/// Transform of converted coefficients, followed by the division that they are the remainder of.
 const RESCALED: ForwardKernels = ForwardKernels {
     whole: KernelId::NttConvertedRescaled,
     head: KernelId::NttHeadConverted,
@@ -44,7 +44,7 @@ const RESCALED: ForwardKernels = ForwardKernels {
 const COMPACT: ForwardKernels =
     ForwardKernels { whole: KernelId::NttCompact, head: KernelId::NttHeadCompact, rest: KernelId::NttRest };
 
-/// Logarithm of the words that a thread has.
+/// Logarithm of the words of a thread.
 pub(crate) const LOG_THREAD_WORDS: u32 = 4;
 
 /// A forward transform.
@@ -113,7 +113,7 @@ pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<
     Batch::from_buffer(polys, limbs, x.polys() * digits)
 }
 
-/// For each poly of a view room for its digits, `[digit][limb]`, with all limbs but each digit's own filled.
+/// Memory for the digits `[digit][limb]` of each polynomial of a view, with all limbs filled but each digit's own.
 pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> GpuBuffer {
     let digits = gadget.digits();
     let limbs = gadget.limbs;
@@ -143,7 +143,7 @@ pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) ->
     }
     let coefficients = gpu.alloc(x.limbs(), x.polys(), Placement::Separate);
     inverse(gpu, &sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
-    let out = gpu.alloc(limbs, x.polys() * digits, Placement::Neighbors(digits)).join(digits);
+    let out = gpu.alloc(limbs, x.polys() * digits, Placement::Neighbours(digits)).join(digits);
     let rows = (0..x.polys()).map(|i| Row::map(out.at(i), coefficients.at(i)));
     let bases: Vec<LimbEntry> = targets.iter().map(|target| target.base).collect();
     let forward = Forward {
@@ -242,7 +242,7 @@ pub(crate) fn expand_compact(
 pub(crate) struct TransformedCompact {
     /// Each polynomial, `[prime][word]`.
     pub(crate) words: GpuBuffer,
-    /// For each polynomial the logarithm of how many neighboring words of a limb each of its words counts for.
+    /// For each polynomial, the logarithm of the number of neighbouring words of a limb that each of its words stands for.
     pub(crate) log_runs: Vec<u32>,
 }
 
@@ -256,7 +256,7 @@ pub(crate) fn ntt_compact(
     let log_n = gpu.ring.log_n();
     #[expect(clippy::indexing_slicing, reason = "views are checked where they are made")]
     let log_len = |i: usize| polys.log_lens[i];
-    // A thread's worth at least.
+    // At least the words of a thread.
     let log_stored = |i: usize| log_len(i).max(LOG_THREAD_WORDS);
     let sizes: Vec<_> = wanted.iter().map(|&i| positions.len() << log_stored(i)).collect();
     let out = gpu.device.alloc_sizes(&sizes);
@@ -306,7 +306,7 @@ impl Forward<'_> {
             return;
         }
         gpu.call(&call, rows.clone());
-        // The rest is in place; what it is taken from stays.
+        // The remainder is transformed in place; the minuend stays.
         let rest = rows.map(|row| Row { operands: Operands { x: None, ..row.operands }, ..row });
         let kernel = (self.kernels.rest)(Block::whole(log_n - HEAD_STAGES));
         gpu.call(&Call { kernel, limbs: self.rest_limbs, terms: Table::NONE, ..call }, rest);
@@ -332,7 +332,7 @@ fn inverse<'a>(gpu: &Gpu, limbs: &[InverseLimb], rows: impl Iterator<Item = Row<
     gpu.call(&call, rows.map(|row| Row { operands: Operands::in_place(row.operands.out), ..row }));
 }
 
-/// Modular products in a word of a transform.
+/// Number of modular products in a word of a transform.
 fn transform_cost(log_n: u32) -> u64 {
     u64::from(log_n).div_ceil(2)
 }

@@ -43,7 +43,7 @@ fn kernels_without_64_bit_integers() {
 }
 
 #[test]
-fn checks_in_the_kernels() {
+fn kernels_with_bounds_checks() {
     conforms(&[10], &Options { checks: true, ..Options::default() });
     conforms(&[10], &Options { checks: true, no_int64: true, ..Options::default() });
 }
@@ -55,7 +55,7 @@ fn batches_in_many_buffers() {
 }
 
 #[test]
-fn memory_serves_again() {
+fn buffers_are_reused() {
     for device in devices(&Options::default()) {
         let ring = small_ring();
         let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
@@ -71,7 +71,7 @@ fn memory_serves_again() {
 }
 
 #[test]
-fn too_little_memory_is_an_error_of_what_needed_it_alone() {
+fn a_failed_allocation_fails_only_its_dependents() {
     for device in devices(&Options { memory_bytes: Some(1 << 24), ..Options::default() }) {
         let ring = small_ring();
         let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
@@ -97,7 +97,7 @@ fn too_little_memory_is_an_error_of_what_needed_it_alone() {
 }
 
 #[test]
-fn compiled_kernels_are_kept() {
+fn compiled_kernels_are_cached() {
     let folder = std::env::temp_dir().join(format!("pleura-kernels-{}", std::process::id()));
     let options = Options { cache: Some(folder.clone()), ..Options::default() };
     let run = || {
@@ -135,7 +135,7 @@ fn rings_of_the_wrong_degree_are_refused() {
 }
 
 #[test]
-fn the_device_tells_the_time() {
+fn the_device_has_timestamps() {
     for device in devices(&Options::default()) {
         let ring = small_ring();
         let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
