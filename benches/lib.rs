@@ -1,4 +1,4 @@
-//! What the benchmarks share: a client and a server in one place, with every key that is timed.
+//! Shared by the benchmarks: a client and a server in one process, with every key that is timed.
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use pleura_ckks::{
@@ -30,7 +30,7 @@ pub struct Bench<B: Backend> {
     pub evaluator: Evaluator<B>,
     /// Relinearization and the rotations by 0 to 8 at the top level.
     pub evaluation_keys: EvaluationKeys,
-    /// The same on the device.
+    /// The evaluation keys on the device.
     pub keys: PreparedKeys<B>,
 }
 

@@ -1,4 +1,4 @@
-//! Whole encrypted inferences of the reference networks, beside the marks and other systems.
+//! Whole encrypted inferences of the reference networks, compared with targets and other systems.
 //!
 //! `cargo bench -p benches --bench networks [-- NAME...] [--rounds N] [--json FILE]`
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
@@ -23,9 +23,9 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Measured unless others are named.
 const DEFAULT: &str = "hefnet_16_32_64 hefnet hefnet_se vgg5 lenet5 lola mlp separable dilated odd";
-/// What `all` adds.
+/// Networks that `all` adds.
 const LARGE: &str = "vgg5_se lenet5_se resnet20";
-/// What is known of other systems, too, and marked.
+/// Columns that are known of other systems too, marked in the table.
 const COMPARED: [&str; 6] = ["inference s", "compile s", "from cache s", "peak GB", "rotation keys", "bits"];
 /// Figures of a network that the summary has.
 const SUMMARY: usize = 14;
@@ -60,7 +60,7 @@ struct Measured {
 /// Seconds that a step took, every time.
 type Times = BTreeMap<String, Vec<f64>>;
 
-/// What a network is held against: a mark or another system, with what is known of [`COMPARED`].
+/// A reference for a network: a target or another system, with its values of [`COMPARED`].
 #[derive(Serialize)]
 struct Reference(&'static str, [Option<f64>; 6]);
 
@@ -123,7 +123,7 @@ fn references(network: &str) -> Vec<Reference> {
     }
 }
 
-/// Measures a network in a process of its own, so that its memory is its own.
+/// Measures a network in a process of its own, so that its peak memory is measured alone.
 fn measure_apart(name: &str, rounds: usize) -> Result<Measured> {
     let mut child = Command::new(std::env::current_exe()?);
     child.args(["--child", name, "--rounds", &rounds.to_string()]);
@@ -253,7 +253,7 @@ impl Measured {
     }
 }
 
-/// Below each network what it is held against, and how many times ours that is.
+/// Prints the references below each network, and their values as multiples of the measured ones.
 fn print_summary(measured: &[Measured]) {
     let mut rows = Vec::new();
     for network in measured {
@@ -337,12 +337,12 @@ fn time<T, E>(seconds: &mut Times, what: &str, run: impl FnOnce() -> Result<T, E
     Ok(value)
 }
 
-/// The most memory that this process had resident so far, where the system tells.
+/// Peak resident memory of this process so far, where the system reports it.
 fn peak_gb() -> Option<f64> {
     host_memory::peak_bytes().map(|bytes| bytes as f64 * 1e-9)
 }
 
-/// None for none.
+/// The median; `None` of no times.
 fn median(times: &[f64]) -> Option<f64> {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! Rules of `ARCHITECTURE.md`: imports between crates, cycles between files of a crate (see `module_graph.rs` for what counts
-//! as a use), and what the engine must not know: devices, the command line, the environment.
+//! Rules of `ARCHITECTURE.md`: imports between crates, cycles between files of a crate (`module_graph.rs` defines a use), and the
+//! engine's independence of devices, the command line and the environment.
 
 #![allow(
     clippy::indexing_slicing,

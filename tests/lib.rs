@@ -1,1 +1,1 @@
-//! Tests of the workspace as a whole; see the files beside this one.
+//! Tests of the workspace as a whole; each is a file beside this one.

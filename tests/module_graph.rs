@@ -1,4 +1,4 @@
-//! Which file of a crate uses items of which other, from the syntax of the sources.
+//! The uses of items between files of a crate, from the syntax of the sources.
 //!
 //! A path counts for the file that *defines* the item it names: re-exports, such as those at a crate's root, are followed.
 //! A `pub use` by itself is no use, so that a `mod.rs` may declare and re-export its children; anything else that it takes
@@ -229,7 +229,7 @@ impl Sources {
     }
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy)]
 enum Found {
     Module(usize),

@@ -3,7 +3,7 @@
 
 use pleura_ring::Simd;
 
-/// Makes the choice, and tells it.
+/// Makes the choice, and returns it.
 pub(crate) fn choose() -> Simd {
     if let Some(wanted) = std::env::var_os("PLEURA_SIMD") {
         let chosen = wanted.to_string_lossy().parse::<Simd>().and_then(Simd::set_preferred);
