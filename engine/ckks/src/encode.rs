@@ -17,7 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// Far above any useful scale; coefficients beyond 62 bits are kept as 62 bits and a power of two.
 const MAX_COEFFICIENT_BITS: f64 = 120.0;
 
-/// Turns vectors into plaintexts and back.
+/// Encodes vectors as plaintexts, and decodes them.
 pub struct Encoder {
     params: Params,
     /// By logarithm of the number of slots.
@@ -35,7 +35,7 @@ struct Transform {
 
 /// A vector as an integer polynomial. It may be secret: it cannot be printed, and is erased when dropped.
 pub struct Plaintext {
-    /// To be multiplied by `2^exponent`: floating point has no more digits than these.
+    /// Power of two that the coefficients are multiplied by: floating point has no more digits than they hold.
     coefficients: Zeroizing<Vec<i64>>,
     exponent: u32,
     log_slots: u32,
@@ -46,21 +46,21 @@ pub struct Plaintext {
 /// Complex numbers that are erased when dropped.
 pub(crate) struct Erased(pub(crate) Vec<Complex64>);
 
-/// What cannot be encoded.
+/// Why values cannot be encoded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EncodeError {
     /// The number of values is no power of two up to the number of slots.
     #[error("{values} values; give a power of two of them, at most {max} (fill up with zeros)")]
     Slots {
-        /// How many there are.
+        /// Number of values.
         values: usize,
-        /// How many there may be.
+        /// Number of slots.
         max: usize,
     },
     /// A value is infinite or not a number.
     #[error("value {index} is not a finite number")]
     NotFinite {
-        /// Its position.
+        /// Position of the value.
         index: usize,
     },
     /// A coefficient does not fit 120 bits, or 32 where it must.
@@ -80,7 +80,7 @@ pub enum EncodeError {
 }
 
 impl Encoder {
-    /// Tables for every number of slots.
+    /// Builds tables for every number of slots.
     pub fn new(params: &Params) -> Self {
         let mut planner = FftPlanner::new();
         let transforms = (0..=params.max_log_slots())
@@ -100,7 +100,7 @@ impl Encoder {
         Self { params: params.clone(), transforms }
     }
 
-    /// The parameters it was made for.
+    /// The parameters that the tables belong to.
     pub fn params(&self) -> &Params {
         &self.params
     }
@@ -114,7 +114,7 @@ impl Encoder {
         self.encode_at(values, self.params.scale(self.params.max_level()))
     }
 
-    /// The same for real values.
+    /// Encodes real values.
     ///
     /// # Errors
     /// [`EncodeError`]
@@ -122,7 +122,7 @@ impl Encoder {
         self.encode(&Erased(values.iter().map(|&x| Complex64::from(x)).collect()))
     }
 
-    /// The same at a chosen scale.
+    /// Encodes values at a chosen scale.
     ///
     /// # Errors
     /// [`EncodeError`]
@@ -190,7 +190,7 @@ impl Encoder {
         Ok(CompactPoly { coefficients })
     }
 
-    /// The values of a polynomial with the given coefficients, `n` of them.
+    /// Values of the polynomial with these coefficients, `n` of them.
     pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
         let n = self.params.n();
         let m = 1usize << log_slots;
@@ -210,7 +210,7 @@ impl Encoder {
     }
 }
 
-/// The transform in place, with memory that is erased.
+/// Transforms in place, with memory that is erased.
 fn process(transform: &dyn Fft<f64>, values: &mut [Complex64]) {
     let mut scratch = Erased(vec![Complex64::ZERO; transform.get_inplace_scratch_len()]);
     transform.process_with_scratch(values, &mut scratch);
@@ -222,7 +222,7 @@ impl Plaintext {
         self.scale
     }
 
-    /// Logarithm of the number of values.
+    /// Logarithm of the number of values, to base 2.
     pub fn log_slots(&self) -> u32 {
         self.log_slots
     }
@@ -232,7 +232,7 @@ impl Plaintext {
         &self.params
     }
 
-    /// Its residues.
+    /// The polynomial modulo the primes of `limbs`.
     pub(crate) fn to_poly(&self, limbs: pleura_ring::Limbs) -> Poly<Coeff> {
         let mut poly = Poly::from_signed(self.params.ring(), limbs, &self.coefficients);
         if self.exponent > 0 {

@@ -1,4 +1,4 @@
-//! What travels between client and server: ciphertexts and public keys. None of it is secret.
+//! Objects that client and server exchange: ciphertexts and public keys. None of them is secret.
 
 use crate::Params;
 use pleura_ring::sample::{Label, Seed};
@@ -14,11 +14,11 @@ pub struct Ciphertext {
     pub(crate) log_slots: u32,
     /// Two parts, or three before relinearization, transformed.
     pub(crate) parts: Vec<Poly<Ntt>>,
-    /// What the last part was drawn from, if it was: then the wire carries this in its place.
+    /// Seed of the last part, if it was drawn from one: the wire carries the seed in place of the part.
     pub(crate) seed: Option<Seed>,
 }
 
-/// Encrypts for the owner of a secret key.
+/// A public key, which encrypts for the owner of a secret key.
 #[derive(Clone)]
 pub struct PublicKey {
     pub(crate) params: Params,
@@ -39,7 +39,7 @@ pub struct SwitchingKey {
     pub(crate) seed: Seed,
 }
 
-/// Everything a server needs to compute: nothing here decrypts.
+/// The evaluation keys of a server. They decrypt nothing.
 #[derive(Clone)]
 pub struct EvaluationKeys {
     pub(crate) params: Params,
@@ -55,7 +55,7 @@ pub struct KeyRequest {
 }
 
 impl Ciphertext {
-    /// How many rescalings are left.
+    /// Number of rescalings left.
     pub fn level(&self) -> usize {
         self.level
     }
@@ -65,12 +65,12 @@ impl Ciphertext {
         self.scale
     }
 
-    /// Logarithm of the number of values.
+    /// Logarithm of the number of values, to base 2.
     pub fn log_slots(&self) -> u32 {
         self.log_slots
     }
 
-    /// Two, or three before relinearization.
+    /// Number of parts: two, or three before relinearization.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
@@ -153,7 +153,7 @@ impl KeyRequest {
         self.relin
     }
 
-    /// Nothing yet.
+    /// An empty request.
     pub fn new() -> Self {
         Self::default()
     }
@@ -186,14 +186,14 @@ impl KeyRequest {
         self.rotations(params, steps, level)
     }
 
-    /// Everything in either; both must be meant for the same parameters.
+    /// The union of two requests, which must belong to the same parameters.
     #[must_use]
     pub fn merge(self, other: &Self) -> Self {
         let keys = other.relin.into_iter().fold(self, Self::relin);
         other.galois.iter().fold(keys, |keys, (&g, &level)| keys.galois(g, level))
     }
 
-    /// How many keys there are.
+    /// Number of keys.
     pub fn count(&self) -> usize {
         usize::from(self.relin.is_some()) + self.galois.len()
     }

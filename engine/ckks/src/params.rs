@@ -1,4 +1,4 @@
-//! Parameters: what a user asks for ([`ParamsLiteral`]), checked once into what everything else relies on ([`Params`]).
+//! Parameters: a [`ParamsLiteral`] chosen by the user, and [`Params`], its checked and immutable form.
 
 use crate::Security;
 use pleura_ring::convert::MAX_SOURCES;
@@ -11,11 +11,11 @@ use std::sync::Arc;
 pub struct ParamsLiteral {
     /// Logarithm of the ring degree `n`, 10 to 17; a ciphertext has `n / 2` slots.
     pub log_n: u32,
-    /// How many rescalings a fresh ciphertext allows.
+    /// Number of rescalings that a fresh ciphertext allows.
     pub levels: usize,
-    /// Bits of scale, 20 to 60. Up to 30, a level is one prime; up to 40, levels are one and two primes in turn, of at
-    /// least 26 bits, and their scales about `scale_bits` (35 at the least) and a quarter more; above, a level is two primes of
-    /// at least 25 bits, and the scale 50 bits at the least. [`Params::scale`] tells.
+    /// Bits of scale, 20 to 60. Up to 30, a level is one prime. Up to 40, levels are one and two primes in turn, of at least 26
+    /// bits, and their scales are about `scale_bits` (35 at the least) and a quarter more. Above, a level is two primes of at
+    /// least 25 bits, and the scale has 50 bits at the least. [`Params::scale`] returns the exact scale.
     ///
     /// Special primes have 30 bits. Where a level's have as many (30, 40, 60), a digit is as large as their
     /// product, and each key switching costs two to three bits that 28 or 29 would keep.
@@ -26,7 +26,7 @@ pub struct ParamsLiteral {
     /// Primes in a key-switching digit, and special primes: more of them make fewer digits, that is faster
     /// switching and smaller keys, and cost modulus.
     pub digit_limbs: usize,
-    /// What the whole modulus is checked against.
+    /// Security level that the whole modulus is checked against.
     pub security: Security,
 }
 
@@ -45,14 +45,14 @@ struct Checked {
 }
 
 struct Primes {
-    /// Of ciphertexts, bottom up.
+    /// Ciphertext primes, bottom up.
     q: Vec<u32>,
     special: Vec<u32>,
-    /// How many of `q` there are at each level.
+    /// Number of ciphertext primes at each level.
     limbs: Vec<usize>,
 }
 
-/// What is wrong with a [`ParamsLiteral`].
+/// Why a [`ParamsLiteral`] was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParamsError {
     /// The modulus is too large for the degree.
@@ -67,29 +67,29 @@ pub enum ParamsError {
         log2_qp: f64,
         /// Bits allowed.
         max: f64,
-        /// What was asked for.
+        /// Security level requested.
         security: Security,
     },
     /// A number is out of its range.
     #[error("{field} is {value}; it must be {min} to {max}")]
     OutOfRange {
-        /// Which number.
+        /// Name of the number.
         field: &'static str,
-        /// What it is.
+        /// The value given.
         value: u64,
-        /// Its least value.
+        /// Smallest valid value.
         min: u64,
-        /// Its greatest value.
+        /// Largest valid value.
         max: u64,
     },
     /// No degree is large enough.
     #[error("no degree up to 2^17 carries {levels} levels of {scale_bits} bits with {bits}-bit security", bits = security.bits())]
     NothingFits {
-        /// Levels asked for.
+        /// Levels requested.
         levels: usize,
-        /// Bits of scale asked for.
+        /// Bits of scale requested.
         scale_bits: u32,
-        /// Security asked for.
+        /// Security level requested.
         security: Security,
     },
     /// The primes cannot be had.
@@ -135,8 +135,8 @@ impl ParamsLiteral {
         security: Security::Bits128,
     };
 
-    /// The smallest secure set with so many levels of so many bits for which there are primes; of those at that degree, the
-    /// one whose key switching takes the fewest transforms. [`Params::new`] accepts it.
+    /// The smallest secure set with this number of levels of these bits for which primes exist. Among sets of that degree it is
+    /// the one whose key switching takes the fewest transforms. [`Params::new`] accepts it.
     ///
     /// # Errors
     /// [`ParamsError::OutOfRange`], [`ParamsError::NothingFits`]
@@ -249,12 +249,12 @@ impl Params {
         Ok(Self(Arc::new(Checked { literal, ring, limbs, scales, hash })))
     }
 
-    /// What the set was made from.
+    /// The literal that the parameters were made from.
     pub fn literal(&self) -> &ParamsLiteral {
         &self.0.literal
     }
 
-    /// Its ring.
+    /// The ring of all primes.
     pub fn ring(&self) -> &Arc<Ring> {
         &self.0.ring
     }
@@ -289,7 +289,7 @@ impl Params {
         self.0.scales[level]
     }
 
-    /// What rescaling at `level` divides by: the product of the primes that `level - 1` lacks; 1 at level 0.
+    /// The divisor of a rescaling at `level`: the product of the primes that `level - 1` lacks; 1 at level 0.
     pub fn divisor(&self, level: usize) -> f64 {
         let kept = self.limbs(level.saturating_sub(1)).q;
         let ring = self.ring();

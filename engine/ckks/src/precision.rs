@@ -1,4 +1,4 @@
-//! How exact a result is, in bits.
+//! Precision of results, in bits.
 
 use num_complex::Complex64;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::fmt;
 /// Bits of precision, `-log2` of the absolute error (the larger of real and imaginary part), over all slots.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Precision {
-    /// Of the worst slot.
+    /// Bits of precision of the worst slot.
     pub min: f64,
-    /// On average.
+    /// Mean bits of precision.
     pub avg: f64,
-    /// Of the middle slot.
+    /// Bits of precision of the median slot.
     pub median: f64,
-    /// Standard deviation.
+    /// Standard deviation of the bits of precision.
     pub std: f64,
 }
 
 impl Precision {
-    /// Of `got` against `expected`, slot by slot, over as many slots as both have. An error of zero counts as 60 bits,
-    /// a value that is not a number as none.
+    /// Precision of `got` relative to `expected`, slot by slot, over as many slots as both have. An error of zero counts as 60
+    /// bits, and a value that is not a number as 0 bits.
     pub fn of(got: &[Complex64], expected: &[Complex64]) -> Self {
         let bits = |(g, e): (&Complex64, &Complex64)| {
             let d = g - e;

@@ -1,4 +1,4 @@
-//! How large a modulus each degree may carry.
+//! The largest secure modulus of each degree.
 
 /// Security against the best known classical attacks, for uniform ternary secrets and errors of deviation 3.19 or
 /// more.
@@ -10,7 +10,7 @@ pub enum Security {
     Bits192,
     /// 256 bits.
     Bits256,
-    /// None promised: any modulus at any degree, for tests alone.
+    /// No security: any modulus at any degree, for tests alone.
     InsecureForTests,
 }
 
@@ -42,7 +42,7 @@ impl Security {
         row.and_then(|row| row.get(column)).map_or(0.0, |&bits| f64::from(bits))
     }
 
-    /// The bits promised; 0 for none.
+    /// Bits of security; 0 for none.
     pub fn bits(self) -> u32 {
         match self {
             Self::Bits128 => 128,
@@ -52,7 +52,7 @@ impl Security {
         }
     }
 
-    /// The security of so many bits; 0 is [`Security::InsecureForTests`].
+    /// The security level of this number of bits; 0 is [`Security::InsecureForTests`].
     pub fn from_bits(bits: u32) -> Option<Self> {
         [Self::Bits128, Self::Bits192, Self::Bits256, Self::InsecureForTests]
             .into_iter()

@@ -79,8 +79,8 @@ impl Params {
 
     /// Derives the parameters and compares their hash, which catches releases that would derive others.
     ///
-    /// The few bytes cost what [`Params::new`] costs, hundreds of megabytes at the largest degree: whoever takes
-    /// parameters from strangers looks at the [`ParamsLiteral::from_bytes`] first.
+    /// The work of [`Params::new`], hundreds of megabytes at the largest degree, follows from a few bytes. For parameters from an
+    /// untrusted source, check [`ParamsLiteral::from_bytes`] first.
     ///
     /// # Errors
     /// [`WireError`]; [`WireError::InsecureParams`] for [`Security::InsecureForTests`].
@@ -91,7 +91,7 @@ impl Params {
         Self::from_bytes_allow_insecure(bytes)
     }
 
-    /// The same, for tests, without asking for security.
+    /// Reads parameters, and accepts insecure ones, for tests.
     ///
     /// # Errors
     /// [`WireError`]
@@ -103,7 +103,7 @@ impl Params {
 }
 
 impl ParamsLiteral {
-    /// What [`Params::from_bytes`] would check and build.
+    /// Reads the literal that [`Params::from_bytes`] would check.
     ///
     /// # Errors
     /// [`WireError`]
@@ -131,7 +131,7 @@ impl Ciphertext {
         HEADER_LEN + 12 + seed + polys * poly_len(params, params.limbs(level))
     }
 
-    /// Its bytes. (A ciphertext whose scale exceeds its modulus holds nothing to decrypt, and is not read back.)
+    /// Serializes the ciphertext. (A ciphertext whose scale exceeds its modulus cannot be decrypted, and is not read back.)
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self { params, level, scale, log_slots, parts, seed } = self;
         let len = Self::encoded_len(params, *level, parts.len(), seed.is_some());
@@ -181,7 +181,7 @@ impl PublicKey {
         HEADER_LEN + SEED_LEN + poly_len(params, params.limbs(params.max_level()))
     }
 
-    /// Its bytes.
+    /// Serializes the public key.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = header(ObjectKind::PublicKey, &self.params, Self::encoded_len(&self.params));
         out.extend(self.seed.as_bytes());
@@ -211,7 +211,7 @@ impl SwitchingKey {
         HEADER_LEN + 1 + Self::rows_len(params, level)
     }
 
-    /// Its bytes.
+    /// Serializes the keys.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = Self::encoded_len(&self.params, self.level);
         let mut out = header(ObjectKind::SwitchingKey, &self.params, len);
@@ -340,8 +340,8 @@ impl KeyRequest {
 }
 
 impl SecretKey {
-    /// Its seed, in bytes as secret as the key: they are erased when dropped, and whoever stores them sees to it
-    /// that nobody else can read the file.
+    /// Serializes the seed. The bytes are as secret as the key: they are erased when dropped, and stored copies need protection
+    /// from other readers.
     pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(header(ObjectKind::SecretKey, self.params(), HEADER_LEN + SEED_LEN));
         out.extend_from_slice(self.seed().as_bytes());
@@ -404,7 +404,7 @@ fn put_poly(out: &mut Vec<u8>, params: &Params, poly: &Poly<Ntt>) {
     }
 }
 
-/// What is left of some bytes.
+/// Unread bytes.
 struct Reader<'a> {
     rest: &'a [u8],
     total: usize,

@@ -6,7 +6,9 @@ use crate::ParamsError;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WireError {
     /// The bytes start otherwise.
-    #[error("the bytes do not start with `PLEU`: they are no object of this library, or were encoded again")]
+    #[error(
+        "the bytes do not start with `PLEU`: they are not an object of this library, or were encoded again"
+    )]
     BadMagic,
     /// The format is another one.
     #[error("the format has version {got} and this build reads {supported}; use one release on both sides")]
@@ -19,18 +21,18 @@ pub enum WireError {
     /// The bytes hold something else.
     #[error("the bytes hold {got} where {expected} was expected")]
     WrongKind {
-        /// What was asked for.
+        /// Kind of object requested.
         expected: &'static str,
-        /// What was found.
+        /// Kind of object found.
         got: &'static str,
     },
     /// The object was made under other parameters, or the parameters derived from a literal have another hash.
-    #[error("the object was made under other parameters; read it with those of whoever made it")]
+    #[error("the object was made under other parameters; read it with the parameters it was made under")]
     ParamsMismatch,
     /// There are too few or too many bytes.
     #[error("{got} bytes where {expected} are needed: the object was cut short, or something follows it")]
     Length {
-        /// Bytes the object takes, or as many as are needed to tell.
+        /// Size of the object in bytes, or of the part that determines it.
         expected: u64,
         /// Bytes given.
         got: u64,
@@ -38,13 +40,13 @@ pub enum WireError {
     /// A number is out of its range.
     #[error("{field} is {value}; it must be {min} to {max}")]
     BadField {
-        /// Which number.
+        /// Name of the number.
         field: &'static str,
-        /// What it is.
+        /// The value read.
         value: u64,
-        /// Its least value.
+        /// Smallest valid value.
         min: u64,
-        /// Its greatest value.
+        /// Largest valid value.
         max: u64,
     },
     /// The scale is no number, less than 1, or more than the modulus.
@@ -56,7 +58,7 @@ pub enum WireError {
         log2_q: f64,
     },
     /// A word is no residue.
-    #[error("{value} is no residue modulo {prime}; the bytes were damaged")]
+    #[error("{value} is not a residue modulo {prime}; the bytes were damaged")]
     Residue {
         /// The prime.
         prime: u32,

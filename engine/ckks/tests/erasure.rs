@@ -1,5 +1,5 @@
-//! What is left of a key's seed in memory once the key is dropped: nothing, in all pages that can be written to.
-//! By itself, since other tests would hold the seed themselves.
+//! No byte of a key's seed is left in writable memory once the key is dropped. In a process of its own, since other tests hold
+//! seeds.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
-/// What the halves of a seed are kept as, so that looking for them is no copy of them.
+/// Mask of the halves of a seed that are kept for the search, so that these are no copies of them.
 const MASK: u8 = 0xa5;
 
 /// Where memory holds either half of the seed: some processors' ciphers keep it in halves.
@@ -62,7 +62,7 @@ fn with_a_key(s: &Setup, work: Work) -> [u8; 32] {
     masked
 }
 
-/// The same, so far down the stack that looking for the seed does not overwrite what was left there.
+/// [`with_a_key`] called deep in the stack, so that the search does not overwrite what is left there.
 #[inline(never)]
 fn far_down(s: &Setup, work: Work) -> [u8; 32] {
     let room = black_box([0u8; 1 << 16]);

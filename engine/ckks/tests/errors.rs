@@ -57,7 +57,7 @@ fn of_parameters() {
     let security = Security::Bits256;
     let none = ParamsError::NothingFits { levels: 60, scale_bits: 40, security };
     assert_fails(Params::choose(60, 40, security), none, &["60 levels of 40 bits", "256-bit"]);
-    // There are only so many primes of 20 bits that are 1 modulo 2^18.
+    // Few primes of 20 bits are 1 modulo 2^18.
     let few = Params::new(ParamsLiteral { log_n: 17, scale_bits: 20, levels: 10, ..SMALL }).unwrap_err();
     assert!(matches!(few, ParamsError::Ring(RingError::TooFewPrimes { .. })), "{few:?}");
     assert_says(&few, &["primes", "262144"]);

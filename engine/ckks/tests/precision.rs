@@ -5,8 +5,8 @@
 //!
 //! `bits = log2(scale) - log2(n)/2 + 1/2 - log2(v)/2`
 //!
-//! is what a slot has as a rule. The worst of `n/2` slots has `log2(ln(n) / sqrt(2))` less, 2.6 to 3.0, where the noise is
-//! a product with the secret (its parts are Laplacian, not Gaussian). The sources of noise: errors (variance 21/2) and
+//! is the precision of a typical slot. The worst of `n/2` slots has `log2(ln(n) / sqrt(2))` bits less, 2.6 to 3.0, where the
+//! noise is
 //! roundings (1/12); those of a second part count times the secret, of `2n/3` ones. What key switching adds, `n 21/2 D^2/12
 //! / P^2` for each digit of size `D`, is small beside the rounding of its division. All values have absolute value 1,
 //! so that in a product the variances of both factors add up.
@@ -37,14 +37,14 @@ struct Model<'a>(&'a Params);
 impl Model<'_> {
     const ERROR: f64 = 21.0 / 2.0;
     const ROUND: f64 = 1.0 / 12.0;
-    /// Of 64-bit floating point in a transform there and back, in a slot.
+    /// Variance in a slot of 64-bit floating point in a transform there and back.
     const FLOAT: f64 = 1.0 / (1u128 << 103) as f64;
 
     fn n(&self) -> f64 {
         self.0.n() as f64
     }
 
-    /// In each part of a slot.
+    /// Variance in each part of a slot.
     fn slot(&self, variance: f64, scale: f64) -> f64 {
         variance * self.n() / 2.0 / scale.powi(2)
     }
@@ -86,12 +86,12 @@ impl Model<'_> {
         self.divide(scale) + Self::ROUND / missing.powi(2)
     }
 
-    /// As a rule.
+    /// Precision of a typical slot.
     fn bits(&self, variance: f64) -> f64 {
         -0.5 * variance.log2()
     }
 
-    /// What the worst slot has less.
+    /// Bits that the worst slot lacks.
     fn worst(&self) -> f64 {
         (self.n().ln() / 2f64.sqrt()).log2()
     }
@@ -120,7 +120,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A row of which `variance` is an upper bound.
+    /// Adds a row of which `variance` is an upper bound.
     fn bounded_row(&mut self, operation: &str, x: &CiphertextBatch<Cpu>, want: &[Complex64], variance: f64) {
         let bits = self.model().bits(variance);
         let got = self.print(operation, x, want, variance);

@@ -1,5 +1,5 @@
-//! What the engine promises about secrets: parameters within the table for every key, fresh noise in everything that
-//! is published, decryptions that do not give the key away, and a server that no secret reaches.
+//! The engine's promises about secrets: parameters within the table for every key, fresh noise in everything that is published,
+//! decryptions that do not reveal the key, and a server that no secret reaches.
 
 #![expect(
     clippy::unwrap_used,
@@ -230,8 +230,8 @@ fn difference(x: &[i64], y: &[i64]) -> Vec<i64> {
     x.iter().zip(y).map(|(x, y)| x - y).collect()
 }
 
-/// Whoever sees a decryption in full beside its ciphertext has the key. What is published does not give it away: as an
-/// equation for the secret it is as noisy as the ciphertext was, or more.
+/// A full decryption reveals the key to an observer who also has the ciphertext. A published one does not: as an equation for the
+/// secret it is at least as noisy as the ciphertext.
 #[test]
 fn raw_decryptions_give_the_key_away_and_published_ones_do_not() {
     let s = &*SETUP;
@@ -294,7 +294,7 @@ fn noise_is_not_published() {
             }
             let real: Vec<_> = published.iter().map(|z| z.re).collect();
             assert_eq!(decrypted.publish_real(bits).unwrap(), real);
-            // Always the same values, whoever decrypts and however the ciphertext came.
+            // The published values repeat, whoever decrypts and however the ciphertext came.
             assert_eq!(decrypted.publish(bits).unwrap(), published);
             let again = Ciphertext::from_bytes(&x.to_bytes(), &s.params).unwrap();
             let key = SecretKey::from_secret_bytes(&s.secret.to_secret_bytes(), &s.params).unwrap();
@@ -384,7 +384,7 @@ fn keys_are_noisy() {
 
 type Make<'a> = &'a dyn Fn() -> Vec<u8>;
 
-/// The same thing twice shares no bytes but those that say what it is.
+/// Two objects made of the same input share no bytes but their headers.
 #[test]
 fn everything_made_is_fresh() {
     let s = &*SETUP;

@@ -1,5 +1,5 @@
-//! Every operation against the same computation in the clear; and, bit for bit, against itself in batches, on other
-//! devices and with other threads. Scales are exact.
+//! Every operation compared with the plaintext computation, and, bit for bit, with itself in batches, on other devices and with
+//! other threads. Scales are exact.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ static SETUP: LazyLock<Setup> = LazyLock::new(|| {
     })
 });
 
-/// What an operation takes, on the device.
+/// Operands of the operations, on the device.
 struct Operands {
     x: CiphertextBatch<Cpu>,
     y: CiphertextBatch<Cpu>,
@@ -31,7 +31,7 @@ struct Operands {
     transform: PreparedTransform<Cpu>,
 }
 
-/// And in the clear.
+/// The operands as plaintext values.
 struct Clear {
     x: Vec<Complex64>,
     y: Vec<Complex64>,
@@ -114,7 +114,7 @@ fn applied(x: &[Complex64], diagonals: &[(i64, Vec<Complex64>)]) -> Vec<Complex6
     diagonals.iter().fold(zero, |sum, (k, d)| zip(&sum, &zip(d, &rotated(x, *k), |d, x| d * x), |a, b| a + b))
 }
 
-/// So many random inputs, as the client sends them.
+/// Random inputs, as the client sends them.
 fn inputs(log_slots: u32, items: u64, seed: u64) -> Vec<Ciphertext> {
     (0..items).map(|item| SETUP.encrypt(&vector(1 << log_slots, seed + item))).collect()
 }
@@ -351,7 +351,7 @@ proptest! {
             };
             prop_assert!(exact.is_near(x.scale(), 44), "operation {op} at level {level}");
         }
-        // And what the client is told is the same.
+        // The client reads the same scale.
         prop_assert_eq!(s.fetch(&x).scale(), x.scale());
     }
 }

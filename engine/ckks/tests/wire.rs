@@ -151,7 +151,7 @@ fn a_wrong_header_is_refused() {
         for (other, got) in (1u8..).zip(names).filter(|&(_, name)| name != expected) {
             assert_eq!(parse(&with(bytes, 6, &[other])), Err(WireError::WrongKind { expected, got }));
         }
-        // Whatever is wrong elsewhere, the number of bytes is told first or not at all.
+        // A wrong number of bytes is reported first or not at all, whatever else is wrong.
         for junk in [1, 2, 40] {
             let longer = [bytes.clone(), vec![0; junk]].concat();
             assert_eq!(parse(&longer), Err(length(&longer, bytes.len() as u64)));
@@ -248,7 +248,7 @@ fn every_word_must_be_a_residue() {
     let qp = s.params.gadget(2).limbs;
     let relin_at_2 =
         EvaluationKeys::to_bytes(&s.secret.evaluation_keys(&KeyRequest::new().relin(2)).unwrap());
-    // Where the first polynomial lies, and its limbs.
+    // Position of the first polynomial, and its limbs.
     let cases: [(_, _, _, Parse); 4] = [
         (encrypt().to_bytes(), HEADER + 12, q, |b| read(b).map(drop)),
         (public.to_bytes(), HEADER + 32, q, |b| PublicKey::from_bytes(b, &SETUP.params).map(drop)),
@@ -338,7 +338,7 @@ fn version_1_of_ciphertexts() {
     let s = &*SETUP;
     let bytes = crafted(1, 2f64.powi(28), 9, 2, true, 1);
     assert_eq!(read(&bytes).unwrap().to_bytes(), bytes);
-    // Computed on, it has the part that the seed stands for written out, which pins the sampler.
+    // A result has no seed: its parts are written in full, which pins the sampler.
     let full = s.on_device(&read(&bytes).unwrap(), |x| s.evaluator.drop_level(x, 1).unwrap()).to_bytes();
     let body = HEADER + 12..bytes.len() - 32;
     assert_eq!(full[body.clone()], bytes[body]);

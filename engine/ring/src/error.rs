@@ -46,11 +46,11 @@ pub enum RingError {
     TooManySources {
         /// Number of source primes.
         sources: usize,
-        /// The most there may be.
+        /// Largest valid number.
         max: usize,
     },
     /// An instruction set has another name, or is none of this processor's.
-    #[error("{wanted:?} is no instruction set of this processor; it has {available}")]
+    #[error("{wanted:?} is not an instruction set of this processor; it has {available}")]
     BadSimd {
         /// The name given.
         wanted: String,

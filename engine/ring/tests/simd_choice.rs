@@ -28,7 +28,7 @@ fn without_a_choice_the_widest_set_is_preferred() {
 fn unknown_names_are_refused_with_a_list_of_the_known() {
     for wanted in ["", "AVX2", "sse9", " scalar"] {
         let said = choice(wanted);
-        let message = format!("{wanted:?} is no instruction set of this processor; it has scalar");
+        let message = format!("{wanted:?} is not an instruction set of this processor; it has scalar");
         assert!(said.starts_with("BadSimd") && said.contains(&message), "{said}");
     }
 }

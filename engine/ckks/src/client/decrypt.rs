@@ -1,4 +1,4 @@
-//! Decryption, and what may be shown of it.
+//! Decryption, and publication of decrypted values.
 
 use super::dither::DitherSeed;
 use super::error::ClientError;
@@ -11,9 +11,8 @@ use zeroize::Zeroizing;
 
 /// Decrypted values, noise included.
 ///
-/// The noise depends on the secret key: whoever sees these values beside the ciphertext computes the key (Li and
-/// Micciancio, eprint 2020/1533). So they can be neither printed nor serialised; [`Decrypted::publish`] gives
-/// what may be shown.
+/// The noise depends on the secret key: these values together with the ciphertext reveal the key (Li and Micciancio, eprint
+/// 2020/1533). Therefore they can be neither printed nor serialized. [`Decrypted::publish`] returns values that may be shown.
 pub struct Decrypted {
     values: Erased,
     dither: DitherSeed,
@@ -30,7 +29,7 @@ const GUARD_BITS: f64 = 5.0;
     "{bits} fractional bits would publish noise that depends on the secret key; publish at most {max} of a fresh ciphertext of this scale, and fewer of a computed result"
 )]
 pub struct PublishError {
-    /// Bits asked for.
+    /// Bits requested.
     pub bits: i32,
     /// Most bits that may be published.
     pub max: i32,
@@ -102,7 +101,7 @@ impl Decrypted {
         self.max_bits
     }
 
-    /// The values with their noise, for whoever already holds the secret key: never show, store or send them.
+    /// The values with their noise, for the owner of the secret key alone: never show, store or send them.
     pub fn reveal_unrounded(&self) -> &[Complex64] {
         &self.values
     }
@@ -110,8 +109,8 @@ impl Decrypted {
 
 /// The coefficients nearest to zero, by mixed radix: `x = v_0 + v_1 q_0 + v_2 q_0 q_1 + ...`
 ///
-/// Negative numbers are told by comparing digits with those of `(Q-1)/2`, which are `(q_i-1)/2`, and their
-/// magnitude has the complements `q_i-1-v_i` as digits, plus one: no cancellation in the floating-point sum.
+/// A negative number is recognized by comparing its digits with those of `(Q-1)/2`, which are `(q_i-1)/2`. The digits of its
+/// magnitude are the complements `q_i-1-v_i`, plus one: no cancellation in the floating-point sum.
 fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
     let n = ring.n();
     let moduli = ring.moduli(limbs).copied().collect::<Vec<_>>();

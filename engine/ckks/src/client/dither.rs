@@ -1,16 +1,17 @@
-//! Dithered rounding: what [`Decrypted::publish`](super::Decrypted::publish) adds before it rounds.
+//! Dithered rounding, used by [`Decrypted::publish`](super::Decrypted::publish).
 //!
-//! Plain rounding hides a value's noise only until the same values are shown again, shifted by known constants: the
-//! shift at which the last digit turns tells the noise, and the noise tells the key. So each value is moved by a random
-//! part of a unit of the last digit first, drawn anew for each ciphertext that looks different to the decryption, and the same whenever
-//! that ciphertext is decrypted again.
+//! Plain rounding hides the noise of a value only until the value is shown again, shifted by known constants: the shift at which
+//! the last digit turns reveals the noise, and the noise reveals the key. Therefore each value is first moved by a random part of
+//! a unit of the last digit. The dither is drawn anew for each ciphertext that the decryption can distinguish, and repeats
+//! whenever that ciphertext is decrypted again.
 //!
 //! *Distribution.* The dither `u`, in units, has the density `pi/2 cos(pi u)` on `(-1/2, 1/2)`. A value that is a fraction
 //! `f` of a unit above a multiple is rounded up with probability `sin^2(pi f / 2)`, and down otherwise. So the error is less than
-//! one unit, 0.36 units in the mean square over all `f`, and a value on a multiple stays there. The Fisher information on
-//! the value is `pi^2` per squared unit for every `f`, so nobody gains by choosing `f`; among roundings whose error is
-//! less than a unit, none has a smaller maximum. (A uniform dither does not do: its information is `1 / (f (1 - f))`, and
-//! whoever moves the values close to multiples finds the noise with an error of the order `1/k` units from `k` publications instead of `1/sqrt(k)`.)
+//! one unit, 0.36 units in the mean square over all `f`, and a value on a multiple stays there. The Fisher information on the
+//! value is `pi^2` per squared unit for every `f`, so choosing `f` gains nothing; among roundings whose error is less than a
+//! unit, none has a smaller maximum. (A uniform dither is not enough: its information is `1 / (f (1 - f))`, and an attacker who
+//! moves the values close to multiples finds the noise with an error of the order `1/k` units from `k` publications instead of
+//! `1/sqrt(k)`.)
 //!
 //! *Derivation.* A tree of ChaCha20 streams under the secret key's seed, with the label [`Label::Dither`]: from the seed along the
 //! words of a digest, SHA-256 of everything that the decryption reads of the ciphertext, and then along the number of
@@ -22,14 +23,14 @@ use pleura_ring::{Ntt, Poly};
 use sha2::{Digest, Sha256};
 use std::f64::consts::PI;
 
-/// What determines the dithers of one ciphertext under one key, at every precision. As secret as the key.
+/// Seed of the dithers of one ciphertext under one key, at every precision. As secret as the key.
 pub(super) struct DitherSeed(Seed);
 
 /// Dithers of the values of one ciphertext at one precision, in the order of the values.
 pub(super) struct Dither(Sampler);
 
 impl DitherSeed {
-    /// For a ciphertext of which the decryption reads `parts`, `scale` and `log_slots`.
+    /// The seed for a ciphertext of which the decryption reads `parts`, `scale` and `log_slots`.
     pub(super) fn new(
         secret: &Seed,
         params: &Params,
@@ -54,8 +55,8 @@ impl DitherSeed {
         Self(seed)
     }
 
-    /// For values rounded to `bits` fractional bits. Precisions have independent dithers: together they tell a third more than
-    /// the finest of them.
+    /// The dither of values rounded to `bits` fractional bits. Precisions have independent dithers; all of them together reveal a
+    /// third more than the finest alone.
     pub(super) fn at(&self, bits: i32) -> Dither {
         Dither(self.0.derive(Label::Dither, bits.cast_unsigned()).sampler(Label::Dither, 0))
     }

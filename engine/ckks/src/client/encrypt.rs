@@ -1,4 +1,4 @@
-//! Encryption, by the owner of the secret key or by anybody.
+//! Encryption, with a secret or a public key.
 
 use super::error::ClientError;
 use super::keygen::SecretKey;

@@ -1,8 +1,8 @@
-//! What can go wrong at the client.
+//! Errors of the client.
 
 use pleura_ring::sample::NoEntropy;
 
-/// What can go wrong at the client.
+/// Errors of the client.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ClientError {
     /// Two objects belong to different parameters.
@@ -11,15 +11,15 @@ pub enum ClientError {
     /// There is no such level.
     #[error("there is no level {level}; the parameters have levels 0 to {max}")]
     NoSuchLevel {
-        /// The level asked for.
+        /// Level requested.
         level: usize,
-        /// The highest one.
+        /// Highest level.
         max: usize,
     },
     /// A key would not be as secure as its parameters claim.
     #[error("a key at level {level} has a modulus of {log2_qp:.1} bits, too many for its degree")]
     InsecureKey {
-        /// Its level.
+        /// Level of the ciphertext.
         level: usize,
         /// Bits of its modulus.
         log2_qp: f64,

@@ -1,4 +1,4 @@
-//! Making keys.
+//! Generation of keys.
 
 use super::error::ClientError;
 use crate::Params;
@@ -8,10 +8,10 @@ use pleura_ring::{Ntt, Poly};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::fmt;
 
-/// Whoever holds it reads everything. It cannot be copied or printed, and is erased when dropped.
+/// A CKKS secret key, which decrypts everything. It cannot be copied or printed, and is erased when dropped.
 pub struct SecretKey {
     pub(super) params: Params,
-    /// Determines the key: this is what is kept on disk.
+    /// The seed that determines the key and is stored in its place.
     seed: Seed,
     /// The uniform ternary secret over all primes.
     pub(super) s: Poly<Ntt>,
@@ -26,7 +26,7 @@ impl SecretKey {
         Ok(Self::from_seed(params, Seed::from_os()?))
     }
 
-    /// The key that a seed determines. The seed must be as secret as the key.
+    /// Restores the key that a seed determines. The seed must be as secret as the key.
     pub fn from_seed(params: &Params, seed: Seed) -> Self {
         let ring = params.ring();
         let coefficients = seed.sampler(Label::Secret, 0).ternary(ring.n());
@@ -39,7 +39,7 @@ impl SecretKey {
         &self.params
     }
 
-    /// What [`SecretKey::from_seed`] makes this key of.
+    /// The seed that [`SecretKey::from_seed`] restores this key from.
     pub fn seed(&self) -> &Seed {
         &self.seed
     }

@@ -1,9 +1,9 @@
-//! What can go wrong in a computation.
+//! Errors of the server.
 
 use crate::EncodeError;
 use pleura_ring::BackendError;
 
-/// What can go wrong in a computation.
+/// Why an operation on ciphertexts was refused or failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EvalError {
     /// An operand belongs to other parameters.
@@ -12,11 +12,11 @@ pub enum EvalError {
     /// Operands differ in what must be equal.
     #[error("{what} differ: {left} and {right}")]
     Mismatch {
-        /// What differs.
+        /// Name of the attribute that differs.
         what: &'static str,
-        /// Of the left operand.
+        /// Attribute of the left operand.
         left: usize,
-        /// Of the right operand.
+        /// Attribute of the right operand.
         right: usize,
     },
     /// Scales differ by more than rounding.
@@ -40,31 +40,31 @@ pub enum EvalError {
     /// An inner sum is over no power of two of slots.
     #[error("an inner sum of {count} slots; it must be a power of two, at most {max}")]
     BadCount {
-        /// Slots asked for.
+        /// Slots requested.
         count: usize,
-        /// Slots there are.
+        /// Slots of the ciphertext.
         max: usize,
     },
     /// An operation needs more levels than are left.
     #[error("the operation needs {needed} levels and the ciphertext has {level}")]
     OutOfLevels {
-        /// Levels needed.
+        /// Levels that the operation takes.
         needed: usize,
-        /// Levels there are.
+        /// Levels of the ciphertext.
         level: usize,
     },
     /// More primes would be divided by at once than a backend can.
-    #[error("{dropped} primes cannot be divided by at once; {max} can: go down in steps")]
+    #[error("cannot divide by {dropped} primes at once, only by {max}: go down in steps")]
     TooManyPrimes {
         /// Primes between the levels, special ones included.
         dropped: usize,
-        /// Most at once.
+        /// Largest number of primes in one division.
         max: usize,
     },
     /// An evaluation key is missing, or was made for lower levels.
     #[error("the key for {what} at level {level} is missing; ask for it in the `KeyRequest`")]
     MissingKey {
-        /// What it is for.
+        /// Use of the key.
         what: String,
         /// The level it is needed at.
         level: usize,
@@ -75,9 +75,9 @@ pub enum EvalError {
     /// A ciphertext has the wrong number of parts.
     #[error("the ciphertext has {got} parts where {expected} are needed; relinearize products first")]
     Parts {
-        /// Parts needed.
+        /// Parts that the operation takes.
         expected: usize,
-        /// Parts there are.
+        /// Parts of the ciphertext.
         got: usize,
     },
     /// A constant is not finite, or too large at its scale.
@@ -99,23 +99,23 @@ pub enum EvalError {
     Backend(#[from] BackendError),
 }
 
-/// What is wrong with a linear transform.
+/// Why a linear transform was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TransformError {
     /// The number of slots is no power of two up to n/2.
     #[error("{slots} slots; it must be a power of two, at most {max}")]
     BadSlots {
-        /// Slots asked for.
+        /// Slots requested.
         slots: usize,
-        /// Most there may be.
+        /// Largest valid number.
         max: usize,
     },
     /// A diagonal has the wrong length.
     #[error("diagonal {index} has {got} entries; it needs {slots}")]
     BadDiagonal {
-        /// Its number.
+        /// Index of the diagonal.
         index: i64,
-        /// Its entries.
+        /// Number of entries of the diagonal.
         got: usize,
         /// Entries needed.
         slots: usize,
@@ -123,10 +123,10 @@ pub enum TransformError {
     /// There is no diagonal.
     #[error("a linear transform needs at least one diagonal")]
     Empty,
-    /// A diagonal names an input, an output or a step that there is not.
-    #[error("diagonal {index} names an input, an output or a step that there is not")]
+    /// A diagonal names an input, an output or a step that does not exist.
+    #[error("diagonal {index} names an input, an output or a step that does not exist")]
     BadIndex {
-        /// Its position.
+        /// Position of the diagonal.
         index: usize,
     },
     /// The result's level is not below the operand's.

@@ -9,7 +9,7 @@ use pleura_ring::{Backend, Batch, Gadget, Limbs, Ntt, Term};
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
 ///
-/// Every operation refuses operands of other parameters with [`EvalError::ParamsMismatch`], beside the errors it lists.
+/// Every operation refuses operands of other parameters with [`EvalError::ParamsMismatch`], in addition to the errors it lists.
 pub struct Evaluator<B: Backend> {
     params: Params,
     backend: B,
@@ -326,8 +326,8 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(data, level, x.scale))
     }
 
-    /// Brings ciphertexts to a level and its usual scale: by nothing if they are there, else by a product with 1 at
-    /// the scale that is missing, from as few levels above as that 1 is exact enough at (as a rule one).
+    /// Brings ciphertexts to a level and its usual scale. Ciphertexts that are there are returned as they are. Others are
+    /// multiplied by 1 at the missing scale, at the lowest level above at which that 1 is exact enough (as a rule the next).
     ///
     /// # Errors
     /// [`EvalError::OutOfLevels`]
@@ -424,7 +424,7 @@ impl<B: Backend> Evaluator<B> {
         check_covers(y.level, x.level)
     }
 
-    /// A backend divides by so many primes at once and no more.
+    /// Refuses a division by more primes at once than a backend supports.
     pub(super) fn check_dropped(&self, from: Limbs, to: Limbs) -> Result<(), EvalError> {
         let dropped = from.count().saturating_sub(to.count());
         if dropped > MAX_SOURCES {

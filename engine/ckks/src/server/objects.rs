@@ -1,4 +1,4 @@
-//! What lives on a device: ciphertexts, keys and plaintexts.
+//! Objects on a device: ciphertexts, keys and plaintexts.
 
 use super::error::EvalError;
 use crate::Params;
@@ -42,12 +42,12 @@ pub struct PreparedPlaintext<B: Backend> {
 }
 
 impl<B: Backend> CiphertextBatch<B> {
-    /// How many ciphertexts.
+    /// Number of ciphertexts.
     pub fn items(&self) -> usize {
         self.items
     }
 
-    /// How many rescalings are left.
+    /// Number of rescalings left.
     pub fn level(&self) -> usize {
         self.level
     }
@@ -69,7 +69,7 @@ impl<B: Backend> CiphertextBatch<B> {
         Self { scale, ..self }
     }
 
-    /// The same attributes around other polynomials.
+    /// A batch with these attributes and other polynomials.
     pub(super) fn like(&self, data: Batch<B, Ntt>, level: usize, scale: f64) -> Self {
         Self { params: self.params.clone(), data, items: self.items, level, scale, log_slots: self.log_slots }
     }

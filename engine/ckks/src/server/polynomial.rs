@@ -1,10 +1,10 @@
-//! Polynomials of a ciphertext, slot by slot, at the least depth there is.
+//! Polynomials of a ciphertext, slot by slot, at the least possible depth.
 //!
 //! A polynomial of degree `d` is split as `q T_g + r` at the largest power of two `g <= d`, again and again, down to
 //! pieces that are sums of known `T_i` (Paterson and Stockmeyer 1973; for the Chebyshev basis, Chen, Chillotti, Song
 //! 2019). The result lies `ceil(log2(d+1))` levels below the argument. Scales are set from the top down (Bossuat et
-//! al., eprint 2020/1203): each piece is told the scale at which it is needed, and its constants are encoded so
-//! that it has exactly that.
+//! al., eprint 2020/1203): each piece is given the scale of its result, and its constants are encoded so that the result has
+//! exactly that scale.
 
 use super::error::EvalError;
 use super::evaluator::{Evaluator, below};
@@ -12,7 +12,7 @@ use super::objects::{CiphertextBatch, PreparedKeys};
 use pleura_ring::Backend;
 use std::collections::BTreeMap;
 
-/// What the coefficients of a [`Polynomial`] multiply.
+/// Basis of a [`Polynomial`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
     /// `1, x, x^2, ...`
@@ -33,7 +33,7 @@ pub struct Polynomial {
     coefficients: Vec<f64>,
 }
 
-/// What is wrong with a polynomial.
+/// Why a polynomial was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolynomialError {
     /// It is constant, or has no coefficients.
@@ -83,7 +83,7 @@ impl Polynomial {
         Self::new(Basis::Chebyshev { from, to }, coefficients.collect())
     }
 
-    /// Its degree.
+    /// Degree of the polynomial.
     pub fn degree(&self) -> usize {
         self.coefficients.len() - 1
     }
@@ -94,7 +94,7 @@ impl Polynomial {
         depth(self.degree())
     }
 
-    /// Its value in the clear.
+    /// Value at a plaintext point.
     pub fn evaluate(&self, x: f64) -> f64 {
         match self.basis {
             Basis::Power => self.coefficients.iter().rev().fold(0.0, |acc, c| acc * x + c),
@@ -188,8 +188,8 @@ struct Tower<'a, B: Backend> {
 }
 
 impl<B: Backend> Tower<'_, B> {
-    /// Adds `sum c_i T_i` to `sum`, everything at `level` and `scale`. Products stay in three parts: whoever
-    /// rescales relinearizes once.
+    /// Adds `sum c_i T_i` to `sum`, everything at `level` and `scale`. Products stay in three parts, so that one relinearization
+    /// at the rescaling serves all of them.
     fn add_piece(
         &mut self,
         sum: Option<CiphertextBatch<B>>,

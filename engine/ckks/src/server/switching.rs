@@ -140,8 +140,7 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(self.backend().rescale(extended.view(), self.params().limbs(x.level)), x.level, x.scale))
     }
 
-    /// What `use_product` makes of several automorphisms of the same ciphertexts, `[2][element][item]` before
-    /// division by `P`.
+    /// The result of `use_product` on several automorphisms of the same ciphertexts, `[2][element][item]` before division by `P`.
     pub(super) fn hoist(
         &self,
         x: &CiphertextBatch<B>,

@@ -19,7 +19,7 @@ pub struct CiphertextDownload {
     form: Form,
 }
 
-/// What the words of a download are.
+/// Attributes of the ciphertexts in a download.
 #[derive(Debug)]
 struct Form {
     params: Params,
@@ -49,7 +49,7 @@ impl<B: Backend> Evaluator<B> {
         })
     }
 
-    /// The same for keys that are not needed elsewhere: each leaves the host's memory as soon as it is on the device.
+    /// Uploads keys that are not needed elsewhere: each leaves the host's memory as soon as it is on the device.
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]

@@ -47,7 +47,7 @@ pub struct BlockLinearTransform {
     pub baby_steps: Vec<i64>,
     /// Rotations of the sums.
     pub giant_steps: Vec<i64>,
-    /// What is added up.
+    /// The diagonals, whose products are added.
     pub diagonals: Vec<Diagonal>,
 }
 
@@ -96,8 +96,8 @@ struct Product {
     output: usize,
 }
 
-/// A giant step takes about as long as so many baby steps: it switches keys anew instead of reusing a
-/// decomposition (`cargo bench -p benches --bench ckks -- rotate`).
+/// Cost of a giant step in baby steps: it switches keys anew instead of reusing a decomposition (`cargo bench -p benches --bench
+/// ckks -- rotate`).
 const GIANT_COST: usize = 4;
 
 impl LinearTransform {
@@ -151,12 +151,12 @@ impl LinearTransform {
         KeyRequest::new().rotations(&self.params, steps, self.level)
     }
 
-    /// How many diagonals there are.
+    /// Number of diagonals.
     pub fn diagonals(&self) -> usize {
         self.diagonals.len()
     }
 
-    /// How many baby steps and giant steps there are, those of zero included.
+    /// Numbers of baby steps and of giant steps, the identities included.
     pub fn steps(&self) -> (usize, usize) {
         let count =
             |f: &dyn Fn(usize) -> usize| self.diagonals.keys().map(|&i| f(i)).collect::<BTreeSet<_>>().len();
@@ -285,8 +285,8 @@ impl<B: Backend> Evaluator<B> {
         })
     }
 
-    /// Applies a transform to each group of ciphertexts that its input takes, the groups one after the other. Ciphertexts at
-    /// the level's usual scale come out of a [`LinearTransform`] one level down, at that level's.
+    /// Applies a transform to each group of ciphertexts; the groups follow one another in `x`. A [`LinearTransform`] takes
+    /// ciphertexts from the level's usual scale to the next level's.
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::MissingKey`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`],

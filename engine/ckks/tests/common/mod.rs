@@ -1,4 +1,4 @@
-//! What the suites share: a client and a server under one key, and vectors to send between them.
+//! Shared by the tests of this crate: a client and a server under one key, and vectors to send between them.
 
 #![allow(dead_code, reason = "each suite uses a part of this")]
 #![allow(
@@ -112,7 +112,7 @@ impl Setup {
     }
 }
 
-/// The same server on other devices.
+/// Servers of these parameters on other devices.
 pub(crate) fn evaluators(params: &Params) -> Vec<(String, Evaluator<Cpu>)> {
     let simds = Simd::ALL.into_iter().filter(|s| s.is_available());
     let devices = simds.flat_map(|simd| [1, 2].map(|threads| (simd, threads)));

@@ -1,4 +1,4 @@
-//! Bytes of the wire format, written and changed by what it says of itself.
+//! Writes and changes bytes of the wire format according to its specification.
 
 use super::{SMALL, Setup, reals};
 use pleura_ckks::*;

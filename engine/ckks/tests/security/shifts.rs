@@ -4,10 +4,10 @@ use super::*;
 use pleura_ring::Cpu;
 use rustfft::FftPlanner;
 
-/// What is shown of a decryption.
+/// A way of showing a decryption.
 type Show<'a> = &'a dyn Fn(&Decrypted) -> Vec<Complex64>;
 
-/// What was shown before values were dithered.
+/// Rounding without a dither.
 fn plainly_rounded(decrypted: &Decrypted, bits: i32) -> Vec<Complex64> {
     let units = f64::from(bits).exp2();
     decrypted
@@ -26,7 +26,7 @@ fn zeros() -> (Ciphertext, CiphertextBatch<Cpu>) {
     (x, on_device)
 }
 
-/// What is shown of `x` shifted by known values: the server adds them, the client decrypts.
+/// Shows `x` shifted by known values: the server adds them, the client decrypts.
 fn shifted(x: &CiphertextBatch<Cpu>, shift: &[Complex64], show: Show<'_>) -> Vec<Complex64> {
     let s = &*SETUP;
     let plaintext = s.encoder.encode_at(shift, s.params.scale(0)).unwrap();
@@ -103,8 +103,8 @@ fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, f64> {
     Err(deviation(&difference(&noise, &phase(s, &x))))
 }
 
-/// Averages `count` publications of values halfway between multiples, where roundings by the dither tell the most, and
-/// returns by how much the noise that follows is wrong: the deviation of a coefficient.
+/// Averages `count` publications of values halfway between multiples, where dithered roundings reveal the most, and returns the
+/// error of the noise derived from them: the deviation of a coefficient.
 fn average(bits: i32, count: usize, show: Show<'_>) -> f64 {
     let s = &*SETUP;
     let (x, on_device) = zeros();
@@ -139,7 +139,7 @@ fn shifted_copies_give_the_key_away_rounded_plainly_and_not_published() {
     let wrong = bisect(max, 48, publish).expect_err("the key");
     // Knowing nothing, one is wrong by 3.24.
     assert!(wrong > 3.1, "{wrong}");
-    // Averages tell no more than the dither's information.
+    // Averages reveal no more than the dither's information.
     let got = average(max, 64, publish);
     let least = least_deviation(max, 64);
     assert!((0.9..1.1).contains(&(got / least)), "{got} where {least} is least");
