@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use ndarray::ArrayView1;
-use pleura::baselines::mple::Developer;
+use pleura::baselines::mole::Developer;
 use pleura::baselines::paillier::{LinearSeconds, Randomness, SecretKey};
 use pleura::baselines::psnr;
 use pleura::nn::label;

@@ -346,7 +346,7 @@ fn small_morphed_files_that_claim_much_are_refused() {
     morph(&["augconv", "--key", "key", "--out", "layer"]).ok();
     for whole in ["key", "sent", "layer"] {
         let bytes = fs::read(place.path(whole)).unwrap();
-        // Seven sizes and kappa, each as large as it can be written.
+        // Seven sizes and the number of blocks, each as large as it can be written.
         let inflated = (0..8).map(|k| {
             let mut bytes = bytes[..bytes.len().min(1 << 12)].to_vec();
             bytes[8 + 4 * k..12 + 4 * k].fill(0xff);

@@ -4,7 +4,7 @@ use super::images::Image;
 use crate::classifier;
 use anyhow::{Context, Result};
 use ndarray::Array3;
-use pleura::baselines::mple::{FirstLayer, LayerShape, Padding};
+use pleura::baselines::mole::{FirstLayer, LayerShape, Padding};
 use pleura::baselines::pixels;
 use pleura::latent::{Latent, SIDE};
 use pleura::nn::{LinearMap, Network, NodeId, Op};

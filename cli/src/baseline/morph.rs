@@ -14,9 +14,9 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use ndarray::Array2;
 use ndarray::ArrayView1;
-use pleura::baselines::mple::{
-    AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MorphKey, MorphRun,
-    MorphSeconds, Morphed, MpleError, Overheads,
+use pleura::baselines::mole::{
+    AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MoleError, MorphKey,
+    MorphRun, MorphSeconds, Morphed, Overheads,
 };
 use pleura::baselines::psnr;
 use pleura::nn::label;
@@ -46,7 +46,7 @@ struct LayerArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = "pneumonia-hefnet")]
     layer: String,
 
-    /// How many times the core repeats (kappa); rows of the image unless said. 1 is the published default, where memory allows.
+    /// How many times the core repeats; rows of the image unless said. 1 is the published default, where memory allows.
     #[arg(long, value_name = "N")]
     blocks: Option<usize>,
 }
@@ -231,10 +231,10 @@ impl KeyArgs {
 }
 
 /// What is wrong with a file, which is named.
-fn unusable(error: MpleError, path: &Path, what: &'static str, layer: &Layer) -> anyhow::Error {
+fn unusable(error: MoleError, path: &Path, what: &'static str, layer: &Layer) -> anyhow::Error {
     let (path, name) = (path.display(), &layer.name);
     match error {
-        MpleError::OtherLayer => {
+        MoleError::OtherLayer => {
             anyhow!("{path}: {what} for another layer than that of {name}; --layer names the right one")
         }
         source => anyhow!(source).context(format!("cannot use {path} for metamorphosed learning")),
@@ -269,7 +269,7 @@ fn apply(args: &ApplyArgs) -> Result<()> {
     let mut seconds = 0.0;
     let features = features(&layer, &images)?;
     let values = timed(&mut seconds, || key.morpher::<f32>().morph(&features.concat()))?;
-    let bytes = Morphed { shape: *key.shape(), kappa: key.kappa(), values }.to_bytes();
+    let bytes = Morphed { shape: *key.shape(), blocks: key.blocks(), values }.to_bytes();
     args.result.write(&args.out, &bytes)?;
     if args.result.json {
         return terminal::publish_json(&json!({
@@ -382,13 +382,13 @@ fn attack(args: &AttackArgs) -> Result<()> {
         let images_were = |error| unusable(error, sent, "the images were morphed", &layer);
         let morphed = Morphed::from_bytes(&MORPHED.read(sent)?).map_err(images_were)?;
         if morphed.shape != *layer.first.shape() {
-            return Err(images_were(MpleError::OtherLayer));
+            return Err(images_were(MoleError::OtherLayer));
         }
         check_free(args, 0..morphed.values.len() / morphed.shape.rows(), false)?;
         let augmented = AugConv::from_bytes(&AUGMENTED.read(layer_file)?, layer.first.shape())
             .map_err(|error| unusable(error, layer_file, "the augmented convolution was made", &layer))?;
-        if (&morphed.shape, morphed.kappa) != (augmented.shape(), augmented.kappa()) {
-            return Err(MpleError::OtherMorph.into());
+        if (&morphed.shape, morphed.blocks) != (augmented.shape(), augmented.blocks()) {
+            return Err(MoleError::OtherMorph.into());
         }
         return developer(args, &layer, &morphed.values, &augmented, &[]);
     }

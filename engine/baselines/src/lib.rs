@@ -1,11 +1,11 @@
 //! Two older schemes for learning on hidden images, each beside the attack that breaks it, and what the second is good for.
 //!
 //! # Mathematics
-//! **Metamorphosed learning** ([`mple`]; Onesimu and Karthikeyan 2021, by the method of Shen, Liu, Chen, Li, arXiv 1809.09968 and 1909.07632). An
+//! **Metamorphosed learning** ([`mole`]; Onesimu and Karthikeyan 2021, by the method of Shen, Liu, Chen, Li, arXiv 1809.09968 and 1909.07632). An
 //! image is a row `x` of `D` numbers, a convolution a matrix `C_r` that `x` is multiplied by. The provider sends `t = x M` with a
 //! secret random matrix `M`, and once `C_ac = M^-1 C_r` with its channels in a secret order: `t C_ac = x C_r`, exactly. But both are linear, and
 //! the developer knows `C_r`. The row space of a few columns of `C_ac` does not depend on `M`, so its leverage scores give the order away
-//! ([`mple::Developer`]), then a pseudo-inverse gives `M^-1`; and pairs of known images give `M` alone ([`mple::KnownPlaintext`]).
+//! ([`mole::Developer`]), then a pseudo-inverse gives `M^-1`; and pairs of known images give `M` alone ([`mole::KnownPlaintext`]).
 //!
 //! **Paillier's cryptosystem** ([`paillier`]; Paillier 1999). For `n = p q`, `c = (1 + n)^m r^n mod n^2` hides `m` as long as `r` is fresh and `n` is not
 //! factored; the product of ciphertexts opens to the sum of plaintexts. As published for images (Boulila, Ammar, Benjdira, Koubaa, arXiv
@@ -16,7 +16,7 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use pleura_baselines::mple::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding};
+//! use pleura_baselines::mole::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding};
 //! use pleura_baselines::paillier::{LinearScore, SecretKey};
 //!
 //! // Morphed images through the augmented convolution, as the plain layer would have it.
@@ -43,7 +43,7 @@
 //! ```
 
 pub mod leak;
-pub mod mple;
+pub mod mole;
 pub mod paillier;
 mod pictures;
 mod quality;

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
-use pleura_baselines::mple::{FirstLayer, LayerShape};
+use pleura_baselines::mole::{FirstLayer, LayerShape};
 use std::path::Path;
 
 /// Numbers between -1 and 1 that are the same each time.

@@ -5,8 +5,8 @@ mod common;
 
 use common::{as_f32, as_pixels, layer, numbers, picture, xray};
 use ndarray::Array2;
-use pleura_baselines::mple::{
-    AugConv, Developer, FirstLayer, KnownPlaintext, LayerShape, MorphKey, MorphRun, Morphed, MpleError,
+use pleura_baselines::mole::{
+    AugConv, Developer, FirstLayer, KnownPlaintext, LayerShape, MoleError, MorphKey, MorphRun, Morphed,
     Overheads, Padding, VGG16_MULTIPLY_ADDS,
 };
 use pleura_baselines::{Real, psnr};
@@ -16,9 +16,9 @@ const SMALL: LayerShape =
     LayerShape { channels: 2, side: 8, filters: 24, kernel: 3, stride: 1, pad: 1, padding: Padding::Morphed };
 
 /// As a share of the largest number of the plain result.
-fn worst_difference<T: Real>(shape: LayerShape, kappa: usize) -> f64 {
+fn worst_difference<T: Real>(shape: LayerShape, blocks: usize) -> f64 {
     let layer = layer(shape);
-    let key = MorphKey::from_seed(&shape, kappa, [3; 32]).unwrap();
+    let key = MorphKey::from_seed(&shape, blocks, [3; 32]).unwrap();
     let image: Vec<T> = numbers(shape.inputs() * 3, 2).into_iter().map(T::from_f64).collect();
     let morphed = key.morpher::<T>().morph(&image).unwrap();
     let got = AugConv::<T>::new(&key, &layer).unwrap().apply(&morphed).unwrap();
@@ -46,15 +46,15 @@ fn the_augmented_convolution_is_the_plain_one() {
     let implicit = LayerShape { padding: Padding::Implicit, ..SMALL };
     let strided = LayerShape { kernel: 4, stride: 2, filters: 40, ..SMALL };
     let valid = LayerShape { pad: 0, ..SMALL };
-    for (shape, kappas) in
+    for (shape, block_counts) in
         [(SMALL, &[1, 2, 10, 20][..]), (implicit, &[1, 4, 16]), (strided, &[1, 5]), (valid, &[1, 8])]
     {
-        for &kappa in kappas {
-            let double = worst_difference::<f64>(shape, kappa);
-            println!("{kappa}: {double:.1e}, {:.1e}", worst_difference::<f32>(shape, kappa));
-            assert!(double < 1e-11, "{shape:?} {kappa}: {double:e}");
-            let single = worst_difference::<f32>(shape, kappa);
-            assert!(single < 1e-4, "{shape:?} {kappa}: {single:e}");
+        for &blocks in block_counts {
+            let double = worst_difference::<f64>(shape, blocks);
+            println!("{blocks}: {double:.1e}, {:.1e}", worst_difference::<f32>(shape, blocks));
+            assert!(double < 1e-11, "{shape:?} {blocks}: {double:e}");
+            let single = worst_difference::<f32>(shape, blocks);
+            assert!(single < 1e-4, "{shape:?} {blocks}: {single:e}");
         }
     }
 }
@@ -141,7 +141,7 @@ fn known_images_give_the_core_and_too_few_do_not() {
         let recovered = attack(count).unwrap().recover(seen).unwrap();
         assert!(recovered.iter().zip(secret).all(|(a, b)| (a - b).abs() < 1e-4), "{count}");
     }
-    assert!(matches!(attack(127), Err(MpleError::NotEnough { have: 127, need: 128 })));
+    assert!(matches!(attack(127), Err(MoleError::NotEnough { have: 127, need: 128 })));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn with_as_many_taps_as_filters_the_scores_tell_nothing() {
     let key = MorphKey::from_seed(&shape, 1, [1; 32]).unwrap();
     let augmented = AugConv::<f32>::new(&key, &layer).unwrap();
     let rank = Developer::attack(&layer, &augmented).err();
-    assert!(matches!(rank, Some(MpleError::Rank { filters: 18, taps: 18, rank: 18 })), "{rank:?}");
+    assert!(matches!(rank, Some(MoleError::Rank { filters: 18, taps: 18, rank: 18 })), "{rank:?}");
 }
 
 #[test]
@@ -188,16 +188,19 @@ fn layers_have_limits() {
         LayerShape { channels: 1 << 14, ..SMALL },
         LayerShape { channels: 1, side: 4096, filters: 1, ..SMALL },
     ] {
-        assert!(matches!(MorphKey::from_seed(&shape, 1, [0; 32]), Err(MpleError::Shape { .. })), "{shape:?}");
+        assert!(matches!(MorphKey::from_seed(&shape, 1, [0; 32]), Err(MoleError::Shape { .. })), "{shape:?}");
     }
     let large = LayerShape { channels: 1, side: 256, filters: 16, padding: Padding::Implicit, ..SMALL };
     let refused = MorphKey::from_seed(&large, 1, [0; 32]).unwrap_err();
-    assert!(matches!(refused, MpleError::Core { side: 65536, limit: 16384 }), "{refused}");
-    assert!(matches!(MorphKey::from_seed(&SMALL, 7, [0; 32]), Err(MpleError::Kappa { kappa: 7, rows: 200 })));
+    assert!(matches!(refused, MoleError::Core { side: 65536, limit: 16384 }), "{refused}");
+    assert!(matches!(
+        MorphKey::from_seed(&SMALL, 7, [0; 32]),
+        Err(MoleError::Blocks { blocks: 7, rows: 200 })
+    ));
     assert!(FirstLayer::new(SMALL, vec![f64::NAN; 24 * 18]).is_err());
     assert!(matches!(
         FirstLayer::new(SMALL, vec![1.0]),
-        Err(MpleError::Length { expected: 432, got: 1, .. })
+        Err(MoleError::Length { expected: 432, got: 1, .. })
     ));
 }
 
@@ -214,15 +217,15 @@ fn bytes_survive_and_broken_ones_do_not() {
     );
     let again = AugConv::from_bytes(&augmented.to_bytes(), &SMALL).unwrap();
     assert_eq!(again.apply(&morphed).unwrap(), augmented.apply(&morphed).unwrap());
-    let file = Morphed { shape: SMALL, kappa: 10, values: morphed };
+    let file = Morphed { shape: SMALL, blocks: 10, values: morphed };
     assert_eq!(Morphed::from_bytes(&file.to_bytes()).unwrap(), file);
     let bytes = augmented.to_bytes();
     for broken in [&bytes[..3], &bytes[..40], &bytes[..bytes.len() - 1], &[0; 60][..], &key.to_bytes()[..]] {
         assert!(AugConv::from_bytes(broken, &SMALL).is_err());
     }
     let other = LayerShape { side: 9, ..SMALL };
-    assert!(matches!(AugConv::from_bytes(&bytes, &other), Err(MpleError::OtherLayer)));
-    assert!(matches!(MorphKey::from_bytes(&key.to_bytes(), &other), Err(MpleError::OtherLayer)));
+    assert!(matches!(AugConv::from_bytes(&bytes, &other), Err(MoleError::OtherLayer)));
+    assert!(matches!(MorphKey::from_bytes(&key.to_bytes(), &other), Err(MoleError::OtherLayer)));
     // Each with its own magic, so that it is the sizes that are refused. Any size but the blocks' makes it another layer.
     let changed = |bytes: &[u8], at: usize, value: u8| {
         let mut bytes = bytes.to_vec();

@@ -20,7 +20,7 @@ use crate::random::NoEntropy;
 
 /// What metamorphosed learning can fail with.
 #[derive(Debug, thiserror::Error)]
-pub enum MpleError {
+pub enum MoleError {
     /// A layer that is none.
     #[error(
         "a layer of {channels} channels of side {side}, {filters} filters of side {kernel}, stride {stride} and padding {pad} is none, or is larger than what is computed with"
@@ -58,10 +58,10 @@ pub enum MpleError {
         index: usize,
     },
     /// The core does not divide the image.
-    #[error("{rows} numbers of an image cannot be cut into {kappa} equal blocks")]
-    Kappa {
+    #[error("{rows} numbers of an image cannot be cut into {blocks} equal blocks")]
+    Blocks {
         /// Blocks.
-        kappa: usize,
+        blocks: usize,
         /// Numbers of a padded image.
         rows: usize,
     },

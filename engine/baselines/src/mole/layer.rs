@@ -1,6 +1,6 @@
 //! The first layer of a network: a convolution without bias, as an index formula and as itself.
 
-use super::MpleError;
+use super::MoleError;
 use crate::real::Real;
 use faer::{Mat, MatRef};
 
@@ -95,7 +95,7 @@ impl LayerShape {
     }
 
     /// The same sizes if they make a layer.
-    pub(super) fn checked(self) -> Result<Self, MpleError> {
+    pub(super) fn checked(self) -> Result<Self, MoleError> {
         let Self { channels, side, filters, kernel, stride, pad, .. } = self;
         let bounded = [channels, side, filters, kernel, stride].iter().all(|&x| (1..=1 << 13).contains(&x));
         let small = bounded
@@ -105,7 +105,7 @@ impl LayerShape {
             && self.outputs() <= MOST
             && self.taps() <= 1 << 13
             && self.positions() * self.taps() <= MOST_SEEN;
-        small.then_some(self).ok_or(MpleError::Shape { channels, side, filters, kernel, stride, pad })
+        small.then_some(self).ok_or(MoleError::Shape { channels, side, filters, kernel, stride, pad })
     }
 
     /// What one position of a filter sees: taps (`[c][u][v]`) and rows of the padded image.
@@ -167,8 +167,8 @@ impl FirstLayer {
     /// From its weights `[filter][channel][u][v]`.
     ///
     /// # Errors
-    /// [`MpleError`] if the sizes make no layer, or the weights do not fit them.
-    pub fn new(shape: LayerShape, weights: Vec<f64>) -> Result<Self, MpleError> {
+    /// [`MoleError`] if the sizes make no layer, or the weights do not fit them.
+    pub fn new(shape: LayerShape, weights: Vec<f64>) -> Result<Self, MoleError> {
         let shape = shape.checked()?;
         length("weights", &weights, shape.filters * shape.taps())?;
         finite("weights", &weights)?;
@@ -179,8 +179,8 @@ impl FirstLayer {
     /// filters but that they differ.
     ///
     /// # Errors
-    /// [`MpleError`] if the side makes no layer.
-    pub fn of_noise(side: usize) -> Result<Self, MpleError> {
+    /// [`MoleError`] if the side makes no layer.
+    pub fn of_noise(side: usize) -> Result<Self, MoleError> {
         let padding = Padding::Implicit;
         let shape = LayerShape { channels: 1, side, filters: 16, kernel: 3, stride: 1, pad: 1, padding };
         let mut state = 0x2545_f491_4f6c_dd1du64;
@@ -208,8 +208,8 @@ impl FirstLayer {
     /// the time of one can be compared with that of the other.
     ///
     /// # Errors
-    /// [`MpleError::Length`] if the image has another size.
-    pub fn apply<T: Real>(&self, image: &[T]) -> Result<Vec<T>, MpleError> {
+    /// [`MoleError::Length`] if the image has another size.
+    pub fn apply<T: Real>(&self, image: &[T]) -> Result<Vec<T>, MoleError> {
         length("image", image, self.shape.inputs())?;
         let padded = self.shape.pad(image);
         let mut seen: Mat<T> = Mat::zeros(self.shape.taps(), self.shape.positions());
@@ -230,17 +230,17 @@ impl FirstLayer {
     }
 }
 
-pub(super) fn length<T>(what: &'static str, values: &[T], expected: usize) -> Result<(), MpleError> {
+pub(super) fn length<T>(what: &'static str, values: &[T], expected: usize) -> Result<(), MoleError> {
     if values.len() == expected {
         Ok(())
     } else {
-        Err(MpleError::Length { what, expected, got: values.len() })
+        Err(MoleError::Length { what, expected, got: values.len() })
     }
 }
 
-pub(super) fn finite<T: Real>(what: &'static str, values: &[T]) -> Result<(), MpleError> {
+pub(super) fn finite<T: Real>(what: &'static str, values: &[T]) -> Result<(), MoleError> {
     match values.iter().position(|x| !x.to_f64().is_finite()) {
-        Some(index) => Err(MpleError::NotFinite { what, index }),
+        Some(index) => Err(MoleError::NotFinite { what, index }),
         None => Ok(()),
     }
 }

@@ -33,7 +33,7 @@ impl Overheads {
     pub fn of<T: Real>(augmented: &AugConv<T>) -> Self {
         let shape: &LayerShape = augmented.shape();
         let rows = shape.rows() as u64;
-        let q = (shape.rows() / augmented.kappa()) as u64;
+        let q = (shape.rows() / augmented.blocks()) as u64;
         let seen: u64 = augmented.layout.places.iter().map(|place| place.len() as u64).sum();
         let taps: u64 = (0..shape.positions()).map(|position| shape.seen(position).count() as u64).sum();
         Self {

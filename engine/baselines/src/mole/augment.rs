@@ -5,7 +5,7 @@
 //! are equal: each such *pattern* is stored once, for all filters.
 
 use super::layer::{finite, length};
-use super::{FirstLayer, LayerShape, MorphKey, MpleError};
+use super::{FirstLayer, LayerShape, MoleError, MorphKey};
 use crate::real::Real;
 use faer::{Mat, MatRef};
 use half::f16;
@@ -26,7 +26,7 @@ pub struct AugConv<T: Real> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) shape: LayerShape,
-    pub(super) kappa: usize,
+    pub(super) blocks: usize,
     /// Taps and their rows within a block.
     pub(super) taps: Vec<Vec<(usize, usize)>>,
     /// For each position the blocks it sees, each with its pattern.
@@ -34,27 +34,27 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(shape: &LayerShape, kappa: usize) -> Result<Self, MpleError> {
+    pub(super) fn new(shape: &LayerShape, blocks: usize) -> Result<Self, MoleError> {
         let rows = shape.rows();
-        Self::up_to(shape, kappa, u64::MAX)?.ok_or(MpleError::Kappa { kappa, rows })
+        Self::up_to(shape, blocks, u64::MAX)?.ok_or(MoleError::Blocks { blocks, rows })
     }
 
     /// With just so many patterns; none if there are more or fewer, found before more than these are laid out.
     pub(super) fn with_patterns(
         shape: &LayerShape,
-        kappa: usize,
+        blocks: usize,
         count: u64,
-    ) -> Result<Option<Self>, MpleError> {
-        Ok(Self::up_to(shape, kappa, count)?.filter(|layout| layout.taps.len() as u64 == count))
+    ) -> Result<Option<Self>, MoleError> {
+        Ok(Self::up_to(shape, blocks, count)?.filter(|layout| layout.taps.len() as u64 == count))
     }
 
-    fn up_to(shape: &LayerShape, kappa: usize, most: u64) -> Result<Option<Self>, MpleError> {
+    fn up_to(shape: &LayerShape, blocks: usize, most: u64) -> Result<Option<Self>, MoleError> {
         let shape = shape.checked()?;
         let rows = shape.rows();
-        if kappa == 0 || !rows.is_multiple_of(kappa) {
-            return Err(MpleError::Kappa { kappa, rows });
+        if blocks == 0 || !rows.is_multiple_of(blocks) {
+            return Err(MoleError::Blocks { blocks, rows });
         }
-        let q = rows / kappa;
+        let q = rows / blocks;
         let mut numbers: BTreeMap<Vec<(usize, usize)>, usize> = BTreeMap::new();
         let mut taps = Vec::new();
         let mut places = Vec::with_capacity(shape.positions());
@@ -75,11 +75,11 @@ impl Layout {
                 return Ok(None);
             }
         }
-        Ok(Some(Self { shape, kappa, taps, places }))
+        Ok(Some(Self { shape, blocks, taps, places }))
     }
 
     pub(super) fn core_side(&self) -> usize {
-        self.shape.rows() / self.kappa
+        self.shape.rows() / self.blocks
     }
 
     /// Numbers that are stored.
@@ -87,10 +87,10 @@ impl Layout {
         (self.taps.len() * self.core_side()) as u64 * self.shape.filters as u64
     }
 
-    pub(super) fn check_bytes(&self, bytes: usize) -> Result<(), MpleError> {
+    pub(super) fn check_bytes(&self, bytes: usize) -> Result<(), MoleError> {
         let bytes = self.values() * bytes as u64;
         if bytes > ALLOWED_BYTES {
-            Err(MpleError::TooLarge { bytes, allowed: ALLOWED_BYTES })
+            Err(MoleError::TooLarge { bytes, allowed: ALLOWED_BYTES })
         } else {
             Ok(())
         }
@@ -101,12 +101,12 @@ impl<T: Real> AugConv<T> {
     /// The layer with the key's inverse inside and its channels in the key's order.
     ///
     /// # Errors
-    /// [`MpleError`] if key and layer do not fit, or it would take more than 4 GiB.
-    pub fn new(key: &MorphKey, layer: &FirstLayer) -> Result<Self, MpleError> {
+    /// [`MoleError`] if key and layer do not fit, or it would take more than 4 GiB.
+    pub fn new(key: &MorphKey, layer: &FirstLayer) -> Result<Self, MoleError> {
         if key.shape() != layer.shape() {
-            return Err(MpleError::OtherLayer);
+            return Err(MoleError::OtherLayer);
         }
-        let layout = Layout::new(key.shape(), key.kappa())?;
+        let layout = Layout::new(key.shape(), key.blocks())?;
         layout.check_bytes(T::BYTES)?;
         let inverse = key.inverse()?;
         let weight = |filter: usize, tap: usize| layer.filter(filter).get(tap).copied().unwrap_or_default();
@@ -137,15 +137,15 @@ impl<T: Real> AugConv<T> {
     }
 
     /// How many times the core repeats.
-    pub fn kappa(&self) -> usize {
-        self.layout.kappa
+    pub fn blocks(&self) -> usize {
+        self.layout.blocks
     }
 
     /// What morphed images give: for each `[place][y][x]`, the plain layer's channels in the secret order.
     ///
     /// # Errors
-    /// [`MpleError`] if there is no whole number of images, or numbers are not finite.
-    pub fn apply(&self, morphed: &[T]) -> Result<Vec<T>, MpleError> {
+    /// [`MoleError`] if there is no whole number of images, or numbers are not finite.
+    pub fn apply(&self, morphed: &[T]) -> Result<Vec<T>, MoleError> {
         let Layout { shape, places, .. } = &self.layout;
         let rows = shape.rows();
         let q = self.layout.core_side();

@@ -2,20 +2,20 @@
 
 use super::augment::Layout;
 use super::layer::finite;
-use super::{AugConv, LayerShape, MorphKey, MpleError, Padding};
+use super::{AugConv, LayerShape, MoleError, MorphKey, Padding};
 use faer::Mat;
 use zeroize::Zeroizing;
 
 const KEY: &[u8; 8] = b"PLMPKEY1";
 const MORPHED: &[u8; 8] = b"PLMPIMG1";
 const AUGMENTED: &[u8; 8] = b"PLMPAUG1";
-/// Magic, seven sizes and kappa.
+/// Magic, seven sizes and the number of blocks.
 const HEADER: usize = 8 + 8 * 4;
 
 impl MorphKey {
     /// Its seed and sizes. Whoever has these bytes has the key.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(header(KEY, self.shape(), self.kappa()));
+        let mut bytes = Zeroizing::new(header(KEY, self.shape(), self.blocks()));
         bytes.extend_from_slice(self.seed());
         bytes
     }
@@ -23,23 +23,23 @@ impl MorphKey {
     /// The key of such bytes, for a layer that is known: the seed is short, so nothing but the layer bounds what it expands to.
     ///
     /// # Errors
-    /// [`MpleError`] if they are no key, or one for another layer.
-    pub fn from_bytes(bytes: &[u8], layer: &LayerShape) -> Result<Self, MpleError> {
+    /// [`MoleError`] if they are no key, or one for another layer.
+    pub fn from_bytes(bytes: &[u8], layer: &LayerShape) -> Result<Self, MoleError> {
         let what = "key of morphed images";
-        let (shape, kappa, rest) = parsed(bytes, KEY, what)?;
+        let (shape, blocks, rest) = parsed(bytes, KEY, what)?;
         let seed =
-            rest.try_into().map_err(|_| MpleError::Bytes { what, why: "the seed has another length" })?;
+            rest.try_into().map_err(|_| MoleError::Bytes { what, why: "the seed has another length" })?;
         if shape != *layer {
-            return Err(MpleError::OtherLayer);
+            return Err(MoleError::OtherLayer);
         }
-        Self::from_seed(&shape, kappa, seed)
+        Self::from_seed(&shape, blocks, seed)
     }
 }
 
 impl AugConv<f32> {
     /// Sizes, then numbers in single precision.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = header(AUGMENTED, self.shape(), self.kappa());
+        let mut bytes = header(AUGMENTED, self.shape(), self.blocks());
         bytes.reserve(self.bytes() as usize);
         for pattern in &self.patterns {
             bytes.extend(
@@ -55,21 +55,21 @@ impl AugConv<f32> {
     /// What such bytes hold, for a layer that is known.
     ///
     /// # Errors
-    /// [`MpleError`] if they are no augmented convolution, or one of another layer.
-    pub fn from_bytes(bytes: &[u8], layer: &LayerShape) -> Result<Self, MpleError> {
+    /// [`MoleError`] if they are no augmented convolution, or one of another layer.
+    pub fn from_bytes(bytes: &[u8], layer: &LayerShape) -> Result<Self, MoleError> {
         let what = "augmented convolution";
-        let (shape, kappa, rest) = parsed(bytes, AUGMENTED, what)?;
+        let (shape, blocks, rest) = parsed(bytes, AUGMENTED, what)?;
         if shape != *layer {
-            return Err(MpleError::OtherLayer);
+            return Err(MoleError::OtherLayer);
         }
-        let length = MpleError::Bytes { what, why: "its length is not what its sizes tell" };
+        let length = MoleError::Bytes { what, why: "its length is not what its sizes tell" };
         // Before anything is laid out: how many patterns there is room for.
-        let pattern = 4 * (shape.rows() / kappa) as u64 * shape.filters as u64;
+        let pattern = 4 * (shape.rows() / blocks) as u64 * shape.filters as u64;
         let room = rest.len() as u64;
         if room == 0 || !room.is_multiple_of(pattern) {
             return Err(length);
         }
-        let Some(layout) = Layout::with_patterns(&shape, kappa, room / pattern)? else { return Err(length) };
+        let Some(layout) = Layout::with_patterns(&shape, blocks, room / pattern)? else { return Err(length) };
         layout.check_bytes(4)?;
         let q = layout.core_side();
         let filters = shape.filters;
@@ -78,7 +78,7 @@ impl AugConv<f32> {
             finite(what, &values)?;
             Ok(Mat::from_fn(q, filters, |r, c| values.get(c * q + r).copied().unwrap_or_default()))
         });
-        let patterns = patterns.collect::<Result<_, MpleError>>()?;
+        let patterns = patterns.collect::<Result<_, MoleError>>()?;
         Ok(Self { layout, patterns })
     }
 }
@@ -89,7 +89,7 @@ pub struct Morphed {
     /// The layer they are for.
     pub shape: LayerShape,
     /// How many times the core repeats.
-    pub kappa: usize,
+    pub blocks: usize,
     /// [`LayerShape::rows`] numbers for each image.
     pub values: Vec<f32>,
 }
@@ -97,7 +97,7 @@ pub struct Morphed {
 impl Morphed {
     /// Sizes, then numbers in single precision.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = header(MORPHED, &self.shape, self.kappa);
+        let mut bytes = header(MORPHED, &self.shape, self.blocks);
         bytes.extend(self.values.iter().flat_map(|x| x.to_le_bytes()));
         bytes
     }
@@ -105,16 +105,16 @@ impl Morphed {
     /// What such bytes hold.
     ///
     /// # Errors
-    /// [`MpleError`] if they are no morphed images.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MpleError> {
+    /// [`MoleError`] if they are no morphed images.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MoleError> {
         let what = "file of morphed images";
-        let (shape, kappa, rest) = parsed(bytes, MORPHED, what)?;
+        let (shape, blocks, rest) = parsed(bytes, MORPHED, what)?;
         if rest.is_empty() || !rest.len().is_multiple_of(4 * shape.rows()) {
-            return Err(MpleError::Bytes { what, why: "it holds no whole number of images" });
+            return Err(MoleError::Bytes { what, why: "it holds no whole number of images" });
         }
         let values = numbers(rest);
         finite(what, &values)?;
-        Ok(Self { shape, kappa, values })
+        Ok(Self { shape, blocks, values })
     }
 }
 
@@ -123,10 +123,10 @@ fn numbers(bytes: &[u8]) -> Vec<f32> {
     words.iter().map(|&word| f32::from_le_bytes(word)).collect()
 }
 
-fn header(magic: &[u8; 8], shape: &LayerShape, kappa: usize) -> Vec<u8> {
+fn header(magic: &[u8; 8], shape: &LayerShape, blocks: usize) -> Vec<u8> {
     let LayerShape { channels, side, filters, kernel, stride, pad, padding } = *shape;
     let padding = usize::from(padding == Padding::Implicit);
-    let sizes = [channels, side, filters, kernel, stride, pad, padding, kappa];
+    let sizes = [channels, side, filters, kernel, stride, pad, padding, blocks];
     magic.iter().copied().chain(sizes.iter().flat_map(|&size| (size as u32).to_le_bytes())).collect()
 }
 
@@ -134,25 +134,25 @@ fn parsed<'a>(
     bytes: &'a [u8],
     magic: &[u8; 8],
     what: &'static str,
-) -> Result<(LayerShape, usize, &'a [u8]), MpleError> {
+) -> Result<(LayerShape, usize, &'a [u8]), MoleError> {
     let (head, rest) =
-        bytes.split_at_checked(HEADER).ok_or(MpleError::Bytes { what, why: "there are too few" })?;
+        bytes.split_at_checked(HEADER).ok_or(MoleError::Bytes { what, why: "there are too few" })?;
     let sizes =
-        head.strip_prefix(magic).ok_or(MpleError::Bytes { what, why: "they begin with something else" })?;
+        head.strip_prefix(magic).ok_or(MoleError::Bytes { what, why: "they begin with something else" })?;
     let (words, _) = sizes.as_chunks::<4>();
     let sizes: Vec<usize> = words.iter().map(|&word| u32::from_le_bytes(word) as usize).collect();
-    let &[channels, side, filters, kernel, stride, pad, padding, kappa] = sizes.as_slice() else {
-        return Err(MpleError::Bytes { what, why: "there are too few" });
+    let &[channels, side, filters, kernel, stride, pad, padding, blocks] = sizes.as_slice() else {
+        return Err(MoleError::Bytes { what, why: "there are too few" });
     };
     let padding = match padding {
         0 => Padding::Morphed,
         1 => Padding::Implicit,
-        _ => return Err(MpleError::Bytes { what, why: "there is no such padding" }),
+        _ => return Err(MoleError::Bytes { what, why: "there is no such padding" }),
     };
     let shape = LayerShape { channels, side, filters, kernel, stride, pad, padding }.checked()?;
     let rows = shape.rows();
-    if kappa == 0 || !rows.is_multiple_of(kappa) {
-        return Err(MpleError::Kappa { kappa, rows });
+    if blocks == 0 || !rows.is_multiple_of(blocks) {
+        return Err(MoleError::Blocks { blocks, rows });
     }
-    Ok((shape, kappa, rest))
+    Ok((shape, blocks, rest))
 }

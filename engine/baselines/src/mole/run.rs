@@ -1,7 +1,7 @@
 //! The whole scheme on images, beside the plain layer.
 
 use super::layer::length;
-use super::{AugConv, FirstLayer, MorphKey, MpleError, Overheads};
+use super::{AugConv, FirstLayer, MoleError, MorphKey, Overheads};
 use crate::stopwatch::timed;
 use ndarray::ArrayView2;
 
@@ -59,7 +59,7 @@ impl MorphRun {
     /// `behind` gives the scores of the network behind the first layer, if there is one; `done` is told of each image.
     ///
     /// # Errors
-    /// [`MpleError`] if the blocks do not divide an image, images have another size than the layer's or numbers that are not
+    /// [`MoleError`] if the blocks do not divide an image, images have another size than the layer's or numbers that are not
     /// finite, or memory does not suffice.
     pub fn new(
         layer: &FirstLayer,
@@ -67,7 +67,7 @@ impl MorphRun {
         images: ArrayView2<'_, f32>,
         behind: impl Fn(&[f32]) -> Option<Vec<f64>>,
         mut done: impl FnMut(usize),
-    ) -> Result<Self, MpleError> {
+    ) -> Result<Self, MoleError> {
         let mut seconds = MorphSeconds::default();
         let key = timed(&mut seconds.keygen, || MorphKey::generate(layer.shape(), blocks))?;
         let augmented = timed(&mut seconds.augment, || AugConv::<f32>::new(&key, layer))?;

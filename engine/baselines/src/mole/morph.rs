@@ -1,7 +1,7 @@
 //! The provider's secret, and images under it.
 
 use super::layer::{finite, length};
-use super::{LayerShape, MpleError};
+use super::{LayerShape, MoleError};
 use crate::random;
 use crate::real::Real;
 use chacha20::ChaCha20Rng;
@@ -16,39 +16,39 @@ const LARGEST_CORE: usize = 1 << 14;
 /// The morphing core and the order of the output channels. **Not encryption**: [`Developer`](super::Developer) recovers both.
 pub struct MorphKey {
     shape: LayerShape,
-    kappa: usize,
+    blocks: usize,
     seed: Zeroizing<[u8; 32]>,
     core: Mat<f64>,
     order: Vec<usize>,
 }
 
 impl MorphKey {
-    /// A fresh key for a layer; the core repeats `kappa` times.
+    /// A fresh key for a layer; the core repeats `blocks` times.
     ///
     /// # Errors
-    /// [`MpleError`] if `kappa` does not divide the padded image, the core's side is above 16384, or the system has no randomness.
-    pub fn generate(shape: &LayerShape, kappa: usize) -> Result<Self, MpleError> {
-        Self::from_seed(shape, kappa, random::seed()?)
+    /// [`MoleError`] if `blocks` does not divide the padded image, the core's side is above 16384, or the system has no randomness.
+    pub fn generate(shape: &LayerShape, blocks: usize) -> Result<Self, MoleError> {
+        Self::from_seed(shape, blocks, random::seed()?)
     }
 
     /// The key of a seed.
     ///
     /// # Errors
     /// As for [`MorphKey::generate`].
-    pub fn from_seed(shape: &LayerShape, kappa: usize, seed: [u8; 32]) -> Result<Self, MpleError> {
+    pub fn from_seed(shape: &LayerShape, blocks: usize, seed: [u8; 32]) -> Result<Self, MoleError> {
         let shape = shape.checked()?;
         let rows = shape.rows();
-        if kappa == 0 || !rows.is_multiple_of(kappa) {
-            return Err(MpleError::Kappa { kappa, rows });
+        if blocks == 0 || !rows.is_multiple_of(blocks) {
+            return Err(MoleError::Blocks { blocks, rows });
         }
-        if rows / kappa > LARGEST_CORE {
-            return Err(MpleError::Core { side: rows / kappa, limit: LARGEST_CORE });
+        if rows / blocks > LARGEST_CORE {
+            return Err(MoleError::Core { side: rows / blocks, limit: LARGEST_CORE });
         }
         let mut rng = ChaCha20Rng::from_seed(seed);
         let order = random::order(&mut rng, shape.filters);
-        let q = rows / kappa;
+        let q = rows / blocks;
         let core = Mat::from_fn(q, q, |_, _| random::uniform(&mut rng));
-        Ok(Self { shape, kappa, seed: Zeroizing::new(seed), core, order })
+        Ok(Self { shape, blocks, seed: Zeroizing::new(seed), core, order })
     }
 
     /// The layer's sizes.
@@ -57,11 +57,11 @@ impl MorphKey {
     }
 
     /// How many times the core repeats.
-    pub fn kappa(&self) -> usize {
-        self.kappa
+    pub fn blocks(&self) -> usize {
+        self.blocks
     }
 
-    /// Side of the core, `q = D / kappa`.
+    /// Side of the core, `q = D / blocks`.
     pub fn core_side(&self) -> usize {
         self.core.nrows()
     }
@@ -79,11 +79,11 @@ impl MorphKey {
     }
 
     /// The core's inverse, in double precision.
-    pub(super) fn inverse(&self) -> Result<Mat<f64>, MpleError> {
+    pub(super) fn inverse(&self) -> Result<Mat<f64>, MoleError> {
         use faer::linalg::solvers::DenseSolveCore;
         let inverse = self.core.partial_piv_lu().inverse();
         let bad = inverse.col_iter().any(|column| column.iter().any(|x| !x.is_finite()));
-        if bad { Err(MpleError::Singular) } else { Ok(inverse) }
+        if bad { Err(MoleError::Singular) } else { Ok(inverse) }
     }
 
     pub(super) fn seed(&self) -> &[u8; 32] {
@@ -95,7 +95,7 @@ impl fmt::Debug for MorphKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MorphKey")
             .field("shape", &self.shape)
-            .field("kappa", &self.kappa)
+            .field("blocks", &self.blocks)
             .finish_non_exhaustive()
     }
 }
@@ -119,8 +119,8 @@ impl<T: Real> Morpher<T> {
     /// `images` one after the other, each `[channel][y][x]`, to as many rows of [`LayerShape::rows`] numbers.
     ///
     /// # Errors
-    /// [`MpleError`] if there is no whole number of images, or numbers are not finite.
-    pub fn morph(&self, images: &[T]) -> Result<Vec<T>, MpleError> {
+    /// [`MoleError`] if there is no whole number of images, or numbers are not finite.
+    pub fn morph(&self, images: &[T]) -> Result<Vec<T>, MoleError> {
         let inputs = self.shape.inputs();
         length("images", images, images.len().next_multiple_of(inputs))?;
         finite("images", images)?;

@@ -1,7 +1,7 @@
 //! Both attacks. Neither guesses anything: the figure of `1/b!` says how likely a guess is, and nobody has to guess.
 
 use super::layer::length;
-use super::{AugConv, FirstLayer, LayerShape, MpleError};
+use super::{AugConv, FirstLayer, LayerShape, MoleError};
 use crate::real::Real;
 use faer::linalg::solvers::{DenseSolveCore, Solve, SolveLstsq};
 use faer::{Mat, MatRef, Side};
@@ -22,7 +22,7 @@ const NEIGHBOURS: usize = 4;
 /// every column of `M^-1` comes out, once for each tap that meets it.
 pub struct Developer {
     shape: LayerShape,
-    kappa: usize,
+    blocks: usize,
     order: Vec<usize>,
     mismatch: f64,
     inverse: Mat<f64>,
@@ -32,24 +32,24 @@ impl Developer {
     /// Runs it.
     ///
     /// # Errors
-    /// [`MpleError::Rank`] if there are no more filters than taps, so that all scores are one: then the shuffle is safe from this.
-    pub fn attack<T: Real>(layer: &FirstLayer, augmented: &AugConv<T>) -> Result<Self, MpleError> {
+    /// [`MoleError::Rank`] if there are no more filters than taps, so that all scores are one: then the shuffle is safe from this.
+    pub fn attack<T: Real>(layer: &FirstLayer, augmented: &AugConv<T>) -> Result<Self, MoleError> {
         let shape = *layer.shape();
         if shape != *augmented.shape() {
-            return Err(MpleError::OtherLayer);
+            return Err(MoleError::OtherLayer);
         }
         let weights = Mat::from_fn(shape.filters, shape.taps(), |k, tap| {
             layer.filter(k).get(tap).copied().unwrap_or_default()
         });
         let rank = rank(&weights)?;
         if rank >= shape.filters || rank < shape.taps() {
-            return Err(MpleError::Rank { filters: shape.filters, taps: shape.taps(), rank });
+            return Err(MoleError::Rank { filters: shape.filters, taps: shape.taps(), rank });
         }
         let known = projector(&(&weights * weights.transpose()), rank)?;
         let seen = projector(&row_space(augmented), rank)?;
         let (order, mismatch) = matched(&known, &seen);
         let inverse = inverse(&weights, &order, augmented)?;
-        Ok(Self { shape, kappa: augmented.kappa(), order, mismatch, inverse })
+        Ok(Self { shape, blocks: augmented.blocks(), order, mismatch, inverse })
     }
 
     /// The recovered shuffle: which filter comes out in which place.
@@ -65,11 +65,11 @@ impl Developer {
     /// Images `[channel][y][x]` out of morphed ones, one after the other.
     ///
     /// # Errors
-    /// [`MpleError::Length`] if there is no whole number of images.
-    pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MpleError> {
+    /// [`MoleError::Length`] if there is no whole number of images.
+    pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MoleError> {
         let rows = self.shape.rows();
         length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
-        let q = rows / self.kappa;
+        let q = rows / self.blocks;
         let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
         let blocks = MatRef::from_column_major_slice(&blocks, q, blocks.len() / q);
         let padded = self.inverse.transpose() * blocks;
@@ -81,11 +81,11 @@ impl Developer {
 
 /// **The known-plaintext attack**: from pairs of blocks, plain and morphed, to every further image. It needs neither the layer nor `C_ac`.
 ///
-/// `t = x M'` is linear, so as many independent pairs as a block has numbers that vary determine `M'`; with `kappa` repeated cores
-/// one image is `kappa` pairs.
+/// `t = x M'` is linear, so as many independent pairs as a block has numbers that vary determine `M'`; with `blocks` repeated cores
+/// one image is `blocks` pairs.
 pub struct KnownPlaintext {
     shape: LayerShape,
-    kappa: usize,
+    blocks: usize,
     /// Rows within a block that vary, and the rows of `M'` they stand for.
     support: Vec<usize>,
     core: Mat<f64>,
@@ -95,21 +95,21 @@ impl KnownPlaintext {
     /// Solves for the core from images and what they became, one after the other.
     ///
     /// # Errors
-    /// [`MpleError::NotEnough`] if there are too few pairs.
+    /// [`MoleError::NotEnough`] if there are too few pairs.
     pub fn attack<T: Real>(
         shape: &LayerShape,
-        kappa: usize,
+        blocks: usize,
         images: &[T],
         morphed: &[T],
-    ) -> Result<Self, MpleError> {
+    ) -> Result<Self, MoleError> {
         let shape = shape.checked()?;
         let rows = shape.rows();
-        if kappa == 0 || !rows.is_multiple_of(kappa) {
-            return Err(MpleError::Kappa { kappa, rows });
+        if blocks == 0 || !rows.is_multiple_of(blocks) {
+            return Err(MoleError::Blocks { blocks, rows });
         }
         length("images", images, images.len().next_multiple_of(shape.inputs()))?;
         length("morphed images", morphed, images.len() / shape.inputs() * rows)?;
-        let q = rows / kappa;
+        let q = rows / blocks;
         let padded: Vec<f64> =
             images.chunks_exact(shape.inputs()).flat_map(|image| shape.pad(image)).map(T::to_f64).collect();
         let morphed: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
@@ -120,7 +120,7 @@ impl KnownPlaintext {
         let support: Vec<usize> =
             (0..q).filter(|&k| known.iter().any(|x| x.get(k).is_some_and(|&x| x != 0.0))).collect();
         if known.len() < support.len() || support.is_empty() {
-            return Err(MpleError::NotEnough { have: known.len(), need: support.len().max(1) });
+            return Err(MoleError::NotEnough { have: known.len(), need: support.len().max(1) });
         }
         let at = |rows: &[&[f64]], r: usize, c: usize| {
             rows.get(r).and_then(|x| x.get(c)).copied().unwrap_or_default()
@@ -134,17 +134,17 @@ impl KnownPlaintext {
         } else {
             known.qr().solve_lstsq(seen)
         };
-        Ok(Self { shape, kappa, support, core })
+        Ok(Self { shape, blocks, support, core })
     }
 
     /// Images `[channel][y][x]` out of morphed ones, one after the other.
     ///
     /// # Errors
-    /// [`MpleError::Length`] if there is no whole number of images.
-    pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MpleError> {
+    /// [`MoleError::Length`] if there is no whole number of images.
+    pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MoleError> {
         let rows = self.shape.rows();
         length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
-        let q = rows / self.kappa;
+        let q = rows / self.blocks;
         let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
         let blocks = MatRef::from_column_major_slice(&blocks, q, blocks.len() / q);
         // What the known images never varied, padding, stays zero.
@@ -161,8 +161,8 @@ impl KnownPlaintext {
     }
 }
 
-fn rank(weights: &Mat<f64>) -> Result<usize, MpleError> {
-    let svd = weights.thin_svd().map_err(|_| MpleError::Numbers)?;
+fn rank(weights: &Mat<f64>) -> Result<usize, MoleError> {
+    let svd = weights.thin_svd().map_err(|_| MoleError::Numbers)?;
     let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
     let largest = values.iter().copied().fold(0.0, f64::max);
     Ok(values.iter().filter(|&&s| s > largest * RANK_TOLERANCE).count())
@@ -189,8 +189,8 @@ fn in_double<T: Real>(x: &Mat<T>) -> Mat<f64> {
 }
 
 /// Onto the span of the eigenvectors of the largest `rank` eigenvalues.
-fn projector(gram: &Mat<f64>, rank: usize) -> Result<Mat<f64>, MpleError> {
-    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| MpleError::Numbers)?;
+fn projector(gram: &Mat<f64>, rank: usize) -> Result<Mat<f64>, MoleError> {
+    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| MoleError::Numbers)?;
     // In ascending order.
     let basis = eigen.U().subcols(gram.ncols() - rank, rank);
     Ok(basis * basis.transpose())
@@ -248,7 +248,7 @@ fn inverse<T: Real>(
     weights: &Mat<f64>,
     order: &[usize],
     augmented: &AugConv<T>,
-) -> Result<Mat<f64>, MpleError> {
+) -> Result<Mat<f64>, MoleError> {
     let q = augmented.layout.core_side();
     let mut sum = Mat::<f64>::zeros(q, q);
     let mut certainty = vec![0.0; q];
