@@ -1,4 +1,4 @@
-//! Two older schemes for learning on hidden images, each beside the attack that breaks it, and what the second is good for.
+//! Two published schemes for learning on hidden images, with the attacks that break them, and the sound use of the second.
 //!
 //! # Mathematics
 //! **Metamorphosed learning** ([`mole`]; Onesimu and Karthikeyan 2021, by the method of Shen, Liu, Chen, Li, arXiv 1809.09968 and 1909.07632). An
@@ -9,10 +9,11 @@
 //!
 //! **Paillier's cryptosystem** ([`paillier`]; Paillier 1999). For `n = p q`, `c = (1 + n)^m r^n mod n^2` hides `m` as long as `r` is fresh and `n` is not
 //! factored; the product of ciphertexts opens to the sum of plaintexts. As published for images (Boulila, Ammar, Benjdira, Koubaa, arXiv
-//! 2203.07728) each pixel is encrypted, stored as a grey level, and a network is trained on the result. With fresh randomness what is stored
-//! is independent of the image; with shared randomness it is a substitution of grey levels, and one that two real numbers tell: `c` is affine in `m`
-//! ([`leak::affine`]). **Accuracy above chance on ciphertexts alone tells ciphertexts apart, so such a scheme is not IND-CPA**, and [`leak`] measures
-//! it: information, pictures, labels. What is sound is a linear layer on encrypted features: [`paillier::LinearScore`].
+//! 2203.07728) each pixel is encrypted, stored as a grey level, and a network is trained on the result. With fresh randomness the
+//! stored picture is independent of the image. With shared randomness it is a substitution of grey levels, determined by two real
+//! numbers: `c` is affine in `m` ([`leak::affine`]). **Accuracy above chance on ciphertexts alone distinguishes ciphertexts, so
+//! such a scheme is not IND-CPA**, and [`leak`] measures it: information, pictures, labels. A linear layer on encrypted features
+//! is sound: [`paillier::LinearScore`].
 //!
 //! ```
 //! use ndarray::array;

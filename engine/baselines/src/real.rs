@@ -10,7 +10,7 @@ pub trait Real: RealField + Copy + Send + Sync + Default + std::fmt::Debug + 'st
     /// The nearest number of this kind.
     fn from_f64(x: f64) -> Self;
 
-    /// The same number.
+    /// Converts to `f64`.
     fn to_f64(self) -> f64;
 }
 

@@ -106,7 +106,7 @@ fn levels_are_opened_by_their_step_and_period() {
 /// With real keys, too. More than one in three has a step close to a simple fraction of the period, so that greys fall together: of twelve keys,
 /// two at least must open well.
 #[test]
-fn what_shares_its_randomness_is_opened_without_a_key() {
+fn shared_randomness_is_opened_without_a_key() {
     const SIDE: u32 = 48;
     let images = NAMES.map(|name| xray(name, SIDE)).to_vec();
     let another = xray("person1952_bacteria_4883.jpeg", SIDE);
@@ -136,7 +136,7 @@ fn what_shares_its_randomness_is_opened_without_a_key() {
 }
 
 #[test]
-fn pictures_of_nothing_are_no_trouble() {
+fn empty_pictures_are_accepted() {
     for (count, pixels, side) in
         [(0, 0, 8), (1, 0, 8), (1, 1, 1), (2, 64, 8), (1, 64, 0), (1, 10, 8), (3, 16, 4)]
     {
@@ -158,7 +158,7 @@ fn pictures_of_nothing_are_no_trouble() {
 fn information_of_equal_and_of_unrelated_pixels() {
     let a: Vec<u8> = (0..60_000u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let same = MutualInformation::of(&a, &a);
-    // No more than Miller's formula has for entropies: one is a function of the other.
+    // At most Miller's bias for entropies, since one is a function of the other.
     assert!(same.bias <= 0.0 && (same.beyond_chance() - same.entropy).abs() < 0.01);
     assert!((same.estimate - same.entropy).abs() < 1e-9 && (same.entropy - 8.0).abs() < 0.01);
     let quarters = MutualInformation::of(&a, &a.iter().map(|x| x / 64).collect::<Vec<_>>());
@@ -194,7 +194,7 @@ fn a_classifier_learns_from_pictures_and_not_from_noise() {
 }
 
 #[test]
-fn a_leakage_has_every_attack_and_tells_the_best() {
+fn a_leakage_names_the_best_of_all_attacks() {
     let images = NAMES.map(|name| xray(name, 32)).to_vec();
     let key = SecretKey::generate_insecure(256).unwrap();
     let attacked = AtomicUsize::new(0);

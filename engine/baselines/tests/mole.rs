@@ -145,7 +145,7 @@ fn known_images_give_the_core_and_too_few_do_not() {
 }
 
 #[test]
-fn with_as_many_taps_as_filters_the_scores_tell_nothing() {
+fn scores_reveal_nothing_with_as_many_taps_as_filters() {
     let shape = LayerShape { filters: 18, ..SMALL };
     let layer = layer(shape);
     let key = MorphKey::from_seed(&shape, 1, [1; 32]).unwrap();

@@ -128,7 +128,7 @@ fn keys_and_ciphertexts_survive_as_bytes_and_broken_ones_do_not() {
 }
 
 #[test]
-fn linear_scores_are_those_of_the_clear() {
+fn linear_scores_equal_the_plaintext_scores() {
     let weights = Array2::from_shape_vec((2, 300), numbers(600, 1)).unwrap();
     let bias = array![0.25, -3.0];
     let layer = LinearScore::new(weights.view(), bias.view(), 4.0, 10, 12).unwrap();
@@ -246,14 +246,14 @@ fn slots_have_limits() {
 
 #[test]
 fn bases_that_hide_nothing_are_refused() {
-    // Magic, bits, label, number; then the modulus or the primes, then the base: all as long as the key's bits tell.
+    // Magic, bits, label, number; then the modulus or the primes, then the base, each as long as the key's bits determine.
     let public = SMALL.public().to_bytes();
     let secret = SMALL.to_bytes();
     let n = &public[16..80];
     let wide = |x: &[u8]| [vec![0; 128 - x.len()], x.to_vec()].concat();
     let less = |x: &[u8]| [&x[..63], &[x[63] - 1]].concat();
     let two = wide(&[2]);
-    // 1 + n, which is one modulo n, and 2, which is no residue: the factors tell.
+    // 1 + n, which is one modulo n, and 2, which is not a residue: the factors reveal it.
     let next = |x: &[u8]| wide(&[&x[..63], &[x[63].wrapping_add(1)]].concat());
     for base in [wide(&[]), wide(&[1]), wide(n), wide(&less(n)), wide(&secret[16..48])] {
         assert!(matches!(

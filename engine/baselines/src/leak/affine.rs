@@ -2,9 +2,9 @@
 //!
 //! With `R = r^n` for all pixels, a ciphertext is affine in the pixel: `(1 + m n) R = R + m (n R mod n^2)` modulo `n^2`. So the stored level of grey
 //! `m` is `(first + m step) mod period`, rounded: three real numbers, whatever the size of the key. Neighbours are alike, so most of their levels
-//! differ by small multiples of the step, modulo the period: a scan over both finds those that make the differences seen most
-//! likely. Greys are then unwrapped as phases are: of those that a level may stand for, each pixel takes the one most like its neighbours'.
-//! What stays unknown is the mirror image `255 - m` and, unless all greys are in use, a constant; another X-ray decides.
+//! differ by small multiples of the step, modulo the period: a scan over both finds those that make the observed differences most
+//! likely. Greys are then unwrapped like phases: each pixel takes the grey, of those with its level, that is most like its
+//! neighbours'. The mirror image `255 - m` and, unless all greys are in use, a constant remain unknown; another X-ray decides.
 
 use super::{LEVELS, apart, correlation};
 use faer::linalg::solvers::Solve;
@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 
 /// Neighbours differ by `d` greys about as often as `1 / (TYPICAL + d)^2`.
 const TYPICAL: f64 = 6.0;
-/// The same of pixels that lie [`FAR`] apart.
+/// Typical difference of pixels that are [`FAR`] apart.
 const TYPICAL_FAR: f64 = 18.0;
 /// Pixels.
 const FAR: [usize; 2] = [3, 6];
@@ -26,16 +26,16 @@ const ANYTHING: f64 = 0.05;
 const PERIODS: RangeInclusive<f64> = 255.0..=266.0;
 /// Coarse guesses that are looked at closely.
 const GUESSES: usize = 48;
-/// How many of them that differ are unwrapped.
+/// Number of different slopes that are unwrapped.
 const SLOPES: usize = 3;
 /// Most greys that are considered for one level: more are only near at steps close to a simple fraction of the period.
 const CHOICES: usize = 6;
 /// Rounds of a search for a slope, and of one for a line: few are needed where there is something to find.
 const CLIMBS: usize = 40;
 const POLISHES: usize = 8;
-/// A line is looked for on a part of the pictures with about so many pixels.
+/// Number of pixels that a line is searched on.
 const ENOUGH: usize = 1 << 13;
-/// The greys in use are looked for on whole pictures with about so many.
+/// Number of pixels that the greys in use are searched on.
 const PLENTY: usize = 1 << 18;
 /// How far a level may be off the line: half a level by rounding, and a little because the line itself is only known so well.
 const SLACK: f64 = 0.65;
@@ -43,10 +43,10 @@ const SLACK: f64 = 0.65;
 /// Share of steady pixels below which there is no picture: fresh noise has 0.13 at most at 8x8, less when larger.
 pub const STEADY_NOISE: f64 = 0.2;
 
-/// What the attack makes of stored pictures.
+/// The result of the attack on stored pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
-    /// As many as were stored.
+    /// Recovered pictures, one for each stored picture.
     pub pictures: Vec<Vec<u8>>,
     /// The share of pixels that are within a few greys of two neighbours at least: nearly all in an X-ray, few in noise.
     pub steady: f64,
@@ -136,7 +136,7 @@ impl Line {
     }
 }
 
-/// What a line is looked for on: the middles of some pictures.
+/// The middles of some pictures, on which a line is searched.
 struct Parts<'a> {
     rows: Vec<&'a [u8]>,
     side: usize,
@@ -249,10 +249,10 @@ fn slopes(pictures: &[Vec<u8>], side: usize) -> Vec<(f64, f64)> {
     distinct
 }
 
-/// The most likely step and period nearby: differences of more greys, which tell them better, are looked at one after the other.
+/// The most likely step and period nearby. Differences of more greys, which determine them better, are considered in turn.
 fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)) {
     let mut best = f64::NEG_INFINITY;
-    // Where levels do not wrap, a longer period is ever so little more likely.
+    // Where levels do not wrap, a longer period is slightly more likely.
     for (reach, step) in [(24, 0.02), (48, 0.01), (100, 0.005), (200, 0.003)] {
         let of = |slope| {
             let far = if reach > 24 { likelihood(far, slope, reach, TYPICAL_FAR) } else { 0.0 };
@@ -306,7 +306,7 @@ fn likelihood(seen: &[f64], (step, period): (f64, f64), reach: u32, typical: f64
         .sum()
 }
 
-/// How many pairs differ by how much, but for equal ones.
+/// Number of pairs at each difference, equal pairs excepted.
 fn differences(pairs: impl Iterator<Item = (u8, u8)>) -> Vec<f64> {
     let mut seen = vec![0.0; LEVELS];
     for (a, b) in pairs.filter(|(a, b)| a != b) {
@@ -317,7 +317,7 @@ fn differences(pairs: impl Iterator<Item = (u8, u8)>) -> Vec<f64> {
     seen
 }
 
-/// The cost of neighbours that differ by so many greys: the logarithm of how seldom they do.
+/// The cost of neighbours that differ by `difference` greys: the negative logarithm of its frequency.
 fn unlike(difference: u16) -> f32 {
     2.0 * (f32::from(difference) / TYPICAL as f32).ln_1p()
 }
@@ -325,8 +325,8 @@ fn unlike(difference: u16) -> f32 {
 /// The cost of a neighbour that has no grey: as if it differed by a hundred.
 const UNLIKE_ANY: f32 = 5.75;
 
-/// Of the greys that levels may stand for, those most like their neighbours: costs add up along rows and columns, there and back, and each
-/// pixel takes what costs least in all (Hirschmueller 2008).
+/// Selects, of the greys that levels may stand for, those most like their neighbours. Costs add up along rows and columns in both
+/// directions, and each pixel takes the grey of the least total (Hirschmueller 2008).
 fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
     let costs: Vec<f32> = (0..LEVELS as u16 * 2).map(unlike).collect();
     let none = Choices::default();

@@ -1,4 +1,4 @@
-//! What likeness of neighbours tells of any substitution of grey levels.
+//! The attack on a substitution of grey levels by the likeness of neighbouring pixels.
 
 use super::{apart, correlation};
 use faer::{Mat, Side};
@@ -38,7 +38,7 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
             }
         }
         let ranks: Vec<usize> = places.iter().map(|&p| rank.get(p).copied().unwrap_or(0)).collect();
-        equalised(&ranks, used.len(), reference)
+        equalized(&ranks, used.len(), reference)
     };
     let rough = |picture: &[u8]| apart(picture, side, 1).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>();
     let orders: Vec<Vec<usize>> = TWOFOLD
@@ -110,10 +110,10 @@ fn by_eigenvector(beside: &Mat<f64>, which: usize) -> Vec<usize> {
     let root: Vec<f64> =
         (0..count).map(|a| (0..count).map(|b| beside.get(a, b)).sum::<f64>().max(1.0).sqrt()).collect();
     let of = |a: usize| root.get(a).copied().unwrap_or(1.0);
-    let normalised = Mat::from_fn(count, count, |a, b| beside.get(a, b) / (of(a) * of(b)));
+    let normalized = Mat::from_fn(count, count, |a, b| beside.get(a, b) / (of(a) * of(b)));
     let mut order: Vec<usize> = (0..count).collect();
     if count > which
-        && let Ok(eigen) = normalised.self_adjoint_eigen(Side::Lower)
+        && let Ok(eigen) = normalized.self_adjoint_eigen(Side::Lower)
     {
         // In ascending order: the last is the constant one.
         let value = |a: usize| eigen.U().get(a, count - which) / of(a);
@@ -123,7 +123,7 @@ fn by_eigenvector(beside: &Mat<f64>, which: usize) -> Vec<usize> {
 }
 
 /// Pixels of given ranks with the greys of a reference.
-fn equalised(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
+fn equalized(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
     let mut sorted = reference.to_vec();
     sorted.sort_unstable();
     let mut counts = vec![0usize; levels];

@@ -3,7 +3,7 @@
 use faer::linalg::solvers::Solve;
 use faer::{Mat, MatRef, Side};
 
-/// What is added to the diagonal of the kernel, whose own is two, where labels are in balance.
+/// Regularization added to the diagonal of the kernel, which is two where labels are balanced.
 const RIDGE: f64 = 0.1;
 /// Pixels whose products are summed up together.
 const STRIP: usize = 4096;
@@ -18,7 +18,7 @@ pub fn learnable(labels: impl IntoIterator<Item = Option<bool>>) -> Option<Vec<b
     (known.len() >= FEWEST_LABELLED && two(true) && two(false)).then_some(known)
 }
 
-/// How well a classifier labels images that it did not learn from.
+/// Accuracy of a classifier on images that it did not learn from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
     /// The mean of the shares of positive and of negative images that are labelled as they are: one half where there is nothing to learn,
@@ -70,7 +70,7 @@ pub fn leave_pair_out(images: &[Vec<u8>], labels: &[bool]) -> Option<Learned> {
     })
 }
 
-/// What scores of images that were left out are computed from: `G` and `G y`.
+/// Precomputed products `G` and `G y`, from which scores of left-out images follow.
 struct Scores {
     inverse: Mat<f64>,
     dual: Mat<f64>,

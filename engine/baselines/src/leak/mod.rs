@@ -1,9 +1,9 @@
-//! What stored pictures give away: information, grey levels, images, labels.
+//! Leakage of stored pictures: information, grey levels, images, labels.
 //!
-//! Mutual information is the plug-in estimate from counts, less its bias of `(cells - rows - columns + 1) / (2 N ln 2)` bits (Miller 1955), where
-//! a cell, row or column is one that is seen. That is less than the whole bias if pixels are few: pairs that share nothing still seem to share
-//! something. So shuffled pairs, which share nothing, are a test of whether there is any information; their estimate is not
-//! subtracted, since where a level is a function of the pixel there is no such bias.
+//! Mutual information is the plug-in estimate from counts, less its bias of `(cells - rows - columns + 1) / (2 N ln 2)` bits
+//! (Miller 1955), where only occupied cells, rows and columns count. With few pixels this is less than the whole bias:
+//! independent pairs still seem to share information. Therefore shuffled pairs, which are independent, test whether there is any
+//! information. Their estimate is not subtracted, since a level that is a function of the pixel has no such bias.
 
 mod affine;
 mod frequency;
@@ -19,31 +19,31 @@ use crypto_bigint::rand_core::SeedableRng;
 
 /// Grey levels.
 const LEVELS: usize = 256;
-/// Shuffles that an estimate is held against.
+/// Number of shuffles that an estimate is compared with.
 const SHUFFLES: u8 = 16;
 /// Pixels that information is estimated from, spread over all: more make it no clearer.
 const SAMPLED: usize = 1 << 20;
-/// How many deviations of the shuffled estimates are not chance.
+/// Deviations of the shuffled estimates beyond which an estimate is significant.
 const DEVIATIONS: f64 = 6.0;
 
-/// How much one pixel tells of another, in bits.
+/// Mutual information of a pixel and its stored level, in bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MutualInformation {
-    /// Of the plain pixels.
+    /// Entropy of the plain pixels, in bits.
     pub entropy: f64,
     /// Plain and stored, estimated from counts.
     pub estimate: f64,
-    /// What the estimate is too high by, by Miller's formula over the pairs that occur: less than `1 / (2 ln 2)`, and below zero where one is a
-    /// function of the other.
+    /// Bias of the estimate, by Miller's formula over the pairs that occur: less than `1 / (2 ln 2)`, and below zero where one is
+    /// a function of the other.
     pub bias: f64,
-    /// What the estimate is for the same pixels, shuffled: mean of several, to test whether there is any information.
+    /// Mean estimate for shuffled pixels, which tests whether there is any information.
     pub shuffled: f64,
     /// Their standard deviation.
     pub deviation: f64,
 }
 
 impl MutualInformation {
-    /// Of pixels and what they became.
+    /// Information between pixels and their stored levels.
     pub fn of(plain: &[u8], stored: &[u8]) -> Self {
         let count = plain.len().min(stored.len());
         let pairs = plain.iter().copied().zip(stored.iter().copied());
@@ -66,8 +66,8 @@ impl MutualInformation {
         Self { entropy: entropy(&rows), estimate: information(&joint), bias, shuffled, deviation }
     }
 
-    /// Of several images, each with a substitution of its own: the mean. (Pixels of all of them together tell less and less of each other the more
-    /// images there are, which says nothing of how well each is hidden.)
+    /// Mean over several images, each with a substitution of its own. (Over the pixels of all images together, information falls
+    /// with the number of images, which does not show how well each is hidden.)
     pub fn mean(of: &[Self]) -> Self {
         let count = of.len().max(1) as f64;
         let mean = |field: fn(&Self) -> f64| of.iter().map(field).sum::<f64>() / count;
@@ -80,7 +80,7 @@ impl MutualInformation {
         }
     }
 
-    /// The estimate less its bias, and no more than the entropy.
+    /// The estimate less its bias, at most the entropy.
     pub fn corrected(&self) -> f64 {
         (self.estimate - self.bias).clamp(0.0, self.entropy.max(0.0))
     }
@@ -97,7 +97,7 @@ impl MutualInformation {
 /// Each stored level becomes the mean of the plain pixels that were stored as it, and a level that was not seen the mean of all.
 #[derive(Clone, Debug)]
 pub struct Codebook {
-    /// Of plain pixels, and their number.
+    /// Sum of the plain pixels of each level, and their number.
     sums: Vec<(u64, u64)>,
 }
 
@@ -118,7 +118,7 @@ impl Codebook {
         }
     }
 
-    /// What there would be without an image that was added.
+    /// The codebook without an image that was added.
     pub fn without(&self, known: &[u8], stored: &[u8]) -> Self {
         let mut own = Self::default();
         own.learn(known, stored);

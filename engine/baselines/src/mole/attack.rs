@@ -62,7 +62,7 @@ impl Developer {
         self.mismatch
     }
 
-    /// Images `[channel][y][x]` out of morphed ones, one after the other.
+    /// Recovers images `[channel][y][x]` from morphed ones; several follow one another.
     ///
     /// # Errors
     /// [`MoleError::Length`] if there is no whole number of images.
@@ -92,7 +92,7 @@ pub struct KnownPlaintext {
 }
 
 impl KnownPlaintext {
-    /// Solves for the core from images and what they became, one after the other.
+    /// Solves for the core from images and their morphed forms; several follow one another.
     ///
     /// # Errors
     /// [`MoleError::NotEnough`] if there are too few pairs.
@@ -113,7 +113,7 @@ impl KnownPlaintext {
         let padded: Vec<f64> =
             images.chunks_exact(shape.inputs()).flat_map(|image| shape.pad(image)).map(T::to_f64).collect();
         let morphed: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
-        // Blocks that are nothing but padding tell nothing.
+        // Blocks of padding alone carry no information.
         let telling =
             padded.chunks_exact(q).zip(morphed.chunks_exact(q)).filter(|(x, _)| x.iter().any(|&x| x != 0.0));
         let (known, seen): (Vec<&[f64]>, Vec<&[f64]>) = telling.unzip();
@@ -137,7 +137,7 @@ impl KnownPlaintext {
         Ok(Self { shape, blocks, support, core })
     }
 
-    /// Images `[channel][y][x]` out of morphed ones, one after the other.
+    /// Recovers images `[channel][y][x]` from morphed ones; several follow one another.
     ///
     /// # Errors
     /// [`MoleError::Length`] if there is no whole number of images.
@@ -214,7 +214,7 @@ fn matched(known: &Mat<f64>, seen: &Mat<f64>) -> (Vec<usize>, f64) {
         };
         (0..count).map(|j| (entry(filters, known, j) - entry(&places, seen, j)).powi(2)).sum()
     };
-    // Scores that rounding has put in the wrong order: the rest of the projector tells.
+    // Rounding may order scores wrongly: the rest of the projector corrects them.
     let mut better = true;
     let mut rounds = 0;
     while better && rounds < count {

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 /// Bytes that an augmented convolution may take here.
 const ALLOWED_BYTES: u64 = 4 << 30;
 
-/// What the provider sends once, and the developer's network starts with. **It gives the provider's secret away.**
+/// The augmented convolution, which the provider sends once and the developer's network starts with. **It reveals the provider's
+/// secret.**
 pub struct AugConv<T: Real> {
     pub(super) layout: Layout,
     /// For each pattern `q x b`: column `k` is that of the filter in place `k`.
@@ -29,7 +30,7 @@ pub(super) struct Layout {
     pub(super) blocks: usize,
     /// Taps and their rows within a block.
     pub(super) taps: Vec<Vec<(usize, usize)>>,
-    /// For each position the blocks it sees, each with its pattern.
+    /// For each position, the blocks in its receptive field, each with its pattern.
     pub(super) places: Vec<Vec<(usize, usize)>>,
 }
 
@@ -39,7 +40,7 @@ impl Layout {
         Self::up_to(shape, blocks, u64::MAX)?.ok_or(MoleError::Blocks { blocks, rows })
     }
 
-    /// With just so many patterns; none if there are more or fewer, found before more than these are laid out.
+    /// A layout with exactly `count` patterns; `None` if it has more or fewer, detected before more than `count` are laid out.
     pub(super) fn with_patterns(
         shape: &LayerShape,
         blocks: usize,
@@ -136,12 +137,12 @@ impl<T: Real> AugConv<T> {
         &self.layout.shape
     }
 
-    /// How many times the core repeats.
+    /// Number of blocks: how many times the core repeats.
     pub fn blocks(&self) -> usize {
         self.layout.blocks
     }
 
-    /// What morphed images give: for each `[place][y][x]`, the plain layer's channels in the secret order.
+    /// Applies the layer to morphed images: for each `[place][y][x]`, the plain layer's channels in the secret order.
     ///
     /// # Errors
     /// [`MoleError`] if there is no whole number of images, or numbers are not finite.

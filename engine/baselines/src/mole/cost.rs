@@ -1,4 +1,4 @@
-//! What the scheme costs, beside what was claimed for it.
+//! Costs of the scheme, compared with the published claims.
 
 use super::{AugConv, LayerShape};
 use crate::real::Real;
@@ -6,9 +6,9 @@ use crate::real::Real;
 /// Multiply-adds of VGG-16's thirteen convolutions and its dense layer (512 to 10) on one image of CIFAR-10.
 pub const VGG16_MULTIPLY_ADDS: u64 = 313_201_664;
 
-/// What the paper says: computation that comes on top, as a share of VGG-16's on CIFAR-10.
+/// Claimed additional computation, as a share of VGG-16's on CIFAR-10.
 pub const CLAIMED_COMPUTE: f64 = 0.09;
-/// What the paper says: data that come on top, as a share of CIFAR-10's images.
+/// Claimed additional data, as a share of CIFAR-10's images.
 pub const CLAIMED_DATA: f64 = 0.0512;
 
 /// Costs in multiply-adds for an image and bytes, counted from the sizes.
@@ -16,15 +16,15 @@ pub const CLAIMED_DATA: f64 = 0.0512;
 pub struct Overheads {
     /// To morph an image: `q D`.
     pub morph: u64,
-    /// Of the plain first layer.
+    /// Multiply-adds of the plain first layer.
     pub plain: u64,
-    /// Of the augmented convolution.
+    /// Multiply-adds of the augmented convolution.
     pub augmented: u64,
-    /// Of an image as 8-bit pixels.
+    /// Bytes of an image as 8-bit pixels.
     pub image_bytes: u64,
-    /// Of a morphed image.
+    /// Bytes of a morphed image.
     pub morphed_bytes: u64,
-    /// Of the augmented convolution, sent once.
+    /// Bytes of the augmented convolution, sent once.
     pub augmented_bytes: u64,
 }
 
@@ -57,7 +57,7 @@ impl Overheads {
         (self.morph + self.augmented).saturating_sub(self.plain) as f64 / network.max(1) as f64
     }
 
-    /// The bytes of the augmented convolution as a share of so many morphed images.
+    /// Bytes of the augmented convolution as a share of `images` morphed images.
     pub fn extra_data(&self, images: u64) -> f64 {
         self.augmented_bytes as f64 / (self.morphed_bytes * images.max(1)) as f64
     }

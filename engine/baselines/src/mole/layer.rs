@@ -10,7 +10,7 @@ const MOST: usize = 1 << 26;
 /// Nor do its filters see more numbers in all: what is laid out for them is about as large, and sizes may come from a file.
 const MOST_SEEN: usize = 1 << 24;
 
-/// Where the zeros around an image come from.
+/// Origin of the zeros around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// They are put in before morphing, as published: they become noise like everything else.
@@ -34,7 +34,7 @@ pub struct LayerShape {
     pub stride: usize,
     /// Zeros on each side of the image.
     pub pad: usize,
-    /// Where they come from.
+    /// Origin of the zeros around an image.
     pub padding: Padding,
 }
 
@@ -94,7 +94,7 @@ impl LayerShape {
         [below, (blocks.saturating_add(1)..=rows).find(divides)]
     }
 
-    /// The same sizes if they make a layer.
+    /// Returns the shape if its sizes make a layer.
     pub(super) fn checked(self) -> Result<Self, MoleError> {
         let Self { channels, side, filters, kernel, stride, pad, .. } = self;
         let bounded = [channels, side, filters, kernel, stride].iter().all(|&x| (1..=1 << 13).contains(&x));
@@ -108,7 +108,7 @@ impl LayerShape {
         small.then_some(self).ok_or(MoleError::Shape { channels, side, filters, kernel, stride, pad })
     }
 
-    /// What one position of a filter sees: taps (`[c][u][v]`) and rows of the padded image.
+    /// The receptive field at a position: taps (`[c][u][v]`) and rows of the padded image.
     pub(super) fn seen(&self, position: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
         let n = self.output_side();
         let m = self.padded_side();
@@ -164,7 +164,7 @@ pub struct FirstLayer {
 }
 
 impl FirstLayer {
-    /// From its weights `[filter][channel][u][v]`.
+    /// A layer from its weights `[filter][channel][u][v]`.
     ///
     /// # Errors
     /// [`MoleError`] if the sizes make no layer, or the weights do not fit them.
@@ -175,11 +175,10 @@ impl FirstLayer {
         Ok(Self { shape, weights })
     }
 
-    /// A layer of 16 filters of 3x3 on a grey image, that look like noise and are the same everywhere: the attack asks nothing of
-    /// filters but that they differ.
+    /// A layer of 16 random 3x3 filters on a grey image, the same on every run: the attack requires only that filters differ.
     ///
     /// # Errors
-    /// [`MoleError`] if the side makes no layer.
+    /// [`MoleError`] if a layer of this side is impossible.
     pub fn of_noise(side: usize) -> Result<Self, MoleError> {
         let padding = Padding::Implicit;
         let shape = LayerShape { channels: 1, side, filters: 16, kernel: 3, stride: 1, pad: 1, padding };
@@ -193,7 +192,7 @@ impl FirstLayer {
         Self::new(shape, (0..16 * 9).map(|_| weight()).collect())
     }
 
-    /// Its sizes.
+    /// Sizes of the layer.
     pub fn shape(&self) -> &LayerShape {
         &self.shape
     }

@@ -18,12 +18,12 @@ pub use wire::Morphed;
 
 use crate::random::NoEntropy;
 
-/// What metamorphosed learning can fail with.
+/// Errors of metamorphosed learning.
 #[derive(Debug, thiserror::Error)]
 pub enum MoleError {
-    /// A layer that is none.
+    /// The sizes do not make a layer, or one too large.
     #[error(
-        "a layer of {channels} channels of side {side}, {filters} filters of side {kernel}, stride {stride} and padding {pad} is none, or is larger than what is computed with"
+        "a layer of {channels} channels of side {side}, {filters} filters of side {kernel}, stride {stride} and padding {pad} is impossible or too large"
     )]
     Shape {
         /// Input channels.
@@ -42,25 +42,25 @@ pub enum MoleError {
     /// Too many or too few numbers.
     #[error("{what}: {got} numbers, and {expected} are needed")]
     Length {
-        /// Of what.
+        /// Name of the quantity.
         what: &'static str,
-        /// As the layer needs.
+        /// Numbers that the layer needs.
         expected: usize,
-        /// As given.
+        /// Numbers given.
         got: usize,
     },
-    /// A number that is none.
+    /// A number is infinite or not a number.
     #[error("{what}: number {index} is not finite")]
     NotFinite {
-        /// Of what.
+        /// Name of the quantity.
         what: &'static str,
-        /// Which.
+        /// Position of the number.
         index: usize,
     },
     /// The core does not divide the image.
     #[error("{rows} numbers of an image cannot be cut into {blocks} equal blocks")]
     Blocks {
-        /// Blocks.
+        /// Number of blocks.
         blocks: usize,
         /// Numbers of a padded image.
         rows: usize,
@@ -68,25 +68,25 @@ pub enum MoleError {
     /// The core is larger than what is computed with.
     #[error("a core of {side} x {side} numbers is too large, {limit} x {limit} is the most: use more blocks")]
     Core {
-        /// Its side.
+        /// Side of the core.
         side: usize,
-        /// What it may be.
+        /// Largest side.
         limit: usize,
     },
-    /// It would take more memory than is allowed.
+    /// The augmented convolution would take more memory than is allowed.
     #[error(
         "the augmented convolution would take {bytes} bytes, more than the {allowed} that are allowed: use more blocks"
     )]
     TooLarge {
-        /// What it would take.
+        /// Bytes that it would take.
         bytes: u64,
-        /// What it may take.
+        /// Bytes that it may take.
         allowed: u64,
     },
     /// A core without an inverse.
     #[error("the morphing core has no usable inverse")]
     Singular,
-    /// The layer's filters do not tell its taps apart.
+    /// The filters do not distinguish the taps of the layer.
     #[error(
         "{filters} filters of {taps} taps, of rank {rank}: the shuffle cannot be read from leverage scores unless there are more filters than taps"
     )]
@@ -95,7 +95,7 @@ pub enum MoleError {
         filters: usize,
         /// Weights of a filter.
         taps: usize,
-        /// Of the filters as a matrix.
+        /// Rank of the filters as a matrix.
         rank: usize,
     },
     /// A key or an augmented convolution of another layer.
@@ -107,15 +107,15 @@ pub enum MoleError {
     /// No image is left to recover.
     #[error("{known} known images of {images} leave none to recover")]
     AllKnown {
-        /// As asked for.
+        /// Number of known images requested.
         known: usize,
-        /// All there are.
+        /// Number of images.
         images: usize,
     },
     /// Too few known images.
     #[error("{have} pairs of known blocks, and {need} are needed")]
     NotEnough {
-        /// As known.
+        /// Pairs known.
         have: usize,
         /// Numbers of a block that vary.
         need: usize,
@@ -126,12 +126,12 @@ pub enum MoleError {
     /// No randomness.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
-    /// Bytes that are no such object.
+    /// The bytes are not such an object.
     #[error("these bytes are no {what}: {why}")]
     Bytes {
-        /// What was looked for.
+        /// Kind of file expected.
         what: &'static str,
-        /// What is wrong.
+        /// Reason, as the end of a sentence.
         why: &'static str,
     },
 }

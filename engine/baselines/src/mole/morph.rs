@@ -56,7 +56,7 @@ impl MorphKey {
         &self.shape
     }
 
-    /// How many times the core repeats.
+    /// Number of blocks: how many times the core repeats.
     pub fn blocks(&self) -> usize {
         self.blocks
     }
@@ -71,7 +71,7 @@ impl MorphKey {
         &self.order
     }
 
-    /// What morphs images, in one precision.
+    /// The transform of images in one precision.
     pub fn morpher<T: Real>(&self) -> Morpher<T> {
         let q = self.core_side();
         let core = Mat::from_fn(q, q, |r, c| T::from_f64(self.core.get(r, c).to_owned()));
@@ -116,7 +116,7 @@ pub struct Morpher<T: Real> {
 }
 
 impl<T: Real> Morpher<T> {
-    /// `images` one after the other, each `[channel][y][x]`, to as many rows of [`LayerShape::rows`] numbers.
+    /// Morphs `images`, each `[channel][y][x]`, to as many rows of [`LayerShape::rows`] numbers.
     ///
     /// # Errors
     /// [`MoleError`] if there is no whole number of images, or numbers are not finite.

@@ -1,4 +1,4 @@
-//! The whole scheme on images, beside the plain layer.
+//! The whole scheme on images, with the plain layer for comparison.
 
 use super::layer::length;
 use super::{AugConv, FirstLayer, MoleError, MorphKey, Overheads};
@@ -17,7 +17,7 @@ pub struct MorphRun {
     pub seconds: MorphSeconds,
     /// Counted costs.
     pub costs: Overheads,
-    /// Morphed images, one after the other.
+    /// Morphed images in order.
     pub morphed: Vec<f32>,
     /// The augmented convolution.
     pub augmented: AugConv<f32>,
@@ -55,8 +55,9 @@ impl MorphSeconds {
 }
 
 impl MorphRun {
-    /// Makes a key of so many blocks, morphs images `[image, number]`, and applies the augmented convolution and the plain layer.
-    /// `behind` gives the scores of the network behind the first layer, if there is one; `done` is told of each image.
+    /// Makes a key of `blocks` blocks, morphs images `[image, number]`, and applies the augmented convolution and the plain
+    /// layer. `behind` computes the scores of the network behind the first layer, if there is one; `done` is called after each
+    /// image.
     ///
     /// # Errors
     /// [`MoleError`] if the blocks do not divide an image, images have another size than the layer's or numbers that are not

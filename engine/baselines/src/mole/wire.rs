@@ -1,4 +1,4 @@
-//! Bytes of keys, morphed images and augmented convolutions: a magic, the sizes, and numbers of a length the sizes tell.
+//! Bytes of keys, morphed images and augmented convolutions: a magic, the sizes, and numbers whose count follows from the sizes.
 
 use super::augment::Layout;
 use super::layer::finite;
@@ -13,7 +13,7 @@ const AUGMENTED: &[u8; 8] = b"PLMPAUG1";
 const HEADER: usize = 8 + 8 * 4;
 
 impl MorphKey {
-    /// Its seed and sizes. Whoever has these bytes has the key.
+    /// Serializes the seed and the sizes. The bytes are as secret as the key.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(header(KEY, self.shape(), self.blocks()));
         bytes.extend_from_slice(self.seed());
@@ -52,7 +52,7 @@ impl AugConv<f32> {
         bytes
     }
 
-    /// What such bytes hold, for a layer that is known.
+    /// Reads an augmented convolution for a known layer.
     ///
     /// # Errors
     /// [`MoleError`] if they are no augmented convolution, or one of another layer.
@@ -88,7 +88,7 @@ impl AugConv<f32> {
 pub struct Morphed {
     /// The layer they are for.
     pub shape: LayerShape,
-    /// How many times the core repeats.
+    /// Number of blocks: how many times the core repeats.
     pub blocks: usize,
     /// [`LayerShape::rows`] numbers for each image.
     pub values: Vec<f32>,
@@ -102,7 +102,7 @@ impl Morphed {
         bytes
     }
 
-    /// What such bytes hold.
+    /// Reads morphed images.
     ///
     /// # Errors
     /// [`MoleError`] if they are no morphed images.

@@ -25,7 +25,7 @@ pub(super) struct FixedBase {
 }
 
 impl FixedBase {
-    /// For exponents of so many bits, rounded up to whole digits.
+    /// A table for exponents of `exponent_bits` bits, rounded up to whole digits.
     pub(super) fn new(base: &BoxedMontyForm, exponent_bits: u32) -> Self {
         let limbs = base.as_montgomery().as_words().len();
         let digits = exponent_bits.div_ceil(WINDOW);
@@ -63,7 +63,7 @@ impl FixedBase {
     }
 }
 
-/// Copies entry `digit` of a row, in a time that does not tell which.
+/// Copies entry `digit` of a row, in a time that does not depend on `digit`.
 fn select(row: &[Word], digit: u64, entry: &mut [Word]) {
     entry.fill(0);
     for (index, candidate) in row.chunks_exact(entry.len()).enumerate() {

@@ -22,7 +22,7 @@ pub struct Plaintext(pub(super) BoxedUint);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ciphertext(pub(super) BoxedUint);
 
-/// What encrypts, and what servers compute with.
+/// The public key, with which anybody encrypts and servers compute.
 #[derive(Clone)]
 pub struct PublicKey {
     pub(super) bits: u32,
@@ -43,7 +43,7 @@ pub struct SecretKey {
     p_inverse: BoxedUint,
 }
 
-/// Where the base of the randomness is from.
+/// Origin of the base of the randomness.
 enum Base<'a> {
     /// Drawn for a fresh key.
     Random(&'a mut ChaCha20Rng),
@@ -53,7 +53,7 @@ enum Base<'a> {
     Given(BoxedUint),
 }
 
-/// What decryption needs of one prime.
+/// Decryption constants of one prime.
 struct Factor {
     prime: Odd<BoxedUint>,
     /// The prime less one: the exponent.
@@ -75,7 +75,7 @@ impl Plaintext {
         Self(BoxedUint::from_be_slice_vartime(bytes))
     }
 
-    /// Its bytes, the most significant first, without leading zeros.
+    /// Big-endian bytes without leading zeros.
     pub fn to_be_bytes(&self) -> Vec<u8> {
         self.0.to_be_bytes_trimmed_vartime().into_vec()
     }
@@ -94,8 +94,8 @@ impl Zeroize for Plaintext {
 }
 
 impl PublicKey {
-    /// `None` if no randomness is made of powers of this base: of plus or minus one modulo the modulus, or of a number that shares a factor
-    /// with it. (That it is a residue only the factors can tell.)
+    /// Builds a key; `None` if powers of the base are not random: plus or minus one modulo the modulus, or a number that shares a
+    /// factor with it. (Only the owner of the factors can check that it is a residue.)
     pub(super) fn new(bits: u32, n: Odd<BoxedUint>, base: BoxedUint) -> Option<Self> {
         use crypto_bigint::Gcd;
         let one = BoxedUint::one_with_precision(bits);
@@ -140,7 +140,7 @@ impl PublicKey {
         Ok(runs?.into_iter().flatten().collect())
     }
 
-    /// Encrypts with `r^n` for a given `r`, which is for known answers: whoever knows `r` can read the plaintext.
+    /// Encrypts with `r^n` for a given `r`, for known answers: anybody who knows `r` can read the plaintext.
     ///
     /// # Errors
     /// [`PaillierError::Plaintext`] if the plaintext is too large.
@@ -174,9 +174,10 @@ impl PublicKey {
         Ok(self.close(&inverse))
     }
 
-    /// The same plaintext in a ciphertext that nothing else is known of, by the owner of the key either.
+    /// Randomizes a ciphertext anew, so that even the owner of the key learns nothing but the plaintext.
     ///
-    /// The randomness is `r^n` for a uniform `r`: short powers of the key's base hide nothing for certain from whoever chose the base.
+    /// The randomness is `r^n` for a uniform `r`: short powers of the key's base may hide nothing from the party that chose the
+    /// base.
     ///
     /// # Errors
     /// [`PaillierError`] if it is no ciphertext under the key, or the system has no randomness.
@@ -219,7 +220,7 @@ impl PublicKey {
         Ok(BoxedMontyForm::new(a.0.clone(), &self.square))
     }
 
-    /// Of the right size, below the square of the modulus and not zero.
+    /// Checks that a ciphertext is not zero and below the square of the modulus.
     pub(super) fn check(&self, a: &Ciphertext) -> Result<(), PaillierError> {
         let size = a.0.bits_precision() == 2 * self.bits;
         let fits = size && a.0 < *self.square.modulus().as_ref() && !bool::from(a.0.is_zero());
@@ -277,7 +278,7 @@ impl SecretKey {
         Self::from_prime_bytes(p, q, Base::Four)
     }
 
-    /// With the base that was kept beside the primes.
+    /// A key from its primes and its stored base.
     pub(super) fn from_parts(p: &[u8], q: &[u8], base: BoxedUint) -> Result<Self, PaillierError> {
         let key = Self::from_prime_bytes(p, q, Base::Given(base))?;
         // Otherwise powers of the base would change what is encrypted.
@@ -413,7 +414,7 @@ impl Factor {
         let bits = self.prime.as_ref().bits_precision();
         let square = self.square_params.modulus().as_nz_ref();
         let reduced = Zeroizing::new(c.rem(square));
-        // Whoever sends such a number knows the factors already.
+        // The sender of such a number knows the factors already.
         if bool::from(Zeroizing::new(reduced.rem(self.prime.as_nz_ref())).is_zero()) {
             return Err(PaillierError::Ciphertext);
         }
@@ -445,7 +446,7 @@ fn prime_of_three_mod_four(rng: &mut ChaCha20Rng, bits: u32) -> BoxedUint {
     }
 }
 
-/// Of two odd numbers.
+/// Whether two odd numbers are coprime.
 fn coprime(a: &BoxedUint, b: &BoxedUint) -> bool {
     use crypto_bigint::Gcd;
     NonZero::new(a.gcd(b)).into_option().is_some_and(|gcd| gcd.as_ref().bits_vartime() == 1)

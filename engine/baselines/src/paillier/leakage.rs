@@ -6,14 +6,14 @@ use crate::psnr;
 use crate::stopwatch::timed;
 use rayon::prelude::*;
 
-/// What the stored pictures of images give away under one kind of randomness.
+/// Leakage of stored pictures under one kind of randomness.
 #[derive(Clone, Debug)]
 pub struct Leakage {
-    /// What shares its randomness.
+    /// How randomness is shared.
     pub randomness: Randomness,
     /// Seconds to encrypt and store all images.
     pub seconds: f64,
-    /// Of a stored pixel about its pixel.
+    /// Information of a stored pixel about its plain pixel.
     pub information: MutualInformation,
     /// The first stored picture.
     pub stored: Vec<u8>,
@@ -28,16 +28,16 @@ pub struct Leakage {
 /// An attack on stored pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
-    /// By a codebook that is read from all other images.
+    /// A codebook that is read from all other images.
     Codebook,
-    /// By neighbours that are alike, from one picture.
+    /// The likeness of neighbours in one picture.
     Frequency,
-    /// By the step and the period of all levels of one randomness.
+    /// The step and the period of all levels of one randomness.
     Affine,
 }
 
 impl Attack {
-    /// All of them.
+    /// All attacks.
     pub const ALL: [Self; 3] = [Self::Codebook, Self::Frequency, Self::Affine];
 
     /// Name in one word.
@@ -85,9 +85,9 @@ pub enum LeakageStep {
 impl Leakage {
     /// Encrypts and stores square images, and attacks what is stored.
     ///
-    /// The codebook is read from all other images. The other attacks see stored pictures alone, frequency one and affine all that
-    /// share their randomness, and one image that is known, for how greys are distributed: the same for all but itself, or it
-    /// would bring what is known of its own label with it.
+    /// The codebook is read from all other images. The other attacks see stored pictures alone: frequency one picture, affine all
+    /// pictures that share their randomness. Both also know the grey levels of one image, the same for all pictures but its own,
+    /// which would otherwise bring the knowledge of its own label along.
     ///
     /// # Errors
     /// [`PaillierError`] if the system has no randomness.
@@ -124,7 +124,7 @@ impl Leakage {
     }
 }
 
-/// An image that the attack on image `k` knows. An image is no reference for itself: without another, all greys alike.
+/// The image that the attack on image `k` knows, never image `k` itself. Without another image, a uniform distribution of greys.
 fn reference(images: &[Vec<u8>], k: usize) -> Vec<u8> {
     images.get(usize::from(k == 0)).cloned().unwrap_or_else(|| (0..=u8::MAX).collect())
 }
@@ -168,7 +168,7 @@ fn by_affine(images: &[Vec<u8>], stored: &[Vec<u8>], randomness: Randomness) -> 
         .collect()
 }
 
-/// Of all pixels, or the mean over images where each has a substitution of its own.
+/// Information over all pixels, or the mean over images where each has a substitution of its own.
 fn information(randomness: Randomness, images: &[Vec<u8>], stored: &[Vec<u8>]) -> MutualInformation {
     if randomness == Randomness::PerImage {
         let each = images.par_iter().zip(stored).map(|(a, b)| MutualInformation::of(a, b));

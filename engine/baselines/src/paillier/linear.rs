@@ -54,7 +54,7 @@ impl Quantized {
         key.encrypt(&plaintexts)
     }
 
-    /// The client's: scores `[image, class]` of `count` images, which are no more than there are slots.
+    /// Decrypts scores `[image, class]` of `count` images, at most as many as there are slots. For the client.
     ///
     /// # Errors
     /// [`PaillierError`] if these are no ciphertexts under the key.
@@ -77,7 +77,8 @@ impl Quantized {
 }
 
 impl LinearScore {
-    /// From weights `[class, feature]` and biases `[class]`, for features up to `bound`, with so many bits behind the point.
+    /// A layer of weights `[class, feature]` and biases `[class]`, for features up to `bound`, with these numbers of fractional
+    /// bits.
     ///
     /// # Errors
     /// [`PaillierError`] if there are not as many biases as classes, a number is not finite, or a score could exceed 62 bits.
@@ -122,7 +123,7 @@ impl LinearScore {
         self.weights.first().map_or(0, Vec::len)
     }
 
-    /// What the client has to know.
+    /// The part that the client knows.
     pub fn quantized(&self) -> &Quantized {
         &self.quantized
     }
@@ -159,14 +160,14 @@ impl LinearScore {
                 let sum = key.add(&product(1), &key.negate(&product(-1))?)?;
                 let bias = packing.pack(key, &vec![bias; packing.slots()])?;
                 let bias = key.encrypt_with(&bias, &BoxedMontyForm::one(&key.square))?;
-                // The client knows the randomness of what it sent: products of its powers would tell the weights. It chose the key's base
-                // too, so that only a uniform residue hides them for certain.
+                // The client knows the randomness that it sent: products of its powers would reveal the weights. It also chose
+                // the key's base, so only a uniform residue hides them for certain.
                 key.rerandomize(&key.add(&sum, &bias)?)
             })
             .collect()
     }
 
-    /// The same in the clear, on the same integers.
+    /// Scores of the plaintext layer on the quantized integers.
     pub fn clear(&self, image: ArrayView1<'_, f64>) -> Array1<f64> {
         let Quantized { bound, feature_bits, weight_bits, .. } = self.quantized;
         let feature = f64::from(feature_bits).exp2();

@@ -33,19 +33,19 @@ pub struct LinearSeconds {
     pub decrypt: f64,
 }
 
-/// A step of a [`LinearRun`] as it begins or goes on.
+/// A step of a [`LinearRun`], reported as it begins or progresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinearStep {
     /// The key is made.
     Key,
-    /// So many ciphertexts are encrypted of how many.
+    /// Number of ciphertexts encrypted, and their total.
     Encrypted(usize, usize),
     /// The server evaluates.
     Evaluate,
 }
 
 impl LinearRun {
-    /// Makes a key of so many bits, encrypts features `[image, feature]`, evaluates the layer, decrypts.
+    /// Makes a key of `bits` bits, encrypts features `[image, feature]`, evaluates the layer, decrypts.
     ///
     /// # Errors
     /// [`PaillierError`] if there are no keys of such bits, or features are not finite or not those of the layer.
@@ -76,7 +76,7 @@ impl LinearRun {
             let group = features.slice(s![first..last, ..]);
             let before = groups * inputs;
             let mut done = |number| step(LinearStep::Encrypted(before + number, of));
-            // A feature has a ciphertext of its own, whatever it is encrypted with.
+            // Each feature has a ciphertext of its own.
             let ciphertexts = timed(&mut seconds.encrypt, || {
                 in_runs(&each, &mut done, |run| {
                     let Some((from, to)) = run.first().zip(run.last()) else { return Ok(Vec::new()) };

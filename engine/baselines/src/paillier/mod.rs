@@ -18,24 +18,24 @@ pub use linear_run::{LinearRun, LinearSeconds, LinearStep};
 pub use packing::Packing;
 pub use picture::EncryptedPicture;
 pub use published::{Randomness, Stored, store};
-/// What secret bytes and plaintexts are kept in.
+/// Memory of secret bytes and plaintexts, erased when dropped.
 pub use zeroize::Zeroizing;
 
 use crate::random::NoEntropy;
 
-/// What Paillier can fail with.
+/// Errors of Paillier's cryptosystem.
 #[derive(Debug, thiserror::Error)]
 pub enum PaillierError {
     /// A size of keys that is not for use.
-    #[error("keys of {bits} bits are not offered; there are {KEY_BITS:?}")]
+    #[error("keys of {bits} bits are not offered; choose {}", KEY_BITS.map(|bits| bits.to_string()).join(" or "))]
     KeyBits {
-        /// As asked for.
+        /// Size requested, in bits.
         bits: u32,
     },
     /// Factors that make no key.
     #[error("these numbers are no two primes of a key: {why}")]
     Primes {
-        /// What is wrong.
+        /// Reason, as the end of a sentence.
         why: &'static str,
     },
     /// A base that hides nothing.
@@ -55,11 +55,11 @@ pub enum PaillierError {
     /// Slots that do not fit.
     #[error("{slots} slots of {slot_bits} bits do not fit into a plaintext of {bits} bits")]
     Packing {
-        /// As asked for.
+        /// Number of slots requested.
         slots: usize,
-        /// As asked for.
+        /// Bits of a slot requested.
         slot_bits: u32,
-        /// What there is.
+        /// Bits of a plaintext.
         bits: u32,
     },
     /// A value beyond its slot.
@@ -73,28 +73,28 @@ pub enum PaillierError {
     /// Different numbers of things that belong together.
     #[error("{what}: {got} where there should be {expected}")]
     Length {
-        /// Of what.
+        /// Name of the items.
         what: &'static str,
-        /// How many there should be.
+        /// Number expected.
         expected: usize,
-        /// How many there are.
+        /// Number given.
         got: usize,
     },
-    /// A number that is none.
+    /// A number is infinite or not a number.
     #[error("{what} are not all finite")]
     NotFinite {
-        /// Of what.
+        /// Name of the numbers.
         what: &'static str,
     },
     /// No randomness.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
-    /// Bytes that are no such object.
+    /// The bytes are not such an object.
     #[error("these bytes are no {what}: {why}")]
     Bytes {
-        /// What was looked for.
+        /// Kind of object expected.
         what: &'static str,
-        /// What is wrong.
+        /// Reason, as the end of a sentence.
         why: &'static str,
     },
 }

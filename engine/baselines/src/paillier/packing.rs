@@ -26,7 +26,7 @@ impl Packing {
         Ok(Self { slots, slot_bits, bits })
     }
 
-    /// How many numbers a plaintext takes.
+    /// Number of slots in a plaintext.
     pub fn slots(&self) -> usize {
         self.slots
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// Bits of a slot for a pixel: sixteen million of them can be added up.
 const PIXEL_BITS: u32 = 33;
-/// In the label of ciphertexts beside the side of the picture: pixels are packed.
+/// Flag in the label of ciphertexts, beside the side of the picture: pixels are packed.
 const PACKED: u16 = 1 << 15;
 
 /// A square picture under Paillier.
@@ -21,8 +21,8 @@ impl EncryptedPicture {
     /// Sides of pictures that are encrypted.
     pub const SIDES: RangeInclusive<usize> = 8..=256;
 
-    /// Encrypts the pixels of a square picture, packed if several are to share a ciphertext; `done` is told how many ciphertexts
-    /// there are of how many.
+    /// Encrypts the pixels of a square picture, packed if several share a ciphertext. `done` is called with the number of
+    /// ciphertexts encrypted and their total.
     ///
     /// # Errors
     /// [`PaillierError`] if the pixels make no square of one of [`EncryptedPicture::SIDES`], or the system has no randomness.
@@ -48,10 +48,10 @@ impl EncryptedPicture {
         Ok(Self { side, packed, ciphertexts })
     }
 
-    /// Decrypts into pixels; `done` is told how many ciphertexts are done of how many.
+    /// Decrypts into pixels. `done` is called with the number of ciphertexts decrypted and their total.
     ///
     /// # Errors
-    /// [`PaillierError`] if what is in the ciphertexts are no pixels.
+    /// [`PaillierError`] if the ciphertexts do not hold pixels.
     pub fn decrypt(
         &self,
         key: &SecretKey,

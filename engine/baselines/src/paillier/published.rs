@@ -8,12 +8,12 @@ use super::{Ciphertext, PaillierError, Plaintext, PublicKey};
 use crate::random;
 use rayon::prelude::*;
 
-/// Which ciphertexts share their randomness.
+/// The ciphertexts that share their randomness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Randomness {
-    /// None: Paillier's cryptosystem.
+    /// No two ciphertexts, as in Paillier's cryptosystem.
     Fresh,
-    /// Those of one image: within it, equal pixels are equal ciphertexts.
+    /// The ciphertexts of one image: within it, equal pixels are equal ciphertexts.
     PerImage,
     /// All of them: one substitution of grey levels for the whole data set.
     Fixed,
@@ -22,7 +22,7 @@ pub enum Randomness {
 /// An encrypted image as it is stored for training.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// As many as the image has.
+    /// Stored grey levels, one for each pixel of the image.
     pub pixels: Vec<u8>,
 }
 

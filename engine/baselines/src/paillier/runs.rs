@@ -5,7 +5,7 @@ use super::PaillierError;
 /// Ciphertexts of each thread in a run.
 const EACH: usize = 64;
 
-/// Works through items run by run, and tells of the number that is done after each.
+/// Works through items in runs, and reports the number of finished items after each run.
 pub(super) fn in_runs<T, R>(
     items: &[T],
     done: &mut dyn FnMut(usize),

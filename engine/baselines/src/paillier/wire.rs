@@ -1,4 +1,4 @@
-//! Bytes of keys and ciphertexts: a magic, the size of the key, a label, and numbers of the length that tells.
+//! Bytes of keys and ciphertexts: a magic, the size of the key, a label, and numbers whose length follows from the size.
 
 use super::{Ciphertext, KEY_BITS, PaillierError, PublicKey, SecretKey};
 use crypto_bigint::{BoxedUint, Odd};
@@ -9,7 +9,7 @@ const SECRET: &[u8; 8] = b"PLPASEC1";
 const CIPHERTEXTS: &[u8; 8] = b"PLPACTX1";
 /// Magic, bits of the key, label of ciphertexts or zero, number of ciphertexts or zero.
 const HEADER: usize = 8 + 2 + 2 + 4;
-/// Of the modulus, to tell keys apart.
+/// Length of the key's fingerprint, the hash of its modulus.
 const FINGERPRINT: usize = 8;
 
 impl PublicKey {
@@ -45,7 +45,7 @@ impl PublicKey {
         Self::new(bits, n, number(base, 2 * bits)).ok_or(PaillierError::Base)
     }
 
-    /// Bytes of ciphertexts under this key, with a label that says what they are to whoever reads them; it is not hidden.
+    /// Serializes ciphertexts under this key, with a label of their use; the label is not hidden.
     pub fn ciphertexts_to_bytes(&self, ciphertexts: &[Ciphertext], label: u16) -> Vec<u8> {
         let mut bytes = header(CIPHERTEXTS, self.bits, label, ciphertexts.len());
         bytes.extend_from_slice(&self.fingerprint());
@@ -87,7 +87,7 @@ impl PublicKey {
 }
 
 impl SecretKey {
-    /// The primes and the base. Whoever has these bytes has the key.
+    /// Serializes the primes and the base. The bytes are as secret as the key.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let public = self.public();
         let mut bytes = Zeroizing::new(header(SECRET, public.bits, 0, 0));
