@@ -16,7 +16,7 @@ const MOST_BLOCKS: usize = 16;
 const LEVELS: &str = "one to three pairs [width, blocks] of at most [1024, 16]";
 /// Rows and columns of fields whose means and deviations are compared with typical ones.
 const FIELDS: usize = 4;
-/// What is added to deviations before their logarithms are taken.
+/// Lower bound of deviations before their logarithms are taken.
 const FLOOR: f32 = 0.02;
 
 /// A trained codec, read from a file; it does not change.
@@ -104,7 +104,7 @@ impl Codec {
         self.id
     }
 
-    /// How many times smaller than the image each side of the latent is.
+    /// Ratio of the image's side to the latent's.
     pub fn factor(&self) -> usize {
         self.factor
     }
@@ -120,7 +120,7 @@ impl Codec {
         Latent::clamped(network::run(&self.encoder, Planes::from_array(scaled.view())).to_array())
     }
 
-    /// The X-ray that a latent, continuous or dequantized, stands for.
+    /// Decodes a latent, continuous or dequantized, into an X-ray.
     ///
     /// # Errors
     /// If the latent has another shape than this codec's.
@@ -154,7 +154,7 @@ impl Codec {
         CodeIndices::new(codes).map_err(|_| self.shape_error(latent.shape()))
     }
 
-    /// The latent made of codes.
+    /// The latent that codes stand for.
     ///
     /// # Errors
     /// If there are not as many codes as this codec has positions, or one is not in its codebook.

@@ -2,10 +2,9 @@
 //!
 //! # Mathematics
 //! `y[o][p] = b[o] + sum_{i, t} w[o][i][t] x[i][p + tap(t)]`, a cross-correlation as in PyTorch. Each plane carries a border of one zero,
-//! and its rows lie one behind the other, so a tap is one offset for all positions and positions need no rows: a vector of
-//! neighbouring positions, times one weight, for eight output channels at once. The few sums that fall on the border are
-//! wiped afterwards. A channel's sum is taken in one order whoever computes it, so results do not depend on the number
-//! of threads.
+//! and its rows are contiguous, so a tap is one offset for all positions and positions need no rows: a vector of neighbouring
+//! positions, times one weight, for eight output channels at once. The few sums that fall on the border are cleared afterwards. A
+//! channel's sum is taken in one order on every thread, so results do not depend on the number of threads.
 
 use ndarray::{Array3, ArrayView3};
 use pulp::{Arch, Simd, WithSimd};

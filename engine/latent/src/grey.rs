@@ -25,21 +25,21 @@ pub enum ImageNote {
     Colour,
     /// A file of several images, of which the first was taken.
     Frames {
-        /// How many.
+        /// Number of images.
         count: u32,
     },
     /// An image that had to be enlarged.
     Enlarged {
-        /// Its columns.
+        /// Number of columns.
         width: usize,
-        /// Its rows.
+        /// Number of rows.
         height: usize,
     },
     /// An image more than twice as long as wide, or the other way round, which lost its proportions.
     Squeezed {
-        /// Its columns.
+        /// Number of columns.
         width: usize,
-        /// Its rows.
+        /// Number of rows.
         height: usize,
     },
     /// A 16-bit PNG or TIFF image whose samples use fewer bits.
@@ -60,41 +60,41 @@ pub enum ImageNote {
     },
     /// A DICOM image without a window whose range was taken from its values.
     NoWindow {
-        /// What is black.
+        /// Value shown as black.
         low: String,
-        /// What is white.
+        /// Value shown as white.
         high: String,
         /// Pixels out of a thousand that are blacker or whiter.
         left_out_per_mille: u32,
     },
     /// A DICOM window that is none.
     InvalidWindow {
-        /// Its centre and width.
+        /// Centre and width of the window.
         window: String,
     },
     /// A DICOM window or look-up table that shows few pixels as something between black and white.
     NarrowWindow {
-        /// What it is.
+        /// Name of the window or look-up table.
         by: String,
         /// The share of those pixels.
         percent: u32,
     },
     /// A DICOM file that leaves a choice.
     Choice {
-        /// Of what.
+        /// Name of the alternatives.
         what: &'static str,
-        /// How many there are.
+        /// Number of alternatives.
         count: usize,
-        /// Which was taken.
+        /// The alternative that was taken.
         taken: String,
     },
     /// DICOM metadata that does not go with a frontal chest radiograph.
     Metadata {
         /// Name of the attribute.
         attribute: &'static str,
-        /// Its value.
+        /// Value of the attribute.
         found: String,
-        /// What the networks know.
+        /// Values that the networks were trained on.
         expected: &'static str,
     },
     /// A DICOM file whose Presentation LUT Shape contradicts its Photometric Interpretation.
@@ -106,21 +106,21 @@ pub enum ImageNote {
     },
     /// A JPEG image in a DICOM file with other colours than the file says.
     JpegColours {
-        /// What the file says.
+        /// Colour space that the file declares.
         declared: &'static str,
-        /// What the JPEG says, which was followed.
+        /// Colour space of the JPEG, which was followed.
         taken: &'static str,
     },
     /// A DICOM file without a transfer syntax, or with a wrong one.
     TransferSyntax {
         /// Number of the transfer syntax, empty if there is none.
         declared: String,
-        /// How the elements are written.
+        /// Transfer syntax of the elements, as found.
         taken: &'static str,
     },
     /// Overlays of a DICOM file, which are not drawn.
     Overlays {
-        /// How many.
+        /// Number of overlays.
         count: u32,
     },
 }

@@ -9,15 +9,15 @@ pub enum ImageError {
     /// No bytes.
     #[error("the image file is empty; name a PNG, JPEG, TIFF, BMP, WebP or DICOM file")]
     Empty,
-    /// None of the formats.
+    /// The bytes are in none of the supported formats.
     #[error("the file is neither PNG, JPEG, TIFF, BMP, WebP nor DICOM; convert the image to one of them")]
     UnknownFormat,
     /// A format that is known and not read.
     #[error("the file is {name}, which is not read; {advice}")]
     OtherFormat {
-        /// Its name, with an article.
+        /// Name of the format, with an article.
         name: &'static str,
-        /// What to do.
+        /// Advice to the user.
         advice: &'static str,
     },
     /// A file that ends early.
@@ -38,17 +38,17 @@ pub enum ImageError {
     /// Too many pixels.
     #[error("the image has {width}x{height} pixels, more than 50 million; reduce it first")]
     TooLarge {
-        /// Its columns.
+        /// Number of columns.
         width: u64,
-        /// Its rows.
+        /// Number of rows.
         height: u64,
     },
     /// Too few pixels.
     #[error("the image has {width}x{height} pixels; an X-ray needs at least 32 on each side, better 256")]
     TooSmall {
-        /// Its columns.
+        /// Number of columns.
         width: usize,
-        /// Its rows.
+        /// Number of rows.
         height: usize,
     },
     /// All pixels are equal.
@@ -90,17 +90,17 @@ pub enum DicomError {
         "the DICOM file's transfer syntax {name} is not supported; save it uncompressed, as JPEG or JPEG 2000, or export a PNG"
     )]
     TransferSyntax {
-        /// Its name and number.
+        /// Name and number of the attribute.
         name: String,
     },
     /// An attribute is missing or has a value that is not read.
     #[error("the DICOM file has {attribute} = {found}, supported is {expected}; export the image as PNG")]
     Attribute {
-        /// Its name.
+        /// Name of the attribute.
         attribute: &'static str,
-        /// What is read.
+        /// Values that are supported.
         expected: &'static str,
-        /// Its value, "nothing" if it is missing.
+        /// Value of the attribute, "nothing" if it is missing.
         found: String,
     },
     /// Neither a transfer syntax nor pixels that show how they are compressed.
@@ -124,7 +124,7 @@ pub enum DicomError {
         "{by} of the DICOM file lies beside its values, {low} to {high}, and shows none of them; save the image with another window, or without one"
     )]
     NothingShown {
-        /// What it is.
+        /// Name of the window or look-up table.
         by: String,
         /// The least value.
         low: f64,

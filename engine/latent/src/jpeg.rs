@@ -4,7 +4,7 @@ use crate::frame::{Frame, FrameSize};
 use crate::jpeg_extended;
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-/// What stands in the segments before the scan.
+/// The segments before the scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JpegHeader {
     /// The second byte of the start-of-frame marker, 0xc0 to 0xcf, or 0xf7 for JPEG-LS.

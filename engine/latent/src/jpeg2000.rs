@@ -7,7 +7,7 @@ use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 const CODESTREAM: [u8; 4] = [0xff, 0x4f, 0xff, 0x51];
 const JP2: &[u8] = b"\0\0\0\x0cjP  ";
 const MOST_BITS: u32 = 16;
-/// Tiles, of which each costs memory before the first is decoded.
+/// Largest number of tiles: each costs memory before the first is decoded.
 const MOST_TILES: u64 = 65_535;
 
 /// Whether bytes begin like a codestream, or like a file around one.

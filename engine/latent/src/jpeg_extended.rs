@@ -188,7 +188,7 @@ impl<'a> Bits<'a> {
         Err("it has an unknown code".to_owned())
     }
 
-    /// A number of `size` bits, the lower half of which stand for negative ones (F.2.2.1).
+    /// A signed number of `size` bits, negative in the lower half of the range (F.2.2.1).
     fn signed(&mut self, size: u8) -> Result<i32, String> {
         if size > 15 {
             return Err("it has a coefficient of more than 15 bits".to_owned());

@@ -489,7 +489,7 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// What follows: the next marker.
+    /// The bytes that follow, from the next marker on.
     fn end(mut self) -> Result<&'a [u8], String> {
         if self.after_ones {
             // The zero bit after a last byte of ones.

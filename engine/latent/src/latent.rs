@@ -37,7 +37,7 @@ pub enum LatentError {
         "element {index} of a latent image is {value}, outside of -1000 to 1000; compress the X-ray again"
     )]
     Value {
-        /// Its place in the order channel, y, x.
+        /// Position of the element in the order channel, y, x.
         index: usize,
         /// The value.
         value: f32,

@@ -60,11 +60,11 @@ pub enum LatentFileError {
     /// A metadata entry is missing or wrong.
     #[error("the file of latents says {key} = {found}, expected {expected}; compress the X-rays again")]
     Metadata {
-        /// Its key.
+        /// Key of the metadata.
         key: &'static str,
-        /// What it should be.
+        /// Value expected.
         expected: &'static str,
-        /// What it is, "nothing" if it is missing.
+        /// Value found, "nothing" if it is missing.
         found: String,
     },
     /// The tensor is missing, or of another type or shape.
@@ -82,7 +82,7 @@ pub enum LatentFileError {
     Latent {
         /// The image's name.
         name: String,
-        /// What is wrong.
+        /// Why the latent was refused.
         error: LatentError,
     },
     /// Another codec made the latents.
@@ -93,11 +93,11 @@ pub enum LatentFileError {
     OtherCodec {
         /// The codec that made them.
         made_by: String,
-        /// Its id.
+        /// Id of the codec that made the file.
         made_by_id: u64,
         /// The codec at hand.
         codec: String,
-        /// Its id.
+        /// Id of the codec in use.
         codec_id: u64,
     },
     /// The codec cannot use an image's latent.
@@ -105,7 +105,7 @@ pub enum LatentFileError {
     Codec {
         /// The image's name.
         name: String,
-        /// What is wrong.
+        /// Why the codec refused the latent.
         error: CodecError,
     },
 }

@@ -1,4 +1,4 @@
-//! The VQGAN codec: chest X-rays to small latent images and back, on the client, in the clear.
+//! The VQGAN codec: chest X-rays to small latent images and back, on the client, unencrypted.
 //!
 //! # Mathematics
 //! A vector-quantized generative adversarial network (Esser, Rombach, Ommer 2021, arXiv 2012.09841) is an encoder `E`, a codebook and a
@@ -11,13 +11,13 @@
 //! * the **quantized** [`CodeIndices`] are what it stores.
 //!
 //! Both networks are convolutions in residual blocks (He et al. 2016, in their later order: ReLU before each convolution). Pixels are
-//! first folded into channels (Shi et al. 2016, arXiv 1609.05158), so that encoding costs a client a billion multiplications and not
-//! ten. Latents of images unlike those of training mean nothing; [`Codec::ood_score`] tells, by the Mahalanobis distance of
-//! their local means and deviations.
+//! first folded into channels (Shi et al. 2016, arXiv 1609.05158), so that encoding costs a client a billion multiplications and
+//! not ten. Latents of images unlike those of training mean nothing; [`Codec::ood_score`] detects them by the Mahalanobis
+//! distance of their local means and deviations.
 //!
-//! The way of an image: [`Xray::from_bytes`] reads an image file (`picture`) or DICOM (`dicom`) and brings it to size (`resample`);
-//! [`Codec::encode`] runs the `network` of `convolution`s whose `weights` a file holds (`safetensors`, the safetensors format); a
-//! [`LatentFile`] carries latents to the next command, tied to the codec that made them.
+//! An image passes through these modules: [`Xray::from_bytes`] reads an image file (`picture`) or DICOM (`dicom`) and brings it
+//! to size (`resample`); [`Codec::encode`] runs the `network` of `convolution`s whose `weights` a file holds (`safetensors`, the
+//! safetensors format); a [`LatentFile`] carries latents to the next command, tied to the codec that made them.
 //!
 //! ```
 //! use ndarray::Array2;

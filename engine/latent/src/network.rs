@@ -7,7 +7,7 @@ const UNSHUFFLE: usize = 4;
 const LAST: usize = 4;
 const BEFORE_LAST: usize = 16;
 
-/// What a codec file says of its networks.
+/// The networks of a codec, as its file describes them.
 pub(crate) struct Layout {
     pub(crate) channels: usize,
     /// Width and residual blocks at a quarter, an eighth ... of the image's resolution.

@@ -12,7 +12,7 @@ const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Images in a TIFF file that are counted.
 const MOST_PAGES: u32 = 10_000;
 
-/// Reads an image file, told apart by content. What is transparent is black.
+/// Reads an image file; the content determines the format. Transparent pixels become black.
 pub(crate) fn read(bytes: &[u8]) -> Result<Grey, ImageError> {
     match bytes {
         [] => Err(ImageError::Empty),
@@ -122,8 +122,8 @@ fn significant_bits(png: &[u8]) -> Option<u32> {
     }
 }
 
-/// Instruments write 10 to 14 bits into 16 without scaling them, so white is the greatest number of the bits that sBIT names,
-/// or of those in use; where samples exceed what sBIT names, they were scaled as the PNG specification asks for.
+/// Instruments write 10 to 14 bits into 16 without scaling them, so white is the greatest number of the bits that sBIT names, or
+/// of the bits in use. Samples that exceed the bits of sBIT were scaled as the PNG specification requires.
 fn grey_of_16_bits<P: Pixel<Subpixel = u16>>(
     image: &ImageBuffer<P, Vec<u16>>,
     declared: Option<u32>,
@@ -169,7 +169,7 @@ where
     Grey { width, height, values, notes }
 }
 
-/// The images in a TIFF file: its directories, each of which ends with the position of the next.
+/// Number of images in a TIFF file: its directories, each of which ends with the position of the next.
 fn tiff_pages(tiff: &[u8]) -> u32 {
     let big_endian = tiff.starts_with(b"MM");
     let short = |at: usize| {

@@ -13,8 +13,8 @@ pub fn psnr(a: &Xray, b: &Xray) -> f64 {
     10.0 * (255.0_f64.powi(2) * a.len() as f64 / squares).log10()
 }
 
-/// Structural similarity, at most 1 (Wang, Bovik, Sheikh, Simoncelli 2004): a Gaussian window of 11x11 pixels and deviation
-/// 1.5, `K1 = 0.01`, `K2 = 0.03`, averaged over the positions whose window lies inside the image.
+/// Structural similarity, at most 1 (Wang, Bovik, Sheikh, Simoncelli 2004): a Gaussian window of 11x11 pixels and deviation 1.5,
+/// `K1 = 0.01`, `K2 = 0.03`, averaged over the positions whose window is inside the image.
 pub fn ssim(a: &Xray, b: &Xray) -> f64 {
     let a: Vec<f64> = a.pixels().into_iter().map(f64::from).collect();
     let b: Vec<f64> = b.pixels().into_iter().map(f64::from).collect();
@@ -39,7 +39,7 @@ pub fn ssim(a: &Xray, b: &Xray) -> f64 {
     sum / mean_a.len() as f64
 }
 
-/// The Gaussian mean around each position whose window lies inside the image.
+/// The Gaussian mean around each position whose window is inside the image.
 fn blurred(image: &[f64]) -> Vec<f64> {
     let middle = (WINDOW / 2) as f64;
     let window: Vec<f64> =

@@ -42,7 +42,7 @@ fn count(values: &[(f64, u32)]) -> f64 {
     values.iter().map(|(_, count)| f64::from(*count)).sum()
 }
 
-/// The value below or at which a share of sorted values lies.
+/// The quantile of sorted values: a share of them is at most this value.
 fn quantile(sorted: &[(f64, u32)], share: f64) -> f64 {
     let target = share * count(sorted);
     let mut seen = 0.0;

@@ -26,23 +26,23 @@ pub enum CodecError {
     /// A metadata entry is missing or has a value that no codec has.
     #[error("the codec file's metadata says {key} = {found}, expected {expected}; export the codec again")]
     Metadata {
-        /// Its key.
+        /// Key of the metadata.
         key: &'static str,
-        /// What it should be.
+        /// Value expected.
         expected: &'static str,
-        /// What it is, "nothing" if it is missing.
+        /// Value found, "nothing" if it is missing.
         found: String,
     },
     /// A tensor of the network is missing.
     #[error("the codec file lacks the tensor {name}, which its metadata asks for; export the codec again")]
     Missing {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
     },
-    /// A tensor has another type or shape than the metadata asks for.
+    /// A tensor has another type or shape than the metadata requires.
     #[error("the codec file's tensor {name} is {found}, expected {expected}; export the codec again")]
     Tensor {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
         /// Type and shape it should have.
         expected: String,
@@ -52,13 +52,13 @@ pub enum CodecError {
     /// A tensor contains infinities or not-a-numbers.
     #[error("the codec file's tensor {name} has values that are not finite; export the codec again")]
     NotFinite {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
     },
     /// A tensor belongs to no layer.
     #[error("the codec file has a tensor {name} that its metadata has no place for; export the codec again")]
     Surplus {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
     },
     /// A latent or its codes have another shape than the codec's.
@@ -80,7 +80,7 @@ pub enum CodecError {
     Code {
         /// The code.
         code: u16,
-        /// Its position, row by row.
+        /// Position of the code, row by row.
         position: usize,
         /// The size of the codebook.
         codes: usize,
@@ -156,7 +156,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// That all tensors have been taken.
+    /// Checks that all tensors have been taken.
     pub(crate) fn finish(&self) -> Result<(), CodecError> {
         match self.left.first() {
             Some(name) => Err(CodecError::Surplus { name: shortened(name) }),

@@ -20,18 +20,18 @@ pub struct Xray {
 }
 
 impl Xray {
-    /// Reads a PNG, JPEG, TIFF, BMP, WebP or DICOM file, told apart by content: grey, the whole image brought to 256x256
-    /// by a cubic filter whatever its proportions, as the training images were. Images of more than 8 bits keep their depth until then.
-    /// What is transparent is black.
+    /// Reads a PNG, JPEG, TIFF, BMP, WebP or DICOM file; the content determines the format. The whole image is turned to grey and
+    /// brought to 256x256 by a cubic filter whatever its proportions, as the training images were. Images of more than 8 bits
+    /// keep their depth until then. Transparent pixels become black.
     ///
-    /// White in a 16-bit image is the greatest number of the bits in use, or of those that a PNG file says are significant. A DICOM image is
-    /// shown as a viewer shows it: its first frame through modality and VOI look-up tables or its first window, padding black;
-    /// without a window, from its least to its greatest value but for a few far from the others, such as a marker. The notes say
-    /// where a file left a choice, and where its metadata does not go with a frontal chest radiograph.
+    /// White in a 16-bit image is the greatest number of the bits in use, or of those that a PNG file declares significant. A
+    /// DICOM image is shown as a viewer shows it: its first frame through modality and VOI look-up tables or its first window,
+    /// with black padding. Without a window the range is that of the values, except a few outliers such as a marker. The notes
+    /// report where a file left a choice, and where its metadata contradicts a frontal chest radiograph.
     ///
     /// # Errors
-    /// If the bytes are no such file, are damaged, or show fewer than 32 pixels on a side, more than 50 million, or no contrast;
-    /// if a DICOM file asks for a way of display that is not known.
+    /// If the bytes are not such a file, are damaged, or show fewer than 32 pixels on a side, more than 50 million, or no
+    /// contrast; if a DICOM file requires an unsupported way of display.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Vec<ImageNote>), ImageError> {
         let grey = if dicom::is_dicom(bytes) { dicom::read(bytes)? } else { picture::read(bytes)? };
         Self::prepared(grey)

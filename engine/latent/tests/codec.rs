@@ -91,7 +91,7 @@ fn every_factor() {
 
 /// A shift by eight pixels of the image is a shift by one position of the latent, away from the edges.
 #[test]
-fn the_encoder_moves_with_the_image() {
+fn the_encoder_commutes_with_shifts() {
     let codec = Codec::from_bytes(&shipped("f8.safetensors")).unwrap();
     let pixels = pattern().pixels();
     let mut moved = pixels.clone();

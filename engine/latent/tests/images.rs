@@ -31,7 +31,7 @@ fn furthest(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f32 {
 
 /// Values of Pillow 12's `BICUBIC` in floating point.
 #[test]
-fn resampling_is_pillows() {
+fn resampling_equals_pillow() {
     let known = [
         (391, 300, [(0, 0, 3.3), (0, 255, 158.28), (17, 200, 56.105), (255, 255, 210.588)]),
         (700, 1100, [(0, 0, 29.307), (0, 255, 116.85), (17, 200, 152.673), (255, 255, 108.1)]),
@@ -57,7 +57,7 @@ fn an_image_of_the_right_size_is_kept() {
 }
 
 #[test]
-fn all_depths_show_the_same() {
+fn all_depths_give_one_image() {
     let side = 300;
     let grey = file(ImageBuffer::from_fn(side, side, |x, y| Luma([smooth(x, y)])), ImageFormat::Png);
     let (expected, _) = Xray::from_bytes(&grey).unwrap();
@@ -109,7 +109,7 @@ fn fewer_bits_than_sixteen() {
             assert_eq!(notes, remarks);
         }
     }
-    // Colours use their bits together, and transparency all of its own.
+    // Colours share the bits in use, and transparency uses all bits.
     let twelve = |x, y| u16::from(smooth(x, y)) * 16;
     let image = ImageBuffer::from_fn(side, side, |x, y| Rgba([twelve(x, y), twelve(x, y), 4095, 65535]));
     let (xray, _) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
@@ -294,7 +294,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn damaged_files_do_no_harm() {
+fn damaged_files_never_panic() {
     let mut random = Random::new("images");
     for format in
         [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP]
@@ -312,7 +312,7 @@ fn damaged_files_do_no_harm() {
 }
 
 #[test]
-fn likeness() {
+fn psnr_and_ssim() {
     let flat = |value: u8| Xray::from_pixels(Array2::from_elem((SIDE, SIDE), value).view()).unwrap();
     let xray = pattern();
     assert_eq!(psnr(&xray, &xray), f64::INFINITY);

@@ -12,7 +12,7 @@ const OVERLAY_DATA: u32 = 0x3000;
 /// Samples of 16 bits.
 pub(super) const RAWS: usize = 1 << 16;
 
-/// The integer that each of the 65,536 samples stands for, and how often each occurs.
+/// The integer value of each of the 65,536 samples, and the frequency of each.
 pub(super) struct Values {
     pub(super) values: Vec<f64>,
     pub(super) counts: Vec<u32>,

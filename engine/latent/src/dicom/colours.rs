@@ -42,7 +42,7 @@ pub(super) fn read(
     Ok(values)
 }
 
-/// The red, green and blue that each sample stands for.
+/// Reads the palette: red, green and blue of each sample.
 fn palette(set: &DataSet<'_>, format: &Format) -> Result<Vec<[f32; 3]>, DicomError> {
     let luts = Lut::palette(set, format.signed)?;
     let mask = (1_u32 << format.stored) - 1;
@@ -67,7 +67,7 @@ fn white(format: &Format, frame: &Frame, notes: &mut Vec<ImageNote>) -> f32 {
     ((1_u32 << format.allocated) - 1) as f32
 }
 
-/// By PS3.3, C.7.6.3.1.2, with `middle` the sample of no colour.
+/// Conversion to red, green and blue by PS3.3, C.7.6.3.1.2, with `middle` the sample of no colour.
 fn rgb_of_ybr([y, b, r]: [f32; 3], middle: f32) -> [f32; 3] {
     let b = b - middle;
     let r = r - middle;

@@ -1,4 +1,4 @@
-//! What a DICOM file says of its image that does not go with a frontal radiograph of a chest.
+//! Metadata of a DICOM file that contradicts a frontal chest radiograph.
 
 use super::elements::DataSet;
 use super::groups::Groups;

@@ -35,7 +35,7 @@ pub(super) enum PixelData<'a> {
         /// Whether the element is of 16-bit words, and not of bytes.
         words: bool,
     },
-    /// Fragments, the first of which is the table of offsets.
+    /// Fragments; the first is the table of offsets.
     Encapsulated(Vec<&'a [u8]>),
 }
 
@@ -184,7 +184,7 @@ pub(super) struct Reader<'a> {
     pub(super) encoding: Encoding,
 }
 
-/// What stands before a value.
+/// The fields in front of a value.
 pub(super) struct Header {
     pub(super) tag: u32,
     /// Zeros where the encoding is implicit.

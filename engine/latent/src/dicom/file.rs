@@ -24,7 +24,7 @@ const REPRESENTATIONS: [&[u8; 2]; 34] = [
     b"UR", b"US", b"UT", b"UV",
 ];
 
-/// How the pixels of a data set are compressed.
+/// Compression of the pixels of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,

@@ -19,7 +19,7 @@ const STORED: u32 = 0x0028_0101;
 const HIGH_BIT: u32 = 0x0028_0102;
 const SIGNED: u32 = 0x0028_0103;
 
-/// What the samples of a pixel mean.
+/// Meaning of the samples of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Photometric {
     /// Low values are white.
@@ -31,11 +31,11 @@ pub(super) enum Photometric {
     YbrFull,
     /// Two pixels share their differences of colour.
     YbrFull422,
-    /// As JPEG 2000 transforms colours.
+    /// The colour transform of JPEG 2000.
     YbrJpeg2000,
 }
 
-/// How samples are stored.
+/// Storage format of the samples.
 pub(super) struct Format {
     pub(super) size: FrameSize,
     pub(super) photometric: Photometric,
@@ -146,7 +146,7 @@ impl Format {
         Ok(frame)
     }
 
-    /// What the components of a JPEG are: as it says itself, or else as the file does.
+    /// The colour space of a JPEG: as its own markers declare, or else as the file does.
     fn jpeg_colours(&self, stream: &[u8], notes: &mut Vec<ImageNote>) -> JpegColours {
         let declared = match self.photometric {
             Photometric::Rgb => JpegColours::Rgb,

@@ -23,7 +23,7 @@ pub(super) struct Lut {
 }
 
 impl Lut {
-    /// Reads an item of a look-up table sequence. `negative` tells whether inputs may be below zero.
+    /// Reads an item of a look-up table sequence. `negative`: whether inputs may be below zero.
     pub(super) fn read(item: &DataSet<'_>, name: &'static str, negative: bool) -> Result<Self, DicomError> {
         let mut lut = Self::of(item, [DESCRIPTOR, DATA], name, negative)?;
         lut.explanation = item.string(EXPLANATION);

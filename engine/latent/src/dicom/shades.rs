@@ -63,7 +63,7 @@ pub(super) fn read(
     Ok(raw.iter().map(|x| shades.get(usize::from(*x)).copied().unwrap_or_default()).collect())
 }
 
-/// What turns stored values into those of the modality (C.11.1).
+/// The transform of stored values into those of the modality (C.11.1).
 enum Modality {
     Lut(Lut),
     Linear { slope: f64, intercept: f64 },

@@ -1,4 +1,4 @@
-//! The display shutter: what lies outside is not shown (PS3.3, C.7.6.11).
+//! The display shutter, outside of which nothing is shown (PS3.3, C.7.6.11).
 
 use super::elements::DataSet;
 use super::groups::Groups;
@@ -15,7 +15,7 @@ const RADIUS: u32 = 0x0018_1612;
 const VERTICES: u32 = 0x0018_1620;
 const SHADE: u32 = 0x0018_1622;
 
-/// An area outside of which nothing is shown; positions count from 1.
+/// An area to show; positions count from 1.
 enum Opening {
     Rectangle {
         left: f64,

@@ -15,7 +15,7 @@ const WIDTH: u32 = 0x0028_1051;
 const EXPLANATION: u32 = 0x0028_1055;
 const FUNCTION: u32 = 0x0028_1056;
 
-/// What turns values into shades from 0 to 1.
+/// The transform of values into shades from 0 to 1.
 pub(super) enum Voi {
     Window(Window),
     Lut(Lut),
@@ -39,8 +39,7 @@ enum Function {
 }
 
 impl Voi {
-    /// Reads what the file says, wherever it says it: for the frame, for all frames, or for the image. `negative` tells whether
-    /// values may be below zero.
+    /// Reads the transform from the frame, from all frames, or from the image. `negative`: whether values may be below zero.
     pub(super) fn read(
         set: &DataSet<'_>,
         groups: &Groups<'_>,

@@ -13,7 +13,7 @@ const EXTENDED: &str = "1.2.840.10008.1.2.4.51";
 /// Rows and columns of the images in the streams.
 const SMALL: usize = 40;
 
-/// Of 12 bits, with flat squares in it.
+/// A test image of 12 bits with flat squares.
 fn small(x: usize, y: usize) -> u16 {
     let flat = (x / 10 + y / 10) % 2 == 1;
     if flat { 1000 } else { ((x * x + 3 * y * y + x * y) % 4096) as u16 }
@@ -32,7 +32,7 @@ fn even(mut stream: Vec<u8>) -> Vec<u8> {
     stream
 }
 
-/// Words of a small image, planes one after the other in pixel order, as a file that is not compressed.
+/// An uncompressed file of a small image; planes follow one another in pixel order.
 fn native(mut file: Dicom, bytes_per_sample: usize, words: Vec<u16>) -> Xray {
     match bytes_per_sample {
         1 => file.octets(words.into_iter().map(|x| x as u8)),
@@ -244,7 +244,7 @@ fn colours_of_a_jpeg() {
         let mut image = super::jpeg(image::ImageBuffer::from_fn(256, 256, |x, y| {
             image::Rgb([shade(x as usize + SIDE * y as usize); 3])
         }));
-        // Take the marker of JFIF away, so that nothing but the identifiers speaks of colours.
+        // Remove the JFIF marker, so that only the component identifiers indicate the colours.
         let length = 2 + usize::from(u16::from_be_bytes([image[4], image[5]]));
         assert_eq!(image[2..4], [0xff, 0xe0]);
         image.drain(2..2 + length);
@@ -271,7 +271,7 @@ fn colours_of_a_jpeg() {
 }
 
 #[test]
-fn broken_streams_do_no_harm() {
+fn broken_streams_never_panic() {
     let mut random = Random::new("codecs");
     let blocks = [(100, 50); 25];
     let streams: [(&str, Vec<u8>, [u16; 3]); 4] = [

@@ -1,4 +1,5 @@
-//! What a viewer shows: modality, values of interest, presentation, padding, shutters, wherever in a file they stand.
+//! Display of DICOM images as in a viewer: modality, values of interest, presentation, padding, shutters, wherever a file has
+//! them.
 
 use super::{Dicom, EXPLICIT, IMPLICIT, read, shade, shades, tag};
 use dicom_core::value::DataSetSequence;
@@ -158,7 +159,7 @@ fn functional_groups_come_before_the_image() {
 }
 
 #[test]
-fn several_windows_are_remarked_on() {
+fn several_windows_are_noted() {
     let mut file = eight_bits();
     file.text(0x0028_1050, VR::DS, "64\\128").text(0x0028_1051, VR::DS, "128\\256");
     file.text(0x0028_1055, VR::LO, "LUNG\\BONE");

@@ -15,7 +15,7 @@ fn twelve_bits() -> Dicom {
     file
 }
 
-/// What follows the file meta information.
+/// The bytes after the file meta information.
 fn data_set(bytes: &[u8]) -> &[u8] {
     let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
     &bytes[144 + length..]
@@ -100,7 +100,7 @@ fn big_endian() {
 }
 
 #[test]
-fn broken_heads_do_no_harm() {
+fn broken_heads_never_panic() {
     let mut random = Random::new("files");
     let whole = twelve_bits().bytes(EXPLICIT);
     for bytes in [whole[132..].to_vec(), data_set(&whole).to_vec(), twelve_bits().bytes(BIG_ENDIAN)] {

@@ -126,7 +126,7 @@ fn grey_in_all_depths() {
         assert_eq!(read(&eight.octets(shades()).bytes(syntax)), (expected.clone(), vec![]), "8 bits");
 
         let mut twelve = Dicom::new("MONOCHROME2", 1, [16, 12, 0]);
-        // What lies above the stored bits is not part of the value.
+        // Bits above the stored bits are not part of the value.
         let words = || shades().map(|x| 0xa000 | (u16::from(x) * 16));
         assert_eq!(read(&twelve.words(words()).bytes(syntax)).0, expected, "12 bits");
 
@@ -364,7 +364,7 @@ fn what_is_refused() {
 }
 
 #[test]
-fn broken_files_do_no_harm() {
+fn broken_files_never_panic() {
     let mut native = Dicom::new("MONOCHROME2", 1, [8, 8, 0]);
     native.octets(shades()).text(0x0028_1050, VR::DS, "100").text(0x0028_1051, VR::DS, "50");
     let mut packed = Dicom::new("MONOCHROME2", 1, [16, 16, 0]);

@@ -14,7 +14,7 @@ fn notes(change: impl Fn(&mut Dicom)) -> Vec<ImageNote> {
 }
 
 #[test]
-fn contradictions_are_remarked_on() {
+fn contradictions_are_noted() {
     let cases = [
         ("Modality", 0x0008_0060, VR::CS, "CT"),
         ("Modality", 0x0008_0060, VR::CS, "MG"),
@@ -51,7 +51,7 @@ fn contradictions_are_remarked_on() {
 }
 
 #[test]
-fn chest_radiographs_are_not() {
+fn chest_radiographs_are_not_noted() {
     let cases = [
         (0x0008_0060, VR::CS, "CR"),
         (0x0008_0068, VR::CS, "FOR PRESENTATION"),
@@ -72,7 +72,7 @@ fn chest_radiographs_are_not() {
 }
 
 #[test]
-fn overlays_are_remarked_on() {
+fn overlays_are_noted() {
     let notes = notes(|file| {
         file.0.put(DataElement::new(
             tag(0x6000_3000),
