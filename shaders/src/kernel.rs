@@ -8,9 +8,9 @@ pub const ENTRY_POINT: &str = "main";
 /// How the text computes the high half of a 32-bit product and sums of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Words {
-    /// With 64-bit integers, where the device has them.
+    /// 64-bit integers, where the device has them.
     Int64,
-    /// With halves of 32-bit words, everywhere.
+    /// Halves of 32-bit words, on every device.
     Int32,
 }
 

@@ -46,7 +46,7 @@ macro_rules! tables {
         }
 
         impl EntryType {
-            /// All of them.
+            /// All entry types.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// Name in Rust and in WGSL.

@@ -20,7 +20,7 @@ const MAX_COEFFICIENT_BITS: f64 = 120.0;
 /// Encodes vectors as plaintexts, and decodes them.
 pub struct Encoder {
     params: Params,
-    /// By logarithm of the number of slots.
+    /// Tables by the logarithm of the number of slots.
     transforms: Vec<Transform>,
 }
 

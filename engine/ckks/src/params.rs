@@ -296,7 +296,7 @@ impl Params {
         ring.moduli(self.limbs(level)).skip(kept).map(|m| f64::from(m.q())).product()
     }
 
-    /// How a ciphertext of a level is decomposed for key switching.
+    /// Decomposition of a ciphertext at a level for key switching.
     pub fn gadget(&self, level: usize) -> Gadget {
         let digit_limbs = self.0.literal.digit_limbs;
         Gadget { limbs: Limbs { p: digit_limbs, ..self.limbs(level) }, digit_limbs }

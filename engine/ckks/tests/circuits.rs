@@ -279,7 +279,7 @@ fn keys_serve_their_level_and_those_below() {
 }
 
 #[test]
-fn other_keys_do_not_help() {
+fn keys_of_other_operations_are_not_used() {
     let s = &*SETUP;
     let e = &s.evaluator;
     let x = s.load(&vector(s.slots(), 1));

@@ -233,7 +233,7 @@ fn difference(x: &[i64], y: &[i64]) -> Vec<i64> {
 /// A full decryption reveals the key to an observer who also has the ciphertext. A published one does not: as an equation for the
 /// secret it is at least as noisy as the ciphertext.
 #[test]
-fn raw_decryptions_give_the_key_away_and_published_ones_do_not() {
+fn raw_decryptions_reveal_the_key_and_published_ones_do_not() {
     let s = &*SETUP;
     let e = &s.evaluator;
     let secret = s.secret_coefficients();
@@ -427,7 +427,7 @@ macro_rules! assert_lacks {
 }
 
 #[test]
-fn secrets_can_neither_be_shown_nor_copied() {
+fn secrets_can_neither_be_printed_nor_copied() {
     use std::fmt::{Debug, Display, LowerHex};
     assert_lacks!(SecretKey: Clone, Display, LowerHex, PartialEq, AsRef<[u8]>, IntoIterator);
     assert_lacks!(Decrypted: Clone, Debug, Display, PartialEq, AsRef<[Complex64]>, IntoIterator);

@@ -143,7 +143,7 @@ fn bytes(ciphertexts: &[Ciphertext]) -> Vec<Vec<u8>> {
 
 /// Fewer values than slots are repeated over all of them: the operations are those of the shorter vector.
 #[test]
-fn operations_equal_the_clear_computation() {
+fn operations_equal_the_plaintext_computation() {
     let s = &*SETUP;
     for log_slots in [0, 1, 3, 6, 9] {
         let slots = 1 << log_slots;
@@ -160,7 +160,7 @@ fn operations_equal_the_clear_computation() {
 }
 
 #[test]
-fn items_of_a_batch_do_not_meet() {
+fn items_of_a_batch_do_not_mix() {
     let s = &*SETUP;
     let x = inputs(9, 8, 10);
     let y = inputs(9, 8, 20);
@@ -195,7 +195,7 @@ fn devices_agree_bit_for_bit() {
 
 /// Operations that are the same by definition give the same bits.
 #[test]
-fn fused_operations_are_their_parts() {
+fn fused_operations_equal_their_parts() {
     let s = &*SETUP;
     let e = &s.evaluator;
     let keys = &s.keys;

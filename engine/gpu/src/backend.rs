@@ -29,7 +29,7 @@ impl Gpu {
         self.call_simple(kernel, &limbs, rows);
     }
 
-    /// Where the words of a view lie.
+    /// Places of the words of a view.
     fn sources<'a, D: Domain>(&self, x: View<'a, Self, D>) -> Result<Vec<Source<'a>>, BackendError> {
         self.device.check()?;
         let poly_words = x.limbs().count() << self.ring.log_n();

@@ -171,7 +171,7 @@ impl Device {
         bind_group
     }
 
-    /// As much of a buffer as a kernel can see.
+    /// The part of a buffer that a kernel can address.
     fn storage<'a>(&self, bound: &'a PooledBuffer) -> wgpu::BindingResource<'a> {
         let size = bound.buffer.size().min(self.limits.max_storage_buffer_binding_size);
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {

@@ -33,7 +33,7 @@ impl PipelineCache {
         Some(Self { cache, file, kept })
     }
 
-    /// For the descriptors of pipelines.
+    /// The cache, for the descriptors of pipelines.
     pub(crate) fn cache(&self) -> &wgpu::PipelineCache {
         &self.cache
     }

@@ -10,7 +10,7 @@ pub(crate) struct Pipelines {
     words: Words,
     /// Whether kernels check the bounds of what they read and write.
     checks: bool,
-    /// By the number of buffers that a kernel reads.
+    /// Layouts by the number of buffers that a kernel reads.
     layouts: [Layout; MAX_INPUTS + 1],
     compiled: Mutex<HashMap<KernelId, wgpu::ComputePipeline>>,
     on_disk: Option<PipelineCache>,

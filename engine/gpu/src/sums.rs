@@ -34,7 +34,7 @@ pub(crate) fn mul_accumulate(
     Batch::from_buffer(out, limbs, outputs)
 }
 
-/// Where the results of a row go: one or two, in one segment.
+/// Results of a row: one or two, in one segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
     segment: &'a Segment,

@@ -229,7 +229,7 @@ pub struct Gadget {
 
 /// Key switching up to ModDown, of `batch` ciphertexts side by side: `[2][outputs][batch]` over the gadget's limbs.
 pub struct GadgetProduct<'a, B: Backend> {
-    /// How the keys decompose.
+    /// Decomposition of the keys.
     pub gadget: Gadget,
     /// `[parts][inputs][batch]`, two or three parts, over the gadget's ciphertext limbs (then it counts times the
     /// product `P` of the special primes) or over all of the gadget's limbs (then it counts as it is).

@@ -36,7 +36,7 @@ pub struct Polynomial {
 /// Why a polynomial was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolynomialError {
-    /// It is constant, or has no coefficients.
+    /// The polynomial is constant, or has no coefficients.
     #[error("a polynomial to evaluate needs degree 1 or more")]
     Constant,
     /// A coefficient or the interval is not finite, or the interval is empty.

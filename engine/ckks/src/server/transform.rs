@@ -54,9 +54,9 @@ pub struct BlockLinearTransform {
 /// One diagonal of a [`BlockLinearTransform`]: output `output` gains `rot_giant(poly * rot_baby(input))`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagonal {
-    /// Which input.
+    /// Number of the input in its group.
     pub input: usize,
-    /// Which output.
+    /// Number of the output in its group.
     pub output: usize,
     /// Position among the baby steps.
     pub baby_step: usize,

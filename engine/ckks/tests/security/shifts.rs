@@ -128,7 +128,7 @@ fn least_deviation(bits: i32, count: usize) -> f64 {
 
 /// A dozen decryptions of shifted copies of one ciphertext, if they are plainly rounded, give the key away at any precision.
 #[test]
-fn shifted_copies_give_the_key_away_rounded_plainly_and_not_published() {
+fn shifted_copies_reveal_the_key_under_plain_rounding_and_not_when_published() {
     let (x, _) = zeros();
     let max = SETUP.secret.decrypt(&SETUP.encoder, &x).unwrap().max_bits();
     for bits in [max, max - 4, 0] {
@@ -147,7 +147,7 @@ fn shifted_copies_give_the_key_away_rounded_plainly_and_not_published() {
 
 /// `sin^2(pi f / 2)` of the values that are a fraction `f` of a unit above a multiple go up, and none goes further.
 #[test]
-fn values_go_up_as_often_as_is_said() {
+fn dithers_round_up_with_the_documented_probability() {
     let s = &*SETUP;
     let bits = 3;
     let (_, on_device) = zeros();

@@ -3,13 +3,13 @@
 use crate::{Backend, BackendError, Batch, Coeff, CompactPoly, Domain, Download, Limbs, Ntt, Ring, View};
 use std::collections::VecDeque;
 
-/// Where in the suite something happened.
+/// The place of a failure in the suite.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} ({case}) at n = 2^{log_n}, {primes} primes")]
 pub struct Place {
     /// The operation, by its name in the trait.
     pub operation: &'static str,
-    /// Which of its cases.
+    /// The case of the operation.
     pub case: String,
     /// Logarithm of the degree.
     pub log_n: u32,
@@ -23,7 +23,7 @@ pub enum Failure {
     /// A word of a result is wrong; the first one in memory order.
     #[error("{at}: poly {poly}, limb {limb}, coefficient {coefficient} is {got}, not {expected}")]
     Word {
-        /// In which case.
+        /// Place in the suite.
         at: Place,
         /// Position in the batch.
         poly: usize,
@@ -39,7 +39,7 @@ pub enum Failure {
     /// A result has the wrong shape.
     #[error("{at}: {} where {} were expected", shape_text(got), shape_text(expected))]
     Shape {
-        /// In which case.
+        /// Place in the suite.
         at: Place,
         /// Limbs and number of polynomials that the operation must return.
         expected: (Limbs, usize),
@@ -49,7 +49,7 @@ pub enum Failure {
     /// The device reported an error.
     #[error("{at}: {error}")]
     Device {
-        /// In which case.
+        /// Place in the suite.
         at: Place,
         /// The device's error.
         error: BackendError,
@@ -57,7 +57,7 @@ pub enum Failure {
     /// An upload of too few words was not refused.
     #[error("{at}: accepted, though a word is missing")]
     Accepted {
-        /// In which case.
+        /// Place in the suite.
         at: Place,
     },
     /// There is no ring of a degree, or no device for it.
@@ -117,7 +117,7 @@ impl<'a, B: Backend> Trial<'a, B> {
         Limbs { q: q.min(top.q), p: p.min(top.p) }
     }
 
-    /// Those of some limbs that the ring has.
+    /// The levels that the ring has.
     pub(super) fn levels<const C: usize>(
         &self,
         levels: [(usize, usize); C],

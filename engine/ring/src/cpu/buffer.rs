@@ -28,7 +28,7 @@ const MAX_FREE_BYTES: usize = 2 << 30;
 /// limb would fall into the same set of the cache, which holds a dozen lines, and sums over many limbs would
 /// evict their own operands.
 pub struct CpuBuffer {
-    /// As many as the limbs need, or somewhat more.
+    /// Lines of the limbs, or somewhat more.
     lines: Vec<Line>,
     n: usize,
     limbs: usize,

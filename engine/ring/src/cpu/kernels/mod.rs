@@ -416,7 +416,7 @@ unsafe fn permute<V: Lanes>(permutation: &NttPermutation, x: &[u32], out: &mut [
     }
 }
 
-/// Where the block of output word `i` comes from.
+/// Source block of output word `i`.
 struct Fetch<V> {
     start: usize,
     pattern: Option<V>,

@@ -25,7 +25,7 @@ pub enum Simd {
 static PREFERRED: OnceLock<Simd> = OnceLock::new();
 
 impl Simd {
-    /// All of them, narrowest first.
+    /// All instruction sets, narrowest first.
     pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
 
     /// Whether this processor has it.
