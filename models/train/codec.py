@@ -302,7 +302,7 @@ def export(args):
 
 @torch.no_grad()
 def known_answers():
-    """What codec f8 makes of a picture that any language can draw, for the tests of the program."""
+    """Known answers of codec f8 for a picture that is defined by a formula, for the tests of the program."""
     codec, file = shipped(8), MODELS / "codec" / "f8.safetensors"
     y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
     picture = ((x * x + 3 * y * y + x * y) // 97 + 40 * ((x // 32 + y // 32) % 2)) % 256
@@ -314,7 +314,7 @@ def known_answers():
         "latent": z[0],
         "decoded": codec.decoder(z)[0, 0],
         "codes": codec.codebook.indices(z)[1].int(),
-        "strangeness": white.square().mean(1).sqrt() / limit,
+        "ood_score": white.square().mean(1).sqrt() / limit,
     }
     out = MODELS / "codec" / "known_f8.safetensors"
     save_file({k: v.contiguous() for k, v in answers.items()}, out)

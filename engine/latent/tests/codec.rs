@@ -52,7 +52,7 @@ fn known_answers() {
     let equal = codes.values().iter().zip(known_codes).filter(|(a, b)| i32::from(**a) == *b).count();
     assert!(equal * 100 >= codes.values().len() * 99, "{equal} of {} codes agree", codes.values().len());
 
-    let expected = singles(&known, "strangeness")[0];
+    let expected = singles(&known, "ood_score")[0];
     let error = (codec.ood_score(&given).unwrap() / f64::from(expected) - 1.0).abs();
     assert!(error < 1e-3, "the score is off by {error} of {expected}");
     let again = codec.dequantize(&codes).unwrap();
