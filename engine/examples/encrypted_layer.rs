@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let levels = arguments.next().map_or(Ok(3), |s| s.parse())?;
     let scale_bits = arguments.next().map_or(Ok(29), |s| s.parse())?;
     let params = Params::choose(levels, scale_bits, Security::Bits128)?;
-    let (top, slots) = (params.max_level(), params.n() / 2);
+    let top = params.max_level();
+    let slots = params.n() / 2;
     println!(
         "parameters  n = 2^{}, {top} levels of {scale_bits} bits, log2(QP) = {:.0} of {:.0} allowed for 128 bits",
         params.literal().log_n,
@@ -33,17 +34,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let layer = LinearTransform::new(&params, top, slots, (0..DIAGONALS).map(|k| (k as i64, diagonal(k))))?;
 
     let clock = Instant::now();
-    let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
+    let encoder = Encoder::new(&params);
+    let secret = SecretKey::generate(&params)?;
     let keys = secret.evaluation_keys(&KeyRequest::new().relin(top).merge(&layer.keys()))?.to_bytes();
     println!("client      keys of {:.1} MB in {:.0} ms", keys.len() as f64 / 1e6, ms(clock));
 
     let clock = Instant::now();
     let inputs: Vec<Vec<f64>> =
         (1..=2).map(|k| (0..slots).map(|i| ((i * k) as f64).cos()).collect()).collect();
-    let encrypt = |x: &Vec<f64>| -> Result<_, Box<dyn Error>> {
-        Ok(secret.encrypt(&encoder.encode_real(x)?)?.to_bytes())
-    };
-    let sent = inputs.iter().map(encrypt).collect::<Result<Vec<_>, _>>()?;
+    let mut sent = Vec::new();
+    for x in &inputs {
+        sent.push(secret.encrypt(&encoder.encode_real(x)?)?.to_bytes());
+    }
     let bytes: usize = sent.iter().map(Vec::len).sum();
     println!("client      two ciphertexts, {:.2} MB, in {:.1} ms", bytes as f64 / 1e6, ms(clock));
 

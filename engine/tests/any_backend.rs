@@ -99,8 +99,8 @@ fn selectors_are_texts() {
 #[test]
 fn words_are_not_copied_and_a_panic_leaves_the_backend_usable() {
     let ring = small_ring(10);
-    let (any, own) =
-        (Device::cpu(Some(1)).backend(&ring).unwrap(), Cpu::with(ring.clone(), simd::choose(), 1).unwrap());
+    let any = Device::cpu(Some(1)).backend(&ring).unwrap();
+    let own = Cpu::with(ring.clone(), simd::choose(), 1).unwrap();
     let words: Vec<u32> = (0..ring.words(ring.limbs(), 2) as u32).collect();
     let mut x = any.upload::<Ntt>(ring.limbs(), 2, &words).unwrap();
     let y = any.upload::<Ntt>(ring.limbs(), 1, &words[..words.len() / 2]).unwrap();

@@ -29,7 +29,8 @@ fn clients_with_different_keys_share_a_server_from_threads() {
     let (classifier, plan) = classifier(1);
     let server = Server::new(plan.server_plan().clone(), &Device::cpu(Some(1))).unwrap();
     let answer = |sample: usize| {
-        let (server, spec) = (server.clone(), plan.client_spec().clone());
+        let server = server.clone();
+        let spec = plan.client_spec().clone();
         let item = features(&classifier, sample).values.insert_axis(Axis(0));
         let expected = classifier.network().evaluate(item.view()).unwrap();
         thread::spawn(move || {
@@ -81,8 +82,10 @@ fn a_group_that_is_not_full_gives_the_scores_of_its_xrays() {
     assert!(times.infer > 0.0);
     for (features, prediction) in all.iter().zip(&predictions) {
         let expected = pipeline.classifier().evaluate(features);
-        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-2;
-        assert!(expected.iter().zip(&prediction.unrounded).all(close), "{expected:?} {prediction:?}");
+        assert!(
+            expected.iter().zip(&prediction.unrounded).all(|(a, b)| (a - b).abs() < 1e-2),
+            "{expected:?} {prediction:?}"
+        );
         assert_eq!(prediction.label, pipeline.classifier().label(&expected));
         assert!((prediction.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
     }

@@ -30,7 +30,7 @@
 //! let result = AugConv::<f64>::sorted(key.order(), &augmented.apply(&morphed)?);
 //! assert!(result.iter().zip(layer.apply(&image)?).all(|(a, b)| (a - b).abs() < 1e-6));
 //!
-//! // Whoever has the layer and the augmented convolution has the image.
+//! // The layer and the augmented convolution together reveal the image.
 //! let recovered = Developer::attack(&layer, &augmented)?.recover(&morphed)?;
 //! assert!(recovered.iter().zip(&image).all(|(a, b)| (a - b).abs() < 1e-6));
 //!

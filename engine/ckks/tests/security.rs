@@ -294,7 +294,7 @@ fn noise_is_not_published() {
             }
             let real: Vec<_> = published.iter().map(|z| z.re).collect();
             assert_eq!(decrypted.publish_real(bits).unwrap(), real);
-            // The published values repeat, whoever decrypts and however the ciphertext came.
+            // The published values repeat for every decryption of the ciphertext, on any machine.
             assert_eq!(decrypted.publish(bits).unwrap(), published);
             let again = Ciphertext::from_bytes(&x.to_bytes(), &s.params).unwrap();
             let key = SecretKey::from_secret_bytes(&s.secret.to_secret_bytes(), &s.params).unwrap();

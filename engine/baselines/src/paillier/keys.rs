@@ -33,7 +33,7 @@ pub struct PublicKey {
     pub(super) powers: FixedBase,
 }
 
-/// The factors. Never printed, zeroised when dropped. Not erased is what the big-integer crate keeps of them: its Montgomery parameters,
+/// The factors. Never printed, zeroized when dropped. Not erased is what the big-integer crate keeps of them: its Montgomery parameters,
 /// the temporaries of its products, powers, divisions, inverses and prime tests.
 pub struct SecretKey {
     public: PublicKey,
