@@ -159,7 +159,7 @@ struct Switching<'a> {
     inputs: usize,
     parts: usize,
     /// Whether `x` is over the ciphertext primes alone: then it counts times P, which vanishes modulo the special primes.
-    lifted: bool,
+    over_q: bool,
     /// The digits of each polynomial, if they are extended here.
     fresh: Option<GpuBuffer>,
     /// Copies of the keys whose two polynomials of a digit are not contiguous.
@@ -176,7 +176,7 @@ struct Span<'a> {
 impl<'a> Switching<'a> {
     fn new(gpu: &'a Gpu, product: &'a GadgetProduct<'a, Gpu>) -> Self {
         let GadgetProduct { gadget, digits, terms, .. } = *product;
-        let (inputs, parts, lifted) = product.shape();
+        let (inputs, parts, over_q) = product.shape();
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
                 Some(extend_digits(gpu, view, gadget))
@@ -184,7 +184,7 @@ impl<'a> Switching<'a> {
             _ => None,
         };
         let keys = terms.iter().map(|term| paired(gpu, term.key?)).collect();
-        Self { gpu, product, inputs, parts, lifted, fresh, keys }
+        Self { gpu, product, inputs, parts, over_q, fresh, keys }
     }
 
     /// Both results of each output and item, over the limbs of `out`: `[2][outputs][batch]`.
@@ -337,7 +337,7 @@ impl<'a> Switching<'a> {
         let ring = &self.gpu.ring;
         let limbs = gadget.limbs;
         let modulus = ring.modulus(prime);
-        let lift = if !self.lifted {
+        let lift = if !self.over_q {
             1
         } else if limb < limbs.q {
             ring.special_product(limbs.p, prime)

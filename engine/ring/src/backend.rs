@@ -371,9 +371,9 @@ impl<B: Backend> GadgetProduct<'_, B> {
         let Self { x, first_switched, batch, .. } = *self;
         let inputs = self.inputs();
         let limbs = self.gadget.limbs;
-        let lifted = x.limbs() != limbs;
+        let over_q = x.limbs() != limbs;
         assert!(
-            !lifted || x.limbs() == Limbs::q(limbs.q),
+            !over_q || x.limbs() == Limbs::q(limbs.q),
             "a gadget product over {limbs:?} of {:?}",
             x.limbs()
         );
@@ -387,7 +387,7 @@ impl<B: Backend> GadgetProduct<'_, B> {
             !(0..first_switched).any(|i| self.is_switched(i)),
             "a term with a key uses an input below first_switched"
         );
-        (inputs, parts, lifted)
+        (inputs, parts, over_q)
     }
 
     /// Whether some term switches an input.

@@ -39,8 +39,8 @@ fn gadget_products_of_the_largest_words() {
             let gadget = Gadget { limbs: Limbs { q: count, p: 1 }, digit_limbs: 1 };
             let digits = cpu.upload(gadget.limbs, count, &largest(&ring, gadget.limbs, count)).unwrap();
             let key = cpu.upload(gadget.limbs, 2 * count, &largest(&ring, gadget.limbs, 2 * count)).unwrap();
-            for (parts, lifted) in [(2, true), (2, false), (3, true), (3, false)] {
-                let x_limbs = if lifted { Limbs::q(count) } else { gadget.limbs };
+            for (parts, over_q) in [(2, true), (2, false), (3, true), (3, false)] {
+                let x_limbs = if over_q { Limbs::q(count) } else { gadget.limbs };
                 let x = cpu.upload(x_limbs, parts, &largest(&ring, x_limbs, parts)).unwrap();
                 for terms in 1..=3 {
                     let galois = GaloisElement::conjugation(ring.n());
@@ -62,7 +62,7 @@ fn gadget_products_of_the_largest_words() {
                     {
                         let part = i / (count + 1);
                         let limb = i % (count + 1);
-                        let addend = match (part == 0 || parts == 3, lifted) {
+                        let addend = match (part == 0 || parts == 3, over_q) {
                             (false, _) => 0,
                             (true, false) => m.neg(1),
                             (true, true) if limb < count => m.neg(m.reduce(ring.modulus(35).q().into())),
@@ -71,7 +71,7 @@ fn gadget_products_of_the_largest_words() {
                         let expected = m.mul(terms.len() as u32, m.add(m.reduce(count as u64), addend));
                         assert!(
                             words.iter().all(|&word| word == expected),
-                            "{}: {count} digits, {parts} parts, lifted: {lifted}, {} terms",
+                            "{}: {count} digits, {parts} parts, over q: {over_q}, {} terms",
                             cpu.name(),
                             terms.len()
                         );

@@ -16,7 +16,7 @@ struct Case {
     log_n: u32,
     gadget: Gadget,
     parts: usize,
-    lifted: bool,
+    over_q: bool,
     fresh: bool,
     batch: usize,
     inputs: usize,
@@ -32,7 +32,7 @@ prop_compose! {
     fn cases()(
         (log_n, seed) in (prop_oneof![Just(3), Just(6), Just(7)], any::<u8>()),
         (q, p, digit_limbs) in (1usize..=7, 1usize..=3, 1usize..=3),
-        (three, lifted, fresh) in any::<(bool, bool, bool)>(),
+        (three, over_q, fresh) in any::<(bool, bool, bool)>(),
         (batch, inputs, outputs, first_switched, spare) in (1usize..=2, 1usize..=3, 1usize..=3, 0usize..=3, 0usize..=1),
         terms in prop::collection::vec(any::<(usize, usize, bool, u32)>(), 1..=6),
     ) -> Case {
@@ -45,7 +45,7 @@ prop_compose! {
         let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
         let parts = if three { 3 } else { 2 };
         let first_switched = first_switched.min(inputs);
-        Case { log_n, gadget, parts, lifted, fresh, batch, inputs, outputs, first_switched, spare, terms: terms.collect(), seed }
+        Case { log_n, gadget, parts, over_q, fresh, batch, inputs, outputs, first_switched, spare, terms: terms.collect(), seed }
     }
 }
 
@@ -63,7 +63,7 @@ proptest! {
             let mut sampler = Seed::from_bytes(&[case.seed; 32]).sampler(Label::Public, number);
             (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect()
         };
-        let x_limbs = if case.lifted { base } else { limbs };
+        let x_limbs = if case.over_q { base } else { limbs };
         let x_polys = parts * inputs * batch;
         let switched = (inputs - first_switched) * batch;
         let x = words(x_limbs, x_polys, 0);
@@ -109,7 +109,7 @@ proptest! {
                             let from = source(c, g, case.log_n);
                             if part == 0 || !keyed || parts == 3 {
                                 let poly = (part * inputs + input) * batch + item;
-                                let addend = match (case.lifted, limb < limbs.q) {
+                                let addend = match (case.over_q, limb < limbs.q) {
                                     (true, true) => m.mul(special, x[(poly * limbs.q + limb) * ring.n() + from]),
                                     (true, false) => 0,
                                     (false, _) => word(&x, limbs, poly, limb, from),

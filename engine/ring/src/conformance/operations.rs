@@ -212,7 +212,7 @@ struct Switch {
     gadget: (usize, usize, usize),
     parts: usize,
     /// Whether `x` is over the ciphertext primes alone.
-    lifted: bool,
+    over_q: bool,
     batch: usize,
     outputs: usize,
     first_switched: usize,
@@ -227,27 +227,27 @@ const SWITCHES: [Switch; 11] = {
     use By::{Conjugation, Steps};
     const NOTHING: By = Steps(0);
     [
-        Switch { name: "relinearize", gadget: (7, 3, 3), parts: 3, lifted: true, batch: 2, outputs: 1, first_switched: 0, spare: 0,
+        Switch { name: "relinearize", gadget: (7, 3, 3), parts: 3, over_q: true, batch: 2, outputs: 1, first_switched: 0, spare: 0,
             terms: &[(0, 0, true, NOTHING)] },
-        Switch { name: "relinearize lower", gadget: (4, 2, 3), parts: 3, lifted: true, batch: 1, outputs: 1, first_switched: 0, spare: 1,
+        Switch { name: "relinearize lower", gadget: (4, 2, 3), parts: 3, over_q: true, batch: 1, outputs: 1, first_switched: 0, spare: 1,
             terms: &[(0, 0, true, NOTHING)] },
-        Switch { name: "rotate", gadget: (5, 2, 2), parts: 2, lifted: true, batch: 3, outputs: 1, first_switched: 0, spare: 1,
+        Switch { name: "rotate", gadget: (5, 2, 2), parts: 2, over_q: true, batch: 3, outputs: 1, first_switched: 0, spare: 1,
             terms: &[(0, 0, true, Steps(3))] },
-        Switch { name: "rotate hoisted", gadget: (6, 3, 3), parts: 2, lifted: true, batch: 1, outputs: 4, first_switched: 0, spare: 0,
+        Switch { name: "rotate hoisted", gadget: (6, 3, 3), parts: 2, over_q: true, batch: 1, outputs: 4, first_switched: 0, spare: 0,
             terms: &[(0, 0, false, NOTHING), (0, 1, true, Steps(1)), (0, 2, true, Steps(-5)), (0, 3, true, Conjugation)] },
-        Switch { name: "sum of rotations", gadget: (5, 2, 2), parts: 2, lifted: false, batch: 2, outputs: 1, first_switched: 1, spare: 1,
+        Switch { name: "sum of rotations", gadget: (5, 2, 2), parts: 2, over_q: false, batch: 2, outputs: 1, first_switched: 1, spare: 1,
             terms: &[(0, 0, false, NOTHING), (1, 0, true, Steps(8)), (2, 0, true, Steps(-8)), (3, 0, true, Conjugation)] },
-        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, lifted: true, batch: 2, outputs: 3, first_switched: 1, spare: 0,
+        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, over_q: true, batch: 2, outputs: 3, first_switched: 1, spare: 0,
             terms: &[(2, 2, true, Steps(2)), (0, 0, false, Steps(2)), (1, 0, true, NOTHING), (1, 2, true, Conjugation), (0, 2, false, NOTHING)] },
-        Switch { name: "three extended parts", gadget: (5, 2, 2), parts: 3, lifted: false, batch: 2, outputs: 2, first_switched: 1, spare: 1,
+        Switch { name: "three extended parts", gadget: (5, 2, 2), parts: 3, over_q: false, batch: 2, outputs: 2, first_switched: 1, spare: 1,
             terms: &[(0, 1, false, Conjugation), (1, 0, true, Steps(1)), (1, 1, true, NOTHING)] },
-        Switch { name: "no key, lifted", gadget: (5, 2, 2), parts: 2, lifted: true, batch: 2, outputs: 2, first_switched: 2, spare: 0,
+        Switch { name: "no key, over q", gadget: (5, 2, 2), parts: 2, over_q: true, batch: 2, outputs: 2, first_switched: 2, spare: 0,
             terms: &[(0, 1, false, Steps(1)), (1, 1, false, NOTHING), (1, 0, false, Conjugation)] },
-        Switch { name: "no key", gadget: (3, 1, 1), parts: 3, lifted: false, batch: 1, outputs: 1, first_switched: 2, spare: 0,
+        Switch { name: "no key", gadget: (3, 1, 1), parts: 3, over_q: false, batch: 1, outputs: 1, first_switched: 2, spare: 0,
             terms: &[(0, 0, false, NOTHING), (1, 0, false, Steps(1))] },
-        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, lifted: true, batch: 1, outputs: 1, first_switched: 0, spare: 0,
+        Switch { name: "eighteen digits", gadget: (18, 1, 1), parts: 3, over_q: true, batch: 1, outputs: 1, first_switched: 0, spare: 0,
             terms: &[(0, 0, true, NOTHING), (1, 0, true, Steps(1))] },
-        Switch { name: "one prime", gadget: (1, 1, 1), parts: 2, lifted: true, batch: 1, outputs: 1, first_switched: 0, spare: 2,
+        Switch { name: "one prime", gadget: (1, 1, 1), parts: 2, over_q: true, batch: 1, outputs: 1, first_switched: 0, spare: 2,
             terms: &[(0, 0, true, Steps(1))] },
     ]
 };
@@ -311,7 +311,7 @@ fn switch<B: Backend>(
     let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
     let x_polys = parts * inputs * batch;
     let switched = (inputs - first_switched) * batch;
-    let x = t.filled(if case.lifted { base } else { limbs }, 1 + x_polys, fill)?;
+    let x = t.filled(if case.over_q { base } else { limbs }, 1 + x_polys, fill)?;
     let digits = match fresh {
         true => t.filled(base, 1 + switched, fill)?,
         false => t.filled(limbs, 1 + switched * count, fill)?,

@@ -25,7 +25,7 @@ pub(super) struct Switching<'a> {
     parts: usize,
     /// Whether `x` is over the ciphertext primes alone: then it counts times P, which vanishes modulo the special
     /// primes.
-    lifted: bool,
+    over_q: bool,
 }
 
 /// The two results of an output in one limb, or a part of it.
@@ -42,7 +42,7 @@ struct Spot {
 impl<'a> Switching<'a> {
     pub(super) fn new(cpu: &'a Cpu, product: &'a GadgetProduct<'a, Cpu>) -> Self {
         let GadgetProduct { gadget, digits, terms, .. } = *product;
-        let (inputs, parts, lifted) = product.shape();
+        let (inputs, parts, over_q) = product.shape();
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
                 Some(Extension::new(cpu, view, gadget))
@@ -51,7 +51,7 @@ impl<'a> Switching<'a> {
         };
         let permutations = terms.iter().map(|t| cpu.permutation(t.galois)).collect();
         let indices = cpu.indices(gadget.limbs);
-        Self { cpu, product, fresh, permutations, indices, inputs, parts, lifted }
+        Self { cpu, product, fresh, permutations, indices, inputs, parts, over_q }
     }
 
     /// `[2][outputs][batch]`; a task is one limb of all outputs of one item.
@@ -233,12 +233,12 @@ impl<'a> Switching<'a> {
         touched: &mut [bool],
     ) {
         let Spot { limb, item, start } = spot;
-        let Self { cpu, parts, lifted, .. } = *self;
+        let Self { cpu, parts, over_q, .. } = *self;
         let GadgetProduct { gadget, x, digits, first_switched, terms, batch, .. } = *self.product;
         let limbs = gadget.limbs;
         let count = gadget.digits();
         let modulus = cpu.ring.modulus(self.indices[limb]);
-        let factor = if lifted { cpu.ring.special_product(limbs.p, self.indices[limb]) } else { 1 };
+        let factor = if over_q { cpu.ring.special_product(limbs.p, self.indices[limb]) } else { 1 };
         let digit = |d: usize| match digits {
             Digits::Extended(view) => {
                 cpu.limb(view, ((input - first_switched) * batch + item) * count + d, limbs, limb)
@@ -247,8 +247,8 @@ impl<'a> Switching<'a> {
         };
         let addend = |part: usize| {
             let poly = (part * self.inputs + input) * batch + item;
-            (!lifted || limb < limbs.q)
-                .then(|| cpu.limb(x, poly, if lifted { x.limbs() } else { limbs }, limb))
+            (!over_q || limb < limbs.q)
+                .then(|| cpu.limb(x, poly, if over_q { x.limbs() } else { limbs }, limb))
         };
         for (term, permutation) in terms.iter().zip(&self.permutations).filter(|(t, _)| t.input == input) {
             let key = |key: View<'a, Cpu, Ntt>, row: usize| cpu.limb(key, row, limbs, limb);
