@@ -385,7 +385,7 @@ fn of_the_wire() {
             WireError::WrongKind { expected: "a ciphertext", got: "a public key" },
             ["a ciphertext", "a public key"],
         ),
-        (WireError::ParamsMismatch, ["other parameters", "made it"]),
+        (WireError::ParamsMismatch, ["other parameters", "made under"]),
         (WireError::Length { expected: 10, got: 9 }, ["9 bytes", "10 are needed"]),
         (WireError::BadField { field, value: 7, min: 0, max: 2 }, ["level is 7", "0 to 2"]),
         (WireError::BadScale { scale: 0.5, log2_q: 50.0 }, ["0.5", "2^50.0"]),
