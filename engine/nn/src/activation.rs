@@ -1,26 +1,13 @@
-//! Activations that ciphertexts cannot compute, and the polynomials that replace them.
+//! Networks whose activations are replaced by polynomials on the values that reach them.
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
 
 use crate::calibration;
-use crate::{
-    Coefficients, CompileError, FitError, Fitted, Function, Linear, Network, Node, NodeId, NodeMap, Op, fit,
-};
+use crate::{Activation, Coefficients, CompileError, Function, Linear, Network, Node, NodeId, NodeMap, Op};
 use ndarray::ArrayD;
 
 /// Factor by which the interval of a fit exceeds the calibrated one, about its center.
 const MARGIN: f64 = 1.25;
-
-/// `outer * function(inner * x)`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Activation {
-    /// The function.
-    pub function: Function,
-    /// Factor of the argument.
-    pub inner: f64,
-    /// Factor of the value.
-    pub outer: f64,
-}
 
 /// Polynomials that replace activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,36 +37,6 @@ pub struct FittedActivation {
     pub max_error: f64,
     /// Mean magnitude of the difference on the interval.
     pub mean_error: f64,
-}
-
-impl Activation {
-    /// The function itself.
-    pub fn plain(function: Function) -> Self {
-        Self { function, inner: 1.0, outer: 1.0 }
-    }
-
-    /// Value at `x`.
-    pub fn evaluate(&self, x: f64) -> f64 {
-        self.outer * self.function.evaluate(self.inner * x)
-    }
-
-    pub(crate) fn apply(&self, x: &[f64]) -> Vec<f64> {
-        x.iter().map(|&x| self.evaluate(x)).collect()
-    }
-
-    /// The best polynomial for `x` between two numbers, and its largest and mean error.
-    fn fit(&self, degree: usize, from: f64, to: f64) -> Result<Fitted, FitError> {
-        let ends = [from * self.inner, to * self.inner];
-        let mut fitted = fit(self.function, degree, ends[0].min(ends[1]), ends[0].max(ends[1]))?;
-        // A negative factor turns the interval around, and with it the odd elements.
-        let turned = self.inner < 0.0;
-        for (k, c) in fitted.chebyshev.iter_mut().enumerate() {
-            *c *= if turned && k % 2 == 1 { -self.outer } else { self.outer };
-        }
-        let (max_error, mean_error) =
-            (fitted.max_error * self.outer.abs(), fitted.mean_error * self.outer.abs());
-        Ok(Fitted { chebyshev: fitted.chebyshev, from, to, max_error, mean_error })
-    }
 }
 
 impl Network {

@@ -57,6 +57,17 @@ pub enum Function {
     Mish,
 }
 
+/// `outer * function(inner * x)`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activation {
+    /// The function.
+    pub function: Function,
+    /// Factor of the argument.
+    pub inner: f64,
+    /// Factor of the value.
+    pub outer: f64,
+}
+
 /// A polynomial near a function on an interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
@@ -286,6 +297,36 @@ pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitt
         return Err(FitError::TooNarrow { function: function.name(), from, to });
     }
     Ok(Fitted { chebyshev, from, to, max_error, mean_error })
+}
+
+impl Activation {
+    /// The function itself.
+    pub fn plain(function: Function) -> Self {
+        Self { function, inner: 1.0, outer: 1.0 }
+    }
+
+    /// Value at `x`.
+    pub fn evaluate(&self, x: f64) -> f64 {
+        self.outer * self.function.evaluate(self.inner * x)
+    }
+
+    pub(crate) fn apply(&self, x: &[f64]) -> Vec<f64> {
+        x.iter().map(|&x| self.evaluate(x)).collect()
+    }
+
+    /// The best polynomial for `x` between two numbers, and its largest and mean error.
+    pub(crate) fn fit(&self, degree: usize, from: f64, to: f64) -> Result<Fitted, FitError> {
+        let ends = [from * self.inner, to * self.inner];
+        let mut fitted = fit(self.function, degree, ends[0].min(ends[1]), ends[0].max(ends[1]))?;
+        // A negative factor turns the interval around, and with it the odd elements.
+        let turned = self.inner < 0.0;
+        for (k, c) in fitted.chebyshev.iter_mut().enumerate() {
+            *c *= if turned && k % 2 == 1 { -self.outer } else { self.outer };
+        }
+        let (max_error, mean_error) =
+            (fitted.max_error * self.outer.abs(), fitted.mean_error * self.outer.abs());
+        Ok(Fitted { chebyshev: fitted.chebyshev, from, to, max_error, mean_error })
+    }
 }
 
 impl Fitted {

@@ -90,10 +90,10 @@ mod step;
 mod window;
 mod wire;
 
-pub use activation::{Activation, FitOptions, FittedActivation};
+pub use activation::{FitOptions, FittedActivation};
 pub use client::Client;
 pub use error::{CompileError, InferenceError, PlanFileError};
-pub use fit::{FitError, Fitted, Function, fit};
+pub use fit::{Activation, FitError, Fitted, Function, fit};
 pub use linear::{Linear, LinearMap};
 pub use maps::{Convolution, Dense, Gather, Pool, Sparse};
 pub use network::{Coefficients, Network, NetworkError, Node, Op};
