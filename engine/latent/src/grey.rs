@@ -34,6 +34,8 @@ pub enum ImageNote {
         width: usize,
         /// Number of rows.
         height: usize,
+        /// Columns and rows that were asked for.
+        side: usize,
     },
     /// An image more than twice as long as wide, or the other way round, which lost its proportions.
     Squeezed {
@@ -135,8 +137,11 @@ impl std::fmt::Display for ImageNote {
             Self::Frames { count } => {
                 write!(f, "the file holds {count} images, of which the first was taken")
             }
-            Self::Enlarged { width, height } => {
-                write!(f, "the image has only {width}x{height} pixels and was enlarged; details are missing")
+            Self::Enlarged { width, height, side } => {
+                write!(
+                    f,
+                    "the image has only {width}x{height} pixels and was enlarged to {side}x{side}; details are missing"
+                )
             }
             Self::Squeezed { width, height } => {
                 write!(

@@ -44,12 +44,18 @@ pub enum ImageError {
         height: u64,
     },
     /// Too few pixels.
-    #[error("the image has {width}x{height} pixels; an X-ray needs at least 32 on each side, better 256")]
+    #[error(
+        "the image has {width}x{height} pixels; an X-ray needs at least {least} on each side, better {side}"
+    )]
     TooSmall {
         /// Number of columns.
         width: usize,
         /// Number of rows.
         height: usize,
+        /// Least number of columns and of rows.
+        least: usize,
+        /// Columns and rows that need no enlarging.
+        side: usize,
     },
     /// All pixels are equal.
     #[error("the image has no contrast: all its pixels are about equal; check that it is the right file")]

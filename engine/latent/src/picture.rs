@@ -32,6 +32,20 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Grey, ImageError> {
     }
 }
 
+/// Whether bytes begin like a file that [`read`] reads.
+pub(crate) fn check_format(head: &[u8]) -> Result<(), ImageError> {
+    match head {
+        [] => Err(ImageError::Empty),
+        [0x89, b'P', b'N', b'G', ..]
+        | [0xff, 0xd8, ..]
+        | [b'I', b'I', 42, 0, ..]
+        | [b'M', b'M', 0, 42, ..]
+        | [b'B', b'M', ..]
+        | [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(()),
+        _ => Err(unread(head)),
+    }
+}
+
 /// Why a file of another format is not read: by name where it is known.
 fn unread(bytes: &[u8]) -> ImageError {
     const CONVERT: &str = "convert it to PNG";

@@ -10,13 +10,16 @@ use ndarray::{Array2, ArrayView2};
 /// Rows and columns of an [`Xray`].
 pub const SIDE: usize = 256;
 
-const LEAST_SIDE: usize = 32;
+/// An image with fewer rows or columns than this part of those that are asked for is refused.
+const LEAST_SHARE: usize = 8;
 
 /// A grey image of 256x256 pixels from 0 (black) to 255 (white).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Xray {
     /// `[256, 256]`.
     values: Array2<f32>,
+    /// Values of an image with fewer rows or columns, `[height, width]`.
+    small: Option<Array2<f32>>,
 }
 
 impl Xray {
@@ -33,8 +36,25 @@ impl Xray {
     /// If the bytes are not such a file, are damaged, or show fewer than 32 pixels on a side, more than 50 million, or no
     /// contrast; if a DICOM file requires an unsupported way of display.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Vec<ImageNote>), ImageError> {
+        Self::from_bytes_for(SIDE, bytes)
+    }
+
+    /// Reads a file as [`Xray::from_bytes`] does, for a network that takes `side * side` pixels: images are enlarged, with a note, and
+    /// refused by that size in place of 256x256.
+    ///
+    /// # Errors
+    /// Those of [`Xray::from_bytes`], with fewer than an eighth of `side` pixels on a side in place of 32.
+    pub fn from_bytes_for(side: usize, bytes: &[u8]) -> Result<(Self, Vec<ImageNote>), ImageError> {
         let grey = if dicom::is_dicom(bytes) { dicom::read(bytes)? } else { picture::read(bytes)? };
-        Self::prepared(grey)
+        Self::prepared(grey, side)
+    }
+
+    /// Whether a file whose first bytes are `head` may be an image that is read: the first 512 bytes, or all of a shorter file, tell.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`], [`ImageError::UnknownFormat`], [`ImageError::OtherFormat`]
+    pub fn check_format(head: &[u8]) -> Result<(), ImageError> {
+        if dicom::is_dicom(head) { Ok(()) } else { picture::check_format(head) }
     }
 
     /// An X-ray of the pixels `[256, 256]`, row by row.
@@ -43,7 +63,7 @@ impl Xray {
     /// [`ImageError::Shape`]
     pub fn from_pixels(pixels: ArrayView2<'_, u8>) -> Result<Self, ImageError> {
         match pixels.dim() {
-            (SIDE, SIDE) => Ok(Self { values: pixels.mapv(f32::from) }),
+            (SIDE, SIDE) => Ok(Self { values: pixels.mapv(f32::from), small: None }),
             (height, width) => Err(ImageError::Shape { width, height }),
         }
     }
@@ -51,6 +71,11 @@ impl Xray {
     /// The pixels `[256, 256]`, row by row, from 0 to 255 and not rounded.
     pub fn values(&self) -> ArrayView2<'_, f32> {
         self.values.view()
+    }
+
+    /// The pixels `[height, width]` of the file, row by row, from 0 to 255, if it has fewer than 256 rows or columns.
+    pub fn small_values(&self) -> Option<ArrayView2<'_, f32>> {
+        self.small.as_ref().map(|values| values.view())
     }
 
     /// The pixels `[256, 256]`, row by row, rounded.
@@ -72,27 +97,40 @@ impl Xray {
     }
 
     /// An X-ray of the values `[256, 256]`, those out of range brought to its ends.
-    #[expect(clippy::manual_clamp, reason = "a not-a-number must become a number")]
     pub(crate) fn clamped(values: Array2<f32>) -> Self {
         debug_assert_eq!(values.dim(), (SIDE, SIDE));
-        Self { values: values.mapv_into(|x| x.max(0.0).min(255.0)) }
+        Self { values: values.mapv_into(clamp), small: None }
     }
 
-    fn prepared(grey: Grey) -> Result<(Self, Vec<ImageNote>), ImageError> {
+    fn prepared(grey: Grey, side: usize) -> Result<(Self, Vec<ImageNote>), ImageError> {
         let Grey { width, height, values, mut notes } = grey;
         let shorter = width.min(height);
         let longer = width.max(height);
-        if shorter < LEAST_SIDE {
-            return Err(ImageError::TooSmall { width, height });
+        let least = side.div_ceil(LEAST_SHARE).max(1);
+        if shorter < least {
+            return Err(ImageError::TooSmall { width, height, least, side });
         }
-        if shorter < SIDE {
-            notes.push(ImageNote::Enlarged { width, height });
+        if shorter < side {
+            notes.push(ImageNote::Enlarged { width, height, side });
         }
         if longer > 2 * shorter {
             notes.push(ImageNote::Squeezed { width, height });
         }
-        let xray = Self::clamped(resample::square(&values, width, height, SIDE) * 255.0);
+        let mut xray = Self::clamped(resample::square(&values, width, height, SIDE) * 255.0);
         let (low, high) = xray.values.iter().fold((255.0_f32, 0.0_f32), |(l, h), x| (l.min(*x), h.max(*x)));
-        if high - low < 1.0 { Err(ImageError::NoContrast) } else { Ok((xray, notes)) }
+        if high - low < 1.0 {
+            return Err(ImageError::NoContrast);
+        }
+        if shorter < SIDE {
+            let shape = ImageError::Shape { width, height };
+            let small = Array2::from_shape_vec((height, width), values).map_err(|_| shape)?;
+            xray.small = Some(small.mapv_into(|x| clamp(x * 255.0)));
+        }
+        Ok((xray, notes))
     }
+}
+
+#[expect(clippy::manual_clamp, reason = "a not-a-number must become a number")]
+fn clamp(x: f32) -> f32 {
+    x.max(0.0).min(255.0)
 }

@@ -160,7 +160,10 @@ fn other_formats() {
 #[test]
 fn the_first_page_of_a_tiff() {
     let (xray, notes) = Xray::from_bytes(&tiff_with_two_pages()).unwrap();
-    assert_eq!(notes, [ImageNote::Frames { count: 2 }, ImageNote::Enlarged { width: 40, height: 40 }]);
+    assert_eq!(
+        notes,
+        [ImageNote::Frames { count: 2 }, ImageNote::Enlarged { width: 40, height: 40, side: 256 }]
+    );
     assert!(xray.values()[[0, 0]] < 1.0 && xray.values()[[255, 255]] > 254.0);
 }
 
@@ -220,7 +223,7 @@ fn notes() {
     let long = ImageBuffer::from_fn(900, 300, |x, y| Luma([value(x, y)]));
     let cases: [(DynamicImage, &[ImageNote]); 3] = [
         (colour.into(), &[ImageNote::Colour]),
-        (small.into(), &[ImageNote::Enlarged { width: 100, height: 120 }]),
+        (small.into(), &[ImageNote::Enlarged { width: 100, height: 120, side: 256 }]),
         (long.into(), &[ImageNote::Squeezed { width: 900, height: 300 }]),
     ];
     for (image, expected) in cases {
@@ -268,7 +271,7 @@ fn what_is_refused() {
     }
     assert!(matches!(
         error(&file(grey(31, 400), ImageFormat::Png)),
-        ImageError::TooSmall { width: 31, height: 400 }
+        ImageError::TooSmall { width: 31, height: 400, least: 32, side: 256 }
     ));
     assert!(matches!(error(&constant), ImageError::NoContrast));
     assert!(
