@@ -6,17 +6,26 @@ use crate::{cache, files};
 use anyhow::{Context, Result};
 use pleura::ckks::Security;
 use pleura::nn::{CompileOptions, Plan};
-use pleura::xray::{Classifier, shipped};
+use pleura::xray::{Classifier, PixelScaling, shipped};
 use std::path::Path;
 
 /// The shipped network of a name, or the one in a file.
 pub(crate) fn load(name: &str) -> Result<Classifier> {
+    load_scaled(name, None)
+}
+
+/// The shipped network of a name, or the one in a file, with a scaling of pixels in place of that which the file names.
+pub(crate) fn load_scaled(name: &str, scaling: Option<PixelScaling>) -> Result<Classifier> {
     let path = Path::new(name);
-    if shipped::model(name).is_ok() || !path.exists() {
-        return Ok(Classifier::shipped(name)?);
+    match shipped::model(name) {
+        Ok(model) => Ok(Classifier::from_onnx(model.name, model.onnx, scaling)?),
+        Err(error) if !path.exists() => Err(error.into()),
+        Err(_) => {
+            let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
+            let bytes = files::read(path, MAX_MODEL)?;
+            Classifier::from_onnx(&stem, &bytes, scaling).with_context(|| cannot_import(path))
+        }
     }
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Classifier::from_onnx(&stem, &files::read(path, MAX_MODEL)?).with_context(|| cannot_import(path))
 }
 
 /// Name and digest of a classifier: rows of equal identity may be mixed.

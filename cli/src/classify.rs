@@ -2,18 +2,23 @@
 
 use crate::device::DeviceArgs;
 use crate::model::all_cores;
+use crate::names::path_cell;
+use crate::omitted::Omitted;
 use crate::records::{Records, Summary};
 use crate::row::{Row, Seconds};
+use crate::sheet;
+use crate::sources::FolderArgs;
 use crate::text::{bytes_text, counted, hex, plain};
-use crate::{classifier, device, files, memory, run, sources, terminal};
+use crate::{classifier, device, files, memory, run, terminal};
 use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use ndarray::{ArrayView1, Axis};
-use pleura::nn::{Fidelity, Plan};
+use pleura::nn::{Fidelity, Network, Plan, RangeViolation};
 use pleura::xray::shipped::MODELS;
 use pleura::xray::{
-    Classifier, Content, Features, Prediction, Source, SourceItem, XrayPipeline, grouping_pays,
+    Classifier, Content, Features, PixelScaling, Prediction, Source, SourceItem, SourceList, XrayPipeline,
+    grouping_pays,
 };
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,19 +33,36 @@ Examples:
   pleura classify ward/ --device gpu --gpu-memory 6GB
   pleura classify chest.png --json | jq '.probabilities // empty'
 
-A folder is taken file by file; broken ones are told of and passed over. With --out, what an interruption left in
-FILE.part is gone on with. `pleura models` lists the networks.
+Files of a folder, and of folders in it, are X-rays by their content, whatever they are called. Those that are not, or cannot be
+read, are named at the end; --strict makes that a failure. Hidden files are skipped; links are followed.
+
+With --out, what an interruption left in FILE.part is gone on with, if it is of this network and these files. A row whose file has
+changed is done again. In the table, names are percent-encoded where they would not be read back: `%`, `#`, control and invisible
+characters, bytes that are not Unicode, and `=`, `+`, `-`, `@` at the beginning. A `#` stands before the name of a latent.
+
+A network of pixels takes square grey images of its own size; larger ones are reduced, smaller ones enlarged with a warning.
+Which numbers stand for black and white, an ONNX file says in its metadata_props (`pleura.pixel_scaling`), or --pixel-scaling.
+
+`pleura models` lists the networks.
 
 DICOM: grey or RGB, 8 to 16 bits, uncompressed or JPEG (baseline, lossless); RLE, JPEG-LS, JPEG 2000 and palettes are refused
 by name, and look-up tables in sequences are not applied.")]
 pub(crate) struct ClassifyArgs {
-    /// PNG, JPEG or DICOM files, folders of them, or latents from `pleura compress`; the sample X-rays if none are named.
+    /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, folders of them, or latents from `pleura compress`; the sample X-rays if none are named.
     #[arg(value_name = "IMAGE|DIR|LATENT")]
     inputs: Vec<PathBuf>,
 
     /// A network that is shipped, or an ONNX file.
     #[arg(long, value_name = "NAME|FILE", default_value = MODELS[0].name)]
     model: String,
+
+    /// Numbers that stand for black and white in a network of pixels: unit (0 to 1), signed (-1 to 1), xrv (-1024 to 1024, as
+    /// TorchXRayVision), or MEAN,DEVIATION of pixels from 0 to 1.
+    #[arg(long, value_name = "SCALING")]
+    pixel_scaling: Option<PixelScaling>,
+
+    #[command(flatten)]
+    folders: FolderArgs,
 
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
@@ -79,12 +101,15 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(all_cores);
     // Threads of the codec; a pool that exists already is kept.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let classifier = classifier::load(&args.model)?;
+    let classifier = classifier::load_scaled(&args.model, args.pixel_scaling)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
-    let sources = sources::list(&args.inputs)?;
+    let SourceList { sources, skipped, .. } = args.folders.list(&args.inputs)?;
+    let outputs: Vec<PathBuf> = args.out.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();
     if let Some(path) = &args.out {
-        files::check_outputs(&[path], sources::files(&args.inputs), args.force)?;
+        let inputs = sources.iter().map(Source::path);
+        files::check_outputs(&[path], inputs, args.force)?;
     }
+    let mut omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     let scorer = if args.clear {
         Scorer::Plaintext(classifier)
     } else {
@@ -92,21 +117,21 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     };
     let mut records = Records::new(scorer.classifier(), scorer.device(), args.json, args.clear, &sources);
     if let Some(path) = &args.out {
-        records.save(path, args.force)?;
+        records.save(path, &sources, args.force)?;
     }
     let bar = terminal::bar().with_prefix("classify");
     bar.set_length(sources.len() as u64);
     let mut summary = Summary::default();
     let mut group = Vec::new();
-    let mut failed_in_folders = 0;
     for source in &sources {
         bar.set_message(plain(&source.name()));
         let clock = Instant::now();
-        match source.read(scorer.classifier().preprocessing().codec()) {
+        let preprocessing = scorer.classifier().preprocessing();
+        match source.read(preprocessing.codec(), preprocessing.side()) {
             Ok(items) => {
                 let read = clock.elapsed().as_secs_f64() / items.len().max(1) as f64;
                 for item in items {
-                    if records.has(&item.name, &digest_text(&item)) {
+                    if records.has(&cell(&item), &digest_text(&item)) {
                         summary.before += 1;
                         continue;
                     }
@@ -120,9 +145,9 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
             // A failure of the only source is the failure of the command.
             Err(error) if sources.len() == 1 && source.is_named() => return Err(error.into()),
             Err(error) => {
-                failed_in_folders += usize::from(!source.is_named());
-                summary.failed += 1;
-                bar.suspend(|| records.fail(&source.name(), &error.into()))?;
+                let error = error.into();
+                omitted.fail(source, &error);
+                bar.suspend(|| records.fail(&source.name(), &error))?;
             }
         }
         bar.inc(1);
@@ -131,33 +156,32 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     if !group.is_empty() {
         records.add_all(&scorer.rows(group)?, &mut summary)?;
     }
-    records.finish(&summary)?;
-    verdict(&summary, sources.len(), failed_in_folders)
-}
-
-/// Whether the command succeeded.
-fn verdict(summary: &Summary, sources: usize, failed_in_folders: usize) -> Result<()> {
+    records.finish(&summary, &omitted)?;
+    omitted.tell();
     if summary.useless > 0 {
         let count = summary.useless;
         bail!("the encrypted scores of {count} X-rays are not those of the network, as said above");
     }
-    // An unreadable file in a folder is no failure; one that was named is, and so are unreadable files alone.
-    let failed = summary.failed;
-    if failed > failed_in_folders || (failed > 0 && summary.done + summary.before == 0) {
-        bail!("{failed} of {sources} could not be read; what is wrong with them is said above");
-    }
-    Ok(())
+    omitted.verdict(summary.done + summary.before, sources.len(), args.folders.strict)
 }
 
 /// Source of scores.
 enum Scorer {
     Plaintext(Classifier),
-    Encrypted { pipeline: Box<XrayPipeline>, device: String },
+    Encrypted {
+        pipeline: Box<XrayPipeline>,
+        device: String,
+        plan: Box<Plan>,
+        /// From which the plan was compiled.
+        network: Box<Network>,
+    },
 }
 
 /// An X-ray that waits for its group to be complete.
 struct Prepared {
     name: String,
+    cell: String,
+    is_lossy: bool,
     digest: String,
     truth: Option<&'static str>,
     features: Features,
@@ -174,7 +198,9 @@ impl Prepared {
         read: f64,
     ) -> Result<Self> {
         let digest = digest_text(&item);
-        let SourceItem { name, content, notes, .. } = item;
+        let name = item.name();
+        let cell = cell(&item);
+        let SourceItem { path, content, notes, .. } = item;
         let mut warnings: Vec<String> = notes.iter().map(|note| format!("{name}: {note}")).collect();
         let clock = Instant::now();
         let features = match &content {
@@ -188,7 +214,7 @@ impl Prepared {
                  them): its scores mean nothing"
             ));
         }
-        Ok(Self { name, digest, truth, features, seconds, warnings })
+        Ok(Self { name, cell, is_lossy: path.to_str().is_none(), digest, truth, features, seconds, warnings })
     }
 }
 
@@ -207,6 +233,7 @@ impl Scorer {
         memory::check(report.memory_bytes as u64, args.max_memory)?;
         let compile = clock.elapsed().as_secs_f64();
         let name = classifier.name().to_owned();
+        let network = Box::new(classifier.grouped_network(group)?);
         let pipeline = XrayPipeline::with_plan(classifier, &plan, group, &device)?;
         device::tell_fallback(&device);
         terminal::note(&format!(
@@ -221,7 +248,12 @@ impl Scorer {
             bytes_text(report.output_bytes as u64),
             pipeline.pipeline().times().keys,
         ));
-        Ok(Self::Encrypted { pipeline: Box::new(pipeline), device: device.name() })
+        Ok(Self::Encrypted {
+            pipeline: Box::new(pipeline),
+            device: device.name(),
+            plan: Box::new(plan),
+            network,
+        })
     }
 
     fn classifier(&self) -> &Classifier {
@@ -260,10 +292,13 @@ impl Scorer {
                 };
                 Ok(group.into_iter().map(row).collect())
             }
-            Self::Encrypted { pipeline, .. } => {
+            Self::Encrypted { pipeline, plan, network, .. } => {
                 let features: Vec<&Features> = group.iter().map(|item| &item.features).collect();
                 let (predictions, times) = pipeline.classify_group(&features)?;
-                let row = |(item, prediction): (Prepared, Prediction)| {
+                let row = |(mut item, prediction): (Prepared, Prediction)| {
+                    let packed = pipeline.classifier().pack(&[item.features.values.view()], pipeline.group());
+                    item.warnings
+                        .extend(beyond_range(&item.name, &plan.range_violations(network, packed.view())));
                     let seconds = Seconds {
                         encrypt: times.encrypt * share,
                         infer: times.infer * share,
@@ -279,6 +314,23 @@ impl Scorer {
     }
 }
 
+/// A sentence about values of the network far beyond those of calibration, if there are any.
+fn beyond_range(name: &str, violations: &[RangeViolation]) -> Option<String> {
+    let times = |violation: &RangeViolation| violation.found / violation.calibrated;
+    let worst = violations.iter().max_by(|a, b| times(a).total_cmp(&times(b)))?;
+    Some(format!(
+        "{name}: values of the network are {:.0} times as large as those that it was calibrated for (at {}): scores are less \
+         exact, and it knows few X-rays like this one",
+        times(worst),
+        worst.node
+    ))
+}
+
+/// The name of an item in a CSV file.
+fn cell(item: &SourceItem) -> String {
+    path_cell(&item.path, item.latent.as_deref())
+}
+
 /// First digits of the digest of a file: the same name may stand for another X-ray another day.
 fn digest_text(item: &SourceItem) -> String {
     hex(item.digest.iter().take(8))
@@ -286,7 +338,7 @@ fn digest_text(item: &SourceItem) -> String {
 
 /// The row of an X-ray with published scores, and scores with all their digits if they were computed on a ciphertext.
 fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Option<Vec<f64>>) -> Row {
-    let Prepared { name, digest, truth, features, seconds, mut warnings } = item;
+    let Prepared { name, cell, is_lossy, digest, truth, features, seconds, mut warnings } = item;
     let (plaintext, fidelity) = match unrounded {
         Some(unrounded) => {
             let plaintext = classifier.evaluate(&features);
@@ -303,6 +355,8 @@ fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Opt
     }
     Row {
         name,
+        cell,
+        is_lossy,
         digest,
         truth,
         label: classifier.label(&scores).to_owned(),

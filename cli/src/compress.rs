@@ -1,14 +1,15 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
-use crate::sources;
+use crate::omitted::Omitted;
+use crate::sources::FolderArgs;
 use crate::table::Table;
 use crate::text::{bytes_text, chain, counted, plain};
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pleura::latent::{Codec, Latent, LatentFile, StoredLatent, Xray, psnr, ssim};
+use pleura::latent::{Codec, Latent, LatentFile, SIDE, StoredLatent, Xray, psnr, ssim};
 use pleura::xray::shipped::{self, CODECS};
-use pleura::xray::{Content, SourceItem};
+use pleura::xray::{Content, Source, SourceItem, SourceList};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -26,10 +27,13 @@ Examples:
   pleura compress chest.png --out chest.safetensors --quantise
   pleura classify chest.safetensors
 
+Files of a folder, and of folders in it, are X-rays by their content, whatever they are called. Those that are not, or cannot be
+read, are named at the end; --strict makes that a failure.
+
 The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantise. Classify continuous latents: they are
 what the networks were trained on.")]
 pub(crate) struct CompressArgs {
-    /// PNG, JPEG or DICOM files, or folders of them.
+    /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, or folders of them.
     #[arg(value_name = "IMAGE|DIR", required = true)]
     images: Vec<PathBuf>,
 
@@ -44,6 +48,9 @@ pub(crate) struct CompressArgs {
     /// Keep the nearest codes of the codebook: ten bits for each position.
     #[arg(long)]
     quantise: bool,
+
+    #[command(flatten)]
+    folders: FolderArgs,
 
     /// Replace the output file if it exists.
     #[arg(long)]
@@ -88,15 +95,16 @@ struct Quality {
 /// X-rays to latents.
 pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
-    files::check_outputs(&[&args.out], sources::files(&args.images), args.force)?;
-    let sources = sources::list(&args.images)?;
+    let SourceList { sources, skipped, .. } = args.folders.list(&args.images)?;
+    files::check_outputs(&[&args.out], sources.iter().map(Source::path), args.force)?;
+    let mut omitted = Omitted::new(&skipped, &[&args.out]);
     let bar = terminal::bar().with_prefix("compress");
     bar.set_length(sources.len() as u64);
-    let (mut stored, mut qualities, mut unread) = (Vec::new(), Vec::new(), 0);
+    let (mut stored, mut qualities) = (Vec::new(), Vec::new());
     for source in &sources {
         bar.set_message(plain(&source.name()));
         bar.inc(1);
-        let read = source.read(Some(&codec)).map_err(anyhow::Error::from);
+        let read = source.read(Some(&codec), SIDE).map_err(anyhow::Error::from);
         let read = read.and_then(|items| match items.into_iter().next() {
             Some(SourceItem { content: Content::Xray(xray), notes, .. }) => Ok((xray, notes)),
             _ => bail!("{} holds latents already; give it images", source.name()),
@@ -105,8 +113,8 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
             Ok(read) => read,
             Err(error) if source.is_named() => return Err(error),
             Err(error) => {
-                unread += 1;
-                bar.suspend(|| terminal::warn(&format!("passed over: {}", chain(&error))));
+                omitted.fail(source, &error);
+                bar.suspend(|| terminal::warn(&chain(&error)));
                 continue;
             }
         };
@@ -129,15 +137,18 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     }
     bar.finish_and_clear();
     if stored.is_empty() {
-        bail!("{unread} of {} could not be read; what is wrong with them is said above", sources.len());
+        let failed = omitted.failed();
+        bail!("{failed} of {} could not be read; what is wrong with them is said above", sources.len());
     }
     let bytes = LatentFile::new(&codec, stored).with_context(|| cannot_use(&args.out))?.to_bytes();
     // They are as private as the X-rays.
     files::write(&args.out, &[&bytes], args.force, true)?;
-    report(args, &qualities, bytes.len() as u64, unread)
+    report(args, &qualities, bytes.len() as u64, &omitted)?;
+    omitted.tell();
+    omitted.verdict(qualities.len(), sources.len(), args.folders.strict)
 }
 
-fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize) -> Result<()> {
+fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omitted) -> Result<()> {
     let mean =
         |of: fn(&Quality) -> f64| qualities.iter().map(of).sum::<f64>() / qualities.len().max(1) as f64;
     let means = [
@@ -151,7 +162,10 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize)
             "codec": args.codec,
             "out": args.out.to_string_lossy(),
             "bytes": bytes,
-            "failed": unread,
+            "failed": omitted.failed(),
+            "failed_files": omitted.failed_json(),
+            "skipped": omitted.skipped(),
+            "skipped_files": omitted.skipped_json(),
             "images": qualities.iter().map(image).collect::<Value>(),
             "mean": { "continuous": pair(means[0]), "quantised": pair(means[1]) },
         }));
@@ -161,7 +175,7 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize)
         let cells =
             [format!("{:.2}", a[0]), format!("{:.4}", a[1]), format!("{:.2}", b[0]), format!("{:.4}", b[1])];
         let [a, b, c, d] = cells;
-        table.row([name.to_owned(), a, b, c, d]);
+        table.row([plain(name), a, b, c, d]);
     };
     qualities.iter().for_each(|q| row(&q.name, [q.continuous, q.quantised]));
     if qualities.len() > 1 {
@@ -170,7 +184,7 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, unread: usize)
     terminal::publish(&format!(
         "{table}\n{} in {}, {}\n",
         counted(qualities.len(), "latent"),
-        args.out.display(),
+        plain(&args.out.to_string_lossy()),
         bytes_text(bytes)
     ))
 }
@@ -200,7 +214,9 @@ pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<()> {
         let names: Vec<_> = places.iter().map(|path| path.to_string_lossy()).collect();
         return terminal::publish_json(&json!({ "codec": codec.name(), "images": names }));
     }
-    terminal::publish(&places.iter().map(|path| format!("{}\n", path.display())).collect::<String>())
+    terminal::publish(
+        &places.iter().map(|path| format!("{}\n", plain(&path.to_string_lossy()))).collect::<String>(),
+    )
 }
 
 fn of_codec(codec: &Codec) -> String {

@@ -45,6 +45,10 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
         (_, None) if matches!(error.downcast_ref(), Some(XrayError::Input { .. })) => {
             Some("`pleura run` runs any network")
         }
+        (_, None) if matches!(error.downcast_ref(), Some(XrayError::PixelScaling { .. })) => Some(
+            "`classify --pixel-scaling` says it: unit (0 to 1), signed (-1 to 1), xrv (-1024 to 1024) or MEAN,DEVIATION, as in the \
+             code that trained the network; so does an entry pleura.pixel_scaling in the file's metadata_props",
+        ),
         (_, None) if error.chain().any(is_missing_gpu) => {
             Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
         }

@@ -20,7 +20,7 @@ pub(crate) enum FileError {
     TooLarge { path: PathBuf, max: u64 },
     #[error("{} exists; --force replaces it", .0.display())]
     Exists(PathBuf),
-    #[error("{} is not a regular file and will not be replaced", .0.display())]
+    #[error("{} is not a regular file and will not be replaced: name another place", .0.display())]
     Special(PathBuf),
     #[error("cannot write {}: there is no folder {}; make it first", path.display(), folder.display())]
     NoFolder { path: PathBuf, folder: PathBuf },
@@ -190,11 +190,62 @@ fn write_whole(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> io
     file.as_file().sync_all()?;
     let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     *unfinished = None;
-    if replace { file.persist(path) } else { file.persist_noclobber(path) }.map(drop).map_err(|e| e.error)
+    if replace { file.persist(path) } else { file.persist_noclobber(path) }.map_err(|e| e.error)?;
+    sync_folder(path)
 }
 
-/// On an interruption: deletes what is half written and keeps anything else from being started.
-pub(crate) fn interrupted() -> ! {
+/// Makes the name of a file in its folder last through a loss of power.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    match File::open(folder(path)).and_then(|folder| folder.sync_all()) {
+        // Some file systems do not sync folders, and some folders can be written and not read.
+        Err(error)
+            if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
+        {
+            return Err(error);
+        }
+        _ => (),
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// Whether a path, links not followed, is still that of an open file.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        found => found?,
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let open = file.metadata()?;
+        Ok(found.is_file() && (open.dev(), open.ino()) == (found.dev(), found.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        Ok(found.is_file())
+    }
+}
+
+/// Whether a file has hard links.
+pub(crate) fn has_other_names(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Ok(file.metadata()?.nlink() > 1)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        Ok(false)
+    }
+}
+
+/// On an interruption: deletes what is half written, keeps anything else from being started, and exits with a code.
+pub(crate) fn interrupted(code: i32) -> ! {
     let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = unfinished.as_ref() {
         let _ = fs::remove_file(path);
@@ -209,7 +260,7 @@ pub(crate) fn interrupted() -> ! {
         ));
     }
     // Still locked: a rename that waits must not happen now.
-    std::process::exit(130)
+    std::process::exit(code)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -17,6 +17,8 @@ mod fit;
 mod memory;
 mod model;
 mod models;
+mod names;
+mod omitted;
 mod outcome;
 mod plan;
 mod records;
@@ -120,7 +122,7 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> Result<()> {
-    ctrlc::set_handler(|| files::interrupted()).context("cannot handle interruptions")?;
+    handle_signals().context("cannot handle interruptions")?;
     device::choose_simd()?;
     match command {
         Command::Classify(args) => on_device(classify::classify(&args), &args.device),
@@ -136,6 +138,26 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Bench(args) => bench::bench(&args),
         Command::Cache(args) => cache(&args),
     }
+}
+
+/// An interruption ends with the exit code that shells have for its signal: 130 for SIGINT, 143 for SIGTERM. A hang-up is left to the
+/// system, so that `nohup` works.
+#[cfg(unix)]
+fn handle_signals() -> Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            files::interrupted(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn handle_signals() -> Result<()> {
+    ctrlc::set_handler(|| files::interrupted(130))?;
+    Ok(())
 }
 
 /// The result of a command that computed on a device; a lack of memory is told with the limit that was set.

@@ -47,6 +47,7 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
                 "name": model.name,
                 "about": model.about,
                 "classes": classifier.classes(),
+                "pixel_scaling": classifier.preprocessing().scaling().map(|scaling| scaling.to_string()),
                 "codec": classifier.preprocessing().codec().map(|codec| codec.name().to_owned()),
                 "input_shape": classifier.network().input_shape(),
                 "bytes": model.onnx.len(),

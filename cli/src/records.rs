@@ -1,9 +1,10 @@
 //! What `classify` says of each X-ray: a line of a table or of JSON, and a row of a CSV file.
 
 use crate::classifier;
+use crate::omitted::Omitted;
 use crate::row::{Row, Seconds};
 use crate::run::USELESS_BITS;
-use crate::sheet::Sheet;
+use crate::sheet::{Sheet, SheetFormat};
 use crate::terminal;
 use crate::text::{chain, counted, plain, short};
 use anyhow::Result;
@@ -18,7 +19,6 @@ const PROBABILITY: usize = 6;
 #[derive(Default)]
 pub(crate) struct Summary {
     pub(crate) done: usize,
-    pub(crate) failed: usize,
     /// Done by an earlier run.
     pub(crate) before: usize,
     /// Scores that are not the network's.
@@ -37,6 +37,10 @@ pub(crate) struct Records {
     /// Name and digest of the network, and whether it ran on ciphertexts: rows of different identities do not mix.
     identity: String,
     classes: Vec<String>,
+    /// Whether the probabilities of an image add up to one.
+    exclusive: bool,
+    /// Scaling of pixels, if the network takes pixels.
+    pixel_scaling: Option<String>,
     device: String,
     /// Whether the table has its headings.
     begun: bool,
@@ -91,6 +95,8 @@ impl Records {
             model: classifier.name().to_owned(),
             identity: classifier::identity(classifier) + if clear { " in the clear" } else { "" },
             classes: classifier.classes().to_vec(),
+            exclusive: classifier.has_exclusive_classes(),
+            pixel_scaling: classifier.preprocessing().scaling().map(|scaling| scaling.to_string()),
             device: device.to_owned(),
             begun: false,
             widths: [names.clamp(5, 48), labels.max(5)],
@@ -99,11 +105,17 @@ impl Records {
     }
 
     /// Writes rows to a CSV file, too; goes on with one that an interrupted run left.
-    pub(crate) fn save(&mut self, path: &Path, force: bool) -> Result<()> {
-        let sheet = Sheet::open(path, self.identity.clone(), &self.classes, force)?;
+    pub(crate) fn save(&mut self, path: &Path, sources: &[Source], force: bool) -> Result<()> {
+        let format = SheetFormat {
+            model: self.identity.clone(),
+            classes: self.classes.clone(),
+            exclusive: self.exclusive,
+        };
+        let sheet = Sheet::open(path, format, sources, force)?;
         let (done, part) = sheet.earlier();
         if done > 0 {
-            terminal::note(&format!("going on with {}, where {done} rows are done", part.display()));
+            let rows = counted(done, "row");
+            terminal::note(&format!("going on with {}, which has {rows} of an earlier run", part.display()));
         }
         self.sheet = Some(sheet);
         Ok(())
@@ -140,13 +152,13 @@ impl Records {
     /// A source could not be read.
     pub(crate) fn fail(&mut self, name: &str, error: &anyhow::Error) -> Result<()> {
         let text = chain(error);
-        terminal::warn(&format!("passed over: {text}"));
+        terminal::warn(&text);
         if self.json { terminal::publish_json(&json!({ "image": name, "error": text })) } else { Ok(()) }
     }
 
     /// All is done: the summary, and the CSV file gets its name.
-    pub(crate) fn finish(self, summary: &Summary) -> Result<()> {
-        let Summary { done, failed, before, agreeing, right, known, worst, .. } = summary;
+    pub(crate) fn finish(self, summary: &Summary, omitted: &Omitted) -> Result<()> {
+        let Summary { done, before, agreeing, right, known, worst, .. } = summary;
         let medians = summary.medians();
         if let Some(sheet) = self.sheet {
             sheet.finish()?;
@@ -156,7 +168,11 @@ impl Records {
                 "model": self.model,
                 "device": self.device,
                 "images": done,
-                "failed": failed,
+                "failed": omitted.failed(),
+                "failed_files": omitted.failed_json(),
+                "skipped": omitted.skipped(),
+                "skipped_files": omitted.skipped_json(),
+                "pixel_scaling": self.pixel_scaling,
                 "done_before": before,
                 "right": if *known > 0 { json!(right) } else { Value::Null },
                 "clear_labels_equal": agreeing,
@@ -175,8 +191,11 @@ impl Records {
             parts.push(format!("{agreeing} as in the clear"));
             parts.push(format!("scores off by at most {}", short(two_digits(*worst))));
         }
-        if *failed > 0 {
-            parts.push(format!("{failed} could not be read"));
+        if omitted.failed() > 0 {
+            parts.push(format!("{} could not be read", omitted.failed()));
+        }
+        if omitted.skipped() > 0 {
+            parts.push(format!("{} skipped", counted(omitted.skipped(), "file")));
         }
         if *before > 0 {
             parts.push(format!("{before} done before"));
@@ -245,6 +264,9 @@ impl Records {
         });
         if let Some(object) = object.as_object_mut() {
             row.truth.map(|truth| object.insert("truth".into(), truth.into()));
+            if row.is_lossy {
+                object.insert("image_escaped".into(), row.cell.clone().into());
+            }
             if !row.warnings.is_empty() {
                 object.insert("warnings".into(), row.warnings.clone().into());
             }

@@ -6,6 +6,10 @@ use serde::Serialize;
 /// The results for one X-ray.
 pub(crate) struct Row {
     pub(crate) name: String,
+    /// The name with everything that is not Unicode, as a cell of a CSV file.
+    pub(crate) cell: String,
+    /// Whether the name lacks something that is not Unicode.
+    pub(crate) is_lossy: bool,
     pub(crate) digest: String,
     /// Class that the doctors assigned, where it is known.
     pub(crate) truth: Option<&'static str>,

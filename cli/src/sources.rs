@@ -1,26 +1,46 @@
 //! X-rays that the arguments of a command name.
 
+use crate::omitted::Omitted;
 use crate::terminal;
 use crate::text::counted;
 use anyhow::Result;
-use pleura::xray::{FolderListing, Source};
-use std::path::{Path, PathBuf};
+use clap::Args;
+use pleura::xray::{FolderListing, Source, SourceList};
+use std::path::PathBuf;
 
-/// The X-rays that arguments name, folders opened up; the samples if they name nothing.
+/// What is taken of folders.
+#[derive(Args)]
+pub(crate) struct FolderArgs {
+    /// Do not enter folders in folders.
+    #[arg(long)]
+    pub(crate) no_recursive: bool,
+
+    /// Fail if a file of a folder was skipped or could not be read.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+impl FolderArgs {
+    /// The X-rays that arguments name, folders opened up; the samples if they name nothing.
+    pub(crate) fn list(&self, arguments: &[PathBuf]) -> Result<SourceList> {
+        let list = SourceList::read(arguments, !self.no_recursive)?;
+        for (folder, folders) in &list.not_entered {
+            terminal::note(&format!("{} in {} not entered", counted(*folders, "folder"), folder.display()));
+        }
+        Ok(list)
+    }
+}
+
+/// The X-rays that arguments name, folders and those in them opened up; the samples if they name nothing. Skipped files are told of.
 pub(crate) fn list(arguments: &[PathBuf]) -> Result<Vec<Source>> {
-    let mut skipped = |folder: &Path, folders: usize| {
-        terminal::note(&format!(
-            "{} in {} not entered: name them",
-            counted(folders, "folder"),
-            folder.display()
-        ));
-    };
-    Ok(Source::list(arguments, &mut skipped)?)
+    let SourceList { sources, skipped, .. } = SourceList::read(arguments, true)?;
+    Omitted::new(&skipped, &[]).tell();
+    Ok(sources)
 }
 
 /// The files that arguments name, folders opened up; paths that do not exist are kept.
 pub(crate) fn files(arguments: &[PathBuf]) -> Vec<PathBuf> {
-    let of = |path: &PathBuf| match FolderListing::read(path) {
+    let of = |path: &PathBuf| match FolderListing::read(path, true) {
         Ok(listing) => listing.files,
         Err(_) => vec![path.clone()],
     };
@@ -35,8 +55,8 @@ mod tests {
     #[test]
     fn files_of_folders_and_missing_files_are_listed() {
         let place = tempfile::tempdir().unwrap();
-        for name in ["b.png", "notes.txt", "dicom"] {
-            fs::write(place.path().join(name), b"x").unwrap();
+        for (name, bytes) in [("b.png", &b"\xff\xd8\xff"[..]), ("notes.txt", b"x"), ("dicom", b"BM")] {
+            fs::write(place.path().join(name), bytes).unwrap();
         }
         let lone = place.path().join("notes.txt");
         let found = files(&[place.path().to_owned(), lone.clone(), "/no/such/file".into()]);

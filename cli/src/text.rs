@@ -1,5 +1,7 @@
 //! Numbers, names and errors as text for people.
 
+use crate::names::is_invisible;
+
 /// Units of sizes as users write them, the largest first.
 pub(crate) const UNITS: [(&str, u64); 8] = [
     ("TiB", 1 << 40),
@@ -25,9 +27,14 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Text without control characters, which names in a model file may carry to play with the terminal.
+/// Text with escapes (`\n`, `\u{202e}`) in place of control characters, marks of direction and other invisible characters, by which
+/// names of files and in model files may play with the terminal.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let mut out = String::new();
+    for c in text.chars() {
+        if is_invisible(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 /// A number and the noun that it counts: `1 picture`, `2 pictures`.
@@ -88,7 +95,8 @@ mod tests {
 
     #[test]
     fn names_cannot_move_the_cursor() {
-        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(plain("x\u{202e}gnp.R\u{f6}"), "x\\u{202e}gnp.R\u{f6}");
     }
 
     #[test]

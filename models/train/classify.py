@@ -160,6 +160,8 @@ def train(task, name, seed):
     }
     if task != "pneumoniamnist":
         metadata["pleura.codec_id"] = codec_id()
+    else:
+        metadata["pleura.pixel_scaling"] = "signed"
     out = codecs.MODELS / task / f"{name}.onnx"
     out.parent.mkdir(exist_ok=True)
     onnx.save(to_onnx(network.eval(), f"{task}_{name}", shape, metadata), out)

@@ -27,7 +27,7 @@ pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>> {
     let read = sources.iter().map(|source| {
         let name = source.name();
         let sick = source.truth().or_else(|| truth(&name)).map(|truth| truth != "normal");
-        let found = source.read(None)?.into_iter().next().map(|item| item.content);
+        let found = source.read(None, SIDE)?.into_iter().next().map(|item| item.content);
         bar.inc(1);
         match found {
             Some(Content::Xray(xray)) => Ok(Image { name, sick, xray }),

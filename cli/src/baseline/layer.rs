@@ -8,7 +8,7 @@ use pleura::baselines::mole::{FirstLayer, LayerShape, Padding};
 use pleura::baselines::pixels;
 use pleura::latent::{Latent, SIDE};
 use pleura::nn::{LinearMap, Network, NodeId, Op};
-use pleura::xray::{Classifier, Preprocessing, shipped};
+use pleura::xray::{Classifier, PixelScaling, Preprocessing, shipped};
 use std::path::PathBuf;
 
 /// The name of the layer that is no network's.
@@ -60,12 +60,11 @@ impl Layer {
 
     /// The picture that recovered features stand for: as an attacker sees it.
     pub(crate) fn picture(&self, features: &[f64]) -> Result<Vec<u8>> {
-        let scaled = |range: f64, offset: f64| {
-            pixels(&features.iter().map(|x| (x + offset) * range).collect::<Vec<_>>())
-        };
-        let Some(rest) = &self.network else { return Ok(scaled(255.0, 0.0)) };
+        let greys =
+            |scaling: PixelScaling| pixels(&features.iter().map(|x| scaling.pixel(*x)).collect::<Vec<_>>());
+        let Some(rest) = &self.network else { return Ok(greys(PixelScaling::Unit)) };
         match rest.classifier.preprocessing() {
-            Preprocessing::Pixels { .. } => Ok(scaled(127.5, 1.0)),
+            Preprocessing::Pixels { scaling, .. } => Ok(greys(*scaling)),
             Preprocessing::Latent(codec) => {
                 // A failed attack may leave anything; the decoder takes finite numbers.
                 let values =

@@ -2,6 +2,7 @@
 
 use crate::error::XrayError;
 use crate::preprocessing::{Features, PREFIX, Preprocessing};
+use crate::scaling::PixelScaling;
 use crate::shipped::{self, SAMPLES};
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Slice};
 use pleura_latent::{Codec, Latent, Xray};
@@ -32,20 +33,30 @@ impl Classifier {
     /// [`XrayError::UnknownModel`]
     pub fn shipped(name: &str) -> Result<Self, XrayError> {
         let model = shipped::model(name)?;
-        Self::from_onnx(model.name, model.onnx)
+        Self::from_onnx(model.name, model.onnx, None)
     }
 
     /// A network from the bytes of an ONNX file, which a caller names.
     ///
     /// Metadata of the file may say `pleura.classes` (a JSON array of names), `pleura.codec` (the name of a shipped codec, or `none`
     /// for pixels) and `pleura.codec_id`. Without them, classes are numbered and the preparation follows from the shape of the input.
-    /// A network that ends in a sigmoid has independent classes; with one output, the second of two classes has its probability.
+    /// A network of pixels needs a [`PixelScaling`]: `scaling`, or `pleura.pixel_scaling` in the metadata (`unit`, `signed`, `xrv`, or
+    /// mean and deviation as in `0.48,0.24`). A network that ends in a sigmoid has independent classes; with one output, the second
+    /// of two classes has its probability.
     ///
     /// # Errors
-    /// [`XrayError::Import`], [`XrayError::Input`], [`XrayError::UnknownCodec`], [`XrayError::OneOutput`]
-    pub fn from_onnx(name: &str, bytes: &[u8]) -> Result<Self, XrayError> {
+    /// [`XrayError::Import`], [`XrayError::Input`], [`XrayError::UnknownCodec`], [`XrayError::PixelScaling`],
+    /// [`XrayError::LatentScaling`], [`XrayError::OneOutput`]
+    pub fn from_onnx(name: &str, bytes: &[u8], scaling: Option<PixelScaling>) -> Result<Self, XrayError> {
         let Imported { network, scores, mut notes, metadata, .. } = import(bytes, &ImportOptions::default())?;
-        let preprocessing = Preprocessing::of(name, network.input_shape(), &metadata)?;
+        let preprocessing = Preprocessing::of(name, network.input_shape(), &metadata, scaling)?;
+        if let Some((chosen, said)) = scaling.zip(metadata.get(&format!("{PREFIX}pixel_scaling")))
+            && said.parse() != Ok(chosen)
+        {
+            notes.push(format!(
+                "the model file names another scaling of pixels than {chosen}, which was taken"
+            ));
+        }
         let outputs = network.output_shape().iter().product::<usize>();
         if outputs < 2 && scores != ScoreTransform::Sigmoid {
             return Err(XrayError::OneOutput { model: name.to_owned() });
@@ -62,7 +73,11 @@ impl Classifier {
             }
         };
         let codec = preprocessing.codec().map_or(0, Codec::id);
-        let digest = Sha256::new().chain_update(bytes).chain_update(codec.to_le_bytes()).finalize();
+        let mut digest = Sha256::new().chain_update(bytes).chain_update(codec.to_le_bytes());
+        if let Some(scaling) = preprocessing.scaling() {
+            digest.update(scaling.to_string());
+        }
+        let digest = digest.finalize();
         let network = network.renamed(name.to_owned());
         Ok(Self { network, classes, preprocessing, notes, digest: digest.into(), scores })
     }
@@ -87,12 +102,17 @@ impl Classifier {
         &self.preprocessing
     }
 
+    /// Whether an image belongs to one class alone, so that its probabilities add up to one: not with a sigmoid for each of several.
+    pub fn has_exclusive_classes(&self) -> bool {
+        self.scores != ScoreTransform::Sigmoid || self.outputs() == 1
+    }
+
     /// Remarks of the importer, for the user.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// SHA-256 of the model file and the identity of the codec: equal digests give equal scores.
+    /// SHA-256 of the model file, the identity of the codec and the scaling of pixels: equal digests give equal scores.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
@@ -152,7 +172,7 @@ impl Classifier {
     pub fn compile_options(&self, group: usize) -> Result<CompileOptions, XrayError> {
         let preprocessing = match &self.preprocessing {
             Preprocessing::Latent(codec) => format!("codec {} {:016x}", codec.name(), codec.id()),
-            Preprocessing::Pixels { side } => format!("pixels {side}x{side}"),
+            Preprocessing::Pixels { side, scaling } => format!("pixels {side}x{side} {scaling}"),
         };
         // The softmax of a group would be taken over the scores of all its images.
         let scores = match self.scores {

@@ -37,6 +37,18 @@ pub enum XrayError {
         /// The contradiction.
         reason: InputMismatch,
     },
+    /// The network takes pixels, and nothing says how they are scaled.
+    #[error("{model} takes pixels, and its file does not say which numbers stand for black and white")]
+    PixelScaling {
+        /// Name of the network.
+        model: String,
+    },
+    /// A scaling of pixels was given for a network that takes latents.
+    #[error("{model} takes latents of a codec, which scales pixels itself: leave out the scaling of pixels")]
+    LatentScaling {
+        /// Name of the network.
+        model: String,
+    },
     /// The network has one output, which is no probability.
     #[error(
         "{model} has one output that no sigmoid makes a probability of; a classifier has one for each class"
@@ -86,6 +98,12 @@ pub enum InputMismatch {
         codec: String,
         /// Shape `[channels, height, width]` of its latents.
         latent: [usize; 3],
+    },
+    /// The model file names a scaling of pixels that is none.
+    #[error("its file names the scaling of pixels {found:?}, which is none")]
+    Scaling {
+        /// The name, shortened.
+        found: String,
     },
     /// The network was trained on another version of the codec.
     #[error("it was trained on another codec {codec} than this build's")]

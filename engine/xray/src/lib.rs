@@ -22,12 +22,16 @@
 
 mod classifier;
 mod error;
+mod folder;
 pub mod metrics;
 mod preprocessing;
+mod scaling;
 pub mod shipped;
 mod sources;
 
 pub use classifier::{Classifier, grouping_pays};
 pub use error::{InputMismatch, XrayError};
+pub use folder::{FolderListing, SkipReason, SkippedFile};
 pub use preprocessing::{Features, Preprocessing};
-pub use sources::{Content, FolderListing, Source, SourceError, SourceItem};
+pub use scaling::{PixelScaling, PixelScalingError};
+pub use sources::{Content, Source, SourceError, SourceItem, SourceList};

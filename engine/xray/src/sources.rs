@@ -1,5 +1,6 @@
 //! X-rays in files and folders: images, files of latents, and the shipped samples.
 
+use crate::folder::{FolderListing, SkippedFile, head, is_safetensors};
 use crate::shipped::{SAMPLES, Sample};
 use pleura_latent::{Codec, ImageError, ImageNote, Latent, LatentFile, LatentFileError, Xray};
 use sha2::{Digest, Sha256};
@@ -9,8 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// Larger files are refused.
 const MAX_BYTES: u64 = 1 << 30;
-/// Extensions of the files of a folder that are taken for X-rays; DICOM files often have none, or end in a number.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "dcm", "dicom", "safetensors"];
 
 /// Where X-rays come from.
 #[derive(Clone, Debug)]
@@ -38,8 +37,10 @@ pub enum Content {
 /// One X-ray of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceItem {
-    /// Path of the file, with the name of the latent in it.
-    pub name: String,
+    /// Path of the file, or name of the sample.
+    pub path: PathBuf,
+    /// Name of the latent in a file of latents.
+    pub latent: Option<String>,
     /// SHA-256 of the file.
     pub digest: [u8; 32],
     /// The X-ray.
@@ -48,13 +49,15 @@ pub struct SourceItem {
     pub notes: Vec<ImageNote>,
 }
 
-/// X-rays of a folder, and how many folders in it were not entered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FolderListing {
-    /// Files that may be X-rays, by their names.
-    pub files: Vec<PathBuf>,
-    /// Number of folders in the folder.
-    pub folders: usize,
+/// X-rays that paths name.
+#[derive(Clone, Debug, Default)]
+pub struct SourceList {
+    /// X-rays in the order of the paths, those of a folder sorted.
+    pub sources: Vec<Source>,
+    /// Files of folders that are no X-rays.
+    pub skipped: Vec<SkippedFile>,
+    /// Folders that hold folders which were not entered, and how many.
+    pub not_entered: Vec<(PathBuf, usize)>,
 }
 
 /// Why a source cannot be read.
@@ -76,7 +79,7 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// The folder holds nothing that may be an X-ray.
-    #[error("{} has no PNG, JPEG or DICOM file in it", path.display())]
+    #[error("{} has no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it", path.display())]
     NoImages {
         /// The path.
         path: PathBuf,
@@ -105,41 +108,57 @@ pub enum SourceError {
     },
 }
 
-impl Source {
-    /// The X-rays that paths name: files, and the files of folders; the shipped samples if there is no path. `skipped` receives the
-    /// folders that hold folders, which are not entered, and how many.
+impl SourceList {
+    /// The X-rays that paths name: files, and the files of folders that are X-rays by their content; the shipped samples if there is no
+    /// path. Folders in folders are entered if `recursive`.
     ///
     /// # Errors
     /// [`SourceError::Read`], [`SourceError::NoImages`]
-    pub fn list(paths: &[PathBuf], skipped: &mut dyn FnMut(&Path, usize)) -> Result<Vec<Self>, SourceError> {
+    pub fn read(paths: &[PathBuf], recursive: bool) -> Result<Self, SourceError> {
+        let mut list = Self::default();
         if paths.is_empty() {
-            return Ok(SAMPLES.iter().map(Self::Sample).collect());
+            list.sources.extend(SAMPLES.iter().map(Source::Sample));
         }
-        let mut sources = Vec::new();
         for path in paths {
             let failed = |source| SourceError::Read { path: path.clone(), source };
             if !fs::metadata(path).map_err(failed)?.is_dir() {
-                sources.push(Self::File { path: path.clone(), named: true });
+                list.sources.push(Source::File { path: path.clone(), named: true });
                 continue;
             }
-            let FolderListing { files, folders } = FolderListing::read(path).map_err(failed)?;
-            if files.is_empty() {
+            let listing = FolderListing::read(path, recursive).map_err(failed)?;
+            if listing.files.is_empty() {
                 return Err(SourceError::NoImages { path: path.clone() });
             }
-            if folders > 0 {
-                skipped(path, folders);
+            if listing.folders > 0 {
+                list.not_entered.push((path.clone(), listing.folders));
             }
-            sources.extend(files.into_iter().map(|path| Self::File { path, named: false }));
+            list.skipped.extend(listing.skipped);
+            list.sources.extend(listing.files.into_iter().map(|path| Source::File { path, named: false }));
         }
-        Ok(sources)
+        Ok(list)
+    }
+}
+
+impl SourceItem {
+    /// Path of the file, with the name of the latent in it; what is not Unicode is replaced.
+    pub fn name(&self) -> String {
+        let path = self.path.to_string_lossy();
+        self.latent.as_ref().map_or_else(|| path.to_string(), |latent| format!("{path}#{latent}"))
+    }
+}
+
+impl Source {
+    /// Path of the file, or name of the sample.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Sample(sample) => Path::new(sample.name),
+            Self::File { path, .. } => path,
+        }
     }
 
-    /// Name of the sample, or path of the file.
+    /// Name of the sample, or path of the file; what is not Unicode is replaced.
     pub fn name(&self) -> String {
-        match self {
-            Self::Sample(sample) => sample.name.to_owned(),
-            Self::File { path, .. } => path.to_string_lossy().into_owned(),
-        }
+        self.path().to_string_lossy().into_owned()
     }
 
     /// Class that the doctors assigned, where it is known.
@@ -150,9 +169,13 @@ impl Source {
         }
     }
 
-    /// Whether it looks like a file of latents, which may be of many X-rays.
+    /// Whether it begins like a file of latents, which may be of many X-rays.
     pub fn may_be_many(&self) -> bool {
-        matches!(self, Self::File { path, .. } if path.extension().is_some_and(|e| e == "safetensors"))
+        match self {
+            Self::Sample(_) => false,
+            // Reading a pipe would take bytes from it.
+            Self::File { path, .. } => path.is_file() && head(path).is_ok_and(|head| is_safetensors(&head)),
+        }
     }
 
     /// Whether it was named, and not found in a folder.
@@ -160,54 +183,24 @@ impl Source {
         !matches!(self, Self::File { named: false, .. })
     }
 
-    /// Reads an image, or the latents of a file, which must be of `codec`.
+    /// Reads an image for a network that takes `side * side` pixels ([`Xray::from_bytes_for`]), or the latents of a file, which must be
+    /// of `codec`.
     ///
     /// # Errors
     /// [`SourceError`]
-    pub fn read(&self, codec: Option<&Codec>) -> Result<Vec<SourceItem>, SourceError> {
+    pub fn read(&self, codec: Option<&Codec>, side: usize) -> Result<Vec<SourceItem>, SourceError> {
         match self {
-            Self::Sample(sample) => Ok(vec![image(self.name(), Path::new(sample.name), sample.jpeg)?]),
+            Self::Sample(sample) => Ok(vec![image(self.path(), sample.jpeg, side)?]),
             Self::File { path, .. } => {
                 let bytes = read_file(path)?;
                 if is_safetensors(&bytes) {
                     latents(path, &bytes, codec)
                 } else {
-                    Ok(vec![image(self.name(), path, &bytes)?])
+                    Ok(vec![image(path, &bytes, side)?])
                 }
             }
         }
     }
-}
-
-impl FolderListing {
-    /// Lists a folder.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn read(folder: &Path) -> io::Result<Self> {
-        let mut listing = Self::default();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.')) {
-                continue;
-            }
-            let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-            let fits = extension.is_none_or(|extension| {
-                EXTENSIONS.contains(&extension.as_str()) || extension.chars().all(|c| c.is_ascii_digit())
-            });
-            listing.folders += usize::from(path.is_dir());
-            if fits && path.is_file() {
-                listing.files.push(path);
-            }
-        }
-        listing.files.sort();
-        Ok(listing)
-    }
-}
-
-/// They begin with eight bytes of length, of which the last are zero, and JSON.
-fn is_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(4..9) == Some(b"\0\0\0\0{")
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
@@ -222,10 +215,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
     Ok(bytes)
 }
 
-fn image(name: String, path: &Path, bytes: &[u8]) -> Result<SourceItem, SourceError> {
-    let (xray, notes) =
-        Xray::from_bytes(bytes).map_err(|source| SourceError::Image { path: path.into(), source })?;
-    Ok(SourceItem { name, digest: Sha256::digest(bytes).into(), content: Content::Xray(xray), notes })
+fn image(path: &Path, bytes: &[u8], side: usize) -> Result<SourceItem, SourceError> {
+    let failed = |source| SourceError::Image { path: path.into(), source };
+    let (xray, notes) = Xray::from_bytes_for(side, bytes).map_err(failed)?;
+    Ok(SourceItem {
+        path: path.into(),
+        latent: None,
+        digest: Sha256::digest(bytes).into(),
+        content: Content::Xray(xray),
+        notes,
+    })
 }
 
 fn latents(path: &Path, bytes: &[u8], codec: Option<&Codec>) -> Result<Vec<SourceItem>, SourceError> {
@@ -234,7 +233,8 @@ fn latents(path: &Path, bytes: &[u8], codec: Option<&Codec>) -> Result<Vec<Sourc
     let codec = codec.ok_or_else(|| SourceError::NoCodec { path: path.into() })?;
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let item = |(name, latent)| SourceItem {
-        name: format!("{}#{name}", path.to_string_lossy()),
+        path: path.into(),
+        latent: Some(name),
         digest,
         content: Content::Latent(latent),
         notes: Vec::new(),
@@ -245,39 +245,43 @@ fn latents(path: &Path, bytes: &[u8], codec: Option<&Codec>) -> Result<Vec<Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn list(paths: &[PathBuf]) -> Result<Vec<Source>, SourceError> {
-        Source::list(paths, &mut |_, _| {})
-    }
+    use crate::folder::SkipReason;
+    use pleura_latent::SIDE;
 
     #[test]
     fn no_path_means_the_samples() {
-        let sources = list(&[]).unwrap();
+        let sources = SourceList::read(&[], true).unwrap().sources;
         assert_eq!(sources.len(), 16);
         assert_eq!(sources.iter().filter(|s| s.truth() == Some("normal")).count(), 8);
-        assert!(sources.iter().all(|source| source.read(None).unwrap().len() == 1));
+        assert!(sources.iter().all(|source| source.read(None, SIDE).unwrap().len() == 1));
     }
 
     #[test]
-    fn folders_are_sorted_and_sifted() {
+    fn files_are_named_and_files_of_folders_are_found() {
         let place = tempfile::tempdir().unwrap();
-        for name in ["b.png", "a.JPG", "notes.txt", ".hidden.png", "dicom", "c.dcm", "1.2.840.7"] {
-            fs::write(place.path().join(name), b"x").unwrap();
+        let deeper = place.path().join("deeper.png");
+        fs::create_dir(&deeper).unwrap();
+        for name in ["b", "notes.txt", "deeper.png/a"] {
+            let bytes: &[u8] = if name == "notes.txt" { b"x" } else { SAMPLES[0].jpeg };
+            fs::write(place.path().join(name), bytes).unwrap();
         }
-        fs::create_dir(place.path().join("deeper.png")).unwrap();
-        let mut skipped = Vec::new();
-        let sources = Source::list(&[place.path().to_owned()], &mut |folder, count| {
-            skipped.push((folder.to_owned(), count));
-        });
-        let sources = sources.unwrap();
-        assert_eq!(skipped, [(place.path().to_owned(), 1)]);
-        let file_name = |s: &Source| Path::new(&s.name()).file_name().unwrap().to_str().unwrap().to_owned();
-        let names: Vec<_> = sources.iter().map(file_name).collect();
-        assert_eq!(names, ["1.2.840.7", "a.JPG", "b.png", "c.dcm", "dicom"]);
-        assert!(sources.iter().all(|s| !s.is_named()));
+        let notes = place.path().join("notes.txt");
+        let paths = [place.path().to_owned(), notes.clone()];
+        let list = SourceList::read(&paths, true).unwrap();
+        let found: Vec<_> = list.sources.iter().map(|s| (s.path().to_owned(), s.is_named())).collect();
+        let expected = [(place.path().join("b"), false), (deeper.join("a"), false), (notes.clone(), true)];
+        assert_eq!(found, expected);
+        assert_eq!(list.skipped, [SkippedFile { path: notes, reason: SkipReason::UnknownFormat }]);
+        let list = SourceList::read(&paths, false).unwrap();
+        assert_eq!(list.sources.len(), 2);
+        assert_eq!(list.not_entered, [(place.path().to_owned(), 1)]);
+        assert!(
+            list.sources[0].read(None, SIDE).unwrap()[0].name() == place.path().join("b").to_str().unwrap()
+        );
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(list(&[empty.path().to_owned()]), Err(SourceError::NoImages { .. })));
-        let missing = list(&["/no/such/file".into()]).unwrap_err();
+        let none = SourceList::read(&[empty.path().to_owned()], true);
+        assert!(matches!(none, Err(SourceError::NoImages { .. })));
+        let missing = SourceList::read(&["/no/such/file".into()], true).unwrap_err();
         assert_eq!(missing.to_string(), "cannot read /no/such/file");
     }
 }
