@@ -117,6 +117,8 @@ impl PlanCache {
 
     fn load_bytes(&self, key: &PlanKey) -> Option<Vec<u8>> {
         let path = self.folder.join(key.file_name());
+        // A pipe would be waited for, and a link may lead to what has no end.
+        fs::symlink_metadata(&path).ok().filter(Metadata::is_file)?;
         let file = File::open(&path).ok()?;
         let mut bytes = Vec::new();
         file.take(self.limit).read_to_end(&mut bytes).ok()?;
@@ -251,6 +253,22 @@ mod tests {
             keep(&cache, "a", b"plan of a");
             assert_eq!(fs::read(&path).unwrap(), whole);
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn pipes_and_links_are_no_plans_and_are_replaced() {
+        let (place, cache) = cache(LIMIT);
+        let path = keep(&cache, "a", b"plan of a");
+        let elsewhere = place.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(kept(&cache, "a").is_none());
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(kept(&cache, "a").is_none());
+        keep(&cache, "a", b"plan of a");
+        assert_eq!(kept(&cache, "a").unwrap(), b"plan of a");
     }
 
     #[test]

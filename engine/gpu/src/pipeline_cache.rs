@@ -2,7 +2,8 @@
 
 use crate::adapter::{Adapter, Options};
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A driver's cache of compiled kernels, and the file it is kept in: the bytes' SHA-256, then the bytes.
@@ -46,7 +47,10 @@ impl PipelineCache {
             _ = fs::create_dir_all(folder);
         }
         let bytes = [&*Sha256::digest(&data), data.as_slice()].concat();
-        if fs::write(&part, bytes).and_then(|()| fs::rename(&part, &self.file)).is_err() {
+        // A link in its place is not followed.
+        let made = File::options().write(true).create_new(true).open(&part);
+        let written = made.and_then(|mut file| file.write_all(&bytes));
+        if written.and_then(|()| fs::rename(&part, &self.file)).is_err() {
             _ = fs::remove_file(&part);
         }
     }
@@ -54,8 +58,8 @@ impl PipelineCache {
 
 /// The bytes that were kept in a file, if they are as they were.
 fn read(file: &Path) -> Option<Vec<u8>> {
-    // Not a pipe, which would never end.
-    let metadata = fs::metadata(file).ok()?;
+    // Not a pipe, which would never end, nor a link, which may lead to one.
+    let metadata = fs::symlink_metadata(file).ok()?;
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
         return None;
     }
@@ -81,7 +85,7 @@ mod tests {
         assert_eq!(read(&file), None);
         fs::write(&file, &bytes[..20]).unwrap();
         assert_eq!(read(&file), None);
-        fs::File::create(&file).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        File::create(&file).unwrap().set_len(MAX_BYTES + 1).unwrap();
         assert_eq!(read(&file), None);
         assert_eq!(read(&folder), None);
         assert_eq!(read(&folder.join("none")), None);
