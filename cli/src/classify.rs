@@ -45,8 +45,7 @@ Which numbers stand for black and white, an ONNX file says in its metadata_props
 
 `pleura models` lists the networks.
 
-DICOM: grey or RGB, 8 to 16 bits, uncompressed or JPEG (baseline, lossless); RLE, JPEG-LS, JPEG 2000 and palettes are refused
-by name, and look-up tables in sequences are not applied.")]
+DICOM: grey, coloured or palette images, uncompressed, deflated, RLE, JPEG (baseline, extended, lossless), JPEG-LS or JPEG 2000.")]
 pub(crate) struct ClassifyArgs {
     /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, folders of them, or latents from `pleura compress`; the sample X-rays if none are named.
     #[arg(value_name = "IMAGE|DIR|LATENT")]

@@ -88,7 +88,7 @@ impl Records {
         clear: bool,
         sources: &[Source],
     ) -> Self {
-        let names = sources.iter().map(|source| source.name().chars().count()).max().unwrap_or(0);
+        let names = sources.iter().map(|source| plain(&source.name()).chars().count()).max().unwrap_or(0);
         let labels = classifier.classes().iter().map(|class| class.chars().count()).max().unwrap_or(0);
         Self {
             json,

@@ -234,3 +234,16 @@ fn links_and_pipes_in_place_of_an_unfinished_table_are_refused() {
     assert_eq!(fs::read(place.path("victim")).unwrap(), b"");
     assert!(!place.path("x.csv").exists());
 }
+
+#[test]
+fn values_far_beyond_those_of_calibration_are_told_on_the_row() {
+    let place = Place::new();
+    let pixels: Vec<u8> = (0..256 * 256).map(|i| if (i / 8) % 2 == 0 { 0 } else { 255 }).collect();
+    image::save_buffer(place.path("bars.png"), &pixels, 256, 256, image::ExtendedColorType::L8).unwrap();
+    let image = sample(NORMAL);
+    let said = place.pleura(&["classify", "bars.png", &image, "--device", "cpu", "--json"]).ok();
+    let (rows, _) = json(&said);
+    let warnings = rows[0]["warnings"].to_string();
+    assert!(warnings.contains("times as large as those that it was calibrated for"), "{warnings}");
+    assert!(rows[1].get("warnings").is_none(), "{rows:?}");
+}
