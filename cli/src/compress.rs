@@ -175,7 +175,7 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omit
         let cells =
             [format!("{:.2}", a[0]), format!("{:.4}", a[1]), format!("{:.2}", b[0]), format!("{:.4}", b[1])];
         let [a, b, c, d] = cells;
-        table.row([plain(name), a, b, c, d]);
+        table.row([name.to_owned(), a, b, c, d]);
     };
     qualities.iter().for_each(|q| row(&q.name, [q.continuous, q.quantised]));
     if qualities.len() > 1 {

@@ -86,7 +86,7 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[1].chars().count(), WIDEST);
         assert!(lines[1].ends_with("\u{e9}\u{2026}"));
-        assert_eq!(lines[2], "a\u{fffd}b\u{fffd}");
+        assert_eq!(lines[2], "a\\tb\\n");
     }
 
     #[test]
