@@ -5,7 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::calibration::{self, HEADROOM, magnitude};
+use crate::calibration::{self, magnitude};
 use crate::layout::Layout;
 use crate::levels::{
     LinearKind, chebyshev_readers, chebyshev_scale, masked_nodes, polynomial_bits, scale_classes,
@@ -29,7 +29,12 @@ const WORD_BITS: f64 = 30.0;
 /// Largest difference between a step and the plaintext network, in units of the node's range.
 const MAX_ERROR: f64 = 1e-6;
 
-/// Values of the slots of some ciphertexts.
+/// Calibration items on which slots without an element are watched.
+const PROBES: usize = 4;
+/// Largest value of a slot without an element, in units of the node's range.
+const MAX_JUNK: f64 = 1.0;
+
+/// Values of the slots of ciphertexts: those of the first probe, then those of the next.
 type Slots = Vec<Vec<f64>>;
 
 /// A step's operation, the scale of its result, and the slots of its result for the calibration item.
@@ -44,15 +49,16 @@ struct ProgramBuilder<'a> {
     candidate: &'a Candidate,
     params: &'a Params,
     encoder: Encoder,
-    /// Calibration item that every step is tried on.
-    item: &'a [f64],
+    /// Calibration items that every step is tried on.
+    probes: &'a [Vec<f64>],
+    ranges: &'a NodeMap<f64>,
     /// Largest range among the nodes that share a node's scale.
     class_ranges: NodeMap<f64>,
     /// Nodes whose slots without an element must be zero.
     masked: NodeMap<bool>,
     /// Degree of the Chebyshev polynomial that reads a node.
     chebyshev_readers: NodeMap<Option<usize>>,
-    /// Slots of each node's ciphertexts for the calibration item.
+    /// Slots of each node's ciphertexts for each probe.
     slots: NodeMap<Slots>,
     program: Program,
 }
@@ -79,7 +85,8 @@ pub(crate) fn emit(
         candidate,
         params,
         encoder: Encoder::new(params),
-        item: first,
+        probes: items.get(..PROBES).unwrap_or(&items),
+        ranges: &ranges,
         class_ranges,
         masked: masked_nodes(network),
         chebyshev_readers: chebyshev_readers(network),
@@ -120,7 +127,7 @@ impl ProgramBuilder<'_> {
     fn emit(&self, id: NodeId, node: &Node) -> Result<Emitted, CompileError> {
         Ok(match &node.op {
             Op::Input => {
-                let slots = self.layout(id).fill(self.item);
+                let slots = self.probes.iter().flat_map(|item| self.layout(id).fill(item)).collect();
                 Emitted { kind: StepKind::Input, scale: self.free_scale(id), slots }
             }
             Op::Linear(x, linear) => match LinearKind::of(linear, self.masked[id], self.candidate.pools) {
@@ -187,7 +194,7 @@ impl ProgramBuilder<'_> {
         let [input] = self.operands(id, [x])?;
         let slope = c.0.get(1).cloned().ok_or(CompileError::Internal("a square has no slope"))?;
         let constant = c.at(0, 0);
-        let linear = zip(&fill(layout, &slope), &self.slots[x], |slope, x| slope * x + constant);
+        let linear = zip(&self.slots[x], &fill(layout, &slope), |x, slope| slope * x + constant);
         Ok(Emitted {
             kind: StepKind::Square { input, slope, constant },
             scale: self.factor_scale(&input).powi(2),
@@ -198,7 +205,7 @@ impl ProgramBuilder<'_> {
     fn chebyshev(&self, id: NodeId, x: NodeId, c: &Coefficients) -> Result<Emitted, CompileError> {
         let lists: Vec<Slots> = c.0.iter().map(|list| fill(self.layout(id), list)).collect();
         let ciphertexts = self.slots[x].iter().enumerate().map(|(ciphertext, x)| {
-            let lists = lists.iter().map(|list| list[ciphertext].clone());
+            let lists = lists.iter().map(|list| list[ciphertext % list.len()].clone());
             Coefficients(lists.collect()).apply_chebyshev(x)
         });
         Ok(Emitted {
@@ -221,7 +228,7 @@ impl ProgramBuilder<'_> {
         let layout = self.layout(id);
         let scale = self.free_scale(id);
         let weight_scale = scale * self.divisor(levels.level(x), levels.level(id)) / self.scale(x);
-        let lowered: Vec<(Diagonals, Vec<f64>)> = (0..layout.ciphertexts)
+        let lowered: Vec<(Diagonals, Slots)> = (0..layout.ciphertexts)
             .into_par_iter()
             .map(|ciphertext| self.lower(id, x, linear, ciphertext))
             .collect();
@@ -239,13 +246,16 @@ impl ProgramBuilder<'_> {
             giant_steps: vec![0],
             diagonals: Vec::new(),
         };
-        let mut slots = Vec::with_capacity(lowered.len());
+        let mut slots: Vec<Slots> = Vec::with_capacity(lowered.len());
         for (diagonals, values) in lowered {
             if let Err(error) = self.encode(&mut transform, split, diagonals) {
                 return Ok(Err(error));
             }
             slots.push(values);
         }
+        // From the probes of each ciphertext to the ciphertexts of each probe.
+        let slots: Slots =
+            (0..self.probes.len()).flat_map(|probe| slots.iter().map(move |of| of[probe].clone())).collect();
         let bias = linear.bias().to_vec();
         Ok(Ok(Emitted {
             scale,
@@ -260,18 +270,27 @@ impl ProgramBuilder<'_> {
         }))
     }
 
-    /// The diagonals of one ciphertext of a linear node, and its slots before the bias.
-    fn lower(&self, id: NodeId, x: NodeId, linear: &Linear, ciphertext: usize) -> (Diagonals, Vec<f64>) {
-        let (from, to) = (self.layout(x), self.layout(id));
+    /// The diagonals of one ciphertext of a linear node, and its slots for each probe before the bias.
+    fn lower(&self, id: NodeId, x: NodeId, linear: &Linear, ciphertext: usize) -> (Diagonals, Slots) {
+        let from = self.layout(x);
         let lower = |masked: bool| {
-            let diagonals = Lowering::new(linear, from, to, masked).diagonals(ciphertext);
-            let mut slots = apply(&diagonals, &self.slots[x], from.slots);
-            sum_rotations(&mut slots, &self.candidate.nodes[id].rotate_and_sum);
-            (diagonals, slots)
+            let diagonals = Lowering::new(linear, from, self.layout(id), masked).diagonals(ciphertext);
+            let probes = self.slots[x].chunks(from.ciphertexts).map(|x| {
+                let mut slots = apply(&diagonals, x, from.slots);
+                sum_rotations(&mut slots, &self.candidate.nodes[id].rotate_and_sum);
+                slots
+            });
+            let probes: Slots = probes.collect();
+            (diagonals, probes)
         };
         let lowered = lower(self.masked[id]);
-        // Junk in slots without an element must not outgrow the elements.
-        if outgrown(to, ciphertext, &lowered.1) { lower(true) } else { lowered }
+        // Slots without an element hold junk. Squares of it outgrow those of the elements from layer to layer, and rounded
+        // weights carry it over.
+        let largest = lowered.1.iter().map(|slots| magnitude(slots)).fold(0.0, f64::max);
+        let places: Vec<usize> = self.layout(id).slots_of(ciphertext).collect();
+        let elements = lowered.1.iter().flat_map(|slots| places.iter().filter_map(|&place| slots.get(place)));
+        let range = elements.fold(self.ranges[id], |range, x| range.max(x.abs()));
+        if largest > MAX_JUNK * range { lower(true) } else { lowered }
     }
 
     /// Adds diagonals to a transform, each rotated back by its giant step.
@@ -374,15 +393,9 @@ fn sum_rotations(slots: &mut [f64], groups: &[Vec<i64>]) {
     }
 }
 
-/// Whether slots without elements hold far larger values than those with.
-fn outgrown(layout: &Layout, ciphertext: usize, slots: &[f64]) -> bool {
-    let elements: Vec<f64> =
-        layout.slots_of(ciphertext).filter_map(|slot| slots.get(slot).copied()).collect();
-    magnitude(slots) > HEADROOM / 2.0 * magnitude(&elements)
-}
-
+/// A function of two values for each slot; `b` may be of one probe only, and serves all.
 fn zip(a: &[Vec<f64>], b: &[Vec<f64>], f: impl Fn(f64, f64) -> f64) -> Slots {
-    a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()).collect()
+    a.iter().zip(b.iter().cycle()).map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()).collect()
 }
 
 /// A coefficient in every slot, or one for each element.
