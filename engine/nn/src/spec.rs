@@ -1,6 +1,7 @@
 //! Client specification: everything that a client needs to use a plan, and no weights.
 
 use crate::InferenceError;
+use crate::calibration::{HEADROOM, magnitude};
 use crate::layout::Layout;
 use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
 use pleura_ckks::{Ciphertext, KeyRequest, Params};
@@ -125,6 +126,16 @@ impl ClientSpec {
         self.description.output.range
     }
 
+    /// Largest magnitude of an input if it exceeds four times the calibrated range: beyond eight times, values may overflow.
+    pub fn input_beyond_range(&self, values: &[f64]) -> Option<f64> {
+        beyond(self.input_range(), values)
+    }
+
+    /// Largest magnitude of a result if it exceeds four times the calibrated range: beyond eight times, values may have overflowed.
+    pub fn output_beyond_range(&self, values: &[f64]) -> Option<f64> {
+        beyond(self.output_range(), values)
+    }
+
     /// Fractional bits of published results: [`DEFAULT_PUBLISH_BITS`] bits of the output's range, or as many as the plan is
     /// expected to be exact to.
     pub fn publish_bits(&self) -> i32 {
@@ -169,6 +180,10 @@ impl TensorSpec {
         }
         Err(InferenceError::CiphertextForm { what, expected: expected.to_string(), got: got.to_string() })
     }
+}
+
+fn beyond(calibrated: f64, values: &[f64]) -> Option<f64> {
+    Some(magnitude(values)).filter(|found| *found > HEADROOM / 2.0 * calibrated)
 }
 
 impl ScoreTransform {

@@ -1,29 +1,24 @@
 //! A network that assigns classes to X-rays.
 
+use crate::classes::{Classes, class_names};
 use crate::error::XrayError;
 use crate::preprocessing::{Features, PREFIX, Preprocessing};
 use crate::scaling::PixelScaling;
 use crate::shipped::{self, SAMPLES};
-use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Slice};
+use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use pleura_latent::{Codec, Latent, Xray};
-use pleura_nn::{CompileOptions, Metadata, Network, Report, ScoreTransform, label};
+use pleura_nn::{CompileOptions, Metadata, Network, Report, ScoreTransform};
 use pleura_onnx::{ImportOptions, Imported, import};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
-
-/// Characters of a class's name that are kept.
-const CLASS_CHARS: usize = 24;
 
 /// A network with its class names and the preparation of its input.
 #[derive(Debug)]
 pub struct Classifier {
     network: Network,
-    classes: Vec<String>,
+    classes: Classes,
     preprocessing: Preprocessing,
     notes: Vec<String>,
     digest: [u8; 32],
-    /// Function at the end of the model, which makes probabilities of the scores.
-    scores: ScoreTransform,
 }
 
 impl Classifier {
@@ -79,7 +74,13 @@ impl Classifier {
         }
         let digest = digest.finalize();
         let network = network.renamed(name.to_owned());
-        Ok(Self { network, classes, preprocessing, notes, digest: digest.into(), scores })
+        Ok(Self {
+            network,
+            classes: Classes::new(classes, scores),
+            preprocessing,
+            notes,
+            digest: digest.into(),
+        })
     }
 
     /// Name of the network.
@@ -94,6 +95,11 @@ impl Classifier {
 
     /// Names of the classes, in the order of the scores.
     pub fn classes(&self) -> &[String] {
+        self.classes.names()
+    }
+
+    /// The classes by themselves, which turn scores into labels without the network.
+    pub fn class_scores(&self) -> &Classes {
         &self.classes
     }
 
@@ -104,7 +110,7 @@ impl Classifier {
 
     /// Whether an image belongs to one class alone, so that its probabilities add up to one: not with a sigmoid for each of several.
     pub fn has_exclusive_classes(&self) -> bool {
-        self.scores != ScoreTransform::Sigmoid || self.outputs() == 1
+        self.classes.scores() != ScoreTransform::Sigmoid || self.outputs() == 1
     }
 
     /// Remarks of the importer, for the user.
@@ -144,24 +150,12 @@ impl Classifier {
 
     /// Name of the class with the largest score, the first of equal ones; empty without scores.
     pub fn label(&self, scores: &[f64]) -> &str {
-        if let &[score] = scores {
-            return self.classes.get(usize::from(score > 0.0)).map_or("", String::as_str);
-        }
-        label(ArrayView1::from(scores)).and_then(|class| self.classes.get(class)).map_or("", String::as_str)
+        self.classes.label(scores)
     }
 
     /// Probability of each class: the softmax of the scores, or the sigmoid of each if that is the end of the model.
     pub fn probabilities(&self, scores: &[f64]) -> Vec<f64> {
-        let item = ArrayView1::from(scores).insert_axis(Axis(0)).into_dyn();
-        let transform = match self.scores {
-            ScoreTransform::Sigmoid => ScoreTransform::Sigmoid,
-            _ => ScoreTransform::Softmax,
-        };
-        let probabilities: Vec<f64> = transform.apply(item).into_iter().collect();
-        match probabilities.as_slice() {
-            &[second] if self.scores == ScoreTransform::Sigmoid => vec![1.0 - second, second],
-            _ => probabilities,
-        }
+        self.classes.probabilities(scores)
     }
 
     /// Options of a plan for groups of `group` images: 128 bits of security, [`Classifier::calibration`], and what a client needs to
@@ -175,14 +169,15 @@ impl Classifier {
             Preprocessing::Pixels { side, scaling } => format!("pixels {side}x{side} {scaling}"),
         };
         // The softmax of a group would be taken over the scores of all its images.
-        let scores = match self.scores {
+        let scores = match self.classes.scores() {
             ScoreTransform::Sigmoid => ScoreTransform::Sigmoid,
             _ if group == 1 => ScoreTransform::Softmax,
             _ => ScoreTransform::Identity,
         };
         // Of two classes with one score, it is that of the second.
-        let first = self.classes.len() - self.outputs();
-        let classes = (0..group).flat_map(|_| self.classes.iter().skip(first).cloned()).collect();
+        let names = self.classes.names();
+        let first = names.len() - self.outputs();
+        let classes = (0..group).flat_map(|_| names.iter().skip(first).cloned()).collect();
         let metadata = Metadata { classes, preprocessing: Some(preprocessing), scores };
         Ok(CompileOptions {
             calibration: Some(self.calibration(group)?),
@@ -264,17 +259,6 @@ pub fn grouping_pays(single: &Report, grouped: &Report, group: usize) -> bool {
     grouped.predicted_seconds < single.predicted_seconds * group as f64
 }
 
-/// Names from a JSON array, one for each of `count` outputs and all distinct; shortened, and without control characters, by
-/// which a model file could write to a terminal.
-fn class_names(json: &str, count: usize) -> Option<Vec<String>> {
-    let names: Vec<String> = serde_json::from_str(json).ok()?;
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let names: Vec<String> =
-        names.iter().map(|name| name.chars().map(printable).take(CLASS_CHARS).collect()).collect();
-    let distinct = names.iter().collect::<BTreeSet<_>>().len();
-    (names.len() == count && distinct == count).then_some(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,15 +271,6 @@ mod tests {
             assert_eq!(classifier.preprocessing().codec().is_none(), model.name == "pneumoniamnist");
         }
         assert!(matches!(Classifier::shipped("pnuemonia"), Err(XrayError::UnknownModel { .. })));
-    }
-
-    #[test]
-    fn class_names_fit_the_outputs_or_are_refused() {
-        let short = class_names("[\"a\\u001b[2J\", \"bcdefghijklmnopqrstuvwxyzabcdef\"]", 2).unwrap();
-        assert_eq!(short, ["a\u{fffd}[2J", "bcdefghijklmnopqrstuvwxy"]);
-        for text in ["[\"a\"]", "[\"a\", \"a\"]", "[1, 2]", "{", "[\"a\", \"b\", \"c\"]"] {
-            assert_eq!(class_names(text, 2), None, "{text}");
-        }
     }
 
     #[test]

@@ -65,6 +65,27 @@ pub enum XrayError {
         /// The cause.
         source: CodecError,
     },
+    /// This build has another codec of the name that a specification asks for.
+    #[error(
+        "codec {codec} with identity {expected:016x} is needed, and this build has {got:016x}; use the release that made the specification"
+    )]
+    OtherCodec {
+        /// Name of the codec.
+        codec: String,
+        /// Identity that is asked for.
+        expected: u64,
+        /// Identity of this build's codec.
+        got: u64,
+    },
+    /// A specification asks for images that cannot be made.
+    #[error(
+        "the specification asks for images of {side} pixels a side; there are 1 to {}",
+        pleura_latent::SIDE
+    )]
+    Side {
+        /// Pixels of a side.
+        side: usize,
+    },
     /// The network cannot be repeated for a group of images.
     #[error("the network cannot evaluate several images side by side")]
     Group(#[from] NetworkError),

@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod classes;
 mod classifier;
 mod error;
 mod folder;
@@ -29,9 +30,10 @@ mod scaling;
 pub mod shipped;
 mod sources;
 
+pub use classes::Classes;
 pub use classifier::{Classifier, grouping_pays};
 pub use error::{InputMismatch, XrayError};
 pub use folder::{FolderListing, SkipReason, SkippedFile};
-pub use preprocessing::{Features, Preprocessing};
+pub use preprocessing::{Features, Preprocessing, Recipe};
 pub use scaling::{PixelScaling, PixelScalingError};
 pub use sources::{Content, Source, SourceError, SourceItem, SourceList};

@@ -5,6 +5,7 @@ use crate::scaling::PixelScaling;
 use crate::shipped::{self, CODECS};
 use ndarray::{Array2, ArrayD, Axis};
 use pleura_latent::{Codec, Latent, SIDE, Xray};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Metadata entries of a model file start with this.
@@ -22,6 +23,25 @@ pub enum Preprocessing {
         /// Pixels of a side.
         side: usize,
         /// Range of the pixels.
+        scaling: PixelScaling,
+    },
+}
+
+/// Description of a [`Preprocessing`] for a client: it names a codec and holds none of its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Recipe {
+    /// The continuous latent of a codec.
+    Latent {
+        /// Name of the codec.
+        codec: String,
+        /// Identity of the codec, see [`Codec::id`].
+        id: u64,
+    },
+    /// The image reduced to `side * side` pixels.
+    Pixels {
+        /// Pixels of a side.
+        side: usize,
+        /// Range that pixels are scaled to.
         scaling: PixelScaling,
     },
 }
@@ -82,6 +102,46 @@ impl Preprocessing {
                 }
                 Ok(Self::Latent(Box::new(codec)))
             }
+        }
+    }
+
+    /// The preparation that a description names.
+    ///
+    /// # Errors
+    /// [`XrayError::UnknownCodec`], [`XrayError::OtherCodec`] if this build's codec is another of that name, [`XrayError::Side`]
+    pub fn from_recipe(recipe: &Recipe) -> Result<Self, XrayError> {
+        match recipe {
+            Recipe::Latent { codec: name, id } => {
+                let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
+                let codec = shipped::codec(&name)?;
+                if codec.id() != *id {
+                    return Err(XrayError::OtherCodec { codec: name, expected: *id, got: codec.id() });
+                }
+                Ok(Self::Latent(Box::new(codec)))
+            }
+            &Recipe::Pixels { side, scaling } => {
+                if (1..=SIDE).contains(&side) {
+                    Ok(Self::Pixels { side, scaling })
+                } else {
+                    Err(XrayError::Side { side })
+                }
+            }
+        }
+    }
+
+    /// Description for a client.
+    pub fn recipe(&self) -> Recipe {
+        match self {
+            Self::Latent(codec) => Recipe::Latent { codec: codec.name().to_owned(), id: codec.id() },
+            &Self::Pixels { side, scaling } => Recipe::Pixels { side, scaling },
+        }
+    }
+
+    /// Shape of the input made of an X-ray.
+    pub fn shape(&self) -> [usize; 3] {
+        match self {
+            Self::Latent(codec) => codec.latent_shape(),
+            &Self::Pixels { side, .. } => [1, side, side],
         }
     }
 

@@ -1,5 +1,6 @@
 //! Scalings of pixels: how black to white become the numbers that a network was trained on.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,7 +8,8 @@ use std::str::FromStr;
 const WHITE: f64 = 255.0;
 
 /// Range of numbers that stands for black to white in a network's input.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum PixelScaling {
     /// From 0 to 1.
@@ -75,6 +77,20 @@ impl FromStr for PixelScaling {
                 }
             }
         }
+    }
+}
+
+impl TryFrom<String> for PixelScaling {
+    type Error = PixelScalingError;
+
+    fn try_from(text: String) -> Result<Self, PixelScalingError> {
+        text.parse()
+    }
+}
+
+impl From<PixelScaling> for String {
+    fn from(scaling: PixelScaling) -> Self {
+        scaling.to_string()
     }
 }
 
