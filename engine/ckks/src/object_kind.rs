@@ -23,11 +23,21 @@ pub enum ObjectKind {
     ServerPlan = 17,
     /// Both halves of a compiled network.
     Plan = 18,
+    /// Client half of a compiled network, with the preparation of its inputs.
+    ClientBundle = 19,
+    /// Secret key of a client, possibly under a passphrase.
+    ClientSecret = 20,
+    /// Evaluation keys of a client.
+    SessionKeys = 21,
+    /// Encrypted inputs of a network.
+    EncryptedItems = 22,
+    /// Encrypted results of a network.
+    EncryptedResults = 23,
 }
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Params,
         Self::Ciphertext,
         Self::PublicKey,
@@ -38,6 +48,11 @@ impl ObjectKind {
         Self::ClientSpec,
         Self::ServerPlan,
         Self::Plan,
+        Self::ClientBundle,
+        Self::ClientSecret,
+        Self::SessionKeys,
+        Self::EncryptedItems,
+        Self::EncryptedResults,
     ];
 
     /// The kind with an article, as in "a ciphertext".
@@ -53,6 +68,11 @@ impl ObjectKind {
             Self::ClientSpec => "a client specification",
             Self::ServerPlan => "a server plan",
             Self::Plan => "a plan",
+            Self::ClientBundle => "a client bundle",
+            Self::ClientSecret => "the secret key of a client",
+            Self::SessionKeys => "the evaluation keys of a client",
+            Self::EncryptedItems => "encrypted items",
+            Self::EncryptedResults => "encrypted results",
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | 6 | [`SecretKey`] | its seed |
 //! | 7 | [`KeyRequest`] | number of keys (u32); the exponent (u32) and level (u8) of each, as for evaluation keys |
 //! | 16, 17, 18 | client specification, server plan, plan | see `pleura-nn`, which reads and writes them with [`open`] and [`seal`] |
+//! | 19 to 23 | client bundle, secret key and evaluation keys of a client, encrypted items and results | see `pleura`, module `remote` |
 //!
 //! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes. A polynomial is its limbs; a limb is a string
 //! of bits, lowest first, in which each of the `n` residues takes as many bits as its prime has. `n` is a multiple

@@ -19,7 +19,7 @@ pub enum WireError {
         supported: u16,
     },
     /// The bytes hold something else.
-    #[error("the bytes hold {got} where {expected} was expected")]
+    #[error("the bytes hold {got}, not {expected}")]
     WrongKind {
         /// Kind of object requested.
         expected: &'static str,

@@ -28,6 +28,8 @@ pub enum Label {
     Public,
     /// Rounding of published values.
     Dither,
+    /// The key of what a client notes beside its ciphertexts.
+    Note,
 }
 
 /// A stream of random words.

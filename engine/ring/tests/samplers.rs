@@ -9,7 +9,8 @@ use pleura_ring::sample::{Label, Sampler, Seed};
 use pleura_ring::*;
 use std::sync::Arc;
 
-const LABELS: [Label; 5] = [Label::Secret, Label::Ephemeral, Label::Error, Label::Public, Label::Dither];
+const LABELS: [Label; 6] =
+    [Label::Secret, Label::Ephemeral, Label::Error, Label::Public, Label::Dither, Label::Note];
 
 #[test]
 fn streams_are_chacha20_of_label_and_number() {
