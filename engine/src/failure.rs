@@ -2,6 +2,7 @@
 
 use crate::bench::BenchError;
 use crate::device::DeviceError;
+use crate::remote::RemoteError;
 use crate::server::PipelineError;
 use crate::xray::ClassifyError;
 use pleura_ckks::EvalError;
@@ -31,6 +32,10 @@ pub fn backend_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Backe
         .or_else(|| error.downcast_ref().and_then(of_pipeline))
         .or_else(classify)
         .or_else(bench)
+        .or_else(|| match error.downcast_ref()? {
+            RemoteError::Inference(error) => of_inference(error),
+            _ => None,
+        })
 }
 
 /// Whether an error of this crate reports that there is no GPU, or that it does not start.

@@ -1,7 +1,7 @@
 //! Pleura, a homomorphic inference engine: neural networks on data that stays encrypted.
 //!
 //! A [`Device`] is the CPU or a GPU, chosen at run time. A [`Pipeline`] is a client and a server in one process over one plan;
-//! apart, [`nn::Client`] and [`Server`] exchange bytes. [`xray`] is the chest X-ray classifier:
+//! apart, [`nn::Client`] and [`Server`] exchange bytes, or the files of [`remote`]. [`xray`] is the chest X-ray classifier:
 //!
 //! ```
 //! use pleura::Device;
@@ -40,6 +40,7 @@ pub mod host_memory;
 pub mod npy;
 mod pipeline;
 mod plan_cache;
+pub mod remote;
 mod self_check;
 mod server;
 pub mod xray;

@@ -52,6 +52,11 @@ impl Server {
 }
 
 impl Session {
+    /// The plan of the server.
+    pub fn plan(&self) -> &Arc<ServerPlan> {
+        self.0.plan()
+    }
+
     /// The results for the ciphertexts of some items, one item after the other.
     ///
     /// # Errors

@@ -44,6 +44,11 @@ impl Client {
         &self.spec
     }
 
+    /// The secret key.
+    pub fn secret_key(&self) -> &SecretKey {
+        &self.secret
+    }
+
     /// The evaluation keys that a server needs for [`Server::open_session`](crate::Server::open_session).
     ///
     /// # Errors

@@ -34,6 +34,11 @@ impl ServerPlan {
         &self.digest
     }
 
+    /// Ciphertexts of an input item.
+    pub fn input_ciphertexts(&self) -> usize {
+        self.input.layout.ciphertexts
+    }
+
     /// The keys that the plan needs, each at the highest level it is used at.
     pub fn key_request(&self) -> KeyRequest {
         self.program.keys(&self.params)

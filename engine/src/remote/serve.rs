@@ -1,0 +1,70 @@
+//! Server side: evaluation keys and items in, results out.
+
+use super::error::RemoteError;
+use super::frames::{Frame, ItemReader, ItemWriter, take};
+use super::origin::{Origin, PREFIX, Prefix};
+use crate::server::Session;
+use pleura_ckks::EvaluationKeys;
+use pleura_ckks::wire::ObjectKind;
+use pleura_nn::ServerPlan;
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+
+/// Bytes of a digest.
+const DIGEST: u64 = 32;
+
+/// Reads a client's evaluation keys for a plan, and what they were made for.
+///
+/// # Errors
+/// [`RemoteError::Wire`], [`RemoteError::OtherPlan`], [`RemoteError::Length`], [`RemoteError::Digest`], [`RemoteError::Io`]
+pub fn read_keys(mut input: impl Read, plan: &ServerPlan) -> Result<(EvaluationKeys, Origin), RemoteError> {
+    let start = take(&mut input, PREFIX)?;
+    let prefix = Prefix::read(ObjectKind::SessionKeys, &start)?;
+    prefix.origin.check_plan(plan.digest())?;
+    prefix.check_params(plan.params())?;
+    // The plan says how long its keys are.
+    let keys_len = EvaluationKeys::encoded_len(plan.params(), &plan.key_request());
+    let expected = PREFIX as u64 + keys_len + DIGEST;
+    let keys_len =
+        usize::try_from(keys_len).map_err(|_| RemoteError::Internal("keys exceed the address space"))?;
+    let keys = take(&mut input, keys_len)?;
+    // One byte more than there may be.
+    let digest = take(&mut input, DIGEST as usize + 1)?;
+    let got = (start.len() + keys.len() + digest.len()) as u64;
+    if got != expected {
+        return Err(RemoteError::Length { expected, got });
+    }
+    if Sha256::new().chain_update(&start).chain_update(&keys).finalize()[..] != digest[..] {
+        return Err(RemoteError::Digest);
+    }
+    Ok((EvaluationKeys::from_bytes(&keys, plan.params())?, prefix.origin))
+}
+
+/// Computes the results of all items of a file, one frame at a time; the writer below, the number of ciphertext groups and the
+/// number of bytes written. `origin` is that of the session's keys; `observe` receives the numbers of frames done and of bytes read.
+///
+/// # Errors
+/// [`RemoteError::OtherPlan`], [`RemoteError::OtherBundle`], [`RemoteError::OtherKey`], those of [`ItemReader::next_frame`],
+/// [`RemoteError::Inference`] if the device fails or ciphertexts are none of this plan, [`RemoteError::Io`]
+pub fn infer_items<W: Write>(
+    session: &Session,
+    origin: &Origin,
+    items: impl Read,
+    results: W,
+    observe: &mut dyn FnMut(u64, u64),
+) -> Result<(W, u64, u64), RemoteError> {
+    let plan = session.plan();
+    let kind = ObjectKind::EncryptedItems;
+    let count = plan.input_ciphertexts();
+    let mut reader = ItemReader::new(items, kind, plan.params(), count, |found| found.check(origin))?;
+    let mut writer = ItemWriter::new(results, ObjectKind::EncryptedResults, plan.params(), reader.header())?;
+    observe(0, reader.bytes());
+    while let Some(Frame { note, ciphertexts }) = reader.next_frame()? {
+        writer.add(&Frame { note, ciphertexts: session.infer(&ciphertexts)? })?;
+        observe(reader.frames(), reader.bytes());
+    }
+    let note = reader.end_note().ok_or(RemoteError::Internal("an end mark was not read"))?;
+    let frames = reader.frames();
+    let (out, bytes) = writer.finish(note)?;
+    Ok((out, frames, bytes))
+}
