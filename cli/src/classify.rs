@@ -207,12 +207,7 @@ impl Prepared {
             Content::Latent(latent) => classifier.features_of_latent(latent)?,
         };
         let seconds = Seconds { read, compress: clock.elapsed().as_secs_f64(), ..Seconds::default() };
-        if let Some(times) = features.ood_score.filter(|&score| score > 1.0) {
-            warnings.push(format!(
-                "{name} does not look like a chest X-ray ({times:.1} times as far from what the codec knows as nearly all of \
-                 them): its scores mean nothing"
-            ));
-        }
+        warnings.extend(ood_warning(&name, features.ood_score));
         Ok(Self { name, cell, is_lossy: path.to_str().is_none(), digest, truth, features, seconds, warnings })
     }
 }
@@ -328,6 +323,15 @@ fn beyond_range(name: &str, violations: &[RangeViolation]) -> Option<String> {
 /// The name of an item in a CSV file.
 fn cell(item: &SourceItem) -> String {
     path_cell(&item.path, item.latent.as_deref())
+}
+
+/// Warning about an X-ray that is far from those that the codec was trained on.
+pub(crate) fn ood_warning(name: &str, ood_score: Option<f64>) -> Option<String> {
+    let times = ood_score.filter(|&score| score > 1.0)?;
+    Some(format!(
+        "{name} does not look like a chest X-ray ({times:.1} times as far from what the codec knows as nearly all of \
+         them): its scores mean nothing"
+    ))
 }
 
 /// First digits of the digest of a file: the same name may stand for another X-ray another day.

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
 
 /// Conditions of a path that keep a command from reading or writing there.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +168,29 @@ pub(crate) fn write(path: &Path, parts: &[&[u8]], replace: bool, private: bool) 
     write_whole(path, parts, replace, private).with_context(|| cannot_write(path))
 }
 
+/// As [`write`], with content that `fill` produces piece by piece; nothing is left behind if it fails.
+pub(crate) fn write_by<T>(
+    path: &Path,
+    replace: bool,
+    private: bool,
+    fill: impl FnOnce(&mut File) -> Result<T>,
+) -> Result<T> {
+    let mut file = begin(path, private).with_context(|| cannot_write(path))?;
+    let value = fill(file.as_file_mut())?;
+    finish(file, path, replace).with_context(|| cannot_write(path))?;
+    Ok(value)
+}
+
 fn write_whole(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> io::Result<()> {
+    let mut file = begin(path, private)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    finish(file, path, replace)
+}
+
+/// A temporary file beside `path`, which an interruption deletes.
+fn begin(path: &Path, private: bool) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(UNFINISHED_PREFIX);
     #[cfg(unix)]
@@ -178,15 +200,14 @@ fn write_whole(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> io
     }
     #[cfg(not(unix))]
     let _ = private;
-    let mut file = {
-        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = builder.tempfile_in(folder(path))?;
-        *unfinished = Some(file.path().to_owned());
-        file
-    };
-    for part in parts {
-        file.write_all(part)?;
-    }
+    let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = builder.tempfile_in(folder(path))?;
+    *unfinished = Some(file.path().to_owned());
+    Ok(file)
+}
+
+/// Gives a temporary file its name.
+fn finish(file: NamedTempFile, path: &Path, replace: bool) -> io::Result<()> {
     file.as_file().sync_all()?;
     let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     *unfinished = None;

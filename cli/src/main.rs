@@ -22,6 +22,7 @@ mod omitted;
 mod outcome;
 mod plan;
 mod records;
+mod remote;
 mod row;
 mod run;
 mod sheet;
@@ -47,6 +48,7 @@ use text::{bytes_text, counted};
 Examples:
   pleura classify chest.dcm
   pleura classify ward/ --out ward.csv
+  pleura export --model pneumonia --output pneumonia/
   pleura plan --model lenet5.onnx
   pleura run --model lenet5.onnx --input x.npy --output y.npy
   pleura fit --function relu --interval -6,6
@@ -77,6 +79,16 @@ enum Command {
     Models(models::ModelsArgs),
     /// Encrypt items, run a network on them, decrypt, and compare with the clear network.
     Run(run::RunArgs),
+    /// Compile a network into a plan for a server and a specification for clients.
+    Export(remote::ExportArgs),
+    /// Make a secret key for this client, and evaluation keys for the server.
+    Keygen(remote::KeygenArgs),
+    /// Encrypt X-rays or arrays, on the client.
+    Encrypt(remote::EncryptArgs),
+    /// Run a network on ciphertexts, on the server.
+    Infer(remote::InferArgs),
+    /// Decrypt results, on the client.
+    Decrypt(remote::DecryptArgs),
     /// Compile a network and tell what it needs, without running it.
     Plan(plan::PlanArgs),
     /// Tell how close polynomials come to an activation function.
@@ -132,6 +144,11 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Compare(args) => on_device(compare::compare(&args), &args.device),
         Command::Models(args) => models::models(&args),
         Command::Run(args) => on_device(run::run(&args), &args.device),
+        Command::Export(args) => remote::export(&args),
+        Command::Keygen(args) => remote::keygen(&args),
+        Command::Encrypt(args) => remote::encrypt(&args),
+        Command::Infer(args) => on_device(remote::infer(&args), &args.device),
+        Command::Decrypt(args) => remote::decrypt(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Devices(args) => devices::devices(&args),

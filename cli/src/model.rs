@@ -97,6 +97,23 @@ impl ModelArgs {
         self.threads.unwrap_or_else(all_cores)
     }
 
+    /// An argument that was given and has no meaning for a shipped network.
+    pub(crate) fn given_for_files(&self) -> Option<&'static str> {
+        let flags = [
+            (self.security != Security::Bits128, "--security"),
+            (self.fit.is_some(), "--fit"),
+            (self.calibrate.is_some(), "--calibrate"),
+            (self.input_shape.is_some(), "--input-shape"),
+            (self.output_name.is_some(), "--output-name"),
+        ];
+        flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
+    }
+
+    /// Whether a plan in the cache may be used.
+    pub(crate) fn cached(&self) -> bool {
+        !self.no_cache
+    }
+
     /// Files that are read.
     pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.model].into_iter().chain(&self.calibrate)
@@ -142,6 +159,11 @@ impl ModelArgs {
 }
 
 impl Model {
+    /// Whether items were given to calibrate with.
+    pub(crate) fn is_calibrated(&self) -> bool {
+        self.options.calibration.is_some()
+    }
+
     /// The model with `items`, `[items, ..input shape]`, as calibration, unless it has one.
     pub(crate) fn calibrated_by(mut self, items: &ArrayD<f64>) -> Self {
         if self.options.calibration.is_none() {

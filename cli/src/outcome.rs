@@ -160,7 +160,7 @@ fn fidelity_line(title: &str, fidelity: &Fidelity, with: &str, several: bool) ->
 }
 
 /// Values as lists of lists, one depth per axis.
-fn nested(values: ArrayViewD<'_, f64>) -> serde_json::Value {
+pub(crate) fn nested(values: ArrayViewD<'_, f64>) -> serde_json::Value {
     match values.ndim() {
         0 => values.first().copied().into(),
         1 => values.iter().copied().collect(),

@@ -56,6 +56,12 @@ pub(crate) fn bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// The same for bytes of a file.
+pub(crate) fn bytes_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:9} {bar:30} {bytes}/{total_bytes} {msg}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 /// The same for steps of which nobody knows how long they take.
 pub(crate) fn clock() -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:9} {pos}/{len} {elapsed} {msg}");

@@ -24,7 +24,7 @@ pub struct ClientBundle {
 }
 
 /// Meaning of inputs and results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Task {
     /// Arrays of numbers, whose scores [`Metadata::scores`](pleura_nn::Metadata::scores) transforms.
     Tensor,
@@ -33,7 +33,7 @@ pub enum Task {
 }
 
 /// X-rays: the preparation of images, the classes of scores, and how many X-rays share ciphertexts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct XrayTask {
     recipe: Recipe,
     classes: Classes,

@@ -22,8 +22,8 @@ const LENGTH: usize = 4;
 pub struct ItemNote {
     /// Name of the item.
     pub name: String,
-    /// SHA-256 of the file that it came from.
-    pub digest: [u8; 32],
+    /// SHA-256 of the file that it came from, if the file was read as a whole.
+    pub digest: Option<[u8; 32]>,
     /// Warnings about the item.
     pub warnings: Vec<String>,
 }

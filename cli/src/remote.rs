@@ -1,0 +1,16 @@
+//! Client and server on two machines: `pleura export`, `keygen`, `encrypt`, `infer` and `decrypt`.
+
+mod decrypt;
+mod encrypt;
+mod export;
+mod infer;
+mod keygen;
+mod output;
+mod secret;
+mod spec;
+
+pub(crate) use decrypt::{DecryptArgs, decrypt};
+pub(crate) use encrypt::{EncryptArgs, encrypt};
+pub(crate) use export::{ExportArgs, export};
+pub(crate) use infer::{InferArgs, infer};
+pub(crate) use keygen::{KeygenArgs, keygen};

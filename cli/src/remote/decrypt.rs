@@ -1,0 +1,188 @@
+//! `pleura decrypt`: results of a server into labels or arrays, on the client.
+
+use super::spec::{ClientArgs, cannot_use};
+use crate::outcome::nested;
+use crate::table::Table;
+use crate::text::{counted, hex, plain, short};
+use crate::{files, terminal};
+use anyhow::{Context, Result};
+use clap::Args;
+use csv::Writer;
+use ndarray::{ArrayD, ArrayView1, Axis, IxDyn};
+use pleura::nn::label;
+use pleura::npy;
+use pleura::remote::{ClientKey, DecryptedItem, ItemDecryptor, Task};
+use pleura::xray::Classes;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+/// Results of an item that a table shows.
+const SHOWN: usize = 10;
+
+/// Arguments of `pleura decrypt`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura decrypt --spec client.spec --secret secret.key y.ct
+  pleura decrypt --spec client.spec --secret secret.key y.ct --output ward.csv
+  pleura decrypt --spec client.spec --secret secret.key y.ct --output y.npy
+  pleura decrypt --spec client.spec --secret secret.key y.ct --json | jq '.label // empty'
+
+Scores are rounded as those of `pleura classify` and `pleura run` are. Do not show them to the server.")]
+pub(crate) struct DecryptArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+
+    /// The server's results, from `pleura infer`.
+    #[arg(value_name = "y.ct")]
+    input: PathBuf,
+
+    /// A file for the results: CSV for X-rays, .npy (float64, batch axis first) for arrays.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the file of --output if it exists.
+    #[arg(long, requires = "output")]
+    force: bool,
+
+    /// Print a JSON object for each X-ray, and a summary; or one object for arrays.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Decrypts all results.
+pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
+    if let Some(path) = &args.output {
+        files::check_outputs(&[path], args.client.files().iter().chain([&args.input]), args.force)?;
+    }
+    let key = args.client.open()?;
+    let items = read(args, &key)?;
+    items.iter().flat_map(|item| warnings(&key, item)).for_each(|text| terminal::warn(&text));
+    match key.bundle().task() {
+        Task::Xray(task) => xrays(args, &key, task.classes(), &items),
+        Task::Tensor => arrays(args, &key, &items),
+    }
+}
+
+/// All results, if none is wrong or missing.
+fn read(args: &DecryptArgs, key: &ClientKey) -> Result<Vec<DecryptedItem>> {
+    let failed = || cannot_use(&args.input);
+    let file: File = files::open(&args.input)?;
+    let bar = terminal::bytes_bar().with_prefix("decrypt");
+    bar.set_length(file.metadata().with_context(|| files::cannot_read(&args.input))?.len());
+    let mut decryptor = ItemDecryptor::new(key, BufReader::new(file)).with_context(failed)?;
+    let mut items = Vec::new();
+    while let Some(group) = decryptor.next_group().with_context(failed)? {
+        items.extend(group);
+        bar.set_position(decryptor.bytes());
+    }
+    bar.finish_and_clear();
+    Ok(items)
+}
+
+/// Warnings that were noted at encryption, and what the result tells.
+fn warnings(key: &ClientKey, item: &DecryptedItem) -> Vec<String> {
+    let mut warnings = item.note.warnings.clone();
+    if let Some(found) = item.beyond_range {
+        warnings.push(format!(
+            "{}: results were calibrated up to {:.3e} and reach {found:.3e}: they may be far off",
+            item.note.name,
+            key.bundle().spec().output_range()
+        ));
+    }
+    warnings
+}
+
+fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[DecryptedItem]) -> Result<()> {
+    let network = key.bundle().spec().network();
+    if let Some(path) = &args.output {
+        files::write(path, &[&sheet(key, classes, items)?], args.force, false)?;
+    }
+    if args.json {
+        let by_class = |values: &[f64]| -> Value {
+            let names = classes.names().iter().cloned();
+            Value::Object(names.zip(values.iter().map(|&value| json!(value))).collect())
+        };
+        for item in items {
+            let mut object = json!({
+                "image": item.note.name,
+                "label": classes.label(&item.scores),
+                "probabilities": by_class(&classes.probabilities(&item.scores)),
+                "scores": by_class(&item.scores),
+            });
+            let warnings = warnings(key, item);
+            if let Some(object) = object.as_object_mut().filter(|_| !warnings.is_empty()) {
+                object.insert("warnings".into(), warnings.into());
+            }
+            terminal::publish_json(&object)?;
+        }
+        let summary = json!({ "model": network, "images": items.len(), "key": hex(&key.origin().key) });
+        return terminal::publish_json(&json!({ "summary": summary }));
+    }
+    let headings = ["image", "label"].map(str::to_owned).into_iter().chain(classes.names().iter().cloned());
+    let mut table = Table::wide(2, headings.collect());
+    for item in items {
+        let label = classes.label(&item.scores).to_owned();
+        let probabilities = classes.probabilities(&item.scores).into_iter().map(|p| format!("{p:.4}"));
+        table.wide_row([item.note.name.clone(), label].into_iter().chain(probabilities).collect());
+    }
+    let count = counted(items.len(), "X-ray");
+    terminal::publish(&format!("{table}\n{count}, by {}.\nNot a medical device.\n", plain(network)))
+}
+
+/// The columns that `pleura classify` writes, without those that need the plaintext network.
+fn sheet(key: &ClientKey, classes: &Classes, items: &[DecryptedItem]) -> Result<Vec<u8>> {
+    let mut writer = Writer::from_writer(Vec::new());
+    let headings = ["image", "sha256", "model", "label"].map(str::to_owned).into_iter();
+    writer.write_record(headings.chain(classes.names().iter().map(|class| format!("p({class})"))))?;
+    for item in items {
+        let digest = item.note.digest.map(|digest| hex(digest.iter().take(8))).unwrap_or_default();
+        let model = plain(key.bundle().spec().network());
+        let cells = [plain(&item.note.name), digest, model, classes.label(&item.scores).to_owned()];
+        let probabilities = classes.probabilities(&item.scores).into_iter().map(|p| format!("{p:.6}"));
+        writer.write_record(cells.into_iter().chain(probabilities))?;
+    }
+    writer.into_inner().context("cannot write the results as CSV")
+}
+
+fn arrays(args: &DecryptArgs, key: &ClientKey, items: &[DecryptedItem]) -> Result<()> {
+    let spec = key.bundle().spec();
+    let values: Vec<f64> = items.iter().flat_map(|item| item.scores.iter().copied()).collect();
+    let shape: Vec<usize> = std::iter::once(items.len()).chain(spec.output_shape().iter().copied()).collect();
+    let outputs = ArrayD::from_shape_vec(IxDyn(&shape), values).context("results differ in shape")?;
+    // The end of the model that belongs to the client.
+    let outputs = spec.metadata().scores.apply(outputs.view());
+    if let Some(path) = &args.output {
+        files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;
+    }
+    if args.json {
+        return terminal::publish_json(&json!({
+            "network": spec.network(),
+            "items": items.len(),
+            "names": items.iter().map(|item| item.note.name.as_str()).collect::<Vec<_>>(),
+            "outputs": outputs.outer_iter().map(nested).collect::<Vec<_>>(),
+            "key": hex(&key.origin().key),
+            "warnings": items.iter().flat_map(|item| warnings(key, item)).collect::<Vec<_>>(),
+        }));
+    }
+    let count = outputs.len() / items.len().max(1);
+    let shown = count.min(SHOWN);
+    let headings = ["item", "label"].map(str::to_owned).into_iter();
+    let mut table = Table::wide(1, headings.chain((0..shown).map(|number| format!("y{number}"))).collect());
+    for (item, outputs) in items.iter().zip(outputs.axis_iter(Axis(0))) {
+        let outputs: Vec<f64> = outputs.iter().copied().collect();
+        let place = label(ArrayView1::from(&outputs)).filter(|_| count > 1);
+        let place = place.map_or_else(|| "-".to_owned(), |place| place.to_string());
+        let values = outputs.iter().take(shown).map(|&y| short(y));
+        table.wide_row([item.note.name.clone(), place].into_iter().chain(values).collect());
+    }
+    let rest = if count > shown {
+        format!("; {shown} of {count} results of an item are shown, --json and --output give all")
+    } else {
+        String::new()
+    };
+    let count = counted(items.len(), "item");
+    terminal::publish(&format!("{table}\n{count}, by {}{rest}\n", plain(spec.network())))
+}

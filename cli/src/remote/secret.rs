@@ -1,0 +1,163 @@
+//! Files that only their owner may read: secret keys and passphrases.
+
+use crate::{files, terminal};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use console::Term;
+use pleura::remote::{MAX_SECRET_BYTES, RemoteError, is_under_passphrase};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Most bytes of a passphrase.
+const MAX_PASSPHRASE: usize = 1024;
+
+/// Conditions that keep a secret from being used.
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    #[error(
+        "{path} can be read by others than its owner, and is not used: `chmod 600 {path}` makes it private; if others may have read it, \
+         make a new one",
+        path = .0.display()
+    )]
+    Readable(PathBuf),
+    #[error("{} is not a regular file", .0.display())]
+    Special(PathBuf),
+    #[error("{} is larger than the {max} bytes that are read", path.display())]
+    TooLarge { path: PathBuf, max: usize },
+    #[error("the passphrase in {} is not UTF-8 text", .0.display())]
+    NotText(PathBuf),
+    #[error("the two passphrases differ")]
+    Differ,
+    #[error(
+        "there is no terminal to ask for the passphrase; name a file that has it, with --passphrase-file"
+    )]
+    NoTerminal,
+}
+
+/// Source of a passphrase.
+#[derive(Args)]
+pub(super) struct PassphraseArgs {
+    /// A file with the passphrase of the secret key, private to its owner; it is asked for if the key has one and no file is named.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl PassphraseArgs {
+    /// The file that is read.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        self.passphrase_file.as_ref()
+    }
+
+    /// The passphrase of a key that exists; none if it has none.
+    pub(super) fn of_key(&self, path: &Path, bytes: &[u8]) -> Result<Option<Zeroizing<String>>> {
+        match (is_under_passphrase(bytes)?, &self.passphrase_file) {
+            (true, Some(file)) => from_file(file).map(Some),
+            (true, None) => ask(&format!("Passphrase of {}: ", path.display())).map(Some),
+            (false, Some(_)) => {
+                terminal::warn(&format!("{} is under no passphrase", path.display()));
+                Ok(None)
+            }
+            (false, None) => Ok(None),
+        }
+    }
+
+    /// The passphrase of a key to be made: from the file, or asked for twice if `wanted`.
+    pub(super) fn of_new_key(&self, wanted: bool) -> Result<Option<Zeroizing<String>>> {
+        let passphrase = match &self.passphrase_file {
+            Some(file) => from_file(file)?,
+            None if wanted => {
+                let first = ask("Passphrase: ")?;
+                if first != ask("The passphrase again: ")? {
+                    return Err(SecretError::Differ.into());
+                }
+                first
+            }
+            None => return Ok(None),
+        };
+        if passphrase.is_empty() {
+            bail!(RemoteError::EmptyPassphrase);
+        }
+        Ok(Some(passphrase))
+    }
+}
+
+/// The bytes of a secret key that only its owner may read.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    read_private(path, MAX_SECRET_BYTES)
+}
+
+/// The first line ending is no part of the passphrase.
+fn from_file(path: &Path) -> Result<Zeroizing<String>> {
+    let bytes = read_private(path, MAX_PASSPHRASE)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText(path.into()))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    Ok(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+}
+
+fn ask(prompt: &str) -> Result<Zeroizing<String>> {
+    let terminal = Term::stderr();
+    if !terminal.is_term() {
+        return Err(SecretError::NoTerminal.into());
+    }
+    terminal.write_str(prompt).context("cannot ask for the passphrase")?;
+    Ok(Zeroizing::new(terminal.read_secure_line().context("cannot read the passphrase")?))
+}
+
+/// The content of a file that only its owner may read, in memory that is erased.
+fn read_private(path: &Path, max: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let file = files::open(path)?;
+    check_private(&file, path)?;
+    // With more room than is read: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * max + 64));
+    file.take(max as u64 + 1).read_to_end(&mut bytes).with_context(|| files::cannot_read(path))?;
+    if bytes.len() > max {
+        return Err(SecretError::TooLarge { path: path.into(), max }.into());
+    }
+    Ok(bytes)
+}
+
+fn check_private(file: &File, path: &Path) -> Result<()> {
+    let metadata = file.metadata().with_context(|| files::cannot_read(path))?;
+    if !metadata.is_file() {
+        return Err(SecretError::Special(path.into()).into());
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(SecretError::Readable(path.into()).into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    #[cfg(unix)]
+    fn secrets_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("secret");
+        fs::write(&path, "correct horse\r\n").unwrap();
+        for (mode, private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let read = from_file(&path);
+            assert_eq!(read.is_ok(), private, "{mode:o}");
+            match read {
+                Ok(text) => assert_eq!(*text, "correct horse"),
+                Err(error) => assert!(error.to_string().contains("`chmod 600 "), "{error}"),
+            }
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, [b'x'; MAX_PASSPHRASE + 1]).unwrap();
+        assert!(from_file(&path).unwrap_err().to_string().contains("larger"));
+        assert!(read_private(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("regular file"));
+    }
+}
