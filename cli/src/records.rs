@@ -280,7 +280,7 @@ fn ms(seconds: f64) -> String {
 }
 
 /// The end of a name that is too long: folders are alike, files are not.
-fn tail(name: &str, width: usize) -> String {
+pub(crate) fn tail(name: &str, width: usize) -> String {
     let length = name.chars().count();
     if length <= width {
         return name.to_owned();

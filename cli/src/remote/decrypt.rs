@@ -2,6 +2,7 @@
 
 use super::spec::{ClientArgs, cannot_use};
 use crate::outcome::nested;
+use crate::records::tail;
 use crate::table::Table;
 use crate::text::{counted, hex, plain, short};
 use crate::{files, terminal};
@@ -20,6 +21,8 @@ use std::path::PathBuf;
 
 /// Results of an item that a table shows.
 const SHOWN: usize = 10;
+/// Characters of a name that a table shows.
+const NAME: usize = 48;
 
 /// Arguments of `pleura decrypt`.
 #[derive(Args)]
@@ -126,7 +129,7 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
     for item in items {
         let label = classes.label(&item.scores).to_owned();
         let probabilities = classes.probabilities(&item.scores).into_iter().map(|p| format!("{p:.4}"));
-        table.wide_row([item.note.name.clone(), label].into_iter().chain(probabilities).collect());
+        table.wide_row([tail(&item.note.name, NAME), label].into_iter().chain(probabilities).collect());
     }
     let count = counted(items.len(), "X-ray");
     terminal::publish(&format!("{table}\n{count}, by {}.\nNot a medical device.\n", plain(network)))
@@ -176,7 +179,7 @@ fn arrays(args: &DecryptArgs, key: &ClientKey, items: &[DecryptedItem]) -> Resul
         let place = label(ArrayView1::from(&outputs)).filter(|_| count > 1);
         let place = place.map_or_else(|| "-".to_owned(), |place| place.to_string());
         let values = outputs.iter().take(shown).map(|&y| short(y));
-        table.wide_row([item.note.name.clone(), place].into_iter().chain(values).collect());
+        table.wide_row([tail(&item.note.name, NAME), place].into_iter().chain(values).collect());
     }
     let rest = if count > shown {
         format!("; {shown} of {count} results of an item are shown, --json and --output give all")

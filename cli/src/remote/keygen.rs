@@ -60,6 +60,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
     let bundle = read_bundle(&args.spec)?;
     let passphrase = args.source.of_new_key(args.passphrase)?;
     let clock = terminal::clock().with_prefix("keys");
+    clock.set_length(1);
     let key = ClientKey::generate(bundle)?;
     let secret = key.to_secret_bytes(passphrase.as_deref().map(String::as_bytes))?;
     files::write(&args.secret, &[&secret], false, true)?;

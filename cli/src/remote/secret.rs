@@ -4,8 +4,9 @@ use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use console::Term;
+use pleura::ckks::wire::{self, ObjectKind};
 use pleura::remote::{MAX_SECRET_BYTES, RemoteError, is_under_passphrase};
-use std::fs::File;
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -85,12 +86,16 @@ impl PassphraseArgs {
 
 /// The bytes of a secret key that only its owner may read.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    read_private(path, MAX_SECRET_BYTES)
+    let secret = PrivateFile::read(path, MAX_SECRET_BYTES)?;
+    // What is no secret is named before it is asked to be private.
+    wire::open(ObjectKind::ClientSecret, &secret.bytes)
+        .with_context(|| format!("cannot use {}", path.display()))?;
+    secret.checked()
 }
 
 /// The first line ending is no part of the passphrase.
 fn from_file(path: &Path) -> Result<Zeroizing<String>> {
-    let bytes = read_private(path, MAX_PASSPHRASE)?;
+    let bytes = PrivateFile::read(path, MAX_PASSPHRASE)?.checked()?;
     let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText(path.into()))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     Ok(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
@@ -105,32 +110,46 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(terminal.read_secure_line().context("cannot read the passphrase")?))
 }
 
-/// The content of a file that only its owner may read, in memory that is erased.
-fn read_private(path: &Path, max: usize) -> Result<Zeroizing<Vec<u8>>> {
-    let file = files::open(path)?;
-    check_private(&file, path)?;
-    // With more room than is read: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * max + 64));
-    file.take(max as u64 + 1).read_to_end(&mut bytes).with_context(|| files::cannot_read(path))?;
-    if bytes.len() > max {
-        return Err(SecretError::TooLarge { path: path.into(), max }.into());
-    }
-    Ok(bytes)
+/// A file that only its owner may read.
+struct PrivateFile<'a> {
+    path: &'a Path,
+    metadata: Metadata,
+    /// Its content, or one byte more than there may be.
+    bytes: Zeroizing<Vec<u8>>,
+    max: usize,
 }
 
-fn check_private(file: &File, path: &Path) -> Result<()> {
-    let metadata = file.metadata().with_context(|| files::cannot_read(path))?;
-    if !metadata.is_file() {
-        return Err(SecretError::Special(path.into()).into());
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(SecretError::Readable(path.into()).into());
+impl<'a> PrivateFile<'a> {
+    /// Reads the file into memory that is erased.
+    fn read(path: &'a Path, max: usize) -> Result<Self> {
+        let file = files::open(path)?;
+        let metadata = file.metadata().with_context(|| files::cannot_read(path))?;
+        if !metadata.is_file() {
+            return Err(SecretError::Special(path.into()).into());
         }
+        // With more room than is read: a buffer that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(2 * max + 64));
+        file.take(max as u64 + 1).read_to_end(&mut bytes).with_context(|| files::cannot_read(path))?;
+        Ok(Self { path, metadata, bytes, max })
     }
-    Ok(())
+
+    /// The content, if the file is private and not too long.
+    fn checked(self) -> Result<Zeroizing<Vec<u8>>> {
+        let Self { path, metadata, bytes, max } = self;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            if metadata.permissions().mode() & 0o077 != 0 {
+                return Err(SecretError::Readable(path.into()).into());
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = metadata;
+        if bytes.len() > max {
+            return Err(SecretError::TooLarge { path: path.into(), max }.into());
+        }
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +177,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, [b'x'; MAX_PASSPHRASE + 1]).unwrap();
         assert!(from_file(&path).unwrap_err().to_string().contains("larger"));
-        assert!(read_private(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("regular file"));
+        let special = PrivateFile::read(Path::new("/dev/zero"), 9).err().unwrap();
+        assert!(special.to_string().contains("regular file"), "{special}");
     }
 }

@@ -3,7 +3,7 @@
 use super::error::RemoteError;
 use ndarray::{ArrayD, IxDyn};
 use pleura_ckks::wire::{self, ObjectKind};
-use pleura_nn::ClientSpec;
+use pleura_nn::{ClientSpec, ScoreTransform};
 use pleura_xray::{Classes, Classifier, Preprocessing, Recipe};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,8 @@ use std::sync::Arc;
 const DIGEST: usize = 32;
 /// Most X-rays that share ciphertexts.
 const MAX_GROUP: usize = 1 << 12;
+/// Most axes that a function of scores adds.
+const MAX_AXES: usize = 64;
 
 /// Client specification, and what a client's inputs and results mean. It holds no weights of the network; a codec that prepares
 /// inputs is named, and part of every build.
@@ -173,6 +175,11 @@ impl ClientBundle {
     }
 
     fn check(&self) -> Result<(), RemoteError> {
+        if let ScoreTransform::ArgMax { axes, .. } = self.spec.metadata().scores
+            && axes > MAX_AXES
+        {
+            return Err(RemoteError::Bundle { what: "the function of scores" });
+        }
         let Task::Xray(XrayTask { recipe, classes, group }) = &self.task else { return Ok(()) };
         let group = *group;
         if !(1..=MAX_GROUP).contains(&group) {
