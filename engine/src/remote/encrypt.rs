@@ -17,6 +17,7 @@ pub struct ItemEncryptor<'k, W: Write> {
     header: ItemHeader,
     notes: Vec<ItemNote>,
     values: Vec<ArrayD<f64>>,
+    /// Items in frames.
     items: u64,
 }
 
@@ -45,13 +46,12 @@ impl<'k, W: Write> ItemEncryptor<'k, W> {
         }
         self.notes.push(note);
         self.values.push(values);
-        self.items += 1;
         if self.values.len() == self.key.bundle().group() { self.encrypt_group() } else { Ok(()) }
     }
 
     /// Number of items so far.
     pub fn items(&self) -> u64 {
-        self.items
+        self.items + self.values.len() as u64
     }
 
     /// Encrypts what is left and writes the end mark; the writer below and the number of bytes.
@@ -67,12 +67,14 @@ impl<'k, W: Write> ItemEncryptor<'k, W> {
         self.writer.finish(&note)
     }
 
+    /// After a failure, the group is left out and the file goes on.
     fn encrypt_group(&mut self) -> Result<(), RemoteError> {
-        let input = self.key.bundle().pack(&self.values)?;
-        let ciphertexts = self.key.client().encrypt(input.view())?;
+        let values = std::mem::take(&mut self.values);
         let note = Note::Items(std::mem::take(&mut self.notes));
+        let ciphertexts = self.key.client().encrypt(self.key.bundle().pack(&values)?.view())?;
         let note = self.key.sealer().seal(&note, &self.header, self.writer.frames())?;
-        self.values.clear();
-        self.writer.add(&Frame { note, ciphertexts })
+        self.writer.add(&Frame { note, ciphertexts })?;
+        self.items += values.len() as u64;
+        Ok(())
     }
 }
