@@ -56,10 +56,12 @@ pub(crate) fn bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// The same for bytes of a file.
+/// A bar for the bytes of a file, with a clock that goes on where nothing is read.
 pub(crate) fn bytes_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:9} {bar:30} {bytes}/{total_bytes} {msg}");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template("{prefix:9} {bar:30} {bytes}/{total_bytes} {elapsed} {msg}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 /// The same for steps of which nobody knows how long they take.

@@ -1,10 +1,5 @@
 //! Files that a client and a server exchange: what comes out of them, and what a dishonest server or a stranger can do to them.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the functions beside the tests are tests too"
-)]
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
 
 use ndarray::{ArrayD, Axis, Dimension};
 use pleura::ckks::wire::ObjectKind;

@@ -26,6 +26,7 @@ const SPEC: &str = "client.spec";
 #[derive(Args)]
 #[command(
     mut_arg("model", |model| model.value_name("NAME|FILE").help("A network that is shipped, or an ONNX file")),
+    mut_arg("calibrate", |calibrate| calibrate.help("Sample inputs for value ranges [default: normal noise]")),
     after_help = "\
 Examples:
   pleura export --model pneumonia --output pneumonia/

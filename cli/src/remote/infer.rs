@@ -70,12 +70,11 @@ pub(crate) struct InferArgs {
 pub(crate) fn infer(args: &InferArgs) -> Result<()> {
     files::check_outputs(&[&args.output], [&args.plan, &args.keys, &args.input], args.force)?;
     let clock = Instant::now();
+    let bar = terminal::bytes_bar().with_prefix("prepare");
     let plan = ServerPlan::from_bytes(&files::read(&args.plan, MAX_PLAN)?);
     let plan = plan.with_context(|| cannot_use(&args.plan))?;
     let report = Report::new(&plan, &[]);
     memory::check(report.memory_bytes as u64, args.max_memory)?;
-    let bar = terminal::bytes_bar().with_prefix("keys");
-    bar.tick();
     let file = BufReader::new(files::open(&args.keys)?);
     let (keys, origin) = read_keys(file, &plan).with_context(|| cannot_use(&args.keys))?;
     let device = args.device.find(args.threads.unwrap_or_else(all_cores))?;
