@@ -60,7 +60,8 @@ fn map_side_by_side(map: &LinearMap, copies: usize) -> Result<LinearMap, ShapeEr
         LinearMap::DiagonalScale(factors) => LinearMap::DiagonalScale(factors.repeat(copies)),
         LinearMap::Gather(gather) => gather.repeated(copies)?.into(),
         LinearMap::Dense(_) | LinearMap::Sparse(_) => {
-            let (mut starts, mut entries) = (vec![0], Vec::new());
+            let mut starts = vec![0];
+            let mut entries = Vec::new();
             for copy in 0..copies {
                 for row in 0..map.outputs() {
                     map.row(row, &mut |i, weight| entries.push(((copy * inputs + i) as u32, weight)));

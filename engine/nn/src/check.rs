@@ -93,7 +93,8 @@ impl ServerPlan {
             StepKind::Chebyshev { input, coefficients } => {
                 check_coefficients(coefficients, layout)?;
                 self.check_ciphertexts(*input, layout)?;
-                let (operand, degree) = (&self.program.steps[*input], coefficients.degree());
+                let operand = &self.program.steps[*input];
+                let degree = coefficients.degree();
                 let depth = polynomial_depth(degree);
                 ensure(depth <= operand.level, "the level of a polynomial")?;
                 let operand_scale = chebyshev_scale(&self.params, operand.level, degree);
@@ -101,7 +102,8 @@ impl ServerPlan {
                 (operand.level - depth, step.scale)
             }
             StepKind::Mul { inputs: [a, b] } => {
-                let (a, b) = (self.check_factor(a, layout)?, self.check_factor(b, layout)?);
+                let a = self.check_factor(a, layout)?;
+                let b = self.check_factor(b, layout)?;
                 (a.0.min(b.0), a.1 * b.1)
             }
             StepKind::Add { inputs: [a, b], .. } => {
@@ -185,7 +187,8 @@ impl ClientSpec {
             return Ok(());
         }
         let short = |digest: &[u8; 32]| digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        let (expected, got) = (short(&self.description.plan_digest), short(&plan.digest));
+        let expected = short(&self.description.plan_digest);
+        let got = short(&plan.digest);
         Err(PlanFileError::OtherPlan { expected, got })
     }
 }

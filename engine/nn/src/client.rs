@@ -73,11 +73,13 @@ impl Client {
             return Err(InferenceError::ItemValue { item });
         }
         let slots: Vec<Vec<f64>> = items.iter().flat_map(|item| layout.fill(item)).collect();
-        let encrypt = |slots: &Vec<f64>| {
-            let slots: Vec<Complex64> = slots.iter().map(|x| Complex64::from(x / unit)).collect();
-            Ok(self.secret.encrypt(&self.encoder.encode_at(&slots, *scale)?)?)
-        };
-        slots.par_iter().map(encrypt).collect()
+        slots
+            .par_iter()
+            .map(|slots| {
+                let slots: Vec<Complex64> = slots.iter().map(|x| Complex64::from(x / unit)).collect();
+                Ok(self.secret.encrypt(&self.encoder.encode_at(&slots, *scale)?)?)
+            })
+            .collect()
     }
 
     /// The results, `[items, ..output shape]`, rounded to [`ClientSpec::publish_bits`] fractional bits: they may be shown to

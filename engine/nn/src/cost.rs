@@ -72,8 +72,11 @@ impl Cost {
     /// Seconds of a linear step, without the sums of rotations that complete it.
     pub(crate) fn linear(&self, work: &LinearWork) -> f64 {
         let level = work.level;
-        let (inputs, outputs, diagonals) = (work.inputs as f64, work.outputs as f64, work.diagonals as f64);
-        let (baby_steps, giant_steps) = (work.baby_steps as f64, work.giant_steps as f64);
+        let inputs = work.inputs as f64;
+        let outputs = work.outputs as f64;
+        let diagonals = work.diagonals as f64;
+        let baby_steps = work.baby_steps as f64;
+        let giant_steps = work.giant_steps as f64;
         let q = self.limbs(level);
         let extended = self.extended_limbs(level);
         let lift = if baby_steps > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
@@ -110,12 +113,14 @@ impl Cost {
     /// Seconds of sums of rotations, one group after the other.
     pub(crate) fn rotate_and_sum(&self, groups: &[Vec<i64>], ciphertexts: usize, level: usize) -> f64 {
         let division = self.transforms(2.0 * self.extended_limbs(level));
-        let group = |rotations: &Vec<i64>| {
-            let keys = rotations.len() as f64;
-            let work = self.mod_up(level) + keys * self.key(level) + division;
-            ciphertexts as f64 * work / self.threads + keys * self.key_bytes(level) * MEMORY
-        };
-        groups.iter().map(group).sum()
+        groups
+            .iter()
+            .map(|rotations| {
+                let keys = rotations.len() as f64;
+                let work = self.mod_up(level) + keys * self.key(level) + division;
+                ciphertexts as f64 * work / self.threads + keys * self.key_bytes(level) * MEMORY
+            })
+            .sum()
     }
 
     /// A rotation or relinearization of one ciphertext, without reading the key.
@@ -142,14 +147,13 @@ impl Cost {
         work: LinearWork,
     ) -> (Split, LinearWork) {
         let steps: BTreeSet<i64> = places.iter().map(|p| p.step).collect();
-        let candidate = |split: Split| {
+        let best = Split::all(slots).map(|split| {
             let count = |part: fn((i64, i64)) -> i64| {
                 let parts: BTreeSet<i64> = steps.iter().map(|&s| part(split.parts(s))).collect();
                 parts.len() - usize::from(parts.contains(&0))
             };
             (split, LinearWork { baby_steps: count(|p| p.0), giant_steps: count(|p| p.1), ..work })
-        };
-        let best = Split::all(slots).map(candidate);
+        });
         let best = best.min_by(|a, b| self.linear(&a.1).total_cmp(&self.linear(&b.1)));
         best.unwrap_or((Split::NONE, work))
     }
@@ -172,7 +176,8 @@ impl Cost {
     }
 
     fn mod_up(&self, level: usize) -> f64 {
-        let (q, d) = (self.limbs(level), self.digits(level));
+        let q = self.limbs(level);
+        let d = self.digits(level);
         let conversion = d * (q + self.special as f64) * self.special as f64 * self.n * MULTIPLY;
         self.transforms(d * (q + self.special as f64)) + conversion
     }

@@ -71,8 +71,8 @@ pub(crate) fn emit(
     progress: Progress<'_>,
 ) -> Result<Program, CompileError> {
     let network = &candidate.network;
-    let in_units = |item: &Vec<f64>| item.iter().map(|x| x / candidate.input_unit).collect();
-    let items: Vec<Vec<f64>> = items.iter().map(in_units).collect();
+    let items: Vec<Vec<f64>> =
+        items.iter().map(|item| item.iter().map(|x| x / candidate.input_unit).collect()).collect();
     let ranges = calibration::ranges(network, &items)?;
     let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
     let trace = network.trace(first);

@@ -323,8 +323,8 @@ impl Activation {
         for (k, c) in fitted.chebyshev.iter_mut().enumerate() {
             *c *= if turned && k % 2 == 1 { -self.outer } else { self.outer };
         }
-        let (max_error, mean_error) =
-            (fitted.max_error * self.outer.abs(), fitted.mean_error * self.outer.abs());
+        let max_error = fitted.max_error * self.outer.abs();
+        let mean_error = fitted.mean_error * self.outer.abs();
         Ok(Fitted { chebyshev: fitted.chebyshev, from, to, max_error, mean_error })
     }
 }
@@ -387,7 +387,8 @@ fn alternation(error: &[f64], count: usize) -> Option<Vec<usize>> {
     }
     // Taken from the ends, signs still alternate.
     while peaks.len() > count {
-        let (first, last) = (peaks.first()?.1.abs(), peaks.last()?.1.abs());
+        let first = peaks.first()?.1.abs();
+        let last = peaks.last()?.1.abs();
         if first < last {
             peaks.remove(0);
         } else {
@@ -432,7 +433,8 @@ fn solve(ts: &[f64], values: &[f64], reference: &[usize]) -> Option<Vec<f64>> {
 /// `T_0(t) ... T_{n-1}(t)`
 fn chebyshev(t: f64, n: usize) -> Vec<f64> {
     let mut out = Vec::with_capacity(n);
-    let (mut a, mut b) = (1.0, t);
+    let mut a = 1.0;
+    let mut b = t;
     for _ in 0..n {
         out.push(a);
         (a, b) = (b, 2.0 * t * b - a);
@@ -447,7 +449,8 @@ fn errors(ts: &[f64], values: &[f64], coefficients: &[f64]) -> Vec<f64> {
 /// `sum c_k T_k(t)` by Clenshaw's recurrence; zero without coefficients.
 fn chebyshev_sum(coefficients: &[f64], t: f64) -> f64 {
     let [first, rest @ ..] = coefficients else { return 0.0 };
-    let (mut a, mut b) = (0.0, 0.0);
+    let mut a = 0.0;
+    let mut b = 0.0;
     for &c in rest.iter().rev() {
         (a, b) = (c + 2.0 * t * a - b, a);
     }
@@ -462,7 +465,8 @@ fn greatest(values: &[f64]) -> f64 {
 fn to_powers(coefficients: &[f64], from: f64, to: f64) -> Vec<f64> {
     let [first, rest @ ..] = coefficients else { return Vec::new() };
     // t = u x + v; Clenshaw's recurrence on polynomials.
-    let (u, v) = (2.0 / (to - from), -(from + to) / (to - from));
+    let u = 2.0 / (to - from);
+    let v = -(from + to) / (to - from);
     let by_t = |p: &[f64]| {
         let mut out = vec![0.0; p.len() + 1];
         out.iter_mut().zip(p).for_each(|(o, c)| *o += v * c);
@@ -491,7 +495,8 @@ fn erf(x: f64) -> f64 {
     if x.abs() > 6.0 {
         return x.signum();
     }
-    let (mut term, mut sum) = (x, x);
+    let mut term = x;
+    let mut sum = x;
     for n in 1..400 {
         term *= 2.0 * x * x / f64::from(2 * n + 1);
         sum += term;

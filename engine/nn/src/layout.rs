@@ -58,7 +58,8 @@ impl Grid {
         let planes = self.planes();
         // Places between positions, as far as the grid reaches beyond the last position.
         let room = |size: usize, gap: usize, len: usize| size.saturating_sub((len - 1) * gap).clamp(1, gap);
-        let (rows, columns) = (room(self.height, gap[0], height), room(self.width, gap[1], width));
+        let rows = room(self.height, gap[0], height);
+        let columns = room(self.width, gap[1], width);
         let subs = rows * columns;
         let depth = (channels / groups.max(1)).max(1);
         // So many planes are filled first, then the places between positions, then further planes.
@@ -67,7 +68,9 @@ impl Grid {
         let mut used = first;
         for channel in 0..channels {
             let rank = channel % depth * groups + channel / depth;
-            let (low, sub, high) = (rank % first, rank / first % subs, rank / first / subs);
+            let low = rank % first;
+            let sub = rank / first % subs;
+            let high = rank / first / subs;
             let plane = high * first + low;
             used = used.max(plane + 1);
             for y in 0..height {
@@ -108,7 +111,8 @@ impl Grid {
 
     /// `[channels][height][width]` with few channels, repeated as often as they fit.
     pub(crate) fn repeated(&self, shape: [usize; 3]) -> Layout {
-        let (planes, step) = (self.planes(), shape[0].next_power_of_two());
+        let planes = self.planes();
+        let step = shape[0].next_power_of_two();
         let mut layout = self.layout(shape, [1, 1], 1);
         if self.inner && step < planes {
             layout.copies = Copies::Planes { planes, step };
@@ -119,7 +123,9 @@ impl Grid {
 
     /// Ciphertext times slots, plus slot, of a position in a plane, planes being counted through all ciphertexts.
     fn flat(&self, [y, x]: [usize; 2], plane: usize) -> usize {
-        let (planes, position, size) = (self.planes(), y * self.width + x, self.height * self.width);
+        let planes = self.planes();
+        let position = y * self.width + x;
+        let size = self.height * self.width;
         if self.inner {
             (plane / planes * size + position) * planes + plane % planes
         } else {
@@ -151,11 +157,14 @@ impl Layout {
         let [rows, columns] = window.output();
         let [down, across] = window.stride();
         let places = (0..self.places.len() / (height * width) * rows * columns).map(|i| {
-            let (channel, y, x) = (i / (rows * columns), i / columns % rows, i % columns);
+            let channel = i / (rows * columns);
+            let y = i / columns % rows;
+            let x = i % columns;
             let from = (channel * height + y * down) * width + x * across;
             self.places[from]
         });
-        let (places, description) = (places.collect(), format!("{}, pooled in place", self.description));
+        let places = places.collect();
+        let description = format!("{}, pooled in place", self.description);
         Self { places, description, ..self.clone() }
     }
 
@@ -166,12 +175,15 @@ impl Layout {
             if height > 1 { between(self.places.first(), self.places.get(width))? } else { 0 },
             if width > 1 { between(self.places.first(), self.places.get(1))? } else { 0 },
         ];
-        let same = |i: usize| {
-            let (y, x, here) = (i / width % height, i % width, self.places.get(i));
-            let down = y + 1 == height || between(here, self.places.get(i + width)) == Some(first[0]);
-            down && (x + 1 == width || between(here, self.places.get(i + 1)) == Some(first[1]))
-        };
-        (0..self.places.len()).all(same).then_some(first)
+        (0..self.places.len())
+            .all(|i| {
+                let y = i / width % height;
+                let x = i % width;
+                let here = self.places.get(i);
+                let down = y + 1 == height || between(here, self.places.get(i + width)) == Some(first[0]);
+                down && (x + 1 == width || between(here, self.places.get(i + 1)) == Some(first[1]))
+            })
+            .then_some(first)
     }
 
     /// Slots after which the elements repeat.
@@ -203,7 +215,8 @@ impl Layout {
         let place = match self.copies {
             Copies::None => place,
             Copies::Planes { planes, step } => {
-                let (from, to) = (place % planes, slot % planes);
+                let from = place % planes;
+                let to = slot % planes;
                 let mut nearest = to + (from + planes - to) % step;
                 if nearest >= planes {
                     nearest -= step;

@@ -243,7 +243,8 @@ impl LevelBuilder<'_> {
 
     fn product(&self, id: NodeId, a: NodeId, b: NodeId) -> NodeLevels {
         let grown = (self.ranges[id] / (self.ranges[a] * self.ranges[b])).log2();
-        let (a, b) = (self.factor(a), self.factor(b));
+        let a = self.factor(a);
+        let b = self.factor(b);
         NodeLevels {
             consumed: a.consumed.max(b.consumed),
             bits: a.bits + b.bits + grown,
@@ -339,7 +340,8 @@ impl Classes {
 
     /// Unites the sets of two nodes.
     pub(crate) fn join(&mut self, a: NodeId, b: NodeId) {
-        let (a, b) = (self.first(a), self.first(b));
+        let a = self.first(a);
+        let b = self.first(b);
         self.0[a.max(b)] = a.min(b);
     }
 

@@ -67,7 +67,8 @@ impl Linear {
     pub fn then(self, next: Self) -> Self {
         assert_eq!(self.outputs(), next.inputs, "maps of other lengths");
         let bias = next.apply(&self.bias);
-        let (inputs, mut maps) = (self.inputs, self.maps);
+        let inputs = self.inputs;
+        let mut maps = self.maps;
         maps.extend(next.maps);
         Self { maps, bias, inputs }
     }

@@ -108,7 +108,8 @@ impl<'a> Lowering<'a> {
                 }
             });
         };
-        let (period, len) = (self.period(), self.len());
+        let period = self.period();
+        let len = self.len();
         self.linear.row(output, &mut |element, weight| {
             let (input, place) = self.from.place(element);
             let step = signed((place + slots - slot) % window, window);
@@ -145,9 +146,11 @@ impl<'a> Lowering<'a> {
         let count = self.linear.outputs();
         let Some([height, width]) = self.plane else { return (0..count).collect() };
         let of_axis = |len: usize| BTreeSet::from([0, 1, len / 2, len.saturating_sub(2), len - 1]);
-        let (rows, columns) = (of_axis(height), of_axis(width));
-        let inside = |i: &usize| rows.contains(&(i / width % height)) && columns.contains(&(i % width));
-        (0..count).filter(inside).collect()
+        let rows = of_axis(height);
+        let columns = of_axis(width);
+        (0..count)
+            .filter(|i| rows.contains(&(i / width % height)) && columns.contains(&(i % width)))
+            .collect()
     }
 }
 
@@ -182,10 +185,11 @@ fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
         let half = values.len() / 2;
         let (low, high) = values.split_at(half);
         let (low_needed, high_needed) = needed.split_at(half);
-        let differ = |((a, b), (a_needed, b_needed)): ((&f64, &f64), (&bool, &bool))| {
-            *a_needed && *b_needed && (a - b).abs() > 1e-14 * a.abs().max(b.abs())
-        };
-        if low.iter().zip(high).zip(low_needed.iter().zip(high_needed)).any(differ) {
+        if low.iter().zip(high).zip(low_needed.iter().zip(high_needed)).any(
+            |((a, b), (a_needed, b_needed))| {
+                *a_needed && *b_needed && (a - b).abs() > 1e-14 * a.abs().max(b.abs())
+            },
+        ) {
             break;
         }
         let merged = low.iter().zip(high).zip(low_needed).map(|((a, b), n)| if *n { *a } else { *b });

@@ -104,10 +104,12 @@ impl Convolution {
     #[expect(clippy::indexing_slicing, reason = "`new` checks that each output channel has its weights")]
     pub(crate) fn row(&self, output: usize, f: &mut dyn FnMut(usize, f64)) {
         let plane = self.window.output_area();
-        let (channel, position) = (output / plane, output % plane);
+        let channel = output / plane;
+        let position = output % plane;
         let depth = self.channels[0] / self.groups;
         let first = channel / (self.channels[1] / self.groups) * depth;
-        let (taps, size) = (self.window.kernel_area(), self.window.input_area());
+        let taps = self.window.kernel_area();
+        let size = self.window.input_area();
         for i in 0..depth {
             let kernel = &self.weights[(channel * depth + i) * taps..][..taps];
             self.window.taps(position, |tap, at| f((first + i) * size + at, kernel[tap]));
@@ -245,7 +247,8 @@ impl Pool {
     #[inline]
     pub(crate) fn row(&self, output: usize, f: &mut dyn FnMut(usize, f64)) {
         let plane = self.window.output_area();
-        let (channel, position) = (output / plane, output % plane);
+        let channel = output / plane;
+        let position = output % plane;
         let mut count = self.window.kernel_area();
         if !self.count_padding {
             count = 0;

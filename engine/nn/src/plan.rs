@@ -85,7 +85,8 @@ impl Plan {
             scale: program.steps[id].scale,
             range,
         };
-        let (first, last) = (program.input_node(), program.output_node());
+        let first = program.input_node();
+        let last = program.output_node();
         let server = ServerPlan {
             params: params.clone(),
             network: network.name().to_owned(),

@@ -104,13 +104,15 @@ const PROCESS_BYTES: usize = 64 << 20;
 impl Report {
     /// The figures of a plan, with the compiler's notes.
     pub fn new(plan: &ServerPlan, notes: &[String]) -> Self {
-        let (params, program) = (&plan.params, &plan.program);
+        let params = &plan.params;
+        let program = &plan.program;
         let keys = plan.key_request();
         let layers: Vec<LayerReport> = program.steps.ids().map(|id| LayerReport::new(program, id)).collect();
         let weight_bytes = layers.iter().map(|layer| layer.bytes).sum();
         let busiest = program.steps.ids().map(|id| working_bytes(params, program, id)).fold(0, usize::max);
         let key_bytes = keys.bytes(params);
-        let (input, output) = (&plan.input, &plan.output);
+        let input = &plan.input;
+        let output = &plan.output;
         let relin_keys = usize::from(keys.relin_level().is_some());
         let one = |level: usize, seeded: bool| Ciphertext::encoded_len(params, level, 2, seeded) as usize;
         Self {
@@ -136,7 +138,8 @@ impl Report {
 impl ParameterReport {
     /// The figures of a parameter set.
     pub fn new(params: &Params) -> Self {
-        let (literal, levels) = (params.literal(), params.max_level());
+        let literal = params.literal();
+        let levels = params.max_level();
         Self {
             log_n: literal.log_n,
             slots: params.n() / 2,
@@ -187,7 +190,8 @@ impl Fidelity {
     /// Compares results, `[items, ..]`: those of the plaintext network and decrypted ones. Values that are not numbers and
     /// results of different shapes differ infinitely.
     pub fn new<D: Dimension>(plaintext: ArrayView<'_, f64, D>, decrypted: ArrayView<'_, f64, D>) -> Self {
-        let (plaintext, decrypted) = (plaintext.into_dyn(), decrypted.into_dyn());
+        let plaintext = plaintext.into_dyn();
+        let decrypted = decrypted.into_dyn();
         if plaintext.shape() != decrypted.shape() || plaintext.ndim() == 0 {
             let infinite = f64::INFINITY;
             return Self {
@@ -253,7 +257,8 @@ fn working_bytes(params: &Params, program: &Program, id: NodeId) -> usize {
         StepKind::Linear { transform, .. } => {
             let gadget = params.gadget(transform.level);
             let q = params.limbs(transform.level).q;
-            let (inputs, outputs) = (transform.inputs, transform.outputs);
+            let inputs = transform.inputs;
+            let outputs = transform.outputs;
             let sums = 2 * transform.giant_steps.len() * outputs * poly(q + gadget.limbs.p);
             let ciphertexts = (2 * inputs + 3 * outputs) * poly(q);
             let per_thread = weight_bytes(transform) + gadget.digits() * inputs * poly(2);

@@ -51,7 +51,8 @@ pub(crate) fn rewrite(
     merge(&mut nodes, merging);
     // What leaves the server comes from an affine map, which can mask everything that is not the result.
     if let Some(id) = nodes.last_id().filter(|&id| !matches!(nodes[id].op, Op::Linear(..))) {
-        let (shape, len) = (nodes[id].shape.clone(), nodes[id].len());
+        let shape = nodes[id].shape.clone();
+        let len = nodes[id].len();
         nodes.push(Node::new("output", shape, Op::Linear(id, Linear::scale(vec![1.0; len]))));
     }
     let rewritten = Network::new(network.name(), nodes)?;
@@ -255,7 +256,8 @@ fn pool_early(nodes: &mut NodeMap<Node>) {
 fn find_pool(nodes: &NodeMap<Node>, id: NodeId) -> Option<Exchange> {
     let node = &nodes[id];
     let Op::Linear(x, linear) = &node.op else { return None };
-    let (producer, pool) = (&nodes[*x], tiling_pool(linear)?);
+    let producer = &nodes[*x];
+    let pool = tiling_pool(linear)?;
     let Op::Linear(before, first) = &producer.op else { return None };
     if readers(nodes)[*x] != 1 || !first.is_elementwise() {
         return None;

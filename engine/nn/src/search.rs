@@ -268,7 +268,8 @@ impl Rewritten {
             LinearKind::SetScale => Lowered::Pointwise,
             LinearKind::SumPool => Lowered::SumPool { doublings: pool_doublings(linear, &layouts[*x])? },
             LinearKind::Transform => {
-                let (from, to) = (&layouts[*x], &layouts[id]);
+                let from = &layouts[*x];
+                let to = &layouts[id];
                 let lowering = Lowering::new(linear, from, to, masked);
                 let work = LinearWork {
                     inputs: from.ciphertexts,
@@ -305,7 +306,8 @@ impl Rewritten {
         let slots = 1usize << (self.log_n - 1);
         NodeMap::new(self.network.len(), |id| {
             let node = &self.network[id];
-            let (ciphertexts, level) = (layouts[id].ciphertexts, levels.level(id));
+            let ciphertexts = layouts[id].ciphertexts;
+            let level = levels.level(id);
             let operand_level = node.op.reads().into_iter().map(|read| levels.level(read)).min();
             let operand_level = operand_level.unwrap_or(levels.total);
             match &lowered[id] {

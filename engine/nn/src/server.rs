@@ -191,7 +191,8 @@ impl<B: Backend> Session<B> {
         step: &PreparedStep<B>,
         values: &NodeMap<Option<CiphertextBatch<B>>>,
     ) -> Result<CiphertextBatch<B>, InferenceError> {
-        let (evaluator, keys) = (&self.prepared.evaluator, &self.keys);
+        let evaluator = &self.prepared.evaluator;
+        let keys = &self.keys;
         // Scales were chosen to lead here; floating point adds an error far below any noise.
         let scale = self.prepared.plan.program.steps[id].scale;
         Ok(match step {
@@ -227,11 +228,13 @@ impl<B: Backend> Session<B> {
                 polynomial.evaluate(evaluator, self.value(values, *input)?, keys)?.with_scale(scale)
             }
             PreparedStep::Mul { inputs: [a, b] } => {
-                let (a, b) = (self.operand(values, a)?, self.operand(values, b)?);
+                let a = self.operand(values, a)?;
+                let b = self.operand(values, b)?;
                 evaluator.mul(&a, &b, keys)?.with_scale(scale)
             }
             PreparedStep::Add { inputs: [a, b], subtract } => {
-                let (a, b) = (self.operand(values, a)?, self.operand(values, b)?);
+                let a = self.operand(values, a)?;
+                let b = self.operand(values, b)?;
                 if *subtract { evaluator.sub(&a, &b)? } else { evaluator.add(&a, &b)? }
             }
         })

@@ -157,7 +157,8 @@ impl ClientSpec {
 impl TensorSpec {
     /// Refuses ciphertexts that do not hold whole items at the level and scale of the tensor.
     pub(crate) fn check(&self, ciphertexts: &[Ciphertext]) -> Result<(), InferenceError> {
-        let (expected, got) = (self.layout.ciphertexts, ciphertexts.len());
+        let expected = self.layout.ciphertexts;
+        let got = ciphertexts.len();
         if got == 0 || !got.is_multiple_of(expected) {
             return Err(InferenceError::CiphertextCount { expected, got });
         }
@@ -167,7 +168,8 @@ impl TensorSpec {
             let difference = (ciphertext.scale() / self.scale - 1.0).abs();
             if difference.is_nan() || difference > SCALE_TOLERANCE {
                 let log2 = |scale: f64| format!("2^{:.3}", scale.log2());
-                let (expected, got) = (log2(self.scale), log2(ciphertext.scale()));
+                let expected = log2(self.scale);
+                let got = log2(ciphertext.scale());
                 return Err(InferenceError::CiphertextForm { what: "scale", expected, got });
             }
         }
@@ -204,13 +206,17 @@ impl ScoreTransform {
             }
             Self::ArgMax { .. } if out.ndim() == 0 => out.fill(0.0),
             Self::ArgMax { axes, last } => {
-                let place = |item: ArrayViewD<'_, f64>| {
-                    let larger = |best: (usize, f64), (i, &x): (usize, &f64)| {
-                        if x > best.1 || last && x == best.1 { (i, x) } else { best }
-                    };
-                    item.iter().enumerate().fold((0, f64::NEG_INFINITY), larger).0 as f64
-                };
-                let labels: Vec<f64> = out.axis_iter(Axis(0)).map(place).collect();
+                let labels: Vec<f64> = out
+                    .axis_iter(Axis(0))
+                    .map(|item| {
+                        item.iter()
+                            .enumerate()
+                            .fold((0, f64::NEG_INFINITY), |best, (i, &x)| {
+                                if x > best.1 || last && x == best.1 { (i, x) } else { best }
+                            })
+                            .0 as f64
+                    })
+                    .collect();
                 let mut labels = Array1::from_vec(labels).into_dyn();
                 for _ in 0..axes {
                     labels.insert_axis_inplace(Axis(labels.ndim()));

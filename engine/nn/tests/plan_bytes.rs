@@ -183,7 +183,8 @@ fn parse(half: usize, bytes: &[u8]) -> Result<Half, PlanFileError> {
         0 => ServerPlan::from_bytes_allow_insecure(bytes).map(|plan| Half::Server(Box::new(plan))),
         _ => ClientSpec::from_bytes_allow_insecure(bytes).map(|spec| Half::Client(Box::new(spec))),
     };
-    let (took, largest) = (start.elapsed(), LARGEST.get());
+    let took = start.elapsed();
+    let largest = LARGEST.get();
     assert!(took < Duration::from_secs(10), "parsing took {took:?}");
     // Tables for the largest degree take some megabytes; bytes read, no more than a small multiple of themselves.
     assert!(largest < (64 << 20) + 64 * bytes.len(), "a block of {largest} bytes for {}", bytes.len());

@@ -75,8 +75,8 @@ fn the_smallest_secure_degree_is_chosen() {
 
 #[test]
 fn more_security_takes_a_larger_degree() {
-    let degree = |security| at(&small(), security).unwrap().report().parameters.log_n;
-    let degrees = [Security::Bits128, Security::Bits192, Security::Bits256].map(degree);
+    let degrees = [Security::Bits128, Security::Bits192, Security::Bits256]
+        .map(|security| at(&small(), security).unwrap().report().parameters.log_n);
     assert!(degrees.is_sorted(), "{degrees:?}");
 }
 
@@ -396,7 +396,9 @@ fn sessions_of_two_clients_run_on_one_server_at_the_same_time() {
     let shape = network.output_shape().to_vec();
     let threads = [1, 2].map(|seed| {
         let client = movable(Client::new(plan.client_spec().clone()).unwrap());
-        let (server, item, shape) = (server.clone(), item(&network, seed), shape.clone());
+        let server = server.clone();
+        let item = item(&network, seed);
+        let shape = shape.clone();
         let expected = batch(&shape, &[network.evaluate_flat(&item)]);
         std::thread::spawn(move || {
             let session = movable(server.open_session(client.evaluation_keys().unwrap()).unwrap());

@@ -27,8 +27,8 @@ fn polynomials_of_degree_0_and_1() {
 fn of_degree(degree: usize, each: bool) -> Network {
     net(&[10], |n| {
         let x = n.dense(X, 8);
-        let draw = |k: usize| reals(if each { 8 } else { 1 }, 40 + k as u64);
-        let x = n.coefficients(x, (0..=degree).map(draw).collect());
+        let x =
+            n.coefficients(x, (0..=degree).map(|k| reals(if each { 8 } else { 1 }, 40 + k as u64)).collect());
         n.dense(x, 4);
     })
 }
@@ -162,7 +162,8 @@ fn a_cubic_of_an_input_that_is_repeated() {
 
 /// Coefficients of `T_degree` in powers of `x`: values up to 1, coefficients up to about 2.4^degree.
 fn chebyshev_in_powers(degree: usize) -> Vec<f64> {
-    let (mut before, mut last) = (vec![1.0], vec![0.0, 1.0]);
+    let mut before = vec![1.0];
+    let mut last = vec![0.0, 1.0];
     for _ in 1..degree {
         let mut next: Vec<f64> = std::iter::once(0.0).chain(last.iter().map(|c| 2.0 * c)).collect();
         next.iter_mut().zip(&before).for_each(|(next, c)| *next -= c);
@@ -213,7 +214,8 @@ fn fits_off_center_run_after_sums_products_and_pools() {
     let (fitted, of) = fitted(&network, 12, None);
     assert_eq!(of.len(), 4);
     let error = |item: Vec<f64>| {
-        let (a, b) = (network.evaluate_flat(&item), fitted.evaluate_flat(&item));
+        let a = network.evaluate_flat(&item);
+        let b = fitted.evaluate_flat(&item);
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     };
     assert!(error(item(&network, 1)) < 0.05 * output_range(&network));

@@ -184,7 +184,8 @@ impl Net {
 
     /// `factor x + addend`
     pub(crate) fn affine(&mut self, x: NodeId, factor: f64, addend: f64) -> NodeId {
-        let (len, shape) = (self.len(x), self.shape(x).to_vec());
+        let len = self.len(x);
+        let shape = self.shape(x).to_vec();
         let linear = Linear::scale(vec![factor; len]).plus(&vec![addend; len]);
         self.linear("scale", x, &shape, linear)
     }
@@ -204,8 +205,7 @@ impl Net {
             for y in 0..shape[1] {
                 for x in 0..shape[2] {
                     let inside = (above..above + height).contains(&y) && (left..left + width).contains(&x);
-                    let source = || ((channel * height + y - above) * width + x - left) as u32;
-                    sources.push(inside.then(source));
+                    sources.push(inside.then(|| ((channel * height + y - above) * width + x - left) as u32));
                 }
             }
         }
@@ -227,8 +227,13 @@ impl Net {
     /// `coefficients[power][channel]`
     pub(crate) fn per_channel(&mut self, x: NodeId, coefficients: &[Vec<f64>]) -> NodeId {
         let each = self.len(x) / self.shape(x)[0];
-        let widen = |c: &Vec<f64>| c.iter().flat_map(|&c| std::iter::repeat_n(c, each)).collect();
-        self.coefficients(x, coefficients.iter().map(widen).collect())
+        self.coefficients(
+            x,
+            coefficients
+                .iter()
+                .map(|c| c.iter().flat_map(|&c| std::iter::repeat_n(c, each)).collect())
+                .collect(),
+        )
     }
 
     pub(crate) fn coefficients(&mut self, x: NodeId, coefficients: Vec<Vec<f64>>) -> NodeId {
@@ -380,8 +385,11 @@ pub(crate) fn output_range(network: &Network) -> f64 {
 pub(crate) fn runs(network: Network, min_bits: f64) {
     let plan = compile(&network, &options(&network)).unwrap_or_else(|error| panic!("{error}"));
     // Nothing is promised for an item that leaves the calibrated ranges by far.
-    let within = |item: &Vec<f64>| plan.range_violations(&network, aview1(item)).is_empty();
-    let item = [0, 10, 11, 12, 13, 1].map(|seed| item(&network, seed)).into_iter().find(within).unwrap();
+    let item = [0, 10, 11, 12, 13, 1]
+        .map(|seed| item(&network, seed))
+        .into_iter()
+        .find(|item| plan.range_violations(&network, aview1(item)).is_empty())
+        .unwrap();
     let got = encrypted(&plan, std::slice::from_ref(&item));
     let bits = bits(&network.evaluate_flat(&item), &got[0], output_range(&network));
     tell(bits, min_bits, &plan);
