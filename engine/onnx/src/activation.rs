@@ -77,7 +77,8 @@ impl Importer<'_> {
             "Selu" => {
                 let usual = [1.673_263_242_354_377_3, 1.050_700_987_355_480_5];
                 // Before version 7, the defaults had fewer digits.
-                let (alpha, gamma) = (step.float("alpha", usual[0])?, step.float("gamma", usual[1])?);
+                let alpha = step.float("alpha", usual[0])?;
+                let gamma = step.float("gamma", usual[1])?;
                 if [alpha, gamma].iter().zip(usual).all(|(a, b)| (a - b).abs() < 1e-6) {
                     Function::Selu
                 } else {
@@ -93,7 +94,8 @@ impl Importer<'_> {
                     None if step.has(name) => step.float(name, default),
                     None => Ok(default),
                 };
-                let (low, high) = (bound(1, "min", f64::NEG_INFINITY)?, bound(2, "max", f64::INFINITY)?);
+                let low = bound(1, "min", f64::NEG_INFINITY)?;
+                let high = bound(2, "max", f64::INFINITY)?;
                 Function::Clip { low, high }
             }
             "Sigmoid" => Function::Sigmoid,

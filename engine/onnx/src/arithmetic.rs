@@ -18,11 +18,13 @@ impl Importer<'_> {
 
     /// Both operands; before version 7, the right side started at an axis of the left, and only if it was said so.
     fn sides(&self, step: &Step<'_>) -> Result<(Value, Value), Problem> {
-        let (a, b) = (self.value(step, 0)?, self.value(step, 1)?);
+        let a = self.value(step, 0)?;
+        let b = self.value(step, 1)?;
         if self.opset >= 7 {
             return Ok((a, b));
         }
-        let (left, mut right) = (a.full_shape(), b.full_shape());
+        let left = a.full_shape();
+        let mut right = b.full_shape();
         if step.int("broadcast", 0) == 0 {
             let is_plain = left == right && !step.has("axis");
             return if is_plain { Ok((a, b)) } else { Err(Problem::Broadcast { left, right }) };
@@ -51,7 +53,8 @@ impl Importer<'_> {
             (Value::Tensor(x), Value::Constant(c)) => {
                 let (x, c) = self.beside(step, x, c, op == "Div")?;
                 let c = Polynomial::constant(c);
-                let (p, budget) = (x.polynomial(), &mut self.builder.budget);
+                let p = x.polynomial();
+                let budget = &mut self.builder.budget;
                 let result = match op {
                     "Add" => p.plus(&c, budget),
                     "Sub" => p.plus(&c.times(&Polynomial::of(&[-1.0]), budget)?, budget),
@@ -65,7 +68,8 @@ impl Importer<'_> {
                 }
                 let (x, c) = self.beside(step, x, c, false)?;
                 let c = Polynomial::constant(c);
-                let (p, budget) = (x.polynomial(), &mut self.builder.budget);
+                let p = x.polynomial();
+                let budget = &mut self.builder.budget;
                 let result = match op {
                     "Add" => p.plus(&c, budget),
                     "Sub" => p.times(&Polynomial::of(&[-1.0]), budget)?.plus(&c, budget),
@@ -89,7 +93,9 @@ impl Importer<'_> {
             _ => (x, y),
         };
         if x.shape == y.shape && x.base() == y.base() {
-            let (p, q, budget) = (x.polynomial(), y.polynomial(), &mut self.builder.budget);
+            let p = x.polynomial();
+            let q = y.polynomial();
+            let budget = &mut self.builder.budget;
             let result = match op {
                 "Add" => p.plus(q, budget),
                 "Sub" => p.plus(&q.times(&Polynomial::of(&[-1.0]), budget)?, budget),
@@ -98,7 +104,8 @@ impl Importer<'_> {
             return Ok(x.with(&step.name, result?));
         }
         let shape = broadcast(&x.full_shape(), &y.full_shape())?;
-        let (x, y) = (self.widened(step, x, &shape)?, self.widened(step, y, &shape)?);
+        let x = self.widened(step, x, &shape)?;
+        let y = self.widened(step, y, &shape)?;
         let op = match op {
             "Add" => Op::Add,
             "Sub" => Op::Sub,
@@ -147,8 +154,14 @@ impl Importer<'_> {
             return Ok((x, coefficient));
         }
         let selection = Selection::broadcast(&c.shape, &shape, &mut self.builder.budget)?;
-        let of = |s: &Option<u32>| s.and_then(|s| coefficient.get(s as usize)).copied().unwrap_or(0.0);
-        Ok((x, selection.sources.iter().map(of).collect()))
+        Ok((
+            x,
+            selection
+                .sources
+                .iter()
+                .map(|s| s.and_then(|s| coefficient.get(s as usize)).copied().unwrap_or(0.0))
+                .collect(),
+        ))
     }
 
     /// `factor x`

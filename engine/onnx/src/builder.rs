@@ -120,7 +120,8 @@ impl Builder {
     ) -> Result<Tensor, Problem> {
         self.budget.charge_activation(&a.shape)?;
         self.budget.charge(a.len())?;
-        let (x, y) = (self.node(a)?, self.node(b)?);
+        let x = self.node(a)?;
+        let y = self.node(b)?;
         Ok(self.push(name, &a.shape, op(x, y)))
     }
 
@@ -151,7 +152,8 @@ impl Builder {
 
     fn push(&mut self, name: &str, shape: &[usize], op: Op) -> Tensor {
         let id = self.nodes.push(Node::new(name, shape, op));
-        let (polynomial, made) = (Polynomial::identity(), OnceCell::from(id));
+        let polynomial = Polynomial::identity();
+        let made = OnceCell::from(id);
         Tensor {
             shape: shape.to_vec(),
             form: Rc::new(Form { base: id, polynomial, name: name.into(), made }),
@@ -191,7 +193,8 @@ impl Tensor {
 
     /// The tensor as a node of its own.
     pub(crate) fn over(&self, node: NodeId) -> Self {
-        let (polynomial, made) = (Polynomial::identity(), OnceCell::from(node));
+        let polynomial = Polynomial::identity();
+        let made = OnceCell::from(node);
         let form = Form { base: node, polynomial, name: self.form.name.clone(), made };
         Self { shape: self.shape.clone(), form: Rc::new(form) }
     }

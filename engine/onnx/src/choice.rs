@@ -27,7 +27,8 @@ impl Importer<'_> {
             let values = chosen.iter().map(|&c| f64::from(u8::from(c == truth))).collect();
             Value::Constant(Constant::floats(condition.shape.clone(), values))
         };
-        let (a, b) = (self.float_value(step, 1)?, self.float_value(step, 2)?);
+        let a = self.float_value(step, 1)?;
+        let b = self.float_value(step, 2)?;
         let left = self.combine(step, "Mul", &a, &mask(true))?;
         let right = self.combine(step, "Mul", &b, &mask(false))?;
         self.combine(step, "Add", &left, &right)
@@ -49,7 +50,8 @@ impl Importer<'_> {
         };
         let upper = step.int("upper", 1) != 0;
         let kept = |i: usize| {
-            let (row, column) = (i / columns % rows, i % columns);
+            let row = i / columns % rows;
+            let column = i % columns;
             let above = column as f64 - row as f64;
             if upper { above >= offset } else { above <= offset }
         };
@@ -69,17 +71,24 @@ impl Importer<'_> {
         };
         let n = shape.get(axis).copied().unwrap_or(0);
         self.builder.budget.charge(n.saturating_mul(n))?;
-        let (exclusive, reverse) = (step.int("exclusive", 0) != 0, step.int("reverse", 0) != 0);
-        let row = |i: usize| -> Row {
-            let range = match (reverse, exclusive) {
-                (false, false) => 0..i + 1,
-                (false, true) => 0..i,
-                (true, false) => i..n,
-                (true, true) => i + 1..n,
-            };
-            range.map(|i| (i, 1.0)).collect()
-        };
-        self.along(step, &value, axis, &(0..n).map(row).collect::<Vec<_>>())
+        let exclusive = step.int("exclusive", 0) != 0;
+        let reverse = step.int("reverse", 0) != 0;
+        self.along(
+            step,
+            &value,
+            axis,
+            &(0..n)
+                .map(|i| -> Row {
+                    let range = match (reverse, exclusive) {
+                        (false, false) => 0..i + 1,
+                        (false, true) => 0..i,
+                        (true, false) => i..n,
+                        (true, true) => i + 1..n,
+                    };
+                    range.map(|i| (i, 1.0)).collect()
+                })
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// A linear map along one axis, the same for all others.
@@ -106,13 +115,16 @@ impl Importer<'_> {
             .budget
             .charge((len / rows.len().max(1)).saturating_mul(2 * entries).saturating_add(len))?;
         let entries_of = |i: usize| {
-            let (outer, at, offset) = (i / inner / rows.len(), i / inner % rows.len(), i % inner);
+            let outer = i / inner / rows.len();
+            let at = i / inner % rows.len();
+            let offset = i % inner;
             let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
             row.iter().map(move |&(index, factor)| ((outer * extent + index) * inner + offset, factor))
         };
         match value {
             Value::Tensor(x) => {
-                let (mut starts, mut entries) = (vec![0u32], Vec::new());
+                let mut starts = vec![0u32];
+                let mut entries = Vec::new();
                 for i in 0..len {
                     entries.extend(entries_of(i).map(|(source, factor)| (source as u32, factor)));
                     starts.push(entries.len() as u32);
@@ -126,8 +138,13 @@ impl Importer<'_> {
                 let values = match &c.data {
                     Data::Float(list) => {
                         let get = |at: usize| list.get(at).copied().unwrap_or(0.0);
-                        let value = |i| entries_of(i).map(|(at, factor)| get(at) * factor).sum::<f64>();
-                        Constant::rounded(shape, (0..len).map(value).collect(), c.element)?
+                        Constant::rounded(
+                            shape,
+                            (0..len)
+                                .map(|i| entries_of(i).map(|(at, factor)| get(at) * factor).sum::<f64>())
+                                .collect(),
+                            c.element,
+                        )?
                     }
                     Data::Int(list) => {
                         let mut out = Vec::with_capacity(len);

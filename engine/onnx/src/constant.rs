@@ -88,7 +88,8 @@ impl Constant {
     pub(crate) fn parse(tensor: &proto::Tensor) -> Result<Self, Problem> {
         let element = Element::new(tensor.data_type.into())?;
         let constant = Self { shape: shape_of(tensor)?, data: data_of(tensor)?, element };
-        let (expected, found) = (constant.shape.iter().product::<usize>(), constant.len());
+        let expected = constant.shape.iter().product::<usize>();
+        let found = constant.len();
         if expected != found {
             return Err(Problem::Stored { shape: constant.shape, expected, found });
         }
@@ -161,13 +162,17 @@ impl External {
             |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
         let location = entry("location").cloned().unwrap_or_default();
         let number = |key: &str| {
-            let fail = |_| Problem::ExternalFile {
-                location: location.clone(),
-                reason: format!("its {key} is no number"),
-            };
-            entry(key).map(|text| text.parse::<u64>().map_err(fail)).transpose()
+            entry(key)
+                .map(|text| {
+                    text.parse::<u64>().map_err(|_| Problem::ExternalFile {
+                        location: location.clone(),
+                        reason: format!("its {key} is no number"),
+                    })
+                })
+                .transpose()
         };
-        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+        let offset = number("offset")?.unwrap_or(0);
+        let length = number("length")?;
         Ok(Some(Self { location, offset, length }))
     }
 }
@@ -250,7 +255,8 @@ fn parse<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Result<V
 /// IEEE half precision.
 fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    let exponent = i32::from(bits >> 10 & 31);
+    let mantissa = f64::from(bits & 1023);
     sign * match exponent {
         0 => mantissa * (-24f64).exp2(),
         31 if mantissa == 0.0 => f64::INFINITY,

@@ -25,13 +25,16 @@ struct Walk {
 impl Importer<'_> {
     /// A matrix product of any rank, of which one side is constant.
     pub(crate) fn product(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        let (a, b) = (self.float_value(step, 0)?, self.float_value(step, 1)?);
-        let (mut left, mut right) = (a.full_shape(), b.full_shape());
+        let a = self.float_value(step, 0)?;
+        let b = self.float_value(step, 1)?;
+        let mut left = a.full_shape();
+        let mut right = b.full_shape();
         let misfit = || Problem::Broadcast { left: a.full_shape(), right: b.full_shape() };
         if left.is_empty() || right.is_empty() {
             return Err(misfit());
         }
-        let (is_row, is_column) = (left.len() == 1, right.len() == 1);
+        let is_row = left.len() == 1;
+        let is_column = right.len() == 1;
         if is_row && a.has_batch() || is_column && b.has_batch() {
             return Err(Problem::MixesBatch);
         }
@@ -41,7 +44,8 @@ impl Importer<'_> {
         if is_column {
             right.push(1);
         }
-        let (steps_left, steps_right) = (strides(&left), strides(&right));
+        let steps_left = strides(&left);
+        let steps_right = strides(&right);
         let rank = left.len().max(right.len());
         let at = |shape: &[usize], steps: &[usize], place: usize| -> (usize, usize) {
             let Some(own) = (place + shape.len()).checked_sub(rank) else { return (1, 0) };
@@ -50,7 +54,8 @@ impl Importer<'_> {
         };
         let mut out = Vec::new();
         for place in 0..rank {
-            let ((n, by), (m, other)) = (at(&left, &steps_left, place), at(&right, &steps_right, place));
+            let (n, by) = at(&left, &steps_left, place);
+            let (m, other) = at(&right, &steps_right, place);
             out.push(match place {
                 _ if place + 2 == rank => Walk { extent: n, left: by, right: 0 },
                 _ if place + 1 == rank => Walk { extent: m, left: 0, right: other },
@@ -60,8 +65,8 @@ impl Importer<'_> {
                 _ => return Err(misfit()),
             });
         }
-        let ((inner, by), (rows, other)) =
-            (at(&left, &steps_left, rank - 1), at(&right, &steps_right, rank - 2));
+        let (inner, by) = at(&left, &steps_left, rank - 1);
+        let (rows, other) = at(&right, &steps_right, rank - 2);
         if inner != rows {
             return Err(misfit());
         }
@@ -88,8 +93,10 @@ impl Importer<'_> {
             None => (equation.clone(), None),
         };
         let labels: Vec<Vec<char>> = operands.split(',').map(|part| part.chars().collect()).collect();
-        let known = |part: &Vec<char>| part.iter().all(char::is_ascii_alphabetic);
-        if labels.len() != step.inputs.len() || labels.len() > 2 || !labels.iter().all(known) {
+        if labels.len() != step.inputs.len()
+            || labels.len() > 2
+            || !labels.iter().all(|part| part.iter().all(char::is_ascii_alphabetic))
+        {
             return Err(refused());
         }
         let a = self.float_value(step, 0)?;
@@ -150,7 +157,9 @@ impl Importer<'_> {
             sum.iter().try_fold(1usize, |n, walk| n.checked_mul(walk.extent)).ok_or(Problem::Budget)?;
         self.builder.budget.charge(len.saturating_mul(terms).saturating_mul(2).saturating_add(len))?;
         let places = |i: usize, walks: &[Walk]| {
-            let (mut rest, mut left, mut right) = (i, 0, 0);
+            let mut rest = i;
+            let mut left = 0;
+            let mut right = 0;
             for walk in walks.iter().rev() {
                 let at = rest % walk.extent.max(1);
                 rest /= walk.extent.max(1);
@@ -168,14 +177,16 @@ impl Importer<'_> {
             (Value::Constant(w), Value::Tensor(x)) => (x, w.to_floats()?, false),
             (Value::Tensor(_), Value::Tensor(_)) => return Err(Unsupported::EncryptedMatrices.into()),
             (Value::Constant(a), Value::Constant(b)) => {
-                let (x, y) = (a.to_floats()?, b.to_floats()?);
+                let x = a.to_floats()?;
+                let y = b.to_floats()?;
                 let get = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
-                let value = |i| pairs(i).map(|(l, r)| get(&x, l) * get(&y, r)).sum::<f64>();
-                let values = (0..len).map(value).collect();
+                let values =
+                    (0..len).map(|i| pairs(i).map(|(l, r)| get(&x, l) * get(&y, r)).sum::<f64>()).collect();
                 return Constant::rounded(shape, values, a.element).map(Value::Constant);
             }
         };
-        let (mut starts, mut entries) = (vec![0u32], Vec::new());
+        let mut starts = vec![0u32];
+        let mut entries = Vec::new();
         for i in 0..len {
             entries.extend(pairs(i).map(|(l, r)| {
                 let (source, weight) = if is_left { (l, r) } else { (r, l) };

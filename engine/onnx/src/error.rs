@@ -124,15 +124,19 @@ fn list(errors: &[ImportError]) -> String {
             None => groups.push((error, 0)),
         }
     }
-    let line = |(first, more): &(&ImportError, usize)| match (first, more) {
-        (first, 0) => first.to_string(),
-        (ImportError::Tensor { tensor, problem }, more) => format!("{tensor:?} and {more} more: {problem}"),
-        (ImportError::Node { name, op, problem }, more) => {
-            format!("{name} and {more} more ({op}): {problem}")
-        }
-        (first, more) => format!("{first} ({more} more)"),
-    };
-    let lines: Vec<String> = groups.iter().map(line).collect();
+    let lines: Vec<String> = groups
+        .iter()
+        .map(|(first, more)| match (first, more) {
+            (first, 0) => first.to_string(),
+            (ImportError::Tensor { tensor, problem }, more) => {
+                format!("{tensor:?} and {more} more: {problem}")
+            }
+            (ImportError::Node { name, op, problem }, more) => {
+                format!("{name} and {more} more ({op}): {problem}")
+            }
+            (first, more) => format!("{first} ({more} more)"),
+        })
+        .collect();
     match lines.as_slice() {
         [only] => only.clone(),
         lines => format!("{} obstacles:\n  {}", lines.len(), lines.join("\n  ")),

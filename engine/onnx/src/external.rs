@@ -33,7 +33,8 @@ impl<'a> External<'a> {
             None => Constant::parse(tensor),
             Some(place) => {
                 let raw_data = self.read(&place)?;
-                let (data_location, external_data) = (0, Vec::new());
+                let data_location = 0;
+                let external_data = Vec::new();
                 let inside = proto::Tensor { raw_data, data_location, external_data, ..tensor.clone() };
                 Constant::parse(&inside)
             }

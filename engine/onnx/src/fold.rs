@@ -43,7 +43,8 @@ impl Importer<'_> {
     pub(crate) fn fold_pair(&mut self, op: &str, a: &Constant, b: &Constant) -> Result<Constant, Problem> {
         let shape = broadcast(&a.shape, &b.shape)?;
         self.builder.budget.charge(budget::elements(&shape)?)?;
-        let (a, b) = (self.repeat(a, &shape)?, self.repeat(b, &shape)?);
+        let a = self.repeat(a, &shape)?;
+        let b = self.repeat(b, &shape)?;
         if op == "Pow" {
             return power(shape, &a, &b);
         }
@@ -65,7 +66,8 @@ impl Importer<'_> {
             let values = a.iter().zip(b.iter()).map(|(&a, &b)| integer(op, element, a, b));
             return Ok(Constant::ints(shape, values.collect::<Result<_, Problem>>()?).of(element));
         }
-        let (a, b) = (a.to_floats()?, b.to_floats()?);
+        let a = a.to_floats()?;
+        let b = b.to_floats()?;
         let pairs = a.iter().zip(b.iter()).map(|(&a, &b)| (a, b));
         if truth {
             let f: fn(f64, f64) -> bool = match op {
@@ -108,7 +110,8 @@ impl Importer<'_> {
                 Constant::ints(shape, values.collect())
             }
             _ => {
-                let (a, b) = (a.to_floats()?, b.to_floats()?);
+                let a = a.to_floats()?;
+                let b = b.to_floats()?;
                 let values = chosen.zip(a.iter().zip(b.iter())).map(|(&c, (&a, &b))| if c { a } else { b });
                 Constant::floats(shape, values.collect())
             }
@@ -177,19 +180,26 @@ fn power(shape: Vec<usize>, base: &Constant, exponent: &Constant) -> Result<Cons
     if element == Element::Bool || exponent.element == Element::Bool {
         return Err(Problem::ElementType { found: "bool", expected: "a number".into() });
     }
-    let (values, exponents) = (base.to_floats()?, exponent.to_floats()?);
+    let values = base.to_floats()?;
+    let exponents = exponent.to_floats()?;
     let powers: Vec<f64> = values.iter().zip(exponents.iter()).map(|(a, b)| a.powf(*b)).collect();
     if element.is_float() {
         return Constant::rounded(shape, powers, element);
     }
-    let whole = |x: f64| -> Result<Int, Problem> {
-        if x.is_finite() {
-            Ok(Int::Known(element.exact(x.trunc() as i128)?))
-        } else {
-            Err(Problem::NotFinite { what: "result" })
-        }
-    };
-    Ok(Constant::ints(shape, powers.into_iter().map(whole).collect::<Result<_, Problem>>()?).of(element))
+    Ok(Constant::ints(
+        shape,
+        powers
+            .into_iter()
+            .map(|x| -> Result<Int, Problem> {
+                if x.is_finite() {
+                    Ok(Int::Known(element.exact(x.trunc() as i128)?))
+                } else {
+                    Err(Problem::NotFinite { what: "result" })
+                }
+            })
+            .collect::<Result<_, Problem>>()?,
+    )
+    .of(element))
 }
 
 fn integer(op: &str, element: Element, a: Int, b: Int) -> Result<Int, Problem> {
@@ -205,7 +215,8 @@ fn integer(op: &str, element: Element, a: Int, b: Int) -> Result<Int, Problem> {
         ("Equal", Int::Batch, Int::Batch) => return Ok(Int::Known(1)),
         _ => {}
     }
-    let (a, b) = (i128::from(a.known()?), i128::from(b.known()?));
+    let a = i128::from(a.known()?);
+    let b = i128::from(b.known()?);
     let result = match op {
         "Add" => Some(a + b),
         "Sub" => Some(a - b),
@@ -226,6 +237,9 @@ fn integer(op: &str, element: Element, a: Int, b: Int) -> Result<Int, Problem> {
         "Xor" => Some(((a != 0) != (b != 0)).into()),
         _ => None,
     };
-    let none = || Problem::NoResult { op: op.to_owned(), left: a as i64, right: b as i64 };
-    Ok(Int::Known(element.wrap(result.ok_or_else(none)?)?))
+    Ok(Int::Known(element.wrap(result.ok_or_else(|| Problem::NoResult {
+        op: op.to_owned(),
+        left: a as i64,
+        right: b as i64,
+    })?)?))
 }

@@ -31,7 +31,8 @@ pub(crate) fn inline(model: &mut proto::Model, opset: i64) -> Result<(), ImportE
             continue;
         };
         let fail = |problem| {
-            let (name, op) = (node.name.clone(), node.op_type.clone());
+            let name = node.name.clone();
+            let op = node.op_type.clone();
             ImportError::Node { name, op, problem }
         };
         let own = function.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
@@ -72,12 +73,19 @@ fn called(function: &proto::Function, call: &proto::Node, number: usize) -> Vec<
         "" => Some(a.clone()),
         outer => given(outer).map(|value| proto::Attribute { name: a.name.clone(), ..value.clone() }),
     };
-    let inner = |node: &proto::Node| proto::Node {
-        input: node.input.iter().map(renamed).collect(),
-        output: node.output.iter().map(renamed).collect(),
-        name: if node.name.is_empty() { call.name.clone() } else { format!("{}/{}", call.name, node.name) },
-        attribute: node.attribute.iter().filter_map(attribute).collect(),
-        ..node.clone()
-    };
-    function.node.iter().map(inner).collect()
+    function
+        .node
+        .iter()
+        .map(|node| proto::Node {
+            input: node.input.iter().map(renamed).collect(),
+            output: node.output.iter().map(renamed).collect(),
+            name: if node.name.is_empty() {
+                call.name.clone()
+            } else {
+                format!("{}/{}", call.name, node.name)
+            },
+            attribute: node.attribute.iter().filter_map(attribute).collect(),
+            ..node.clone()
+        })
+        .collect()
 }

@@ -168,7 +168,9 @@ fn choose_output<'a>(graph: &'a proto::Graph, options: &ImportOptions) -> Result
 ///
 /// A label of probabilities is that of the scores: only the last of the two remains.
 fn leave_to_client<'a>(output: &'a str, sources: &Sources<'a>, steps: &mut [Step<'a>]) {
-    let (mut name, mut labels, mut in_order) = (output, false, true);
+    let mut name = output;
+    let mut labels = false;
+    let mut in_order = true;
     for _ in 0..steps.len() {
         let Some(&Source::Step(i)) = sources.get(name) else { return };
         let Some(step) = steps.get_mut(i) else { return };
@@ -301,7 +303,9 @@ fn order<'a>(
         Done,
     }
     let mut states = vec![State::New; steps.len()];
-    let (mut order, mut used, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let mut order = Vec::new();
+    let mut used = Vec::new();
+    let mut seen = HashSet::new();
     // Steps that are open, each with how many of its inputs were looked at; a list, for models may be deeper than
     // the stack.
     let mut open: Vec<(usize, usize)> = Vec::new();

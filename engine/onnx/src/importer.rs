@@ -62,8 +62,10 @@ pub(crate) fn import(
 ) -> Result<Built, ImportError> {
     let (batch, shape) = item_shape(graph.input, options)?;
     let (mut builder, input) = Builder::new(&graph.input.name, &shape);
-    let fail = |problem: Problem| ImportError::Tensor { tensor: graph.input.name.clone(), problem };
-    builder.budget.charge_activation(&shape).map_err(fail)?;
+    builder
+        .budget
+        .charge_activation(&shape)
+        .map_err(|problem| ImportError::Tensor { tensor: graph.input.name.clone(), problem })?;
     let mut importer = Importer {
         values: HashMap::from([(graph.input.name.as_str(), Value::Tensor(input))]),
         unknown: HashSet::new(),
@@ -393,14 +395,14 @@ fn item_shape(input: &proto::ValueInfo, options: &ImportOptions) -> Result<(Int,
         let agrees = declared.len() == item.len()
             && declared.iter().zip(&item).all(|(declared, chosen)| declared.is_none() || declared == chosen);
         if !agrees {
-            let (chosen, declared) = (chosen.clone(), declared.to_vec());
+            let chosen = chosen.clone();
+            let declared = declared.to_vec();
             return Err(fail(Problem::InputShape { chosen, declared }));
         }
     }
-    let extent = |d: &Option<i64>| usize::try_from((*d)?).ok().filter(|&d| d > 0);
     let shape = item
         .iter()
-        .map(extent)
+        .map(|d| usize::try_from((*d)?).ok().filter(|&d| d > 0))
         .collect::<Option<Vec<usize>>>()
         .ok_or_else(|| fail(Problem::InputAxisOpen))?;
     if shape.len() >= MAX_RANK {

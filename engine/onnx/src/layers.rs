@@ -62,12 +62,17 @@ impl Importer<'_> {
         let len = budget::elements(&shape)?;
         let taps = kernel.iter().product::<usize>();
         self.builder.budget.charge(len.saturating_mul(taps))?;
-        let (weights, depth) = (weights.to_floats()?, inputs / groups);
-        let ([height, width], [rows, columns]) = (window.output, window.input);
-        let (mut starts, mut entries) = (vec![0u32], Vec::new());
+        let weights = weights.to_floats()?;
+        let depth = inputs / groups;
+        let [height, width] = window.output;
+        let [rows, columns] = window.input;
+        let mut starts = vec![0u32];
+        let mut entries = Vec::new();
         for i in 0..len {
-            let (channel, position) = (i / (rows * columns), i % (rows * columns));
-            let (group, output) = (channel / per_group, channel % per_group);
+            let channel = i / (rows * columns);
+            let position = i % (rows * columns);
+            let group = channel / per_group;
+            let output = channel % per_group;
             for tap in 0..taps {
                 let at = [position / columns, position % columns];
                 let Some([y, x]) = source(&window, at, [tap / kernel[1], tap % kernel[1]]) else { continue };
@@ -241,19 +246,20 @@ impl Importer<'_> {
 
 pub(crate) fn groups(step: &Step<'_>) -> Result<usize, Problem> {
     let groups = step.int("group", 1);
-    let message = || Problem::attribute("number of groups", groups, "at least 1");
-    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(message)
+    usize::try_from(groups)
+        .ok()
+        .filter(|&g| g > 0)
+        .ok_or_else(|| Problem::attribute("number of groups", groups, "at least 1"))
 }
 
 pub(crate) fn check_kernel(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Result<(), Problem> {
     match step.ints("kernel_shape") {
         Some(list) if !list.is_empty() => {
             let declared = planes.pair(&checked(list, 1, "kernel_shape")?, 1, "kernel_shape")?;
-            let message = || {
+            (declared == kernel).then_some(()).ok_or_else(|| {
                 let expected = format!("the kernel {kernel:?} of its weights");
                 Problem::attribute("kernel_shape", format!("{declared:?}"), expected)
-            };
-            (declared == kernel).then_some(()).ok_or_else(message)
+            })
         }
         _ => Ok(()),
     }
@@ -276,8 +282,7 @@ fn row_per_output(weights: &Constant, transposed: bool) -> Result<Vec<f64>, Prob
     let values = weights.to_floats()?;
     match (transposed, weights.shape.as_slice()) {
         (false, &[rows, columns]) if rows > 0 => {
-            let column = |c: usize| values.iter().skip(c).step_by(columns).copied();
-            Ok((0..columns).flat_map(column).collect())
+            Ok((0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect())
         }
         _ => Ok(values.to_vec()),
     }
@@ -298,7 +303,8 @@ fn transposed_window(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Re
     };
     let extra = pair("output_padding", 0, [0, 0])?;
     let wanted = if step.has("output_shape") { Some(pair("output_shape", 1, [1, 1])?) } else { None };
-    let (mut size, mut padding) = ([0; 2], motion.before);
+    let mut size = [0; 2];
+    let mut padding = motion.before;
     for a in 0..2 {
         let whole = (planes.size[a] - 1) * motion.stride[a] + motion.reach(a) + extra[a];
         let same = motion.same.map(|_| planes.size[a] * motion.stride[a]);

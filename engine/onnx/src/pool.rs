@@ -59,13 +59,15 @@ impl Importer<'_> {
         self.builder.budget.charge((channels * rows * columns).saturating_mul(taps))?;
         let axis = |a: usize, p: usize, n: usize| -> (Vec<usize>, usize) {
             let get = |list: [usize; 2]| list.get(a).copied().unwrap_or(0);
-            let (before, after) = (get(padding), get(motion.after));
+            let before = get(padding);
+            let after = get(motion.after);
             let all = (0..get(kernel)).map(move |i| p * get(stride) + i * get(dilation));
             let padded = all.filter(|&at| at < n + before + after);
             let count = padded.clone().count();
             (padded.filter_map(|at| at.checked_sub(before)).filter(|&at| at < n).collect(), count)
         };
-        let (mut starts, mut entries) = (vec![0u32], Vec::new());
+        let mut starts = vec![0u32];
+        let mut entries = Vec::new();
         for channel in 0..channels {
             for y in 0..rows {
                 let (ys, height_count) = axis(0, y, height);

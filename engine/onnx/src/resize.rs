@@ -74,20 +74,27 @@ impl Importer<'_> {
                 _ if old => "floor",
                 rounding => rounding.unwrap_or("round_prefer_floor"),
             };
-            let index = |i: usize| {
-                let at = stretch.coordinate(i, position)?;
-                let at = match rounding {
-                    "floor" => at.floor(),
-                    "ceil" => at.ceil(),
-                    "round_prefer_ceil" => (at + 0.5).floor(),
-                    "round_prefer_floor" => (at - 0.5).ceil(),
-                    other => {
-                        return Err(Problem::attribute("nearest_mode", other, "floor or another of ONNX"));
-                    }
-                };
-                Ok(Some(stretch.clamped(at as i64)))
-            };
-            picked.push((0..stretch.to).map(index).collect::<Result<_, Problem>>()?);
+            picked.push(
+                (0..stretch.to)
+                    .map(|i| {
+                        let at = stretch.coordinate(i, position)?;
+                        let at = match rounding {
+                            "floor" => at.floor(),
+                            "ceil" => at.ceil(),
+                            "round_prefer_ceil" => (at + 0.5).floor(),
+                            "round_prefer_floor" => (at - 0.5).ceil(),
+                            other => {
+                                return Err(Problem::attribute(
+                                    "nearest_mode",
+                                    other,
+                                    "floor or another of ONNX",
+                                ));
+                            }
+                        };
+                        Ok(Some(stretch.clamped(at as i64)))
+                    })
+                    .collect::<Result<_, Problem>>()?,
+            );
         }
         self.by_axes(step, value, &picked, 0.0)
     }
@@ -121,11 +128,14 @@ impl Importer<'_> {
                 return Err(Problem::attribute("scales", format!("{scales:?}"), expected()));
             }
             // Here the specification and its implementations differ.
-            let exact = |(&axis, &s): (&usize, &f64)| {
-                shape.get(axis).is_none_or(|&n| (n as f32 * s as f32).fract() == 0.0)
-            };
             let aligned = step.string("coordinate_transformation_mode") == Some("align_corners");
-            if aligned && !old && !axes.iter().zip(&scales).all(exact) {
+            if aligned
+                && !old
+                && !axes
+                    .iter()
+                    .zip(&scales)
+                    .all(|(&axis, &s)| shape.get(axis).is_none_or(|&n| (n as f32 * s as f32).fract() == 0.0))
+            {
                 let expected = "scales that make whole sizes, with align_corners";
                 return Err(Problem::attribute("scales", format!("{scales:?}"), expected));
             }
@@ -172,7 +182,9 @@ impl Importer<'_> {
 impl Stretch {
     /// Where index `i` of the result lies between the elements.
     fn coordinate(&self, i: usize, position: &str) -> Result<f32, Problem> {
-        let (x, from, to) = (i as f32, self.from as f32, self.to as f32);
+        let x = i as f32;
+        let from = self.from as f32;
+        let to = self.to as f32;
         Ok(match position {
             "asymmetric" => x / self.scale,
             "half_pixel" => (x + 0.5) / self.scale - 0.5,
@@ -211,29 +223,30 @@ fn interpolation(
     if excluding && mode == "linear" {
         return Err(Problem::attribute("exclude_outside", 1, "0 for linear interpolation"));
     }
-    let row = |i: usize| -> Result<Row, Problem> {
-        let x = f64::from(stretch.coordinate(i, position)?);
-        let low = x.floor();
-        let t = x - low;
-        let taps: Vec<(i64, f64)> = if mode == "linear" {
-            vec![(0, 1.0 - t), (1, t)]
-        } else {
-            let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
-            let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
-            vec![(-1, far(1.0 + t)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))]
-        };
-        let inside = |(offset, _): &(i64, f64)| (0..stretch.from as i64).contains(&(low as i64 + offset));
-        let kept: Vec<(i64, f64)> = taps.into_iter().filter(|tap| !excluding || inside(tap)).collect();
-        let total: f64 = if excluding { kept.iter().map(|(_, w)| w).sum() } else { 1.0 };
-        let mut row: Row = Vec::new();
-        for (offset, weight) in kept.into_iter().filter(|(_, weight)| *weight != 0.0) {
-            let at = stretch.clamped(low as i64 + offset);
-            match row.iter_mut().find(|(other, _)| *other == at) {
-                Some((_, sum)) => *sum += weight / total,
-                None => row.push((at, weight / total)),
+    (0..stretch.to)
+        .map(|i| -> Result<Row, Problem> {
+            let x = f64::from(stretch.coordinate(i, position)?);
+            let low = x.floor();
+            let t = x - low;
+            let taps: Vec<(i64, f64)> = if mode == "linear" {
+                vec![(0, 1.0 - t), (1, t)]
+            } else {
+                let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
+                let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
+                vec![(-1, far(1.0 + t)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))]
+            };
+            let inside = |(offset, _): &(i64, f64)| (0..stretch.from as i64).contains(&(low as i64 + offset));
+            let kept: Vec<(i64, f64)> = taps.into_iter().filter(|tap| !excluding || inside(tap)).collect();
+            let total: f64 = if excluding { kept.iter().map(|(_, w)| w).sum() } else { 1.0 };
+            let mut row: Row = Vec::new();
+            for (offset, weight) in kept.into_iter().filter(|(_, weight)| *weight != 0.0) {
+                let at = stretch.clamped(low as i64 + offset);
+                match row.iter_mut().find(|(other, _)| *other == at) {
+                    Some((_, sum)) => *sum += weight / total,
+                    None => row.push((at, weight / total)),
+                }
             }
-        }
-        Ok(row)
-    };
-    (0..stretch.to).map(row).collect()
+            Ok(row)
+        })
+        .collect()
 }

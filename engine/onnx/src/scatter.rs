@@ -51,7 +51,8 @@ impl Importer<'_> {
             return Err(Problem::shape("list of indices", &indices.shape, format!("one within {shape:?}")));
         }
         self.builder.budget.charge(indices.len())?;
-        let (own, strides) = (strides(&indices.shape), strides(shape));
+        let own = strides(&indices.shape);
+        let strides = strides(shape);
         let extent = shape.get(axis).copied().unwrap_or(0);
         let mut places = Vec::with_capacity(indices.len());
         for (i, at) in indices.to_ints()?.iter().enumerate() {
@@ -80,7 +81,8 @@ impl Importer<'_> {
         if count == 0 || leading.get(..batch) != shape.get(..batch) {
             return Err(misfit());
         }
-        let (inner, strides) = (rest.iter().product::<usize>(), strides(shape));
+        let inner = rest.iter().product::<usize>();
+        let strides = strides(shape);
         let result = [leading, rest].concat();
         self.builder.budget.charge(crate::budget::elements(&result)?)?;
         let per_batch: usize = leading.iter().skip(batch).product();
@@ -98,7 +100,8 @@ impl Importer<'_> {
 
     /// Writes updates to positions, or combines them with what is there.
     fn scatter(&mut self, step: &Step<'_>, positions: &Positions) -> Result<Value, Problem> {
-        let (data, updates) = (self.value(step, 0)?, self.value(step, 2)?);
+        let data = self.value(step, 0)?;
+        let updates = self.value(step, 2)?;
         let shape = data.full_shape();
         if updates.full_shape() != positions.shape {
             let expected = format!("{:?} as its indices", positions.shape);
@@ -174,7 +177,8 @@ impl Importer<'_> {
                 let mut out = data_list.to_vec();
                 for (place, x) in places.zip(list.iter()) {
                     let Some(old) = out.get_mut(place) else { continue };
-                    let (a, b) = (i128::from(old.known()?), i128::from(x.known()?));
+                    let a = i128::from(old.known()?);
+                    let b = i128::from(x.known()?);
                     let new = match reduction {
                         "none" => b,
                         "add" => a + b,

@@ -27,11 +27,17 @@ impl Selection {
     /// Axis `a` of the result is axis `order[a]`.
     pub(crate) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, Problem> {
         let strides = strides(shape);
-        let axis = |&a: &usize| {
-            let (n, stride) = (shape.get(a).copied().unwrap_or(0), strides.get(a).copied().unwrap_or(0));
-            (0..n).map(|i| Some(i * stride)).collect::<Vec<_>>()
-        };
-        Self::combine(&order.iter().map(axis).collect::<Vec<_>>(), budget)
+        Self::combine(
+            &order
+                .iter()
+                .map(|&a| {
+                    let n = shape.get(a).copied().unwrap_or(0);
+                    let stride = strides.get(a).copied().unwrap_or(0);
+                    (0..n).map(|i| Some(i * stride)).collect::<Vec<_>>()
+                })
+                .collect::<Vec<_>>(),
+            budget,
+        )
     }
 
     /// Repeats along axes of extent one, and along new ones in front.

@@ -62,7 +62,8 @@ impl Importer<'_> {
             }
             let n = shape.get(a).copied().unwrap_or(0) as i64;
             let from_end = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
-            let (start, end) = (from_end(start.known()?), from_end(end.known()?));
+            let start = from_end(start.known()?);
+            let end = from_end(end.known()?);
             let indices: Vec<i64> = match usize::try_from(by.unsigned_abs()) {
                 Ok(0) | Err(_) => return Err(Problem::attribute("step", by, "another number than zero")),
                 Ok(width) if by > 0 => (start.clamp(0, n)..end.clamp(0, n)).step_by(width).collect(),
@@ -132,13 +133,17 @@ impl Importer<'_> {
             return Err(Problem::MixesBatch);
         }
         let n = shape.get(a).copied().unwrap_or(0);
-        let pick = |i: &Int| index(i.known()?, n).map(Some);
         let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
         if let Some(place) = axes.get_mut(a) {
-            *place = indices.to_ints()?.iter().map(pick).collect::<Result<_, Problem>>()?;
+            *place = indices
+                .to_ints()?
+                .iter()
+                .map(|i| index(i.known()?, n).map(Some))
+                .collect::<Result<_, Problem>>()?;
         }
         let picked = self.by_axes(step, &value, &axes, 0.0)?;
-        let (before, after) = (shape.get(..a).unwrap_or_default(), shape.get(a + 1..).unwrap_or_default());
+        let before = shape.get(..a).unwrap_or_default();
+        let after = shape.get(a + 1..).unwrap_or_default();
         picked.reshaped([before, &indices.shape, after].concat())
     }
 
@@ -265,8 +270,11 @@ impl Importer<'_> {
         if repeats.len() != shape.len() || value.has_batch() && repeats.first() != Some(&1) {
             return Err(Problem::MixesBatch);
         }
-        let axis = |(&n, &out): (&usize, &usize)| (0..out).map(|i| i.checked_rem(n)).collect();
-        let axes: Vec<Axis> = shape.iter().zip(&extents).map(axis).collect();
+        let axes: Vec<Axis> = shape
+            .iter()
+            .zip(&extents)
+            .map(|(&n, &out)| (0..out).map(|i| i.checked_rem(n)).collect())
+            .collect();
         self.by_axes(step, &value, &axes, 0.0)
     }
 
@@ -287,7 +295,8 @@ impl Importer<'_> {
                 other => return Err(Problem::attribute("mode", other, "DCR or CRD")),
             }
         } else {
-            let (rows, columns) = (h / block, w / block);
+            let rows = h / block;
+            let columns = w / block;
             let shape = [1, c * block * block, rows, columns];
             let split = [1, c, rows, block, columns, block];
             match step.string("mode").unwrap_or("DCR") {
@@ -332,11 +341,12 @@ pub(crate) fn index(index: i64, extent: usize) -> Result<usize, Problem> {
 }
 
 fn interleave<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {
-    let row = |i: usize| {
-        parts.iter().flat_map(move |part| {
-            let width = part.len() / outer.max(1);
-            part.get(i * width..(i + 1) * width).unwrap_or_default().iter().copied()
+    (0..outer)
+        .flat_map(|i| {
+            parts.iter().flat_map(move |part| {
+                let width = part.len() / outer.max(1);
+                part.get(i * width..(i + 1) * width).unwrap_or_default().iter().copied()
+            })
         })
-    };
-    (0..outer).flat_map(row).collect()
+        .collect()
 }

@@ -60,7 +60,8 @@ impl Importer<'_> {
         let rank = extents.len() as i64;
         let from_end = |i: i64| if i < 0 { i.saturating_add(rank) } else { i };
         let place = |i: i64| from_end(i).clamp(0, rank) as usize;
-        let (from, to) = (place(step.int("start", 0)), place(step.int("end", rank)));
+        let from = place(step.int("start", 0));
+        let to = place(step.int("end", rank));
         let kept = extents.get(from..to.max(from)).unwrap_or_default().to_vec();
         Ok(Value::Constant(Constant::ints(vec![kept.len()], kept)))
     }
@@ -105,7 +106,8 @@ impl Importer<'_> {
         match self.value(step, 0)? {
             Value::Tensor(x) if element.is_float() => {
                 if matches!(element, Element::Half | Element::Brain) {
-                    let (element, name) = (element.name(), &step.name);
+                    let element = element.name();
+                    let name = &step.name;
                     self.notes.push(format!(
                         "{name} rounds to {element} in the model, the network keeps more digits"
                     ));
@@ -235,12 +237,14 @@ impl Importer<'_> {
 
 /// Extents of a shape; a batch axis in front counts as one item.
 pub(crate) fn extents(list: &[Int]) -> Result<Vec<usize>, Problem> {
-    let extent = |(i, d): (usize, &Int)| match *d {
-        Int::Batch if i == 0 => Ok(1),
-        d => {
-            let d = d.known()?;
-            usize::try_from(d).map_err(|_| Problem::Extents { found: vec![d] })
-        }
-    };
-    list.iter().enumerate().map(extent).collect()
+    list.iter()
+        .enumerate()
+        .map(|(i, d)| match *d {
+            Int::Batch if i == 0 => Ok(1),
+            d => {
+                let d = d.known()?;
+                usize::try_from(d).map_err(|_| Problem::Extents { found: vec![d] })
+            }
+        })
+        .collect()
 }

@@ -24,8 +24,8 @@ impl Importer<'_> {
         let [outputs, inputs, kernel @ ..] = weights.shape.as_slice() else {
             return Err(Problem::shape("list of weights", &weights.shape, "[outputs, inputs, ..kernel]"));
         };
-        let (line_kernel, plane_kernel) =
-            (lines.pair(kernel, 1, "kernel")?, planes.pair(kernel, 1, "kernel")?);
+        let line_kernel = lines.pair(kernel, 1, "kernel")?;
+        let plane_kernel = planes.pair(kernel, 1, "kernel")?;
         let groups = groups(step)?;
         if inputs.checked_mul(groups) != Some(lines.channels) || outputs % groups != 0 || *outputs == 0 {
             let expected = format!("one for {} channels in {groups} groups", lines.channels);
@@ -35,7 +35,8 @@ impl Importer<'_> {
         check_kernel(step, &planes, plane_kernel)?;
         let (line, _) = Motion::new(step, &lines, line_kernel)?.over(lines.size, false)?;
         let (window, _) = Motion::new(step, &planes, plane_kernel)?.over(planes.size, false)?;
-        let ([_, depth], [_, length]) = (line.input(), line.output());
+        let [_, depth] = line.input();
+        let [_, length] = line.output();
         let [height, width] = window.output();
         let shape = [*outputs, length, height, width];
         budget::elements(&shape)?;
@@ -76,7 +77,8 @@ impl Importer<'_> {
         size: [usize; 2],
     ) -> Result<(Linear, usize), Problem> {
         let (line, motion) = pool_motion(step, lines)?;
-        let ([_, depth], [_, length]) = (line.input(), line.output());
+        let [_, depth] = line.input();
+        let [_, length] = line.output();
         budget::elements(&[lines.channels, length, size[0], size[1]])?;
         let count_padding = step.int("count_include_pad", 0) != 0;
         let WindowSpec { kernel, stride, dilation, padding, .. } = *line.spec();

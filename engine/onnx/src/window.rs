@@ -88,11 +88,14 @@ impl Motion {
             Some(list) if !list.is_empty() => planes.pair(&checked(list, 1, name)?, 1, name),
             _ => Ok([1, 1]),
         };
-        let (stride, dilation) = (steps("strides")?, steps("dilations")?);
+        let stride = steps("strides")?;
+        let dilation = steps("dilations")?;
         if kernel.contains(&0) || kernel.iter().any(|&k| k > MAX_STEP as usize) {
             return Err(Problem::shape("kernel", &kernel, format!("1 to {MAX_STEP} taps on each axis")));
         }
-        let (mut before, mut after, mut same) = ([0, 0], [0, 0], None);
+        let mut before = [0, 0];
+        let mut after = [0, 0];
+        let mut same = None;
         match step.string("auto_pad") {
             Some(mode @ ("SAME_UPPER" | "SAME_LOWER" | "VALID")) => {
                 if step.ints("pads").is_some_and(|list| list.iter().any(|&pad| pad != 0)) {
@@ -132,7 +135,8 @@ impl Motion {
     pub(crate) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), Problem> {
         let mut output = [0; 2];
         for a in 0..2 {
-            let (reach, stride) = (self.reach(a), self.stride[a]);
+            let reach = self.reach(a);
+            let stride = self.stride[a];
             if let Some(odd) = self.same {
                 let total = ((input[a].div_ceil(stride) - 1) * stride + reach).saturating_sub(input[a]);
                 self.before[a] = if odd == Odd::After { total / 2 } else { total.div_ceil(2) };
@@ -156,9 +160,10 @@ impl Motion {
 
 /// Numbers of an attribute within sensible limits.
 pub(crate) fn checked(list: &[i64], least: i64, name: &'static str) -> Result<Vec<usize>, Problem> {
-    let check = |&x: &i64| match usize::try_from(x) {
-        Ok(value) if (least..=MAX_STEP).contains(&x) => Ok(value),
-        _ => Err(Problem::attribute(name, format!("{list:?}"), format!("{least} to {MAX_STEP}"))),
-    };
-    list.iter().map(check).collect()
+    list.iter()
+        .map(|&x| match usize::try_from(x) {
+            Ok(value) if (least..=MAX_STEP).contains(&x) => Ok(value),
+            _ => Err(Problem::attribute(name, format!("{list:?}"), format!("{least} to {MAX_STEP}"))),
+        })
+        .collect()
 }

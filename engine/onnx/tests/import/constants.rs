@@ -83,7 +83,8 @@ fn constant_indices_and_conditions() {
 
 #[test]
 fn products_along_any_axes() {
-    let (x, w) = (numbers(12, 0), numbers(12, 1));
+    let x = numbers(12, 0);
+    let w = numbers(12, 1);
     let at = |i: usize, j: usize, k: usize| x[i * 6 + j * 3 + k];
     // Two items of 2x3 times two matrices of 3x2.
     let batched: Vec<f64> = (0..8)

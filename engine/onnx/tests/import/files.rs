@@ -45,7 +45,8 @@ fn models(directory: &Path) -> Vec<PathBuf> {
 
 /// Greatest difference between what comes out for the items and what should, relative to the greatest of the latter.
 fn difference(network: &Network, input: &Path, output: &Path) -> f64 {
-    let ((shape, x), (_, expected)) = (npy(input), npy(output));
+    let (shape, x) = npy(input);
+    let (_, expected) = npy(output);
     let len: usize = network.input_shape().iter().product();
     assert_eq!(shape[1..], *network.input_shape());
     let found: Vec<f64> = x.chunks(len).flat_map(|item| network.evaluate_flat(item)).collect();
@@ -100,8 +101,10 @@ fn foreign_networks() {
         for (i, value) in graph.input.iter().enumerate().skip(1) {
             let file = path.with_extension(format!("input{i}.npy"));
             if file.exists() {
-                let ((shape, data), name) = (npy(&file), value.name.clone());
-                let (dims, double_data) = (shape.iter().map(|&d| d as i64).collect(), data);
+                let (shape, data) = npy(&file);
+                let name = value.name.clone();
+                let dims = shape.iter().map(|&d| d as i64).collect();
+                let double_data = data;
                 graph.initializer.push(Tensor {
                     name,
                     dims,
@@ -113,7 +116,8 @@ fn foreign_networks() {
         }
         let bytes = model.encode_to_vec();
         let mut network = attempt("as it is", &bytes, &options);
-        let (input, output) = (path.with_extension("input0.npy"), path.with_extension("output0.npy"));
+        let input = path.with_extension("input0.npy");
+        let output = path.with_extension("output0.npy");
         if let Some(network) = network.as_ref().filter(|_| input.exists()) {
             println!("  difference {:.1e}", difference(network, &input, &output));
         }

@@ -57,11 +57,12 @@ fn errors_are_told_truly_and_shrink() {
             let (from, to) = if name == "exp" { (-3.0, 1.0) } else { (-4.0, 6.0) };
             let fitted = fit(function, degree, from, to).unwrap();
             assert_eq!(fitted.chebyshev.len(), degree + 1);
-            let error = |i: usize| {
-                let x = from + (to - from) * i as f64 / 1000.0;
-                (fitted.evaluate(x) - function.evaluate(x)).abs()
-            };
-            let worst = (0..=1000).map(error).fold(0.0, f64::max);
+            let worst = (0..=1000)
+                .map(|i| {
+                    let x = from + (to - from) * i as f64 / 1000.0;
+                    (fitted.evaluate(x) - function.evaluate(x)).abs()
+                })
+                .fold(0.0, f64::max);
             assert!(worst <= fitted.max_error * 1.02 + 1e-9, "{name} {degree}: {worst} {}", fitted.max_error);
             assert!(fitted.mean_error <= fitted.max_error);
             assert!(

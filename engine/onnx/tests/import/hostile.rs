@@ -246,7 +246,9 @@ fn small_files_that_grow() {
         assert!(model.import().is_err());
     }
     // The same axis cut again and again.
-    let (zeros, ends, axes) = (vec![0; 100_000], vec![1 << 21; 100_000], vec![1; 100_000]);
+    let zeros = vec![0; 100_000];
+    let ends = vec![1 << 21; 100_000];
+    let axes = vec![1; 100_000];
     let model = Builder::new(&[1 << 21]).ints("s", &zeros).ints("e", &ends).ints("a", &axes);
     assert!(model.node("Slice", "x s e a", "y", &[]).error().contains("100000 numbers where 2 are needed"));
     // Many that are large, each within its limit.

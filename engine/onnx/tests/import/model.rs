@@ -71,7 +71,8 @@ impl Builder {
             |list: &str| list.split_whitespace().map(|n| if n == "_" { "" } else { n }.into()).collect();
         let (input, output): (Vec<String>, Vec<String>) = (names(inputs), names(outputs));
         let name = format!("/{}", output[0]);
-        let (op_type, attribute) = (op.into(), attribute.to_vec());
+        let op_type = op.into();
+        let attribute = attribute.to_vec();
         let last = ValueInfo { name: output[0].clone(), r#type: None };
         self.graph().node.push(Node {
             input,

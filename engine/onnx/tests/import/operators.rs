@@ -20,7 +20,8 @@ impl Naive {
     fn convolve(&self, x: &[f64], w: &[f64], bias: &[f64]) -> Vec<f64> {
         let [h, width] = self.input;
         let mut out = Vec::new();
-        let (depth, per_group) = (self.channels[0] / self.groups, self.channels[1] / self.groups);
+        let depth = self.channels[0] / self.groups;
+        let per_group = self.channels[1] / self.groups;
         for o in 0..self.channels[1] {
             for y in 0..self.output[0] {
                 for z in 0..self.output[1] {
@@ -61,7 +62,8 @@ fn convolution_strided_dilated_grouped_padded() {
         before: [1, 0],
         output: [5, 9],
     };
-    let (w, b) = (numbers(6 * 2 * 6, 1), numbers(6, 2));
+    let w = numbers(6 * 2 * 6, 1);
+    let b = numbers(6, 2);
     let attributes = [
         ints("strides", &[2, 1]),
         ints("dilations", &[1, 2]),
@@ -149,7 +151,10 @@ fn transposed_convolution_is_the_transpose() {
 #[test]
 fn batch_normalization() {
     let x = numbers(12, 0);
-    let (s, b, m, v) = ([1.5, -2.0], [0.5, 1.0], [0.25, -1.0], [4.0, 0.25]);
+    let s = [1.5, -2.0];
+    let b = [0.5, 1.0];
+    let m = [0.25, -1.0];
+    let v = [4.0, 0.25];
     let model = Builder::new(&[2, 2, 3]).floats("s", &[2], &s).floats("b", &[2], &b);
     let model = model.floats("m", &[2], &m).floats("v", &[2], &v);
     let expected: Vec<f64> =
@@ -165,7 +170,8 @@ fn naive_pool(x: &[f64], count_padding: bool, ceil: bool) -> Vec<f64> {
     let mut out = Vec::new();
     for y in 0..rows {
         for z in 0..rows {
-            let (mut sum, mut count) = (0.0, 0);
+            let mut sum = 0.0;
+            let mut count = 0;
             for row in 2 * y..2 * y + 3 {
                 for column in 2 * z..2 * z + 3 {
                     // The plane starts at 1 and ends at 6, where the padded one does, too.
@@ -223,7 +229,8 @@ fn means_and_sums() {
 #[test]
 fn matrices() {
     let x = numbers(3, 0);
-    let (w, b) = (numbers(6, 1), numbers(2, 2));
+    let w = numbers(6, 1);
+    let b = numbers(2, 2);
     let product = |row: usize| (0..3).map(|i| w[row * 3 + i] * x[i]).sum::<f64>();
     let plain: Vec<f64> = (0..2).map(|o| 0.5 * product(o) + 2.0 * b[o]).collect();
     let attributes = [int("transB", 1), float("alpha", 0.5), float("beta", 2.0)];

@@ -70,7 +70,9 @@ fn element(x: &[f64], channel: usize, [z, y, w]: [usize; 3]) -> f64 {
 fn convolutions_over_volumes() {
     for motion in MOTIONS {
         for groups in [1, 2] {
-            let (channels, outputs, per_group) = (4, 6, 4 / groups);
+            let channels = 4;
+            let outputs = 6;
+            let per_group = 4 / groups;
             let [depth, height, width] = motion.kernel;
             let weights = numbers(outputs * per_group * depth * height * width, 1);
             let bias = numbers(outputs, 2);
@@ -124,11 +126,16 @@ fn averages_over_volumes() {
                         .filter_map(|(place, _)| Some(element(&x, channel, inside(&motion, *place)?)))
                         .collect();
                     // Padding counts as far as it was asked for.
-                    let padded = |(place, _): &&([usize; 3], [usize; 3])| {
-                        (0..3).all(|a| place[a] < SIZE[a] + motion.before[a] + motion.after[a])
+                    let count = if count_padding {
+                        places
+                            .iter()
+                            .filter(|(place, _): &&([usize; 3], [usize; 3])| {
+                                (0..3).all(|a| place[a] < SIZE[a] + motion.before[a] + motion.after[a])
+                            })
+                            .count()
+                    } else {
+                        values.len()
                     };
-                    let count =
-                        if count_padding { places.iter().filter(padded).count() } else { values.len() };
                     expected.push(values.iter().sum::<f64>() / count as f64);
                 }
             }
