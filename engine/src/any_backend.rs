@@ -222,12 +222,14 @@ part!(Cpu);
 part!(Gpu);
 
 fn wrap<B: Part, D: Domain>(x: Batch<B, D>) -> Batch<AnyBackend, D> {
-    let (limbs, polys) = (x.limbs(), x.polys());
+    let limbs = x.limbs();
+    let polys = x.polys();
     Batch::from_buffer(B::wrap(x.into_buffer()), limbs, polys)
 }
 
 fn unwrap<B: Part, D: Domain>(x: Batch<AnyBackend, D>) -> Batch<B, D> {
-    let (limbs, polys) = (x.limbs(), x.polys());
+    let limbs = x.limbs();
+    let polys = x.polys();
     Batch::from_buffer(B::unwrap(x.into_buffer()).unwrap_or_else(|| other_device()), limbs, polys)
 }
 
@@ -254,13 +256,16 @@ fn assign<B: Part, D: Domain>(x: &mut Batch<AnyBackend, D>, change: impl FnOnce(
 }
 
 fn gadget_terms<'a, B: Part>(product: &GadgetProduct<'a, AnyBackend>) -> Vec<GadgetTerm<'a, B>> {
-    let term = |&GadgetTerm { input, output, key, galois }: &GadgetTerm<'a, AnyBackend>| GadgetTerm {
-        input,
-        output,
-        key: key.map(view),
-        galois,
-    };
-    product.terms.iter().map(term).collect()
+    product
+        .terms
+        .iter()
+        .map(|&GadgetTerm { input, output, key, galois }: &GadgetTerm<'a, AnyBackend>| GadgetTerm {
+            input,
+            output,
+            key: key.map(view),
+            galois,
+        })
+        .collect()
 }
 
 fn gadget_product<'a, B: Part>(

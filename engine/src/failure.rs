@@ -14,24 +14,22 @@ use std::error::Error;
 /// The failure of the device that an error of this crate reports, such as a lack of memory; none if something else failed. It is not
 /// in the chain of sources, since errors that wrap it are transparent.
 pub fn backend_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a BackendError> {
-    let classify = || match error.downcast_ref()? {
-        ClassifyError::Pipeline(error) => of_pipeline(error),
-        ClassifyError::Inference(error) => of_inference(error),
-        _ => None,
-    };
-    let bench = || match error.downcast_ref()? {
-        BenchError::Device(error) => of_device(error),
-        BenchError::Eval(error) => of_evaluation(error),
-        _ => None,
-    };
     let direct = error.downcast_ref().or_else(|| error.downcast_ref().and_then(of_evaluation));
     direct
         .or_else(|| error.downcast_ref().and_then(of_inference))
         .or_else(|| error.downcast_ref().and_then(of_gpu))
         .or_else(|| error.downcast_ref().and_then(of_device))
         .or_else(|| error.downcast_ref().and_then(of_pipeline))
-        .or_else(classify)
-        .or_else(bench)
+        .or_else(|| match error.downcast_ref()? {
+            ClassifyError::Pipeline(error) => of_pipeline(error),
+            ClassifyError::Inference(error) => of_inference(error),
+            _ => None,
+        })
+        .or_else(|| match error.downcast_ref()? {
+            BenchError::Device(error) => of_device(error),
+            BenchError::Eval(error) => of_evaluation(error),
+            _ => None,
+        })
         .or_else(|| match error.downcast_ref()? {
             RemoteError::Inference(error) => of_inference(error),
             _ => None,

@@ -193,7 +193,9 @@ impl Header {
 
     /// A Python dictionary of three known entries.
     fn parse(text: &str) -> Option<Self> {
-        let (mut descr, mut fortran_order, mut shape) = (None, None, None);
+        let mut descr = None;
+        let mut fortran_order = None;
+        let mut shape = None;
         let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
         while !rest.is_empty() {
             let (key, value) = string(rest)?;

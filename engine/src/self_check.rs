@@ -20,10 +20,11 @@ pub enum SelfCheck {
 
 /// Compares every operation of a device at degree `2^log_n` with the scalar reference.
 pub fn self_check(device: &Device, log_n: u32) -> SelfCheck {
-    let is_full = |error: &DeviceError| {
-        matches!(error, DeviceError::Gpu(GpuError::Backend(BackendError::OutOfMemory { .. })))
-    };
-    check(log_n, |ring| device.backend(&ring), is_full)
+    check(
+        log_n,
+        |ring| device.backend(&ring),
+        |error| matches!(error, DeviceError::Gpu(GpuError::Backend(BackendError::OutOfMemory { .. }))),
+    )
 }
 
 fn check<B: Backend, E: std::fmt::Display>(
@@ -33,8 +34,7 @@ fn check<B: Backend, E: std::fmt::Display>(
 ) -> SelfCheck {
     // The suite keeps the words of an error alone.
     let full = Cell::new(false);
-    let make = |ring| make(ring).inspect_err(|error| full.set(is_full(error)));
-    match conformance::check(&[log_n], make) {
+    match conformance::check(&[log_n], |ring| make(ring).inspect_err(|error| full.set(is_full(error)))) {
         Ok(report) => SelfCheck::Passed(report.results.iter().map(|(_, results)| results).sum()),
         Err(Failure::Device { error: BackendError::OutOfMemory { .. }, .. }) => SelfCheck::OutOfMemory,
         Err(Failure::NoDevice { .. }) if full.get() => SelfCheck::OutOfMemory,

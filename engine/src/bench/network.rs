@@ -75,10 +75,6 @@ impl<'a> NetworkBench<'a> {
             again.push(results);
             profiles.push(layer_seconds);
         }
-        let layer = |i: usize| {
-            let mut all = profiles.iter().filter_map(|profile: &Vec<f64>| profile.get(i).copied());
-            all.next().map(|first| Times::new(first, all))
-        };
         let inference = Measurement {
             unsteady: again.iter().any(|results| bytes(results) != first),
             ..Measured { times, runs: 1, digest: Sha256::digest(&first).into() }.into()
@@ -87,7 +83,12 @@ impl<'a> NetworkBench<'a> {
         let measurement = NetworkMeasurement {
             inference,
             prepare: Some(pipeline.times().keys),
-            layers: (0..self.plan.report().layers.len()).map(layer).collect(),
+            layers: (0..self.plan.report().layers.len())
+                .map(|i| {
+                    let mut all = profiles.iter().filter_map(|profile: &Vec<f64>| profile.get(i).copied());
+                    all.next().map(|first| Times::new(first, all))
+                })
+                .collect(),
             peak_bytes: device.peak_memory_bytes(),
             bits: Some(Fidelity::new(self.plaintext.view(), unrounded.view()).bits),
         };

@@ -103,12 +103,13 @@ impl Operands {
         let diagonals = (0..DIAGONALS).map(|k| (k as i64, diagonal(k)));
         let transform = LinearTransform::new(&params, params.max_level(), slots, diagonals)?;
         let request = key_request(&params).merge(&transform.keys());
-        let encrypt = |item: usize| -> Result<Ciphertext, BenchError> {
-            let values: Vec<f64> = (0..slots).map(|i| ((i + item) as f64).sin()).collect();
-            Ok(secret.encrypt(&encoder.encode_real(&values)?)?)
-        };
         Ok(Self {
-            ciphertexts: (0..=most).map(encrypt).collect::<Result<_, _>>()?,
+            ciphertexts: (0..=most)
+                .map(|item| -> Result<Ciphertext, BenchError> {
+                    let values: Vec<f64> = (0..slots).map(|i| ((i + item) as f64).sin()).collect();
+                    Ok(secret.encrypt(&encoder.encode_real(&values)?)?)
+                })
+                .collect::<Result<_, _>>()?,
             keys: secret.evaluation_keys(&request)?,
             params,
             encoder,
@@ -168,8 +169,10 @@ impl<'a> Operations<'a> {
     }
 
     fn operation(&self, name: &str, batch: usize, repeat: usize) -> Result<Measured, BenchError> {
-        let (x, y) = (self.upload(0, batch)?, self.upload(1, batch)?);
-        let (evaluator, keys) = (&self.evaluator, &self.keys);
+        let x = self.upload(0, batch)?;
+        let y = self.upload(1, batch)?;
+        let evaluator = &self.evaluator;
+        let keys = &self.keys;
         let run = || -> Result<Vec<CiphertextBatch<AnyBackend>>, BenchError> {
             Ok(match name {
                 "mul_rescale" => vec![evaluator.mul_rescale(&x, &y, keys)?],
@@ -203,8 +206,7 @@ impl<'a> Operations<'a> {
         let words: Vec<u32> = rows
             .flat_map(|(row, modulus)| {
                 // Any words that are not all alike.
-                let word = move |i: usize| ((i + 1) * (row + 3) * 2_654_435_761) as u32 % modulus.q();
-                (0..ring.n()).map(word)
+                (0..ring.n()).map(move |i| ((i + 1) * (row + 3) * 2_654_435_761) as u32 % modulus.q())
             })
             .collect();
         let result = if inverse {

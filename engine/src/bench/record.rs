@@ -363,7 +363,8 @@ mod tests {
     #[test]
     fn devices_are_compared_with_the_first() {
         let compare = Measurement::compare;
-        let (mut a, mut b) = (measurement(2.0, "x"), measurement(0.5, "x"));
+        let mut a = measurement(2.0, "x");
+        let mut b = measurement(0.5, "x");
         let mut c = Measurement::failed("it failed".into());
         assert_eq!(compare(&mut [&mut a, &mut b, &mut c]), Some(true));
         assert_eq!((a.ratio, b.ratio, c.ratio), (Some(1.0), Some(4.0), None));
