@@ -69,9 +69,15 @@ impl Classes {
 /// which a model file could write to a terminal.
 pub(crate) fn class_names(json: &str, count: usize) -> Option<Vec<String>> {
     let names: Vec<String> = serde_json::from_str(json).ok()?;
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let names: Vec<String> =
-        names.iter().map(|name| name.chars().map(printable).take(CLASS_CHARS).collect()).collect();
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| {
+            name.chars()
+                .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+                .take(CLASS_CHARS)
+                .collect()
+        })
+        .collect();
     let distinct = names.iter().collect::<BTreeSet<_>>().len();
     (names.len() == count && distinct == count).then_some(names)
 }

@@ -169,8 +169,11 @@ mod tests {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
     fn names(listing: &FolderListing, place: &Path) -> Vec<String> {
-        let name = |path: &PathBuf| path.strip_prefix(place).unwrap().to_str().unwrap().to_owned();
-        listing.files.iter().map(name).collect()
+        listing
+            .files
+            .iter()
+            .map(|path| path.strip_prefix(place).unwrap().to_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]

@@ -160,7 +160,8 @@ fn wilson_interval(successes: f64, count: f64) -> [f64; 2] {
 /// Interval of an AUC over so many positive and negative items: the variance of Hanley and McNeil, taken at the limit and not at
 /// the estimate (Newcombe's method 5), so that an AUC of one from few images has an interval too.
 fn auc_interval(auc: f64, positive: f64, negative: f64) -> [f64; 2] {
-    let (m, n) = (positive, negative);
+    let m = positive;
+    let n = negative;
     // Half a pair is no less certain than one.
     let more = (f64::midpoint(m, n) - 1.0).max(0.0);
     let inside = |limit: f64| {
@@ -169,7 +170,8 @@ fn auc_interval(auc: f64, positive: f64, negative: f64) -> [f64; 2] {
     };
     // Between the estimate, which is inside, and an end, which is not.
     let limit = |end: f64| {
-        let (mut within, mut beyond) = (auc, end);
+        let mut within = auc;
+        let mut beyond = end;
         for _ in 0..60 {
             let middle = f64::midpoint(within, beyond);
             *(if inside(middle) { &mut within } else { &mut beyond }) = middle;
@@ -272,7 +274,8 @@ mod tests {
         let [low, high] = auc_interval(1.0, 8.0, 8.0);
         assert!(low > 0.5 && low < 0.9 && (high - 1.0).abs() < 1e-9, "{low} to {high}");
         // It is symmetric: which class is called sick does not matter.
-        let ([a, b], [c, d]) = (auc_interval(0.8, 30.0, 50.0), auc_interval(0.2, 50.0, 30.0));
+        let [a, b] = auc_interval(0.8, 30.0, 50.0);
+        let [c, d] = auc_interval(0.2, 50.0, 30.0);
         assert!((a + d - 1.0).abs() < 1e-9 && (b + c - 1.0).abs() < 1e-9);
     }
 }

@@ -212,7 +212,8 @@ fn reduced(xray: &Xray, side: usize) -> Array2<f64> {
 fn shares(length: usize, side: usize) -> Array2<f64> {
     let step = length as f64 / side as f64;
     Array2::from_shape_fn((side, length), |(k, i)| {
-        let (from, to) = (k as f64 * step, (k + 1) as f64 * step);
+        let from = k as f64 * step;
+        let to = (k + 1) as f64 * step;
         (to.min(i as f64 + 1.0) - from.max(i as f64)).max(0.0) / step
     })
 }

@@ -216,8 +216,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
 }
 
 fn image(path: &Path, bytes: &[u8], side: usize) -> Result<SourceItem, SourceError> {
-    let failed = |source| SourceError::Image { path: path.into(), source };
-    let (xray, notes) = Xray::from_bytes_for(side, bytes).map_err(failed)?;
+    let (xray, notes) = Xray::from_bytes_for(side, bytes)
+        .map_err(|source| SourceError::Image { path: path.into(), source })?;
     Ok(SourceItem {
         path: path.into(),
         latent: None,
@@ -232,14 +232,18 @@ fn latents(path: &Path, bytes: &[u8], codec: Option<&Codec>) -> Result<Vec<Sourc
     let file = LatentFile::from_bytes(bytes).map_err(failed)?;
     let codec = codec.ok_or_else(|| SourceError::NoCodec { path: path.into() })?;
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    let item = |(name, latent)| SourceItem {
-        path: path.into(),
-        latent: Some(name),
-        digest,
-        content: Content::Latent(latent),
-        notes: Vec::new(),
-    };
-    Ok(file.latents(codec).map_err(failed)?.into_iter().map(item).collect())
+    Ok(file
+        .latents(codec)
+        .map_err(failed)?
+        .into_iter()
+        .map(|(name, latent)| SourceItem {
+            path: path.into(),
+            latent: Some(name),
+            digest,
+            content: Content::Latent(latent),
+            notes: Vec::new(),
+        })
+        .collect())
 }
 
 #[cfg(test)]
