@@ -48,9 +48,10 @@ impl Network {
         })
     }
 
-    /// The network with a polynomial in place of each [`Op::Activation`]. Each polynomial is the best one on the values
-    /// that reach the activation from the calibration items, `[items, ..input shape]`, with a margin of a quarter, and within
-    /// [`FitOptions::interval`]. Without items it is the best one on that interval, or else on standard normal items.
+    /// The network with a polynomial in place of each [`Op::Activation`]. Each polynomial is the best one on the
+    /// values that reach the activation from the calibration items, `[items, ..input shape]`, with a margin of a
+    /// quarter, and within [`FitOptions::interval`]. Without items it is the best one on that interval, or else on
+    /// standard normal items.
     ///
     /// # Errors
     /// [`CompileError::Fit`] if there is no such polynomial; [`CompileError::CalibrationShape`],

@@ -4,8 +4,8 @@ use crate::shape_error::MAX_ELEMENTS;
 use crate::{Coefficients, Linear, LinearMap, Network, NetworkError, Node, Op, ShapeError, Sparse};
 
 impl Network {
-    /// The network on `copies` items at once, one after the other along the first axis, each on its own. It has a plan like any
-    /// other: where an item leaves slots unused, several share the ciphertexts.
+    /// The network on `copies` items at once, one after the other along the first axis, each on its own. It has a
+    /// plan like any other: where an item leaves slots unused, several share the ciphertexts.
     ///
     /// # Errors
     /// [`NetworkError::Shape`] or [`NetworkError::Elements`] if there are no copies or a tensor gets too large.

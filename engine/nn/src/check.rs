@@ -1,7 +1,7 @@
 //! Checks of plans and client specifications: a description that contradicts itself or its parameters is refused.
 //!
-//! The checks hold for every plan that the compiler makes, and run on it too. They bound everything that a server or a client
-//! allocates or indexes by, and recompute every scale.
+//! The checks hold for every plan that the compiler makes, and run on it too. They bound everything that a server or
+//! a client allocates or indexes by, and recompute every scale.
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 

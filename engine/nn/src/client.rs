@@ -60,8 +60,8 @@ impl Client {
     /// The ciphertexts of `items`, `[items, ..input shape]`, one item after the other.
     ///
     /// # Errors
-    /// [`InferenceError::ItemShape`], [`InferenceError::ItemValue`], [`InferenceError::Encode`] for values far beyond the
-    /// calibrated range, [`InferenceError::Client`]
+    /// [`InferenceError::ItemShape`], [`InferenceError::ItemValue`], [`InferenceError::Encode`] for values far beyond
+    /// the calibrated range, [`InferenceError::Client`]
     pub fn encrypt<D: Dimension>(
         &self,
         items: ArrayView<'_, f64, D>,
@@ -82,8 +82,8 @@ impl Client {
             .collect()
     }
 
-    /// The results, `[items, ..output shape]`, rounded to [`ClientSpec::publish_bits`] fractional bits: they may be shown to
-    /// others.
+    /// The results, `[items, ..output shape]`, rounded to [`ClientSpec::publish_bits`] fractional bits: they may be
+    /// shown to others.
     ///
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Client`],
@@ -94,8 +94,8 @@ impl Client {
         self.decrypt(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
     }
 
-    /// The results, `[items, ..output shape]`, with all their digits: for the owner of the key alone, since digits that are shown
-    /// to others may reveal the key.
+    /// The results, `[items, ..output shape]`, with all their digits: for the owner of the key alone, since digits
+    /// that are shown to others may reveal the key.
     ///
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Client`]

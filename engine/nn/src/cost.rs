@@ -1,7 +1,7 @@
 //! Predicted seconds of operations, from the work they are made of.
 //!
-//! The constants were measured on one core of an AVX-512 processor (`cargo bench -p benches --bench networks` prints prediction and
-//! truth side by side); only their ratios decide between plans.
+//! The constants were measured on one core of an AVX-512 processor (`cargo bench -p benches --bench networks` prints
+//! prediction and truth side by side); only their ratios decide between plans.
 
 use crate::lower::{Place, Split};
 use pleura_ckks::ParamsLiteral;
@@ -191,7 +191,7 @@ impl Cost {
         count * self.n * self.log_n * BUTTERFLY
     }
 
-    /// A weight of so many coefficients in one limb.
+    /// Seconds to expand a compact polynomial of this many coefficients in one limb.
     fn expansion(&self, len: usize) -> f64 {
         let len = len as f64;
         WEIGHT + len * (len.log2() * BUTTERFLY + RESIDUE)

@@ -1,7 +1,7 @@
 //! Emission: every node of the cheapest candidate becomes a step with encoded weights.
 //!
-//! Each step is tried on the slots of a calibration item, junk in unused slots included, and compared with the plaintext
-//! network: a step that computes something else does not compile.
+//! Each step is tried on the slots of a calibration item, junk in unused slots included, and compared with the
+//! plaintext network: a step that computes something else does not compile.
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
@@ -19,10 +19,11 @@ use crate::{Coefficients, CompileError, Linear, Node, NodeId, NodeMap, Op};
 use pleura_ckks::{BlockLinearTransform, Diagonal, EncodeError, Encoder, Params};
 use rayon::prelude::*;
 
-/// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of what is
-/// left.
+/// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of
+/// what is left.
 const OUTPUT_BITS: f64 = 6.0;
-/// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations shows.
+/// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations
+/// shows.
 const ROTATION_BITS: f64 = 37.0;
 /// Bits of the largest coefficient of a weight.
 const WORD_BITS: f64 = 30.0;
@@ -63,7 +64,8 @@ struct ProgramBuilder<'a> {
     program: Program,
 }
 
-/// The program of a candidate, every step of which was compared with the plaintext network on the first calibration item.
+/// The program of a candidate, every step of which was compared with the plaintext network on the first calibration
+/// item.
 pub(crate) fn emit(
     candidate: &Candidate,
     params: &Params,

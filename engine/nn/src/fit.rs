@@ -111,7 +111,7 @@ pub enum FitError {
         /// Upper end.
         to: f64,
     },
-    /// The ends of the interval are closer to each other than double precision tells apart.
+    /// The ends of the interval are too close for double precision to distinguish.
     #[error("no polynomial is near {function} between {from} and {to}; take a wider interval")]
     TooNarrow {
         /// Which function.
@@ -124,7 +124,7 @@ pub enum FitError {
 }
 
 impl Function {
-    /// What [`Function::from_str`] understands.
+    /// Names that [`Function::from_str`] accepts.
     pub const NAMES: [&str; 18] = [
         "relu",
         "relu6",
@@ -146,7 +146,7 @@ impl Function {
         "mish",
     ];
 
-    /// Its name.
+    /// Name of the function, one of [`Function::NAMES`].
     pub fn name(&self) -> &'static str {
         match self {
             Self::Relu => "relu",
@@ -170,7 +170,7 @@ impl Function {
         }
     }
 
-    /// Its value.
+    /// Value of the function at `x`.
     pub fn evaluate(&self, x: f64) -> f64 {
         let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
         let elu = |x: f64, a: f64| if x < 0.0 { a * x.exp_m1() } else { x };
@@ -473,7 +473,8 @@ fn to_powers(coefficients: &[f64], from: f64, to: f64) -> Vec<f64> {
         out.iter_mut().skip(1).zip(p).for_each(|(o, c)| *o += u * c);
         out
     };
-    let (mut a, mut b): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut a: Vec<f64> = Vec::new();
+    let mut b: Vec<f64> = Vec::new();
     let step = |a: &[f64], b: &[f64], c: f64, factor: f64| {
         let mut out = by_t(a);
         out.iter_mut().for_each(|o| *o *= factor);

@@ -11,7 +11,8 @@ pub(crate) struct Planes {
 }
 
 impl Linear {
-    /// Planes of a result that windows make, whatever shape its tensor is given afterwards; `None` for planes of one element.
+    /// Planes of a result that windows make, whatever shape its tensor is given afterwards; `None` for planes of one
+    /// element.
     pub(crate) fn planes(&self) -> Option<Planes> {
         let mut planes = None;
         for map in self.maps() {

@@ -1,11 +1,12 @@
 //! Where the elements of a tensor lie: in which ciphertext, in which slot.
 //!
-//! Planes share a grid of positions that stays the same through the whole network. A layer with stride `s` leaves its results
-//! `s` positions apart and puts further channels in between (multiplexed packing, Lee et al. 2022). The channels of a
-//! ciphertext lie in one of two ways. Innermost, `slot = (y width + x) planes + plane`: the weights of a layer without
-//! padding repeat over all positions, and so do its diagonals, which then have a short period. Or outermost,
-//! `slot = plane height width + y width + x`: a rotation past the last plane comes back to the first, and few channels repeat until the
-//! ciphertext is full, so that dense layers with padding need half as many diagonals, of a shorter period.
+//! Planes share a grid of positions that stays the same through the whole network. A layer with stride `s` leaves its
+//! results `s` positions apart and puts further channels in between (multiplexed packing, Lee et al. 2022). The
+//! channels of a ciphertext lie in one of two ways. Innermost, `slot = (y width + x) planes + plane`: the weights of
+//! a layer without padding repeat over all positions, and so do its diagonals, which then have a short period. Or
+//! outermost, `slot = plane height width + y width + x`: a rotation past the last plane comes back to the first, and
+//! few channels repeat until the ciphertext is full, so that dense layers with padding need half as many diagonals,
+//! of a shorter period.
 
 use crate::Window;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub(crate) enum Copies {
     None,
     /// At every `step`-th of the `planes` slots of its position.
     Planes { planes: usize, step: usize },
-    /// So many slots further, again and again.
+    /// At multiples of this number of slots.
     Period(usize),
 }
 
@@ -62,7 +63,7 @@ impl Grid {
         let columns = room(self.width, gap[1], width);
         let subs = rows * columns;
         let depth = (channels / groups.max(1)).max(1);
-        // So many planes are filled first, then the places between positions, then further planes.
+        // The planes of a first block are filled, then the slots between positions, then further planes.
         let first = if self.inner { planes } else { planes.min(groups.next_power_of_two()) };
         let mut places = Vec::with_capacity(channels * height * width);
         let mut used = first;
@@ -209,7 +210,8 @@ impl Layout {
         (place / self.slots, place % self.slots)
     }
 
-    /// How far left the element must be rotated to come to `slot`, from the copy that needs the fewest different rotations.
+    /// How far left the element must be rotated to come to `slot`, from the copy that needs the fewest different
+    /// rotations.
     pub(crate) fn step(&self, element: usize, slot: usize) -> (usize, usize) {
         let (ciphertext, place) = self.place(element);
         let place = match self.copies {

@@ -68,7 +68,8 @@ pub(crate) enum LinearKind {
 }
 
 impl LinearKind {
-    /// The kind of a linear node. One that must be `masked` is a transform, which can clear the slots without an element.
+    /// The kind of a linear node. One that must be `masked` is a transform, which can clear the slots without an
+    /// element.
     pub(crate) fn of(linear: &Linear, masked: bool, pools: Pools) -> Self {
         if masked {
             return Self::Transform;
@@ -92,8 +93,8 @@ struct Factor {
 
 /// Degree of the Chebyshev polynomial that reads a node; `None` for other nodes.
 ///
-/// Such a node is computed as a transform with cleared slots, since Chebyshev polynomials grow fast outside of -1 to 1, and at
-/// the scale of [`chebyshev_scale_bits`].
+/// Such a node is computed as a transform with cleared slots, since Chebyshev polynomials grow fast outside of -1 to
+/// 1, and at the scale of [`chebyshev_scale_bits`].
 pub(crate) fn chebyshev_readers(network: &Network) -> NodeMap<Option<usize>> {
     let mut degrees = network.node_map().map(|_, _| None);
     for node in network.nodes() {
@@ -104,13 +105,14 @@ pub(crate) fn chebyshev_readers(network: &Network) -> NodeMap<Option<usize>> {
     degrees
 }
 
-/// Whether slots of a node without an element must be zero: those of the result and of operands of Chebyshev polynomials.
+/// Whether slots of a node without an element must be zero: those of the result and of operands of Chebyshev
+/// polynomials.
 pub(crate) fn masked_nodes(network: &Network) -> NodeMap<bool> {
     chebyshev_readers(network).map(|id, degree| degree.is_some() || id == network.output())
 }
 
-/// Bits of the scale of a Chebyshev polynomial's operand: more than those of a prime give the first elements more precision,
-/// and doubling the degree of an element doubles the excess.
+/// Bits of the scale of a Chebyshev polynomial's operand: more than those of a prime give the first elements more
+/// precision, and doubling the degree of an element doubles the excess.
 pub(crate) fn chebyshev_scale_bits(degree: usize) -> f64 {
     f64::from(PRIME_BITS) + EXCESS_BITS / f64::from(1 << degree.max(1).ilog2())
 }
@@ -290,8 +292,8 @@ impl Factor {
     }
 }
 
-/// Bits of scale times range of a polynomial's result: more than a square's, since its inner sums have what powers leave of
-/// them.
+/// Bits of scale times range of a polynomial's result: more than a square's, since its inner sums have what powers
+/// leave of them.
 pub(crate) fn polynomial_bits(message_bits: f64) -> f64 {
     2.0 * message_bits + 6.0
 }
@@ -301,8 +303,8 @@ pub(crate) fn polynomial_depth(degree: usize) -> usize {
     ((degree + 1).next_power_of_two().ilog2() as usize).saturating_sub(1)
 }
 
-/// Least bits of a coefficient's factor in a polynomial whose operand and result have the given bits: powers by squaring and
-/// dividing run away from the size of a prime, and what is left for the coefficients shrinks.
+/// Least bits of a coefficient's factor in a polynomial whose operand and result have the given bits: powers by
+/// squaring and dividing run away from the size of a prime, and what is left for the coefficients shrinks.
 fn coefficient_bits(degree: usize, operand: f64, result: f64) -> f64 {
     let prime = f64::from(PRIME_BITS);
     if degree == 0 {

@@ -2,25 +2,26 @@
 //!
 //! # Mathematics
 //! A ciphertext holds a vector of `n/2` numbers, of which sums, products and rotations can be computed
-//! ([`pleura_ckks`]). A network in the form of affine maps and polynomials needs no more. An affine map between vectors is the
-//! sum of its diagonals times rotations of its operand (Halevi and Shoup 2014), taken in baby and giant steps; the layout of
-//! a tensor decides how many diagonals there are. A quadratic activation is one square, with all that is affine in it moved
-//! into the maps around it: `a x^2 + b x + c = s (u^2 + b' u) + c` for `u = sqrt|a| x`. Every product multiplies the scales of its
-//! factors, and dividing them back consumes primes of the modulus: a plan fixes beforehand which, so that scales are known
-//! exactly and branches meet at the same one.
+//! ([`pleura_ckks`]). A network in the form of affine maps and polynomials needs no more. An affine map between
+//! vectors is the sum of its diagonals times rotations of its operand (Halevi and Shoup 2014), taken in baby and
+//! giant steps; the layout of a tensor decides how many diagonals there are. A quadratic activation is one square,
+//! with all that is affine in it moved into the maps around it: `a x^2 + b x + c = s (u^2 + b' u) + c` for
+//! `u = sqrt|a| x`. Every product multiplies the scales of its factors, and dividing them back consumes primes of the
+//! modulus: a plan fixes beforehand which, so that scales are known exactly and branches meet at the same one.
 //!
 //! # Compilation
-//! [`Plan::compile`] rewrites a [`Network`] (`rewrite`), divides its values by their ranges (`normalize`), counts levels (`levels`), places tensors (`packing`, `layout`),
-//! compares several such candidates by their predicted cost (`search`, `cost`), turns the maps of the cheapest into diagonals
-//! (`lower`) and encodes them (`emit`). Every step is compared with the plaintext network on a calibration item.
+//! [`Plan::compile`] rewrites a [`Network`] (`rewrite`), divides its values by their ranges (`normalize`), counts
+//! levels (`levels`), places tensors (`packing`, `layout`), compares several such candidates by their predicted cost
+//! (`search`, `cost`), turns the maps of the cheapest into diagonals (`lower`) and encodes them (`emit`). Every step
+//! is compared with the plaintext network on a calibration item.
 //!
 //! A plan has two halves. The [`ServerPlan`] holds steps and weights, and becomes a [`Server`] on a device; a client's
 //! evaluation keys become a [`Session`] of it. The [`ClientSpec`] holds what a [`Client`] needs, and no weights.
 //!
 //! ```
 //! use ndarray::Array;
-//! use pleura_nn::{Client, Coefficients, CompileOptions, Convolution, Fidelity, Linear, Network, Node, NodeMap, Op, Plan};
-//! use pleura_nn::{Server, Window, WindowSpec};
+//! use pleura_nn::{Client, Coefficients, CompileOptions, Convolution, Fidelity, Linear, Network, Node, NodeMap};
+//! use pleura_nn::{Op, Plan, Server, Window, WindowSpec};
 //! use pleura_ring::Cpu;
 //!
 //! // An 8x8 image, a 3x3 convolution to two channels, and x^2/2 + x of each element.

@@ -120,7 +120,8 @@ impl Linear {
         y
     }
 
-    /// Calls `f(input, weight)` for every entry of row `output`; an input may come several times, its weights then add up.
+    /// Calls `f(input, weight)` for every entry of row `output`; an input may come several times, its weights then
+    /// add up.
     ///
     /// # Panics
     /// If `output` is not below [`Linear::outputs`].

@@ -1,8 +1,9 @@
 //! An affine map between two layouts, as diagonals.
 //!
-//! Entry `(s, t)` of a map from the slots of a ciphertext to those of another lies on diagonal `t - s`: a rotation by that many
-//! slots brings the input to where it is needed (Halevi and Shoup 2014). The diagonals are enumerated from the rows of the map,
-//! never from a matrix. Slots that hold no element of the result may hold anything, and are filled so that diagonals repeat.
+//! Entry `(s, t)` of a map from the slots of a ciphertext to those of another lies on diagonal `t - s`: a rotation by
+//! that many slots brings the input to where it is needed (Halevi and Shoup 2014). The diagonals are enumerated from
+//! the rows of the map, never from a matrix. Slots that hold no element of the result may hold anything, and are
+//! filled so that diagonals repeat.
 
 use crate::Linear;
 use crate::layout::{Copies, Layout};
@@ -119,7 +120,7 @@ impl<'a> Lowering<'a> {
         });
     }
 
-    /// For a result that repeats: each slot sums over so many operands around its own.
+    /// For a result that repeats: number of operands around its own that each slot sums over.
     fn window(&self) -> Option<usize> {
         match self.to.copies {
             Copies::Period(period) => Some(period.min(self.period())),
@@ -140,8 +141,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Elements of the result that between them use every diagonal: a diagonal depends on the position in a plane only where the
-    /// plane ends.
+    /// Elements of the result that between them use every diagonal: a diagonal depends on the position in a plane
+    /// only where the plane ends.
     fn sample(&self) -> Vec<usize> {
         let count = self.linear.outputs();
         let Some([height, width]) = self.plane else { return (0..count).collect() };
@@ -164,7 +165,7 @@ impl Split {
         (baby, step - baby)
     }
 
-    /// The candidates at so many slots.
+    /// All candidates for this number of slots.
     pub(crate) fn all(slots: usize) -> impl Iterator<Item = Self> {
         let moduli = std::iter::successors(Some(1), |m| Some(m * 2)).take_while(move |&m| m <= slots as i64);
         moduli.flat_map(|modulus| {

@@ -47,8 +47,8 @@ impl Convolution {
     /// `weights` are `[output channel][input channel of the group][y][x]`.
     ///
     /// # Errors
-    /// [`ShapeError`] if there are no channels, the groups do not divide them, there are too few or too many weights, or a
-    /// tensor is too large.
+    /// [`ShapeError`] if there are no channels, the groups do not divide them, there are too few or too many weights,
+    /// or a tensor is too large.
     pub fn new(
         channels: [usize; 2],
         groups: usize,
@@ -236,7 +236,8 @@ impl Pool {
         Self::new(channels, self.window, self.count_padding)
     }
 
-    /// Whether windows lie side by side without padding, of sizes that doubling reaches: then sums of rotations make the averages.
+    /// Whether windows lie side by side without padding, of sizes that doubling reaches: then sums of rotations make
+    /// the averages.
     pub(crate) fn is_tiling(&self) -> bool {
         let WindowSpec { input, output, kernel, stride, dilation, padding } = *self.window.spec();
         let doubles = kernel[0].is_power_of_two() && kernel[1].is_power_of_two();
@@ -264,8 +265,8 @@ impl Sparse {
     /// factor. A column may occur several times in a row; its factors add up.
     ///
     /// # Errors
-    /// [`ShapeError::Starts`] if the starts do not rise from zero to the number of entries, [`ShapeError::Source`] if an
-    /// entry's column is no input, [`ShapeError::TooLarge`] if there are too many elements.
+    /// [`ShapeError::Starts`] if the starts do not rise from zero to the number of entries, [`ShapeError::Source`] if
+    /// an entry's column is no input, [`ShapeError::TooLarge`] if there are too many elements.
     pub fn new(inputs: usize, starts: Vec<u32>, entries: Vec<(u32, f64)>) -> Result<Self, ShapeError> {
         elements("input", &[inputs])?;
         elements("list of entries", &[entries.len()])?;

@@ -20,7 +20,8 @@ pub struct Network {
 pub struct Node {
     /// Name in the model file.
     pub name: String,
-    /// Shape of the tensor, such as `[channel][y][x]`; flat it has the product of these elements, the last axis fastest.
+    /// Shape of the tensor, such as `[channel][y][x]`; flat it has the product of these elements, the last axis
+    /// fastest.
     pub shape: Vec<usize>,
     /// The operation.
     pub op: Op,
@@ -130,7 +131,7 @@ impl Network {
         Ok(Self { name: name.into(), nodes })
     }
 
-    /// The same network under another name.
+    /// Renames the network.
     #[must_use]
     pub fn renamed(self, name: String) -> Self {
         Self { name, ..self }
@@ -145,7 +146,8 @@ impl Network {
         self.pruned(output).0
     }
 
-    /// The network that ends in `output`, without the nodes that it does not need, and the new id of each node that it keeps.
+    /// The network that ends in `output`, without the nodes that it does not need, and the new id of each node that
+    /// it keeps.
     ///
     /// # Panics
     /// If the id belongs to a longer network.
@@ -375,7 +377,7 @@ impl Op {
         }
     }
 
-    /// The same operation on other nodes.
+    /// Replaces each node that the operation reads by `new` of it.
     #[must_use]
     pub fn map_reads(self, mut new: impl FnMut(NodeId) -> NodeId) -> Self {
         match self {

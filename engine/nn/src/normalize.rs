@@ -1,7 +1,8 @@
 //! Normalization: every node of a rewritten network is divided by a power of two near its range.
 //!
-//! Ciphertexts then hold values of about one, whatever the network's units are, and the size of a scale is a matter of bits
-//! alone: it fits the modulus for values of 1e-20 as for values of 1e20. Powers of two are exact, so the network stays the same.
+//! Ciphertexts then hold values of about one, whatever the network's units are, and the size of a scale is a matter
+//! of bits alone: it fits the modulus for values of 1e-20 as for values of 1e20. Powers of two are exact, so the
+//! network stays the same.
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
 
@@ -61,8 +62,8 @@ fn is_derived(network: &Network, id: NodeId, masked: bool, pools: Pools) -> bool
     }
 }
 
-/// The network with a node between each sum and those of its operands whose unit is derived: the new node reads the operand
-/// at another scale, at no cost, and its unit is free.
+/// The network with a node between each sum and those of its operands whose unit is derived: the new node reads the
+/// operand at another scale, at no cost, and its unit is free.
 fn with_free_summands(
     network: &Network,
     ranges: &NodeMap<f64>,
@@ -89,7 +90,8 @@ fn with_free_summands(
     Ok((Network::new(network.name(), nodes)?, new_ranges))
 }
 
-/// The unit of each node; operands and result of a sum share one, and operands of Chebyshev polynomials stay as they are.
+/// The unit of each node; operands and result of a sum share one, and operands of Chebyshev polynomials stay as they
+/// are.
 fn units(network: &Network, ranges: &NodeMap<f64>, masked: &NodeMap<bool>, pools: Pools) -> NodeMap<f64> {
     let mut classes = Classes::new(network.len());
     for (id, node) in network.iter() {

@@ -9,8 +9,8 @@ use pleura_ckks::Security;
 pub struct CompileOptions {
     /// Security of the parameters.
     pub security: Security,
-    /// Typical items, `[items, ..input shape]`, to take the ranges of values from. Without them, standard normal items are
-    /// drawn.
+    /// Typical items, `[items, ..input shape]`, to take the ranges of values from. Without them, standard normal
+    /// items are drawn.
     pub calibration: Option<ArrayD<f64>>,
     /// Threads that run times are predicted for.
     pub threads: usize,

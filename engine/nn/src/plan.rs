@@ -137,8 +137,9 @@ impl Plan {
         &self.report
     }
 
-    /// Nodes of `network`, from which the plan was compiled, whose values on `item` exceed four times their calibrated range:
-    /// beyond eight times, values may overflow. `item` has the network's input shape; nothing is found on any other.
+    /// Nodes of `network`, from which the plan was compiled, whose values on `item` exceed four times their
+    /// calibrated range: beyond eight times, values may overflow. `item` has the network's input shape; nothing is
+    /// found on any other.
     pub fn range_violations<D: Dimension>(
         &self,
         network: &Network,

@@ -1,10 +1,10 @@
-//! Polynomials of every element in the Chebyshev basis, with coefficients that may differ between elements: evaluation with
-//! prepared constants.
+//! Polynomials of every element in the Chebyshev basis, with coefficients that may differ between elements:
+//! evaluation with prepared constants.
 //!
 //! A sum `c_0 + c_1 T_1(x) + ...` is split at the largest power of two `g` up to its degree, `q T_g + r`, by
-//! `T_(g+i) = 2 T_g T_i - T_(g-i)`, so that products are as few levels deep as can be (Paterson and Stockmeyer 1973 with steps
-//! of two; for this basis Chen, Chillotti, Song 2019). Levels and scales of all intermediate values follow from those of `x`,
-//! so every constant is encoded before the first ciphertext arrives.
+//! `T_(g+i) = 2 T_g T_i - T_(g-i)`, so that products are as few levels deep as can be (Paterson and Stockmeyer 1973
+//! with steps of two; for this basis Chen, Chillotti, Song 2019). Levels and scales of all intermediate values follow
+//! from those of `x`, so every constant is encoded before the first ciphertext arrives.
 
 use crate::constants::{Constants, Factor};
 use crate::layout::Layout;

@@ -33,7 +33,7 @@ pub struct Report {
     pub key_wire_bytes: usize,
     /// Bytes of all encoded weights.
     pub weight_bytes: usize,
-    /// Bytes of client and server in one process at the busiest moment, for one item at a time.
+    /// Predicted peak memory of client and server in one process, in bytes, for one item at a time.
     pub memory_bytes: usize,
     /// Predicted seconds of an inference on a CPU, encryption included.
     pub predicted_seconds: f64,
@@ -98,7 +98,7 @@ pub struct Fidelity {
     pub label_agreement: f64,
 }
 
-/// Bytes of a process beside keys, weights and ciphertexts, about.
+/// Approximate bytes of a process without keys, weights and ciphertexts.
 const PROCESS_BYTES: usize = 64 << 20;
 
 impl Report {
@@ -109,7 +109,7 @@ impl Report {
         let keys = plan.key_request();
         let layers: Vec<LayerReport> = program.steps.ids().map(|id| LayerReport::new(program, id)).collect();
         let weight_bytes = layers.iter().map(|layer| layer.bytes).sum();
-        let busiest = program.steps.ids().map(|id| working_bytes(params, program, id)).fold(0, usize::max);
+        let peak = program.steps.ids().map(|id| working_bytes(params, program, id)).fold(0, usize::max);
         let key_bytes = keys.bytes(params);
         let input = &plan.input;
         let output = &plan.output;
@@ -127,7 +127,7 @@ impl Report {
             key_wire_bytes: EvaluationKeys::encoded_len(params, &keys) as usize,
             weight_bytes,
             // Client and server in one process hold the keys twice, for a moment, and storage is kept for reuse.
-            memory_bytes: 2 * (key_bytes + weight_bytes + busiest) + PROCESS_BYTES,
+            memory_bytes: 2 * (key_bytes + weight_bytes + peak) + PROCESS_BYTES,
             predicted_seconds: layers.iter().map(|layer| layer.predicted_seconds).sum(),
             layers,
             notes: notes.to_vec(),
@@ -187,8 +187,8 @@ impl LayerReport {
 }
 
 impl Fidelity {
-    /// Compares results, `[items, ..]`: those of the plaintext network and decrypted ones. Values that are not numbers and
-    /// results of different shapes differ infinitely.
+    /// Compares results, `[items, ..]`: those of the plaintext network and decrypted ones. Values that are not
+    /// numbers and results of different shapes differ infinitely.
     pub fn new<D: Dimension>(plaintext: ArrayView<'_, f64, D>, decrypted: ArrayView<'_, f64, D>) -> Self {
         let plaintext = plaintext.into_dyn();
         let decrypted = decrypted.into_dyn();

@@ -9,13 +9,13 @@ use crate::{Coefficients, Linear, LinearMap, Network, NetworkError, Node, NodeId
 /// Which neighbouring maps become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Merging {
-    /// What becomes of averages.
+    /// Treatment of averages over windows.
     pub(crate) pools: Pools,
     /// Convolutions with convolutions.
     pub(crate) convolutions: bool,
 }
 
-/// What becomes of averages over windows.
+/// Treatment of averages over windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pools {
     /// They become part of the layer that follows.
@@ -33,7 +33,8 @@ const LEAST_SPREAD: f64 = 1e-3;
 /// In `u^2 + b u` with `u` of range one, `b` may be so large: the result takes as much more room.
 const MAX_SLOPE: f64 = 64.0;
 
-/// The same network, rewritten. `ranges` are the largest magnitudes seen at each node, `trace` values of one item.
+/// Rewrites a network without changing its results. `ranges` are the largest magnitudes seen at each node, `trace`
+/// values of one item.
 ///
 /// # Errors
 /// [`NetworkError`] if rewriting breaks the network, which is a bug.
@@ -65,8 +66,9 @@ pub(crate) fn is_monic(c: &Coefficients) -> bool {
     matches!(&c.0[..], [t, _, a] if t.len() == 1 && a[..] == [1.0])
 }
 
-/// Every polynomial in the form that ciphertexts compute: of degree 1 an affine map, quadratics a square between affine maps,
-/// others in the Chebyshev basis on the range of their operand, behind a map to -1 to 1 that nothing else reads.
+/// Every polynomial in the form that ciphertexts compute: of degree 1 an affine map, quadratics a square between
+/// affine maps, others in the Chebyshev basis on the range of their operand, behind a map to -1 to 1 that nothing
+/// else reads.
 fn normalize_polynomials(
     network: &Network,
     ranges: &NodeMap<f64>,
@@ -130,21 +132,21 @@ fn per_element(c: &Coefficients, power: usize, len: usize) -> Vec<f64> {
     (0..len).map(|i| c.at(power, i)).collect()
 }
 
-/// Whether a polynomial is quadratic in every element, and its slope small beside the square at this range.
+/// Whether a polynomial is quadratic in every element, and its slope small compared with the square at this range.
 fn is_square(c: &Coefficients, len: usize, range: f64) -> bool {
     let small = |i: usize| c.at(1, i).abs() <= MAX_SLOPE * range * c.at(2, i).abs();
     c.degree() == 2 && (0..len).all(|i| c.at(2, i) != 0.0 && small(i))
 }
 
-/// A quadratic as a square between affine maps: `a x^2 + b x + c = s (u^2 + b' u - m) + c + s m` with `u = sqrt|a| x` and `s`
-/// the sign of `a`. The maps merge with their neighbours. The constant `m` is the mean over the trace: the rounding of weights
-/// counts times the values they multiply, which should therefore be small.
+/// A quadratic as a square between affine maps: `a x^2 + b x + c = s (u^2 + b' u - m) + c + s m` with `u = sqrt|a| x`
+/// and `s` the sign of `a`. The maps merge with their neighbours. The constant `m` is the mean over the trace: the
+/// rounding of weights counts times the values they multiply, which should therefore be small.
 struct Square {
     /// `u = sqrt|a| x`, in units of the range.
     before: Linear,
     /// `u^2 + b' u - m`
     monic: Coefficients,
-    /// What is left of the sign, the unit and the constants.
+    /// Affine map that applies the sign, the unit and the constants.
     after: Linear,
 }
 
@@ -178,7 +180,8 @@ impl Square {
     }
 }
 
-/// Repeats elements before elementwise operations rather than after: the map that makes the fewer elements then does it for free.
+/// Repeats elements before elementwise operations rather than after: the map that makes the fewer elements then does
+/// it for free.
 fn spread_early(nodes: &mut NodeMap<Node>) {
     while let Some(exchange) = find_spread(nodes) {
         exchange.apply(nodes);
@@ -243,7 +246,8 @@ pub(crate) fn tiling_pool(linear: &Linear) -> Option<&Pool> {
     }
 }
 
-/// Exchanges averages with elementwise maps before them that are the same throughout each plane, which can then merge with what follows.
+/// Exchanges averages with elementwise maps before them that are the same throughout each plane, which can then merge
+/// with what follows.
 fn pool_early(nodes: &mut NodeMap<Node>) {
     for id in nodes.ids() {
         if let Some(exchange) = find_pool(nodes, id) {

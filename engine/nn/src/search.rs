@@ -102,8 +102,8 @@ struct Rewritten {
 }
 
 impl Candidate {
-    /// The cheapest way to run `network` at the smallest degree that is secure, with a sentence on the choice. `ranges` are the
-    /// largest magnitudes at its nodes, `items` the calibration items.
+    /// The cheapest way to run `network` at the smallest degree that is secure, with a sentence on the choice.
+    /// `ranges` are the largest magnitudes at its nodes, `items` the calibration items.
     pub(crate) fn best(
         network: &Network,
         ranges: &NodeMap<f64>,
@@ -152,8 +152,8 @@ impl Candidate {
         Ok((best, choice))
     }
 
-    /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding of its
-    /// weights, which grows with their number.
+    /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding
+    /// of its weights, which grows with their number.
     pub(crate) fn error(&self) -> f64 {
         let ring_degree = self.degree();
         let division = 0.25 * ring_degree / self.levels.message_bits.exp2();
@@ -170,8 +170,8 @@ impl Candidate {
         sum_of_squares.sqrt()
     }
 
-    /// The largest error to expect of a polynomial, in units of its range, and the polynomial. Element `k` of the Chebyshev
-    /// basis multiplies errors of its argument by up to `k` and more at the ends of the domain.
+    /// The largest error to expect of a polynomial, in units of its range, and the polynomial. Element `k` of the
+    /// Chebyshev basis multiplies errors of its argument by up to `k` and more at the ends of the domain.
     pub(crate) fn polynomial_error(&self) -> Option<(f64, NodeId)> {
         let polynomials = self.network.iter().filter_map(|(id, node)| {
             let Op::Chebyshev(_, c) = &node.op else { return None };
@@ -213,8 +213,8 @@ impl Rewritten {
         Ok(candidates)
     }
 
-    /// The best parameters for a layout; none if a pool needs rotations that the layout does not allow, or no parameters are
-    /// deep enough.
+    /// The best parameters for a layout; none if a pool needs rotations that the layout does not allow, or no
+    /// parameters are deep enough.
     fn candidate(
         &self,
         packing: Packing,
@@ -282,8 +282,8 @@ impl Rewritten {
         })
     }
 
-    /// Slots after which the diagonals of a transform repeat: with channels innermost, the taps of the middle row repeat every
-    /// row, borders or not.
+    /// Slots after which the diagonals of a transform repeat: with channels innermost, the taps of the middle row
+    /// repeat every row, borders or not.
     fn estimated_period(&self, linear: &Linear, to: &Layout, masked: bool) -> usize {
         let slots = 1usize << (self.log_n - 1);
         if linear.planes().is_none() || masked || !to.inner {
@@ -377,7 +377,7 @@ fn pool_doublings(linear: &Linear, layout: &Layout) -> Option<Vec<i64>> {
     Some(doublings(down, height).chain(doublings(across, width)).collect())
 }
 
-/// Logarithm of the smallest degree that is secure with so many levels.
+/// Logarithm of the smallest degree that is secure with this number of levels.
 fn smallest_degree(levels: &Levels, security: Security) -> Option<u32> {
     LOG_DEGREES.into_iter().find(|&log_n| !literals(levels, security, log_n).is_empty())
 }

@@ -13,8 +13,8 @@ use pleura_ckks::{
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A plan whose weights and constants lie on the device `B`, ready for the keys of any number of clients. Clones share the
-/// plan and the device.
+/// A plan whose weights and constants lie on the device `B`, ready for the keys of any number of clients. Clones
+/// share the plan and the device.
 pub struct Server<B: Backend> {
     prepared: Arc<PreparedPlan<B>>,
 }
@@ -87,7 +87,8 @@ impl<B: Backend> Server<B> {
     /// Encodes the constants of a plan and brings them with its weights to a device made for the plan's ring.
     ///
     /// # Errors
-    /// [`InferenceError::Eval`] if the device has no memory left or is made for another ring, [`InferenceError::Encode`].
+    /// [`InferenceError::Eval`] if the device has no memory left or is made for another ring,
+    /// [`InferenceError::Encode`].
     pub fn new(plan: impl Into<Arc<ServerPlan>>, backend: B) -> Result<Self, InferenceError> {
         let plan = plan.into();
         let evaluator = Evaluator::new(plan.params(), backend)?;
@@ -117,8 +118,8 @@ impl<B: Backend> Server<B> {
     /// Brings a client's keys to the device.
     ///
     /// # Errors
-    /// [`InferenceError::Eval`] if a key of [`ServerPlan::key_request`] is missing, the keys belong to other parameters, or the
-    /// device has no memory left.
+    /// [`InferenceError::Eval`] if a key of [`ServerPlan::key_request`] is missing, the keys belong to other
+    /// parameters, or the device has no memory left.
     pub fn open_session(&self, keys: EvaluationKeys) -> Result<Session<B>, InferenceError> {
         if keys.params() != self.prepared.plan.params() {
             return Err(EvalError::ParamsMismatch.into());
@@ -141,13 +142,13 @@ impl<B: Backend> Session<B> {
         &self.prepared.plan
     }
 
-    /// The results for the ciphertexts of some items, one item after the other. `observe` receives each step's position in
-    /// [`Report::layers`](crate::Report::layers) and its seconds; a device that works in the background has only recorded the
-    /// step by then.
+    /// The results for the ciphertexts of some items, one item after the other. `observe` receives each step's
+    /// position in [`Report::layers`](crate::Report::layers) and its seconds; a device that works in the background
+    /// has only recorded the step by then.
     ///
     /// # Errors
-    /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`] for ciphertexts that no client of this plan
-    /// encrypts, [`InferenceError::Eval`] if the device fails or the ciphertexts belong to other parameters.
+    /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`] for ciphertexts that no client of this
+    /// plan encrypts, [`InferenceError::Eval`] if the device fails or the ciphertexts belong to other parameters.
     pub fn infer(
         &self,
         ciphertexts: &[Ciphertext],

@@ -56,7 +56,10 @@ pub enum ShapeError {
         inputs: usize,
     },
     /// Row starts of a sparse map do not begin at zero, decrease, or do not end at the number of entries.
-    #[error("row starts must rise from 0 to {entries}, the number of entries; start {row} is {found:?}")]
+    #[error(
+        "row starts must rise from 0 to {entries}, the number of entries; start {row} {}",
+        found.map_or_else(|| "is missing".to_owned(), |start| format!("is {start}"))
+    )]
     Starts {
         /// Position of the first wrong start.
         row: usize,

@@ -13,8 +13,8 @@ pub const DEFAULT_PUBLISH_BITS: i32 = 12;
 /// Relative difference below which scales are equal: floating-point rounding along different paths.
 pub(crate) const SCALE_TOLERANCE: f64 = 1e-9;
 
-/// Everything that a client needs to use a plan: parameters, keys to make, layouts and scales, the meaning of inputs and
-/// results. It holds no weights.
+/// Everything that a client needs to use a plan: parameters, keys to make, layouts and scales, the meaning of inputs
+/// and results. It holds no weights.
 #[derive(Clone, Debug)]
 pub struct ClientSpec {
     pub(crate) params: Params,
@@ -22,7 +22,7 @@ pub struct ClientSpec {
     pub(crate) description: SpecDescription,
 }
 
-/// The serialized part of a [`ClientSpec`], beside parameters and keys.
+/// The serialized part of a [`ClientSpec`], without parameters and keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SpecDescription {
     pub(crate) network: String,
@@ -73,7 +73,7 @@ pub enum ScoreTransform {
     LogSoftmax,
     /// Position of the largest element of an item, as a tensor of one element.
     ArgMax {
-        /// Axes of the result beside that of the items, each of extent one.
+        /// Axes of the result after that of the items, each of extent one.
         axes: usize,
         /// Whether the last of equal elements counts, not the first.
         last: bool,
@@ -126,18 +126,20 @@ impl ClientSpec {
         self.description.output.range
     }
 
-    /// Largest magnitude of an input if it exceeds four times the calibrated range: beyond eight times, values may overflow.
+    /// Largest magnitude of an input if it exceeds four times the calibrated range: beyond eight times, values may
+    /// overflow.
     pub fn input_beyond_range(&self, values: &[f64]) -> Option<f64> {
         beyond(self.input_range(), values)
     }
 
-    /// Largest magnitude of a result if it exceeds four times the calibrated range: beyond eight times, values may have overflowed.
+    /// Largest magnitude of a result if it exceeds four times the calibrated range: beyond eight times, values may
+    /// have overflowed.
     pub fn output_beyond_range(&self, values: &[f64]) -> Option<f64> {
         beyond(self.output_range(), values)
     }
 
-    /// Fractional bits of published results: [`DEFAULT_PUBLISH_BITS`] bits of the output's range, or as many as the plan is
-    /// expected to be exact to.
+    /// Fractional bits of published results: [`DEFAULT_PUBLISH_BITS`] bits of the output's range, or as many as the
+    /// plan is expected to be exact to.
     pub fn publish_bits(&self) -> i32 {
         let exact = (-self.description.error.log2()).floor().max(0.0) as i32;
         DEFAULT_PUBLISH_BITS.min(exact) - self.output_range().log2().ceil() as i32

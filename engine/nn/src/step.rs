@@ -112,7 +112,8 @@ impl Step {
         }
     }
 
-    /// The keys that the step needs, each at the highest level it is used at; `operand_level` is that of a step's result.
+    /// The keys that the step needs, each at the highest level it is used at; `operand_level` is that of a step's
+    /// result.
     pub(crate) fn keys(&self, params: &Params, operand_level: impl Fn(NodeId) -> usize) -> KeyRequest {
         let request = KeyRequest::new();
         match &self.kind {

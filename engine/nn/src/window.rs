@@ -2,7 +2,8 @@
 
 use crate::shape_error::{MAX_ELEMENTS, ShapeError, at_least_one, elements};
 
-/// Movement of windows over a plane: output `p` reads inputs `p stride + i dilation - padding`. All are height and width.
+/// Movement of windows over a plane: output `p` reads inputs `p stride + i dilation - padding`. All are height and
+/// width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
     /// Size of the input plane.

@@ -9,7 +9,7 @@
 //! Header, parameters and key request are those of [`pleura_ckks::wire`]. Lengths are 64-bit little-endian numbers.
 //! Descriptions and notes are in the format `postcard`. The digest is the SHA-256 of all bytes before it.
 //!
-//! Bytes may come from strangers: nothing is allocated before its length is found right, and a description that contradicts
+//! Bytes may be hostile: nothing is allocated before its length is checked, and a description that contradicts
 //! itself or its parameters is refused. A digest shows damage, not who made the bytes.
 
 use crate::plan::{Plan, PlanNotes};
@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 const DIGEST_LEN: usize = 32;
 
-/// The serialized part of a [`ServerPlan`], beside its parameters.
+/// The serialized part of a [`ServerPlan`], without its parameters.
 #[derive(Serialize, Deserialize)]
 struct ServerDescription {
     network: String,

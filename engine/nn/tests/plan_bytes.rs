@@ -163,7 +163,7 @@ static SAVED: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     [plan.server_plan().to_bytes().unwrap(), plan.client_spec().to_bytes().unwrap()]
 });
 
-/// The same bytes under their own digest, so that the checks behind it are reached.
+/// Appends the digest of the bytes, so that the checks after it are reached.
 fn resealed(content: &[u8]) -> Vec<u8> {
     [content, &Sha256::digest(content)].concat()
 }
@@ -255,7 +255,7 @@ fn hostile_halves_that_parse_run_to_a_result_or_an_error() {
     assert!(parsed > 100, "{parsed} parse");
 }
 
-/// Runs a hostile half beside the true other one.
+/// Runs a hostile half with the true other one.
 fn use_half(half: Half) -> Result<(), InferenceError> {
     let (plan, spec) = match half {
         Half::Server(plan) => (*plan, ClientSpec::from_bytes_allow_insecure(&SAVED[1]).unwrap()),

@@ -27,7 +27,7 @@ fn reference_network(name: &str) -> Network {
     pleura_onnx::import(&reference(&format!("{name}.onnx")), &Default::default()).unwrap().network
 }
 
-/// Whether a message reads as one: some words, the first not capitalised unless a name, no end mark, nothing of Rust's.
+/// Whether a message reads as one: some words, the first not capitalized unless a name, no end mark, nothing of Rust's.
 #[track_caller]
 fn assert_sentence(error: &impl std::error::Error) {
     let message = error.to_string();
@@ -128,7 +128,7 @@ fn every_layer_of_the_report_is_a_step_that_is_run() {
 }
 
 #[test]
-fn what_is_sent_has_the_size_and_levels_that_the_report_tells() {
+fn transfers_have_the_sizes_and_levels_of_the_report() {
     let network = reference_network("lola");
     let plan = at(&network, Security::Bits128).unwrap();
     let (client, keys) = client(&plan);
@@ -137,7 +137,7 @@ fn what_is_sent_has_the_size_and_levels_that_the_report_tells() {
         assert_eq!(bytes, told, "{what}");
     };
     near(keys.to_bytes().len(), report.key_wire_bytes, "keys");
-    // A relinearisation key, and one for each rotation.
+    // A relinearization key, and one for each rotation.
     assert_eq!(keys.galois().len(), report.rotation_keys);
     assert!(keys.relin().is_some());
     assert_eq!(plan.client_spec().key_request().count(), report.rotation_keys + 1);
@@ -172,7 +172,7 @@ fn compiling_twice_gives_the_same_plan() {
 }
 
 #[test]
-fn compiling_tells_how_far_it_is() {
+fn compiling_reports_progress() {
     let network = small();
     let mut heard = Vec::new();
     let hear = &mut |what: &str, done: usize, of: usize| heard.push((what.to_owned(), done, of));

@@ -1,4 +1,4 @@
-//! What the suites share: networks built by hand, and runs of them under encryption beside their clear twins.
+//! Networks built by hand, and encrypted runs of them that are compared with the plaintext networks.
 
 #![allow(dead_code, reason = "each suite uses a part of this")]
 #![allow(
@@ -35,7 +35,7 @@ pub(crate) fn reals(count: usize, seed: u64) -> Vec<f64> {
 /// A network in the making. Weights are drawn so that values keep about their size; no two layers have the same ones.
 pub(crate) struct Net {
     pub(crate) nodes: NodeMap<Node>,
-    /// What weights and biases of affine layers made from here on are multiplied by.
+    /// Factor of the weights and biases of affine layers that are added from now on.
     pub(crate) gain: f64,
 }
 
@@ -121,7 +121,7 @@ impl Net {
         self.push(kind, shape, Op::Linear(x, linear))
     }
 
-    /// Weights for sums of so many terms.
+    /// Weights for sums of `terms` terms.
     fn weights(&self, count: usize, terms: usize) -> Vec<f64> {
         let size = self.gain * (3.0 / terms as f64).sqrt();
         self.draw(count).into_iter().map(|w| w * size).collect()
@@ -166,7 +166,7 @@ impl Net {
         self.linear("dense", x, &[outputs], linear)
     }
 
-    /// The same elements under another shape.
+    /// Gives a node another shape.
     pub(crate) fn reshape(&mut self, x: NodeId, shape: &[usize]) -> NodeId {
         let identity = Linear::identity(self.len(x));
         self.linear("reshape", x, shape, identity)
@@ -379,8 +379,9 @@ pub(crate) fn output_range(network: &Network) -> f64 {
     results.fold(0.0, |m, x| m.max(x.abs()))
 }
 
-/// Runs a network on an item that it was not calibrated with, if there is one within its ranges, encrypted and in the clear; the results agree to so many bits of
-/// their range. With `PLEURA_BITS` set, tells how many.
+/// Runs a network with and without encryption, on an item that it was not calibrated with if there is one within its
+/// ranges. The results agree to the given number of bits of their range. With `PLEURA_BITS` set, prints how many
+/// agree.
 #[track_caller]
 pub(crate) fn runs(network: Network, min_bits: f64) {
     let plan = compile(&network, &options(&network)).unwrap_or_else(|error| panic!("{error}"));
