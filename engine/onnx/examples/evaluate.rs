@@ -1,7 +1,8 @@
 //! Imports a model and evaluates the plaintext network on items, scores included.
 //!
-//! usage: `evaluate MODEL.onnx INPUT.npy OUTPUT.npy [keep-activations]`, the files in float64; the last word keeps functions that
-//! ciphertexts cannot compute. Notes of the importer go to standard output. The exit code is 2 if the model is refused.
+//! usage: `evaluate MODEL.onnx INPUT.npy OUTPUT.npy [keep-activations]`, the files in float64; the last word keeps
+//! functions that ciphertexts cannot compute. Notes of the importer go to standard output. The exit code is 2 if the
+//! model is refused.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 

@@ -137,9 +137,10 @@ fn fold(activation: Activation, op: &str, c: &Constant) -> Result<Constant, Prob
             c.element,
         ),
         Data::Int(list) if matches!(op, "Relu" | "Clip") => {
-            let value =
-                |x: &Int| c.element.exact(activation.evaluate(x.known()? as f64) as i128).map(Int::Known);
-            let values = list.iter().map(value).collect::<Result<_, Problem>>()?;
+            let values = list
+                .iter()
+                .map(|x| c.element.exact(activation.evaluate(x.known()? as f64) as i128).map(Int::Known))
+                .collect::<Result<_, Problem>>()?;
             Ok(Constant::ints(c.shape.clone(), values).of(c.element))
         }
         Data::Int(_) => {

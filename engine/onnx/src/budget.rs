@@ -3,7 +3,7 @@
 use crate::limits::{MAX_ACTIVATION, MAX_ACTIVATIONS, MAX_ELEMENTS, MAX_RANK, MAX_TOTAL};
 use crate::problem::Problem;
 
-/// What may yet be made.
+/// Number of elements that an import may still allocate.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: usize,
@@ -15,7 +15,7 @@ impl Budget {
         Self { left: MAX_TOTAL, activations: MAX_ACTIVATIONS }
     }
 
-    /// Takes so many elements of it, before they are made.
+    /// Takes `elements` from the budget, before they are allocated.
     pub(crate) fn charge(&mut self, elements: usize) -> Result<(), Problem> {
         self.left = self.left.checked_sub(elements).ok_or(Problem::Budget)?;
         Ok(())

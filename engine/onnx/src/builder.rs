@@ -11,7 +11,7 @@ use std::rc::Rc;
 /// A tensor that depends on the input. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct Tensor {
-    /// Of an item.
+    /// Shape of an item.
     pub(crate) shape: Vec<usize>,
     form: Rc<Form>,
 }
@@ -172,7 +172,7 @@ impl Tensor {
         [&[1], self.shape.as_slice()].concat()
     }
 
-    /// The same elements by another shape of an item.
+    /// Gives the item another shape with the same number of elements.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
         Self { shape, form: Rc::clone(&self.form) }
     }

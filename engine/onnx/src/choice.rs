@@ -34,7 +34,7 @@ impl Importer<'_> {
         self.combine(step, "Add", &left, &right)
     }
 
-    /// Trilu: a triangle of the last two axes, zero beside it.
+    /// Trilu: a triangle of the last two axes, zero outside of it.
     pub(crate) fn triangle(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
@@ -134,36 +134,7 @@ impl Importer<'_> {
                     .linear(&step.name, x, shape.get(1..).unwrap_or_default(), linear)
                     .map(Value::Tensor)
             }
-            Value::Constant(c) => {
-                let values = match &c.data {
-                    Data::Float(list) => {
-                        let get = |at: usize| list.get(at).copied().unwrap_or(0.0);
-                        Constant::rounded(
-                            shape,
-                            (0..len)
-                                .map(|i| entries_of(i).map(|(at, factor)| get(at) * factor).sum::<f64>())
-                                .collect(),
-                            c.element,
-                        )?
-                    }
-                    Data::Int(list) => {
-                        let mut out = Vec::with_capacity(len);
-                        for i in 0..len {
-                            let mut sum = 0i128;
-                            for (at, factor) in entries_of(i) {
-                                if factor.fract() != 0.0 {
-                                    return Err(Problem::NotIntegers);
-                                }
-                                let x = list.get(at).map_or(Ok(0), |x| x.known())?;
-                                sum += i128::from(x) * factor as i128;
-                            }
-                            out.push(Int::Known(c.element.wrap(sum)?));
-                        }
-                        Constant::ints(shape, out).of(c.element)
-                    }
-                };
-                Ok(Value::Constant(values))
-            }
+            Value::Constant(c) => combine(c, shape, len, entries_of).map(Value::Constant),
         }
     }
 
@@ -174,6 +145,37 @@ impl Importer<'_> {
                 Err(Problem::ElementType { found: c.element.name(), expected: "floating point".into() })
             }
             value => Ok(value),
+        }
+    }
+}
+
+/// A constant of `len` elements, each the sum of its entries: indices of `c` with their factors.
+fn combine<I: Iterator<Item = (usize, f64)>>(
+    c: &Constant,
+    shape: Vec<usize>,
+    len: usize,
+    entries_of: impl Fn(usize) -> I,
+) -> Result<Constant, Problem> {
+    match &c.data {
+        Data::Float(list) => {
+            let get = |at: usize| list.get(at).copied().unwrap_or(0.0);
+            let sums = (0..len).map(|i| entries_of(i).map(|(at, factor)| get(at) * factor).sum::<f64>());
+            Constant::rounded(shape, sums.collect(), c.element)
+        }
+        Data::Int(list) => {
+            let mut out = Vec::with_capacity(len);
+            for i in 0..len {
+                let mut sum = 0i128;
+                for (at, factor) in entries_of(i) {
+                    if factor.fract() != 0.0 {
+                        return Err(Problem::NotIntegers);
+                    }
+                    let x = list.get(at).map_or(Ok(0), |x| x.known())?;
+                    sum += i128::from(x) * factor as i128;
+                }
+                out.push(Int::Known(c.element.wrap(sum)?));
+            }
+            Ok(Constant::ints(shape, out).of(c.element))
         }
     }
 }

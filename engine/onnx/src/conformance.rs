@@ -1,4 +1,4 @@
-//! Nodes are what the ONNX specification says of their operator and version: nothing of them is passed over.
+//! Checks nodes against the ONNX specification of their operator and version; nothing in a node is ignored.
 
 use crate::graph::Step;
 use crate::operators::OPERATORS;

@@ -49,7 +49,7 @@ impl Constant {
         Self { shape, data: Data::Int(Rc::new(data)), element: Element::Int64 }
     }
 
-    /// The same elements under another type of the same kind, which holds them.
+    /// Changes the element type to another of the same kind that represents all elements.
     pub(crate) fn of(self, element: Element) -> Self {
         Self { element, ..self }
     }
@@ -134,7 +134,7 @@ impl Constant {
         }
     }
 
-    /// The same elements by another shape.
+    /// Gives the constant another shape with the same number of elements.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
         Self { shape, data: self.data.clone(), element: self.element }
     }

@@ -89,8 +89,8 @@ impl Element {
         })
     }
 
-    /// The whole part of a number in an integer type, as processors convert it: those of up to 16 bits take the last of 32 bits,
-    /// uint32 those of 64.
+    /// The whole part of a number in an integer type, as processors convert it: those of up to 16 bits take the last
+    /// of 32 bits, uint32 those of 64.
     pub(crate) fn truncate(self, x: f64) -> Result<i64, Problem> {
         if self == Self::Bool {
             return Ok((x != 0.0).into());
@@ -114,7 +114,7 @@ impl Element {
     }
 }
 
-/// Rounds to so many bits behind the leading one, ties to even.
+/// Rounds to a number of bits behind the leading one, ties to even.
 fn narrow(x: f64, bits: i32, least_exponent: i32, greatest: f64) -> f64 {
     if x == 0.0 || !x.is_finite() {
         return x;

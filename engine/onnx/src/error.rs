@@ -69,8 +69,8 @@ pub enum ImportError {
     },
     /// The output depends on several inputs.
     #[error(
-        "the output depends on the inputs {:?} and {:?}; export a network with one input, the others as constants",
-        inputs[0], inputs[1]
+        "the output depends on the inputs \"{}\" and \"{}\"; export a network with one input, the others as constants",
+        inputs[0].escape_debug(), inputs[1].escape_debug()
     )]
     SeveralInputs {
         /// Names of two of the inputs.

@@ -1,4 +1,4 @@
-//! Weights in files beside the model.
+//! Weights in files next to the model.
 
 use crate::constant::{Constant, External as Place};
 use crate::limits::MAX_BYTES;

@@ -19,7 +19,7 @@ pub(crate) fn inline(model: &mut proto::Model, opset: i64) -> Result<(), ImportE
     let table: HashMap<Key<'_>, &proto::Function> =
         functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str(), f.overload.as_str()), f)).collect();
     let mut out = Vec::with_capacity(graph.node.len());
-    // The next node is the last one; beside each, how many calls it is within.
+    // A stack: the next node is the last one. Each has the number of calls it is within.
     let mut open: Vec<(proto::Node, usize)> =
         std::mem::take(&mut graph.node).into_iter().rev().map(|node| (node, 0)).collect();
     let mut calls = 0usize;

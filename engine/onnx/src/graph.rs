@@ -1,4 +1,4 @@
-//! The model's graph: names checked, nodes put in order, a few patterns recognised.
+//! The model's graph: names checked, nodes put in order, a few patterns recognized.
 
 use crate::constant::Constant;
 use crate::problem::Problem;
@@ -48,7 +48,7 @@ impl<'a> Graph<'a> {
         let mut steps: Vec<Step<'a>> = graph.node.iter().enumerate().map(|(i, n)| Step::new(i, n)).collect();
         let sources = sources(graph, &steps)?;
         let output = choose_output(graph, options)?;
-        recognise(&sources, &mut steps);
+        recognize(&sources, &mut steps);
         leave_to_client(output, &sources, &mut steps);
         let (order, used) = order(output, &sources, &steps)?;
         let initializers =
@@ -206,7 +206,7 @@ fn leave_to_client<'a>(output: &'a str, sources: &Sources<'a>, steps: &mut [Step
 }
 
 /// Marks products that are one activation: `x sigmoid(x)`, `x hardsigmoid(x)`, `x (1 + erf(x / sqrt 2))`.
-fn recognise<'a>(sources: &Sources<'a>, steps: &mut [Step<'a>]) {
+fn recognize<'a>(sources: &Sources<'a>, steps: &mut [Step<'a>]) {
     let found: Vec<(usize, &'static str, &'a str)> = (steps.iter().enumerate())
         .filter(|(_, step)| step.op == "Mul")
         .filter_map(|(i, step)| {

@@ -37,7 +37,7 @@ pub(crate) struct Importer<'a> {
     pub(crate) labelled: Option<Tensor>,
 }
 
-/// What a name of the model stands for. Cloning is cheap.
+/// Value of a name in the model: a constant or an encrypted tensor. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Constant(Constant),
@@ -60,40 +60,9 @@ pub(crate) fn import(
     opset: i64,
     options: &ImportOptions,
 ) -> Result<Built, ImportError> {
-    let (batch, shape) = item_shape(graph.input, options)?;
-    let (mut builder, input) = Builder::new(&graph.input.name, &shape);
-    builder
-        .budget
-        .charge_activation(&shape)
-        .map_err(|problem| ImportError::Tensor { tensor: graph.input.name.clone(), problem })?;
-    let mut importer = Importer {
-        values: HashMap::from([(graph.input.name.as_str(), Value::Tensor(input))]),
-        unknown: HashSet::new(),
-        integers: HashSet::new(),
-        builder,
-        keep_activations: options.keep_activations,
-        batch,
-        opset,
-        notes: Vec::new(),
-        scores: ScoreTransform::Identity,
-        labelled: None,
-    };
-    if !graph.input.has_floats() {
-        importer.integers.insert(&graph.input.name);
-    }
-    let mut obstacles = Vec::new();
+    let mut importer = Importer::new(graph, opset, options)?;
     let mut files = External::new(options.external_data.as_deref());
-    for &tensor in &graph.initializers {
-        match files.parse(tensor) {
-            Ok(constant) => {
-                importer.values.insert(&tensor.name, Value::Constant(constant));
-            }
-            Err(problem) => {
-                importer.unknown.insert(&tensor.name);
-                obstacles.push(ImportError::Tensor { tensor: tensor.name.clone(), problem });
-            }
-        }
-    }
+    let mut obstacles = importer.take_initializers(graph, &mut files);
     for step in &graph.steps {
         let Err(problem) = importer.take(step, &mut files) else { continue };
         let is_last =
@@ -113,17 +82,66 @@ pub(crate) fn import(
     let Some(Value::Tensor(output)) = importer.values.get(graph.output).cloned() else {
         return Err(ImportError::ConstantOutput { output: graph.output.to_owned() });
     };
-    let (scores, output) = match (importer.scores, importer.labelled) {
-        (ScoreTransform::ArgMax { last, .. }, Some(scores)) => {
-            (ScoreTransform::ArgMax { axes: output.shape.len(), last }, scores)
-        }
-        (scores, _) => (scores, output),
-    };
-    let network = importer.builder.finish(name, &output).map_err(ImportError::Network)?;
-    Ok(Built { network, scores, notes: importer.notes, external_files: files.into_read() })
+    importer.finish(name, output, files)
 }
 
 impl<'a> Importer<'a> {
+    /// An importer that knows the input of a graph only.
+    fn new(graph: &Graph<'a>, opset: i64, options: &ImportOptions) -> Result<Self, ImportError> {
+        let (batch, shape) = item_shape(graph.input, options)?;
+        let (mut builder, input) = Builder::new(&graph.input.name, &shape);
+        builder
+            .budget
+            .charge_activation(&shape)
+            .map_err(|problem| ImportError::Tensor { tensor: graph.input.name.clone(), problem })?;
+        let mut integers = HashSet::new();
+        if !graph.input.has_floats() {
+            integers.insert(graph.input.name.as_str());
+        }
+        Ok(Self {
+            values: HashMap::from([(graph.input.name.as_str(), Value::Tensor(input))]),
+            unknown: HashSet::new(),
+            integers,
+            builder,
+            keep_activations: options.keep_activations,
+            batch,
+            opset,
+            notes: Vec::new(),
+            scores: ScoreTransform::Identity,
+            labelled: None,
+        })
+    }
+
+    /// Reads the constants of a graph. Returns the obstacles: constants that cannot be read, whose names become
+    /// unknown.
+    fn take_initializers(&mut self, graph: &Graph<'a>, files: &mut External<'_>) -> Vec<ImportError> {
+        let mut obstacles = Vec::new();
+        for &tensor in &graph.initializers {
+            match files.parse(tensor) {
+                Ok(constant) => {
+                    self.values.insert(&tensor.name, Value::Constant(constant));
+                }
+                Err(problem) => {
+                    self.unknown.insert(&tensor.name);
+                    obstacles.push(ImportError::Tensor { tensor: tensor.name.clone(), problem });
+                }
+            }
+        }
+        obstacles
+    }
+
+    /// The network that ends in a tensor, or in the scores that the client makes a label of.
+    fn finish(self, name: String, output: Tensor, files: External<'_>) -> Result<Built, ImportError> {
+        let (scores, output) = match (self.scores, self.labelled) {
+            (ScoreTransform::ArgMax { last, .. }, Some(scores)) => {
+                (ScoreTransform::ArgMax { axes: output.shape.len(), last }, scores)
+            }
+            (scores, _) => (scores, output),
+        };
+        let network = self.builder.finish(name, &output).map_err(ImportError::Network)?;
+        Ok(Built { network, scores, notes: self.notes, external_files: files.into_read() })
+    }
+
     /// Takes the node over, unless an obstacle hides what it reads.
     fn take(&mut self, step: &Step<'a>, files: &mut External<'_>) -> Result<(), Problem> {
         conformance::check(step, self.opset)?;
@@ -148,7 +166,8 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Goes on behind an obstacle, to find the next ones: with a tensor of the shape that the node would make, if that is known.
+    /// Goes on behind an obstacle, to find the next ones: with a tensor of the shape that the node would make, if
+    /// that is known.
     fn assume(&mut self, step: &Step<'a>) {
         let shaped = match step.op {
             _ if conformance::keeps_shape(step.op) => self.value(step, 0),
@@ -165,6 +184,7 @@ impl<'a> Importer<'a> {
         self.unknown.extend(names);
     }
 
+    /// The results of a node.
     fn run(&mut self, step: &Step<'_>) -> Result<Vec<Value>, Problem> {
         let one = |value: Value| vec![value];
         match step.op {
@@ -195,38 +215,45 @@ impl<'a> Importer<'a> {
             "Pad" => self.pad(step).map(one),
             "DepthToSpace" | "SpaceToDepth" => self.depth_and_space(step).map(one),
             "Resize" | "Upsample" => self.resize(step).map(one),
-            "Add" | "Sub" | "Mul" | "Div" => self.binary(step, step.op).map(one),
-            "Sum" | "Mean" => self.sum(step).map(one),
-            "Pow" => self.power(step).map(one),
-            "Neg" => self.scaled(step, -1.0).map(one),
-            "CumSum" => self.cumulative_sum(step).map(one),
-            "Trilu" => self.triangle(step).map(one),
-            "Where" => self.choice(step).map(one),
-            "Conv" => self.convolution(step).map(one),
-            "ConvTranspose" => self.transposed_convolution(step).map(one),
-            "BatchNormalization" => self.batch_normalization(step).map(one),
-            "AveragePool" => self.average_pool(step).map(one),
-            "GlobalAveragePool" => self.global_average_pool(step).map(one),
-            "Gemm" => self.gemm(step).map(one),
-            "MatMul" => self.matmul(step).map(one),
-            "Einsum" => self.einsum(step).map(one),
+            _ => self.compute(step).map(one),
+        }
+    }
+
+    /// The result of an arithmetic operator, a layer or an activation.
+    fn compute(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        match step.op {
+            "Add" | "Sub" | "Mul" | "Div" => self.binary(step, step.op),
+            "Sum" | "Mean" => self.sum(step),
+            "Pow" => self.power(step),
+            "Neg" => self.scaled(step, -1.0),
+            "CumSum" => self.cumulative_sum(step),
+            "Trilu" => self.triangle(step),
+            "Where" => self.choice(step),
+            "Conv" => self.convolution(step),
+            "ConvTranspose" => self.transposed_convolution(step),
+            "BatchNormalization" => self.batch_normalization(step),
+            "AveragePool" => self.average_pool(step),
+            "GlobalAveragePool" => self.global_average_pool(step),
+            "Gemm" => self.gemm(step),
+            "MatMul" => self.matmul(step),
+            "Einsum" => self.einsum(step),
             "ReduceMean" | "ReduceSum" | "ReduceSumSquare" | "ReduceProd" | "ReduceMax" | "ReduceMin" => {
-                self.reduce(step).map(one)
+                self.reduce(step)
             }
-            LARGEST | SMALLEST => self.label(step).map(one),
-            PROBABILITIES | SHARES | LOGARITHMS | MONOTONE | RISING => self.probabilities(step).map(one),
+            LARGEST | SMALLEST => self.label(step),
+            PROBABILITIES | SHARES | LOGARITHMS | MONOTONE | RISING => self.probabilities(step),
             "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor"
                 if self.are_constant(step) =>
             {
-                self.binary(step, step.op).map(one)
+                self.binary(step, step.op)
             }
             "Not" | "Sign" | "Sqrt" | "Log" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "Abs" | "Exp"
             | "Mod" | "Min" | "Max"
                 if self.are_constant(step) =>
             {
-                self.fold(step).map(one)
+                self.fold(step)
             }
-            _ => self.activation(step).map(one),
+            _ => self.activation(step),
         }
     }
 
@@ -327,7 +354,7 @@ impl Value {
         matches!(self, Self::Tensor(_))
     }
 
-    /// The same elements by another shape.
+    /// Gives the value another shape with the same number of elements.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, Problem> {
         let from = self.full_shape();
         if budget::elements(&shape)? != from.iter().product() {

@@ -91,7 +91,7 @@ impl Importer<'_> {
     }
 
     pub(crate) fn batch_normalization(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        // From version 7 to 13, it was training if there were results beside the first.
+        // From version 7 to 13, it was training if there were further results.
         let by_outputs =
             (7..14).contains(&self.opset) && step.node.output.iter().skip(1).any(|name| !name.is_empty());
         if step.int("training_mode", 0) != 0 || self.opset < 7 && step.int("is_test", 0) == 0 || by_outputs {
@@ -288,7 +288,7 @@ fn row_per_output(weights: &Constant, transposed: bool) -> Result<Vec<f64>, Prob
     }
 }
 
-/// The same matrix at every one of `count` positions.
+/// Applies one matrix over the channels at each of `count` positions.
 fn by_channel(channels: [usize; 2], count: usize, weights: Vec<f64>) -> Result<Convolution, ShapeError> {
     Convolution::new(channels, 1, Window::elementwise([1, count])?, weights)
 }

@@ -3,14 +3,14 @@
 //! # Rules
 //! * A model may come from anywhere. Names, shapes and sizes are checked before use, memory and work are bounded before
 //!   they are spent, and an error names the node and says what to do.
-//! * The first axis of the input is the batch; the network is what happens to one item. Operators that mix the items of a
-//!   batch are refused.
+//! * The first axis of the input is the batch; the network is what happens to one item. Operators that mix the items
+//!   of a batch are refused.
 //! * Attributes, operands and their types are honoured or refused, in each version of the operators.
-//! * Constants are folded, so shapes computed inside the model are accepted. Whatever depends on the encrypted input must
-//!   be affine or a polynomial: convolutions, dense layers, average pools, normalization with fixed statistics, sums,
-//!   products, powers, and rearrangements of elements.
-//! * Other activations are refused, or kept for a fit where [`ImportOptions::keep_activations`] asks for it. Maxima, comparisons
-//!   and divisions by encrypted values are always refused.
+//! * Constants are folded, so shapes computed inside the model are accepted. Whatever depends on the encrypted input
+//!   must be affine or a polynomial: convolutions, dense layers, average pools, normalization with fixed statistics,
+//!   sums, products, powers, and rearrangements of elements.
+//! * Other activations are refused, or kept for a fit where [`ImportOptions::keep_activations`] asks for it. Maxima,
+//!   comparisons and divisions by encrypted values are always refused.
 //! * A final softmax, sigmoid or argmax is no part of the network: [`Imported::scores`] is what a client applies to the
 //!   decrypted scores, whose result is that of the model.
 //!

@@ -9,10 +9,10 @@ pub struct ImportOptions {
     pub input_shape: Option<Vec<usize>>,
     /// Name of the output to import. Needed if the model has several.
     pub output: Option<String>,
-    /// Whether activations that ciphertexts cannot compute are kept, for [`pleura_nn::Network::fit_activations`] to replace. Otherwise such
-    /// models are refused.
+    /// Whether activations that ciphertexts cannot compute are kept, for [`pleura_nn::Network::fit_activations`] to
+    /// replace. Otherwise such models are refused.
     pub keep_activations: bool,
-    /// Directory of the files that hold weights outside the model, which is that of the model file. Without it, such models
-    /// are refused.
+    /// Directory of the files that hold weights outside the model, which is that of the model file. Without it, such
+    /// models are refused.
     pub external_data: Option<PathBuf>,
 }

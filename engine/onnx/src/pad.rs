@@ -22,15 +22,7 @@ impl Importer<'_> {
         let (before, after) = pads.split_at(axes.len());
         let mode = step.string("mode").unwrap_or("constant");
         if mode != "constant" {
-            for (&a, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
-                let n = shape.get(a).map_or(0, |&n| n as i64);
-                let most = if mode == "reflect" { n - 1 } else { n };
-                let far = mode != "edge" && before.max(after) > most;
-                if far || before.min(after) < 0 {
-                    let expected = format!("0 to {most} on an axis of extent {n} in mode {mode}");
-                    return Err(Problem::attribute("pads", before.max(after), expected));
-                }
-            }
+            check_reach(&shape, &axes, [before, after], mode)?;
         }
         let fill = match self.optional_constant(step, 2, "fill value")? {
             Some(c) if c.len() > 0 => c.scalar()?,
@@ -52,27 +44,51 @@ impl Importer<'_> {
                 *start = before;
             }
         }
-        let source = |i: i64, n: i64| match mode {
-            "edge" => Ok(Some(i.clamp(0, n - 1))),
-            "wrap" => Ok(Some(i.rem_euclid(n))),
-            "reflect" if n > 1 => {
-                let at = i.rem_euclid(2 * (n - 1));
-                Ok(Some(at.min(2 * (n - 1) - at)))
-            }
-            "reflect" => Ok(Some(0)),
-            "constant" => Ok((0..n).contains(&i).then_some(i)),
-            other => Err(Problem::attribute("mode", other, "constant, edge, reflect or wrap")),
-        };
         let mut picked: Vec<Axis> = Vec::with_capacity(shape.len());
         for ((&n, &extent), &start) in shape.iter().zip(&extents).zip(&starts) {
             let n = n as i64;
             if n == 0 {
                 return Err(Problem::Empty { shape });
             }
-            let indices =
-                (0..extent).map(|i| source(i.saturating_sub(start), n).map(|at| at.map(|at| at as usize)));
+            let indices = (0..extent)
+                .map(|i| source(mode, i.saturating_sub(start), n).map(|at| at.map(|at| at as usize)));
             picked.push(indices.collect::<Result<_, Problem>>()?);
         }
         self.by_axes(step, &value, &picked, fill)
+    }
+}
+
+/// Checks that pads of each axis are not negative, and no more than the elements that a mode repeats.
+fn check_reach(
+    shape: &[usize],
+    axes: &[usize],
+    [before, after]: [&[i64]; 2],
+    mode: &str,
+) -> Result<(), Problem> {
+    for (&a, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
+        let n = shape.get(a).map_or(0, |&n| n as i64);
+        let most = if mode == "reflect" { n - 1 } else { n };
+        let far = mode != "edge" && before.max(after) > most;
+        if far || before.min(after) < 0 {
+            let expected = format!("0 to {most} on an axis of extent {n} in mode {mode}");
+            return Err(Problem::attribute("pads", before.max(after), expected));
+        }
+    }
+    Ok(())
+}
+
+/// The element of an axis of extent `n` that a mode puts at position `i`, which counts from the first element; `None`
+/// for the fill value.
+fn source(mode: &str, i: i64, n: i64) -> Result<Option<i64>, Problem> {
+    match mode {
+        "edge" => Ok(Some(i.clamp(0, n - 1))),
+        "wrap" => Ok(Some(i.rem_euclid(n))),
+        "reflect" if n > 1 => {
+            let at = i.rem_euclid(2 * (n - 1));
+            Ok(Some(at.min(2 * (n - 1) - at)))
+        }
+        "reflect" => Ok(Some(0)),
+        "constant" => Ok((0..n).contains(&i).then_some(i)),
+        other => Err(Problem::attribute("mode", other, "constant, edge, reflect or wrap")),
     }
 }

@@ -20,7 +20,7 @@ impl Polynomial {
         Self::of(&[0.0, 1.0])
     }
 
-    /// The same for all elements.
+    /// One polynomial for all elements.
     pub(crate) fn of(coefficients: &[f64]) -> Self {
         let degree = coefficients.iter().rposition(|&c| c != 0.0).unwrap_or(0);
         Self(coefficients.iter().take(degree + 1).map(|&c| Rc::from([c])).collect())

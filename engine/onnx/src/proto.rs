@@ -25,7 +25,7 @@ pub(crate) struct Model {
 /// `FunctionProto`
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Function {
-    /// Its name.
+    /// Name of the function.
     #[prost(string, tag = "1")]
     pub(crate) name: String,
     /// Names of its inputs.
@@ -40,7 +40,7 @@ pub(crate) struct Function {
     /// Versions of the operators.
     #[prost(message, repeated, tag = "9")]
     pub(crate) opset_import: Vec<OperatorSet>,
-    /// Its domain.
+    /// Domain of the function.
     #[prost(string, tag = "10")]
     pub(crate) domain: String,
     /// Attributes with defaults.
@@ -57,7 +57,7 @@ pub(crate) struct OperatorSet {
     /// Empty for ONNX's own.
     #[prost(string, tag = "1")]
     pub(crate) domain: String,
-    /// Its version.
+    /// Version of the operator set.
     #[prost(int64, tag = "2")]
     pub(crate) version: i64,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Graph {
     /// The operators.
     #[prost(message, repeated, tag = "1")]
     pub(crate) node: Vec<Node>,
-    /// Its name.
+    /// Name of the graph.
     #[prost(string, tag = "2")]
     pub(crate) name: String,
     /// Named constants.
@@ -102,7 +102,7 @@ pub(crate) struct Node {
     /// Names of values.
     #[prost(string, repeated, tag = "2")]
     pub(crate) output: Vec<String>,
-    /// Its name, may be empty.
+    /// Name of the node, may be empty.
     #[prost(string, tag = "3")]
     pub(crate) name: String,
     /// The operator.
@@ -154,7 +154,7 @@ pub(crate) struct Attribute {
 /// `TensorProto`
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Tensor {
-    /// Its shape.
+    /// Shape of the tensor.
     #[prost(int64, repeated, tag = "1")]
     pub(crate) dims: Vec<i64>,
     /// Type of the elements.
@@ -169,7 +169,7 @@ pub(crate) struct Tensor {
     /// Elements of type int64.
     #[prost(int64, repeated, tag = "7")]
     pub(crate) int64_data: Vec<i64>,
-    /// Its name.
+    /// Name of the tensor.
     #[prost(string, tag = "8")]
     pub(crate) name: String,
     /// Elements of any type, little endian.
@@ -195,7 +195,7 @@ pub(crate) struct ValueInfo {
     /// Name of the value.
     #[prost(string, tag = "1")]
     pub(crate) name: String,
-    /// Its type.
+    /// Type of the value.
     #[prost(message, optional, tag = "2")]
     pub(crate) r#type: Option<Type>,
 }
@@ -214,7 +214,7 @@ pub(crate) struct TensorType {
     /// Type of the elements.
     #[prost(int32, tag = "1")]
     pub(crate) elem_type: i32,
-    /// Its shape, if known.
+    /// Shape of the tensor, if known.
     #[prost(message, optional, tag = "2")]
     pub(crate) shape: Option<Shape>,
 }
@@ -230,10 +230,10 @@ pub(crate) struct Shape {
 /// `TensorShapeProto.Dimension`
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Dimension {
-    /// Its extent, if static.
+    /// Extent of the axis, if static.
     #[prost(int64, optional, tag = "1")]
     pub(crate) dim_value: Option<i64>,
-    /// Its name, if dynamic.
+    /// Name of the axis, if dynamic.
     #[prost(string, optional, tag = "2")]
     pub(crate) dim_param: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use crate::budget;
 use crate::choice::Row;
-use crate::constant::{Constant, Int};
+use crate::constant::Int;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::problem::Problem;
@@ -107,76 +107,105 @@ impl Importer<'_> {
             }
             _ => (0..shape.len()).collect(),
         };
-        let numbers = |c: Option<Constant>| match c {
+        let mut stretches: Vec<Stretch> =
+            shape.iter().map(|&n| Stretch { from: n, to: n, scale: 1.0 }).collect();
+        match self.scales(step, old)? {
+            Some(scales) => stretch_by(step, &axes, scales, old, &mut stretches)?,
+            None => self.stretch_to_sizes(step, &axes, &mut stretches)?,
+        }
+        if stretches.iter().any(|s| s.to == 0 || s.from == 0) {
+            return Err(Problem::Empty { shape: stretches.iter().map(|s| s.to).collect() });
+        }
+        Ok(stretches)
+    }
+
+    /// The factors of the axes, if the node gives factors and not sizes.
+    fn scales(&self, step: &Step<'_>, old: bool) -> Result<Option<Vec<f64>>, Problem> {
+        if let Some(list) = step.floats("scales") {
+            return Ok(Some(list.iter().map(|&x| x.into()).collect()));
+        }
+        if step.op == "Upsample" && self.opset < 7 {
+            if !step.has("height_scale") || !step.has("width_scale") {
+                return Err(Problem::missing("height_scale or width_scale"));
+            }
+            let height = step.float("height_scale", 1.0)?;
+            let width = step.float("width_scale", 1.0)?;
+            return Ok(Some(vec![1.0, 1.0, height, width]));
+        }
+        match self.optional_constant(step, if old { 1 } else { 2 }, "scales")? {
             Some(c) if c.len() > 0 => c.to_floats().map(|list| Some(list.to_vec())),
             _ => Ok(None),
-        };
-        let scales = match step.floats("scales") {
-            Some(list) => Some(list.iter().map(|&x| x.into()).collect()),
-            None if step.op == "Upsample" && self.opset < 7 => {
-                if !step.has("height_scale") || !step.has("width_scale") {
-                    return Err(Problem::missing("height_scale or width_scale"));
-                }
-                Some(vec![1.0, 1.0, step.float("height_scale", 1.0)?, step.float("width_scale", 1.0)?])
-            }
-            None => numbers(self.optional_constant(step, if old { 1 } else { 2 }, "scales")?)?,
-        };
-        let mut out: Vec<Stretch> = shape.iter().map(|&n| Stretch { from: n, to: n, scale: 1.0 }).collect();
-        let expected = || format!("one positive number for each of {} axes", axes.len());
-        if let Some(scales) = scales {
-            if scales.len() != axes.len() || !scales.iter().all(|s| *s > 0.0) {
-                return Err(Problem::attribute("scales", format!("{scales:?}"), expected()));
-            }
-            // Here the specification and its implementations differ.
-            let aligned = step.string("coordinate_transformation_mode") == Some("align_corners");
-            if aligned
-                && !old
-                && !axes
-                    .iter()
-                    .zip(&scales)
-                    .all(|(&axis, &s)| shape.get(axis).is_none_or(|&n| (n as f32 * s as f32).fract() == 0.0))
-            {
-                let expected = "scales that make whole sizes, with align_corners";
-                return Err(Problem::attribute("scales", format!("{scales:?}"), expected));
-            }
-            for (&axis, scale) in axes.iter().zip(scales) {
-                if let Some(stretch) = out.get_mut(axis) {
-                    // In single precision, as everywhere else.
-                    stretch.scale = scale as f32;
-                    stretch.to = (stretch.from as f32 * stretch.scale).floor() as usize;
-                }
-            }
-        } else {
-            let sizes = self.integers(step, 3, "sizes")?.ok_or_else(|| Problem::missing("scales"))?;
-            let mut extents = Vec::with_capacity(sizes.len());
-            for (&size, &axis) in sizes.iter().zip(&axes) {
-                let batch = axis == 0 && (size == Int::Batch || size == self.batch);
-                extents.push(if batch { 1 } else { usize::try_from(size.known()?).unwrap_or(0) });
-            }
-            if sizes.len() != axes.len() || extents.contains(&0) {
-                return Err(Problem::attribute("sizes", format!("{extents:?}"), expected()));
-            }
-            let ratio =
-                |(&axis, &to): (&usize, &usize)| to as f32 / shape.get(axis).map_or(1.0, |&n| n as f32);
-            let ratios = axes.iter().zip(&extents).map(ratio);
-            let common = match step.string("keep_aspect_ratio_policy").unwrap_or("stretch") {
-                "stretch" => None,
-                "not_larger" => Some(ratios.fold(f32::INFINITY, f32::min)),
-                "not_smaller" => Some(ratios.fold(0.0, f32::max)),
-                other => return Err(Problem::attribute("keep_aspect_ratio_policy", other, "stretch")),
-            };
-            for (&axis, to) in axes.iter().zip(extents) {
-                if let Some(stretch) = out.get_mut(axis) {
-                    stretch.scale = common.unwrap_or(to as f32 / stretch.from as f32);
-                    stretch.to = common.map_or(to, |scale| (scale * stretch.from as f32).round() as usize);
-                }
-            }
         }
-        if out.iter().any(|s| s.to == 0 || s.from == 0) {
-            return Err(Problem::Empty { shape: out.iter().map(|s| s.to).collect() });
-        }
-        Ok(out)
     }
+
+    /// Stretches axes to the sizes of the node, within its policy on the aspect ratio.
+    fn stretch_to_sizes(
+        &self,
+        step: &Step<'_>,
+        axes: &[usize],
+        stretches: &mut [Stretch],
+    ) -> Result<(), Problem> {
+        let sizes = self.integers(step, 3, "sizes")?.ok_or_else(|| Problem::missing("scales"))?;
+        let mut extents = Vec::with_capacity(sizes.len());
+        for (&size, &axis) in sizes.iter().zip(axes) {
+            let batch = axis == 0 && (size == Int::Batch || size == self.batch);
+            extents.push(if batch { 1 } else { usize::try_from(size.known()?).unwrap_or(0) });
+        }
+        if sizes.len() != axes.len() || extents.contains(&0) {
+            return Err(Problem::attribute("sizes", format!("{extents:?}"), one_for_each(axes)));
+        }
+        let ratios = axes
+            .iter()
+            .zip(&extents)
+            .map(|(&axis, &to)| to as f32 / stretches.get(axis).map_or(1.0, |stretch| stretch.from as f32));
+        let common = match step.string("keep_aspect_ratio_policy").unwrap_or("stretch") {
+            "stretch" => None,
+            "not_larger" => Some(ratios.fold(f32::INFINITY, f32::min)),
+            "not_smaller" => Some(ratios.fold(0.0, f32::max)),
+            other => return Err(Problem::attribute("keep_aspect_ratio_policy", other, "stretch")),
+        };
+        for (&axis, to) in axes.iter().zip(extents) {
+            if let Some(stretch) = stretches.get_mut(axis) {
+                stretch.scale = common.unwrap_or(to as f32 / stretch.from as f32);
+                stretch.to = common.map_or(to, |scale| (scale * stretch.from as f32).round() as usize);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stretches axes by the factors of a node.
+fn stretch_by(
+    step: &Step<'_>,
+    axes: &[usize],
+    scales: Vec<f64>,
+    old: bool,
+    stretches: &mut [Stretch],
+) -> Result<(), Problem> {
+    if scales.len() != axes.len() || !scales.iter().all(|s| *s > 0.0) {
+        return Err(Problem::attribute("scales", format!("{scales:?}"), one_for_each(axes)));
+    }
+    // Here the specification and its implementations differ.
+    let aligned = step.string("coordinate_transformation_mode") == Some("align_corners");
+    let are_whole = axes.iter().zip(&scales).all(|(&axis, &scale)| {
+        stretches.get(axis).is_none_or(|stretch| (stretch.from as f32 * scale as f32).fract() == 0.0)
+    });
+    if aligned && !old && !are_whole {
+        let expected = "scales that make whole sizes, with align_corners";
+        return Err(Problem::attribute("scales", format!("{scales:?}"), expected));
+    }
+    for (&axis, scale) in axes.iter().zip(scales) {
+        if let Some(stretch) = stretches.get_mut(axis) {
+            // In single precision, as everywhere else.
+            stretch.scale = scale as f32;
+            stretch.to = (stretch.from as f32 * stretch.scale).floor() as usize;
+        }
+    }
+    Ok(())
+}
+
+fn one_for_each(axes: &[usize]) -> String {
+    format!("one positive number for each of {} axes", axes.len())
 }
 
 impl Stretch {

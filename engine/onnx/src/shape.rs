@@ -45,9 +45,12 @@ impl Selection {
         budget::elements(to)?;
         let new = to.len().saturating_sub(shape.len());
         let padded: Vec<usize> = std::iter::repeat_n(1, new).chain(shape.iter().copied()).collect();
-        let axis =
-            |(&n, &out): (&usize, &usize)| (0..out).map(|i| Some(if n == 1 { 0 } else { i })).collect();
-        Self::by_axes(&padded, &padded.iter().zip(to).map(axis).collect::<Vec<_>>(), budget)
+        let axes = padded
+            .iter()
+            .zip(to)
+            .map(|(&n, &out)| (0..out).map(|i| Some(if n == 1 { 0 } else { i })).collect())
+            .collect::<Vec<_>>();
+        Self::by_axes(&padded, &axes, budget)
     }
 
     /// Sums of one offset per axis.
@@ -75,7 +78,7 @@ impl Selection {
     }
 }
 
-/// How far apart neighbours along each axis are.
+/// Distance of neighbours along each axis.
 pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut out = vec![1; shape.len()];
     let mut stride = 1usize;
@@ -86,7 +89,7 @@ pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
     out
 }
 
-/// The shape that two broadcast to.
+/// The common shape that two shapes broadcast to.
 pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Problem> {
     let rank = a.len().max(b.len());
     let padded = |shape: &[usize]| {

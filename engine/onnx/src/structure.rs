@@ -176,16 +176,31 @@ impl Importer<'_> {
         if !has_batch {
             return self.concat_constants(&values, &shape, a);
         }
-        // A sum of tensors that are zero where another has its part; constants are part of the first one's bias.
-        let (mut start, mut sum, mut bias): (usize, Option<Value>, Option<Vec<f64>>) = (0, None, None);
-        for (i, (value, part)) in values.iter().zip(&shapes).enumerate() {
+        self.concat_tensors(step, &values, shape, a)
+    }
+
+    /// The concatenation along axis `a` as a sum of tensors that are zero where another has its part; constants are
+    /// summed in a bias.
+    fn concat_tensors(
+        &mut self,
+        step: &Step<'_>,
+        values: &[Value],
+        shape: Vec<usize>,
+        a: usize,
+    ) -> Result<Value, Problem> {
+        let total = shape.get(a).copied().unwrap_or(0);
+        let mut start = 0;
+        let mut sum: Option<Value> = None;
+        let mut bias: Option<Vec<f64>> = None;
+        for (i, value) in values.iter().enumerate() {
+            let part = value.full_shape();
             let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
             let extent = part.get(a).copied().unwrap_or(0);
             if let Some(place) = axes.get_mut(a) {
                 *place = (0..total).map(|i| i.checked_sub(start).filter(|&i| i < extent)).collect();
             }
             start += extent;
-            let selection = Selection::by_axes(part, &axes, &mut self.builder.budget)?;
+            let selection = Selection::by_axes(&part, &axes, &mut self.builder.budget)?;
             match value {
                 Value::Constant(c) => {
                     if !c.element.is_float() {

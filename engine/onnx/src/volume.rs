@@ -1,7 +1,8 @@
 //! Convolutions and averages over volumes: the depth is part of the channels of planes.
 //!
-//! A volume `[channels][depth][height][width]` is, element by element, `channels * depth` planes. A convolution over it is one over
-//! planes, whose weights between two channels of the planes are those of the distance of their depths, or zero.
+//! A volume `[channels][depth][height][width]` is, element by element, `channels * depth` planes. A convolution over
+//! it is one over planes, whose weights between two channels of the planes are those of the distance of their depths,
+//! or zero.
 
 use crate::budget;
 use crate::builder::Tensor;

@@ -15,8 +15,8 @@ pub(crate) struct Planes {
     pub(crate) size: [usize; 2],
     /// Whether there is a length only, no height and width.
     pub(crate) flat: bool,
-    /// Axes of the model beside those of the planes: so many before, and so many after.
-    beside: [usize; 2],
+    /// Numbers of axes of the model before and after those of the planes.
+    outer_axes: [usize; 2],
 }
 
 /// The attributes that say how a kernel moves.
@@ -41,9 +41,9 @@ pub(crate) enum Odd {
 impl Planes {
     pub(crate) fn of(shape: &[usize]) -> Result<Self, Problem> {
         match *shape {
-            [channels, length] => Ok(Self { channels, size: [1, length], flat: true, beside: [0, 0] }),
+            [channels, length] => Ok(Self { channels, size: [1, length], flat: true, outer_axes: [0, 0] }),
             [channels, height, width] => {
-                Ok(Self { channels, size: [height, width], flat: false, beside: [0, 0] })
+                Ok(Self { channels, size: [height, width], flat: false, outer_axes: [0, 0] })
             }
             _ => Err(Problem::shape(
                 "item",
@@ -57,8 +57,8 @@ impl Planes {
     pub(crate) fn of_volume(shape: &[usize]) -> Option<[Self; 2]> {
         let &[channels, depth, height, width] = shape else { return None };
         Some([
-            Self { channels, size: [1, depth], flat: true, beside: [0, 2] },
-            Self { channels: channels * depth, size: [height, width], flat: false, beside: [1, 0] },
+            Self { channels, size: [1, depth], flat: true, outer_axes: [0, 2] },
+            Self { channels: channels * depth, size: [height, width], flat: false, outer_axes: [1, 0] },
         ])
     }
 
@@ -69,7 +69,7 @@ impl Planes {
 
     /// One number per axis of the plane, from those of the model.
     pub(crate) fn pair<T: Copy>(&self, list: &[T], one: T, what: &'static str) -> Result<[T; 2], Problem> {
-        let [before, after] = self.beside;
+        let [before, after] = self.outer_axes;
         let own = list.len().checked_sub(after).and_then(|end| list.get(before..end));
         match (own, self.flat) {
             (Some(&[x]), true) => Ok([one, x]),

@@ -1,5 +1,5 @@
-//! Every attribute of every accepted operator: those that the specification does not have are refused by name, each other one changes the
-//! result, is refused by its value, or changes nothing of a network at inference.
+//! Every attribute of every accepted operator: those that the specification does not have are refused by name, each
+//! other one changes the result, is refused by its value, or changes nothing of a network at inference.
 
 use crate::model::{Builder, float, int, ints, numbers, tensor, text};
 use crate::operators_table::OPERATORS;
@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 
 const VERSIONS: std::ops::RangeInclusive<i64> = 6..=28;
 
-/// What becomes of a model when an attribute is added to a node.
+/// Effect on a model when an attribute is added to a node.
 enum Outcome {
     /// Another result.
     Changes,
-    /// The same result.
+    /// An unchanged result.
     Same,
     /// An error with these words.
     Refused(&'static str),

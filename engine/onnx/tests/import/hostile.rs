@@ -175,7 +175,7 @@ fn random_attributes() {
     }
 }
 
-/// What was imported also runs, if it is small enough for that.
+/// Runs an imported network, if it is small enough for that.
 fn evaluates(network: &Network) {
     if network.nodes().iter().map(|node| node.len()).sum::<usize>() < 10_000 {
         let values = network.trace(&vec![1.0; network.input_shape().iter().product()]);

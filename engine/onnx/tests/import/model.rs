@@ -69,7 +69,8 @@ impl Builder {
     pub(crate) fn node(mut self, op: &str, inputs: &str, outputs: &str, attribute: &[Attribute]) -> Self {
         let names =
             |list: &str| list.split_whitespace().map(|n| if n == "_" { "" } else { n }.into()).collect();
-        let (input, output): (Vec<String>, Vec<String>) = (names(inputs), names(outputs));
+        let input: Vec<String> = names(inputs);
+        let output: Vec<String> = names(outputs);
         let name = format!("/{}", output[0]);
         let op_type = op.into();
         let attribute = attribute.to_vec();

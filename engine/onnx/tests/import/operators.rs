@@ -270,7 +270,7 @@ fn views_move_nothing() {
     model.node("Cast", "b", "y", &[int("to", 10)]).gives(&[2, 3, 4], &x);
 }
 
-/// What `x.view(x.size(0), -1)` becomes when PyTorch exports it.
+/// PyTorch's export of `x.view(x.size(0), -1)`.
 #[test]
 fn shapes_computed_from_the_batch() {
     let zero = Tensor { data_type: 7, int64_data: vec![0], ..Tensor::default() };

@@ -1,4 +1,4 @@
-//! What cannot be imported is refused by the node's name, and with what to do instead.
+//! Refusals of models that cannot be imported: they name the node and say what to do instead.
 
 use crate::model::{Builder, float, int, ints, tensor, text};
 use crate::proto::{Entry, Tensor, ValueInfo};

@@ -1,4 +1,4 @@
-//! What the client computes at the end of a model.
+//! The end of a model that the client computes.
 
 use crate::model::{Builder, float, int, ints, kinds, text};
 use crate::proto::{Attribute, Entry, Function, Node, OperatorSet, Tensor};
@@ -110,7 +110,7 @@ fn all_obstacles_are_listed() {
 }
 
 #[test]
-fn weights_beside_the_model() {
+fn weights_in_a_file_next_to_the_model() {
     let folder = std::env::temp_dir().join(format!("pleura-onnx-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("inside")).unwrap();
     let values: Vec<u8> = [9.0f32, 1.0, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();

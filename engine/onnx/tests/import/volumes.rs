@@ -1,4 +1,4 @@
-//! Convolutions and averages over volumes, beside their definitions.
+//! Convolutions and averages over volumes, compared with their definitions.
 
 use crate::model::{Builder, int, ints, numbers};
 use crate::proto::Attribute;
