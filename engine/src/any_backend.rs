@@ -7,8 +7,8 @@ use pleura_ring::{
 };
 use std::sync::Arc;
 
-/// The backend of a [`Device`](crate::Device) that is chosen at run time. It hands every operation to the backend inside: no word
-/// is copied or changed on the way.
+/// The backend of a [`Device`](crate::Device) that is chosen at run time. It hands every operation to the backend
+/// inside: no word is copied or changed on the way.
 pub enum AnyBackend {
     /// The processor.
     Cpu(Cpu),
@@ -25,7 +25,7 @@ pub struct AnyCompactPolys(Compact);
 enum Storage {
     Cpu(<Cpu as Backend>::Buffer),
     Gpu(<Gpu as Backend>::Buffer),
-    /// What is left while an operation changes the storage, and if that panics.
+    /// Placeholder while an operation changes the storage; it stays if that panics.
     Taken,
 }
 
@@ -50,8 +50,8 @@ impl AnyBackend {
         matches!(self, Self::Gpu(_))
     }
 
-    /// The most bytes of a GPU's memory that were in use since it was started; `None` for the processor, whose memory is the
-    /// process's.
+    /// The most bytes of a GPU's memory that were in use since it was started; `None` for the processor, whose memory
+    /// is the process's.
     pub fn peak_memory_bytes(&self) -> Option<u64> {
         match self {
             Self::Cpu(_) => None,

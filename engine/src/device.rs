@@ -34,7 +34,7 @@ pub enum DeviceSelector {
 #[error("it is auto, cpu, gpu or the number of a GPU")]
 pub struct DeviceSelectorError;
 
-/// What a device is.
+/// Kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// The processor.
@@ -43,39 +43,39 @@ pub enum DeviceKind {
     Gpu(Kind),
 }
 
-/// What whoever chose a device may want to know: it is not quite what was asked for.
+/// Note on a device that is not quite what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceNote {
-    /// The GPU asked for is the processor in disguise: for tests, and slower than the processor itself.
+    /// The GPU asked for is a software driver: for tests, and slower than the CPU backend.
     SoftwareGpu {
-        /// Its name.
+        /// Name of the GPU.
         name: String,
-        /// Why there is no other, if anything stands out.
+        /// Probable reason why there is no other, if there is one.
         diagnosis: Option<String>,
     },
-    /// A GPU was passed over because it does not start.
+    /// A GPU was skipped because it does not start.
     CannotStart {
-        /// Its number.
+        /// Number of the GPU.
         number: usize,
-        /// What is wrong.
+        /// Error of the GPU.
         error: GpuError,
     },
-    /// The processor computes because there is no GPU that is none in software.
+    /// The processor computes because there is no hardware GPU.
     NoGpu {
-        /// A GPU in software that was passed over.
+        /// Name of a software GPU that was skipped.
         software: Option<String>,
-        /// Why there is no other, if anything stands out.
+        /// Probable reason why there is no other, if there is one.
         diagnosis: Option<String>,
     },
     /// The processor computes because no GPU starts.
     NoGpuStarts {
-        /// What may be the reason, if anything stands out.
+        /// Probable reason, if there is one.
         diagnosis: Option<String>,
     },
     /// The processor computes because the GPU cannot hold a ring.
     RingOnProcessor {
-        /// What is wrong.
+        /// Error of the GPU.
         error: GpuError,
     },
 }
@@ -87,7 +87,7 @@ pub enum DeviceError {
     /// There is no GPU at all.
     #[error("there is no GPU{}", diagnosis.as_ref().map_or(String::new(), |why| format!(": {why}")))]
     NoGpu {
-        /// Why, if anything stands out.
+        /// Probable reason, if there is one.
         diagnosis: Option<String>,
     },
     /// There is no GPU of a number.
@@ -121,7 +121,7 @@ enum Place {
 }
 
 impl Device {
-    /// The processor, with so many threads, or one for each core.
+    /// The CPU, with a number of threads or one for each core.
     pub fn cpu(threads: Option<usize>) -> Self {
         Self::at(Place::Cpu { threads: threads.unwrap_or_else(all_cores) }, Vec::new())
     }
@@ -148,7 +148,7 @@ impl Device {
         Ok(Self::at(Place::start(number, adapter, options, None)?, software.into_iter().collect()))
     }
 
-    /// The first GPU that is none in software and starts, or else the processor with so many threads, or one for each core;
+    /// The first hardware GPU that starts, or else the CPU with a number of threads, or one for each core;
     /// [`Device::notes`] say why.
     pub fn auto(threads: Option<usize>, options: &GpuOptions) -> Self {
         let threads = threads.unwrap_or_else(all_cores);
@@ -170,8 +170,8 @@ impl Device {
         Self::at(Place::Cpu { threads }, notes)
     }
 
-    /// The device that a selector names; `threads` count on the processor alone. Drivers are not asked where the processor is
-    /// named.
+    /// The device that a selector names; `threads` count on the processor alone. Drivers are not asked where the
+    /// processor is named.
     ///
     /// # Errors
     /// As [`Device::gpu`], for selectors of GPUs.
@@ -195,7 +195,7 @@ impl Device {
         }
     }
 
-    /// What it is.
+    /// Kind of the device.
     pub fn kind(&self) -> DeviceKind {
         match &self.place {
             Place::Cpu { .. } => DeviceKind::Cpu,
@@ -211,7 +211,7 @@ impl Device {
         }
     }
 
-    /// What selects this very device: `cpu`, or the number of a GPU.
+    /// Selector of this device: `cpu`, or the number of a GPU.
     pub fn selector(&self) -> DeviceSelector {
         match self.place {
             Place::Cpu { .. } => DeviceSelector::Cpu,
@@ -219,13 +219,13 @@ impl Device {
         }
     }
 
-    /// What is to be known about the choice, so far: [`Device::backend`] may add to it.
+    /// Notes on the choice of the device so far; [`Device::backend`] may add some.
     pub fn notes(&self) -> Vec<DeviceNote> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The most bytes of a GPU's memory that were in use since it was started; `None` for the processor, whose memory is the
-    /// process's.
+    /// The most bytes of a GPU's memory that were in use since it was started; `None` for the processor, whose memory
+    /// is the process's.
     pub fn peak_memory_bytes(&self) -> Option<u64> {
         match &self.place {
             Place::Cpu { .. } => None,
@@ -233,8 +233,8 @@ impl Device {
         }
     }
 
-    /// Makes the device ready for a ring. A GPU that was chosen by [`Device::auto`] and cannot hold the ring leaves it to the
-    /// processor, with a note.
+    /// Makes the device ready for a ring. A GPU that was chosen by [`Device::auto`] and cannot hold the ring leaves
+    /// it to the processor, with a note.
     ///
     /// # Errors
     /// [`DeviceError::Gpu`], [`DeviceError::Ring`]

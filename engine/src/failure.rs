@@ -11,8 +11,8 @@ use pleura_nn::InferenceError;
 use pleura_ring::BackendError;
 use std::error::Error;
 
-/// The failure of the device that an error of this crate reports, such as a lack of memory; none if something else failed. It is not
-/// in the chain of sources, since errors that wrap it are transparent.
+/// The failure of the device that an error of this crate reports, such as a lack of memory; none if something else
+/// failed. It is not in the chain of sources, since errors that wrap it are transparent.
 pub fn backend_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a BackendError> {
     let direct = error.downcast_ref().or_else(|| error.downcast_ref().and_then(of_evaluation));
     direct

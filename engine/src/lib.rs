@@ -1,7 +1,8 @@
 //! Pleura, a homomorphic inference engine: neural networks on data that stays encrypted.
 //!
-//! A [`Device`] is the CPU or a GPU, chosen at run time. A [`Pipeline`] is a client and a server in one process over one plan;
-//! apart, [`nn::Client`] and [`Server`] exchange bytes, or the files of [`remote`]. [`xray`] is the chest X-ray classifier:
+//! A [`Device`] is the CPU or a GPU, chosen at run time. A [`Pipeline`] is a client and a server in one process over
+//! one plan; apart, [`nn::Client`] and [`Server`] exchange bytes, or the files of [`remote`]. [`xray`] is the chest
+//! X-ray classifier:
 //!
 //! ```
 //! use pleura::Device;
@@ -14,8 +15,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Below: [`nn`] compiles networks, which [`onnx`] imports, to plans for encrypted data; [`ckks`] encrypts vectors and computes on
-//! them; [`ring`] is the arithmetic and the [`Backend`](ring::Backend) trait that every device implements.
+//! Below: [`nn`] compiles networks, which [`onnx`] imports, to plans for encrypted data; [`ckks`] encrypts vectors
+//! and computes on them; [`ring`] is the arithmetic and the [`Backend`](ring::Backend) trait that every device
+//! implements.
 //!
 //! ```
 //! use pleura::ckks::{Encoder, Evaluator, KeyRequest, Params, SecretKey, Security};

@@ -2,8 +2,9 @@
 //!
 //! No memory is taken because a header says so: headers have a limit, and values take memory as they arrive.
 //!
-//! The crate `ndarray-npy` 0.10 is no substitute for files from strangers: it allocates the claimed length before it reads,
-//! its grammar of headers takes time exponential in the depth of brackets (36 s for a header of 22), and it knows no f2.
+//! The crate `ndarray-npy` 0.10 is no substitute for hostile files: it allocates the claimed length before it reads,
+//! its grammar of headers takes time exponential in the depth of brackets (36 s for a header of 22), and it knows no
+//! f2.
 
 use half::f16;
 use ndarray::{ArrayD, ArrayView, Axis, Dimension, IxDyn, ShapeBuilder};
@@ -22,25 +23,25 @@ pub enum NpyError {
     /// It does not begin as npy files do.
     #[error("it is not an npy file")]
     Magic,
-    /// Its version is unknown.
+    /// The version is unknown.
     #[error("it is of npy version {0}.{1}; 1.0 to 3.0 are known")]
     Version(u8, u8),
-    /// Its header is longer than NumPy reads.
+    /// The header is longer than NumPy reads.
     #[error("it claims a header of {0} bytes; NumPy reads at most {MAX_HEADER}")]
     LongHeader(usize),
-    /// It ends within its header.
+    /// The file ends within its header.
     #[error("it ends within its header")]
     ShortHeader,
-    /// Its header is no dictionary of the three known entries.
+    /// The header is no dictionary of the three known entries.
     #[error("its header makes no sense: {0:?}")]
     Header(String),
-    /// Its elements are no real numbers.
+    /// The elements are no real numbers.
     #[error("its elements are {0:?}; real numbers are wanted (f2, f4, f8, i1 to i8, u1 to u8)")]
     Dtype(String),
-    /// It claims more elements than are read.
+    /// The file claims more elements than are read.
     #[error("it claims shape {}, more than {MAX_ELEMENTS} elements", shape_text(.0))]
     Huge(Vec<usize>),
-    /// It ends before its last value.
+    /// The file ends before its last value.
     #[error("it ends after {got} of {expected} bytes of values")]
     Short {
         /// Bytes of values there are.
@@ -60,7 +61,7 @@ pub enum NpyError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ItemsError {
-    /// Its shape is another.
+    /// The shape does not fit the network.
     #[error(
         "it has shape {}; the network takes {}, with or without a batch axis before it",
         shape_text(got),
@@ -111,7 +112,7 @@ pub fn read(mut reader: impl Read) -> Result<ArrayD<f64>, NpyError> {
         bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
     let values = bytes.chunks_exact(size).map(decode).collect();
-    // Beside an axis of none, any other axis may claim to be larger than memory.
+    // Next to an axis of none, any other axis may claim to be larger than memory.
     ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran_order), values).map_err(|_| NpyError::Huge(shape))
 }
 
@@ -257,7 +258,7 @@ fn bracketed(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// So many bytes, or none if there are fewer.
+/// Takes `len` bytes, or none if there are fewer.
 fn take(reader: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     reader.take(count as u64).read_to_end(&mut bytes)?;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A client and its session on a server, in one process over one plan. It serves one-machine programs, tests and benchmarks; apart,
-/// [`Client`] and [`Server`] exchange bytes.
+/// A client and its session on a server, in one process over one plan. It serves one-machine programs, tests and
+/// benchmarks; apart, [`Client`] and [`Server`] exchange bytes.
 pub struct Pipeline {
     client: Arc<Client>,
     session: Session,
@@ -103,8 +103,9 @@ impl Pipeline {
         self.decrypt(&received, times, Vec::new())
     }
 
-    /// Runs the plan on `items`, `[items, ..input shape]`, and measures each step; `observe` receives the position of each step that
-    /// is done. The device is waited for after each step, so it works less in parallel than in [`Pipeline::run`].
+    /// Runs the plan on `items`, `[items, ..input shape]`, and measures each step; `observe` receives the position of
+    /// each step that is done. The device is waited for after each step, so it works less in parallel than in
+    /// [`Pipeline::run`].
     ///
     /// # Errors
     /// [`InferenceError`]
@@ -119,8 +120,8 @@ impl Pipeline {
         self.decrypt(&received, times, layer_seconds)
     }
 
-    /// As [`Session::infer`], with the seconds of each step in the order of the report's layers; `observe` receives the position of
-    /// each step that is done.
+    /// As [`Session::infer`], with the seconds of each step in the order of the report's layers; `observe` receives
+    /// the position of each step that is done.
     ///
     /// # Errors
     /// [`InferenceError`]

@@ -29,8 +29,8 @@ impl Server {
     /// Brings the weights and constants of a plan to a device.
     ///
     /// # Errors
-    /// [`PipelineError::Device`] if the device cannot be made ready for the plan's ring, [`PipelineError::Inference`] if it has no
-    /// memory left.
+    /// [`PipelineError::Device`] if the device cannot be made ready for the plan's ring, [`PipelineError::Inference`]
+    /// if it has no memory left.
     pub fn new(plan: impl Into<Arc<ServerPlan>>, device: &Device) -> Result<Self, PipelineError> {
         let plan = plan.into();
         let backend = device.backend(plan.params().ring())?;
@@ -45,7 +45,8 @@ impl Server {
     /// Brings a client's keys to the device.
     ///
     /// # Errors
-    /// [`InferenceError::Eval`] if a key is missing, the keys belong to other parameters, or the device has no memory left.
+    /// [`InferenceError::Eval`] if a key is missing, the keys belong to other parameters, or the device has no memory
+    /// left.
     pub fn open_session(&self, keys: EvaluationKeys) -> Result<Session, InferenceError> {
         Ok(Session(self.0.open_session(keys)?))
     }
@@ -65,8 +66,8 @@ impl Session {
         self.0.infer(ciphertexts, &mut |_, _| {})
     }
 
-    /// As [`Session::infer`]; `observe` receives the position of each step in the report's layers as soon as it is recorded, which
-    /// on a device that works in the background is before it is done.
+    /// As [`Session::infer`]; `observe` receives the position of each step in the report's layers as soon as it is
+    /// recorded, which on a device that works in the background is before it is done.
     ///
     /// # Errors
     /// As for [`Session::infer`].

@@ -1,5 +1,5 @@
-//! Benchmarks: times of operations and networks on devices, with digests of their results, which are equal on all devices for
-//! equal operands.
+//! Benchmarks: times of operations and networks on devices, with digests of their results, which are equal on all
+//! devices for equal operands.
 
 mod network;
 mod operations;

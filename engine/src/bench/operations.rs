@@ -247,8 +247,8 @@ fn key_request(params: &Params) -> KeyRequest {
     KeyRequest::new().relin(top).rotations(params, ROTATIONS, top)
 }
 
-/// Seconds that one item of `work(runs)` takes, which does something for `batch` items `runs` times, then waits, and returns its
-/// seconds; and the runs.
+/// Seconds that one item of `work(runs)` takes, which does something for `batch` items `runs` times, then waits, and
+/// returns its seconds; and the runs.
 fn many(
     repeat: usize,
     batch: usize,

@@ -92,7 +92,8 @@ pub struct Measurement {
     pub ratio: Option<f64>,
     /// Runs that each time is the mean of.
     pub runs: usize,
-    /// SHA-256 of the words of the result. Keys are made anew each time, so digests of different files are not comparable.
+    /// SHA-256 of the words of the result. Keys are made anew each time, so digests of different files are not
+    /// comparable.
     pub digest: String,
     /// Whether other runs on the same device gave other words.
     #[serde(default)]
@@ -187,7 +188,7 @@ pub struct NetworkMeasurement {
 #[non_exhaustive]
 pub enum RecordError {
     /// Another format.
-    #[error("it is {found:?}, not {FORMAT:?}")]
+    #[error("it is \"{}\", not \"{FORMAT}\"", found.escape_debug())]
     Format {
         /// The format that the record names.
         found: String,
@@ -332,8 +333,8 @@ impl Measurement {
         self.seconds.as_ref().map(|times| times.median)
     }
 
-    /// Notes how much faster than the first each device is, and returns whether all gave the same words; none if there are not
-    /// two results.
+    /// Notes how much faster than the first each device is, and returns whether all gave the same words; none if
+    /// there are not two results.
     pub fn compare(all: &mut [&mut Self]) -> Option<bool> {
         let first = all.first().and_then(|measurement| measurement.median());
         for measurement in all.iter_mut() {

@@ -16,8 +16,8 @@ const MAX_GROUP: usize = 1 << 12;
 /// Most axes that a function of scores adds.
 const MAX_AXES: usize = 64;
 
-/// Client specification, and what a client's inputs and results mean. It holds no weights of the network; a codec that prepares
-/// inputs is named, and part of every build.
+/// Client specification, and what a client's inputs and results mean. It holds no weights of the network; a codec
+/// that prepares inputs is named, and part of every build.
 #[derive(Clone, Debug)]
 pub struct ClientBundle {
     spec: Arc<ClientSpec>,
@@ -100,7 +100,8 @@ impl ClientBundle {
     /// The preparation of X-rays, which a client needs to encrypt and not to decrypt; none for arrays.
     ///
     /// # Errors
-    /// [`RemoteError::Xray`] if this build has no such codec, [`RemoteError::Bundle`] if it makes inputs of another shape
+    /// [`RemoteError::Xray`] if this build has no such codec, [`RemoteError::Bundle`] if it makes inputs of another
+    /// shape
     pub fn preprocessing(&self) -> Result<Option<Preprocessing>, RemoteError> {
         let Task::Xray(task) = &self.task else { return Ok(None) };
         let preprocessing = Preprocessing::from_recipe(&task.recipe)?;

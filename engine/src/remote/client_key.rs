@@ -54,7 +54,7 @@ impl ClientKey {
         &self.origin
     }
 
-    /// The key as bytes, encrypted under a passphrase if there is one. Without one, whoever stores the bytes sees to it that nobody
+    /// The key as bytes, encrypted under a passphrase if there is one. Without one, the caller sees to it that nobody
     /// else reads them.
     ///
     /// # Errors
@@ -109,7 +109,8 @@ impl ClientKey {
         Self::new(bundle, secret, origin.key)
     }
 
-    /// Makes the evaluation keys of the bundle and writes them; the number of bytes. They do not contain the secret key.
+    /// Makes the evaluation keys of the bundle and writes them; the number of bytes. They do not contain the secret
+    /// key.
     ///
     /// # Errors
     /// [`RemoteError::Inference`], [`RemoteError::Io`]

@@ -22,8 +22,8 @@ pub struct DecryptedItem {
     pub note: ItemNote,
     /// Published scores in row-major order, see [`Client::publish`](pleura_nn::Client::publish).
     pub scores: Vec<f64>,
-    /// Largest magnitude of the scores if it exceeds four times the calibrated range: beyond eight times, values may have
-    /// overflowed.
+    /// Largest magnitude of the scores if it exceeds four times the calibrated range: beyond eight times, values may
+    /// have overflowed.
     pub beyond_range: Option<f64>,
 }
 

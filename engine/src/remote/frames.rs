@@ -123,8 +123,8 @@ impl<W: Write> ItemWriter<W> {
 }
 
 impl<R: Read> ItemReader<R> {
-    /// Reads the header of a file whose frames have `ciphertexts` ciphertexts each. `check` compares the origin with what is
-    /// expected, before the parameters are.
+    /// Reads the header of a file whose frames have `ciphertexts` ciphertexts each. `check` compares the origin with
+    /// what is expected, before the parameters are.
     ///
     /// # Errors
     /// [`RemoteError::Wire`], [`RemoteError::Io`], and what `check` returns
@@ -260,7 +260,7 @@ impl<R: Read> ItemReader<R> {
     }
 }
 
-/// So many bytes, or as many as there are. Memory grows with what arrives.
+/// Reads `len` bytes, or as many as there are. Memory grows with what arrives.
 pub(super) fn take(input: &mut impl Read, count: usize) -> Result<Vec<u8>, RemoteError> {
     let mut bytes = Vec::new();
     input.take(count as u64).read_to_end(&mut bytes)?;

@@ -9,24 +9,25 @@
 //! | encrypted items | 22 | both | [`ItemEncryptor`] writes them, [`ItemReader`] reads them |
 //! | encrypted results | 23 | both | [`infer_items`] writes them, [`ItemDecryptor`] reads them |
 //!
-//! Each file but the plan names its [`Origin`]: the digests of plan and bundle, and the key that it was made with. Whoever reads it
-//! compares them with their own, so that files of two exports or of two keys are not mixed.
+//! Each file but the plan names its [`Origin`]: the digests of plan and bundle, and the key that it was made with.
+//! The reader compares them with their own, so that files of two exports or of two keys are not mixed.
 //!
-//! **Items and results** are a header, frames, and an end mark, so that they can be written and read one frame at a time. The header
-//! is that of [`pleura_ckks::wire`], the origin (80 bytes) and the random number of the file (16 bytes). A frame is a tag (1 for
-//! items, 2 for the end; u8), the length of its body (u64), the body, and 32 bytes of digest: the SHA-256 of the digest before it,
-//! or of the header for the first one, and of tag, length and body. So frames that are damaged, left out, repeated, exchanged or cut
-//! off are noticed. The body of items is the length of a note (u32), the note, the number of ciphertexts (u32), and the length (u32)
-//! and bytes of each; the body of the end is the number of frames (u64) and a note.
+//! **Items and results** are a header, frames, and an end mark, so that they can be written and read one frame at a
+//! time. The header is that of [`pleura_ckks::wire`], the origin (80 bytes) and the random number of the file (16
+//! bytes). A frame is a tag (1 for items, 2 for the end; u8), the length of its body (u64), the body, and 32 bytes of
+//! digest: the SHA-256 of the digest before it, or of the header for the first one, and of tag, length and body. So
+//! frames that are damaged, left out, repeated, exchanged or cut off are noticed. The body of items is the length of
+//! a note (u32), the note, the number of ciphertexts (u32), and the length (u32) and bytes of each; the body of the
+//! end is the number of frames (u64) and a note.
 //!
-//! **Notes** tell the client what its items are: names, digests of the files that they came from, warnings. They are encrypted under
-//! a key that the secret key determines (XChaCha20-Poly1305), in blocks of 1024 bytes, together with the position of the frame. A
-//! server copies them from items to results and learns nothing of them but their rounded length. A client that finds a note out of
-//! place, or fewer notes than the end mark says, refuses the results. This binds the *order* of results; that a result was computed
-//! from its item is the server's word.
+//! **Notes** tell the client what its items are: names, digests of the files that they came from, warnings. They are
+//! encrypted under a key that the secret key determines (XChaCha20-Poly1305), in blocks of 1024 bytes, together with
+//! the position of the frame. A server copies them from items to results and learns nothing of them but their rounded
+//! length. A client that finds a note out of place, or fewer notes than the end mark says, refuses the results. This
+//! binds the *order* of results; that a result was computed from its item is the server's word.
 //!
-//! Bytes may come from strangers: lengths have limits that follow from the plan, memory grows with the bytes received, and every
-//! field is checked.
+//! Bytes may come from strangers: lengths have limits that follow from the plan, memory grows with the bytes
+//! received, and every field is checked.
 
 mod bundle;
 mod client_key;

@@ -1,4 +1,4 @@
-//! Notes: what a client keeps beside its ciphertexts, encrypted under a key that its secret key determines.
+//! Notes: data that a client stores with its ciphertexts, encrypted under a key that its secret key determines.
 
 use super::error::RemoteError;
 use super::frames::{ItemHeader, MAX_NOTE};
@@ -8,7 +8,7 @@ use pleura_ckks::{ClientError, SecretKey};
 use pleura_ring::sample::{Label, Seed};
 use serde::{Deserialize, Serialize};
 
-/// Notes are padded to a multiple of so many bytes, so that their length tells little.
+/// Notes are padded to a multiple of this number of bytes, so that their length reveals little.
 const BLOCK: usize = 1024;
 /// Bytes of a nonce.
 const NONCE: usize = 24;
@@ -31,9 +31,9 @@ pub struct ItemNote {
 /// Content of a note.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Note {
-    /// Of the items of a frame, in order.
+    /// Notes on the items of a frame, in order.
     Items(Vec<ItemNote>),
-    /// Of the end: number of frames and of items before it.
+    /// Note of the end: number of frames and of items before it.
     End { frames: u64, items: u64 },
 }
 

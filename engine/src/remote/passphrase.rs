@@ -17,7 +17,7 @@ const NONCE: usize = 24;
 /// Bytes before the encrypted secret: cost, salt, nonce.
 const HEADER: usize = 12 + SALT + NONCE;
 
-/// Encrypts a secret; `context` is authenticated beside it.
+/// Encrypts a secret; `context` is authenticated with it.
 pub(super) fn seal(secret: &[u8], passphrase: &[u8], context: &[u8]) -> Result<Vec<u8>, RemoteError> {
     if passphrase.is_empty() {
         return Err(RemoteError::EmptyPassphrase);

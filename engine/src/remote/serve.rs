@@ -16,7 +16,8 @@ const DIGEST: u64 = 32;
 /// Reads a client's evaluation keys for a plan, and what they were made for.
 ///
 /// # Errors
-/// [`RemoteError::Wire`], [`RemoteError::OtherPlan`], [`RemoteError::Length`], [`RemoteError::Digest`], [`RemoteError::Io`]
+/// [`RemoteError::Wire`], [`RemoteError::OtherPlan`], [`RemoteError::Length`], [`RemoteError::Digest`],
+/// [`RemoteError::Io`]
 pub fn read_keys(mut input: impl Read, plan: &ServerPlan) -> Result<(EvaluationKeys, Origin), RemoteError> {
     let start = take(&mut input, PREFIX)?;
     let prefix = Prefix::read(ObjectKind::SessionKeys, &start)?;
@@ -40,12 +41,14 @@ pub fn read_keys(mut input: impl Read, plan: &ServerPlan) -> Result<(EvaluationK
     Ok((EvaluationKeys::from_bytes(&keys, plan.params())?, prefix.origin))
 }
 
-/// Computes the results of all items of a file, one frame at a time; the writer below, the number of ciphertext groups and the
-/// number of bytes written. `origin` is that of the session's keys; `observe` receives the numbers of frames done and of bytes read.
+/// Computes the results of all items of a file, one frame at a time; the writer below, the number of ciphertext
+/// groups and the number of bytes written. `origin` is that of the session's keys; `observe` receives the numbers of
+/// frames done and of bytes read.
 ///
 /// # Errors
-/// [`RemoteError::OtherPlan`], [`RemoteError::OtherBundle`], [`RemoteError::OtherKey`], those of [`ItemReader::next_frame`],
-/// [`RemoteError::Inference`] if the device fails or ciphertexts are none of this plan, [`RemoteError::Io`]
+/// [`RemoteError::OtherPlan`], [`RemoteError::OtherBundle`], [`RemoteError::OtherKey`], those of
+/// [`ItemReader::next_frame`], [`RemoteError::Inference`] if the device fails or ciphertexts are none of this plan,
+/// [`RemoteError::Io`]
 pub fn infer_items<W: Write>(
     session: &Session,
     origin: &Origin,
