@@ -17,8 +17,8 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// Classes with given names, in the order of the scores. A sigmoid makes the classes independent; with one score, the second
-    /// of two classes has its probability.
+    /// Classes with given names, in the order of the scores. A sigmoid makes the classes independent; with one score,
+    /// the second of two classes has its probability.
     pub fn new(names: Vec<String>, scores: ScoreTransform) -> Self {
         Self { names, scores }
     }
@@ -33,13 +33,15 @@ impl Classes {
         self.scores
     }
 
-    /// Whether the classes fit that many scores: as many distinct printable names, or two for one sigmoid.
+    /// Whether the classes fit a number of scores: as many distinct printable names, or two for one sigmoid.
     pub fn fit(&self, scores: usize) -> bool {
-        let printable =
-            |name: &String| name.chars().count() <= CLASS_CHARS && !name.contains(char::is_control);
         let distinct = self.names.iter().collect::<BTreeSet<_>>().len() == self.names.len();
         let one_is_enough = scores > 1 || self.scores == ScoreTransform::Sigmoid;
-        distinct && one_is_enough && self.names.len() == scores.max(2) && self.names.iter().all(printable)
+        let printable = self
+            .names
+            .iter()
+            .all(|name| name.chars().count() <= CLASS_CHARS && !name.contains(char::is_control));
+        distinct && one_is_enough && self.names.len() == scores.max(2) && printable
     }
 
     /// Name of the class with the largest score, the first of equal ones; empty without scores.
@@ -65,8 +67,8 @@ impl Classes {
     }
 }
 
-/// Names from a JSON array, one for each of `count` outputs and all distinct; shortened, and without control characters, by
-/// which a model file could write to a terminal.
+/// Names from a JSON array, one for each of `count` outputs and all distinct; shortened, and without control
+/// characters, by which a model file could write to a terminal.
 pub(crate) fn class_names(json: &str, count: usize) -> Option<Vec<String>> {
     let names: Vec<String> = serde_json::from_str(json).ok()?;
     let names: Vec<String> = names

@@ -33,11 +33,12 @@ impl Classifier {
 
     /// A network from the bytes of an ONNX file, which a caller names.
     ///
-    /// Metadata of the file may say `pleura.classes` (a JSON array of names), `pleura.codec` (the name of a shipped codec, or `none`
-    /// for pixels) and `pleura.codec_id`. Without them, classes are numbered and the preparation follows from the shape of the input.
-    /// A network of pixels needs a [`PixelScaling`]: `scaling`, or `pleura.pixel_scaling` in the metadata (`unit`, `signed`, `xrv`, or
-    /// mean and deviation as in `0.48,0.24`). A network that ends in a sigmoid has independent classes; with one output, the second
-    /// of two classes has its probability.
+    /// Metadata of the file may say `pleura.classes` (a JSON array of names), `pleura.codec` (the name of a shipped
+    /// codec, or `none` for pixels) and `pleura.codec_id`. Without them, classes are numbered and the preparation
+    /// follows from the shape of the input. A network of pixels needs a [`PixelScaling`]: `scaling`, or
+    /// `pleura.pixel_scaling` in the metadata (`unit`, `signed`, `xrv`, or mean and deviation as in `0.48,0.24`). A
+    /// network that ends in a sigmoid has independent classes; with one output, the second of two classes has its
+    /// probability.
     ///
     /// # Errors
     /// [`XrayError::Import`], [`XrayError::Input`], [`XrayError::UnknownCodec`], [`XrayError::PixelScaling`],
@@ -108,7 +109,8 @@ impl Classifier {
         &self.preprocessing
     }
 
-    /// Whether an image belongs to one class alone, so that its probabilities add up to one: not with a sigmoid for each of several.
+    /// Whether an image belongs to one class alone, so that its probabilities add up to one: not with a sigmoid for
+    /// each of several.
     pub fn has_exclusive_classes(&self) -> bool {
         self.classes.scores() != ScoreTransform::Sigmoid || self.outputs() == 1
     }
@@ -158,8 +160,8 @@ impl Classifier {
         self.classes.probabilities(scores)
     }
 
-    /// Options of a plan for groups of `group` images: 128 bits of security, [`Classifier::calibration`], and what a client needs to
-    /// know of inputs and results.
+    /// Options of a plan for groups of `group` images: 128 bits of security, [`Classifier::calibration`], and what a
+    /// client needs to know of inputs and results.
     ///
     /// # Errors
     /// [`XrayError::Sample`], [`XrayError::Codec`]
@@ -201,7 +203,8 @@ impl Classifier {
         Ok(items)
     }
 
-    /// Number of images that fit into the ciphertext of a plan for single images; one if an image fills more than a ciphertext.
+    /// Number of images that fit into the ciphertext of a plan for single images; one if an image fills more than a
+    /// ciphertext.
     pub fn group_capacity(&self, single: &Report) -> usize {
         let length: usize = self.network.input_shape().iter().product();
         match single.input_ciphertexts {
@@ -254,7 +257,8 @@ impl Classifier {
     }
 }
 
-/// Whether a plan for groups of `group` images is cheaper for each image than a plan for single images, by predicted seconds.
+/// Whether a plan for groups of `group` images is cheaper for each image than a plan for single images, by predicted
+/// seconds.
 pub fn grouping_pays(single: &Report, grouped: &Report, group: usize) -> bool {
     grouped.predicted_seconds < single.predicted_seconds * group as f64
 }

@@ -49,7 +49,8 @@ pub enum SkipReason {
 }
 
 impl FolderListing {
-    /// Lists a folder, and the folders in it if `recursive`. Links are followed; no folder is entered twice, so that loops end.
+    /// Lists a folder, and the folders in it if `recursive`. Links are followed; no folder is entered twice, so that
+    /// loops end.
     ///
     /// # Errors
     /// Those of the file system for the folder itself.

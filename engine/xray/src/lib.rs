@@ -1,10 +1,11 @@
 //! The chest X-ray classifier: everything about X-rays that is neither cryptography nor a device.
 //!
-//! A [`Classifier`] is a network with its class names and its [`Preprocessing`]: the latent image of a codec, or reduced pixels. It
-//! turns an X-ray into [`Features`], the numbers that are encrypted, with an out-of-distribution score; it supplies the items that
-//! calibrate a plan; and it places several images side by side in the slots of one ciphertext where that is cheaper
-//! ([`Classifier::group_capacity`], [`Classifier::grouped_network`], [`Classifier::pack`]). [`shipped`] holds trained networks, codecs
-//! and sample X-rays. [`metrics`] evaluates predictions.
+//! A [`Classifier`] is a network with its class names and its [`Preprocessing`]: the latent image of a codec, or
+//! reduced pixels. It turns an X-ray into [`Features`], the numbers that are encrypted, with an out-of-distribution
+//! score; it supplies the items that calibrate a plan; and it places several images side by side in the slots of one
+//! ciphertext where that is cheaper ([`Classifier::group_capacity`], [`Classifier::grouped_network`],
+//! [`Classifier::pack`]). [`shipped`] holds trained networks, codecs and sample X-rays. [`metrics`] evaluates
+//! predictions.
 //!
 //! ```
 //! use pleura_xray::{Classifier, shipped};

@@ -1,11 +1,13 @@
-//! Evaluation of predictions: accuracy, sensitivity, specificity and AUC with 95 % confidence intervals, and the confusion matrix.
+//! Evaluation of predictions: accuracy, sensitivity, specificity and AUC with 95 % confidence intervals, and the
+//! confusion matrix.
 //!
 //! # Mathematics
-//! * Proportions (accuracy, sensitivity, specificity) have Wilson's score interval (Wilson 1927; tabulated by Newcombe 1998,
-//!   "Two-sided confidence intervals for the single proportion").
-//! * The AUC is the Mann-Whitney statistic: the share of pairs of a positive and a negative item whose scores are in order, ties
-//!   counting half (Mann and Whitney 1947). Its interval uses the variance of Hanley and McNeil (1982) at the limits, as Newcombe's
-//!   method 5 (2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic").
+//! * Proportions (accuracy, sensitivity, specificity) have Wilson's score interval (Wilson 1927; tabulated by
+//!   Newcombe 1998, "Two-sided confidence intervals for the single proportion").
+//! * The AUC is the Mann-Whitney statistic: the share of pairs of a positive and a negative item whose scores are in
+//!   order, ties counting half (Mann and Whitney 1947). Its interval uses the variance of Hanley and McNeil (1982) at
+//!   the limits, as Newcombe's method 5 (2006, "Confidence intervals for an effect size measure based on the
+//!   Mann-Whitney statistic").
 
 use ndarray::Array2;
 use serde::Serialize;
@@ -69,7 +71,8 @@ impl Estimate {
 }
 
 impl BinaryMetrics {
-    /// Metrics of items: whether each is positive, its score (larger for positive items), and whether it was labelled positive.
+    /// Metrics of items: whether each is positive, its score (larger for positive items), and whether it was labelled
+    /// positive.
     pub fn new(items: &[(bool, f64, bool)]) -> Self {
         let correct = items.iter().filter(|(positive, _, labelled)| positive == labelled).count();
         let scores = |class: bool| -> Vec<f64> {
@@ -81,11 +84,12 @@ impl BinaryMetrics {
         }
     }
 
-    /// Metrics of a classifier that was trained on the same few items, some of them left out in turn: its balanced accuracy (the
-    /// mean of sensitivity and specificity), its AUC, and the counts of positive and negative items.
+    /// Metrics of a classifier that was trained on the same few items, some of them left out in turn: its balanced
+    /// accuracy (the mean of sensitivity and specificity), its AUC, and the counts of positive and negative items.
     ///
-    /// What such a classifier learns varies with the items too, and its scores are not independent: intervals that ignore it
-    /// contain the truth less often than they claim. Those for half as many items do contain it (tested on noise).
+    /// The training of such a classifier varies with the items too, and its scores are not independent: intervals
+    /// that ignore it contain the truth less often than they claim. Those for half as many items do contain it
+    /// (tested on noise).
     pub fn cross_validated(balanced_accuracy: f64, auc: f64, counts: [usize; 2]) -> Self {
         let [positive, negative] = counts.map(|count| count as f64 / 2.0);
         // A balanced sample of this size gives the same precision.
@@ -157,8 +161,8 @@ fn wilson_interval(successes: f64, count: f64) -> [f64; 2] {
     [(middle - half).clamp(0.0, p), (middle + half).clamp(p, 1.0)]
 }
 
-/// Interval of an AUC over so many positive and negative items: the variance of Hanley and McNeil, taken at the limit and not at
-/// the estimate (Newcombe's method 5), so that an AUC of one from few images has an interval too.
+/// Interval of an AUC over numbers of positive and negative items: the variance of Hanley and McNeil, taken at the
+/// limit and not at the estimate (Newcombe's method 5), so that an AUC of one from few images has an interval too.
 fn auc_interval(auc: f64, positive: f64, negative: f64) -> [f64; 2] {
     let m = positive;
     let n = negative;

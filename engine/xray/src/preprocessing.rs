@@ -51,13 +51,14 @@ pub enum Recipe {
 pub struct Features {
     /// Values in the shape of the network's input.
     pub values: ArrayD<f64>,
-    /// Distance from the X-rays that the codec was trained on, see [`Codec::ood_score`]: above 1, scores mean little. None
-    /// without a codec.
+    /// Distance from the X-rays that the codec was trained on, see [`Codec::ood_score`]: above 1, scores mean little.
+    /// None without a codec.
     pub ood_score: Option<f64>,
 }
 
 impl Preprocessing {
-    /// The preparation that a model file names, or that its input shape implies; `scaling` goes before that of the file.
+    /// The preparation that a model file names, or that its input shape implies; `scaling` goes before that of the
+    /// file.
     pub(crate) fn of(
         model: &str,
         shape: &[usize],
@@ -108,7 +109,8 @@ impl Preprocessing {
     /// The preparation that a description names.
     ///
     /// # Errors
-    /// [`XrayError::UnknownCodec`], [`XrayError::OtherCodec`] if this build's codec is another of that name, [`XrayError::Side`]
+    /// [`XrayError::UnknownCodec`], [`XrayError::OtherCodec`] if this build's codec is another of that name,
+    /// [`XrayError::Side`]
     pub fn from_recipe(recipe: &Recipe) -> Result<Self, XrayError> {
         match recipe {
             Recipe::Latent { codec: name, id } => {
@@ -200,8 +202,8 @@ fn latent_features(codec: &Codec, latent: &Latent) -> Result<Features, XrayError
 
 /// The mean of the area that each of `side * side` pixels covers, from 0 to 255.
 ///
-/// A small image is reduced from its own pixels, so that one of `side * side` pixels stays as it is. A smaller one is reduced from
-/// 256x256 pixels, to which it was enlarged.
+/// A small image is reduced from its own pixels, so that one of `side * side` pixels stays as it is. A smaller one is
+/// reduced from 256x256 pixels, to which it was enlarged.
 fn reduced(xray: &Xray, side: usize) -> Array2<f64> {
     let small = xray.small_values().filter(|values| values.nrows() >= side && values.ncols() >= side);
     let values = small.unwrap_or_else(|| xray.values()).mapv(f64::from);

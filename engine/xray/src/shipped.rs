@@ -111,7 +111,8 @@ pub static CODECS: [(&str, &[u8]); 3] = [
 /// Model card of the codecs, in Markdown.
 pub static CODEC_CARD: &str = card!("codec");
 
-/// Sample X-rays (Kermany, Zhang, Goldbaum): the official validation images (CC BY 4.0); `models/samples/README.md` has the attribution.
+/// Sample X-rays (Kermany, Zhang, Goldbaum): the official validation images (CC BY 4.0); `models/samples/README.md`
+/// has the attribution.
 pub static SAMPLES: [Sample; 16] = [
     sample!("normal", "NORMAL2-IM-1427-0001.jpeg"),
     sample!("normal", "NORMAL2-IM-1430-0001.jpeg"),

@@ -109,8 +109,8 @@ pub enum SourceError {
 }
 
 impl SourceList {
-    /// The X-rays that paths name: files, and the files of folders that are X-rays by their content; the shipped samples if there is no
-    /// path. Folders in folders are entered if `recursive`.
+    /// The X-rays that paths name: files, and the files of folders that are X-rays by their content; the shipped
+    /// samples if there is no path. Folders in folders are entered if `recursive`.
     ///
     /// # Errors
     /// [`SourceError::Read`], [`SourceError::NoImages`]
@@ -183,8 +183,8 @@ impl Source {
         !matches!(self, Self::File { named: false, .. })
     }
 
-    /// Reads an image for a network that takes `side * side` pixels ([`Xray::from_bytes_for`]), or the latents of a file, which must be
-    /// of `codec`.
+    /// Reads an image for a network that takes `side * side` pixels ([`Xray::from_bytes_for`]), or the latents of a
+    /// file, which must be of `codec`.
     ///
     /// # Errors
     /// [`SourceError`]
