@@ -10,7 +10,7 @@ use crate::sheet;
 use crate::sources::FolderArgs;
 use crate::text::{bytes_text, counted, hex, plain};
 use crate::{classifier, device, files, memory, run, terminal};
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use ndarray::{ArrayView1, Axis};
@@ -157,11 +157,14 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     }
     records.finish(&summary, &omitted)?;
     omitted.tell();
-    if summary.useless > 0 {
-        let count = summary.useless;
-        bail!("the encrypted scores of {count} X-rays are not those of the network, as said above");
-    }
+    check_scores(summary.useless)?;
     omitted.verdict(summary.done + summary.before, sources.len(), args.folders.strict)
+}
+
+/// Fails if encrypted scores of some X-rays are not those of the network.
+fn check_scores(wrong: usize) -> Result<()> {
+    ensure!(wrong == 0, "the encrypted scores of {wrong} X-rays are not those of the network, as said above");
+    Ok(())
 }
 
 /// Source of scores.

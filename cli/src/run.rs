@@ -92,11 +92,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     };
     let useless = fidelity.bits < USELESS_BITS;
     if useless {
-        warnings.push(format!(
-            "the result is not that of the network: {:.1} bits are right; the values may be too large or too different in \
-             size, --calibrate with typical items may help",
-            fidelity.bits
-        ));
+        warnings.push(wrong_result(fidelity.bits));
     }
     warnings.iter().for_each(|text| terminal::warn(text));
     notes.extend(warnings);
@@ -128,6 +124,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         bail!("the encrypted results are not those of the network, as said above; nothing was written");
     }
     Ok(())
+}
+
+fn wrong_result(bits: f64) -> String {
+    format!(
+        "the result is not that of the network: {bits:.1} bits are right; the values may be too large or too different in \
+         size, --calibrate with typical items may help"
+    )
 }
 
 fn check_memory(needed: u64, max_gib: Option<f64>) -> Result<()> {
