@@ -304,6 +304,7 @@ fn of_evaluation() {
 
 /// Whatever was made under other parameters is refused, by either side.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_other_parameters() {
     let s = &*SETUP;
     let other =

@@ -319,12 +319,8 @@ fn switch<B: Backend>(
     let keys = keys(t, case, wider, count + spare, fill)?;
     let mut products = Vec::new();
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
-        products.push(GadgetTerm {
-            input,
-            output,
-            key: key.as_ref().map(Batch::view),
-            galois: by.element(n),
-        });
+        let key = key.as_ref().map(Batch::view);
+        products.push(GadgetTerm { input, output, key, galois: by.element(n) });
     }
     let diagonals = t.filled(wider, 6, fill)?;
     let compact = t.compact()?;
