@@ -56,6 +56,19 @@ impl Network {
     /// # Errors
     /// [`CompileError::Fit`] if there is no such polynomial; [`CompileError::CalibrationShape`],
     /// [`CompileError::CalibrationValue`], [`CompileError::Diverges`] if the items cannot be used.
+    ///
+    /// ```
+    /// use pleura_nn::{Activation, FitOptions, Function, Network, Node, NodeMap, Op};
+    /// let mut nodes = NodeMap::default();
+    /// let x = nodes.push(Node::new("x", [4], Op::Input));
+    /// nodes.push(Node::new("gate", [4], Op::Activation(x, Activation::plain(Function::Sigmoid))));
+    /// let network = Network::new("gate", nodes)?;
+    /// let options = FitOptions { degree: 5, interval: Some((-3.0, 3.0)) };
+    /// let (fitted, activations) = network.fit_activations(&options, None)?;
+    /// assert_eq!(fitted.activations().count(), 0);
+    /// assert!(activations[0].max_error < 0.01);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fit_activations(
         &self,
         options: &FitOptions,

@@ -62,6 +62,20 @@ impl Client {
     /// # Errors
     /// [`InferenceError::ItemShape`], [`InferenceError::ItemValue`], [`InferenceError::Encode`] for values far beyond
     /// the calibrated range, [`InferenceError::Client`]
+    ///
+    /// ```
+    /// use pleura_nn::{Client, Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan};
+    /// # let mut nodes = NodeMap::default();
+    /// # let x = nodes.push(Node::new("x", [4], Op::Input));
+    /// # nodes.push(Node::new("square", [4], Op::Polynomial(x, Coefficients(vec![vec![0.0], vec![0.0], vec![1.0]]))));
+    /// # let network = Network::new("square", nodes)?;
+    /// # let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())?;
+    /// let client = Client::new(plan.client_spec().clone())?;
+    /// let items = ndarray::arr2(&[[1.0, -0.5, 0.25, 0.0]]);
+    /// let sent = client.encrypt(items.view())?;
+    /// assert_eq!(sent.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encrypt<D: Dimension>(
         &self,
         items: ArrayView<'_, f64, D>,
@@ -88,6 +102,23 @@ impl Client {
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Client`],
     /// [`InferenceError::Publish`] if the rounding would not hide the noise.
+    ///
+    /// ```
+    /// use pleura_nn::{Client, Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan, Server};
+    /// # let mut nodes = NodeMap::default();
+    /// # let x = nodes.push(Node::new("x", [4], Op::Input));
+    /// # nodes.push(Node::new("square", [4], Op::Polynomial(x, Coefficients(vec![vec![0.0], vec![0.0], vec![1.0]]))));
+    /// # let network = Network::new("square", nodes)?;
+    /// # let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())?;
+    /// let client = Client::new(plan.client_spec().clone())?;
+    /// let backend = pleura_ring::Cpu::new(plan.params().ring().clone())?;
+    /// let session = Server::new(plan.server_plan().clone(), backend)?.open_session(client.evaluation_keys()?)?;
+    /// let sent = client.encrypt(ndarray::arr2(&[[1.0, -0.5, 0.25, 0.0]]).view())?;
+    /// let returned = session.infer(&sent, &mut |_, _| ())?;
+    /// let squares = client.publish(&returned)?;
+    /// assert!((squares[[0, 1]] - 0.25).abs() < 1e-3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&self, ciphertexts: &[Ciphertext]) -> Result<ArrayD<f64>, InferenceError> {
         // Slots are in units, powers of two, and so are the bits of their fractions.
         let bits = self.spec.publish_bits() + self.spec.description.output.unit.log2() as i32;

@@ -52,6 +52,17 @@ impl Plan {
     ///
     /// # Errors
     /// [`CompileError`]
+    ///
+    /// ```
+    /// use pleura_nn::{Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan};
+    /// let mut nodes = NodeMap::default();
+    /// let x = nodes.push(Node::new("x", [4], Op::Input));
+    /// nodes.push(Node::new("square", [4], Op::Polynomial(x, Coefficients(vec![vec![0.0], vec![0.0], vec![1.0]]))));
+    /// let network = Network::new("square", nodes)?;
+    /// let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())?;
+    /// assert!(plan.params().max_level() >= 1, "a square needs a level");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn compile(
         network: &Network,
         options: &CompileOptions,

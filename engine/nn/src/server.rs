@@ -120,6 +120,23 @@ impl<B: Backend> Server<B> {
     /// # Errors
     /// [`InferenceError::Eval`] if a key of [`ServerPlan::key_request`] is missing, the keys belong to other
     /// parameters, or the device has no memory left.
+    ///
+    /// ```
+    /// use pleura_nn::{Client, Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan, Server};
+    /// # let mut nodes = NodeMap::default();
+    /// # let x = nodes.push(Node::new("x", [4], Op::Input));
+    /// # nodes.push(Node::new("square", [4], Op::Polynomial(x, Coefficients(vec![vec![0.0], vec![0.0], vec![1.0]]))));
+    /// # let network = Network::new("square", nodes)?;
+    /// # let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())?;
+    /// let backend = pleura_ring::Cpu::new(plan.params().ring().clone())?;
+    /// let server = Server::new(plan.server_plan().clone(), backend)?;
+    /// for _client in 0..2 {
+    ///     let client = Client::new(plan.client_spec().clone())?;
+    ///     let session = server.open_session(client.evaluation_keys()?)?;
+    ///     assert_eq!(session.plan().params(), client.spec().params());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open_session(&self, keys: EvaluationKeys) -> Result<Session<B>, InferenceError> {
         if keys.params() != self.prepared.plan.params() {
             return Err(EvalError::ParamsMismatch.into());
