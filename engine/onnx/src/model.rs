@@ -28,6 +28,16 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`ImportError`] names the node or tensor that is refused, and says what to do.
+///
+/// ```
+/// use pleura_onnx::{ImportOptions, import};
+///
+/// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/reference/mlp.onnx");
+/// let network = import(&std::fs::read(file)?, &ImportOptions::default())?.network;
+/// let item = vec![0.5; network.input_shape().iter().product()];
+/// assert_eq!(network.evaluate_flat(&item).len(), 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
     if bytes.len() > MAX_BYTES {
         return Err(ImportError::TooLarge { bytes: bytes.len() });
