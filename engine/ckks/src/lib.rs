@@ -20,7 +20,8 @@
 //! let params = Params::choose(3, 29, Security::Bits128)?;
 //!
 //! // Client: keys, and an encrypted vector.
-//! let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
+//! let encoder = Encoder::new(&params);
+//! let secret = SecretKey::generate(&params)?;
 //! let top = params.max_level();
 //! let keys = secret.evaluation_keys(&KeyRequest::new().relin(top).rotations(&params, [1], top))?;
 //! let x: Vec<f64> = (0..params.n() / 2).map(|i| (i as f64).sin()).collect();

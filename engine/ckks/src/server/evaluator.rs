@@ -9,7 +9,26 @@ use pleura_ring::{Backend, Batch, Gadget, Limbs, Ntt, Term};
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
 ///
-/// Every operation refuses operands of other parameters with [`EvalError::ParamsMismatch`], in addition to the errors it lists.
+/// Every operation refuses operands of other parameters with [`EvalError::ParamsMismatch`], in addition to the errors
+/// it lists.
+///
+/// ```
+/// use pleura_ckks::{Encoder, Evaluator, KeyRequest, Params, SecretKey, Security};
+/// use pleura_ring::Cpu;
+///
+/// let params = Params::choose(1, 28, Security::Bits128)?;
+/// let encoder = Encoder::new(&params);
+/// let secret = SecretKey::generate(&params)?;
+/// let keys = secret.evaluation_keys(&KeyRequest::new().relin(1))?;
+/// let encrypted = secret.encrypt(&encoder.encode_real(&[1.5, -2.0])?)?;
+///
+/// let evaluator = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
+/// let keys = evaluator.upload_keys(&keys)?;
+/// let x = evaluator.upload(&[encrypted])?;
+/// let square = evaluator.download(&evaluator.mul_rescale(&x, &x, &keys)?)?.remove(0);
+/// assert_eq!(secret.decrypt(&encoder, &square)?.publish_real(8)?, [2.25, 4.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Evaluator<B: Backend> {
     params: Params,
     backend: B,
