@@ -24,7 +24,8 @@
 //! use pleura::Device;
 //!
 //! let params = Params::choose(1, 28, Security::Bits128)?;
-//! let (encoder, secret) = (Encoder::new(&params), SecretKey::generate(&params)?);
+//! let encoder = Encoder::new(&params);
+//! let secret = SecretKey::generate(&params)?;
 //! let server = Evaluator::new(&params, Device::cpu(None).backend(params.ring())?)?;
 //! let keys = server.upload_keys(&secret.evaluation_keys(&KeyRequest::new().relin(1))?)?;
 //!
