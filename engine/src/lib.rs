@@ -48,6 +48,16 @@ mod self_check;
 mod server;
 pub mod xray;
 
+/// Compiles and runs the programs of README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmePrograms;
+
+/// Compiles and runs the programs of the page on the library.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+struct LibraryPrograms;
+
 pub use any_backend::{AnyBackend, AnyBuffer, AnyCompactPolys};
 pub use device::{
     Device, DeviceError, DeviceKind, DeviceNote, DeviceSelector, DeviceSelectorError, GpuOptions,
