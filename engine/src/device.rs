@@ -150,6 +150,14 @@ impl Device {
 
     /// The first hardware GPU that starts, or else the CPU with a number of threads, or one for each core;
     /// [`Device::notes`] say why.
+    /// ```
+    /// use pleura::{Device, DeviceKind, GpuOptions};
+    ///
+    /// let device = Device::auto(None, &GpuOptions::default());
+    /// println!("{}", device.name());
+    /// // On the CPU, a note says why no GPU was taken.
+    /// assert!(device.kind() != DeviceKind::Cpu || !device.notes().is_empty());
+    /// ```
     pub fn auto(threads: Option<usize>, options: &GpuOptions) -> Self {
         let threads = threads.unwrap_or_else(all_cores);
         let adapters = gpu::adapters();

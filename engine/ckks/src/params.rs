@@ -219,6 +219,14 @@ impl Params {
     ///
     /// # Errors
     /// As for [`ParamsLiteral::choose`].
+    /// ```
+    /// use pleura_ckks::{Params, Security};
+    ///
+    /// let params = Params::choose(3, 29, Security::Bits128)?;
+    /// assert_eq!((params.n(), params.max_level()), (8192, 3));
+    /// assert!(params.log2_qp(3) <= Security::Bits128.max_log2_qp(13));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
         Self::new(ParamsLiteral::choose(levels, scale_bits, security)?)
     }

@@ -91,6 +91,20 @@ impl Decrypted {
     ///
     /// # Errors
     /// [`PublishError`]
+    /// ```
+    /// use pleura_ckks::{Encoder, Params, SecretKey, Security};
+    ///
+    /// let params = Params::choose(1, 28, Security::Bits128)?;
+    /// let encoder = Encoder::new(&params);
+    /// let secret = SecretKey::generate(&params)?;
+    /// let decrypted = secret.decrypt(&encoder, &secret.encrypt(&encoder.encode_real(&[0.3])?)?)?;
+    /// // Less than a unit of the last bit away, here 1/256.
+    /// let published = decrypted.publish_real(8)?;
+    /// assert!((published[0] - 0.3).abs() < 1.0 / 256.0);
+    /// // More bits would show noise.
+    /// assert!(decrypted.publish_real(decrypted.max_bits() + 1).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish_real(&self, bits: i32) -> Result<Vec<f64>, PublishError> {
         Ok(self.publish(bits)?.into_iter().map(|z| z.re).collect())
     }

@@ -48,6 +48,19 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`ClientError::NoEntropy`]
+    /// ```
+    /// use pleura_ckks::{Encoder, Params, PublicKey, SecretKey, Security};
+    ///
+    /// let params = Params::choose(1, 28, Security::Bits128)?;
+    /// let encoder = Encoder::new(&params);
+    /// let secret = SecretKey::generate(&params)?;
+    ///
+    /// // Another party encrypts and cannot decrypt.
+    /// let public = PublicKey::from_bytes(&secret.public_key()?.to_bytes(), &params)?;
+    /// let ciphertext = public.encrypt(&encoder.encode_real(&[0.5])?)?;
+    /// assert_eq!(secret.decrypt(&encoder, &ciphertext)?.publish_real(8)?, [0.5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn public_key(&self) -> Result<PublicKey, ClientError> {
         let params = self.params.clone();
         let seed = Seed::from_os()?;

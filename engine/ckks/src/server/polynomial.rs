@@ -49,6 +49,17 @@ impl Polynomial {
     ///
     /// # Errors
     /// [`PolynomialError`]
+    /// ```
+    /// use pleura_ckks::{Basis, Polynomial};
+    ///
+    /// // T_2(y) = 2 y^2 - 1 of y in [-1, 1], which [0, 4] is mapped to.
+    /// let basis = Basis::Chebyshev { from: 0.0, to: 4.0 };
+    /// let polynomial = Polynomial::new(basis, vec![0.0, 0.0, 1.0])?;
+    /// assert_eq!(polynomial.evaluate(2.0), -1.0);
+    /// assert_eq!(polynomial.evaluate(4.0), 1.0);
+    /// assert_eq!((polynomial.degree(), polynomial.depth()), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(basis: Basis, mut coefficients: Vec<f64>) -> Result<Self, PolynomialError> {
         let interval = match basis {
             Basis::Power => 1.0,

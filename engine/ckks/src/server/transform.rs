@@ -106,6 +106,28 @@ impl LinearTransform {
     ///
     /// # Errors
     /// [`TransformError`]
+    /// ```
+    /// use pleura_ckks::{Complex64, Encoder, Evaluator, LinearTransform, Params, SecretKey, Security};
+    /// use pleura_ring::Cpu;
+    ///
+    /// // Row i of the matrix is 1/2 in column i and 1 in column i + 1, cyclically.
+    /// let params = Params::choose(2, 29, Security::Bits128)?;
+    /// let diagonal = |x: f64| vec![Complex64::from(x); 4];
+    /// let matrix = LinearTransform::new(&params, 2, 4, [(0, diagonal(0.5)), (1, diagonal(1.0))])?;
+    ///
+    /// let encoder = Encoder::new(&params);
+    /// let secret = SecretKey::generate(&params)?;
+    /// let server = Evaluator::new(&params, Cpu::new(params.ring().clone())?)?;
+    /// let keys = server.upload_keys(&secret.evaluation_keys(&matrix.keys())?)?;
+    /// let prepared = server.prepare_transform(&matrix, &encoder)?;
+    /// let x = server.upload(&[secret.encrypt(&encoder.encode_real(&[1.0, 2.0, 3.0, 4.0])?)?])?;
+    /// let y = server.download(&server.transform(&x, &prepared, &keys)?)?.remove(0);
+    /// let y = secret.decrypt(&encoder, &y)?.publish_real(8)?;
+    /// for (got, expected) in y.iter().zip([2.5, 4.0, 5.5, 3.0]) {
+    ///     assert!((got - expected).abs() < 0.01);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(
         params: &Params,
         level: usize,
