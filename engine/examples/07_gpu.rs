@@ -1,4 +1,4 @@
-//! The same computation on the CPU and on a GPU, with the same ciphertext as its result, bit for bit.
+//! One computation on the CPU and on a GPU, whose resulting ciphertexts are equal bit for bit.
 //!
 //! `cargo run --release --example 07_gpu`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
