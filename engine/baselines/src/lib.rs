@@ -43,6 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod dense;
 pub mod leak;
 pub mod mole;
 pub mod paillier;

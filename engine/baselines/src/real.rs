@@ -1,9 +1,9 @@
 //! The two precisions that everything here runs in.
 
-use faer::traits::RealField;
+use ndarray::LinalgScalar;
 
 /// `f32` or `f64`.
-pub trait Real: RealField + Copy + Send + Sync + Default + std::fmt::Debug + 'static {
+pub trait Real: LinalgScalar + Send + Sync + Default + std::fmt::Debug {
     /// Bytes of a number when it is sent.
     const BYTES: usize;
 

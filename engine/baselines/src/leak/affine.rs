@@ -7,8 +7,8 @@
 //! neighbours'. The mirror image `255 - m` and, unless all greys are in use, a constant remain unknown; another X-ray decides.
 
 use super::{LEVELS, apart, correlation};
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
+use crate::dense;
+use ndarray::Array2;
 use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
@@ -113,9 +113,10 @@ impl Line {
     }
 
     /// The line through all levels and greys that two neighbours confirm, by least squares.
+    #[expect(clippy::indexing_slicing, reason = "the matrix has the size of what is counted")]
     fn fitted(self, pictures: &[&[u8]], side: usize, greys: &[Vec<Grey>]) -> Self {
-        let mut normal = Mat::<f64>::zeros(3, 3);
-        let mut right = Mat::<f64>::zeros(3, 1);
+        let mut normal = Array2::zeros((3, 3));
+        let mut right = Array2::zeros((3, 1));
         for (picture, greys) in pictures.iter().zip(greys) {
             for (&level, grey) in picture.iter().zip(steady(greys, side)) {
                 let Some(grey) = grey.map(f64::from) else { continue };
@@ -124,15 +125,14 @@ impl Line {
                 let row = [1.0, grey, -wraps];
                 for (a, x) in row.iter().enumerate() {
                     for (b, y) in row.iter().enumerate() {
-                        *normal.get_mut(a, b) += x * y;
+                        normal[[a, b]] += x * y;
                     }
-                    *right.get_mut(a, 0) += x * level;
+                    right[[a, 0]] += x * level;
                 }
             }
         }
-        let Ok(solver) = normal.llt(Side::Lower) else { return self };
-        let found = solver.solve(&right);
-        Self { first: *found.get(0, 0), step: *found.get(1, 0), period: *found.get(2, 0), ..self }
+        let Some(found) = dense::solve_positive(&normal, &right) else { return self };
+        Self { first: found[[0, 0]], step: found[[1, 0]], period: found[[2, 0]], ..self }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The attack on a substitution of grey levels by the likeness of neighbouring pixels.
 
 use super::{apart, correlation};
-use faer::{Mat, Side};
+use crate::dense;
+use ndarray::Array2;
 use rayon::prelude::*;
 
 /// Shares of the levels that are taken to stand for two greys, in several attempts.
@@ -16,18 +17,19 @@ const TWOFOLD: [f64; 6] = [0.0, 0.1, 0.2, 0.3, 0.45, 0.6];
 /// levels get the greys of `reference` in that order. Eight bits are too few for all greys: some stored levels stand for two greys that
 /// are far apart, and tie the ends of the order together. So several orders are tried, with more or fewer of those left out at
 /// first, and the smoothest picture is kept. Which end is black is what makes it more like the reference, best of the same size.
+#[expect(clippy::indexing_slicing, reason = "the matrix has the size of what is counted")]
 pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
     let mut used = stored.to_vec();
     used.sort_unstable();
     used.dedup();
     let place = |s: u8| used.binary_search(&s).unwrap_or(0);
     let places: Vec<usize> = stored.iter().map(|&s| place(s)).collect();
-    let mut beside = Mat::<f64>::zeros(used.len(), used.len());
+    let mut beside = Array2::<f64>::zeros((used.len(), used.len()));
     for (a, b) in apart(&places, side, 1) {
         // Large even areas would make their levels a world of their own.
         if a != b {
-            *beside.get_mut(a, b) += 1.0;
-            *beside.get_mut(b, a) += 1.0;
+            beside[[a, b]] += 1.0;
+            beside[[b, a]] += 1.0;
         }
     }
     let picture = |order: &[usize]| {
@@ -57,27 +59,29 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
 
 /// Levels in the order in which neighbours are alike, by eigenvector `which` from the top; a `share` of them is put in its place last:
 /// those whose neighbours are not each other's neighbours.
-fn seriated(beside: &Mat<f64>, share: f64, which: usize) -> Vec<usize> {
+#[expect(clippy::indexing_slicing, reason = "the matrix has the size of what is counted")]
+fn seriated(beside: &Array2<f64>, share: f64, which: usize) -> Vec<usize> {
     let count = beside.nrows();
-    let degree: Vec<f64> =
-        (0..count).map(|a| (0..count).map(|b| beside.get(a, b)).sum::<f64>().max(1.0)).collect();
+    let degree: Vec<f64> = beside.rows().into_iter().map(|row| row.sum().max(1.0)).collect();
     let of = |values: &[f64], a: usize| values.get(a).copied().unwrap_or(0.0);
-    let step = Mat::from_fn(count, count, |a, b| beside.get(a, b) / of(&degree, a));
-    let likeness =
-        Mat::from_fn(count, count, |a, b| beside.get(a, b) / (of(&degree, a) * of(&degree, b)).sqrt());
-    let spread = &step * &likeness;
+    let step = Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / of(&degree, a));
+    let likeness = Array2::from_shape_fn((count, count), |(a, b)| {
+        beside[[a, b]] / (of(&degree, a) * of(&degree, b)).sqrt()
+    });
+    let spread = step.dot(&likeness);
     let coherence: Vec<f64> =
-        (0..count).map(|a| (0..count).map(|b| spread.get(a, b) * step.get(a, b)).sum()).collect();
-    let around = |a: usize| (0..count).map(|b| step.get(a, b) * of(&coherence, b)).sum::<f64>();
+        spread.rows().into_iter().zip(step.rows()).map(|(spread, step)| spread.dot(&step)).collect();
+    let around = |a: usize| (0..count).map(|b| step[[a, b]] * of(&coherence, b)).sum::<f64>();
     let relative: Vec<f64> =
         coherence.iter().enumerate().map(|(a, c)| c / around(a).max(f64::MIN_POSITIVE)).collect();
     let mut sorted: Vec<usize> = (0..count).collect();
     sorted.sort_by(|&a, &b| of(&relative, b).total_cmp(&of(&relative, a)));
     let (clear, twofold) = sorted.split_at(count - (count as f64 * share) as usize);
-    let between = Mat::from_fn(clear.len(), clear.len(), |a, b| match (clear.get(a), clear.get(b)) {
-        (Some(&a), Some(&b)) => beside.get(a, b).to_owned(),
-        _ => 0.0,
-    });
+    let between =
+        Array2::from_shape_fn((clear.len(), clear.len()), |(a, b)| match (clear.get(a), clear.get(b)) {
+            (Some(&a), Some(&b)) => beside[[a, b]],
+            _ => 0.0,
+        });
     let mut places = vec![0.0; count];
     for (rank, &k) in by_eigenvector(&between, which).iter().enumerate() {
         if let Some(place) = clear.get(k).and_then(|&level| places.get_mut(level)) {
@@ -87,7 +91,7 @@ fn seriated(beside: &Mat<f64>, share: f64, which: usize) -> Vec<usize> {
     for &level in twofold {
         // The weighted median of the places of its neighbours: of two greys, the more frequent one.
         let mut near: Vec<(f64, f64)> =
-            clear.iter().map(|&other| (of(&places, other), beside.get(level, other).to_owned())).collect();
+            clear.iter().map(|&other| (of(&places, other), beside[[level, other]])).collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
         let half = near.iter().map(|x| x.1).sum::<f64>() / 2.0;
         let mut sum = 0.0;
@@ -105,18 +109,18 @@ fn seriated(beside: &Mat<f64>, share: f64, which: usize) -> Vec<usize> {
 }
 
 /// The order of a graph's nodes in an eigenvector of its random walk; the first is constant.
-fn by_eigenvector(beside: &Mat<f64>, which: usize) -> Vec<usize> {
+#[expect(clippy::indexing_slicing, reason = "the matrix has the size of what is counted")]
+fn by_eigenvector(beside: &Array2<f64>, which: usize) -> Vec<usize> {
     let count = beside.nrows();
-    let root: Vec<f64> =
-        (0..count).map(|a| (0..count).map(|b| beside.get(a, b)).sum::<f64>().max(1.0).sqrt()).collect();
+    let root: Vec<f64> = beside.rows().into_iter().map(|row| row.sum().max(1.0).sqrt()).collect();
     let of = |a: usize| root.get(a).copied().unwrap_or(1.0);
-    let normalized = Mat::from_fn(count, count, |a, b| beside.get(a, b) / (of(a) * of(b)));
+    let normalized = Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / (of(a) * of(b)));
     let mut order: Vec<usize> = (0..count).collect();
     if count > which
-        && let Ok(eigen) = normalized.self_adjoint_eigen(Side::Lower)
+        && let Some((_, vectors)) = dense::symmetric_eigen(&normalized)
     {
         // In ascending order: the last is the constant one.
-        let value = |a: usize| eigen.U().get(a, count - which) / of(a);
+        let value = |a: usize| vectors[[count - which, a]] / of(a);
         order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
     }
     order

@@ -1,7 +1,7 @@
 //! A classifier that learns from what is stored.
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, MatRef, Side};
+use crate::dense;
+use ndarray::{Array1, Array2};
 
 /// Regularization added to the diagonal of the kernel, which is two where labels are balanced.
 const RIDGE: f64 = 0.1;
@@ -72,49 +72,49 @@ pub fn leave_pair_out(images: &[Vec<u8>], labels: &[bool]) -> Option<Learned> {
 
 /// Precomputed products `G` and `G y`, from which scores of left-out images follow.
 struct Scores {
-    inverse: Mat<f64>,
-    dual: Mat<f64>,
+    inverse: Array2<f64>,
+    dual: Array1<f64>,
 }
 
 impl Scores {
     fn of(images: &[Vec<u8>], labels: &[bool], [positive, negative]: [usize; 2]) -> Option<Self> {
         let label = |i: usize| labels.get(i) == Some(&true);
         let mut kernel = products(images.get(..labels.len())?);
-        for (i, entry) in kernel.diagonal_mut().column_vector_mut().iter_mut().enumerate() {
+        for (i, entry) in kernel.diag_mut().iter_mut().enumerate() {
             // In balance, every image weighs one.
             let same = if label(i) { positive } else { negative };
             *entry += RIDGE * 2.0 * same as f64 / labels.len() as f64;
         }
-        let inverse = kernel.llt(Side::Lower).ok()?.solve(Mat::<f64>::identity(labels.len(), labels.len()));
-        let dual = &inverse * Mat::from_fn(labels.len(), 1, |i, _| if label(i) { 1.0 } else { -1.0 });
+        let inverse = dense::solve_positive(&kernel, &Array2::eye(labels.len()))?;
+        let dual = inverse.dot(&Array1::from_shape_fn(labels.len(), |i| if label(i) { 1.0 } else { -1.0 }));
         Some(Self { inverse, dual })
     }
 
     /// The scores of a positive and a negative image that were not learned from.
+    #[expect(clippy::indexing_slicing, reason = "the matrix has the size of what is counted")]
     fn left_out(&self, [i, j]: [usize; 2]) -> [f64; 2] {
-        let g: MatRef<'_, f64> = self.inverse.as_ref();
-        let a = g.get(i, i);
-        let b = g.get(i, j);
-        let d = g.get(j, j);
-        let x = self.dual.get(i, 0);
-        let y = self.dual.get(j, 0);
+        let a = self.inverse[[i, i]];
+        let b = self.inverse[[i, j]];
+        let d = self.inverse[[j, j]];
+        let x = self.dual[i];
+        let y = self.dual[j];
         let determinant = a * d - b * b;
         [1.0 - (d * x - b * y) / determinant, -1.0 - (a * y - b * x) / determinant]
     }
 }
 
 /// Products of all images, each with mean zero and length one, and one more for the constant term.
-fn products(images: &[Vec<u8>]) -> Mat<f64> {
+fn products(images: &[Vec<u8>]) -> Array2<f64> {
     let scale: Vec<(f64, f64)> = images.iter().map(|image| scale(image)).collect();
     let longest = images.iter().map(Vec::len).max().unwrap_or(0);
-    let mut sums = Mat::from_fn(images.len(), images.len(), |_, _| 1.0);
+    let mut sums = Array2::ones((images.len(), images.len()));
     for start in (0..longest).step_by(STRIP) {
-        let strip = Mat::from_fn(images.len(), STRIP.min(longest - start), |i, k| {
+        let strip = Array2::from_shape_fn((images.len(), STRIP.min(longest - start)), |(i, k)| {
             let pixel = images.get(i).and_then(|image| image.get(start + k));
             let &(mean, length) = scale.get(i).unwrap_or(&(0.0, 1.0));
             pixel.map_or(0.0, |&pixel| (f64::from(pixel) - mean) / length)
         });
-        sums += &strip * strip.transpose();
+        dense::add_product(&mut sums.view_mut(), 1.0, &strip.view(), &strip.t());
     }
     sums
 }
@@ -141,13 +141,12 @@ mod tests {
         let target = |k: usize| if labels[k] { 1.0 } else { -1.0 };
         for (i, j) in (0..81).map(|k| (k / 9, k % 9)).filter(|&(i, j)| labels[i] && !labels[j]) {
             let others: Vec<usize> = (0..9).filter(|k| ![i, j].contains(k)).collect();
-            let weighted = Mat::from_fn(7, 7, |a, b| {
+            let weighted = Array2::from_shape_fn((7, 7), |(a, b)| {
                 let same = if labels[others[a]] { 6.0 } else { 3.0 };
-                kernel.get(others[a], others[b]) + if a == b { RIDGE * 2.0 * same / 9.0 } else { 0.0 }
+                kernel[[others[a], others[b]]] + if a == b { RIDGE * 2.0 * same / 9.0 } else { 0.0 }
             });
-            let dual = weighted.full_piv_lu().solve(Mat::from_fn(7, 1, |a, _| target(others[a])));
-            let expected =
-                [i, j].map(|k| (0..7).map(|a| kernel.get(k, others[a]) * dual.get(a, 0)).sum::<f64>());
+            let dual = dense::solve(&weighted, &Array2::from_shape_fn((7, 1), |(a, _)| target(others[a])));
+            let expected = [i, j].map(|k| (0..7).map(|a| kernel[[k, others[a]]] * dual[[a, 0]]).sum::<f64>());
             for (found, expected) in scores.left_out([i, j]).iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-9, "{found} {expected}");
             }

@@ -2,9 +2,9 @@
 
 use super::layer::length;
 use super::{AugConv, FirstLayer, LayerShape, MoleError};
+use crate::dense;
 use crate::real::Real;
-use faer::linalg::solvers::{DenseSolveCore, Solve, SolveLstsq};
-use faer::{Mat, MatRef, Side};
+use ndarray::{Array2, ArrayView2, s};
 
 /// Positions of the filters that the row space is taken from: enough to average the noise of rounding away.
 const POSITIONS: usize = 64;
@@ -25,7 +25,7 @@ pub struct Developer {
     blocks: usize,
     order: Vec<usize>,
     mismatch: f64,
-    inverse: Mat<f64>,
+    inverse: Array2<f64>,
 }
 
 impl Developer {
@@ -38,15 +38,16 @@ impl Developer {
         if shape != *augmented.shape() {
             return Err(MoleError::OtherLayer);
         }
-        let weights = Mat::from_fn(shape.filters, shape.taps(), |k, tap| {
+        let weights = Array2::from_shape_fn((shape.filters, shape.taps()), |(k, tap)| {
             layer.filter(k).get(tap).copied().unwrap_or_default()
         });
-        let rank = rank(&weights)?;
+        let (values, vectors) = eigen(&dense::product(&weights.view(), &weights.t()))?;
+        let rank = rank(&values);
         if rank >= shape.filters || rank < shape.taps() {
             return Err(MoleError::Rank { filters: shape.filters, taps: shape.taps(), rank });
         }
-        let known = projector(&(&weights * weights.transpose()), rank)?;
-        let seen = projector(&row_space(augmented), rank)?;
+        let known = projector(&vectors, rank);
+        let seen = projector(&eigen(&row_space(augmented))?.1, rank);
         let (order, mismatch) = matched(&known, &seen);
         let inverse = inverse(&weights, &order, augmented)?;
         Ok(Self { shape, blocks: augmented.blocks(), order, mismatch, inverse })
@@ -71,10 +72,9 @@ impl Developer {
         length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
         let q = rows / self.blocks;
         let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
-        let blocks = MatRef::from_column_major_slice(&blocks, q, blocks.len() / q);
-        let padded = self.inverse.transpose() * blocks;
-        let padded: Vec<f64> =
-            padded.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect();
+        let blocks =
+            ArrayView2::from_shape((blocks.len() / q, q), &blocks).map_err(|_| MoleError::Internal)?;
+        let (padded, _) = dense::product(&blocks, &self.inverse.view()).into_raw_vec_and_offset();
         Ok(padded.chunks_exact(rows).flat_map(|padded| self.shape.unpad(padded)).collect())
     }
 }
@@ -88,7 +88,7 @@ pub struct KnownPlaintext {
     blocks: usize,
     /// Rows within a block that vary, and the rows of `M'` they stand for.
     support: Vec<usize>,
-    core: Mat<f64>,
+    core: Array2<f64>,
 }
 
 impl KnownPlaintext {
@@ -125,14 +125,14 @@ impl KnownPlaintext {
         let at = |rows: &[&[f64]], r: usize, c: usize| {
             rows.get(r).and_then(|x| x.get(c)).copied().unwrap_or_default()
         };
-        let known = Mat::from_fn(known.len(), support.len(), |r, c| {
+        let known = Array2::from_shape_fn((known.len(), support.len()), |(r, c)| {
             support.get(c).map_or(0.0, |&column| at(&known, r, column))
         });
-        let seen = Mat::from_fn(seen.len(), q, |r, c| at(&seen, r, c));
+        let seen = Array2::from_shape_fn((seen.len(), q), |(r, c)| at(&seen, r, c));
         let core = if known.nrows() == known.ncols() {
-            known.partial_piv_lu().solve(seen)
+            dense::solve(&known, &seen)
         } else {
-            known.qr().solve_lstsq(seen)
+            dense::least_squares(&known, &seen)
         };
         Ok(Self { shape, blocks, support, core })
     }
@@ -146,11 +146,12 @@ impl KnownPlaintext {
         length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
         let q = rows / self.blocks;
         let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
-        let blocks = MatRef::from_column_major_slice(&blocks, q, blocks.len() / q);
+        let blocks =
+            ArrayView2::from_shape((blocks.len() / q, q), &blocks).map_err(|_| MoleError::Internal)?;
         // What the known images never varied, padding, stays zero.
-        let solved = self.core.transpose().to_owned().qr().solve_lstsq(blocks);
+        let solved = dense::least_squares(&self.core.t().to_owned(), &blocks.t().to_owned());
         let mut padded = vec![0.0; morphed.len()];
-        for (column, block) in solved.col_iter().zip(padded.chunks_exact_mut(q)) {
+        for (column, block) in solved.columns().into_iter().zip(padded.chunks_exact_mut(q)) {
             for (&row, &x) in self.support.iter().zip(column.iter()) {
                 if let Some(place) = block.get_mut(row) {
                     *place = x;
@@ -161,55 +162,52 @@ impl KnownPlaintext {
     }
 }
 
-fn rank(weights: &Mat<f64>) -> Result<usize, MoleError> {
-    let svd = weights.thin_svd().map_err(|_| MoleError::Numbers)?;
-    let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
-    let largest = values.iter().copied().fold(0.0, f64::max);
-    Ok(values.iter().filter(|&&s| s > largest * RANK_TOLERANCE).count())
+fn eigen(gram: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), MoleError> {
+    dense::symmetric_eigen(gram).ok_or(MoleError::Numbers)
+}
+
+/// The rank of a matrix whose squared singular values are given.
+fn rank(squares: &[f64]) -> usize {
+    let largest = squares.iter().copied().fold(0.0, f64::max);
+    squares.iter().filter(|&&square| square > largest * RANK_TOLERANCE.powi(2)).count()
 }
 
 /// `S^T S` of columns `S` of the augmented convolution, over positions spread evenly.
-fn row_space<T: Real>(augmented: &AugConv<T>) -> Mat<f64> {
+fn row_space<T: Real>(augmented: &AugConv<T>) -> Array2<f64> {
     let places = &augmented.layout.places;
-    let mut gram = Mat::zeros(augmented.shape().filters, augmented.shape().filters);
+    let mut gram = Array2::zeros((augmented.shape().filters, augmented.shape().filters));
     // By the golden ratio, so that no row, column or edge is preferred.
     let spread = (0..POSITIONS)
         .filter_map(|k| places.get(((k as f64 * 0.618_034).fract() * places.len() as f64) as usize));
     for place in spread {
         for pattern in place.iter().filter_map(|&(_, pattern)| augmented.patterns.get(pattern)) {
-            let pattern = in_double(pattern);
-            gram += pattern.transpose() * &pattern;
+            let pattern = pattern.mapv(T::to_f64);
+            dense::add_product(&mut gram.view_mut(), 1.0, &pattern.t(), &pattern.view());
         }
     }
     gram
 }
 
-fn in_double<T: Real>(x: &Mat<T>) -> Mat<f64> {
-    Mat::from_fn(x.nrows(), x.ncols(), |r, c| x.get(r, c).to_f64())
-}
-
-/// Onto the span of the eigenvectors of the largest `rank` eigenvalues.
-fn projector(gram: &Mat<f64>, rank: usize) -> Result<Mat<f64>, MoleError> {
-    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| MoleError::Numbers)?;
-    // In ascending order.
-    let basis = eigen.U().subcols(gram.ncols() - rank, rank);
-    Ok(basis * basis.transpose())
+/// Onto the span of the eigenvectors of the largest `rank` eigenvalues; `vectors` are rows in ascending order.
+fn projector(vectors: &Array2<f64>, rank: usize) -> Array2<f64> {
+    let basis = vectors.slice(s![vectors.nrows() - rank.., ..]);
+    dense::product(&basis.t(), &basis)
 }
 
 /// The order that carries the known projector into the one seen, and how far they remain apart.
-fn matched(known: &Mat<f64>, seen: &Mat<f64>) -> (Vec<usize>, f64) {
+fn matched(known: &Array2<f64>, seen: &Array2<f64>) -> (Vec<usize>, f64) {
     let count = known.nrows();
-    let sorted = |projector: &Mat<f64>| {
+    let sorted = |projector: &Array2<f64>| {
         let mut by_score: Vec<usize> = (0..count).collect();
-        by_score.sort_by(|&a, &b| projector.get(a, a).total_cmp(projector.get(b, b)));
+        by_score.sort_by(|&a, &b| projector[[a, a]].total_cmp(&projector[[b, b]]));
         by_score
     };
     let places = sorted(seen);
     let mut filters = sorted(known);
     // The row of one channel against the rest, under the present matching.
     let row = |filters: &[usize], i: usize| -> f64 {
-        let entry = |of: &[usize], m: &Mat<f64>, j: usize| match (of.get(i), of.get(j)) {
-            (Some(&a), Some(&b)) => m.get(a, b).to_owned(),
+        let entry = |of: &[usize], m: &Array2<f64>, j: usize| match (of.get(i), of.get(j)) {
+            (Some(&a), Some(&b)) => m[[a, b]],
             _ => 0.0,
         };
         (0..count).map(|j| (entry(filters, known, j) - entry(&places, seen, j)).powi(2)).sum()
@@ -233,7 +231,7 @@ fn matched(known: &Mat<f64>, seen: &Mat<f64>) -> (Vec<usize>, f64) {
         }
     }
     let apart: f64 = (0..count).map(|i| row(&filters, i)).sum();
-    let size: f64 = known.col_iter().map(|column| column.squared_norm_l2()).sum();
+    let size: f64 = known.iter().map(|x| x * x).sum();
     let mut order = vec![0; count];
     for (&place, &filter) in places.iter().zip(&filters) {
         if let Some(entry) = order.get_mut(place) {
@@ -245,37 +243,34 @@ fn matched(known: &Mat<f64>, seen: &Mat<f64>) -> (Vec<usize>, f64) {
 
 /// Every column of `M^-1`, each the mean of what the taps that meet it say, by how much noise they carry.
 fn inverse<T: Real>(
-    weights: &Mat<f64>,
+    weights: &Array2<f64>,
     order: &[usize],
     augmented: &AugConv<T>,
-) -> Result<Mat<f64>, MoleError> {
+) -> Result<Array2<f64>, MoleError> {
     let q = augmented.layout.core_side();
-    let mut sum = Mat::<f64>::zeros(q, q);
+    let mut sum = Array2::<f64>::zeros((q, q));
     let mut certainty = vec![0.0; q];
     for (taps, pattern) in augmented.layout.taps.iter().zip(&augmented.patterns) {
-        let w = Mat::from_fn(order.len(), taps.len(), |place, t| match (order.get(place), taps.get(t)) {
-            (Some(&filter), Some(&(tap, _))) => weights.get(filter, tap).to_owned(),
-            _ => 0.0,
+        let w = Array2::from_shape_fn((order.len(), taps.len()), |(place, t)| {
+            match (order.get(place), taps.get(t)) {
+                (Some(&filter), Some(&(tap, _))) => weights[[filter, tap]],
+                _ => 0.0,
+            }
         });
         // C_ac = (M^-1 E) w^T, and w has full column rank.
-        let normal = (w.transpose() * &w).partial_piv_lu().inverse();
-        let solved = in_double(pattern) * (&w * &normal);
-        for ((&(_, offset), column), noise) in
-            taps.iter().zip(solved.col_iter()).zip(normal.diagonal().column_vector().iter())
-        {
+        let normal = dense::inverse(&w.t().dot(&w));
+        let solved = dense::product(&pattern.mapv(T::to_f64).view(), &w.dot(&normal).view());
+        for ((&(_, offset), column), noise) in taps.iter().zip(solved.columns()).zip(normal.diag()) {
             let weight = 1.0 / noise;
-            let target = sum.col_mut(offset);
-            for (to, &from) in target.iter_mut().zip(column.iter()) {
-                *to += from * weight;
-            }
+            sum.column_mut(offset).scaled_add(weight, &column);
             if let Some(c) = certainty.get_mut(offset) {
                 *c += weight;
             }
         }
     }
-    for (column, certainty) in sum.col_iter_mut().zip(certainty) {
+    for (mut column, certainty) in sum.columns_mut().into_iter().zip(certainty) {
         if certainty > 0.0 {
-            column.iter_mut().for_each(|x| *x /= certainty);
+            column.mapv_inplace(|x| x / certainty);
         }
     }
     Ok(sum)

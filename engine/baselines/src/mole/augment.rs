@@ -6,9 +6,10 @@
 
 use super::layer::{finite, length};
 use super::{FirstLayer, LayerShape, MoleError, MorphKey};
+use crate::dense;
 use crate::real::Real;
-use faer::{Mat, MatRef};
 use half::f16;
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ const ALLOWED_BYTES: u64 = 4 << 30;
 pub struct AugConv<T: Real> {
     pub(super) layout: Layout,
     /// For each pattern `q x b`: column `k` is that of the filter in place `k`.
-    pub(super) patterns: Vec<Mat<T>>,
+    pub(super) patterns: Vec<Array2<T>>,
 }
 
 /// Which pattern each position of the filters meets in which block: a matter of sizes, not of secrets.
@@ -115,18 +116,14 @@ impl<T: Real> AugConv<T> {
             .taps
             .par_iter()
             .map(|taps| {
-                let columns = Mat::from_fn(inverse.nrows(), taps.len(), |row, t| {
-                    taps.get(t).map_or(0.0, |&(_, offset)| inverse.get(row, offset).to_owned())
-                });
-                let weights = Mat::from_fn(taps.len(), key.order().len(), |t, place| {
+                let offsets: Vec<usize> = taps.iter().map(|&(_, offset)| offset).collect();
+                let columns = inverse.select(Axis(1), &offsets);
+                let weights = Array2::from_shape_fn((taps.len(), key.order().len()), |(t, place)| {
                     let tap = taps.get(t).map_or(0, |x| x.0);
                     let filter = key.order().get(place);
                     filter.map_or(0.0, |&filter| weight(filter, tap))
                 });
-                let product = columns * weights;
-                Mat::from_fn(product.nrows(), product.ncols(), |r, c| {
-                    T::from_f64(product.get(r, c).to_owned())
-                })
+                columns.dot(&weights).mapv(T::from_f64)
             })
             .collect();
         Ok(Self { layout, patterns })
@@ -154,14 +151,15 @@ impl<T: Real> AugConv<T> {
         length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
         finite("morphed images", morphed)?;
         let count = morphed.len() / rows;
-        let all = MatRef::from_column_major_slice(morphed, rows, count);
-        let sums: Vec<Mat<T>> = places
+        let all = ArrayView2::from_shape((count, rows), morphed).map_err(|_| MoleError::Internal)?;
+        let sums: Vec<Array2<T>> = places
             .par_iter()
             .map(|place| {
-                let mut sum: Mat<T> = Mat::zeros(filters, count);
+                let mut sum = Array2::zeros((filters, count));
                 for &(block, pattern) in place {
                     if let Some(pattern) = self.patterns.get(pattern) {
-                        sum += pattern.transpose() * all.subrows(block * q, q);
+                        let block = all.slice(s![.., block * q..(block + 1) * q]);
+                        dense::add_product(&mut sum.view_mut(), T::one(), &pattern.t(), &block.t());
                     }
                 }
                 sum
@@ -170,7 +168,7 @@ impl<T: Real> AugConv<T> {
         let mut result = Vec::with_capacity(count * shape.outputs());
         for image in 0..count {
             for filter in 0..filters {
-                result.extend(sums.iter().map(|sum| *sum.get(filter, image)));
+                result.extend(sums.iter().map(|sum| sum[[filter, image]]));
             }
         }
         Ok(result)
@@ -200,9 +198,7 @@ impl AugConv<f32> {
     #[must_use]
     pub fn rounded_to_f16(mut self) -> Self {
         for pattern in &mut self.patterns {
-            pattern
-                .col_iter_mut()
-                .for_each(|column| column.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()));
+            pattern.mapv_inplace(|x| f16::from_f32(x).to_f32());
         }
         self
     }

@@ -1,8 +1,9 @@
 //! The first layer of a network: a convolution without bias, as an index formula and as itself.
 
 use super::MoleError;
+use crate::dense;
 use crate::real::Real;
-use faer::{Mat, MatRef};
+use ndarray::{Array2, ArrayView2};
 
 /// No layer here has more numbers in its padded image or in its result.
 const MOST: usize = 1 << 26;
@@ -211,21 +212,18 @@ impl FirstLayer {
     pub fn apply<T: Real>(&self, image: &[T]) -> Result<Vec<T>, MoleError> {
         length("image", image, self.shape.inputs())?;
         let padded = self.shape.pad(image);
-        let mut seen: Mat<T> = Mat::zeros(self.shape.taps(), self.shape.positions());
-        for (position, column) in seen.col_iter_mut().enumerate() {
-            let Some(column) = column.try_as_col_major_mut() else { continue };
-            let column = column.as_slice_mut();
+        let mut seen = Array2::zeros((self.shape.positions(), self.shape.taps()));
+        for (position, mut taps) in seen.rows_mut().into_iter().enumerate() {
             for (tap, row) in self.shape.seen(position) {
-                if let (Some(place), Some(&x)) = (column.get_mut(tap), padded.get(row)) {
+                if let (Some(place), Some(&x)) = (taps.get_mut(tap), padded.get(row)) {
                     *place = x;
                 }
             }
         }
         let filters: Vec<T> = self.weights.iter().map(|&w| T::from_f64(w)).collect();
-        let filters = MatRef::from_row_major_slice(&filters, self.shape.filters, self.shape.taps());
-        // Positions down the columns, so that one filter's result is contiguous.
-        let result = seen.transpose() * filters.transpose();
-        Ok(result.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect())
+        let filters = ArrayView2::from_shape((self.shape.filters, self.shape.taps()), &filters)
+            .map_err(|_| MoleError::Internal)?;
+        Ok(dense::product(&filters, &seen.t()).into_raw_vec_and_offset().0)
     }
 }
 

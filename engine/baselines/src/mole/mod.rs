@@ -126,6 +126,9 @@ pub enum MoleError {
     /// No randomness.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
+    /// An impossible state: a mistake in this crate.
+    #[error("a matrix has another size than its layer: this is a mistake in Pleura, please report it")]
+    Internal,
     /// The bytes are not such an object.
     #[error("these bytes are no {what}: {why}")]
     Bytes {

@@ -2,11 +2,12 @@
 
 use super::layer::{finite, length};
 use super::{LayerShape, MoleError};
+use crate::dense;
 use crate::random;
 use crate::real::Real;
 use chacha20::ChaCha20Rng;
 use crypto_bigint::rand_core::SeedableRng;
-use faer::Mat;
+use ndarray::{Array2, ArrayView2};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -18,7 +19,7 @@ pub struct MorphKey {
     shape: LayerShape,
     blocks: usize,
     seed: Zeroizing<[u8; 32]>,
-    core: Mat<f64>,
+    core: Array2<f64>,
     order: Vec<usize>,
 }
 
@@ -47,7 +48,8 @@ impl MorphKey {
         let mut rng = ChaCha20Rng::from_seed(seed);
         let order = random::order(&mut rng, shape.filters);
         let q = rows / blocks;
-        let core = Mat::from_fn(q, q, |_, _| random::uniform(&mut rng));
+        // Drawn column by column.
+        let core = Array2::from_shape_simple_fn((q, q), || random::uniform(&mut rng)).reversed_axes();
         Ok(Self { shape, blocks, seed: Zeroizing::new(seed), core, order })
     }
 
@@ -73,17 +75,13 @@ impl MorphKey {
 
     /// The transform of images in one precision.
     pub fn morpher<T: Real>(&self) -> Morpher<T> {
-        let q = self.core_side();
-        let core = Mat::from_fn(q, q, |r, c| T::from_f64(self.core.get(r, c).to_owned()));
-        Morpher { shape: self.shape, core }
+        Morpher { shape: self.shape, core: self.core.mapv(T::from_f64) }
     }
 
     /// The core's inverse, in double precision.
-    pub(super) fn inverse(&self) -> Result<Mat<f64>, MoleError> {
-        use faer::linalg::solvers::DenseSolveCore;
-        let inverse = self.core.partial_piv_lu().inverse();
-        let bad = inverse.col_iter().any(|column| column.iter().any(|x| !x.is_finite()));
-        if bad { Err(MoleError::Singular) } else { Ok(inverse) }
+    pub(super) fn inverse(&self) -> Result<Array2<f64>, MoleError> {
+        let inverse = dense::inverse(&self.core);
+        if inverse.iter().any(|x| !x.is_finite()) { Err(MoleError::Singular) } else { Ok(inverse) }
     }
 
     pub(super) fn seed(&self) -> &[u8; 32] {
@@ -112,7 +110,7 @@ impl Drop for MorphKey {
 /// Morphs images: `t = x M`, with the core in the precision of `T`.
 pub struct Morpher<T: Real> {
     shape: LayerShape,
-    core: Mat<T>,
+    core: Array2<T>,
 }
 
 impl<T: Real> Morpher<T> {
@@ -126,10 +124,10 @@ impl<T: Real> Morpher<T> {
         finite("images", images)?;
         let q = self.core.nrows();
         let padded: Vec<T> = images.chunks_exact(inputs).flat_map(|image| self.shape.pad(image)).collect();
-        // Columns are blocks: a block is contiguous here and there.
-        let blocks = faer::MatRef::from_column_major_slice(&padded, q, padded.len() / q);
-        let morphed = self.core.transpose() * blocks;
-        Ok(morphed.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect())
+        // Rows are blocks.
+        let blocks =
+            ArrayView2::from_shape((padded.len() / q, q), &padded).map_err(|_| MoleError::Internal)?;
+        Ok(dense::product(&blocks, &self.core.view()).into_raw_vec_and_offset().0)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::augment::Layout;
 use super::layer::finite;
 use super::{AugConv, LayerShape, MoleError, MorphKey, Padding};
-use faer::Mat;
+use ndarray::Array2;
 use zeroize::Zeroizing;
 
 const KEY: &[u8; 8] = b"PLMPKEY1";
@@ -42,12 +42,7 @@ impl AugConv<f32> {
         let mut bytes = header(AUGMENTED, self.shape(), self.blocks());
         bytes.reserve(self.bytes() as usize);
         for pattern in &self.patterns {
-            bytes.extend(
-                pattern
-                    .col_iter()
-                    .flat_map(|c| c.iter().copied().collect::<Vec<_>>())
-                    .flat_map(f32::to_le_bytes),
-            );
+            bytes.extend(pattern.t().iter().flat_map(|x| x.to_le_bytes()));
         }
         bytes
     }
@@ -76,7 +71,8 @@ impl AugConv<f32> {
         let patterns = rest.chunks_exact(4 * q * filters).map(|pattern| {
             let values = numbers(pattern);
             finite(what, &values)?;
-            Ok(Mat::from_fn(q, filters, |r, c| values.get(c * q + r).copied().unwrap_or_default()))
+            let columns = Array2::from_shape_vec((filters, q), values).map_err(|_| MoleError::Internal)?;
+            Ok(columns.reversed_axes())
         });
         let patterns = patterns.collect::<Result<_, MoleError>>()?;
         Ok(Self { layout, patterns })
