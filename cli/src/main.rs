@@ -39,11 +39,25 @@ use device::DeviceArgs;
 use std::process::ExitCode;
 use text::{bytes_text, counted};
 
+/// Version, commit, and what the binary has code for.
+#[cfg(target_arch = "x86_64")]
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("PLEURA_COMMIT"),
+    "\nSIMD: scalar, avx2, avx512\nGPU: wgpu"
+);
+/// Version, commit, and what the binary has code for.
+#[cfg(not(target_arch = "x86_64"))]
+const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), "\ncommit: ", env!("PLEURA_COMMIT"), "\nSIMD: scalar\nGPU: wgpu");
+
 /// Neural networks on data that stays encrypted. Without a command: `pleura classify`, on sample X-rays.
 #[derive(Parser)]
 #[command(
     name = "pleura",
     version,
+    long_version = LONG_VERSION,
     after_help = "\
 Examples:
   pleura classify chest.dcm
