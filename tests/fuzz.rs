@@ -1,0 +1,120 @@
+//! The fuzz targets on the stable toolchain: over the corpus, and over mutations of it for `PLEURA_FUZZ_SECONDS` each.
+
+#[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "a crate of its own for cargo-fuzz")]
+mod targets;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use targets::TARGETS;
+
+/// A generator of mutations, the same each time.
+struct Mutations(u64);
+
+impl Mutations {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit.max(1)
+    }
+
+    /// A few changes: bits, extreme bytes and words, parts cut off or repeated.
+    fn of(&mut self, seed: &[u8]) -> Vec<u8> {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=self.below(4) {
+            // Headers are short and matter most.
+            let reach = if self.below(2) == 0 { bytes.len().min(256) } else { bytes.len() };
+            let at = self.below(reach);
+            match self.below(6) {
+                0 => bytes.truncate(at),
+                1 => {
+                    let part: Vec<u8> = bytes.iter().skip(at).take(1 + self.below(64)).copied().collect();
+                    bytes.splice(at..at, part);
+                }
+                2 => bytes.iter_mut().skip(at).take(4).for_each(|byte| *byte = 0xff),
+                3 => bytes.iter_mut().skip(at).take(8).for_each(|byte| *byte = 0),
+                4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x80),
+                _ => {
+                    let bit = self.below(8);
+                    bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Files of a target's folder; zeros where it has none yet.
+#[expect(clippy::unwrap_used, reason = "a helper of tests is a test too")]
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let Ok(entries) = std::fs::read_dir(folder) else { return vec![vec![0; 256]] };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+/// Names the input by its place in the sequence, which is the same each time, if a target panics.
+#[test]
+fn every_parser_returns_on_mutated_files() {
+    let seconds = std::env::var("PLEURA_FUZZ_SECONDS").map_or(1.5, |text| text.parse().unwrap());
+    for (name, target) in TARGETS {
+        let seeds = corpus(name);
+        assert!(!seeds.is_empty(), "{name} has no corpus");
+        seeds.iter().for_each(|seed| target(seed));
+        let mut mutations = Mutations(0x9e37_79b9_7f4a_7c15);
+        let start = Instant::now();
+        let mut count = 0u64;
+        while start.elapsed() < Duration::from_secs_f64(seconds) {
+            let seed = &seeds[mutations.below(seeds.len())];
+            let mutated = mutations.of(seed);
+            let kept = std::env::temp_dir().join(format!("pleura-fuzz-{name}-{}", std::process::id()));
+            let result = std::panic::catch_unwind(|| target(&mutated));
+            if result.is_err() {
+                std::fs::write(&kept, &mutated).unwrap();
+                panic!("{name} panics on mutation {count}, kept as {}", kept.display());
+            }
+            count += 1;
+        }
+        println!("{name}: {count} mutations");
+    }
+}
+
+/// Writes the files of the corpus that this code makes; the pictures and networks are copies.
+#[test]
+#[ignore = "writes files"]
+fn write_corpus() {
+    use pleura::baselines::mole::{AugConv, FirstLayer, MorphKey, Morphed};
+    use pleura::ckks::{KeyRequest, Params};
+    use pleura::nn::{CompileOptions, Plan};
+
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let put = |name: &str, bytes: &[u8]| {
+        let file = folder.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+    };
+    let params = Params::new(targets::SMALL).unwrap();
+    put("ckks/params", &params.to_bytes());
+    put("ckks/request", &KeyRequest::new().relin(1).to_bytes(&params));
+    let onnx = std::fs::read(folder.join("onnx/tiny.onnx")).unwrap();
+    let network = pleura::onnx::import(&onnx, &pleura::onnx::ImportOptions::default()).unwrap().network;
+    let options =
+        CompileOptions { security: targets::SMALL.security, threads: 1, ..CompileOptions::default() };
+    let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
+    put("plan/plan", &plan.to_bytes().unwrap());
+    put("plan/server", &plan.server_plan().to_bytes().unwrap());
+    put("client_spec/client", &plan.client_spec().to_bytes().unwrap());
+    let shape = targets::LAYER;
+    let weights: Vec<f64> = (0..shape.filters * shape.taps()).map(|k| (k as f64).sin()).collect();
+    let layer = FirstLayer::new(shape, weights).unwrap();
+    let key = MorphKey::from_seed(&shape, 1, [1; 32]).unwrap();
+    put("baselines/morph-key", &key.to_bytes());
+    put("baselines/augmented", &AugConv::<f32>::new(&key, &layer).unwrap().to_bytes());
+    let values = key.morpher::<f32>().morph(&vec![0.5; shape.inputs()]).unwrap();
+    put("baselines/morphed", &Morphed { shape, blocks: 1, values }.to_bytes());
+    let secret = pleura::baselines::paillier::SecretKey::generate_insecure(512).unwrap();
+    put("baselines/paillier-secret", &secret.to_bytes());
+    put("baselines/paillier-public", &secret.public().to_bytes());
+}
