@@ -1,8 +1,12 @@
-//! Where compiled plans and kernels are kept.
+//! `pleura cache`: the folder of compiled plans and kernels.
 
+use crate::terminal;
+use crate::text::{bytes_text, counted};
 use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use pleura::{PlanCache, PlanKey};
+use serde_json::json;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +17,85 @@ const LIMIT: u64 = 4 << 30;
 /// How names of files of compiled kernels start.
 const KERNELS_PREFIX: &str = "wgpu_pipeline_cache";
 
-/// A cache that has no place.
+/// Arguments of `pleura cache`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura cache
+  pleura cache clear
+  PLEURA_CACHE=/tmp/plans pleura cache
+
+Plans may be deleted at any time. Beyond 4 GiB, the least recently used plans are deleted.
+The cache also has the kernels that were compiled for GPUs.")]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    command: Option<CacheCommand>,
+
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum CacheCommand {
+    /// Delete all plans and kernels.
+    Clear,
+}
+
+/// Shows the cache, or clears it.
+pub(crate) fn cache(args: &CacheArgs) -> Result<()> {
+    match args.command {
+        None => show(args.json),
+        Some(CacheCommand::Clear) => clear(args.json),
+    }
+}
+
+fn show(json: bool) -> Result<()> {
+    let cache = plans()?;
+    let (plans, bytes) = cache.size()?;
+    let kernel_bytes = kernel_bytes()?;
+    if json {
+        return terminal::print_json(
+            "cache",
+            &json!({
+                "path": cache.folder().to_string_lossy(),
+                "plans": plans, "bytes": bytes, "kernel_bytes": kernel_bytes,
+                "deleted": { "plans": 0, "bytes": 0, "kernel_bytes": 0 },
+            }),
+        );
+    }
+    let mut text =
+        format!("{}\n{}, {}\n", cache.folder().display(), counted(plans, "plan"), bytes_text(bytes));
+    if kernel_bytes > 0 {
+        text += &format!("kernels of GPUs, {}\n", bytes_text(kernel_bytes));
+    }
+    terminal::print(&text)
+}
+
+fn clear(json: bool) -> Result<()> {
+    let cache = plans()?;
+    let (plans, bytes) = cache.clear()?;
+    let kernel_bytes = clear_kernels()?;
+    if json {
+        return terminal::print_json(
+            "cache",
+            &json!({
+                "path": cache.folder().to_string_lossy(),
+                "plans": 0, "bytes": 0, "kernel_bytes": 0,
+                "deleted": { "plans": plans, "bytes": bytes, "kernel_bytes": kernel_bytes },
+            }),
+        );
+    }
+    let kernels = if kernel_bytes > 0 {
+        format!(", and compiled kernels, {},", bytes_text(kernel_bytes))
+    } else {
+        ",".to_owned()
+    };
+    let plans = counted(plans, "plan");
+    terminal::print(&format!("deleted {plans}, {}{kernels} from {}\n", bytes_text(bytes), place()?.display()))
+}
+
+/// A cache without a folder.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
     #[error("there is no place for a cache: set PLEURA_CACHE to a directory")]

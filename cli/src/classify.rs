@@ -1,6 +1,7 @@
 //! `pleura classify`: X-rays compressed, encrypted, classified on ciphertexts, decrypted, and compared with the plaintext network.
 
 use crate::device::DeviceArgs;
+use crate::memory::MemoryArgs;
 use crate::model::all_cores;
 use crate::names::path_cell;
 use crate::omitted::Omitted;
@@ -29,14 +30,14 @@ use std::time::Instant;
 Examples:
   pleura classify
   pleura classify chest.dcm
-  pleura classify ward/ --model covid --out ward.csv
+  pleura classify ward/ --model covid --output ward.csv
   pleura classify ward/ --device gpu --gpu-memory 6GB
   pleura classify chest.png --json | jq '.probabilities // empty'
 
 Files of a folder, and of folders in it, are X-rays by their content, whatever they are called. Those that are not, or cannot be
 read, are named at the end; --strict makes that a failure. Hidden files are skipped; links are followed.
 
-With --out, what an interruption left in FILE.part is gone on with, if it is of this network and these files. A row whose file has
+With --output, what an interruption left in FILE.part is gone on with, if it is of this network and these files. A row whose file has
 changed is done again. In the table, names are percent-encoded where they would not be read back: `%`, `#`, control and invisible
 characters, bytes that are not Unicode, and `=`, `+`, `-`, `@` at the beginning. A `#` stands before the name of a latent.
 
@@ -70,21 +71,20 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 
-    /// Encrypt nothing: run the network in the clear.
-    #[arg(long, conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache"])]
-    clear: bool,
+    /// Run the network without encryption.
+    #[arg(long, alias = "clear", conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache"])]
+    plaintext: bool,
 
     /// A table of the results, in CSV.
     #[arg(long, value_name = "FILE.csv")]
-    out: Option<PathBuf>,
+    output: Option<PathBuf>,
 
-    /// Replace the file of --out if it exists.
-    #[arg(long, requires = "out")]
+    /// Replace the file of --output if it exists.
+    #[arg(long, requires = "output")]
     force: bool,
 
-    /// Memory to allow instead of what is available.
-    #[arg(long, value_name = "GIB", value_parser = run::gib)]
-    max_memory: Option<f64>,
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// Compile even if the plan is cached, and do not keep it.
     #[arg(long)]
@@ -103,22 +103,23 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let classifier = classifier::load_scaled(&args.model, args.pixel_scaling)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
     let SourceList { sources, skipped, .. } = args.folders.list(&args.inputs)?;
-    let outputs: Vec<PathBuf> = args.out.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();
-    if let Some(path) = &args.out {
+    let outputs: Vec<PathBuf> =
+        args.output.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();
+    if let Some(path) = &args.output {
         let inputs = sources.iter().map(Source::path);
         files::check_outputs(&[path], inputs, args.force)?;
     }
     let mut omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
-    let scorer = if args.clear {
+    let scorer = if args.plaintext {
         Scorer::Plaintext(classifier)
     } else {
         Scorer::encrypted(classifier, args, threads, &sources)?
     };
-    let mut records = Records::new(scorer.classifier(), scorer.device(), args.json, args.clear, &sources);
-    if let Some(path) = &args.out {
+    let mut records = Records::new(scorer.classifier(), scorer.device(), args.json, args.plaintext, &sources);
+    if let Some(path) = &args.output {
         records.save(path, &sources, args.force)?;
     }
-    let bar = terminal::bar().with_prefix("classify");
+    let bar = crate::progress::bar().with_prefix("classify");
     bar.set_length(sources.len() as u64);
     let mut summary = Summary::default();
     let mut group = Vec::new();
@@ -227,7 +228,7 @@ impl Scorer {
         let clock = Instant::now();
         let (plan, group) = plan(&classifier, threads, !args.no_cache, sources)?;
         let report = plan.report();
-        memory::check(report.memory_bytes as u64, args.max_memory)?;
+        memory::check(report.memory_bytes as u64, args.memory.max_memory)?;
         let compile = clock.elapsed().as_secs_f64();
         let name = classifier.name().to_owned();
         let network = Box::new(classifier.grouped_network(group)?);

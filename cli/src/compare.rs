@@ -1,4 +1,4 @@
-//! `pleura compare`: ways to classify the same X-rays, with what each costs and what each gives away.
+//! `pleura compare`: methods of private classification on the same X-rays, with costs and attacks.
 
 use crate::baseline::arguments::{ImagesArgs, side};
 use crate::baseline::images::{self, Image, decibels};
@@ -12,6 +12,7 @@ use crate::clock::timed;
 use crate::compare_page::page;
 use crate::device::{self, DeviceArgs};
 use crate::model::all_cores;
+use crate::report::ReportArgs;
 use crate::statistics::{accuracy_text, auc_text};
 use crate::table::Table;
 use crate::text::bytes_text;
@@ -34,7 +35,7 @@ use std::path::PathBuf;
 /// Bits of Paillier's modulus.
 const PAILLIER_BITS: u32 = 2048;
 
-/// What whoever sees latents in the clear has.
+/// Result of observing plaintext latents.
 const AS_KEPT: &str = "the X-ray, as the codec keeps it";
 
 /// Arguments of `pleura compare`.
@@ -43,30 +44,29 @@ const AS_KEPT: &str = "the X-ray, as the codec keeps it";
 Examples:
   pleura compare
   pleura compare --html compare.html
-  pleura compare ward/ --json compare.json
+  pleura compare ward/ --json --output compare.json
 
-Labels are known of the samples, and of images in folders that are named normal and pneumonia.
-Seconds are for one X-ray, on this machine; what happens once (keys, plans, the augmented
-convolution) is apart. Server seconds are those of a whole network; MpLe's are to be compared with
-the plain network of the same name. Intervals are of 95 %. Each way is attacked as somebody could
-who sees what the server sees.
+Labels are known for the samples, and for images in folders named normal and pneumonia.
+Seconds are for one X-ray, on this machine; setup (keys, plans, the augmented
+convolution) is separate. Server seconds are those of a whole network; MpLe's are to be compared with
+the plain network of the same name. Intervals are of 95 %. Each method is attacked by an
+observer of the server.
 
 Paillier as published is there with each kind of randomness: fresh for each pixel, one for each
 image, one for all. No network is shipped for it: labels are those of ridge regression on the
-stored pictures, as in `pleura baseline paillier leak`, which says more. What others recover is by
+stored pictures, as in `pleura baseline paillier leak`, which says more. Recovered pictures are by
 the best of its three attacks; labels are then those of the same regression on what the affine
 attack recovers.")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     images: ImagesArgs,
 
-    /// A page with pictures, in one file.
+    /// HTML file for a page with pictures.
     #[arg(long, value_name = "F.html")]
     html: Option<PathBuf>,
 
-    /// The figures, as JSON.
-    #[arg(long, value_name = "F.json")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
 
     /// Side of the pictures that Paillier encrypts pixel by pixel.
     #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = side())]
@@ -80,17 +80,17 @@ pub(crate) struct CompareArgs {
     force: bool,
 }
 
-/// Does it all.
+/// Measures all methods, and reports.
 pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
-    let places: Vec<&PathBuf> = [&args.html, &args.json].into_iter().flatten().collect();
+    let places: Vec<&PathBuf> = [args.html.as_ref(), args.report.file()].into_iter().flatten().collect();
     files::check_outputs(&places, sources::files(&args.images.images), args.force)?;
-    if let (Some(html), Some(json)) = (&args.html, &args.json)
-        && files::same(html, json)
+    if let (Some(html), Some(output)) = (&args.html, args.report.file())
+        && files::same(html, output)
     {
-        bail!("{} is named for two outputs: name another", html.display());
+        bail!("--html and --output both write {}: choose two files", html.display());
     }
     let images = images::load(&args.images.images)?;
-    let bar = terminal::bar().with_prefix("compare");
+    let bar = crate::progress::bar().with_prefix("compare");
     bar.set_length((4 + KINDS.len() * images.len()) as u64);
     let mut ways = Vec::new();
     let classifier = classifier::load(MODELS[0].name)?;
@@ -114,16 +114,13 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
         let html = page(&ways, &first, images.len(), labelled, args.side)?;
         files::write(path, &[html.as_bytes()], args.force, false)?;
     }
-    if let Some(path) = &args.json {
-        let value = json!({ "images": images.len(), "labelled": labelled, "side": args.side, "ways": ways });
-        let text = terminal::json(&value)? + "\n";
-        files::write(path, &[text.as_bytes()], args.force, false)?;
-    }
-    terminal::publish(&text(&ways, images.len(), labelled))
+    let value = json!({ "images": images.len(), "labelled": labelled, "side": args.side, "methods": ways });
+    args.report.publish(&text(&ways, images.len(), labelled), &terminal::json("compare", &value)?, args.force)
 }
 
 fn text(ways: &[Way], count: usize, labelled: usize) -> String {
-    let mut table = Table::new(1, ["", "right", "AUC", "client s", "server s", "once s", "bytes", "once"]);
+    let mut table =
+        Table::new(1, ["", "accuracy", "AUC", "client s", "server s", "setup s", "bytes", "setup"]);
     for way in ways {
         table.row([
             way.name.to_owned(),
@@ -131,15 +128,15 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
             auc_text(&way.quality),
             format!("{:.4}", way.client_seconds),
             way.server_seconds.map_or_else(|| "-".into(), |s| format!("{s:.4}")),
-            format!("{:.2}", way.once_seconds),
+            format!("{:.2}", way.setup_seconds),
             bytes_text(way.bytes),
-            bytes_text(way.once_bytes),
+            bytes_text(way.setup_bytes),
         ]);
     }
-    let mut given = Table::new(4, ["", "protection", "what others recover", "assumed"]);
+    let mut given = Table::new(4, ["", "protection", "attack recovers", "assumption"]);
     for way in ways {
         let protection = way.protection.text().to_owned();
-        given.row([way.name.to_owned(), protection, way.recovered.clone(), way.assumed.to_owned()]);
+        given.row([way.name.to_owned(), protection, way.attack_result.clone(), way.assumption.to_owned()]);
     }
     format!(
         "{table}\n{given}\n{count} X-rays, {labelled} with known labels; intervals of 95 %. {PAIRED}\n{TRAINED}\nNot a medical device.\n"
@@ -154,21 +151,21 @@ fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way> {
     let each = images.len().max(1) as f64;
     Ok(Way {
         name: "plain",
-        about: format!("network {} on latents, in the clear", classifier.name()),
+        about: format!("network {} on plaintext latents", classifier.name()),
         quality: quality(images, &scores),
         client_seconds: client / each,
         server_seconds: Some(server / each),
-        once_seconds: 0.0,
+        setup_seconds: 0.0,
         bytes: features.first().map_or(0, |item| 4 * item.len() as u64),
-        once_bytes: 0,
-        recovered: AS_KEPT.into(),
-        assumed: "the server is trusted",
+        setup_bytes: 0,
+        attack_result: AS_KEPT.into(),
+        assumption: "the server is trusted",
         protection: Protection::Clear,
         picture: reconstructed(classifier, images)?,
     })
 }
 
-/// hefNet in the clear, and behind an augmented convolution: one network, computed by the same means.
+/// hefNet on plaintext, and behind an augmented convolution: one network, computed by the same means.
 fn morphed(images: &[Image]) -> Result<[Way; 2]> {
     let layer = Layer::load("pneumonia-hefnet")?;
     let shape = *layer.first.shape();
@@ -189,15 +186,15 @@ fn morphed(images: &[Image]) -> Result<[Way; 2]> {
     let each = images.len().max(1) as f64;
     let plain = Way {
         name: "plain, hefNet",
-        about: "network pneumonia-hefnet on latents, in the clear".into(),
+        about: "network pneumonia-hefnet on plaintext latents".into(),
         quality: quality(images, &outcome.plain_scores),
         client_seconds: client / each,
         server_seconds: Some(seconds.plain_server() / each),
-        once_seconds: 0.0,
+        setup_seconds: 0.0,
         bytes: 4 * shape.inputs() as u64,
-        once_bytes: 0,
-        recovered: AS_KEPT.into(),
-        assumed: "the server is trusted",
+        setup_bytes: 0,
+        attack_result: AS_KEPT.into(),
+        assumption: "the server is trusted",
         protection: Protection::Clear,
         picture: of(original.as_deref())?,
     };
@@ -207,14 +204,14 @@ fn morphed(images: &[Image]) -> Result<[Way; 2]> {
         quality: quality(images, &outcome.scores),
         client_seconds: (client + seconds.morph) / each,
         server_seconds: Some(seconds.server() / each),
-        once_seconds: seconds.keygen + seconds.augment,
+        setup_seconds: seconds.keygen + seconds.augment,
         bytes: outcome.costs.morphed_bytes,
-        once_bytes: outcome.costs.augmented_bytes,
-        recovered: format!(
+        setup_bytes: outcome.costs.augmented_bytes,
+        attack_result: format!(
             "{} of it, in {attack:.2} s for all",
             quality_of.map_or_else(String::new, decibels)
         ),
-        assumed: "nobody solves linear equations",
+        assumption: "nobody solves linear equations",
         protection: Protection::Recoverable,
         picture,
     };
@@ -243,7 +240,7 @@ fn published(
         Randomness::PerImage => "Paillier, published, r an image",
         Randomness::Fixed => "Paillier, published, one r",
     };
-    let (recovered, assumed, protection) = match randomness {
+    let (recovered, assumption, protection) = match randomness {
         Randomness::Fresh if information == 0.0 => (
             "nothing: no more bits than chance".to_owned(),
             "composite residuosity; but no use",
@@ -270,11 +267,11 @@ fn published(
         quality: published::quality(arm.labels),
         client_seconds: arm.seconds / images.len().max(1) as f64,
         server_seconds: None,
-        once_seconds: once,
+        setup_seconds: once,
         bytes: (side * side) as u64,
-        once_bytes: 0,
-        recovered,
-        assumed,
+        setup_bytes: 0,
+        attack_result: recovered,
+        assumption,
         protection,
         picture: best.map(|best| best.picture.clone()),
     })
@@ -296,11 +293,11 @@ fn linear(images: &[Image]) -> Result<Way> {
         quality: quality(images, &outcome.scores()),
         client_seconds: (client + encrypt + decrypt) / each,
         server_seconds: Some(evaluate / each),
-        once_seconds: keygen,
+        setup_seconds: keygen,
         bytes: (outcome.run.sent_bytes + outcome.run.returned_bytes) / images.len().max(1) as u64,
-        once_bytes: u64::from(PAILLIER_BITS / 8) * 3,
-        recovered: "nothing known".into(),
-        assumed: "composite residuosity, short powers",
+        setup_bytes: u64::from(PAILLIER_BITS / 8) * 3,
+        attack_result: "nothing known".into(),
+        assumption: "composite residuosity, short powers",
         protection: Protection::Encrypted,
         picture: None,
     })
@@ -308,11 +305,11 @@ fn linear(images: &[Image]) -> Result<Way> {
 
 fn latent(classifier: Classifier, images: &[Image], device: &DeviceArgs) -> Result<Way> {
     let device = device.find(all_cores())?;
-    let mut once_seconds = 0.0;
-    let plan = timed(&mut once_seconds, || classifier::plan(&classifier, all_cores(), true, 1))?;
+    let mut setup_seconds = 0.0;
+    let plan = timed(&mut setup_seconds, || classifier::plan(&classifier, all_cores(), true, 1))?;
     let pipeline = XrayPipeline::with_plan(classifier, &plan, 1, &device)?;
     device::tell_fallback(&device);
-    once_seconds += pipeline.pipeline().times().keys;
+    setup_seconds += pipeline.pipeline().times().keys;
     let (mut client, mut server) = (0.0, 0.0);
     let mut scores = Vec::new();
     for image in images {
@@ -330,11 +327,11 @@ fn latent(classifier: Classifier, images: &[Image], device: &DeviceArgs) -> Resu
         quality: quality(images, &scores),
         client_seconds: client / each,
         server_seconds: Some(server / each),
-        once_seconds,
+        setup_seconds,
         bytes: (report.input_bytes + report.output_bytes) as u64,
-        once_bytes: report.key_wire_bytes as u64,
-        recovered: "nothing known".into(),
-        assumed: "ring learning with errors, 128 bits",
+        setup_bytes: report.key_wire_bytes as u64,
+        attack_result: "nothing known".into(),
+        assumption: "ring learning with errors, 128 bits",
         protection: Protection::Encrypted,
         picture: None,
     })

@@ -22,7 +22,7 @@ pub(crate) fn page(
     let mut rows = String::new();
     for way in ways {
         let picture = match &way.picture {
-            Some(pixels) => image(pixels, &format!("what is recovered from {}", way.name))?,
+            Some(pixels) => image(pixels, &format!("picture recovered from {}", way.name))?,
             None => "<small>none</small>".to_owned(),
         };
         let class = if way.protection == Protection::Encrypted { "good" } else { "bad" };
@@ -37,19 +37,19 @@ pub(crate) fn page(
             auc_text(&way.quality),
             way.client_seconds,
             way.server_seconds.map_or_else(|| "-".to_owned(), |s| format!("{s:.4}")),
-            way.once_seconds,
+            way.setup_seconds,
             bytes_text(way.bytes),
-            bytes_text(way.once_bytes),
-            plain(&way.recovered),
-            plain(way.assumed),
+            bytes_text(way.setup_bytes),
+            plain(&way.attack_result),
+            plain(way.assumption),
         );
     }
     Ok(format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>Ways to classify \
-         X-rays</title>\n<style>{STYLE}</style>\n<h1>Ways to classify the same X-rays</h1>\n<p>{count} X-rays, {labelled} of them with \
-         known labels. Seconds and bytes are for one X-ray, on the machine that made this page; what happens once is apart. Intervals are of 95 %. {PAIRED} {TRAINED} Paillier as published \
+         X-rays</title>\n<style>{STYLE}</style>\n<h1>Methods to classify the same X-rays</h1>\n<p>{count} X-rays, {labelled} of them with \
+         known labels. Seconds and bytes are for one X-ray, on the machine that made this page; setup is separate. Intervals are of 95 %. {PAIRED} {TRAINED} Paillier as published \
          encrypts {side}x{side} pixels.</p>\n<figure>{}<figcaption><small>The first X-ray, as it is.</small></figcaption></figure>\n\
-         <table>\n<tr><th><th>right<th>AUC<th>client s<th>server s<th>once s<th>bytes<th>bytes once<th>what others recover<th>protection</tr>\n\
+         <table>\n<tr><th><th>accuracy<th>AUC<th>client s<th>server s<th>setup s<th>bytes<th>setup bytes<th>attack recovers<th>protection</tr>\n\
          {rows}</table>\n<p><small>Not a medical device. Made by <code>pleura compare</code>.</small></p>\n</html>\n",
         image(original, "the first X-ray")?
     ))

@@ -22,15 +22,15 @@ const MAX_LATENTS: u64 = 1 << 30;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura compress chest.dcm --out chest.safetensors
-  pleura compress ward/ --out ward.safetensors --codec f4
-  pleura compress chest.png --out chest.safetensors --quantise
+  pleura compress chest.dcm --output chest.safetensors
+  pleura compress ward/ --output ward.safetensors --codec f4
+  pleura compress chest.png --output chest.safetensors --quantize
   pleura classify chest.safetensors
 
 Files of a folder, and of folders in it, are X-rays by their content, whatever they are called. Those that are not, or cannot be
 read, are named at the end; --strict makes that a failure.
 
-The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantise. Classify continuous latents: they are
+The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify continuous latents: they are
 what the networks were trained on.")]
 pub(crate) struct CompressArgs {
     /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, or folders of them.
@@ -39,7 +39,7 @@ pub(crate) struct CompressArgs {
 
     /// Where the latents go.
     #[arg(long, value_name = "F.safetensors")]
-    out: PathBuf,
+    output: PathBuf,
 
     /// Which codec: f8, f4 or f16.
     #[arg(long, value_name = "NAME", default_value = CODECS[0].0)]
@@ -47,7 +47,7 @@ pub(crate) struct CompressArgs {
 
     /// Keep the nearest codes of the codebook: ten bits for each position.
     #[arg(long)]
-    quantise: bool,
+    quantize: bool,
 
     #[command(flatten)]
     folders: FolderArgs,
@@ -65,7 +65,7 @@ pub(crate) struct CompressArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura reconstruct chest.safetensors --out pictures/")]
+  pleura reconstruct chest.safetensors --output pictures/")]
 pub(crate) struct ReconstructArgs {
     /// Latents from `pleura compress`.
     #[arg(value_name = "F.safetensors")]
@@ -73,7 +73,7 @@ pub(crate) struct ReconstructArgs {
 
     /// The folder that PNG files go into; it is made if it is not there.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    output: PathBuf,
 
     /// Replace files that exist.
     #[arg(long)]
@@ -89,16 +89,16 @@ struct Quality {
     name: String,
     /// PSNR in dB and SSIM, from the continuous latent and from its codes.
     continuous: [f64; 2],
-    quantised: [f64; 2],
+    quantized: [f64; 2],
 }
 
 /// X-rays to latents.
 pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     let SourceList { sources, skipped, .. } = args.folders.list(&args.images)?;
-    files::check_outputs(&[&args.out], sources.iter().map(Source::path), args.force)?;
-    let mut omitted = Omitted::new(&skipped, &[&args.out]);
-    let bar = terminal::bar().with_prefix("compress");
+    files::check_outputs(&[&args.output], sources.iter().map(Source::path), args.force)?;
+    let mut omitted = Omitted::new(&skipped, &[&args.output]);
+    let bar = crate::progress::bar().with_prefix("compress");
     bar.set_length(sources.len() as u64);
     let (mut stored, mut qualities) = (Vec::new(), Vec::new());
     for source in &sources {
@@ -122,17 +122,17 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
         let latent = codec.encode(&xray);
         let codes = codec.quantize(&latent).with_context(|| of_codec(&codec))?;
         let decoded = |latent: &Latent| codec.decode(latent).with_context(|| of_codec(&codec));
-        let dequantised = codec.dequantize(&codes).with_context(|| of_codec(&codec))?;
+        let dequantized = codec.dequantize(&codes).with_context(|| of_codec(&codec))?;
         let compare = |other: &Xray| [psnr(&xray, other), ssim(&xray, other)];
         let name = source.name();
         qualities.push(Quality {
             name: name.clone(),
             continuous: compare(&decoded(&latent)?),
-            quantised: compare(&decoded(&dequantised)?),
+            quantized: compare(&decoded(&dequantized)?),
         });
         stored.push((
             name,
-            if args.quantise { StoredLatent::Codes(codes) } else { StoredLatent::Latent(latent) },
+            if args.quantize { StoredLatent::Codes(codes) } else { StoredLatent::Latent(latent) },
         ));
     }
     bar.finish_and_clear();
@@ -140,9 +140,9 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
         let failed = omitted.failed();
         bail!("{failed} of {} could not be read; what is wrong with them is said above", sources.len());
     }
-    let bytes = LatentFile::new(&codec, stored).with_context(|| cannot_use(&args.out))?.to_bytes();
+    let bytes = LatentFile::new(&codec, stored).with_context(|| cannot_use(&args.output))?.to_bytes();
     // They are as private as the X-rays.
-    files::write(&args.out, &[&bytes], args.force, true)?;
+    files::write(&args.output, &[&bytes], args.force, true)?;
     report(args, &qualities, bytes.len() as u64, &omitted)?;
     omitted.tell();
     omitted.verdict(qualities.len(), sources.len(), args.folders.strict)
@@ -153,38 +153,41 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omit
         |of: fn(&Quality) -> f64| qualities.iter().map(of).sum::<f64>() / qualities.len().max(1) as f64;
     let means = [
         [mean(|q| q.continuous[0]), mean(|q| q.continuous[1])],
-        [mean(|q| q.quantised[0]), mean(|q| q.quantised[1])],
+        [mean(|q| q.quantized[0]), mean(|q| q.quantized[1])],
     ];
     if args.json {
         let pair = |[psnr, ssim]: [f64; 2]| json!({ "psnr": psnr, "ssim": ssim });
-        let image = |q: &Quality| json!({ "image": q.name, "continuous": pair(q.continuous), "quantised": pair(q.quantised) });
-        return terminal::publish_json(&json!({
-            "codec": args.codec,
-            "out": args.out.to_string_lossy(),
-            "bytes": bytes,
-            "failed": omitted.failed(),
-            "failed_files": omitted.failed_json(),
-            "skipped": omitted.skipped(),
-            "skipped_files": omitted.skipped_json(),
-            "images": qualities.iter().map(image).collect::<Value>(),
-            "mean": { "continuous": pair(means[0]), "quantised": pair(means[1]) },
-        }));
+        let image = |q: &Quality| json!({ "image": q.name, "continuous": pair(q.continuous), "quantized": pair(q.quantized) });
+        return terminal::print_json(
+            "compress",
+            &json!({
+                "codec": args.codec,
+                "path": args.output.to_string_lossy(),
+                "bytes": bytes,
+                "failed": omitted.failed(),
+                "failed_files": omitted.failed_json(),
+                "skipped": omitted.skipped(),
+                "skipped_files": omitted.skipped_json(),
+                "images": qualities.iter().map(image).collect::<Value>(),
+                "mean": { "continuous": pair(means[0]), "quantized": pair(means[1]) },
+            }),
+        );
     }
-    let mut table = Table::new(1, ["image", "PSNR dB", "SSIM", "quantised PSNR dB", "SSIM"]);
+    let mut table = Table::new(1, ["image", "PSNR dB", "SSIM", "quantized PSNR dB", "SSIM"]);
     let mut row = |name: &str, [a, b]: [[f64; 2]; 2]| {
         let cells =
             [format!("{:.2}", a[0]), format!("{:.4}", a[1]), format!("{:.2}", b[0]), format!("{:.4}", b[1])];
         let [a, b, c, d] = cells;
         table.row([name.to_owned(), a, b, c, d]);
     };
-    qualities.iter().for_each(|q| row(&q.name, [q.continuous, q.quantised]));
+    qualities.iter().for_each(|q| row(&q.name, [q.continuous, q.quantized]));
     if qualities.len() > 1 {
         row("mean", means);
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{table}\n{} in {}, {}\n",
         counted(qualities.len(), "latent"),
-        plain(&args.out.to_string_lossy()),
+        plain(&args.output.to_string_lossy()),
         bytes_text(bytes)
     ))
 }
@@ -195,13 +198,13 @@ pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<()> {
     let file = file.with_context(|| cannot_use(&args.latents))?;
     let codec = shipped::codec(file.codec_name())?;
     let latents = file.latents(&codec).with_context(|| cannot_use(&args.latents))?;
-    fs::create_dir_all(&args.out).with_context(|| files::cannot_write(&args.out))?;
+    fs::create_dir_all(&args.output).with_context(|| files::cannot_write(&args.output))?;
     let mut taken = HashMap::new();
     let places: Vec<PathBuf> =
-        latents.iter().map(|(name, _)| args.out.join(file_name(name, &mut taken))).collect();
+        latents.iter().map(|(name, _)| args.output.join(file_name(name, &mut taken))).collect();
     // All of them before the first is written.
     files::check_outputs(&places, [&args.latents], args.force)?;
-    let bar = terminal::bar().with_prefix("decode");
+    let bar = crate::progress::bar().with_prefix("decode");
     bar.set_length(places.len() as u64);
     for ((name, latent), path) in latents.iter().zip(&places) {
         let xray = codec.decode(latent).with_context(|| of_codec(&codec))?;
@@ -212,9 +215,9 @@ pub(crate) fn reconstruct(args: &ReconstructArgs) -> Result<()> {
     bar.finish_and_clear();
     if args.json {
         let names: Vec<_> = places.iter().map(|path| path.to_string_lossy()).collect();
-        return terminal::publish_json(&json!({ "codec": codec.name(), "images": names }));
+        return terminal::print_json("reconstruct", &json!({ "codec": codec.name(), "images": names }));
     }
-    terminal::publish(
+    terminal::print(
         &places.iter().map(|path| format!("{}\n", plain(&path.to_string_lossy()))).collect::<String>(),
     )
 }

@@ -59,7 +59,8 @@ struct Devices {
 #[derive(Serialize)]
 struct Row {
     /// For `--device`.
-    device: String,
+    device_id: String,
+    #[serde(rename = "device_name")]
     name: String,
     kind: String,
     api: Option<String>,
@@ -93,7 +94,7 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<()> {
         (_, true) => &QUICK_DEGREES[..],
         _ => &DEGREES[..],
     };
-    let bar = if args.list { ProgressBar::hidden() } else { terminal::clock().with_prefix("check") };
+    let bar = if args.list { ProgressBar::hidden() } else { crate::progress::clock().with_prefix("check") };
     bar.set_length(((adapters.len() + 1) * degrees.len()) as u64);
     let mut rows = vec![Row::cpu(degrees, &bar)];
     rows.extend(
@@ -102,9 +103,9 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<()> {
     bar.finish_and_clear();
     let found = Devices { devices: rows, diagnosis: diagnosis(&adapters) };
     if args.json {
-        terminal::publish_json(&found)?
+        terminal::print_json("devices", &found)?
     } else {
-        terminal::publish(&found.to_string())?
+        terminal::print(&found.to_string())?
     }
     let failed = found.failures().count();
     if failed > 0 {
@@ -118,7 +119,7 @@ impl Row {
     fn cpu(degrees: &[u32], bar: &ProgressBar) -> Self {
         let device = Device::cpu(Some(all_cores()));
         Self {
-            device: "cpu".to_owned(),
+            device_id: "cpu".to_owned(),
             check: check(&device, degrees, false, bar),
             name: device.name(),
             kind: "processor".to_owned(),
@@ -149,7 +150,7 @@ impl Row {
             }
         };
         Self {
-            device: number.to_string(),
+            device_id: number.to_string(),
             name: info.name.clone(),
             kind: info.kind.to_string(),
             api: Some(info.api.clone()),
@@ -188,7 +189,7 @@ impl Display for Devices {
         let dash = || "-".to_owned();
         for row in &self.devices {
             table.row([
-                row.device.clone(),
+                row.device_id.clone(),
                 row.name.clone(),
                 row.kind.clone(),
                 row.api.clone().unwrap_or_else(dash),
@@ -204,7 +205,7 @@ impl Display for Devices {
         for row in &self.devices {
             let Some(Check { passed, reason: Some(reason), .. }) = &row.check else { continue };
             let verdict = if passed.is_some() { "fails" } else { "is not checked" };
-            write!(f, "\ndevice {} {verdict}: {}\n", row.device, plain(reason))?;
+            write!(f, "\ndevice {} {verdict}: {}\n", row.device_id, plain(reason))?;
         }
         match &self.diagnosis {
             Some(diagnosis) => write!(f, "\n{diagnosis}\n"),

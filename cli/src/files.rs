@@ -4,10 +4,13 @@ use crate::text::{self, bytes_text};
 use anyhow::{Context, Result};
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tempfile::{Builder, NamedTempFile};
+
+/// Bytes of standard input that are read.
+const MAX_STDIN: u64 = 16 << 30;
 
 /// Conditions of a path that keep a command from reading or writing there.
 #[derive(Debug, thiserror::Error)]
@@ -42,31 +45,73 @@ pub(crate) fn cannot_write(path: &Path) -> String {
     format!("cannot write {}", path.display())
 }
 
-/// How names of files that are being written start.
+/// Whether a path stands for standard input or standard output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Prefix of the names of files that are being written.
 pub(crate) const UNFINISHED_PREFIX: &str = ".pleura-";
 
-/// What an interruption has to delete.
+/// The temporary file that an interruption deletes.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Rows that an interruption leaves, and where.
-static KEPT: Mutex<Option<(usize, PathBuf)>> = Mutex::new(None);
+/// Sentence that an interruption prints.
+static KEPT: Mutex<Option<String>> = Mutex::new(None);
 
-/// Notes how many rows are in a file that another run can go on with.
+/// Report that an interruption writes to a file, or prints.
+static PARTIAL: Mutex<Option<Partial>> = Mutex::new(None);
+
+/// A report of the work that was done.
+struct Partial {
+    path: Option<PathBuf>,
+    replace: bool,
+    text: String,
+}
+
+/// Notes the number of rows in a file from which another run can resume.
 pub(crate) fn keeps(rows: usize, path: &Path) {
-    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = Some((rows, path.to_owned()));
+    let verb = if rows == 1 { "is" } else { "are" };
+    let kept = format!(
+        "{} {verb} kept in {}; the same command resumes from them",
+        text::counted(rows, "row"),
+        path.display()
+    );
+    on_interruption((rows > 0).then_some(kept));
 }
 
-/// There is nothing to go on with any more.
-pub(crate) fn keeps_nothing() {
-    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = None;
+/// Notes the sentence that an interruption prints.
+pub(crate) fn on_interruption(sentence: Option<String>) {
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = sentence;
 }
 
-/// Opens what is not a directory.
+/// Keeps a report that an interruption writes to `path`, or prints.
+pub(crate) fn keep_partial(path: Option<PathBuf>, replace: bool, text: String) {
+    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Partial { path, replace, text });
+}
+
+/// Forgets the report of [`keep_partial`].
+pub(crate) fn forget_partial() {
+    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Opens a file that is not a directory; `-` is standard input, which can be read once.
 pub(crate) fn open(path: &Path) -> Result<File> {
+    if is_standard(path) {
+        return standard_input().context("cannot read standard input");
+    }
     let file = File::open(path).with_context(|| cannot_read(path))?;
     if file.metadata().with_context(|| cannot_read(path))?.is_dir() {
         return Err(FileError::Directory(path.into()).into());
     }
+    Ok(file)
+}
+
+/// All of standard input, in a temporary file.
+fn standard_input() -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut io::stdin().lock().take(MAX_STDIN), &mut file)?;
+    file.rewind()?;
     Ok(file)
 }
 
@@ -86,8 +131,8 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Whether results can be written to `outputs`, asked before the work that leads to them: each is free, or may be replaced if
-/// `replace` says so, and none is one of `inputs`.
+/// Checks before the work that results can be written to `outputs`: each is free, or may be replaced if `replace` is set, and none
+/// is one of `inputs`. Reserves standard output if it is one of them.
 pub(crate) fn check_outputs(
     outputs: &[impl AsRef<Path>],
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
@@ -97,17 +142,16 @@ pub(crate) fn check_outputs(
     outputs.iter().try_for_each(|path| check_writable(path.as_ref(), replace))
 }
 
-/// That no file to be written is one that is read, however either is spelt: asked before any work. `--force` does not change
-/// that.
+/// Checks that no output is an input, whatever path names it. `--force` has no influence.
 ///
-/// Both are files. Of X-rays in folders, [`crate::sources::files`] tells which are read.
+/// Both are files; [`crate::sources::files`] lists those of folders.
 fn apart(
     outputs: &[impl AsRef<Path>],
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
 ) -> Result<(), FileError> {
     let inputs: HashSet<PathBuf> =
         inputs.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-    // What is not there yet is no input.
+    // A file that does not exist is no input.
     let read = |path: &&Path| fs::canonicalize(path).is_ok_and(|path| inputs.contains(&path));
     match outputs.iter().map(AsRef::as_ref).find(read) {
         Some(path) => Err(FileError::IsInput(path.into())),
@@ -140,8 +184,12 @@ pub(crate) fn check_folder(path: &Path) -> Result<()> {
     tempfile::tempfile_in(above).map(drop).with_context(|| cannot_write(path))
 }
 
-/// Whether a result can be written there, asked before the work that leads to it.
+/// Checks before the work that a result can be written; `-` reserves standard output.
 pub(crate) fn check_writable(path: &Path, replace: bool) -> Result<()> {
+    if is_standard(path) {
+        crate::terminal::reserve_stdout();
+        return Ok(());
+    }
     check_name(path, replace)?;
     tempfile::tempfile_in(folder(path)).map(drop).with_context(|| cannot_write(path))
 }
@@ -163,18 +211,29 @@ fn check_name(path: &Path, replace: bool) -> Result<(), FileError> {
     }
 }
 
-/// Writes `parts` one after the other under a temporary name, then renames. `private` files are their owner's alone.
+/// Writes `parts` under a temporary name, then renames; `-` is standard output. Only its owner can read a `private` file.
 pub(crate) fn write(path: &Path, parts: &[&[u8]], replace: bool, private: bool) -> Result<()> {
+    if is_standard(path) {
+        return parts.iter().try_for_each(|part| crate::terminal::print_bytes(part));
+    }
     write_whole(path, parts, replace, private).with_context(|| cannot_write(path))
 }
 
-/// As [`write`], with content that `fill` produces piece by piece; nothing is left behind if it fails.
+/// Writes a file as [`write`] does, with content that `fill` produces piece by piece; nothing is left behind if it fails.
 pub(crate) fn write_by<T>(
     path: &Path,
     replace: bool,
     private: bool,
     fill: impl FnOnce(&mut File) -> Result<T>,
 ) -> Result<T> {
+    if is_standard(path) {
+        let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
+        let value = fill(&mut file)?;
+        file.rewind()
+            .and_then(|()| io::copy(&mut file, &mut io::stdout().lock()))
+            .context("cannot write to standard output")?;
+        return Ok(value);
+    }
     let mut file = begin(path, private).with_context(|| cannot_write(path))?;
     let value = fill(file.as_file_mut())?;
     finish(file, path, replace).with_context(|| cannot_write(path))?;
@@ -265,23 +324,38 @@ pub(crate) fn has_other_names(file: &File) -> io::Result<bool> {
     }
 }
 
-/// On an interruption: deletes what is half written, keeps anything else from being started, and exits with a code.
+/// Ends the process after an interruption: deletes the temporary file, writes the report of the work that was done, and exits with
+/// a code.
 pub(crate) fn interrupted(code: i32) -> ! {
     let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = unfinished.as_ref() {
         let _ = fs::remove_file(path);
     }
-    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((rows, path)) = kept.as_ref().filter(|(rows, _)| *rows > 0) {
-        let verb = if *rows == 1 { "is" } else { "are" };
-        crate::terminal::note(&format!(
-            "{} {verb} kept in {}; the same command goes on with them",
-            text::counted(*rows, "row"),
-            path.display()
-        ));
+    if let Some(partial) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        write_partial(&partial);
     }
-    // Still locked: a rename that waits must not happen now.
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().for_each(|sentence| crate::terminal::note(sentence));
+    // The lock keeps a rename from happening now.
     std::process::exit(code)
+}
+
+/// Writes a report directly beside its name and renames it, without the lock that an interruption holds.
+fn write_partial(partial: &Partial) {
+    let Some(path) = &partial.path else {
+        let _ = crate::terminal::print(&partial.text);
+        return;
+    };
+    let written = Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(folder(path)).and_then(|mut file| {
+        file.write_all(partial.text.as_bytes())?;
+        if partial.replace { file.persist(path) } else { file.persist_noclobber(path) }
+            .map_err(|e| e.error)?;
+        Ok(())
+    });
+    match written {
+        Ok(()) => crate::terminal::note(&format!("{} has the rows that were measured", path.display())),
+        Err(error) => crate::terminal::warn(&format!("{}: {error}", cannot_write(path))),
+    }
 }
 
 fn folder(path: &Path) -> &Path {

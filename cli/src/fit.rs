@@ -82,7 +82,10 @@ pub(crate) fn run(args: &FitArgs) -> Result<()> {
         });
     }
     if args.json {
-        return terminal::publish_json(&Fits { function: args.function.name(), interval: [from, to], fits });
+        return terminal::print_json(
+            "fit",
+            &Fits { function: args.function.name(), interval: [from, to], fits },
+        );
     }
     let mut table = Table::new(0, ["degree", "levels", "largest error", "mean error"]);
     for row in &fits {
@@ -97,7 +100,7 @@ pub(crate) fn run(args: &FitArgs) -> Result<()> {
         fits.iter().filter_map(|row| Some(line(row.degree, row.coefficients.as_ref()?))).collect();
     let chebyshev: String = fits.iter().map(|row| line(row.degree, &row.chebyshev)).collect();
     let name = args.function.name();
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{name} from {from} to {to}\n\n{table}\ndegree  coefficients of 1, x, x^2, ...\n{powers}\n\
          degree  coefficients of T_0(t), T_1(t), ... with t from -1 to 1 on the interval\n{chebyshev}"
     ))

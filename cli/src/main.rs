@@ -14,6 +14,7 @@ mod devices;
 mod error;
 mod files;
 mod fit;
+mod manual;
 mod memory;
 mod model;
 mod models;
@@ -21,8 +22,10 @@ mod names;
 mod omitted;
 mod outcome;
 mod plan;
+mod progress;
 mod records;
 mod remote;
+mod report;
 mod row;
 mod run;
 mod sheet;
@@ -34,10 +37,9 @@ mod text;
 mod way;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use device::DeviceArgs;
 use std::process::ExitCode;
-use text::{bytes_text, counted};
 
 /// Version, commit, and what the binary has code for.
 #[cfg(target_arch = "x86_64")]
@@ -52,7 +54,7 @@ const LONG_VERSION: &str = concat!(
 const LONG_VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), "\ncommit: ", env!("PLEURA_COMMIT"), "\nSIMD: scalar\nGPU: wgpu");
 
-/// Neural networks on data that stays encrypted. Without a command: `pleura classify`, on sample X-rays.
+/// Neural networks on encrypted data. Without a command, it classifies the sample X-rays.
 #[derive(Parser)]
 #[command(
     name = "pleura",
@@ -61,41 +63,49 @@ const LONG_VERSION: &str =
     after_help = "\
 Examples:
   pleura classify chest.dcm
-  pleura classify ward/ --out ward.csv
+  pleura classify ward/ --output ward.csv
   pleura export --model pneumonia --output pneumonia/
   pleura plan --model lenet5.onnx
   pleura run --model lenet5.onnx --input x.npy --output y.npy
   pleura fit --function relu --interval -6,6
   pleura compare --html compare.html
   pleura devices
-  pleura bench --devices cpu,gpu
+  pleura bench --device cpu --device gpu
 
-`pleura COMMAND --help` tells more about each."
+`pleura COMMAND --help` describes a command."
 )]
 struct Pleura {
     #[command(subcommand)]
     command: Option<Command>,
+
+    /// Print no notes and no progress; warnings and errors remain.
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 1000)]
+    quiet: bool,
+
+    /// Print details: devices, cached plans, files written.
+    #[arg(short, long, global = true, display_order = 1001)]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classify X-rays as ciphertexts, and compare with the clear network.
+    /// Classify encrypted X-rays, and compare with the plaintext network.
     Classify(classify::ClassifyArgs),
     /// Compress X-rays into latents.
     Compress(compress::CompressArgs),
-    /// Make pictures of latents.
+    /// Decode latents into pictures.
     Reconstruct(compress::ReconstructArgs),
-    /// Two older schemes, and the attacks that break them.
+    /// Run two older schemes, and the attacks that break them.
     Baseline(baseline::BaselineArgs),
-    /// Put ways to classify X-rays side by side: what they reach, cost, and protect.
+    /// Compare methods of private classification: accuracy, cost, protection.
     Compare(compare::CompareArgs),
-    /// Tell which networks and codecs are shipped, and print their cards.
+    /// List the shipped networks and codecs, and print their cards.
     Models(models::ModelsArgs),
-    /// Encrypt items, run a network on them, decrypt, and compare with the clear network.
+    /// Run a network on encrypted items, and compare with the plaintext network.
     Run(run::RunArgs),
     /// Compile a network into a plan for a server and a specification for clients.
     Export(remote::ExportArgs),
-    /// Make a secret key for this client, and evaluation keys for the server.
+    /// Make the client's secret key and the server's evaluation keys.
     Keygen(remote::KeygenArgs),
     /// Encrypt X-rays or arrays, on the client.
     Encrypt(remote::EncryptArgs),
@@ -103,47 +113,43 @@ enum Command {
     Infer(remote::InferArgs),
     /// Decrypt results, on the client.
     Decrypt(remote::DecryptArgs),
-    /// Compile a network and tell what it needs, without running it.
+    /// Compile a network, and print what it needs.
     Plan(plan::PlanArgs),
-    /// Tell how close polynomials come to an activation function.
+    /// Show the error of polynomial approximations of an activation.
     Fit(fit::FitArgs),
-    /// List the processor and the GPUs, and check what they compute.
+    /// List the processor and the GPUs, and check their results.
     Devices(devices::DevicesArgs),
-    /// Time operations and networks on some devices, and compare results to the bit.
+    /// Time operations and networks on devices, and compare results bit by bit.
     Bench(bench::BenchArgs),
-    /// Tell where compiled plans are kept, and delete them.
-    Cache(CacheArgs),
-}
-
-/// Arguments of `pleura cache`.
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  pleura cache
-  pleura cache --clear
-  PLEURA_CACHE=/tmp/plans pleura cache
-
-Plans are safe to delete at any time. The least recently used ones go by themselves at 4 GiB. Kernels
-that were compiled for GPUs are kept beside them, and go with them.")]
-struct CacheArgs {
-    /// Delete all plans and kernels.
-    #[arg(long)]
-    clear: bool,
-
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    /// Show the cache of compiled plans and kernels, or clear it.
+    Cache(cache::CacheArgs),
+    /// Print a completion script for a shell.
+    Completions(manual::CompletionsArgs),
+    /// Write man pages into a folder.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
 }
 
 fn main() -> ExitCode {
-    let given = Pleura::parse().command;
-    let command = given.or_else(|| Pleura::parse_from(["pleura", "classify"]).command);
+    set_runtime_dir();
+    let Pleura { command, quiet, verbose } = Pleura::parse();
+    terminal::set_verbosity(quiet, verbose);
+    let command = command.or_else(|| Pleura::parse_from(["pleura", "classify"]).command);
     match command.map_or(Ok(()), dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::fail(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Sets `XDG_RUNTIME_DIR` if it is unset: Vulkan drivers print an error without it, which looks like one of this program.
+fn set_runtime_dir() {
+    #[cfg(unix)]
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: this is the first statement of `main`, and no other thread runs that could read the environment.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }
 
@@ -167,12 +173,14 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Fit(args) => fit::run(&args),
         Command::Devices(args) => devices::devices(&args),
         Command::Bench(args) => bench::bench(&args),
-        Command::Cache(args) => cache(&args),
+        Command::Cache(args) => cache::cache(&args),
+        Command::Completions(args) => manual::completions(&args, Pleura::command()),
+        Command::Man(args) => manual::man(&args, Pleura::command()),
     }
 }
 
-/// An interruption ends with the exit code that shells have for its signal: 130 for SIGINT, 143 for SIGTERM. A hang-up is left to the
-/// system, so that `nohup` works.
+/// Ends the process on SIGINT and SIGTERM with the exit codes that shells use: 130 and 143. SIGHUP is left to the system, so that
+/// `nohup` works.
 #[cfg(unix)]
 fn handle_signals() -> Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -191,54 +199,56 @@ fn handle_signals() -> Result<()> {
     Ok(())
 }
 
-/// The result of a command that computed on a device; a lack of memory is told with the limit that was set.
+/// The result of a command that computed on a device. An error about lack of memory names the limit that was set.
 fn on_device(result: Result<()>, device: &DeviceArgs) -> Result<()> {
     result.map_err(|error| error::on_gpu(error, device.memory_limit()))
-}
-
-fn cache(args: &CacheArgs) -> Result<()> {
-    let cache = cache::plans()?;
-    let ((plans, bytes), kernel_bytes) = if args.clear {
-        (cache.clear()?, cache::clear_kernels()?)
-    } else {
-        (cache.size()?, cache::kernel_bytes()?)
-    };
-    if args.json {
-        let found = |wanted: bool| if wanted { [plans as u64, bytes, kernel_bytes] } else { [0; 3] };
-        let ([plans, bytes, kernel_bytes], deleted) = (found(!args.clear), found(args.clear));
-        let [deleted_plans, deleted_bytes, deleted_kernel_bytes] = deleted;
-        let said = serde_json::json!({
-            "place": cache.folder().to_string_lossy(),
-            "plans": plans,
-            "bytes": bytes,
-            "kernel_bytes": kernel_bytes,
-            "deleted": { "plans": deleted_plans, "bytes": deleted_bytes, "kernel_bytes": deleted_kernel_bytes },
-        });
-        return terminal::publish_json(&said);
-    }
-    let plans = format!("{}, {}", counted(plans, "plan"), bytes_text(bytes));
-    let text = match (args.clear, kernel_bytes) {
-        (true, 0) => format!("deleted {plans}, from {}\n", cache::place()?.display()),
-        (true, kernels) => format!(
-            "deleted {plans}, and compiled kernels, {}, from {}\n",
-            bytes_text(kernels),
-            cache::place()?.display()
-        ),
-        (false, 0) => format!("{}\n{plans}\n", cache.folder().display()),
-        (false, kernels) => {
-            format!("{}\n{plans}\nkernels of GPUs, {}\n", cache.folder().display(), bytes_text(kernels))
-        }
-    };
-    terminal::publish(&text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_makes_sense() {
         Pleura::command().debug_assert();
+    }
+
+    /// Renders the help of a command and of all commands below it.
+    fn check_help(command: &mut clap::Command, path: &str) {
+        let help = command.clone().term_width(80).render_long_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{path}: {line}");
+        }
+        command.get_subcommands_mut().for_each(|inner| {
+            let path = format!("{path} {}", inner.get_name());
+            check_help(inner, &path);
+        });
+    }
+
+    #[test]
+    fn help_fits_eighty_columns() {
+        let mut command = Pleura::command();
+        command.build();
+        check_help(&mut command, "pleura");
+    }
+
+    #[test]
+    fn help_sources_are_short() {
+        let mut waiting = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        while let Some(folder) = waiting.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    waiting.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let mut inside = false;
+                for line in text.lines() {
+                    inside = (inside || line.contains("after_help = ")) && !line.trim_end().ends_with("\")]");
+                    assert!(!inside || line.chars().count() <= 100, "{}: {line}", path.display());
+                    inside &= !line.trim_end().ends_with('"');
+                }
+            }
+        }
     }
 }

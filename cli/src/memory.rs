@@ -1,20 +1,31 @@
-//! Whether a plan fits into memory.
+//! Memory that a plan needs, compared with memory that it may use.
 
-use crate::text::bytes_text;
+use crate::text::{bytes_text, size};
 use anyhow::{Result, bail};
+use clap::Args;
 use pleura::host_memory::available_bytes;
 
-/// Bytes in a GiB, as `--max-memory` counts.
-const GIB: f64 = (1u64 << 30) as f64;
+/// Limit of memory.
+#[derive(Args)]
+pub(crate) struct MemoryArgs {
+    /// Memory that the network may use, e.g. 6GB or 512MiB [default: what is available].
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
+    pub(crate) max_memory: Option<u64>,
+}
 
-/// Refuses what does not fit `max_gib`, or into what is available if nothing is said.
-pub(crate) fn check(needed: u64, max_gib: Option<f64>) -> Result<()> {
-    let asked = max_gib.map(|gib| (gib * GIB) as u64);
-    if let Some(allowed) = asked.or_else(available_bytes).filter(|&allowed| needed > allowed) {
-        let how =
-            if asked.is_some() { "allowed by --max-memory" } else { "available; --max-memory GIB overrides" };
-        let (needed, allowed) = (bytes_text(needed), bytes_text(allowed));
-        bail!("the network needs {needed} of memory at its busiest moment, and {allowed} are {how}");
+/// Refuses a plan that needs more bytes than `limit`, or than are available if there is no limit.
+pub(crate) fn check(needed: u64, limit: Option<u64>) -> Result<()> {
+    if let Some(allowed) = limit.or_else(available_bytes).filter(|&allowed| needed > allowed) {
+        let source = if limit.is_some() {
+            "--max-memory allows"
+        } else {
+            "are available; --max-memory SIZE sets another limit"
+        };
+        bail!(
+            "the network needs {} of peak memory, but {} {source}",
+            bytes_text(needed),
+            bytes_text(allowed)
+        );
     }
     Ok(())
 }
@@ -25,9 +36,9 @@ mod tests {
 
     #[test]
     fn plans_that_do_not_fit_are_refused() {
-        check(1 << 30, Some(1.0)).unwrap();
-        let error = check((1 << 30) + 1, Some(1.0)).unwrap_err();
-        assert!(error.to_string().contains("allowed by --max-memory"), "{error}");
+        check(1 << 30, Some(1 << 30)).unwrap();
+        let error = check((1 << 30) + 1, Some(1 << 30)).unwrap_err();
+        assert!(error.to_string().contains("--max-memory allows"), "{error}");
         #[cfg(target_os = "linux")]
         assert!(check(1 << 62, None).unwrap_err().to_string().contains("available"));
     }

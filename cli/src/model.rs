@@ -239,7 +239,7 @@ pub(crate) fn planned(
 }
 
 fn compile(network: &Network, options: &CompileOptions) -> Result<Plan> {
-    let bar = terminal::bar().with_prefix("compile");
+    let bar = crate::progress::bar().with_prefix("compile");
     let mut observe = |step: &str, done: usize, of: usize| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);

@@ -32,9 +32,9 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
         let is_codec = CODECS.iter().any(|(codec, _)| codec == name);
         let card = if is_codec { CODEC_CARD } else { shipped::model(name)?.card };
         return if args.json {
-            terminal::publish_json(&json!({ "name": name, "card": card }))
+            terminal::print_json("models", &json!({ "name": name, "card": card }))
         } else {
-            terminal::publish(card)
+            terminal::print(card)
         };
     }
     let loaded = MODELS.iter().map(|model| Ok((model, classifier::load(model.name)?)));
@@ -59,7 +59,7 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
             })
         });
         let (networks, codecs): (Value, Value) = (networks.collect(), codecs.collect());
-        return terminal::publish_json(&json!({ "networks": networks, "codecs": codecs }));
+        return terminal::print_json("models", &json!({ "networks": networks, "codecs": codecs }));
     }
     let mut networks = Table::new(4, ["network", "classes", "sees", "what it is", "size"]);
     for (model, classifier) in &loaded {
@@ -76,5 +76,5 @@ pub(crate) fn models(args: &ModelsArgs) -> Result<()> {
         let [channels, height, width] = codec.latent_shape();
         table.row([codec.name().into(), format!("{channels}x{height}x{width}"), bytes_text(*bytes as u64)]);
     }
-    terminal::publish(&format!("{networks}\n{table}\n`pleura models NAME` prints a card.\n"))
+    terminal::print(&format!("{networks}\n{table}\n`pleura models NAME` prints a card.\n"))
 }

@@ -31,11 +31,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     notes.append(&mut report.notes);
     report.notes = notes;
     if args.json {
-        return terminal::publish_json(&report);
+        return terminal::print_json("plan", &report);
     }
     let place = if compiled.from_cache { "from the cache" } else { "compiled" };
     report.notes.iter().for_each(|text| terminal::note(text));
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{}{}\n{}\n{place} in {:.2} s\n",
         heading(&report),
         sizes(&report),

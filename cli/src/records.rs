@@ -1,4 +1,4 @@
-//! What `classify` says of each X-ray: a line of a table or of JSON, and a row of a CSV file.
+//! Output of `classify` for each X-ray: a line of a table or of JSON, and a row of a CSV file.
 
 use crate::classifier;
 use crate::omitted::Omitted;
@@ -15,13 +15,13 @@ use std::path::Path;
 /// Characters of a probability.
 const PROBABILITY: usize = 6;
 
-/// Of all X-rays.
+/// Counts and times of all X-rays.
 #[derive(Default)]
 pub(crate) struct Summary {
     pub(crate) done: usize,
-    /// Done by an earlier run.
+    /// Number of X-rays that an earlier run did.
     pub(crate) before: usize,
-    /// Scores that are not the network's.
+    /// Number of results that do not match the plaintext network.
     pub(crate) useless: usize,
     agreeing: usize,
     right: usize,
@@ -80,12 +80,12 @@ impl Summary {
 }
 
 impl Records {
-    /// A writer to standard output, of rows of the classifier on a device or in the clear.
+    /// A writer to standard output, of rows of the classifier on a device, or of the plaintext network.
     pub(crate) fn new(
         classifier: &Classifier,
         device: &str,
         json: bool,
-        clear: bool,
+        plaintext: bool,
         sources: &[Source],
     ) -> Self {
         let names = sources.iter().map(|source| plain(&source.name()).chars().count()).max().unwrap_or(0);
@@ -93,18 +93,18 @@ impl Records {
         Self {
             json,
             model: classifier.name().to_owned(),
-            identity: classifier::identity(classifier) + if clear { " in the clear" } else { "" },
+            identity: classifier::identity(classifier) + if plaintext { " plaintext" } else { "" },
             classes: classifier.classes().to_vec(),
             exclusive: classifier.has_exclusive_classes(),
             pixel_scaling: classifier.preprocessing().scaling().map(|scaling| scaling.to_string()),
             device: device.to_owned(),
             begun: false,
-            widths: [names.clamp(5, 48), labels.max(5)],
+            widths: [names.clamp(5, 48), labels.max(9)],
             sheet: None,
         }
     }
 
-    /// Writes rows to a CSV file, too; goes on with one that an interrupted run left.
+    /// Writes rows to a CSV file, too; resumes one that an interrupted run left.
     pub(crate) fn save(&mut self, path: &Path, sources: &[Source], force: bool) -> Result<()> {
         let format = SheetFormat {
             model: self.identity.clone(),
@@ -115,7 +115,7 @@ impl Records {
         let (done, part) = sheet.earlier();
         if done > 0 {
             let rows = counted(done, "row");
-            terminal::note(&format!("going on with {}, which has {rows} of an earlier run", part.display()));
+            terminal::note(&format!("resuming from {}, which has {rows} of an earlier run", part.display()));
         }
         self.sheet = Some(sheet);
         Ok(())
@@ -141,22 +141,26 @@ impl Records {
             sheet.add(row, &self.device)?;
         }
         if self.json {
-            return terminal::publish_json(&self.object(row));
+            return terminal::print_json("classify", &self.object(row));
         }
         if !std::mem::replace(&mut self.begun, true) {
-            terminal::publish(&self.headings())?;
+            terminal::print(&self.headings())?;
         }
-        terminal::publish(&self.line(row))
+        terminal::print(&self.line(row))
     }
 
-    /// A source could not be read.
+    /// Reports a source that could not be read.
     pub(crate) fn fail(&mut self, name: &str, error: &anyhow::Error) -> Result<()> {
         let text = chain(error);
         terminal::warn(&text);
-        if self.json { terminal::publish_json(&json!({ "image": name, "error": text })) } else { Ok(()) }
+        if self.json {
+            terminal::print_json("classify", &json!({ "image": name, "error": text }))
+        } else {
+            Ok(())
+        }
     }
 
-    /// All is done: the summary, and the CSV file gets its name.
+    /// Prints the summary, and gives the CSV file its name.
     pub(crate) fn finish(self, summary: &Summary, omitted: &Omitted) -> Result<()> {
         let Summary { done, before, agreeing, right, known, worst, .. } = summary;
         let medians = summary.medians();
@@ -164,21 +168,24 @@ impl Records {
             sheet.finish()?;
         }
         if self.json {
-            return terminal::publish_json(&json!({ "summary": {
-                "model": self.model,
-                "device": self.device,
-                "images": done,
-                "failed": omitted.failed(),
-                "failed_files": omitted.failed_json(),
-                "skipped": omitted.skipped(),
-                "skipped_files": omitted.skipped_json(),
-                "pixel_scaling": self.pixel_scaling,
-                "done_before": before,
-                "right": if *known > 0 { json!(right) } else { Value::Null },
-                "clear_labels_equal": agreeing,
-                "max_abs_error": two_digits(*worst),
-                "median_seconds": medians,
-            }}));
+            return terminal::print_json(
+                "classify",
+                &json!({ "summary": {
+                    "model": self.model,
+                    "device_name": self.device,
+                    "images": done,
+                    "failed": omitted.failed(),
+                    "failed_files": omitted.failed_json(),
+                    "skipped": omitted.skipped(),
+                    "skipped_files": omitted.skipped_json(),
+                    "pixel_scaling": self.pixel_scaling,
+                    "resumed": before,
+                    "correct": if *known > 0 { json!(right) } else { Value::Null },
+                    "labels_match_plaintext": agreeing,
+                    "max_abs_error": two_digits(*worst),
+                    "median_seconds": medians,
+                }}),
+            );
         }
         if done + before == 0 {
             return Ok(());
@@ -188,7 +195,7 @@ impl Records {
             parts.push(format!("{right} labelled as by the doctors"));
         }
         if *worst > 0.0 {
-            parts.push(format!("{agreeing} as in the clear"));
+            parts.push(format!("{agreeing} as the plaintext network"));
             parts.push(format!("scores off by at most {}", short(two_digits(*worst))));
         }
         if omitted.failed() > 0 {
@@ -198,9 +205,9 @@ impl Records {
             parts.push(format!("{} skipped", counted(omitted.skipped(), "file")));
         }
         if *before > 0 {
-            parts.push(format!("{before} done before"));
+            parts.push(format!("{before} resumed"));
         }
-        terminal::publish(&format!(
+        terminal::print(&format!(
             "\n{}. Medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.\nNot a medical device.\n",
             parts.join(", "),
             ms(medians.compress),
@@ -216,7 +223,7 @@ impl Records {
         let classes: String = self.classes.iter().map(|c| format!("  {c:>PROBABILITY$}")).collect();
         format!(
             "{:names$}  {:labels$}{classes}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}\n",
-            "image", "label", "clear", "error", "compress", "encrypt", "infer", "decrypt"
+            "image", "label", "plaintext", "error", "compress", "encrypt", "infer", "decrypt"
         )
     }
 
@@ -254,13 +261,13 @@ impl Records {
             "label": label,
             "probabilities": by_class(probabilities),
             "scores": by_class(scores),
-            "clear": {
+            "plaintext": {
                 "label": plaintext_label,
                 "max_abs_error": fidelity.map(|f| two_digits(f.max_abs_error)),
                 "bits": fidelity.map(|f| (f.bits * 10.0).round() / 10.0),
             },
             "seconds": row.seconds,
-            "device": self.device,
+            "device_name": self.device,
         });
         if let Some(object) = object.as_object_mut() {
             row.truth.map(|truth| object.insert("truth".into(), truth.into()));
@@ -279,7 +286,7 @@ fn ms(seconds: f64) -> String {
     format!("{:.0} ms", 1e3 * seconds)
 }
 
-/// The end of a name that is too long: folders are alike, files are not.
+/// The end of a name that is too long; names of files differ at the end.
 pub(crate) fn tail(name: &str, width: usize) -> String {
     let length = name.chars().count();
     if length <= width {
@@ -288,7 +295,7 @@ pub(crate) fn tail(name: &str, width: usize) -> String {
     std::iter::once('\u{2026}').chain(name.chars().skip(length + 1 - width)).collect()
 }
 
-/// What an error's digits beyond these say is noise, which is nobody's business.
+/// An error with two digits: further ones are noise, and may reveal the key.
 fn two_digits(x: f64) -> f64 {
     format!("{x:.1e}").parse().unwrap_or(x)
 }

@@ -1,6 +1,7 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
 use crate::device::{self, DeviceArgs};
+use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::RunReport;
 use crate::text::{bytes_text, short};
@@ -50,9 +51,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 
-    /// Memory to allow instead of what is available.
-    #[arg(long, value_name = "GIB", value_parser = gib)]
-    max_memory: Option<f64>,
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// Print one JSON object, decrypted results included.
     #[arg(long)]
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if !args.json {
         notes.iter().for_each(|text| terminal::note(text));
     }
-    check_memory(plan.report().memory_bytes as u64, args.max_memory)?;
+    check_memory(plan.report().memory_bytes as u64, args.memory.max_memory)?;
     let mut warnings = beyond_range(&plan, &network, items.view());
     warnings.extend(beyond_fits(&fitted, &network, items.view()));
 
@@ -116,9 +116,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         notes,
     };
     if args.json {
-        terminal::publish_json(&report.json())?;
+        terminal::print_json("run", &report.json())?;
     } else {
-        terminal::publish(&report.to_string())?;
+        terminal::print(&report.to_string())?;
     }
     if useless {
         bail!("the encrypted results are not those of the network, as said above; nothing was written");
@@ -133,11 +133,11 @@ fn wrong_result(bits: f64) -> String {
     )
 }
 
-fn check_memory(needed: u64, max_gib: Option<f64>) -> Result<()> {
-    memory::check(needed, max_gib)?;
+fn check_memory(needed: u64, limit: Option<u64>) -> Result<()> {
+    memory::check(needed, limit)?;
     let available = host_memory::available_bytes()
-        .map_or(String::new(), |bytes| format!(", {} are available", bytes_text(bytes)));
-    terminal::note(&format!("{} of memory at the busiest moment{available}", bytes_text(needed)));
+        .map_or(String::new(), |bytes| format!(" ({} available)", bytes_text(bytes)));
+    terminal::note(&format!("peak memory {}{available}", bytes_text(needed)));
     Ok(())
 }
 
@@ -155,7 +155,7 @@ impl EncryptedRun {
     /// Runs `items`, one after the other: the memory of a plan is that of one item.
     fn new(plan: &Plan, device: &Device, items: ArrayViewD<'_, f64>) -> Result<Self> {
         let layers = plan.report().layers.len();
-        let bar = terminal::bar().with_prefix("keys");
+        let bar = crate::progress::bar().with_prefix("keys");
         bar.set_length((items.len_of(Axis(0)) * layers) as u64);
         bar.tick();
         let pipeline = Pipeline::new(plan, device)?;
@@ -224,10 +224,4 @@ fn beyond_fits(fitted: &[FittedActivation], network: &Network, items: ArrayViewD
         }
     }
     sentences
-}
-
-/// Some GiB.
-pub(crate) fn gib(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|gib: &f64| gib.is_finite() && *gib > 0.0);
-    number.ok_or_else(|| "it is a number of GiB".to_owned())
 }

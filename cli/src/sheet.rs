@@ -1,4 +1,4 @@
-//! A CSV file in the making: `FILE.part` takes a row at a time, and an interrupted run goes on with it.
+//! A CSV file in the making: `FILE.part` takes a row at a time, and an interrupted run resumes from it.
 //!
 //! A kill leaves whole rows. A loss of power may leave less of the last ones, or what is refused as damaged: the file is synced when it
 //! is complete, before it gets its name.
@@ -23,7 +23,7 @@ const DIGEST: usize = 16;
 const AHEAD: [&str; 4] = ["image", "sha256", "model", "label"];
 /// Columns after the probabilities.
 const BEHIND: [&str; 9] = [
-    "clear_label",
+    "plaintext_label",
     "max_abs_error",
     "bits",
     "read_s",
@@ -61,7 +61,7 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// Begins it, or goes on with what an interruption of a run on `sources` left; `replace` begins anew.
+    /// Begins a file, or resumes what an interrupted run on `sources` left; `replace` begins anew.
     pub(crate) fn open(path: &Path, format: SheetFormat, sources: &[Source], replace: bool) -> Result<Self> {
         files::check_writable(path, replace)?;
         let part = part(path);
@@ -119,7 +119,7 @@ impl Sheet {
             self.leave_out(&stale)?;
         }
         let Self { path, part, replace, file, rows, .. } = self;
-        files::keeps_nothing();
+        files::on_interruption(None);
         let failed = || files::cannot_write(&path);
         if !files::is_at(&file, &part).with_context(failed)? {
             bail!("another program has replaced {}: nothing is written; try again", part.display());
@@ -259,7 +259,7 @@ struct Left {
     done: HashMap<String, Vec<usize>>,
 }
 
-/// Why a file cannot be gone on with: the end of a sentence about it.
+/// Why a run cannot resume from a file: the end of a sentence about it.
 #[derive(Debug, PartialEq, thiserror::Error)]
 enum NotOurs {
     #[error("is of another network, or of something else: finish it with that network, or delete it")]

@@ -14,6 +14,9 @@ pub(crate) const UNITS: [(&str, u64); 8] = [
     ("kB", 1_000),
 ];
 
+/// Largest size that a user may write.
+const MAX_SIZE: f64 = (1u64 << 50) as f64;
+
 /// An error and its causes as one sentence.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -27,8 +30,8 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Text with escapes (`\n`, `\u{202e}`) in place of control characters, marks of direction and other invisible characters, by which
-/// names of files and in model files may play with the terminal.
+/// Text with escapes (`\n`, `\u{202e}`) for control characters, marks of direction and other invisible characters, by which
+/// names of files and in model files may control the terminal.
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -37,7 +40,7 @@ pub(crate) fn plain(text: &str) -> String {
     out
 }
 
-/// A number and the noun that it counts: `1 picture`, `2 pictures`.
+/// A number with its noun: `1 picture`, `2 pictures`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -68,7 +71,29 @@ pub(crate) fn size_text(bytes: u64) -> String {
     even.map_or_else(|| bytes_text(bytes), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 
-/// Seconds as milliseconds, with three digits that count.
+/// A number of bytes with a unit, as a user writes it.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || {
+        "it is a number with a unit, as in 6GB or 512MiB: kB, MB, GB, TB (or k, M, G, T) or KiB, MiB, GiB, TiB".to_owned()
+    };
+    let lower = text.trim().to_ascii_lowercase();
+    let units = UNITS.iter().map(|(name, unit)| (name.to_ascii_lowercase(), *unit));
+    let short = UNITS.iter().filter_map(|(name, unit)| {
+        let letter = name.strip_suffix('B')?.to_ascii_lowercase();
+        (!letter.ends_with('i')).then_some((letter, *unit))
+    });
+    let parts =
+        units.chain(short).find_map(|(name, unit)| Some((lower.strip_suffix(&name)?.to_owned(), unit)));
+    let (number, unit) = parts.ok_or_else(wrong)?;
+    let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+    let bytes = number * unit as f64;
+    if bytes > MAX_SIZE && bytes.is_finite() {
+        return Err("it is 1024TiB at most".to_owned());
+    }
+    if bytes.is_finite() && bytes >= 1.0 { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+/// Seconds as milliseconds, with three significant digits.
 pub(crate) fn millis(seconds: f64) -> String {
     let ms = seconds * 1e3;
     match ms.abs() {
@@ -79,7 +104,7 @@ pub(crate) fn millis(seconds: f64) -> String {
     }
 }
 
-/// Three digits that count, without a run of zeros.
+/// A number with about three significant digits.
 pub(crate) fn short(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_owned(),
@@ -136,5 +161,20 @@ mod tests {
     fn small_and_large_numbers_are_short() {
         let texts = [0.0, 1.5, -0.25, 1.234e-5, 6.02e23].map(short);
         assert_eq!(texts, ["0", "1.5000", "-0.2500", "1.23e-5", "6.02e23"]);
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        assert_eq!(size("6GB"), Ok(6_000_000_000));
+        assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(size("512MiB"), Ok(512 << 20));
+        for (text, bytes) in [("6gb", 6_000_000_000), ("6g", 6_000_000_000), ("3K", 3000), ("3kib", 3072)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(size("1024tib"), Ok(1 << 50));
+        assert!(size("1025TiB").unwrap_err().contains("at most"));
+        for text in ["", "6", "GB", "-1GB", "0GB", "infGB", "nanGB", "6 gigs", "1e400GB", "6ki", "6b", "-1"] {
+            assert!(size(text).unwrap_err().contains("KiB, MiB"), "{text}");
+        }
     }
 }

@@ -1,49 +1,49 @@
-//! One way to classify X-rays, in a comparison.
+//! A method of classification in a comparison.
 
 use crate::baseline::{RECOVERABLE, SOUND};
 use pleura::xray::metrics::BinaryMetrics;
 use serde::Serialize;
 
-/// What may be compared with what.
+/// Note on pairs of methods that can be compared.
 pub(crate) const PAIRED: &str = "MpLe's network is hefNet: compare it with the plain one of that name.";
-/// What learned from what.
+/// Note on training data of the methods.
 pub(crate) const TRAINED: &str = "\
 Published Paillier is labelled by ridge regression on the stored pictures themselves, for 48 X-rays or
-more that all have labels; the other ways' networks were trained before. What others recover of its
+more that all have labels; the networks of the other methods were trained before. Attacks recover of its
 pictures: bits of each pixel, the picture, and labels by the same regression once pictures are opened.";
 
-/// One way to classify.
+/// A method of classification with its figures.
 #[derive(Serialize)]
 pub(crate) struct Way {
     pub(crate) name: &'static str,
-    /// What it computes.
+    /// Description of the computation.
     pub(crate) about: String,
-    /// Of the images whose labels are known.
+    /// Metrics over images with known labels.
     #[serde(flatten)]
     pub(crate) quality: BinaryMetrics,
-    /// Of one image; what happens once is apart.
+    /// Seconds for one image, without setup.
     pub(crate) client_seconds: f64,
     pub(crate) server_seconds: Option<f64>,
-    pub(crate) once_seconds: f64,
-    /// Up and down, for one image.
+    pub(crate) setup_seconds: f64,
+    /// Bytes of one image, up and down.
     pub(crate) bytes: u64,
-    pub(crate) once_bytes: u64,
-    /// What whoever sees what the server sees can have.
-    pub(crate) recovered: String,
-    /// That nobody can do better rests on this.
-    pub(crate) assumed: &'static str,
+    pub(crate) setup_bytes: u64,
+    /// Result of the best attack by an observer of the server.
+    pub(crate) attack_result: String,
+    /// Assumption of the protection.
+    pub(crate) assumption: &'static str,
     pub(crate) protection: Protection,
     #[serde(skip)]
     pub(crate) picture: Option<Vec<u8>>,
 }
 
-/// What keeps the server from the X-ray.
+/// Protection of the X-ray from the server.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Protection {
-    /// Nothing, and nothing is said to.
-    #[serde(rename = "none: in the clear")]
+    /// No protection is claimed.
+    #[serde(rename = "none: plaintext")]
     Clear,
-    /// What does not: the string is [`RECOVERABLE`].
+    /// Claimed protection that an attack breaks: the string is [`RECOVERABLE`].
     #[serde(rename = "not encryption: recoverable")]
     Recoverable,
     /// Encryption, if the assumption holds: the string is [`SOUND`].
@@ -52,10 +52,10 @@ pub(crate) enum Protection {
 }
 
 impl Protection {
-    /// As people and programs read it.
+    /// Text in tables and JSON.
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Clear => "none: in the clear",
+            Self::Clear => "none: plaintext",
             Self::Recoverable => RECOVERABLE,
             Self::Encrypted => SOUND,
         }

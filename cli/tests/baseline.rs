@@ -29,14 +29,14 @@ fn check_interval(figure: &serde_json::Value) {
 fn morphing_changes_no_label_and_hides_nothing() {
     let place = Place::new();
     let ran = place.pleura(&["baseline", "morph", "run", "--json"]).json();
-    assert_eq!((ran["labels_equal"].as_u64(), ran["images"].as_u64()), (Some(16), Some(16)));
+    assert_eq!((ran["labels_match_plaintext"].as_u64(), ran["images"].as_u64()), (Some(16), Some(16)));
     assert!(number(&ran["max_abs_error"]) < 0.1, "{ran}");
     let seconds = &ran["seconds"];
     assert!(number(&seconds["server"]) > number(&seconds["augmented_first_layer"]), "{ran}");
     assert!(number(&seconds["plain_server"]) > number(&seconds["plain_first_layer"]), "{ran}");
     // The share of VGG-16 is said of VGG-16 alone.
     assert!(ran["costs"].get("extra_compute_of_vgg16").is_none(), "{ran}");
-    let attack = place.pleura(&["baseline", "morph", "attack", "--out", "pictures", "--json"]).json();
+    let attack = place.pleura(&["baseline", "morph", "attack", "--output", "pictures", "--json"]).json();
     let images = attack["images"].as_array().unwrap();
     assert_eq!(images.len(), 16);
     assert!(images.iter().all(|image| image["exact"] == true || number(&image["psnr"]) > 40.0), "{attack}");
@@ -49,18 +49,28 @@ fn morphing_changes_no_label_and_hides_nothing() {
 fn the_developer_needs_only_what_is_sent() {
     let place = Place::new();
     let images = [sample(NORMAL), sample(PNEUMONIA)];
-    place.pleura(&["baseline", "morph", "keygen", "--out", "key"]).ok();
+    place.pleura(&["baseline", "morph", "keygen", "--output", "key"]).ok();
     place
-        .pleura(&["baseline", "morph", "apply", &images[0], &images[1], "--key", "key", "--out", "sent"])
+        .pleura(&["baseline", "morph", "apply", &images[0], &images[1], "--key", "key", "--output", "sent"])
         .ok();
-    place.pleura(&["baseline", "morph", "augconv", "--key", "key", "--out", "layer"]).ok();
-    let attack =
-        ["baseline", "morph", "attack", "--morphed", "sent", "--augconv", "layer", "--out", "got", "--json"];
+    place.pleura(&["baseline", "morph", "augconv", "--key", "key", "--output", "layer"]).ok();
+    let attack = [
+        "baseline",
+        "morph",
+        "attack",
+        "--morphed",
+        "sent",
+        "--augconv",
+        "layer",
+        "--output",
+        "got",
+        "--json",
+    ];
     let found = place.pleura(&attack).json();
     assert_eq!(found["pictures"].as_array().unwrap().len(), 2);
     // The picture is the X-ray as the codec keeps it.
-    place.pleura(&["compress", &images[0], "--out", "l.safetensors"]).ok();
-    place.pleura(&["reconstruct", "l.safetensors", "--out", "kept"]).ok();
+    place.pleura(&["compress", &images[0], "--output", "l.safetensors"]).ok();
+    place.pleura(&["reconstruct", "l.safetensors", "--output", "kept"]).ok();
     let pixels = |path: &str| image::open(place.path(path)).unwrap().to_luma8().into_raw();
     let (kept, got) = (pixels("kept/NORMAL2-IM-1438-0001.png"), pixels("got/recovered-000.png"));
     let worst = kept.iter().zip(&got).map(|(a, b)| a.abs_diff(*b)).max();
@@ -72,15 +82,17 @@ fn the_developer_needs_only_what_is_sent() {
         .pleura(&["baseline", "morph", "attack", "--morphed", "broken", "--augconv", "layer"])
         .fails(&["metamorphosed"]);
     place
-        .pleura(&["baseline", "morph", "augconv", "--key", "key", "--layer", "xray", "--out", "x"])
+        .pleura(&["baseline", "morph", "augconv", "--key", "key", "--layer", "xray", "--output", "x"])
         .fails(&["another layer"]);
-    place.pleura(&["baseline", "morph", "keygen", "--blocks", "7", "--out", "x"]).fails(&["7 equal blocks"]);
     place
-        .pleura(&["baseline", "morph", "keygen", "--layer", "xray", "--blocks", "1", "--out", "x"])
+        .pleura(&["baseline", "morph", "keygen", "--blocks", "7", "--output", "x"])
+        .fails(&["7 equal blocks"]);
+    place
+        .pleura(&["baseline", "morph", "keygen", "--layer", "xray", "--blocks", "1", "--output", "x"])
         .fails(&["65536", "too large", "16384", "more blocks"]);
     // Images of one number of blocks, the layer of another.
-    place.pleura(&["baseline", "morph", "keygen", "--blocks", "64", "--out", "key64"]).ok();
-    place.pleura(&["baseline", "morph", "augconv", "--key", "key64", "--out", "layer64"]).ok();
+    place.pleura(&["baseline", "morph", "keygen", "--blocks", "64", "--output", "key64"]).ok();
+    place.pleura(&["baseline", "morph", "augconv", "--key", "key64", "--output", "layer64"]).ok();
     let mixed = ["baseline", "morph", "attack", "--morphed", "sent", "--augconv", "layer64"];
     place.pleura(&mixed).fails(&["not morphed for this augmented convolution"]);
     place.pleura(&[&attack[..], &["--blocks", "4"]].concat()).misused("--blocks");
@@ -113,15 +125,15 @@ fn known_xrays_open_others() {
 fn paillier_keys_open_what_they_sealed() {
     let place = Place::new();
     let image = sample(NORMAL);
-    place.pleura(&["baseline", "paillier", "keygen", "--out", "k"]).ok();
-    place.pleura(&["baseline", "paillier", "keygen", "--out", "other"]).ok();
+    place.pleura(&["baseline", "paillier", "keygen", "--output", "k"]).ok();
+    place.pleura(&["baseline", "paillier", "keygen", "--output", "other"]).ok();
     let mut pictures = Vec::new();
     for pack in [&["--pack"][..], &[]] {
         let encrypt = [
             "baseline", "paillier", "encrypt", &image, "--key", "k.public", "--side", "16", "--force",
             "--json",
         ];
-        let made = place.pleura(&[&encrypt[..], &["--out", "sealed"], pack].concat()).json();
+        let made = place.pleura(&[&encrypt[..], &["--output", "sealed"], pack].concat()).json();
         let expected = if pack.is_empty() { 256 } else { 5 };
         assert_eq!(made["ciphertexts"].as_u64(), Some(expected));
         assert_eq!(made["bytes"].as_u64(), Some(expected * 512 + 24));
@@ -132,7 +144,7 @@ fn paillier_keys_open_what_they_sealed() {
             "sealed",
             "--side",
             "16",
-            "--out",
+            "--output",
             "opened.png",
             "--force",
             "--key",
@@ -144,7 +156,7 @@ fn paillier_keys_open_what_they_sealed() {
     assert_eq!(pictures[0], pictures[1]);
     let (width, _) = image::image_dimensions(place.path("opened.png")).unwrap();
     assert_eq!(width, 256);
-    place.pleura(&["baseline", "paillier", "keygen", "--bits", "1024", "--out", "x"]).misused("1024");
+    place.pleura(&["baseline", "paillier", "keygen", "--bits", "1024", "--output", "x"]).misused("1024");
 }
 
 #[test]
@@ -180,7 +192,7 @@ fn stored_pictures_leak_where_randomness_is_shared() {
         "16",
         "--randomness",
         "fixed",
-        "--out",
+        "--output",
     ];
     let said = place.pleura(&[&store[..], &["stored"]].concat()).ok();
     assert!(said.out.contains("2 stored pictures") && said.out.contains("not encryption"), "{said:?}");
@@ -218,7 +230,7 @@ fn labels_are_learned_from_what_is_stored_and_from_what_is_recovered() {
 fn leaks_are_shown_in_narrow_tables_and_pictures() {
     let place = Place::new();
     let (a, b) = (sample(NORMAL), sample(PNEUMONIA));
-    let leak = ["baseline", "paillier", "leak", "--side", "8", "--out", "pictures", &a];
+    let leak = ["baseline", "paillier", "leak", "--side", "8", "--output", "pictures", &a];
     let said = place.pleura(&[&leak[..], &[&b]].concat()).ok();
     assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{said:?}");
     assert!(said.out.contains("affine") && said.out.contains("labels: unknown"), "{said:?}");
@@ -241,28 +253,28 @@ fn what_exists_is_refused_before_any_work() {
         fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
         place.write(name, b"old");
     }
-    paillier(&["encrypt", "none.png", "--key", "none", "--out", "old"]).fails(&["old exists", "--force"]);
-    paillier(&["decrypt", "none", "--key", "none", "--out", "old"]).fails(&["old exists", "--force"]);
-    paillier(&["keygen", "--out", "k"]).fails(&["k.secret exists", "--force"]);
-    paillier(&["keygen", "--out", "j"]).fails(&["j.public exists", "--force"]);
-    for figure in ["--html", "--json"] {
+    paillier(&["encrypt", "none.png", "--key", "none", "--output", "old"]).fails(&["old exists", "--force"]);
+    paillier(&["decrypt", "none", "--key", "none", "--output", "old"]).fails(&["old exists", "--force"]);
+    paillier(&["keygen", "--output", "k"]).fails(&["k.secret exists", "--force"]);
+    paillier(&["keygen", "--output", "j"]).fails(&["j.public exists", "--force"]);
+    for figure in ["--html", "--output"] {
         place.pleura(&["compare", "none.png", figure, "old"]).fails(&["old exists", "--force"]);
     }
     let morph = |arguments: &[&str]| place.pleura(&[&["baseline", "morph"], arguments].concat());
-    morph(&["keygen", "--layer", "none", "--out", "old"]).fails(&["old exists"]);
-    morph(&["apply", "none.png", "--key", "none", "--out", "old"]).fails(&["old exists"]);
-    morph(&["augconv", "--key", "none", "--out", "old"]).fails(&["old exists"]);
+    morph(&["keygen", "--layer", "none", "--output", "old"]).fails(&["old exists"]);
+    morph(&["apply", "none.png", "--key", "none", "--output", "old"]).fails(&["old exists"]);
+    morph(&["augconv", "--key", "none", "--output", "old"]).fails(&["old exists"]);
     // Names of stored pictures are known when X-rays are.
     let (a, b) = (sample(NORMAL), sample(PNEUMONIA));
-    paillier(&["store", &a, &b, "--side", "8", "--out", "stored"]).fails(&["00001.png exists", "--force"]);
-    paillier(&["leak", &a, &b, "--side", "8", "--out", "leak"]).fails(&["image-affine.png exists"]);
-    paillier(&["leak", &a, &b, "--side", "8", "--out", "old"]).fails(&["old"]);
+    paillier(&["store", &a, &b, "--side", "8", "--output", "stored"]).fails(&["00001.png exists", "--force"]);
+    paillier(&["leak", &a, &b, "--side", "8", "--output", "leak"]).fails(&["image-affine.png exists"]);
+    paillier(&["leak", &a, &b, "--side", "8", "--output", "old"]).fails(&["old"]);
     let all = ["old", "k.secret", "j.public", "stored/00001.png", "leak/image-affine.png"];
     assert!(all.iter().all(|name| fs::read(place.path(name)).unwrap() == b"old"));
     let count = |name: &str| fs::read_dir(place.path(name)).unwrap().count();
     assert_eq!([count("."), count("stored"), count("leak")], [5, 1, 1]);
     // With --force they are replaced.
-    paillier(&["store", &a, &b, "--side", "8", "--out", "stored", "--force"]).ok();
+    paillier(&["store", &a, &b, "--side", "8", "--output", "stored", "--force"]).ok();
     assert_eq!(image::image_dimensions(place.path("stored/00001.png")).unwrap(), (256, 256));
 }
 
@@ -271,12 +283,12 @@ fn encrypted_pictures_tell_what_they_are() {
     let place = Place::new();
     let paillier = |arguments: &[&str]| place.pleura(&[&["baseline", "paillier"], arguments].concat());
     let image = sample(NORMAL);
-    paillier(&["keygen", "--out", "k"]).ok();
-    let encrypt = ["encrypt", &image, "--key", "k.public", "--side", "8", "--out"];
+    paillier(&["keygen", "--output", "k"]).ok();
+    let encrypt = ["encrypt", &image, "--key", "k.public", "--side", "8", "--output"];
     paillier(&[&encrypt[..], &["packed", "--pack"]].concat()).ok();
     paillier(&[&encrypt[..], &["single"]].concat()).ok();
     let decrypt = |file: &str, more: &[&str]| {
-        paillier(&[&["decrypt", file, "--key", "k.secret", "--out", "x.png"], more].concat())
+        paillier(&[&["decrypt", file, "--key", "k.secret", "--output", "x.png"], more].concat())
     };
     decrypt("single", &["--side", "16"]).fails(&["another side than --side says"]);
     decrypt("single", &["--pack"]).fails(&["not packed"]);
@@ -301,7 +313,7 @@ fn encrypted_pictures_tell_what_they_are() {
     let packed = fs::read(place.path("x.png")).unwrap();
     decrypt("single", &["--side", "8", "--force"]).ok();
     assert_eq!(packed, fs::read(place.path("x.png")).unwrap());
-    paillier(&["encrypt", ".", "--key", "k.public", "--out", "y"]).fails(&["is a directory"]);
+    paillier(&["encrypt", ".", "--key", "k.public", "--output", "y"]).fails(&["is a directory"]);
 }
 
 #[test]
@@ -309,8 +321,8 @@ fn broken_keys_and_ciphertexts_are_refused() {
     let place = Place::new();
     let paillier = |arguments: &[&str]| place.pleura(&[&["baseline", "paillier"], arguments].concat());
     let image = sample(NORMAL);
-    paillier(&["keygen", "--out", "k"]).ok();
-    paillier(&["encrypt", &image, "--key", "k.public", "--side", "8", "--pack", "--out", "sealed"]).ok();
+    paillier(&["keygen", "--output", "k"]).ok();
+    paillier(&["encrypt", &image, "--key", "k.public", "--side", "8", "--pack", "--output", "sealed"]).ok();
     for whole in ["k.public", "k.secret", "sealed"] {
         let bytes = fs::read(place.path(whole)).unwrap();
         let mut state = 1u32;
@@ -326,9 +338,9 @@ fn broken_keys_and_ciphertexts_are_refused() {
         for bad in [vec![], random, noise, longer].into_iter().chain(cut) {
             place.write("bad", &bad);
             let said = match whole {
-                "k.public" => paillier(&["encrypt", &image, "--key", "bad", "--side", "8", "--out", "x"]),
-                "k.secret" => paillier(&["decrypt", "sealed", "--key", "bad", "--out", "x"]),
-                _ => paillier(&["decrypt", "bad", "--key", "k.secret", "--out", "x"]),
+                "k.public" => paillier(&["encrypt", &image, "--key", "bad", "--side", "8", "--output", "x"]),
+                "k.secret" => paillier(&["decrypt", "sealed", "--key", "bad", "--output", "x"]),
+                _ => paillier(&["decrypt", "bad", "--key", "k.secret", "--output", "x"]),
             };
             said.fails(&[if bad.is_empty() { "bad is empty" } else { "Paillier: " }]);
             assert!(!place.path("x").exists(), "{whole}");
@@ -341,9 +353,9 @@ fn small_morphed_files_that_claim_much_are_refused() {
     let place = Place::new();
     let morph = |arguments: &[&str]| place.pleura(&[&["baseline", "morph"], arguments].concat());
     let image = sample(NORMAL);
-    morph(&["keygen", "--out", "key"]).ok();
-    morph(&["apply", &image, "--key", "key", "--out", "sent"]).ok();
-    morph(&["augconv", "--key", "key", "--out", "layer"]).ok();
+    morph(&["keygen", "--output", "key"]).ok();
+    morph(&["apply", &image, "--key", "key", "--output", "sent"]).ok();
+    morph(&["augconv", "--key", "key", "--output", "layer"]).ok();
     for whole in ["key", "sent", "layer"] {
         let bytes = fs::read(place.path(whole)).unwrap();
         // Seven sizes and the number of blocks, each as large as it can be written.
@@ -356,9 +368,9 @@ fn small_morphed_files_that_claim_much_are_refused() {
         for bad in inflated.chain(cut) {
             place.write("bad", &bad);
             let said = match whole {
-                "key" => morph(&["augconv", "--key", "bad", "--out", "x"]),
-                "sent" => morph(&["attack", "--morphed", "bad", "--augconv", "layer", "--out", "x"]),
-                _ => morph(&["attack", "--morphed", "sent", "--augconv", "bad", "--out", "x"]),
+                "key" => morph(&["augconv", "--key", "bad", "--output", "x"]),
+                "sent" => morph(&["attack", "--morphed", "bad", "--augconv", "layer", "--output", "x"]),
+                _ => morph(&["attack", "--morphed", "sent", "--augconv", "bad", "--output", "x"]),
             };
             said.fails(&[]);
             assert!(!place.path("x").exists(), "{whole}");
@@ -372,7 +384,7 @@ fn a_linear_layer_on_encrypted_latents_scores_as_in_the_clear() {
     let found = place
         .pleura(&["baseline", "paillier", "linear", &sample(NORMAL), &sample(PNEUMONIA), "--json"])
         .json();
-    assert_eq!(found["clear_labels_equal"].as_u64(), Some(2));
+    assert_eq!(found["labels_match_plaintext"].as_u64(), Some(2));
     assert!(number(&found["max_abs_error"]) < 0.01, "{found}");
     assert_eq!(found["sent_bytes"].as_u64(), Some(4096 * 512));
     place.pleura(&["baseline", "paillier", "linear", "--model", "pneumonia"]).fails(&["not a linear layer"]);
@@ -388,7 +400,9 @@ fn the_comparison_is_a_table_a_page_and_json() {
         fs::copy(sample(name), folder.join(name)).unwrap();
         folder.display().to_string()
     });
-    let compare = ["compare", &images[0], &images[1], "--side", "16", "--html", "c.html", "--json", "c.json"];
+    let compare = [
+        "compare", &images[0], &images[1], "--side", "16", "--html", "c.html", "--json", "--output", "c.json",
+    ];
     let said = place.pleura(&compare).ok();
     for part in [
         "plain",
@@ -401,9 +415,9 @@ fn the_comparison_is_a_table_a_page_and_json() {
         assert!(said.out.contains(part), "{part}: {said:?}");
     }
     let json: serde_json::Value = serde_json::from_slice(&fs::read(place.path("c.json")).unwrap()).unwrap();
-    let ways = json["ways"].as_array().unwrap();
+    let ways = json["methods"].as_array().unwrap();
     let protection: Vec<&str> = ways.iter().map(|way| way["protection"].as_str().unwrap()).collect();
-    let [clear, broken, sound] = ["none: in the clear", "not encryption: recoverable", "no attack known"];
+    let [clear, broken, sound] = ["none: plaintext", "not encryption: recoverable", "no attack known"];
     assert_eq!(protection, [clear, clear, broken, sound, broken, broken, sound, sound]);
     for way in [&ways[0], &ways[1], &ways[2], &ways[7]] {
         for figure in ["accuracy", "auc"] {
@@ -418,7 +432,7 @@ fn the_comparison_is_a_table_a_page_and_json() {
         );
         assert!(way["server_seconds"].is_null(), "{way}");
     }
-    let recovered = [3, 4, 5].map(|k: usize| ways[k]["recovered"].as_str().unwrap());
+    let recovered = [3, 4, 5].map(|k: usize| ways[k]["attack_result"].as_str().unwrap());
     assert!(recovered[0].starts_with("nothing"), "{recovered:?}");
     assert!(recovered[1..].iter().all(|text| text.contains(" by ")), "{recovered:?}");
     assert_eq!(ways[1]["accuracy"], ways[2]["accuracy"]);
@@ -427,7 +441,9 @@ fn the_comparison_is_a_table_a_page_and_json() {
     assert!(!html.contains("http") && html.contains("no attack known"));
     assert!(html.contains("ridge regression on the stored pictures themselves"));
     place.pleura(&compare).fails(&["exists"]);
-    place.pleura(&["compare", "none.png", "--html", "both", "--json", "./both"]).fails(&["two outputs"]);
+    place
+        .pleura(&["compare", "none.png", "--html", "both", "--output", "./both"])
+        .fails(&["choose two files"]);
     // One image has no other to read a codebook from, but one picture is enough for the other attacks.
     let said = place.pleura(&["compare", &images[0], "--side", "16"]).ok();
     assert!(said.out.contains(" bits, ") && !said.out.contains("by codebook"), "{said:?}");
@@ -438,21 +454,22 @@ fn stored_pictures_that_share_randomness_are_opened_without_a_key() {
     let place = Place::new();
     let xrays = [sample(NORMAL), sample(PNEUMONIA)];
     // What is encrypted, by the one who has the key.
-    place.pleura(&["baseline", "paillier", "keygen", "--out", "k"]).ok();
+    place.pleura(&["baseline", "paillier", "keygen", "--output", "k"]).ok();
     let truth = [0, 1].map(|k| {
         let side = ["--pack", "--side", "32", "--force"];
-        let encrypt = ["baseline", "paillier", "encrypt", &xrays[k], "--key", "k.public", "--out", "sealed"];
+        let encrypt =
+            ["baseline", "paillier", "encrypt", &xrays[k], "--key", "k.public", "--output", "sealed"];
         place.pleura(&[&encrypt[..], &side].concat()).ok();
         let decrypt =
-            ["baseline", "paillier", "decrypt", "sealed", "--key", "k.secret", "--out", "truth.png"];
+            ["baseline", "paillier", "decrypt", "sealed", "--key", "k.secret", "--output", "truth.png"];
         place.pleura(&[&decrypt[..], &["--force"]].concat()).ok();
         image::open(place.path("truth.png")).unwrap().to_luma8().into_raw()
     });
-    let attack = ["baseline", "paillier", "attack", "stored", "--side", "32", "--out", "recovered"];
+    let attack = ["baseline", "paillier", "attack", "stored", "--side", "32", "--output", "recovered"];
     // One key in four makes greys fall together.
     let opened = (0..6).any(|_| {
         let store = ["baseline", "paillier", "store", &xrays[0], &xrays[1], "--side", "32", "--force"];
-        place.pleura(&[&store[..], &["--randomness", "fixed", "--out", "stored"]].concat()).ok();
+        place.pleura(&[&store[..], &["--randomness", "fixed", "--output", "stored"]].concat()).ok();
         let arguments = ["--reference", &sample(OTHER), "--force", "--json"];
         let said = place.pleura(&[&attack[..], &arguments].concat()).json();
         assert_eq!((said["images"].as_u64(), said["sets"].as_u64()), (Some(2), Some(1)));
@@ -463,16 +480,16 @@ fn stored_pictures_that_share_randomness_are_opened_without_a_key() {
     });
     assert!(opened);
     place.pleura(&attack).fails(&["exists", "--force"]);
-    place.pleura(&["baseline", "paillier", "attack", "--out", "x"]).misused("PICTURE");
-    let same = ["baseline", "paillier", "attack", "stored", "--side", "32", "--out", "stored", "--force"];
+    place.pleura(&["baseline", "paillier", "attack", "--output", "x"]).misused("PICTURE");
+    let same = ["baseline", "paillier", "attack", "stored", "--side", "32", "--output", "stored", "--force"];
     place.pleura(&same).fails(&["00000.png is an input"]);
     // What was stored at another side, what was not stored, what is noise.
-    let at = ["baseline", "paillier", "attack", "stored", "--side", "48", "--out", "x"];
+    let at = ["baseline", "paillier", "attack", "stored", "--side", "48", "--output", "x"];
     place.pleura(&at).fails(&["00000.png was not stored at side 48", "--side"]);
-    let xray = ["baseline", "paillier", "attack", &xrays[0], "--side", "48", "--out", "x"];
+    let xray = ["baseline", "paillier", "attack", &xrays[0], "--side", "48", "--output", "x"];
     place.pleura(&xray).fails(&["was not stored"]);
-    place.pleura(&["baseline", "paillier", "store", &xrays[0], "--side", "16", "--out", "fresh"]).ok();
-    let noise = ["baseline", "paillier", "attack", "fresh", "--side", "16", "--out", "noise"];
+    place.pleura(&["baseline", "paillier", "store", &xrays[0], "--side", "16", "--output", "fresh"]).ok();
+    let noise = ["baseline", "paillier", "attack", "fresh", "--side", "16", "--output", "noise"];
     let said = place.pleura(&noise).ok();
     assert!(said.out.contains("noise:") && !said.out.contains("not encryption"), "{said:?}");
 }

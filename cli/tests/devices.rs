@@ -28,7 +28,7 @@ fn without_drivers(place: &Place, arguments: &[&str]) -> Said {
 /// Whether there is a GPU, be it in software; says so if not.
 fn gpu(place: &Place) -> bool {
     let listed = place.pleura(&["devices", "--list", "--json"]).json();
-    let found = listed["devices"].as_array().unwrap().iter().any(|device| device["device"] != "cpu");
+    let found = listed["devices"].as_array().unwrap().iter().any(|device| device["device_id"] != "cpu");
     if !found {
         if std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1") {
             panic!("there is no adapter, and REQUIRE_GPU=1");
@@ -40,7 +40,9 @@ fn gpu(place: &Place) -> bool {
 }
 
 fn bench(place: &Place, devices: &str, file: &str) -> Said {
-    place.pleura(&["bench", "--devices", devices, "--suite", "smoke", "--repeat", "1", "--json", file])
+    let mut arguments = vec!["bench", "--suite", "smoke", "--repeat", "1", "--json", "--output", file];
+    devices.split(',').for_each(|device| arguments.extend(["--device", device]));
+    place.pleura(&arguments)
 }
 
 fn read(place: &Place, file: &str) -> Value {
@@ -65,7 +67,7 @@ fn without_a_gpu_the_processor_computes() {
     let said = run(&["--device", "cpu", "--gpu-memory", "45mb"]).ok();
     assert!(said.err.contains("note: --gpu-memory has no effect"), "{said:?}");
     run(&["--device", "gpu"]).fails(&["there is no GPU", "--device cpu"]);
-    without_drivers(&place, &["bench", "--devices", "cpu,0"]).fails(&["there is no GPU"]);
+    without_drivers(&place, &["bench", "--device", "cpu", "--device", "0"]).fails(&["there is no GPU"]);
 
     let said = without_drivers(&place, &["devices", "--quick"]).ok();
     assert!(said.out.contains("processor") && said.out.contains("pass ("), "{said:?}");
@@ -129,21 +131,21 @@ fn the_processor_is_measured_and_compared() {
     );
 
     let whole = record.to_string();
-    record["format"] = "thesis".into();
+    record["schema"] = "thesis".into();
     let other = record.to_string();
-    record["format"] = "pleura bench 1".into();
+    record["schema"] = "pleura.bench/1".into();
     record["operations"][0]["results"] = serde_json::json!([]);
     let damaged = [&whole[..whole.len() / 2], "{}", "[1, 2]", "\u{7f}ELF", &other, &record.to_string()];
     for text in damaged {
         place.write("x.json", text.as_bytes());
-        compare("a.json", "x.json").fails(&["x.json was not written by `pleura bench --json`"]);
+        compare("a.json", "x.json").fails(&["x.json is not a file of `pleura bench"]);
     }
     compare("a.json", "none.json").fails(&["cannot read none.json"]);
     compare("a.json", ".").fails(&[". is a directory"]);
     #[cfg(unix)]
     {
         assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
-        compare("a.json", "pipe").fails(&["pipe is no regular file"]);
+        compare("a.json", "pipe").fails(&["pipe is not a regular file"]);
     }
     place.write("x.json", b"[{}]");
     assert!(!compare("a.json", "x.json").err.contains("struct"));
@@ -181,7 +183,7 @@ fn the_processor_is_measured_and_compared() {
     }
     place.write("x.json", both.to_string().as_bytes());
     let said = compare("x.json", "a.json").ok();
-    assert!(said.err.contains("note: a.json has no device to hold against abacus"), "{said:?}");
+    assert!(said.err.contains("note: a.json has no device to compare with abacus"), "{said:?}");
     both["operations"] = serde_json::json!([]);
     both["networks"] = serde_json::json!([]);
     place.write("x.json", both.to_string().as_bytes());
@@ -192,16 +194,15 @@ fn the_processor_is_measured_and_compared() {
 #[test]
 fn arguments_of_devices_and_bench_are_checked() {
     let place = Place::new();
-    place.pleura(&["bench", "--devices", "cpu,abacus"]).misused("auto, cpu, gpu or the number");
+    place.pleura(&["bench", "--device", "cpu", "--device", "abacus"]).misused("auto, cpu, gpu or the number");
     place.pleura(&["bench", "--suite", "huge"]).misused("quick");
     place.pleura(&["bench", "--repeat", "0"]).misused("--repeat");
-    place.pleura(&["bench", "--force"]).misused("--json");
+    place.pleura(&["bench", "--force"]).misused("--output");
     place.pleura(&["bench", "--gpu-memory", "6"]).misused("6GB");
-    place.pleura(&["bench", "--devices", "-1"]).misused("auto, cpu, gpu or the number");
-    place.pleura(&["bench", "--json", "-"]).misused("the name of a file");
+    place.pleura(&["bench", "--device", "-1"]).misused("auto, cpu, gpu or the number");
     place.pleura(&["bench", "compare", "a.json"]).misused("B.json");
-    place.pleura(&["bench", "--json", "no/such/a.json"]).fails(&["cannot write no/such/a.json"]);
-    place.pleura(&["bench", "--devices", "999"]).fails(&["there is no GPU"]);
+    place.pleura(&["bench", "--output", "no/such/a.json"]).fails(&["cannot write no/such/a.json"]);
+    place.pleura(&["bench", "--device", "999"]).fails(&["there is no GPU"]);
     place.pleura(&["devices", "--list", "--quick"]).misused("--quick");
 }
 
@@ -252,7 +253,7 @@ fn a_gpu_classifies_as_the_processor_does() {
         let lines = place.pleura(&arguments).ok().out;
         let rows = lines.lines().take(2).map(|line| serde_json::from_str::<Value>(line).unwrap());
         rows.map(|row| {
-            assert_eq!(row["device"].as_str().unwrap().starts_with("cpu"), device == "cpu", "{row}");
+            assert_eq!(row["device_name"].as_str().unwrap().starts_with("cpu"), device == "cpu", "{row}");
             let scores = row["scores"].as_object().unwrap().values().map(|score| score.as_f64().unwrap());
             (row["label"].clone(), scores.collect())
         })

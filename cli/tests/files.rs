@@ -52,7 +52,7 @@ fn folders_are_entered_and_files_known_by_their_content() {
     ward(&place);
     #[cfg(unix)]
     std::os::unix::fs::symlink(place.path("ward"), place.path("ward/deep/loop")).unwrap();
-    let said = place.pleura(&["classify", "ward", "--clear", "--json"]).ok();
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--json"]).ok();
     let (rows, summary) = json(&said);
     let names: Vec<_> = rows.iter().map(|row| row["image"].as_str().unwrap()).collect();
     assert_eq!(names, ["ward/deep/second", "ward/first.txt"]);
@@ -69,16 +69,16 @@ fn folders_are_entered_and_files_known_by_their_content() {
     let sentence =
         "warning: 2 files skipped: ward/.hidden (hidden), ward/notes.png (neither an image nor latents)";
     assert!(said.err.contains(sentence), "{said:?}");
-    let strict = ["classify", "ward", "--clear", "--strict", "--out", "ward.csv"];
+    let strict = ["classify", "ward", "--plaintext", "--strict", "--output", "ward.csv"];
     place.pleura(&strict).fails_late(&["2 files", "--strict"]);
     assert_eq!(fs::read_to_string(place.path("ward.csv")).unwrap().lines().count(), 3);
-    let said = place.pleura(&["classify", "ward", "--clear", "--no-recursive", "--json"]).ok();
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--no-recursive", "--json"]).ok();
     assert_eq!(json(&said).0.len(), 1);
     assert!(said.err.contains("1 folder in ward not entered"), "{said:?}");
-    place.pleura(&["classify", "ward/first.txt", "--clear", "--strict"]).ok();
+    place.pleura(&["classify", "ward/first.txt", "--plaintext", "--strict"]).ok();
     // The table of an earlier run in the folder is not something that was skipped.
-    place.pleura(&["classify", "ward", "--clear", "--out", "ward/table"]).ok();
-    let said = place.pleura(&["classify", "ward", "--clear", "--out", "ward/table", "--force"]).ok();
+    place.pleura(&["classify", "ward", "--plaintext", "--output", "ward/table"]).ok();
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--output", "ward/table", "--force"]).ok();
     assert!(said.err.contains("2 files skipped"), "{said:?}");
 }
 
@@ -88,14 +88,14 @@ fn folders_are_compressed_as_they_are_classified() {
     ward(&place);
     let cut = &fs::read(sample(NORMAL)).unwrap()[..2000];
     place.write("ward/cut", cut);
-    let said = place.pleura(&["compress", "ward", "--out", "a.safetensors", "--json"]).ok();
+    let said = place.pleura(&["compress", "ward", "--output", "a.safetensors", "--json"]).ok();
     let summary: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(summary["images"].as_array().unwrap().len(), 2);
     assert_eq!((&summary["failed"], &summary["skipped"]), (&1.into(), &2.into()));
     assert_eq!(summary["failed_files"][0]["image"], "ward/cut");
     assert!(summary["failed_files"][0]["error"].as_str().unwrap().contains("cut off"));
     place
-        .pleura(&["compress", "ward", "--out", "b.safetensors", "--strict"])
+        .pleura(&["compress", "ward", "--output", "b.safetensors", "--strict"])
         .fails_late(&["3 files", "--strict"]);
     assert!(place.path("b.safetensors").exists());
 }
@@ -104,7 +104,8 @@ fn folders_are_compressed_as_they_are_classified() {
 fn images_of_the_networks_own_size_are_taken_as_they_are() {
     let place = Place::new();
     let pixels = noise(&place.path("own.png"), 28);
-    let said = place.pleura(&["classify", "own.png", "--model", "pneumoniamnist", "--clear", "--json"]).ok();
+    let said =
+        place.pleura(&["classify", "own.png", "--model", "pneumoniamnist", "--plaintext", "--json"]).ok();
     let (rows, summary) = json(&said);
     assert!(rows[0].get("warnings").is_none(), "{rows:?}");
     assert_eq!(summary["pixel_scaling"], "signed");
@@ -122,14 +123,18 @@ fn images_of_the_networks_own_size_are_taken_as_they_are() {
 
     noise(&place.path("small.png"), 20);
     let said =
-        place.pleura(&["classify", "small.png", "--model", "pneumoniamnist", "--clear", "--json"]).ok();
+        place.pleura(&["classify", "small.png", "--model", "pneumoniamnist", "--plaintext", "--json"]).ok();
     let warnings = json(&said).0[0]["warnings"].to_string();
     assert!(warnings.contains("only 20x20 pixels and was enlarged to 28x28"), "{warnings}");
     noise(&place.path("tiny.png"), 3);
     place
-        .pleura(&["classify", "tiny.png", "--model", "pneumoniamnist", "--clear"])
+        .pleura(&["classify", "tiny.png", "--model", "pneumoniamnist", "--plaintext"])
         .fails(&["3x3 pixels", "at least 4"]);
-    place.pleura(&["classify", "own.png", "--clear"]).fails(&["28x28 pixels", "at least 32", "better 256"]);
+    place.pleura(&["classify", "own.png", "--plaintext"]).fails(&[
+        "28x28 pixels",
+        "at least 32",
+        "better 256",
+    ]);
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn the_scaling_of_pixels_is_never_guessed() {
     place.write("own.onnx", &model);
     let image = sample(NORMAL);
     let classify = |arguments: &[&str]| {
-        place.pleura(&[&["classify", &image, "--clear", "--json", "--model"], arguments].concat())
+        place.pleura(&[&["classify", &image, "--plaintext", "--json", "--model"], arguments].concat())
     };
     classify(&["own.onnx"]).fails(&["which numbers stand for black and white", "--pixel-scaling"]);
     let of = |said: Said| {
@@ -168,7 +173,7 @@ fn an_unfinished_table_goes_on_with_its_own_files_alone() {
     let place = Place::new();
     ward(&place);
     let classify =
-        |inputs: &[&str]| place.pleura(&[&["classify", "--clear", "--out", "x.csv"], inputs].concat());
+        |inputs: &[&str]| place.pleura(&[&["classify", "--plaintext", "--output", "x.csv"], inputs].concat());
     classify(&["ward"]).ok();
     let whole = fs::read_to_string(place.path("x.csv")).unwrap();
     fs::rename(place.path("x.csv"), place.path("x.csv.part")).unwrap();
@@ -202,7 +207,7 @@ fn strange_names_are_shown_harmlessly_and_can_be_read_back() {
     for name in names {
         fs::copy(sample(NORMAL), place.path("").join(OsStr::from_bytes(name))).unwrap();
     }
-    let mut command = place.command(&["classify", "--clear", "--out", "x.csv"]);
+    let mut command = place.command(&["classify", "--plaintext", "--output", "x.csv"]);
     let said = Said::from(command.args(names.map(OsStr::from_bytes)).output().unwrap()).ok();
     for text in [&said.out, &said.err] {
         assert!(!text.contains('\u{202e}') && !text.contains("=1,\n"), "{said:?}");
@@ -212,7 +217,7 @@ fn strange_names_are_shown_harmlessly_and_can_be_read_back() {
     for cell in ["\n\"%3D1,%0A%23%25.png\",", "\nx%E2%80%AEgnp.a,", "\n%FF.png,"] {
         assert!(table.contains(cell), "{table}");
     }
-    let mut command = place.command(&["classify", "--clear", "--json"]);
+    let mut command = place.command(&["classify", "--plaintext", "--json"]);
     let said = Said::from(command.args(names.map(OsStr::from_bytes)).output().unwrap()).ok();
     let (rows, _) = json(&said);
     assert_eq!(rows[2]["image_escaped"], "%FF.png");
@@ -226,7 +231,7 @@ fn links_and_pipes_in_place_of_an_unfinished_table_are_refused() {
     let image = sample(NORMAL);
     place.write("victim", b"");
     std::os::unix::fs::symlink("victim", place.path("x.csv.part")).unwrap();
-    let classify = || place.pleura(&["classify", &image, "--clear", "--out", "x.csv"]);
+    let classify = || place.pleura(&["classify", &image, "--plaintext", "--output", "x.csv"]);
     classify().fails(&["x.csv.part is not a regular file"]);
     fs::remove_file(place.path("x.csv.part")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(place.path("x.csv.part")).status().unwrap().success());

@@ -1,6 +1,6 @@
 //! X-rays for the baselines, and pictures of what became of them.
 
-use crate::{files, sources, terminal};
+use crate::{files, sources};
 use anyhow::{Context, Result, bail};
 use ndarray::Array2;
 use pleura::baselines::{enlarged, reduced};
@@ -22,7 +22,7 @@ pub(crate) struct Image {
 /// All that the arguments name; the samples if they name nothing.
 pub(crate) fn load(arguments: &[PathBuf]) -> Result<Vec<Image>> {
     let sources = sources::list(arguments)?;
-    let bar = terminal::bar().with_prefix("read");
+    let bar = crate::progress::bar().with_prefix("read");
     bar.set_length(sources.len() as u64);
     let read = sources.iter().map(|source| {
         let name = source.name();

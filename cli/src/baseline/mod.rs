@@ -19,8 +19,8 @@ pub(crate) const SOUND: &str = "no attack known";
 #[command(after_help = "\
 Examples:
   pleura baseline morph run
-  pleura baseline morph attack --out pictures/
-  pleura baseline paillier leak --out pictures/
+  pleura baseline morph attack --output pictures/
+  pleura baseline paillier leak --output pictures/
   pleura baseline paillier linear
 
 Neither scheme protects images as it was published: docs/baselines.md says why. `pleura compare` puts them beside this

@@ -67,15 +67,15 @@ struct KeyArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph keygen --out morph.key
-  pleura baseline morph keygen --layer xray --blocks 256 --out morph.key")]
+  pleura baseline morph keygen --output morph.key
+  pleura baseline morph keygen --layer xray --blocks 256 --output morph.key")]
 pub(crate) struct KeygenArgs {
     #[command(flatten)]
     layer: LayerArgs,
 
     /// Where the key goes, readable for its owner alone.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -85,7 +85,7 @@ pub(crate) struct KeygenArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph apply chest.png --key morph.key --out chest.morphed")]
+  pleura baseline morph apply chest.png --key morph.key --output chest.morphed")]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -95,7 +95,7 @@ pub(crate) struct ApplyArgs {
 
     /// Where the morphed images go.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -105,14 +105,14 @@ pub(crate) struct ApplyArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph augconv --key morph.key --out layer.augconv")]
+  pleura baseline morph augconv --key morph.key --output layer.augconv")]
 pub(crate) struct AugconvArgs {
     #[command(flatten)]
     key: KeyArgs,
 
     /// Where the augmented convolution goes.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -141,8 +141,8 @@ pub(crate) struct RunArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph attack --out pictures/
-  pleura baseline morph attack --morphed chest.morphed --augconv layer.augconv --out pictures/
+  pleura baseline morph attack --output pictures/
+  pleura baseline morph attack --morphed chest.morphed --augconv layer.augconv --output pictures/
   pleura baseline morph attack --layer xray --known 2
 
 Without files, a key is made and forgotten, X-rays are morphed with it, and the attack sees what a
@@ -170,7 +170,7 @@ pub(crate) struct AttackArgs {
 
     /// The folder that recovered pictures go into.
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    output: Option<PathBuf>,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -242,64 +242,73 @@ fn unusable(error: MoleError, path: &Path, what: &'static str, layer: &Layer) ->
 }
 
 fn keygen(args: &KeygenArgs) -> Result<()> {
-    args.result.check_apart(&args.out, args.layer.file())?;
+    args.result.check_apart(&args.output, args.layer.file())?;
     let (layer, blocks) = args.layer.load()?;
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
-    args.result.write_private(&args.out, &key.to_bytes())?;
+    args.result.write_private(&args.output, &key.to_bytes())?;
     let (core, shape) = (key.core_side(), layer.first.shape());
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "layer": layer.name, "blocks": blocks, "core": core, "rows": shape.rows(),
-            "protection": RECOVERABLE,
-        }));
+        return terminal::print_json(
+            "morph-keygen",
+            &json!({
+                "path": args.output.to_string_lossy(), "layer": layer.name, "blocks": blocks, "core": core, "rows": shape.rows(),
+                "protection": RECOVERABLE,
+            }),
+        );
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "a core of {core}x{core}, {}, and an order of {} in {}\n{RECOVERABLE}\n",
         counted(blocks, "time"),
         counted(shape.filters, "channel"),
-        args.out.display()
+        args.output.display()
     ))
 }
 
 fn apply(args: &ApplyArgs) -> Result<()> {
     let read = sources::files(&args.images.images).into_iter().chain(args.key.files());
-    args.result.check_apart(&args.out, read)?;
+    args.result.check_apart(&args.output, read)?;
     let (layer, key) = args.key.load()?;
     let images = images::load(&args.images.images)?;
     let mut seconds = 0.0;
     let features = features(&layer, &images)?;
     let values = timed(&mut seconds, || key.morpher::<f32>().morph(&features.concat()))?;
     let bytes = Morphed { shape: *key.shape(), blocks: key.blocks(), values }.to_bytes();
-    args.result.write(&args.out, &bytes)?;
+    args.result.write(&args.output, &bytes)?;
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "images": images.len(), "bytes": bytes.len(), "seconds": seconds,
-            "protection": RECOVERABLE,
-        }));
+        return terminal::print_json(
+            "morph-apply",
+            &json!({
+                "path": args.output.to_string_lossy(), "images": images.len(), "bytes": bytes.len(), "seconds": seconds,
+                "protection": RECOVERABLE,
+            }),
+        );
     }
     let (count, size) = (counted(images.len(), "morphed X-ray"), bytes_text(bytes.len() as u64));
-    terminal::publish(&format!("{count} in {}, {size}, {seconds:.3} s\n{RECOVERABLE}\n", args.out.display()))
+    terminal::print(&format!("{count} in {}, {size}, {seconds:.3} s\n{RECOVERABLE}\n", args.output.display()))
 }
 
 fn augconv(args: &AugconvArgs) -> Result<()> {
-    args.result.check_apart(&args.out, args.key.files())?;
+    args.result.check_apart(&args.output, args.key.files())?;
     let (layer, key) = args.key.load()?;
     let mut seconds = 0.0;
     let bar = clock("augconv", "");
     let augmented = timed(&mut seconds, || AugConv::<f32>::new(&key, &layer.first))?;
     bar.finish_and_clear();
-    args.result.write(&args.out, &augmented.to_bytes())?;
+    args.result.write(&args.output, &augmented.to_bytes())?;
     let costs = Overheads::of(&augmented);
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "seconds": seconds, "costs": costs_json(&costs, key.shape()), "protection": RECOVERABLE,
-        }));
+        return terminal::print_json(
+            "morph-augconv",
+            &json!({
+                "path": args.output.to_string_lossy(), "seconds": seconds, "costs": costs_json(&costs, key.shape()), "protection": RECOVERABLE,
+            }),
+        );
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{}\n{}\n{} in {seconds:.2} s\n{RECOVERABLE}\n",
         costs_table(&costs, None),
         claims(&costs, key.shape()),
-        args.out.display()
+        args.output.display()
     ))
 }
 
@@ -307,7 +316,7 @@ fn whole(args: &RunArgs) -> Result<()> {
     let (layer, blocks) = args.layer.load()?;
     let images = images::load(&args.images.images)?;
     let features = features(&layer, &images)?;
-    let bar = terminal::bar().with_prefix("run");
+    let bar = crate::progress::bar().with_prefix("run");
     let MorphRun { max_abs_error: worst, scores, seconds, costs, .. } =
         &run_on(&layer, blocks, &features, &bar)?;
     bar.finish_and_clear();
@@ -321,17 +330,20 @@ fn whole(args: &RunArgs) -> Result<()> {
     };
     let agree = behind.then(|| scores.iter().zip(&features).filter(|&pair| same(pair)).count());
     if args.json {
-        return terminal::publish_json(&json!({
-            "layer": layer.name, "blocks": blocks, "images": images.len(),
-            "max_abs_error": worst, "labels_equal": agree,
-            "seconds": {
-                "keygen": keygen, "augconv": augment, "morph": morph,
-                "plain_first_layer": seconds.plain_first, "augmented_first_layer": seconds.augmented_first,
-                "plain_server": behind.then(|| seconds.plain_server()),
-                "server": behind.then(|| seconds.server()),
-            },
-            "costs": costs_json(costs, layer.first.shape()), "protection": RECOVERABLE,
-        }));
+        return terminal::print_json(
+            "morph-run",
+            &json!({
+                "layer": layer.name, "blocks": blocks, "images": images.len(),
+                "max_abs_error": worst, "labels_match_plaintext": agree,
+                "seconds": {
+                    "keygen": keygen, "augconv": augment, "morph": morph,
+                    "plain_first_layer": seconds.plain_first, "augmented_first_layer": seconds.augmented_first,
+                    "plain_server": behind.then(|| seconds.plain_server()),
+                    "server": behind.then(|| seconds.server()),
+                },
+                "costs": costs_json(costs, layer.first.shape()), "protection": RECOVERABLE,
+            }),
+        );
     }
     let mut text = format!(
         "{}: {}, a core of {} numbers squared, {}\n\n{}\n{}\nonce        key {keygen:.3} s, augmented convolution \
@@ -356,7 +368,7 @@ fn whole(args: &RunArgs) -> Result<()> {
     if let Some(agree) = agree {
         text += &format!("labels      {agree} of {} as in the clear\n", images.len());
     }
-    terminal::publish(&(text + &format!("protection  {RECOVERABLE}\n")))
+    terminal::print(&(text + &format!("protection  {RECOVERABLE}\n")))
 }
 
 /// A run of the scheme on a layer and the network behind it, with a bar that tells how far it is.
@@ -403,7 +415,7 @@ fn attack(args: &AttackArgs) -> Result<()> {
     check_free(args, known..images.len(), true)?;
     let features = features(&layer, &images)?;
     if args.known.is_none() {
-        let bar = terminal::bar().with_prefix("morph");
+        let bar = crate::progress::bar().with_prefix("morph");
         let run = run_on(&layer, blocks, &features, &bar)?;
         bar.finish_and_clear();
         return developer(args, &layer, &run.morphed, &run.augmented, &images);
@@ -423,7 +435,7 @@ fn attack(args: &AttackArgs) -> Result<()> {
 
 /// Where pictures of these images go: none is there already, unless it may be replaced, and none is read.
 fn check_free(args: &AttackArgs, images: Range<usize>, originals: bool) -> Result<()> {
-    let Some(folder) = &args.out else { return Ok(()) };
+    let Some(folder) = &args.output else { return Ok(()) };
     let names = images.flat_map(|k| [recovered_name(k), original_name(k)]);
     let names: Vec<String> = names.step_by(if originals { 1 } else { 2 }).collect();
     let named = [&args.morphed, &args.augconv].into_iter().flatten().cloned().chain(args.layer.file());
@@ -467,7 +479,7 @@ fn report(
 ) -> Result<()> {
     let inputs = layer.first.shape().inputs();
     let count = recovered.len() / inputs;
-    let bar = terminal::bar().with_prefix("pictures");
+    let bar = crate::progress::bar().with_prefix("pictures");
     bar.set_length(count as u64);
     let mut table = Table::new(1, ["image", "PSNR"]);
     let (mut rows, mut pictures) = (Vec::new(), Vec::new());
@@ -492,33 +504,36 @@ fn report(
     }
     bar.finish_and_clear();
     let mut written = Vec::new();
-    if let Some(folder) = &args.out {
+    if let Some(folder) = &args.output {
         written = images::write_pictures(folder, &pictures, args.result.force)?;
     }
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "attack": how, "seconds": seconds, "images": rows, "protection": RECOVERABLE,
-            "pictures": written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
-        }));
+        return terminal::print_json(
+            "morph-attack",
+            &json!({
+                "attack": how, "seconds": seconds, "images": rows, "protection": RECOVERABLE,
+                "pictures": written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+            }),
+        );
     }
     // How good they are is known only beside the originals.
-    let said = match &args.out {
+    let said = match &args.output {
         _ if !images.is_empty() => format!("{table}\n"),
         Some(folder) => format!("{} in {}\n", counted(count, "picture"), folder.display()),
-        None => format!("{}; --out DIR keeps them\n", counted(count, "picture")),
+        None => format!("{}; --output DIR keeps them\n", counted(count, "picture")),
     };
-    terminal::publish(&format!("{said}{how}; {seconds:.2} s\nprotection  {RECOVERABLE}\n"))
+    terminal::print(&format!("{said}{how}; {seconds:.2} s\nprotection  {RECOVERABLE}\n"))
 }
 
 /// For work that cannot be cut into steps.
 fn clock(prefix: &'static str, message: &'static str) -> ProgressBar {
-    let bar = terminal::clock().with_prefix(prefix).with_message(message);
+    let bar = crate::progress::clock().with_prefix(prefix).with_message(message);
     bar.set_length(1);
     bar
 }
 
 fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>> {
-    let bar = terminal::bar().with_prefix("features");
+    let bar = crate::progress::bar().with_prefix("features");
     bar.set_length(images.len() as u64);
     let features = images.iter().map(|image| {
         let features = layer.features(image);

@@ -19,13 +19,13 @@ Examples:
   pleura bench compare before.json after.json
   pleura bench compare mine.json yours.json --json | jq '.rows[] | select(.ratio > 1.1)'
 
-Devices of the same name are held against each other, then the others in their order.")]
+Devices of the same name are compared first, then the others in their order.")]
 pub(crate) struct CompareArgs {
-    /// What `pleura bench --json A.json` wrote.
+    /// File of `pleura bench --json --output A.json`.
     #[arg(value_name = "A.json")]
     a: PathBuf,
 
-    /// The same from another time, or from another machine.
+    /// File of another time, or of another machine.
     #[arg(value_name = "B.json")]
     b: PathBuf,
 
@@ -45,24 +45,24 @@ struct Comparison {
 #[derive(Serialize)]
 struct Row {
     what: String,
-    /// Which pair of devices.
+    /// Index of the pair of devices.
     pair: usize,
     /// Median seconds.
     a: Option<f64>,
     b: Option<f64>,
-    /// Of B's median, in units of A's: above 1, B is slower.
+    /// Median of B over median of A: above 1, B is slower.
     ratio: Option<f64>,
     note: String,
 }
 
-/// A time, and what it depends on beside the device.
+/// A time with its parameters.
 struct Entry {
     seconds: Option<f64>,
     failed: bool,
     parameters: String,
 }
 
-/// Reads both and tells.
+/// Reads two files, and reports.
 pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     let (a, b) = (record::read(&args.a)?, record::read(&args.b)?);
     let pairs = pairs(&a.devices, &b.devices);
@@ -84,7 +84,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
         let paired = |i: usize| pairs.iter().any(|pair| [pair.0, pair.1].get(mine) == Some(&i));
         for (_, device) in record.devices.iter().enumerate().filter(|(i, _)| !paired(*i)) {
             notes.push(format!(
-                "{} has no device to hold against {} of {}",
+                "{} has no device to compare with {} of {}",
                 other.display(),
                 device_text(device),
                 file.display()
@@ -100,13 +100,13 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     }
     let comparison = Comparison { devices, rows, notes };
     if args.json {
-        return terminal::publish_json(&comparison);
+        return terminal::print_json("bench-compare", &comparison);
     }
     comparison.notes.iter().for_each(|text| terminal::note(text));
-    terminal::publish(&comparison.to_string())
+    terminal::print(&comparison.to_string())
 }
 
-/// What was not the same about the runs as such.
+/// Differences between the settings of two runs.
 fn differing(a: &Record, b: &Record) -> Vec<String> {
     let rounds = [a.repeat, b.repeat].map(|rounds| rounds.to_string());
     let facts = [
@@ -208,9 +208,8 @@ mod tests {
     use super::*;
 
     fn device(name: &str) -> DeviceRecord {
-        let device = "0".to_owned();
         DeviceRecord {
-            device,
+            device_id: "0".to_owned(),
             name: name.to_owned(),
             kind: String::new(),
             api: None,

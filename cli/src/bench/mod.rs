@@ -8,10 +8,11 @@ mod report;
 use crate::device::{self, GpuMemory};
 use crate::error::{advice as advice_on, on_gpu};
 use crate::model::all_cores;
+use crate::report::ReportArgs;
 use crate::text::{chain, plain};
-use crate::{classifier, files, memory, terminal};
+use crate::{classifier, files, memory, progress, terminal};
 use anyhow::{Context, Result, bail};
-use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use manifest::Suite;
@@ -24,8 +25,6 @@ use pleura::xray::shipped::SAMPLES;
 use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// Arguments of `pleura bench`.
 #[derive(Args)]
@@ -34,44 +33,38 @@ use std::path::PathBuf;
     after_help = "\
 Examples:
   pleura bench
-  pleura bench --devices cpu,gpu --suite full --json today.json
-  pleura bench --devices 0,1 --repeat 15
+  pleura bench --device cpu --device gpu --suite full --json --output today.json
+  pleura bench --device 0 --device 1 --repeat 15
   pleura bench compare before.json today.json
 
-All devices get the same keys and ciphertexts, and every word of their results is compared: a difference makes the exit code 1, as
-does a measurement that fails. Times end when the device is done, not when it was told."
+All devices get the same keys and ciphertexts, and every word of their results is compared. The exit
+code is 1 if results differ or a measurement fails. Times include waiting for the device. An
+interrupted run reports the rows that were measured."
 )]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     command: Option<BenchCommand>,
 
-    /// Where to compute: any of auto, cpu, gpu and the numbers that `pleura devices` tells, with commas between them.
-    #[arg(
-        long,
-        value_name = "DEVICES",
-        value_delimiter = ',',
-        default_value = "cpu,auto",
-        allow_hyphen_values = true
-    )]
-    devices: Vec<DeviceSelector>,
+    /// Device, repeatable: auto, cpu, gpu or a number from `pleura devices` [default: cpu and auto].
+    #[arg(long, value_name = "DEVICE", allow_hyphen_values = true)]
+    device: Vec<DeviceSelector>,
 
-    /// What to measure.
+    /// List of measurements.
     #[arg(long, value_enum, value_name = "SUITE", default_value = "quick")]
     suite: Suite,
 
-    /// Measurements of each time; what is told is their median, their least and their most.
+    /// Repetitions of each measurement; the report has median, minimum and maximum.
     #[arg(long, value_name = "R", default_value = "5", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
     repeat: usize,
 
-    /// Where all figures go.
-    #[arg(long, value_name = "FILE.json", value_parser = OsStringValueParser::new().try_map(file))]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
 
-    /// Replace the file of --json if it exists.
-    #[arg(long, requires = "json")]
+    /// Replace the file of --output if it exists.
+    #[arg(long, requires = "output")]
     force: bool,
 
-    /// Threads of the processor; all cores unless said.
+    /// CPU threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 
@@ -81,86 +74,127 @@ pub(crate) struct BenchArgs {
 
 #[derive(Subcommand)]
 enum BenchCommand {
-    /// Hold two files of results against each other.
+    /// Compare two files of results.
     Compare(compare::CompareArgs),
 }
 
-/// A device, and how to start it.
-struct Place {
+/// A device with its options.
+struct BenchDevice {
     selector: DeviceSelector,
     threads: usize,
     options: GpuOptions,
     record: DeviceRecord,
 }
 
-/// Measures, tells and writes.
+/// Measures all devices, and reports.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     if let Some(BenchCommand::Compare(args)) = &args.command {
         return compare::compare(args);
     }
-    if let Some(path) = &args.json {
+    if let Some(path) = args.report.file() {
         files::check_writable(path, args.force)?;
     }
     let threads = args.threads.unwrap_or_else(all_cores);
-    let places = Place::all(&args.devices, threads, &args.memory.options()?)?;
-    args.memory.tell(places.iter().any(|place| place.selector != DeviceSelector::Cpu));
-    let devices = places.iter().map(|place| place.record.clone()).collect();
-    let mut record = Record::new(args.suite.name(), args.repeat, devices);
+    let devices = BenchDevice::all(&args.devices(), threads, &args.memory.options()?)?;
+    args.memory.tell(devices.iter().any(|device| device.selector != DeviceSelector::Cpu));
+    let records = devices.iter().map(|device| device.record.clone()).collect();
+    let mut run = BenchRun {
+        args,
+        record: Record::new(args.suite.name(), args.repeat, records),
+        skipped: Vec::new(),
+        advice: BTreeSet::new(),
+        bar: progress::clock().with_prefix("bench"),
+    };
+    run.measure(&devices, threads)?;
+    run.bar.finish_and_clear();
+    files::forget_partial();
+    args.report.publish(&Report(&run.record).to_string(), &record::text(&run.record)?, args.force)?;
+    run.conclude()
+}
 
-    let mut skipped = Vec::new();
-    let mut advice = BTreeSet::new();
-    let (literals, batches, names) = (args.suite.literals(), args.suite.batches(), args.suite.networks());
-    let most = batches.iter().copied().max().unwrap_or(1);
-    let bar = terminal::clock().with_prefix("bench");
-    let measurements = literals.len() * batches.len() * OPERATIONS.len() + names.len();
-    bar.set_length((measurements * places.len()) as u64);
-    for literal in literals {
-        bar.set_message(format!("keys at n = 2^{}", literal.log_n));
-        match operands(*literal, most) {
-            Ok(operands) => {
-                let measured = operations(&operands, &places, batches, args.repeat, &bar, &mut advice);
-                record.operations.extend(measured);
-            }
-            Err(error) => {
-                advice.extend(advice_on(&error));
-                skipped.push(format!("operations at n = 2^{}: {}", literal.log_n, chain(&error)));
-            }
-        }
-    }
-    for name in names {
-        match network(name, &places, threads, args.repeat, &bar, &mut advice) {
-            Ok(network) => record.networks.push(network),
-            Err(error) => {
-                advice.extend(advice_on(&error));
-                skipped.push(format!("{name}: {}", chain(&error)));
-            }
-        }
-    }
-    bar.finish_and_clear();
+/// A benchmark in progress.
+struct BenchRun<'a> {
+    args: &'a BenchArgs,
+    record: Record,
+    /// Measurements that no device could make, with causes.
+    skipped: Vec<String>,
+    advice: BTreeSet<&'static str>,
+    bar: ProgressBar,
+}
 
-    terminal::publish(&Report(&record).to_string())?;
-    if let Some(path) = &args.json {
-        record::write(&record, path, args.force)?;
+impl BenchRun<'_> {
+    fn measure(&mut self, devices: &[BenchDevice], threads: usize) -> Result<()> {
+        let suite = self.args.suite;
+        let repeat = self.args.repeat;
+        let most = suite.batches().iter().copied().max().unwrap_or(1);
+        let sets = suite.literals().len() * suite.batches().len() * OPERATIONS.len();
+        self.bar.set_length(((sets + suite.networks().len()) * devices.len()) as u64);
+        for literal in suite.literals() {
+            self.bar.set_message(format!("keys at n = 2^{}", literal.log_n));
+            match operands(*literal, most) {
+                Ok(operands) => {
+                    let measured =
+                        operations(&operands, devices, suite.batches(), repeat, &self.bar, &mut self.advice);
+                    self.record.operations.extend(measured);
+                }
+                Err(error) => self.skip(&format!("operations at n = 2^{}", literal.log_n), &error),
+            }
+            self.keep()?;
+        }
+        for name in suite.networks() {
+            match network(name, devices, threads, repeat, &self.bar, &mut self.advice) {
+                Ok(network) => self.record.networks.push(network),
+                Err(error) => self.skip(name, &error),
+            }
+            self.keep()?;
+        }
+        Ok(())
     }
-    let failed =
-        record.measurements().filter(|measurement| measurement.error.is_some()).count() + skipped.len();
-    Report(&record).warnings().iter().chain(&skipped).for_each(|text| terminal::warn(text));
-    // The option has another name here.
-    advice.iter().for_each(|text| terminal::note(&text.replace("--device cpu", "--devices cpu")));
-    match (record.differences(), failed) {
-        (0, 0) => Ok(()),
-        (0, count) => bail!("{count} measurements failed; what is wrong with them is said above"),
-        (count, _) => bail!(
-            "{count} results differ between devices or from one time to the next, as said above: do not compute on a device \
-             that differs from the processor, or from itself"
-        ),
+
+    fn skip(&mut self, name: &str, error: &anyhow::Error) {
+        self.advice.extend(advice_on(error));
+        self.skipped.push(format!("{name}: {}", chain(error)));
+    }
+
+    /// Keeps the measured rows for an interruption.
+    fn keep(&self) -> Result<()> {
+        let tables = Report(&self.record).to_string();
+        let json = record::text(&self.record)?;
+        let report = self.args.report.form(&tables, &json).to_owned();
+        files::keep_partial(self.args.report.file().cloned(), self.args.force, report);
+        Ok(())
+    }
+
+    /// Prints warnings and advice; the result of the command.
+    fn conclude(&self) -> Result<()> {
+        Report(&self.record).warnings().iter().chain(&self.skipped).for_each(|text| terminal::warn(text));
+        self.advice.iter().for_each(|text| terminal::note(text));
+        let errors = self.record.measurements().filter(|measurement| measurement.error.is_some());
+        let failed = errors.count() + self.skipped.len();
+        match (self.record.differences(), failed) {
+            (0, 0) => Ok(()),
+            (0, count) => bail!("{count} measurements failed (see warnings)"),
+            (count, _) => bail!(
+                "{count} results differ between devices or between repetitions (see warnings): do not use a device that \
+                 differs from the processor, or from itself"
+            ),
+        }
     }
 }
 
-impl Place {
+impl BenchArgs {
+    fn devices(&self) -> Vec<DeviceSelector> {
+        if self.device.is_empty() {
+            return vec![DeviceSelector::Cpu, DeviceSelector::Auto];
+        }
+        self.device.clone()
+    }
+}
+
+impl BenchDevice {
     /// Each device once, however often it is asked for.
     fn all(asked: &[DeviceSelector], threads: usize, options: &GpuOptions) -> Result<Vec<Self>> {
-        let mut places: Vec<Self> = Vec::new();
+        let mut devices: Vec<Self> = Vec::new();
         for (i, &selector) in asked.iter().enumerate() {
             // Remarks about a device are made once.
             if asked.get(..i).is_some_and(|before| before.contains(&selector)) {
@@ -168,13 +202,13 @@ impl Place {
             }
             let device = device::open(selector, threads, options)?;
             let selector = device.selector();
-            if places.iter().any(|place| place.selector == selector) {
+            if devices.iter().any(|place| place.selector == selector) {
                 continue;
             }
             let record = DeviceRecord::new(&device, options);
-            places.push(Self { selector, threads, options: options.clone(), record });
+            devices.push(Self { selector, threads, options: options.clone(), record });
         }
-        Ok(places)
+        Ok(devices)
     }
 
     /// A measurement that failed on this device, and advice about it.
@@ -191,11 +225,6 @@ impl Place {
     }
 }
 
-/// Where `-` would be taken for standard output.
-fn file(name: OsString) -> Result<PathBuf, &'static str> {
-    if name == "-" { Err("it takes the name of a file; ./- is one") } else { Ok(name.into()) }
-}
-
 /// Keys and ciphertexts of a parameter set, if there is memory for them.
 fn operands(literal: ParamsLiteral, most: usize) -> Result<Operands> {
     let params = Params::new(literal)?;
@@ -206,7 +235,7 @@ fn operands(literal: ParamsLiteral, most: usize) -> Result<Operands> {
 /// All operations at one degree.
 fn operations(
     operands: &Operands,
-    places: &[Place],
+    devices: &[BenchDevice],
     batches: &[usize],
     repeat: usize,
     bar: &ProgressBar,
@@ -219,10 +248,10 @@ fn operations(
             batch,
             parameters: Parameters::new(operands.params()),
             identical: None,
-            results: Vec::with_capacity(places.len()),
+            results: Vec::with_capacity(devices.len()),
         })
         .collect();
-    for place in places {
+    for place in devices {
         let log_n = operands.params().literal().log_n;
         let opened = place.open().and_then(|device| Ok(Operations::new(operands, &device)?));
         let opened = opened.map_err(|error| place.failed(error, advice));
@@ -248,7 +277,7 @@ fn operations(
 /// A shipped network on all devices.
 fn network(
     name: &str,
-    places: &[Place],
+    devices: &[BenchDevice],
     threads: usize,
     repeat: usize,
     bar: &ProgressBar,
@@ -261,8 +290,8 @@ fn network(
     bar.set_message(format!("{name} on the client"));
     let xray = SAMPLES.first().context("no sample X-ray is shipped")?.xray()?;
     let mut bench = NetworkBench::new(&classifier, &plan, &xray, repeat)?;
-    let mut results = Vec::with_capacity(places.len());
-    for place in places {
+    let mut results = Vec::with_capacity(devices.len());
+    for place in devices {
         bar.set_message(format!("{name} on {}", plain(&place.record.name)));
         host_memory::reset_peak();
         // Opened anew, a device has nothing of another network in its memory.

@@ -10,15 +10,16 @@ use std::path::Path;
 /// Larger files are refused.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Reads a file that [`write`] wrote.
+/// Reads a file with [`text`].
 pub(crate) fn read(path: &Path) -> Result<Record> {
-    // A pipe would be waited for.
+    // A pipe would block.
     let found = fs::metadata(path).with_context(|| files::cannot_read(path))?;
     if !found.is_file() && !found.is_dir() {
-        bail!("{} is no regular file", path.display());
+        bail!("{} is not a regular file", path.display());
     }
     let bytes = files::read(path, MAX_BYTES)?;
-    let wrong = |why: String| anyhow!("{} was not written by `pleura bench --json`: {why}", path.display());
+    let wrong =
+        |why: String| anyhow!("{} is not a file of `pleura bench --json --output`: {why}", path.display());
     let record: Record = serde_json::from_slice(&bytes).map_err(|error| wrong(unlike(&error)))?;
     match record.check() {
         Ok(()) => Ok(record),
@@ -27,17 +28,16 @@ pub(crate) fn read(path: &Path) -> Result<Record> {
     }
 }
 
-/// Writes a file whole or not at all.
-pub(crate) fn write(record: &Record, path: &Path, replace: bool) -> Result<()> {
-    let text = serde_json::to_string_pretty(record).context("cannot write the result as JSON")? + "\n";
-    files::write(path, &[text.as_bytes()], replace, false)
+/// A record as the text of a file.
+pub(crate) fn text(record: &Record) -> Result<String> {
+    Ok(serde_json::to_string_pretty(record).context("cannot write the result as JSON")? + "\n")
 }
 
 /// Why JSON is not a record, without names of types.
 fn unlike(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Eof => "it ends too early".to_owned(),
-        Category::Data => format!("line {}, column {} is not as it writes it", error.line(), error.column()),
-        _ => format!("it is no JSON at line {}, column {}", error.line(), error.column()),
+        Category::Data => format!("line {}, column {} has another form", error.line(), error.column()),
+        _ => format!("it is not JSON at line {}, column {}", error.line(), error.column()),
     }
 }

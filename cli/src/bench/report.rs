@@ -43,7 +43,7 @@ impl fmt::Display for Report<'_> {
         )?;
         for (i, device) in self.devices.iter().enumerate() {
             let head = if i == 0 { "devices" } else { "" };
-            writeln!(f, "{head:<12}{:<4} {}", device.device, device_text(device))?;
+            writeln!(f, "{head:<12}{:<4} {}", device.device_id, device_text(device))?;
         }
         self.write_operations(f)?;
         for network in &self.networks {
@@ -82,7 +82,7 @@ impl Report<'_> {
                     operation.name.clone(),
                     operation.parameters.log_n.to_string(),
                     operation.batch.to_string(),
-                    device.device.clone(),
+                    device.device_id.clone(),
                     median_text(outcome.seconds.as_ref()),
                     spread_text(outcome),
                     ratio_text(outcome),
@@ -130,12 +130,12 @@ impl Report<'_> {
             size(bytes.keys_sent),
             size(bytes.keys_on_device),
             size(bytes.weights),
-            size(bytes.planned),
+            size(bytes.predicted_peak_bytes),
         )?;
         let mut table = Table::new(1, HEADINGS);
         for (device, result) in self.devices.iter().zip(&network.results) {
             table.row([
-                device.device.clone(),
+                device.device_id.clone(),
                 median_text(result.inference.seconds.as_ref()),
                 spread_text(&result.inference),
                 ratio_text(&result.inference),
@@ -147,7 +147,7 @@ impl Report<'_> {
         }
         writeln!(f, "{table}")?;
         let fixed = ["layer", "kind", "level", "ciphertexts", "diagonals", "rotations"].map(str::to_owned);
-        let devices = self.devices.iter().map(|device| format!("ms on {}", device.device));
+        let devices = self.devices.iter().map(|device| format!("ms on {}", device.device_id));
         let mut table = Table::wide(2, fixed.into_iter().chain(devices).collect());
         for (i, layer) in network.layers.iter().enumerate() {
             let counts = [layer.level, layer.ciphertexts, layer.diagonals, layer.rotations];
@@ -186,7 +186,7 @@ impl Report<'_> {
             for network in &self.networks {
                 let Some(outcome) = network.results.get(i).map(|result| &result.inference) else { continue };
                 texts.extend(outcome.error.as_ref().map(|error| format!("{} {on}: {error}", network.name)));
-                if outcome.unsteady {
+                if outcome.nondeterministic {
                     texts.push(format!("{} {on}: other words from one time to the next", network.name));
                 }
             }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn failures_say_of_what_and_on_what() {
         let device = |name: &str| DeviceRecord {
-            device: "0".to_owned(),
+            device_id: "0".to_owned(),
             name: name.to_owned(),
             kind: String::new(),
             api: None,

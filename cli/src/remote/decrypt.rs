@@ -73,7 +73,7 @@ pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
 fn read(args: &DecryptArgs, key: &ClientKey) -> Result<Vec<DecryptedItem>> {
     let failed = || cannot_use(&args.input);
     let file: File = files::open(&args.input)?;
-    let bar = terminal::bytes_bar().with_prefix("decrypt");
+    let bar = crate::progress::bytes_bar().with_prefix("decrypt");
     bar.set_length(file.metadata().with_context(|| files::cannot_read(&args.input))?.len());
     let mut decryptor = ItemDecryptor::new(key, BufReader::new(file)).with_context(failed)?;
     let mut items = Vec::new();
@@ -119,10 +119,10 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
             if let Some(object) = object.as_object_mut().filter(|_| !warnings.is_empty()) {
                 object.insert("warnings".into(), warnings.into());
             }
-            terminal::publish_json(&object)?;
+            terminal::print_json("decrypt", &object)?;
         }
         let summary = json!({ "model": network, "images": items.len(), "key": hex(&key.origin().key) });
-        return terminal::publish_json(&json!({ "summary": summary }));
+        return terminal::print_json("decrypt", &json!({ "summary": summary }));
     }
     let headings = ["image", "label"].map(str::to_owned).into_iter().chain(classes.names().iter().cloned());
     let mut table = Table::wide(2, headings.collect());
@@ -132,7 +132,7 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
         table.wide_row([tail(&item.note.name, NAME), label].into_iter().chain(probabilities).collect());
     }
     let count = counted(items.len(), "X-ray");
-    terminal::publish(&format!("{table}\n{count}, by {}.\nNot a medical device.\n", plain(network)))
+    terminal::print(&format!("{table}\n{count}, by {}.\nNot a medical device.\n", plain(network)))
 }
 
 /// The columns that `pleura classify` writes, without those that need the plaintext network.
@@ -161,14 +161,17 @@ fn arrays(args: &DecryptArgs, key: &ClientKey, items: &[DecryptedItem]) -> Resul
         files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;
     }
     if args.json {
-        return terminal::publish_json(&json!({
-            "network": spec.network(),
-            "items": items.len(),
-            "names": items.iter().map(|item| item.note.name.as_str()).collect::<Vec<_>>(),
-            "outputs": outputs.outer_iter().map(nested).collect::<Vec<_>>(),
-            "key": hex(&key.origin().key),
-            "warnings": items.iter().flat_map(|item| warnings(key, item)).collect::<Vec<_>>(),
-        }));
+        return terminal::print_json(
+            "decrypt",
+            &json!({
+                "network": spec.network(),
+                "items": items.len(),
+                "names": items.iter().map(|item| item.note.name.as_str()).collect::<Vec<_>>(),
+                "outputs": outputs.outer_iter().map(nested).collect::<Vec<_>>(),
+                "key": hex(&key.origin().key),
+                "warnings": items.iter().flat_map(|item| warnings(key, item)).collect::<Vec<_>>(),
+            }),
+        );
     }
     let count = outputs.len() / items.len().max(1);
     let shown = count.min(SHOWN);
@@ -187,5 +190,5 @@ fn arrays(args: &DecryptArgs, key: &ClientKey, items: &[DecryptedItem]) -> Resul
         String::new()
     };
     let count = counted(items.len(), "item");
-    terminal::publish(&format!("{table}\n{count}, by {}{rest}\n", plain(spec.network())))
+    terminal::print(&format!("{table}\n{count}, by {}{rest}\n", plain(spec.network())))
 }

@@ -209,7 +209,7 @@ fn has_extension(path: &Path, expected: &str) -> bool {
 }
 
 fn bar(length: usize) -> ProgressBar {
-    let bar = terminal::bar().with_prefix("encrypt");
+    let bar = crate::progress::bar().with_prefix("encrypt");
     bar.set_length(length as u64);
     bar
 }
@@ -217,15 +217,18 @@ fn bar(length: usize) -> ProgressBar {
 fn report(args: &EncryptArgs, key: &ClientKey, summary: &Summary, written: &Written) -> Result<()> {
     let path = args.output.to_string_lossy();
     if args.json {
-        return terminal::publish_json(&json!({
-            "network": key.bundle().spec().network(),
-            "items": summary.items,
-            "failed": summary.failed,
-            "key": hex(&key.origin().key),
-            "output": { "path": path, "bytes": written.bytes, "sha256": written.sha256 },
-            "warnings": summary.warnings,
-        }));
+        return terminal::print_json(
+            "encrypt",
+            &json!({
+                "network": key.bundle().spec().network(),
+                "items": summary.items,
+                "failed": summary.failed,
+                "key": hex(&key.origin().key),
+                "output": { "path": path, "bytes": written.bytes, "sha256": written.sha256 },
+                "warnings": summary.warnings,
+            }),
+        );
     }
     let items = counted(summary.items as usize, "item");
-    terminal::publish(&format!("{items} in {path}, {}\n", bytes_text(written.bytes)))
+    terminal::print(&format!("{items} in {path}, {}\n", bytes_text(written.bytes)))
 }

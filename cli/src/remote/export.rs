@@ -137,25 +137,28 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
             });
             (name.to_owned(), value)
         });
-        return terminal::publish_json(&json!({
-            "network": report.network,
-            "files": files.collect::<serde_json::Map<_, _>>(),
-            "input": input(bundle),
-            "group": bundle.group(),
-            "parameters": report.parameters,
-            "key_bytes": report.key_wire_bytes,
-            "input_bytes": report.input_bytes,
-            "output_bytes": report.output_bytes,
-            "memory_bytes": report.memory_bytes,
-            "publish_bits": bundle.spec().publish_bits(),
-        }));
+        return terminal::print_json(
+            "export",
+            &json!({
+                "network": report.network,
+                "files": files.collect::<serde_json::Map<_, _>>(),
+                "input": input(bundle),
+                "group": bundle.group(),
+                "parameters": report.parameters,
+                "key_bytes": report.key_wire_bytes,
+                "input_bytes": report.input_bytes,
+                "output_bytes": report.output_bytes,
+                "predicted_peak_bytes": report.memory_bytes,
+                "publish_bits": bundle.spec().publish_bits(),
+            }),
+        );
     }
     let mut table = Table::new(3, ["file", "for", "digest", "size"]);
     for (((name, file), digest), holder) in rows.zip(["the server", "clients"]) {
         let digest = digest.chars().take(12).collect();
         table.row([name.into(), holder.into(), digest, bytes_text(file.bytes)]);
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "network     {}, on {}\nparameters  {}\nkeys        {}, once for each client\nitem        {} up, {} down{}\n\n{table}",
         plain(&report.network),
         input(bundle),

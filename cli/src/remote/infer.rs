@@ -3,9 +3,10 @@
 use super::output::{self, Written};
 use super::spec::cannot_use;
 use crate::device::{self, DeviceArgs};
+use crate::memory::MemoryArgs;
 use crate::model::all_cores;
 use crate::text::{bytes_text, counted, hex};
-use crate::{files, memory, run, terminal};
+use crate::{files, memory, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -53,9 +54,8 @@ pub(crate) struct InferArgs {
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 
-    /// Memory to allow instead of what is available.
-    #[arg(long, value_name = "GIB", value_parser = run::gib)]
-    max_memory: Option<f64>,
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// Replace the output file if it exists.
     #[arg(long)]
@@ -70,11 +70,11 @@ pub(crate) struct InferArgs {
 pub(crate) fn infer(args: &InferArgs) -> Result<()> {
     files::check_outputs(&[&args.output], [&args.plan, &args.keys, &args.input], args.force)?;
     let clock = Instant::now();
-    let bar = terminal::bytes_bar().with_prefix("prepare");
+    let bar = crate::progress::bytes_bar().with_prefix("prepare");
     let plan = ServerPlan::from_bytes(&files::read(&args.plan, MAX_PLAN)?);
     let plan = plan.with_context(|| cannot_use(&args.plan))?;
     let report = Report::new(&plan, &[]);
-    memory::check(report.memory_bytes as u64, args.max_memory)?;
+    memory::check(report.memory_bytes as u64, args.memory.max_memory)?;
     let file = BufReader::new(files::open(&args.keys)?);
     let (keys, origin) = read_keys(file, &plan).with_context(|| cannot_use(&args.keys))?;
     let device = args.device.find(args.threads.unwrap_or_else(all_cores))?;
@@ -101,17 +101,20 @@ pub(crate) fn infer(args: &InferArgs) -> Result<()> {
     let Written { bytes, sha256 } = &written;
     let path = args.output.to_string_lossy();
     if args.json {
-        return terminal::publish_json(&json!({
-            "network": report.network,
-            "ciphertext_groups": groups,
-            "plan": hex(&origin.plan),
-            "key": hex(&origin.key),
-            "output": { "path": path, "bytes": bytes, "sha256": sha256 },
-            "seconds": { "prepare": seconds[0], "infer": seconds[1] },
-            "device": device.name(),
-        }));
+        return terminal::print_json(
+            "infer",
+            &json!({
+                "network": report.network,
+                "ciphertext_groups": groups,
+                "plan": hex(&origin.plan),
+                "key": hex(&origin.key),
+                "output": { "path": path, "bytes": bytes, "sha256": sha256 },
+                "seconds": { "prepare": seconds[0], "infer": seconds[1] },
+                "device_name": device.name(),
+            }),
+        );
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{} in {path}, {}; made ready in {:.2} s, inferred in {:.2} s, on {}\n",
         counted(groups as usize, "result"),
         bytes_text(*bytes),

@@ -59,7 +59,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
     check_secret(args, &inputs)?;
     let bundle = read_bundle(&args.spec)?;
     let passphrase = args.source.of_new_key(args.passphrase)?;
-    let clock = terminal::clock().with_prefix("keys");
+    let clock = crate::progress::clock().with_prefix("keys");
     clock.set_length(1);
     let key = ClientKey::generate(bundle)?;
     let secret = key.to_secret_bytes(passphrase.as_deref().map(String::as_bytes))?;
@@ -74,13 +74,16 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
     let identity = hex(&key.origin().key);
     let [secret_path, keys_path] = [&args.secret, &args.output].map(|path| path.to_string_lossy());
     if args.json {
-        return terminal::publish_json(&json!({
-            "key": identity,
-            "plan": hex(&key.origin().plan),
-            "bundle": hex(&key.origin().bundle),
-            "secret": { "path": secret_path, "bytes": secret.len(), "passphrase": passphrase.is_some() },
-            "keys": { "path": keys_path, "bytes": keys.bytes, "sha256": keys.sha256 },
-        }));
+        return terminal::print_json(
+            "keygen",
+            &json!({
+                "key": identity,
+                "plan": hex(&key.origin().plan),
+                "bundle": hex(&key.origin().bundle),
+                "secret": { "path": secret_path, "bytes": secret.len(), "passphrase": passphrase.is_some() },
+                "keys": { "path": keys_path, "bytes": keys.bytes, "sha256": keys.sha256 },
+            }),
+        );
     }
     let mut table = Table::new(3, ["file", "for", "key", "size"]);
     let identity: String = identity.chars().take(12).collect();
@@ -91,7 +94,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
         bytes_text(secret.len() as u64),
     ]);
     table.row([keys_path.into_owned(), "the server".to_owned(), identity, bytes_text(keys.bytes)]);
-    terminal::publish(&table.to_string())
+    terminal::print(&table.to_string())
 }
 
 /// Secret keys are never replaced.

@@ -76,7 +76,7 @@ impl<'a> NetworkBench<'a> {
             profiles.push(layer_seconds);
         }
         let inference = Measurement {
-            unsteady: again.iter().any(|results| bytes(results) != first),
+            nondeterministic: again.iter().any(|results| bytes(results) != first),
             ..Measured { times, runs: 1, digest: Sha256::digest(&first).into() }.into()
         };
         let unrounded = self.client.decrypt_unrounded(&received)?;
@@ -116,7 +116,7 @@ impl<'a> NetworkBench<'a> {
                 keys_sent: report.key_wire_bytes,
                 keys_on_device: report.key_bytes,
                 weights: report.weight_bytes,
-                planned: report.memory_bytes,
+                predicted_peak_bytes: report.memory_bytes,
             },
             client: ClientTimes { decrypt, ..self.times },
             layers: report.layers.iter().map(Into::into).collect(),

@@ -8,12 +8,12 @@ use pleura_nn::{LayerReport, ParameterReport};
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the format.
-const FORMAT: &str = "pleura bench 1";
+const SCHEMA: &str = "pleura.bench/1";
 
 /// Results of a run. Lists of results have one entry for each device, in their order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    format: String,
+    schema: String,
     /// Version of the program.
     pub version: String,
     /// Name of the list of measurements.
@@ -32,7 +32,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceRecord {
     /// `cpu`, or the number of a GPU.
-    pub device: String,
+    pub device_id: String,
     /// Name of the device.
     pub name: String,
     /// `processor`, or the kind of the GPU.
@@ -97,7 +97,7 @@ pub struct Measurement {
     pub digest: String,
     /// Whether other runs on the same device gave other words.
     #[serde(default)]
-    pub unsteady: bool,
+    pub nondeterministic: bool,
     /// Why there is no result.
     pub error: Option<String>,
 }
@@ -135,7 +135,7 @@ pub struct Bytes {
     /// Encoded weights.
     pub weights: usize,
     /// Predicted peak of client and server together.
-    pub planned: usize,
+    pub predicted_peak_bytes: usize,
 }
 
 /// Times of a client.
@@ -188,7 +188,7 @@ pub struct NetworkMeasurement {
 #[non_exhaustive]
 pub enum RecordError {
     /// Another format.
-    #[error("it is \"{}\", not \"{FORMAT}\"", found.escape_debug())]
+    #[error("it is \"{}\", not \"{SCHEMA}\"", found.escape_debug())]
     Format {
         /// The format that the record names.
         found: String,
@@ -208,7 +208,7 @@ impl Record {
     /// A record without results.
     pub fn new(suite: &str, repeat: usize, devices: Vec<DeviceRecord>) -> Self {
         Self {
-            format: FORMAT.to_owned(),
+            schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             suite: suite.to_owned(),
             repeat,
@@ -223,8 +223,8 @@ impl Record {
     /// # Errors
     /// [`RecordError`]
     pub fn check(&self) -> Result<(), RecordError> {
-        if self.format != FORMAT {
-            return Err(RecordError::Format { found: self.format.clone() });
+        if self.schema != SCHEMA {
+            return Err(RecordError::Format { found: self.schema.clone() });
         }
         let devices = self.devices.len();
         let operations = self.operations.iter().all(|operation| operation.results.len() == devices);
@@ -272,7 +272,7 @@ impl DeviceRecord {
     pub fn new(device: &Device, options: &GpuOptions) -> Self {
         let info = device.gpu_info();
         Self {
-            device: device.selector().to_string(),
+            device_id: device.selector().to_string(),
             name: info.map_or_else(|| device.name(), |info| info.name.clone()),
             kind: info.map_or_else(|| "processor".to_owned(), |info| info.kind.to_string()),
             api: info.map(|info| info.api.clone()),
@@ -341,7 +341,7 @@ impl Measurement {
             measurement.ratio = first.zip(measurement.median()).map(|(first, this)| first / this);
         }
         // A device that gives other words another time is no more to be trusted than one that does so at once.
-        if all.iter().any(|measurement| measurement.unsteady) {
+        if all.iter().any(|measurement| measurement.nondeterministic) {
             return Some(false);
         }
         let valid = all.iter().filter(|measurement| measurement.error.is_none());
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(compare(&mut [&mut a, &mut c]), None);
         assert_eq!(compare(&mut [&mut a, &mut b, &mut measurement(1.0, "y")]), Some(false));
         assert_eq!(compare(&mut [&mut a]), None);
-        a.unsteady = true;
+        a.nondeterministic = true;
         assert_eq!(compare(&mut [&mut a]), Some(false));
     }
 }

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier store ward/ --randomness fixed --side 64 --out stored/
-  pleura baseline paillier attack stored/ --side 64 --out recovered/
+  pleura baseline paillier store ward/ --randomness fixed --side 64 --output stored/
+  pleura baseline paillier attack stored/ --side 64 --output recovered/
 
 Finds the step and the period that all stored levels of one randomness come from, without a key
 and without a known pixel; it takes half a second for each randomness, and a moment for each
@@ -44,7 +44,7 @@ pub(crate) struct AttackArgs {
 
     /// The folder that recovered pictures go into.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -56,7 +56,7 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     let stored = images::load(&args.stored)?;
     let names: Vec<String> = (0..stored.len()).map(|k| format!("{k:05}")).collect();
     let inputs: Vec<PathBuf> = args.stored.iter().chain(&args.reference).cloned().collect();
-    images::check_pictures(&args.out, &names, &inputs, args.result.force)?;
+    images::check_pictures(&args.output, &names, &inputs, args.result.force)?;
     let reference = images::load(args.reference.as_slice())?;
     let reference = reference.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
     let mut levels = Vec::with_capacity(stored.len());
@@ -67,7 +67,7 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
             None => bail!("{} was not stored at side {side}: say the --side of `store`", image.name),
         }
     }
-    let bar = terminal::bar().with_prefix("attack");
+    let bar = crate::progress::bar().with_prefix("attack");
     let sets: Vec<&[Vec<u8>]> = levels.chunks(if args.each { 1 } else { levels.len().max(1) }).collect();
     bar.set_length(sets.len() as u64);
     let one = |set: &&[Vec<u8>]| {
@@ -81,20 +81,27 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     let steady = opened.iter().map(|set| set.steady).sum::<f64>() / sets.len().max(1) as f64;
     let found: Vec<Vec<u8>> = opened.into_iter().flat_map(|set| set.pictures).collect();
     let count = found.len();
-    images::write_pictures(&args.out, &names.into_iter().zip(found).collect::<Vec<_>>(), args.result.force)?;
-    let out = args.out.to_string_lossy();
+    images::write_pictures(
+        &args.output,
+        &names.into_iter().zip(found).collect::<Vec<_>>(),
+        args.result.force,
+    )?;
+    let out = args.output.to_string_lossy();
     let verdict = match args.each {
         _ if steady >= STEADY_NOISE => RECOVERABLE,
         true => "noise: the pixels do not share their randomness, or have too few greys",
         false => "noise: the pixels do not share their randomness, or each picture has its own: try --each",
     };
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": out, "images": count, "side": side, "sets": sets.len(), "seconds": seconds, "steady": steady,
-            "verdict": verdict,
-        }));
+        return terminal::print_json(
+            "paillier-attack",
+            &json!({
+                "path": out, "images": count, "side": side, "sets": sets.len(), "seconds": seconds, "steady": steady,
+                "verdict": verdict,
+            }),
+        );
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{} in {out}, {seconds:.2} s, {:.0} % of pixels steady\n{verdict}\n",
         counted(count, "picture"),
         100.0 * steady

@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier keygen --out paillier
-  pleura baseline paillier keygen --bits 3072 --out paillier
+  pleura baseline paillier keygen --output paillier
+  pleura baseline paillier keygen --bits 3072 --output paillier
 
-Writes OUT.public and OUT.secret.")]
+Writes FILE.public and FILE.secret.")]
 pub(crate) struct KeygenArgs {
     #[command(flatten)]
     bits: BitsArgs,
 
     /// Where the keys go, without their endings.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -38,8 +38,8 @@ pub(crate) struct KeygenArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier encrypt chest.png --key paillier.public --side 64 --out chest.paillier
-  pleura baseline paillier encrypt chest.png --key paillier.public --pack --out chest.paillier")]
+  pleura baseline paillier encrypt chest.png --key paillier.public --side 64 --output chest.paillier
+  pleura baseline paillier encrypt chest.png --key paillier.public --pack --output chest.paillier")]
 pub(crate) struct EncryptArgs {
     /// A PNG, JPEG or DICOM file.
     #[arg(value_name = "IMAGE")]
@@ -58,7 +58,7 @@ pub(crate) struct EncryptArgs {
 
     /// Where the ciphertexts go.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -68,7 +68,7 @@ pub(crate) struct EncryptArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier decrypt chest.paillier --key paillier.secret --out chest.png")]
+  pleura baseline paillier decrypt chest.paillier --key paillier.secret --output chest.png")]
 pub(crate) struct DecryptArgs {
     /// Ciphertexts from `encrypt`.
     #[arg(value_name = "FILE")]
@@ -88,7 +88,7 @@ pub(crate) struct DecryptArgs {
 
     /// Where the picture goes.
     #[arg(long, value_name = "F.png")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -96,29 +96,32 @@ pub(crate) struct DecryptArgs {
 
 /// Makes a key, in two files.
 pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
-    if files::is_folder_name(&args.out) || args.out.is_dir() {
-        return Err(FileError::FolderName(args.out.clone()).into());
+    if files::is_folder_name(&args.output) || args.output.is_dir() {
+        return Err(FileError::FolderName(args.output.clone()).into());
     }
     let place = |ending: &str| {
-        let mut path = args.out.clone().into_os_string();
+        let mut path = args.output.clone().into_os_string();
         path.push(ending);
         PathBuf::from(path)
     };
     let (public, secret) = (place(".public"), place(".secret"));
     [&public, &secret].into_iter().try_for_each(|path| args.result.check(path))?;
     let (mut seconds, bits) = (0.0, args.bits.bits);
-    let bar = terminal::clock().with_prefix("keygen");
+    let bar = crate::progress::clock().with_prefix("keygen");
     bar.set_length(1);
     let key = timed(&mut seconds, || SecretKey::generate(bits))?;
     bar.finish_and_clear();
     args.result.write_private(&secret, &key.to_bytes())?;
     args.result.write(&public, &key.public().to_bytes())?;
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "bits": bits, "seconds": seconds, "public": public.to_string_lossy(), "secret": secret.to_string_lossy(),
-        }));
+        return terminal::print_json(
+            "paillier-keygen",
+            &json!({
+                "bits": bits, "seconds": seconds, "public": public.to_string_lossy(), "secret": secret.to_string_lossy(),
+            }),
+        );
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "a key of {bits} bits in {} and {}, {seconds:.2} s\n",
         public.display(),
         secret.display()
@@ -128,7 +131,7 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
 /// Encrypts the pixels of an X-ray.
 pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
     let read = sources::files(std::slice::from_ref(&args.image));
-    args.result.check_apart(&args.out, read.iter().chain([&args.key]))?;
+    args.result.check_apart(&args.output, read.iter().chain([&args.key]))?;
     let key = PublicKey::from_bytes(&PUBLIC_KEY.read(&args.key)?).with_context(|| cannot_use(&args.key))?;
     if args.image.is_dir() {
         return Err(FileError::Directory(args.image.clone()).into());
@@ -137,31 +140,34 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
     let side = args.side.side;
     let pixels = images.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
     let mut seconds = 0.0;
-    let bar = terminal::bar().with_prefix("encrypt");
+    let bar = crate::progress::bar().with_prefix("encrypt");
     let sealed = timed(&mut seconds, || {
         EncryptedPicture::encrypt(&key, &pixels, args.pack, &mut |done, of| progress(&bar, done, of))
     })?;
     bar.finish_and_clear();
     let (bytes, sent) = (sealed.to_bytes(&key), sealed.ciphertexts());
-    args.result.write(&args.out, &bytes)?;
+    args.result.write(&args.output, &bytes)?;
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "pixels": pixels.len(), "ciphertexts": sent, "bytes": bytes.len(),
-            "seconds": seconds,
-        }));
+        return terminal::print_json(
+            "paillier-encrypt",
+            &json!({
+                "path": args.output.to_string_lossy(), "pixels": pixels.len(), "ciphertexts": sent, "bytes": bytes.len(),
+                "seconds": seconds,
+            }),
+        );
     }
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{} in {}, {}, {seconds:.2} s: {}\n",
         counted(pixels.len(), "pixel"),
         counted(sent, "ciphertext"),
         bytes_text(bytes.len() as u64),
-        args.out.display()
+        args.output.display()
     ))
 }
 
 /// Decrypts them into a picture.
 pub(super) fn decrypt(args: &DecryptArgs) -> Result<()> {
-    args.result.check_apart(&args.out, [&args.key, &args.ciphertexts])?;
+    args.result.check_apart(&args.output, [&args.key, &args.ciphertexts])?;
     let key = SecretKey::from_bytes(&Zeroizing::new(SECRET_KEY.read(&args.key)?))
         .with_context(|| cannot_use(&args.key))?;
     let read = CIPHERTEXTS.read(&args.ciphertexts)?;
@@ -177,17 +183,20 @@ pub(super) fn decrypt(args: &DecryptArgs) -> Result<()> {
         return Err(error).with_context(|| cannot_use(&args.ciphertexts));
     }
     let mut seconds = 0.0;
-    let bar = terminal::bar().with_prefix("decrypt");
+    let bar = crate::progress::bar().with_prefix("decrypt");
     let pixels = timed(&mut seconds, || sealed.decrypt(&key, &mut |done, of| progress(&bar, done, of)));
     bar.finish_and_clear();
     let pixels = pixels.with_context(|| cannot_use(&args.ciphertexts))?;
-    args.result.write_private(&args.out, &images::png(&pixels)?)?;
+    args.result.write_private(&args.output, &images::png(&pixels)?)?;
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": args.out.to_string_lossy(), "side": side, "packed": packed, "seconds": seconds,
-        }));
+        return terminal::print_json(
+            "paillier-decrypt",
+            &json!({
+                "path": args.output.to_string_lossy(), "side": side, "packed": packed, "seconds": seconds,
+            }),
+        );
     }
-    terminal::publish(&format!("{side}x{side} pixels in {}, {seconds:.2} s\n", args.out.display()))
+    terminal::print(&format!("{side}x{side} pixels in {}, {seconds:.2} s\n", args.output.display()))
 }
 
 fn cannot_use(path: &Path) -> String {

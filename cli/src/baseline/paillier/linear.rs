@@ -49,7 +49,7 @@ pub(crate) struct LinearArgs {
 pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     let classifier = classifier::load(&args.model)?;
     let images = images::load(&args.images.images)?;
-    let bar = terminal::bar().with_prefix("linear");
+    let bar = crate::progress::bar().with_prefix("linear");
     bar.set_length(images.len() as u64);
     bar.set_message("X-rays: features");
     let features = images.iter().map(|image| {
@@ -73,12 +73,15 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     let equal = scores.iter().zip(clear).filter(|(a, b)| classifier.label(a) == classifier.label(b)).count();
     if args.json {
         let row = |(image, scores): (&Image, &Vec<f64>)| json!({ "image": image.name, "label": class(scores), "scores": scores });
-        return terminal::publish_json(&json!({
-            "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(&scores).map(row).collect::<Value>(),
-            "right": right, "of": known.len(), "clear_labels_equal": equal, "max_abs_error": worst,
-            "seconds": { "keygen": keygen, "encrypt": encrypt, "server": evaluate, "decrypt": decrypt },
-            "sent_bytes": run.sent_bytes, "returned_bytes": run.returned_bytes, "groups": run.groups,
-        }));
+        return terminal::print_json(
+            "paillier-linear",
+            &json!({
+                "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(&scores).map(row).collect::<Value>(),
+                "correct": right, "of": known.len(), "labels_match_plaintext": equal, "max_abs_error": worst,
+                "seconds": { "keygen": keygen, "encrypt": encrypt, "server": evaluate, "decrypt": decrypt },
+                "sent_bytes": run.sent_bytes, "returned_bytes": run.returned_bytes, "groups": run.groups,
+            }),
+        );
     }
     let mut table = Table::new(2, ["image", "label", "score"]);
     for (image, scores) in images.iter().zip(&scores) {
@@ -94,7 +97,7 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     } else {
         format!("{right} of {} labelled as by the doctors, ", known.len())
     };
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{table}\n{count}, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups}; \
          key {keygen:.2} s, encrypt {encrypt:.2} s, server {evaluate:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
         short(*worst),

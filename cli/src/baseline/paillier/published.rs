@@ -24,7 +24,7 @@ pub(crate) const KINDS: [Randomness; 3] = [Randomness::Fresh, Randomness::PerIma
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier store ward/ --randomness fixed --out stored/
+  pleura baseline paillier store ward/ --randomness fixed --output stored/
 
 Pictures are named by the order of the X-rays, from 00000.png; each pixel is repeated so that they are 256 wide.")]
 pub(crate) struct StoreArgs {
@@ -43,7 +43,7 @@ pub(crate) struct StoreArgs {
 
     /// The folder that the pictures go into.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    output: PathBuf,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -62,7 +62,7 @@ enum Shared {
 #[command(after_help = "\
 Examples:
   pleura baseline paillier leak
-  pleura baseline paillier leak --side 128 --out pictures/
+  pleura baseline paillier leak --side 128 --output pictures/
 
 Each pixel is encrypted and stored as a grey level, as published: with fresh randomness for each
 pixel, with one for each image, and with one for all. Bits are what a stored pixel tells of the
@@ -92,7 +92,7 @@ pub(crate) struct LeakArgs {
 
     /// The folder that stored and recovered pictures go into.
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    output: Option<PathBuf>,
 
     #[command(flatten)]
     result: ResultArgs,
@@ -102,7 +102,7 @@ pub(crate) struct LeakArgs {
 pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     let names: Vec<String> = (0..images.len()).map(|k| format!("{k:05}")).collect();
-    images::check_pictures(&args.out, &names, &args.images.images, args.result.force)?;
+    images::check_pictures(&args.output, &names, &args.images.images, args.result.force)?;
     let (side, bits) = (args.side.side, args.bits.bits);
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
     let key = SecretKey::generate(bits)?;
@@ -111,7 +111,7 @@ pub(super) fn stored(args: &StoreArgs) -> Result<()> {
         Shared::Image => Randomness::PerImage,
         Shared::Fixed => Randomness::Fixed,
     };
-    let bar = terminal::bar().with_prefix("store");
+    let bar = crate::progress::bar().with_prefix("store");
     bar.set_length(plain.len() as u64);
     // With one randomness for all they have to be stored together, which takes a moment.
     let together = if randomness == Randomness::Fixed { plain.len() } else { 1 };
@@ -122,15 +122,18 @@ pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     }
     bar.finish_and_clear();
     let pictures: Vec<_> = names.into_iter().zip(kept.into_iter().map(|picture| picture.pixels)).collect();
-    images::write_pictures(&args.out, &pictures, args.result.force)?;
-    let (count, out, protection) = (images.len(), args.out.to_string_lossy(), protection(randomness));
+    images::write_pictures(&args.output, &pictures, args.result.force)?;
+    let (count, out, protection) = (images.len(), args.output.to_string_lossy(), protection(randomness));
     if args.result.json {
-        return terminal::publish_json(&json!({
-            "out": out, "images": count, "side": side, "bits": bits, "seconds": seconds, "protection": protection,
-        }));
+        return terminal::print_json(
+            "paillier-store",
+            &json!({
+                "path": out, "images": count, "side": side, "bits": bits, "seconds": seconds, "protection": protection,
+            }),
+        );
     }
     let count = counted(count, "stored picture");
-    terminal::publish(&format!("{count} in {out}, {seconds:.2} s\n{protection}\n"))
+    terminal::print(&format!("{count} in {out}, {seconds:.2} s\n{protection}\n"))
 }
 
 /// Encrypts as published, under each kind of randomness, and tells what is given away.
@@ -139,18 +142,18 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
     if images.len() < 2 {
         return Err(PaillierError::Alone.into());
     }
-    if let Some(folder) = &args.out {
+    if let Some(folder) = &args.output {
         images::check_pictures(folder, picture_names(), &args.images.images, args.result.force)?;
     }
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, args.side.side)).collect();
     let labels = labels(&images);
     let key = SecretKey::generate(args.bits.bits)?;
-    let bar = terminal::bar().with_prefix("leak");
+    let bar = crate::progress::bar().with_prefix("leak");
     bar.set_length((KINDS.len() * images.len()) as u64);
     let arms = KINDS.map(|randomness| measure(key.public(), &plain, labels.as_deref(), randomness, &bar));
     let arms = arms.into_iter().collect::<Result<Vec<_>, _>>()?;
     bar.finish_and_clear();
-    if let Some(folder) = &args.out {
+    if let Some(folder) = &args.output {
         let of = |arm: &Leakage| {
             let recovered = arm.attacks.iter().map(|found| found.picture.clone());
             std::iter::once(arm.stored.clone()).chain(recovered).collect::<Vec<_>>()
@@ -214,10 +217,13 @@ fn publish_json(
         }
         value
     };
-    terminal::publish_json(&json!({
-        "images": images.len(), "side": args.side.side, "bits": args.bits.bits,
-        "labels_in_the_clear": clear.unwrap_or_default(), "arms": arms.iter().map(row).collect::<Value>(),
-    }))
+    terminal::print_json(
+        "paillier-leak",
+        &json!({
+            "images": images.len(), "side": args.side.side, "bits": args.bits.bits,
+            "labels_in_the_clear": clear.unwrap_or_default(), "arms": arms.iter().map(row).collect::<Value>(),
+        }),
+    )
 }
 
 fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<BinaryMetrics>) -> Result<()> {
@@ -236,7 +242,7 @@ fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Bi
     }
     let (count, side) = (images.len(), args.side.side);
     let [fresh, own] = [0, 1].map(|k| arms.get(k).map_or(0.0, |arm| arm.information.entropy));
-    terminal::publish(&format!(
+    terminal::print(&format!(
         "{count} X-rays of {side}x{side} pixels, {fresh:.2} bits each, {own:.2} among those of its X-ray\n\n{table}\n{}\n\
          fresh for each pixel: nothing to learn, so nothing to classify\none for each image, one for all: {RECOVERABLE}\n",
         clear.map_or_else(
