@@ -38,6 +38,8 @@ pub(crate) fn plan(classifier: &Classifier, threads: usize, cached: bool, group:
     let key = cache::key().and(classifier.digest()).and(classifier.name().as_bytes());
     let key = key.and(format!("classify {threads} {group}").as_bytes());
     let network = classifier.grouped_network(group)?;
-    let options = || Ok(CompileOptions { threads, ..classifier.compile_options(group)? });
-    Ok(planned(&network, key, Security::Bits128, cached, options)?.plan)
+    Ok(planned(&network, key, Security::Bits128, cached, || {
+        Ok(CompileOptions { threads, ..classifier.compile_options(group)? })
+    })?
+    .plan)
 }

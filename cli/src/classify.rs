@@ -34,30 +34,35 @@ Examples:
   pleura classify ward/ --device gpu --gpu-memory 6GB
   pleura classify chest.png --json | jq '.probabilities // empty'
 
-Files of a folder, and of folders in it, are X-rays by their content, whatever they are called. Those that are not, or cannot be
-read, are named at the end; --strict makes that a failure. Hidden files are skipped; links are followed.
+Folders are searched recursively. A file is an X-ray by its content, not by its name. Other and
+unreadable files are reported and skipped; with --strict, they make the command fail.
+Hidden files are skipped; links are followed.
 
-With --output, what an interruption left in FILE.part is gone on with, if it is of this network and these files. A row whose file has
-changed is done again. In the table, names are percent-encoded where they would not be read back: `%`, `#`, control and invisible
-characters, bytes that are not Unicode, and `=`, `+`, `-`, `@` at the beginning. A `#` stands before the name of a latent.
+With --output, an interrupted run resumes from FILE.part, if that is of this network and these
+files. Rows of changed files are computed again. Names in the CSV file are percent-encoded where
+necessary: `%`, `#`, control and invisible characters, bytes that are not Unicode, and `=`, `+`,
+`-`, `@` at the beginning. A `#` separates the name of a latent.
 
-A network of pixels takes square grey images of its own size; larger ones are reduced, smaller ones enlarged with a warning.
-Which numbers stand for black and white, an ONNX file says in its metadata_props (`pleura.pixel_scaling`), or --pixel-scaling.
+A network of pixels takes square grey images of its own size; larger images are reduced, smaller
+ones enlarged with a warning. The numbers for black and white are in the metadata_props of an ONNX
+file (`pleura.pixel_scaling`), or set by --pixel-scaling.
 
 `pleura models` lists the networks.
 
-DICOM: grey, coloured or palette images, uncompressed, deflated, RLE, JPEG (baseline, extended, lossless), JPEG-LS or JPEG 2000.")]
+DICOM: grey, colour or palette images; uncompressed, deflated, RLE, JPEG (baseline, extended,
+lossless), JPEG-LS or JPEG 2000.")]
 pub(crate) struct ClassifyArgs {
-    /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, folders of them, or latents from `pleura compress`; the sample X-rays if none are named.
+    /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, folders, or latents from `pleura compress`; `-` reads
+    /// standard input [default: the sample X-rays].
     #[arg(value_name = "IMAGE|DIR|LATENT")]
     inputs: Vec<PathBuf>,
 
-    /// A network that is shipped, or an ONNX file.
+    /// Shipped network, or ONNX file.
     #[arg(long, value_name = "NAME|FILE", default_value = MODELS[0].name)]
     model: String,
 
-    /// Numbers that stand for black and white in a network of pixels: unit (0 to 1), signed (-1 to 1), xrv (-1024 to 1024, as
-    /// TorchXRayVision), or MEAN,DEVIATION of pixels from 0 to 1.
+    /// Numbers for black and white in a network of pixels: unit (0 to 1), signed (-1 to 1), xrv (-1024
+    /// to 1024, as TorchXRayVision), or MEAN,DEVIATION of pixels from 0 to 1.
     #[arg(long, value_name = "SCALING")]
     pixel_scaling: Option<PixelScaling>,
 
@@ -67,7 +72,7 @@ pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 
-    /// Threads of the processor; all cores unless said.
+    /// CPU threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 
@@ -86,7 +91,7 @@ pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     memory: MemoryArgs,
 
-    /// Compile even if the plan is cached, and do not keep it.
+    /// Neither read nor write the cache of plans.
     #[arg(long)]
     no_cache: bool,
 
@@ -164,7 +169,7 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
 
 /// Fails if encrypted scores of some X-rays are not those of the network.
 fn check_scores(wrong: usize) -> Result<()> {
-    ensure!(wrong == 0, "the encrypted scores of {wrong} X-rays are not those of the network, as said above");
+    ensure!(wrong == 0, "{wrong} encrypted results do not match the plaintext network (see warnings)");
     Ok(())
 }
 
@@ -264,7 +269,7 @@ impl Scorer {
     /// Name of the device.
     fn device(&self) -> &str {
         match self {
-            Self::Plaintext(_) => "none: in the clear",
+            Self::Plaintext(_) => "none: plaintext",
             Self::Encrypted { device, .. } => device,
         }
     }
@@ -281,32 +286,36 @@ impl Scorer {
     fn rows(&self, group: Vec<Prepared>) -> Result<Vec<Row>> {
         let share = 1.0 / group.len().max(1) as f64;
         match self {
-            Self::Plaintext(classifier) => {
-                let row = |item: Prepared| {
+            Self::Plaintext(classifier) => Ok(group
+                .into_iter()
+                .map(|item: Prepared| {
                     let clock = Instant::now();
                     let scores = classifier.evaluate(&item.features);
                     let seconds = Seconds { infer: clock.elapsed().as_secs_f64(), ..item.seconds };
                     row(classifier, Prepared { seconds, ..item }, scores, None)
-                };
-                Ok(group.into_iter().map(row).collect())
-            }
+                })
+                .collect()),
             Self::Encrypted { pipeline, plan, network, .. } => {
                 let features: Vec<&Features> = group.iter().map(|item| &item.features).collect();
                 let (predictions, times) = pipeline.classify_group(&features)?;
-                let row = |(mut item, prediction): (Prepared, Prediction)| {
-                    let packed = pipeline.classifier().pack(&[item.features.values.view()], pipeline.group());
-                    item.warnings
-                        .extend(beyond_range(&item.name, &plan.range_violations(network, packed.view())));
-                    let seconds = Seconds {
-                        encrypt: times.encrypt * share,
-                        infer: times.infer * share,
-                        decrypt: times.decrypt * share,
-                        ..item.seconds
-                    };
-                    let Prediction { scores, unrounded, .. } = prediction;
-                    row(pipeline.classifier(), Prepared { seconds, ..item }, scores, Some(unrounded))
-                };
-                Ok(group.into_iter().zip(predictions).map(row).collect())
+                Ok(group
+                    .into_iter()
+                    .zip(predictions)
+                    .map(|(mut item, prediction): (Prepared, Prediction)| {
+                        let packed =
+                            pipeline.classifier().pack(&[item.features.values.view()], pipeline.group());
+                        item.warnings
+                            .extend(beyond_range(&item.name, &plan.range_violations(network, packed.view())));
+                        let seconds = Seconds {
+                            encrypt: times.encrypt * share,
+                            infer: times.infer * share,
+                            decrypt: times.decrypt * share,
+                            ..item.seconds
+                        };
+                        let Prediction { scores, unrounded, .. } = prediction;
+                        row(pipeline.classifier(), Prepared { seconds, ..item }, scores, Some(unrounded))
+                    })
+                    .collect())
             }
         }
     }

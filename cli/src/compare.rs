@@ -144,7 +144,8 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
 }
 
 fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way> {
-    let (mut client, mut server) = (0.0, 0.0);
+    let mut client = 0.0;
+    let mut server = 0.0;
     let features = timed(&mut client, || features(classifier, images))?;
     let scores: Vec<Vec<f64>> =
         timed(&mut server, || features.iter().map(|item| classifier.network().evaluate_flat(item)).collect());
@@ -310,7 +311,8 @@ fn latent(classifier: Classifier, images: &[Image], device: &DeviceArgs) -> Resu
     let pipeline = XrayPipeline::with_plan(classifier, &plan, 1, &device)?;
     device::tell_fallback(&device);
     setup_seconds += pipeline.pipeline().times().keys;
-    let (mut client, mut server) = (0.0, 0.0);
+    let mut client = 0.0;
+    let mut server = 0.0;
     let mut scores = Vec::new();
     for image in images {
         let features = timed(&mut client, || pipeline.classifier().features(&image.xray))?;

@@ -27,11 +27,11 @@ Examples:
   pleura compress chest.png --output chest.safetensors --quantize
   pleura classify chest.safetensors
 
-Files of a folder, and of folders in it, are X-rays by their content, whatever they are called. Those that are not, or cannot be
-read, are named at the end; --strict makes that a failure.
+Folders are searched recursively. A file is an X-ray by its content, not by its name. Other and
+unreadable files are reported and skipped; with --strict, they make the command fail.
 
-The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify continuous latents: they are
-what the networks were trained on.")]
+The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify continuous
+latents: the networks were trained on them.")]
 pub(crate) struct CompressArgs {
     /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, or folders of them.
     #[arg(value_name = "IMAGE|DIR", required = true)]
@@ -84,7 +84,7 @@ pub(crate) struct ReconstructArgs {
     json: bool,
 }
 
-/// What the codec made of an X-ray.
+/// Quality of an X-ray after the codec.
 struct Quality {
     name: String,
     /// PSNR in dB and SSIM, from the continuous latent and from its codes.
@@ -100,7 +100,8 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let mut omitted = Omitted::new(&skipped, &[&args.output]);
     let bar = crate::progress::bar().with_prefix("compress");
     bar.set_length(sources.len() as u64);
-    let (mut stored, mut qualities) = (Vec::new(), Vec::new());
+    let mut stored = Vec::new();
+    let mut qualities = Vec::new();
     for source in &sources {
         bar.set_message(plain(&source.name()));
         bar.inc(1);
@@ -138,7 +139,7 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     bar.finish_and_clear();
     if stored.is_empty() {
         let failed = omitted.failed();
-        bail!("{failed} of {} could not be read; what is wrong with them is said above", sources.len());
+        bail!("{failed} of {} could not be read (see warnings)", sources.len());
     }
     let bytes = LatentFile::new(&codec, stored).with_context(|| cannot_use(&args.output))?.to_bytes();
     // They are as private as the X-rays.
@@ -157,7 +158,6 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omit
     ];
     if args.json {
         let pair = |[psnr, ssim]: [f64; 2]| json!({ "psnr": psnr, "ssim": ssim });
-        let image = |q: &Quality| json!({ "image": q.name, "continuous": pair(q.continuous), "quantized": pair(q.quantized) });
         return terminal::print_json(
             "compress",
             &json!({
@@ -168,7 +168,7 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omit
                 "failed_files": omitted.failed_json(),
                 "skipped": omitted.skipped(),
                 "skipped_files": omitted.skipped_json(),
-                "images": qualities.iter().map(image).collect::<Value>(),
+                "images": qualities.iter().map(|q: &Quality| json!({ "image": q.name, "continuous": pair(q.continuous), "quantized": pair(q.quantized) })).collect::<Value>(),
                 "mean": { "continuous": pair(means[0]), "quantized": pair(means[1]) },
             }),
         );

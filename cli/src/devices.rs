@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Degrees that are checked, by their logarithms: transforms are one kernel at the smallest and several ones at the largest.
 const DEGREES: [u32; 4] = [10, 12, 13, 14];
-/// The same for who is in a hurry.
+/// Degrees that `--quick` checks.
 const QUICK_DEGREES: [u32; 2] = [10, 14];
 
 /// Arguments of `pleura devices`.
@@ -27,9 +27,9 @@ Examples:
   pleura devices --quick
   pleura devices --list --json | jq '.devices[].name'
 
-The numbers are those that --device takes. The self-check runs every operation on operands that are hard for it, and compares every
-word of its results with what a plain processor computes: a device that fails gives wrong results, or none. Failures make the
-exit code 1.")]
+The numbers are values of --device. The self-check runs every operation on hard operands, and
+compares every word of its results with the reference on the processor. Failures make the exit
+code 1.")]
 pub(crate) struct DevicesArgs {
     /// Check the smallest and the largest degree alone.
     #[arg(long)]
@@ -47,7 +47,7 @@ pub(crate) struct DevicesArgs {
     json: bool,
 }
 
-/// What `--json` prints.
+/// JSON of `--json`.
 #[derive(Serialize)]
 struct Devices {
     devices: Vec<Row>,
@@ -74,7 +74,7 @@ struct Row {
     check: Option<Check>,
 }
 
-/// What came of a check.
+/// Result of a self-check.
 #[derive(Serialize)]
 struct Check {
     /// Nothing if there was no room for it.

@@ -16,7 +16,7 @@ pub(crate) struct GpuFull {
     limit: Option<u64>,
 }
 
-/// The same error of a GPU of which `limit` bytes may be used; a lack of memory is told with that limit.
+/// Adds the limit of `--gpu-memory` to an error about lack of memory.
 pub(crate) fn on_gpu(error: anyhow::Error, limit: Option<u64>) -> anyhow::Error {
     match of_device(&error) {
         Some(BackendError::OutOfMemory { bytes }) => GpuFull { bytes: *bytes, limit }.into(),

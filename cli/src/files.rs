@@ -152,8 +152,11 @@ fn apart(
     let inputs: HashSet<PathBuf> =
         inputs.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
     // A file that does not exist is no input.
-    let read = |path: &&Path| fs::canonicalize(path).is_ok_and(|path| inputs.contains(&path));
-    match outputs.iter().map(AsRef::as_ref).find(read) {
+    match outputs
+        .iter()
+        .map(AsRef::as_ref)
+        .find(|path: &&Path| fs::canonicalize(path).is_ok_and(|path| inputs.contains(&path)))
+    {
         Some(path) => Err(FileError::IsInput(path.into())),
         None => Ok(()),
     }

@@ -12,6 +12,7 @@ use pleura::ckks::Security;
 use pleura::nn::{CompileOptions, FitOptions, FittedActivation, Metadata, Network, Plan};
 use pleura::npy;
 use pleura::onnx::{ImportOptions, Imported, import};
+use serde_json::json;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -51,11 +52,11 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "NAME")]
     output_name: Option<String>,
 
-    /// Threads of the processor; all cores unless said.
+    /// CPU threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 
-    /// Compile even if the plan is cached, and do not keep it.
+    /// Neither read nor write the cache of plans.
     #[arg(long)]
     no_cache: bool,
 }
@@ -64,7 +65,7 @@ pub(crate) struct ModelArgs {
 pub(crate) struct Model {
     /// The network of the model file.
     pub(crate) network: Network,
-    /// What the importer has to say.
+    /// Notes of the importer.
     notes: Vec<String>,
     fit: Option<FitOptions>,
     options: CompileOptions,
@@ -144,7 +145,16 @@ impl ModelArgs {
         let calibrate = self.calibrate.as_deref().map(|path| read_items(path, network.input_shape()));
         let calibration = calibrate.transpose()?;
         let threads = self.threads();
-        let described = format!("{:?} {threads} {options:?} {:?}", self.security, self.fit());
+        // Everything that changes the plan.
+        let described = json!({
+            "security": self.security.bits(),
+            "threads": threads,
+            "fit": self.fit,
+            "interval": self.interval,
+            "input_shape": options.input_shape,
+            "output": options.output,
+        })
+        .to_string();
         let mut key = cache::key().and(&bytes).and(described.as_bytes());
         for path in &external_files {
             key = key.and(&files::read(path, MAX_MODEL)?);
@@ -273,8 +283,8 @@ fn security(text: &str) -> Result<Security, String> {
 /// Two numbers in order, with a comma between them.
 pub(crate) fn interval(text: &str) -> Result<(f64, f64), String> {
     let ends = text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
-    let ordered = |&(from, to): &(f64, f64)| from.is_finite() && to.is_finite() && from < to;
-    ends.filter(ordered).ok_or_else(|| "it is two numbers in order, as in -4,4".to_owned())
+    ends.filter(|&(from, to): &(f64, f64)| from.is_finite() && to.is_finite() && from < to)
+        .ok_or_else(|| "it is two numbers in order, as in -4,4".to_owned())
 }
 
 #[cfg(test)]

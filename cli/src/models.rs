@@ -17,7 +17,7 @@ Examples:
   pleura models pneumonia
   pleura models f8")]
 pub(crate) struct ModelsArgs {
-    /// Print the card of this network or codec: how it was made, what it was measured on, what it is not good for.
+    /// Print the card of this network or codec: training, evaluation, limits.
     #[arg(value_name = "NAME")]
     name: Option<String>,
 

@@ -1,4 +1,4 @@
-//! Files that have no result: told of at the end of a command, and a failure if the user says so.
+//! Files that have no result: reported at the end of a command, and a failure if the user says so.
 
 use crate::text::{chain, counted};
 use crate::{files, terminal};
@@ -72,11 +72,11 @@ impl Omitted {
     pub(crate) fn verdict(&self, done: usize, of: usize, strict: bool) -> Result<()> {
         let failed = self.failed();
         if self.failed_by_name > 0 || (failed > 0 && done == 0) {
-            bail!("{failed} of {of} could not be read; what is wrong with them is said above");
+            bail!("{failed} of {of} could not be read (see warnings)");
         }
         let omitted = failed + self.skipped();
         if strict && omitted > 0 {
-            bail!("{} skipped or not read, as said above: a failure by --strict", counted(omitted, "file"));
+            bail!("{} skipped or not read (see warnings): a failure by --strict", counted(omitted, "file"));
         }
         Ok(())
     }

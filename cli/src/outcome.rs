@@ -1,4 +1,4 @@
-//! What a run has to say for itself, for people and for programs.
+//! Report of `pleura run`, as text and as JSON.
 
 use crate::plan::parameters;
 use crate::table::Table;

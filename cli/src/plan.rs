@@ -24,7 +24,7 @@ pub(crate) struct PlanArgs {
     json: bool,
 }
 
-/// Compiles and tells.
+/// Compiles a network, and reports.
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     let CompiledModel { mut notes, compiled, .. } = args.model.import()?.compile()?;
     let mut report = compiled.plan.report().clone();
@@ -69,7 +69,7 @@ fn sizes(report: &Report) -> String {
         "item        {} in ({}), {} out ({})\n\
          keys        {} for rotations; {} sent, {} on the device\n\
          weights     {}\n\
-         memory      {} at the busiest moment\n\
+         memory      {} at the peak\n\
          predicted   {:.3} s an item\n",
         counted(report.input_ciphertexts, "ciphertext"),
         bytes(report.input_bytes),

@@ -34,7 +34,7 @@ pub(crate) struct Summary {
 pub(crate) struct Records {
     json: bool,
     model: String,
-    /// Name and digest of the network, and whether it ran on ciphertexts: rows of different identities do not mix.
+    /// Name and digest of the network, and whether it ran on ciphertexts; rows of different identities do not mix.
     identity: String,
     classes: Vec<String>,
     /// Whether the probabilities of an image add up to one.

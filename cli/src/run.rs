@@ -26,7 +26,7 @@ Examples:
   pleura run --model lenet5.onnx --input x.npy --fit 4 --calibrate train.npy
   pleura run --model mlp.onnx --input x.npy --device cpu --threads 4 --json | jq .fidelity
 
-The seconds of `keys` are those of making keys, and of getting them and the weights ready on the device.")]
+The seconds of `keys` include key generation, and the upload of keys and weights to the device.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -43,8 +43,8 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "output")]
     force: bool,
 
-    /// Give results with all their digits, not rounded to twelve bits. Whoever sees such digits may learn of the secret key, and with it
-    /// the input.
+    /// Give unrounded results. Their last digits may reveal the secret key, and with it the input;
+    /// otherwise results are rounded to twelve bits.
     #[arg(long)]
     insecure_exact_results: bool,
 
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         terminal::print(&report.to_string())?;
     }
     if useless {
-        bail!("the encrypted results are not those of the network, as said above; nothing was written");
+        bail!("the encrypted results do not match the plaintext network (see warnings); nothing was written");
     }
     Ok(())
 }
@@ -163,7 +163,8 @@ impl EncryptedRun {
         bar.set_prefix("infer");
         let mut times = *pipeline.times();
         let mut layer_seconds = vec![0.0; layers];
-        let (mut published, mut unrounded) = (Vec::new(), Vec::new());
+        let mut published = Vec::new();
+        let mut unrounded = Vec::new();
         for (number, item) in items.axis_chunks_iter(Axis(0), 1).enumerate() {
             bar.set_message(format!("item {} of {}", number + 1, items.len_of(Axis(0))));
             let outcome = pipeline.profile(item, &mut |_| bar.inc(1))?;
@@ -191,13 +192,12 @@ fn beyond_range(plan: &Plan, network: &Network, items: ArrayViewD<'_, f64>) -> V
         *entry = (entry.0, entry.1.max(violation.found), entry.2 + 1);
     }
     let count = items.len_of(Axis(0));
-    let sentence = |(node, (calibrated, seen, times)): (String, (f64, f64, usize))| {
+    worst.into_iter().map(|(node, (calibrated, seen, times)): (String, (f64, f64, usize))| {
         format!(
             "{node} was calibrated up to {calibrated:.3e} and reaches {seen:.3e} (in {times} of {count} items): results may be \
              far off; --calibrate with items like these"
         )
-    };
-    worst.into_iter().map(sentence).collect()
+    }).collect()
 }
 
 /// Sentences about values outside the intervals on which polynomials replace activations.

@@ -250,7 +250,7 @@ fn line<T: AsRef<[u8]>>(cells: impl IntoIterator<Item = T>) -> io::Result<Vec<u8
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-/// What an interrupted run left.
+/// Rows that an interrupted run left.
 #[derive(Debug, Default, PartialEq)]
 struct Left {
     /// Bytes of whole rows, the header among them.
@@ -303,8 +303,9 @@ impl SheetFormat {
     /// Image and digest of a row, if all its cells may be as they are.
     fn key_of(&self, row: &StringRecord) -> Option<String> {
         let [image, digest] = [row.get(0)?, row.get(1)?];
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let named = !image.is_empty() && digest.len() == DIGEST && digest.bytes().all(hex);
+        let named = !image.is_empty()
+            && digest.len() == DIGEST
+            && digest.bytes().all(|b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let count = self.classes.len();
         let behind = AHEAD.len() + count;
         let number = |column: usize| row.get(column)?.parse::<f64>().ok().filter(|x| *x >= 0.0);
@@ -428,8 +429,15 @@ mod tests {
     }
 
     fn open(path: &Path, sources: &[&str]) -> Result<Sheet> {
-        let named = |path: &&str| Source::File { path: path.into(), named: true };
-        Sheet::open(path, format(), &sources.iter().map(named).collect::<Vec<_>>(), false)
+        Sheet::open(
+            path,
+            format(),
+            &sources
+                .iter()
+                .map(|path: &&str| Source::File { path: path.into(), named: true })
+                .collect::<Vec<_>>(),
+            false,
+        )
     }
 
     #[test]

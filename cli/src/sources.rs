@@ -8,7 +8,7 @@ use clap::Args;
 use pleura::xray::{FolderListing, Source, SourceList};
 use std::path::PathBuf;
 
-/// What is taken of folders.
+/// Choice of files in folders.
 #[derive(Args)]
 pub(crate) struct FolderArgs {
     /// Do not enter folders in folders.
@@ -31,7 +31,7 @@ impl FolderArgs {
     }
 }
 
-/// The X-rays that arguments name, folders and those in them opened up; the samples if they name nothing. Skipped files are told of.
+/// The X-rays that arguments name, folders and those in them opened up; the samples if they name nothing. Skipped files are reported.
 pub(crate) fn list(arguments: &[PathBuf]) -> Result<Vec<Source>> {
     let SourceList { sources, skipped, .. } = SourceList::read(arguments, true)?;
     Omitted::new(&skipped, &[]).tell();
@@ -40,11 +40,13 @@ pub(crate) fn list(arguments: &[PathBuf]) -> Result<Vec<Source>> {
 
 /// The files that arguments name, folders opened up; paths that do not exist are kept.
 pub(crate) fn files(arguments: &[PathBuf]) -> Vec<PathBuf> {
-    let of = |path: &PathBuf| match FolderListing::read(path, true) {
-        Ok(listing) => listing.files,
-        Err(_) => vec![path.clone()],
-    };
-    arguments.iter().flat_map(of).collect()
+    arguments
+        .iter()
+        .flat_map(|path: &PathBuf| match FolderListing::read(path, true) {
+            Ok(listing) => listing.files,
+            Err(_) => vec![path.clone()],
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ impl Table {
         Self::wide(words, headings.map(str::to_owned).to_vec())
     }
 
-    /// The same with as many columns as turn out to be needed.
+    /// A table without rows, with any number of columns.
     pub(crate) fn wide(words: usize, headings: Vec<String>) -> Self {
         Self { words, rows: vec![headings] }
     }

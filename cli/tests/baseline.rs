@@ -72,7 +72,8 @@ fn the_developer_needs_only_what_is_sent() {
     place.pleura(&["compress", &images[0], "--output", "l.safetensors"]).ok();
     place.pleura(&["reconstruct", "l.safetensors", "--output", "kept"]).ok();
     let pixels = |path: &str| image::open(place.path(path)).unwrap().to_luma8().into_raw();
-    let (kept, got) = (pixels("kept/NORMAL2-IM-1438-0001.png"), pixels("got/recovered-000.png"));
+    let kept = pixels("kept/NORMAL2-IM-1438-0001.png");
+    let got = pixels("got/recovered-000.png");
     let worst = kept.iter().zip(&got).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(worst <= Some(2), "{worst:?}");
     place.pleura(&attack).fails(&["exists", "--force"]);
@@ -105,15 +106,18 @@ fn the_developer_needs_only_what_is_sent() {
 fn known_xrays_open_others() {
     let place = Place::new();
     // How well depends on how well the key's core can be inverted in single precision: the best of three keys.
-    let attempt = |_| {
-        let attack = ["baseline", "morph", "attack", "--layer", "xray", "--known", "3", "--json"];
-        let found = place.pleura(&attack).json();
-        let images = found["images"].as_array().unwrap().clone();
-        assert_eq!(images.len(), 13);
-        let quality = |image: &serde_json::Value| image["psnr"].as_f64().unwrap_or(f64::INFINITY);
-        images.iter().map(quality).fold(f64::INFINITY, f64::min)
-    };
-    let worst: Vec<f64> = (0..3).map(attempt).collect();
+    let worst: Vec<f64> = (0..3)
+        .map(|_| {
+            let attack = ["baseline", "morph", "attack", "--layer", "xray", "--known", "3", "--json"];
+            let found = place.pleura(&attack).json();
+            let images = found["images"].as_array().unwrap().clone();
+            assert_eq!(images.len(), 13);
+            images
+                .iter()
+                .map(|image: &serde_json::Value| image["psnr"].as_f64().unwrap_or(f64::INFINITY))
+                .fold(f64::INFINITY, f64::min)
+        })
+        .collect();
     assert!(worst.iter().any(|&psnr| psnr > 30.0), "{worst:?}");
     place.pleura(&["baseline", "morph", "attack", "--layer", "xray", "--known", "0"]).fails(&["0 pairs"]);
     place
@@ -175,10 +179,12 @@ fn stored_pictures_leak_where_randomness_is_shared() {
     assert!(beyond[0].abs() < 0.2 && beyond[1] > 2.0 && beyond[2] > 2.0, "{found}");
     assert_eq!(found["arms"][2]["protection"], "not encryption: recoverable");
     for attack in ["codebook", "frequency", "affine"] {
-        let tried = |arm: &serde_json::Value| {
-            arm[format!("{attack}_exact")] == true || number(&arm[format!("{attack}_psnr")]) > 3.0
-        };
-        assert!(found["arms"].as_array().unwrap().iter().all(tried), "{attack}: {found}");
+        assert!(
+            found["arms"].as_array().unwrap().iter().all(|arm: &serde_json::Value| {
+                arm[format!("{attack}_exact")] == true || number(&arm[format!("{attack}_psnr")]) > 3.0
+            }),
+            "{attack}: {found}"
+        );
     }
     // What lies in no folder of a label's name has none.
     assert!(found["arms"][0]["labels"]["accuracy"].is_null(), "{found}");
@@ -229,7 +235,8 @@ fn labels_are_learned_from_what_is_stored_and_from_what_is_recovered() {
 #[test]
 fn leaks_are_shown_in_narrow_tables_and_pictures() {
     let place = Place::new();
-    let (a, b) = (sample(NORMAL), sample(PNEUMONIA));
+    let a = sample(NORMAL);
+    let b = sample(PNEUMONIA);
     let leak = ["baseline", "paillier", "leak", "--side", "8", "--output", "pictures", &a];
     let said = place.pleura(&[&leak[..], &[&b]].concat()).ok();
     assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{said:?}");
@@ -265,7 +272,8 @@ fn what_exists_is_refused_before_any_work() {
     morph(&["apply", "none.png", "--key", "none", "--output", "old"]).fails(&["old exists"]);
     morph(&["augconv", "--key", "none", "--output", "old"]).fails(&["old exists"]);
     // Names of stored pictures are known when X-rays are.
-    let (a, b) = (sample(NORMAL), sample(PNEUMONIA));
+    let a = sample(NORMAL);
+    let b = sample(PNEUMONIA);
     paillier(&["store", &a, &b, "--side", "8", "--output", "stored"]).fails(&["00001.png exists", "--force"]);
     paillier(&["leak", &a, &b, "--side", "8", "--output", "leak"]).fails(&["image-affine.png exists"]);
     paillier(&["leak", &a, &b, "--side", "8", "--output", "old"]).fails(&["old"]);
@@ -497,7 +505,8 @@ fn stored_pictures_that_share_randomness_are_opened_without_a_key() {
 /// Pearson's correlation.
 fn likeness(a: &[u8], b: &[u8]) -> f64 {
     let mean = |x: &[u8]| x.iter().map(|&x| f64::from(x)).sum::<f64>() / x.len() as f64;
-    let (ma, mb) = (mean(a), mean(b));
+    let ma = mean(a);
+    let mb = mean(b);
     let sum = |f: &dyn Fn(f64, f64) -> f64| {
         a.iter().zip(b).map(|(&x, &y)| f(f64::from(x) - ma, f64::from(y) - mb)).sum::<f64>()
     };

@@ -87,7 +87,8 @@ fn wrong_files_are_called_what_they_are() {
         |key: &str| paillier(&place, &["encrypt", &image, "--key", key, "--side", "8", "--output", "x"]);
     let decrypt =
         |file: &str, key: &str| paillier(&place, &["decrypt", file, "--key", key, "--output", "x.png"]);
-    let (public, secret) = ("a public Paillier key", "a secret Paillier key");
+    let public = "a public Paillier key";
+    let secret = "a secret Paillier key";
     encrypt("k.secret").fails(&["k.secret is", secret, &format!("not {public}")]);
     encrypt("key").fails(&["key is a key of morphed images", &format!("not {public}")]);
     encrypt(&image).fails(&[NORMAL, &format!("not {public}"), "larger"]);

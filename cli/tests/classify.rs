@@ -106,7 +106,8 @@ fn several_small_images_share_ciphertexts() {
     let scores = |row: &Value| -> Vec<f64> {
         row["scores"].as_object().unwrap().values().map(|score| score.as_f64().unwrap()).collect()
     };
-    let (these, those) = (scores(&two[1]), scores(&rows[13]));
+    let these = scores(&two[1]);
+    let those = scores(&rows[13]);
     assert_eq!(these.len(), those.len());
     // The last of twelve bits is rounded by chance, anew for each encryption.
     assert!(these.iter().zip(&those).all(|(a, b)| (a - b).abs() < 0.02), "{these:?}, {those:?}");
@@ -192,7 +193,8 @@ fn latents_go_from_one_command_to_the_next() {
     let arguments = ["compress", &images[0], &images[1], "--output", "two.safetensors", "--json"];
     let quality = place.pleura(&arguments).json();
     assert_eq!(quality["images"].as_array().unwrap().len(), 2);
-    let (continuous, quantized) = (&quality["mean"]["continuous"], &quality["mean"]["quantized"]);
+    let continuous = &quality["mean"]["continuous"];
+    let quantized = &quality["mean"]["quantized"];
     assert!(
         continuous["psnr"].as_f64() > quantized["psnr"].as_f64() && continuous["psnr"].as_f64() > Some(30.0)
     );

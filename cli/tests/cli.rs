@@ -19,10 +19,12 @@ fn read_npy(path: impl AsRef<Path>) -> (String, Vec<f64>) {
     let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let (header, values) = bytes[10..].split_at(length);
     let header = String::from_utf8(header.to_vec()).unwrap();
-    let f4 = |b: &[u8]| f64::from(f32::from_le_bytes(b.try_into().unwrap()));
-    let f8 = |b: &[u8]| f64::from_le_bytes(b.try_into().unwrap());
-    let single = header.contains("<f4");
-    (header, if single { values.chunks(4).map(f4).collect() } else { values.chunks(8).map(f8).collect() })
+    let values = if header.contains("<f4") {
+        values.chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+    } else {
+        values.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    (header, values)
 }
 
 fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
@@ -226,7 +228,8 @@ fn devices_and_numbers_are_checked() {
     place.run("mlp", &["--gpu-memory", "6"]).misused("6GB");
     place.run("mlp", &["--gpu-memory", "-1"]).misused("6GB");
     place.run("mlp", &["--gpu-memory", "1e9GB"]).misused("at most");
-    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let model = reference("mlp.onnx");
+    let input = reference("mlp.input.npy");
     for (value, wrong) in [("yes", true), ("2", true), ("", false), ("0", false), ("1", false)] {
         let mut command = place.command(&["run", "--model", &model, "--input", &input, "--device", "cpu"]);
         let said = Said::from(command.env("PLEURA_GPU_CHECKS", value).output().unwrap());
@@ -394,7 +397,8 @@ fn run_on_a_cached_plan() {
 #[cfg(unix)]
 fn run_on_a_cache_that_cannot_be_written() {
     let place = Place::new();
-    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let model = reference("mlp.onnx");
+    let input = reference("mlp.input.npy");
     let mut command = place.command(&["run", "--model", &model, "--input", &input]);
     let said = Said::from(command.env("PLEURA_CACHE", "/dev/null").output().unwrap()).ok();
     assert!(
@@ -413,7 +417,8 @@ fn run_on_too_little_memory_is_refused() {
 fn run_on_an_input_beyond_the_range_warns() {
     let place = Place::new();
     place.write_scaled("far.npy", "mlp.input.npy", 500.0);
-    let (model, usual) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let model = reference("mlp.onnx");
+    let usual = reference("mlp.input.npy");
     let far = ["run", "--model", &model, "--input", "far.npy", "--output", "y.npy"];
     let said = place.pleura(&[&far[..], &["--calibrate", &usual]].concat());
     assert!(said.err.contains("was calibrated up to") && said.err.contains("(in 2 of 2 items)"), "{said:?}");

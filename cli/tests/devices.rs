@@ -53,7 +53,8 @@ fn read(place: &Place, file: &str) -> Value {
 #[cfg(target_os = "linux")]
 fn without_a_gpu_the_processor_computes() {
     let place = Place::new();
-    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let model = reference("mlp.onnx");
+    let input = reference("mlp.input.npy");
     let run = |device: &[&str]| {
         without_drivers(&place, &[&["run", "--model", &model, "--input", &input], device].concat())
     };
@@ -212,7 +213,8 @@ fn a_gpu_that_is_too_small_is_told() {
     if !gpu(&place) {
         return;
     }
-    let (model, input) = (reference("mlp.onnx"), reference("mlp.input.npy"));
+    let model = reference("mlp.onnx");
+    let input = reference("mlp.input.npy");
     let run = |memory: &str| {
         let arguments =
             ["run", "--model", &model, "--input", &input, "--device", "gpu", "--gpu-memory", memory];
@@ -259,7 +261,8 @@ fn a_gpu_classifies_as_the_processor_does() {
         })
         .collect()
     };
-    let (cpu, gpu) = (scores("cpu"), scores("gpu"));
+    let cpu = scores("cpu");
+    let gpu = scores("gpu");
     // Published scores are multiples of a power of two.
     let all: Vec<f64> = cpu.iter().chain(&gpu).flat_map(|(_, scores)| scores.clone()).collect();
     let steps = (0..64).map(|bits| f64::from(-bits).exp2());

@@ -1,4 +1,4 @@
-//! Other people's files from outside: folders, small images, scalings of pixels, strange names, and tables that are gone on with.
+//! Other people's files from outside: folders, small images, scalings of pixels, strange names, and tables that are resumed.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -28,7 +28,8 @@ impl Sides {
 
     /// The network that takes arrays and is compiled fastest.
     fn lola() -> Self {
-        let (model, items) = (reference("lola.onnx"), reference("lola.input.npy"));
+        let model = reference("lola.onnx");
+        let items = reference("lola.input.npy");
         Self::new(&["--model", &model, "--calibrate", &items])
     }
 
@@ -142,7 +143,8 @@ fn x_rays_are_classified_as_on_one_machine() {
 #[test]
 fn arrays_are_inferred_as_on_one_machine() {
     let sides = Sides::lola();
-    let (model, items) = (reference("lola.onnx"), reference("lola.input.npy"));
+    let model = reference("lola.onnx");
+    let items = reference("lola.input.npy");
     sides.round(&[&items]);
     let said = sides.decrypt(&["y.ct", "--json", "--output", "y.npy"]).json();
     let local =

@@ -79,7 +79,7 @@ def encrypted(model, every):
         report = {
             "scores": [list(line["scores"][c] for c in TASKS[task][0]) for line in lines],
             "every": every,
-            "agreement": summary["clear_labels_equal"] / summary["images"],
+            "agreement": summary["labels_match_plaintext"] / summary["images"],
             "worst": summary["max_abs_error"],
             "seconds": summary["median_seconds"]["infer"],
         }

@@ -59,7 +59,7 @@ def store(args):
             command = [*run, "attack", folder / stored, *each]
         else:
             command = [*run, "store", folder / "plain", "--randomness", arm]
-        command += ["--side", str(args.side), "--out", folder / arm, "--force", "--json"]
+        command += ["--side", str(args.side), "--output", folder / arm, "--force", "--json"]
         print(arm, json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
 
 

@@ -102,7 +102,7 @@ impl ResultArgs {
         files::check_writable(path, self.force)
     }
 
-    /// The same, and that it is none of those that are read.
+    /// Checks that a file can be written, and that it is not one of `inputs`.
     pub(crate) fn check_apart(
         &self,
         path: &Path,

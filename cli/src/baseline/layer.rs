@@ -28,7 +28,7 @@ pub(crate) struct Layer {
 
 struct Rest {
     classifier: Classifier,
-    /// Of the first layer, which is without one for the scheme.
+    /// Bias of the first layer; the scheme's layer has none.
     bias: Vec<f64>,
     tail: Network,
 }
@@ -47,7 +47,7 @@ impl Layer {
         Ok(Self { name: name.to_owned(), first, network: Some(Rest { classifier, bias, tail }) })
     }
 
-    /// What the layer sees of an X-ray, in single precision.
+    /// Input of the layer for an X-ray, in single precision.
     pub(crate) fn features(&self, image: &Image) -> Result<Vec<f32>> {
         match &self.network {
             Some(rest) => {
@@ -97,7 +97,7 @@ fn no_convolution(name: &str) -> String {
     format!("{name} does not begin with a convolution of square filters that alone reads its input")
 }
 
-/// Of a convolution that the scheme can hide behind.
+/// Shape, weights and bias of a convolution that the scheme supports.
 fn first_layer(network: &Network) -> Option<(LayerShape, Vec<f64>, Vec<f64>)> {
     let Op::Linear(NodeId::INPUT, linear) = &network.nodes().get(1)?.op else { return None };
     let [LinearMap::Convolution(conv)] = linear.maps() else { return None };

@@ -9,9 +9,9 @@ pub(crate) mod paillier;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-/// What is printed wherever it is true.
+/// Verdict on a scheme whose images an attack recovers.
 pub(crate) const RECOVERABLE: &str = "not encryption: recoverable";
-/// And where that is.
+/// Verdict on a scheme without a known attack.
 pub(crate) const SOUND: &str = "no attack known";
 
 /// Arguments of `pleura baseline`.
@@ -23,8 +23,8 @@ Examples:
   pleura baseline paillier leak --output pictures/
   pleura baseline paillier linear
 
-Neither scheme protects images as it was published: docs/baselines.md says why. `pleura compare` puts them beside this
-program's own.")]
+Neither scheme protects images as published; docs/baselines.md explains why. `pleura compare`
+compares them with this program's own scheme.")]
 pub(crate) struct BaselineArgs {
     #[command(subcommand)]
     scheme: Scheme,
@@ -40,7 +40,7 @@ enum Scheme {
     Paillier(paillier::Paillier),
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn baseline(args: &BaselineArgs) -> Result<()> {
     match &args.scheme {
         Scheme::Morph(command) => morph::run(command),

@@ -12,8 +12,7 @@ use crate::text::{bytes_text, counted, short};
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use ndarray::Array2;
-use ndarray::ArrayView1;
+use ndarray::{Array2, ArrayView1};
 use pleura::baselines::mole::{
     AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MoleError, MorphKey,
     MorphRun, MorphSeconds, Morphed, Overheads,
@@ -24,7 +23,7 @@ use serde_json::json;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// What to do with morphed images.
+/// Commands on morphed images.
 #[derive(Subcommand)]
 pub(crate) enum Morph {
     /// Make the provider's key.
@@ -68,7 +67,7 @@ struct KeyArgs {
 #[command(after_help = "\
 Examples:
   pleura baseline morph keygen --output morph.key
-  pleura baseline morph keygen --layer xray --blocks 256 --output morph.key")]
+  pleura baseline morph keygen --layer xray --output morph.key")]
 pub(crate) struct KeygenArgs {
     #[command(flatten)]
     layer: LayerArgs,
@@ -123,7 +122,6 @@ pub(crate) struct AugconvArgs {
 #[command(after_help = "\
 Examples:
   pleura baseline morph run
-  pleura baseline morph run chest.png --blocks 1
   pleura baseline morph run --layer xray")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -164,7 +162,7 @@ pub(crate) struct AttackArgs {
     #[arg(long, value_name = "FILE", requires = "morphed")]
     augconv: Option<PathBuf>,
 
-    /// Know this many images in the clear, and attack by them.
+    /// Number of known plaintext images for the attack.
     #[arg(long, value_name = "N", conflicts_with = "morphed")]
     known: Option<usize>,
 
@@ -176,7 +174,7 @@ pub(crate) struct AttackArgs {
     result: ResultArgs,
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(command: &Morph) -> Result<()> {
     match command {
         Morph::Keygen(args) => keygen(args),
@@ -230,7 +228,7 @@ impl KeyArgs {
     }
 }
 
-/// What is wrong with a file, which is named.
+/// An error about the content of a file, with its path.
 fn unusable(error: MoleError, path: &Path, what: &'static str, layer: &Layer) -> anyhow::Error {
     let (path, name) = (path.display(), &layer.name);
     match error {
@@ -283,7 +281,8 @@ fn apply(args: &ApplyArgs) -> Result<()> {
             }),
         );
     }
-    let (count, size) = (counted(images.len(), "morphed X-ray"), bytes_text(bytes.len() as u64));
+    let count = counted(images.len(), "morphed X-ray");
+    let size = bytes_text(bytes.len() as u64);
     terminal::print(&format!("{count} in {}, {size}, {seconds:.3} s\n{RECOVERABLE}\n", args.output.display()))
 }
 
@@ -366,7 +365,7 @@ fn whole(args: &RunArgs) -> Result<()> {
     }
     text += &format!("first layer off by at most {}\n", short(*worst));
     if let Some(agree) = agree {
-        text += &format!("labels      {agree} of {} as in the clear\n", images.len());
+        text += &format!("labels      {agree} of {} as the plaintext network\n", images.len());
     }
     terminal::print(&(text + &format!("protection  {RECOVERABLE}\n")))
 }
@@ -381,11 +380,16 @@ pub(crate) fn run_on(
     bar.set_length(features.len() as u64);
     bar.set_message("key and augmented convolution");
     let images = Array2::from_shape_vec((features.len(), layer.first.shape().inputs()), features.concat())?;
-    let done = |number: usize| {
-        bar.set_message("morphing, and the network");
-        bar.set_position(number as u64);
-    };
-    Ok(MorphRun::new(&layer.first, blocks, images.view(), |first| layer.behind(first), done)?)
+    Ok(MorphRun::new(
+        &layer.first,
+        blocks,
+        images.view(),
+        |first| layer.behind(first),
+        |number: usize| {
+            bar.set_message("morphing, and the network");
+            bar.set_position(number as u64);
+        },
+    )?)
 }
 
 fn attack(args: &AttackArgs) -> Result<()> {
@@ -446,7 +450,6 @@ fn check_free(args: &AttackArgs, images: Range<usize>, originals: bool) -> Resul
 fn recovered_name(k: usize) -> String {
     format!("recovered-{k:03}")
 }
-
 fn original_name(k: usize) -> String {
     format!("original-{k:03}")
 }
@@ -482,7 +485,8 @@ fn report(
     let bar = crate::progress::bar().with_prefix("pictures");
     bar.set_length(count as u64);
     let mut table = Table::new(1, ["image", "PSNR"]);
-    let (mut rows, mut pictures) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
+    let mut pictures = Vec::new();
     for (k, recovered) in (first..).zip(recovered.chunks(inputs)) {
         let picture = layer.picture(recovered)?;
         let image = images.get(k);
@@ -579,7 +583,7 @@ fn costs_table(costs: &Overheads, seconds: Option<[f64; 3]>) -> Table {
     table
 }
 
-/// What the paper says of VGG-16 on CIFAR-10, beside what is counted here.
+/// The paper's figures for VGG-16 on CIFAR-10, with the counted ones.
 fn claims(costs: &Overheads, layer: &LayerShape) -> String {
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let compute = costs.extra_compute_of_vgg16(layer).map_or_else(

@@ -64,7 +64,8 @@ struct Entry {
 
 /// Reads two files, and reports.
 pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
-    let (a, b) = (record::read(&args.a)?, record::read(&args.b)?);
+    let a = record::read(&args.a)?;
+    let b = record::read(&args.b)?;
     let pairs = pairs(&a.devices, &b.devices);
     let mut rows = Vec::new();
     for (pair, (i, j)) in pairs.iter().enumerate() {
@@ -194,7 +195,8 @@ fn side_by_side(pair: usize, a: &[(String, Entry)], b: &[(String, Entry)]) -> Ve
             (Some(a), Some(b)) if a.parameters != b.parameters => "other parameters",
             _ => "",
         };
-        let (a, b) = (a.and_then(|a| a.seconds), b.and_then(|b| b.seconds));
+        let a = a.and_then(|a| a.seconds);
+        let b = b.and_then(|b| b.seconds);
         let ratio = a.zip(b).map(|(a, b)| b / a).filter(|ratio| ratio.is_finite());
         Row { what: what.clone(), pair, a, b, ratio, note: note.to_owned() }
     };
@@ -221,7 +223,8 @@ mod tests {
 
     #[test]
     fn devices_are_paired_by_name_first() {
-        let (a, b) = (["cpu", "old"].map(device), ["new", "cpu"].map(device));
+        let a = ["cpu", "old"].map(device);
+        let b = ["new", "cpu"].map(device);
         assert_eq!(pairs(&a, &b), [(0, 1), (1, 0)]);
         assert_eq!(pairs(&a, &b[..1]), [(0, 0)]);
         assert_eq!(pairs(&a, &b[1..]), [(0, 0)]);

@@ -1,4 +1,4 @@
-//! What is measured: the same on every device, from one version to the next.
+//! Lists of measurements, which are equal on all devices and in all versions.
 
 use clap::ValueEnum;
 use pleura::ckks::{ParamsLiteral, Security};

@@ -160,13 +160,15 @@ impl Report<'_> {
 }
 
 impl Report<'_> {
-    /// What failed, and who gives other words from one time to the next.
+    /// Sentences about failures and nondeterministic results.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut texts = Vec::new();
         for (i, device) in self.devices.iter().enumerate() {
             let on = format!("on {}", device.name);
-            let degree = |a: &OperationRecord, b: &OperationRecord| a.parameters.log_n == b.parameters.log_n;
-            for group in self.operations.chunk_by(degree) {
+            for group in self
+                .operations
+                .chunk_by(|a: &OperationRecord, b: &OperationRecord| a.parameters.log_n == b.parameters.log_n)
+            {
                 let failed: Vec<_> = group
                     .iter()
                     .filter_map(|o| o.results.get(i)?.error.as_ref().map(|error| (o, error)))

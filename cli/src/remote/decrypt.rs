@@ -33,7 +33,7 @@ Examples:
   pleura decrypt --spec client.spec --secret secret.key y.ct --output y.npy
   pleura decrypt --spec client.spec --secret secret.key y.ct --json | jq '.label // empty'
 
-Scores are rounded as those of `pleura classify` and `pleura run` are. Do not show them to the server.")]
+Scores are rounded as in `pleura classify` and `pleura run`. Do not show them to the server.")]
 pub(crate) struct DecryptArgs {
     #[command(flatten)]
     client: ClientArgs,

@@ -23,8 +23,8 @@ Examples:
   pleura encrypt --spec client.spec --secret secret.key ward/ --output ward.ct
   pleura encrypt --spec client.spec --secret secret.key batch.npy --output x.ct
 
-X-rays are compressed by the codec that client.spec names, here, and their latents are encrypted. Names of files are
-encrypted, too. A folder is taken file by file; broken ones are told of and skipped.")]
+X-rays are compressed locally by the codec of client.spec, and their latents are encrypted. Names of
+files are encrypted, too. Unreadable files of a folder are reported and skipped.")]
 pub(crate) struct EncryptArgs {
     #[command(flatten)]
     client: ClientArgs,
@@ -76,7 +76,7 @@ pub(crate) fn encrypt(args: &EncryptArgs) -> Result<()> {
     if summary.failed_by_name > 0 {
         let Summary { items, failed, .. } = summary;
         bail!(
-            "{} could not be read, as said above; {items} are in {}",
+            "{} could not be read (see warnings); {items} are in {}",
             counted(failed, "file"),
             args.output.display()
         );
@@ -118,11 +118,7 @@ fn xrays(
     }
     bar.finish_and_clear();
     if encryptor.items() == 0 {
-        bail!(
-            "{} of {} could not be read; what is wrong with them is said above",
-            summary.failed,
-            sources.len()
-        );
+        bail!("{} of {} could not be read (see warnings)", summary.failed, sources.len());
     }
     Ok(())
 }

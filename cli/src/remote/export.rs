@@ -25,7 +25,7 @@ const SPEC: &str = "client.spec";
 /// Arguments of `pleura export`.
 #[derive(Args)]
 #[command(
-    mut_arg("model", |model| model.value_name("NAME|FILE").help("A network that is shipped, or an ONNX file")),
+    mut_arg("model", |model| model.value_name("NAME|FILE").help("Shipped network, or ONNX file")),
     mut_arg("calibrate", |calibrate| calibrate.help("Sample inputs for value ranges [default: normal noise]")),
     after_help = "\
 Examples:
@@ -33,8 +33,8 @@ Examples:
   pleura export --model lola.onnx --calibrate typical.npy --output lola/
   pleura export --model mine.onnx --xray --output mine/
 
-server.plan has the weights and goes to the server. client.spec has none and goes to clients. `pleura models` lists
-the networks that are shipped; docs/two-machines.md has the steps that follow."
+server.plan has the weights, and goes to the server. client.spec has none, and goes to clients.
+`pleura models` lists the shipped networks; docs/two-machines.md has the next steps."
 )]
 pub(crate) struct ExportArgs {
     #[command(flatten)]

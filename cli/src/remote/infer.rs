@@ -50,7 +50,7 @@ pub(crate) struct InferArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 
-    /// Threads of the processor; all cores unless said.
+    /// CPU threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
 

@@ -21,7 +21,8 @@ Examples:
   pleura keygen --spec client.spec --secret secret.key --output eval.keys --passphrase
   pleura keygen --spec client.spec --secret secret.key --output eval.keys --passphrase-file pass.txt
 
-secret.key decrypts everything: it stays on this machine, is readable by its owner alone, and no command replaces it.
+secret.key decrypts everything: it stays on this machine, only its owner can read it, and no command
+replaces it.
 eval.keys goes to the server, once. It does not contain the secret key.")]
 pub(crate) struct KeygenArgs {
     /// The client's half of the network, from `pleura export`.

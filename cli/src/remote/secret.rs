@@ -114,7 +114,7 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>> {
 struct PrivateFile<'a> {
     path: &'a Path,
     metadata: Metadata,
-    /// Its content, or one byte more than there may be.
+    /// Content of the file, cut one byte beyond the limit.
     bytes: Zeroizing<Vec<u8>>,
     max: usize,
 }

@@ -37,7 +37,8 @@ impl Place {
 
     /// Runs a reference network.
     pub(crate) fn run(&self, model: &str, arguments: &[&str]) -> Said {
-        let (model, input) = (reference(&format!("{model}.onnx")), reference(&format!("{model}.input.npy")));
+        let model = reference(&format!("{model}.onnx"));
+        let input = reference(&format!("{model}.input.npy"));
         self.pleura(&[&["run", "--model", &model, "--input", &input], arguments].concat())
     }
 }
@@ -82,7 +83,7 @@ impl Said {
         assert!(last.starts_with("error: ") && parts.iter().all(|part| last.contains(part)), "{self:?}");
     }
 
-    /// Its arguments were not understood.
+    /// Checks that the arguments were refused.
     pub(crate) fn misused(self, part: &str) {
         assert_eq!(self.code, Some(2), "{self:?}");
         assert!(self.err.contains(part) && !self.err.contains("panicked"), "{self:?}");
@@ -107,7 +108,8 @@ pub(crate) fn elementwise_model(operator: &str, len: u8) -> Vec<u8> {
     let value = |name: &str| [message(1, name.as_bytes()), tensor.clone()].concat();
     let node = [message(1, b"x"), message(2, b"y"), message(4, operator.as_bytes())].concat();
     let graph = [message(1, &node), message(2, b"g"), message(11, &value("x")), message(12, &value("y"))];
-    let (version, opset) = ([8, 8], message(8, &[16, 17]));
+    let version = [8, 8];
+    let opset = message(8, &[16, 17]);
     [&version[..], &message(7, &graph.concat()), &opset].concat()
 }
 

@@ -22,12 +22,11 @@ Examples:
   pleura baseline paillier attack stored/ --side 64 --output recovered/
 
 Finds the step and the period that all stored levels of one randomness come from, without a key
-and without a known pixel; it takes half a second for each randomness, and a moment for each
-picture. A picture and its negative are told apart by an X-ray that is known, and so is the darkest grey. Steady are pixels that are
-like two neighbours: most of them in an X-ray, few in noise, which is what comes out where pixels
-do not share their randomness. Pictures are named by the order of the stored ones, from 00000.png.")]
+and without a known pixel, in half a second for each randomness. A known X-ray tells a picture from
+its negative. Steady pixels resemble two neighbours: most pixels of an X-ray, few of noise, which is
+the result where pixels do not share their randomness. Pictures are named by the order of the stored ones, from 00000.png.")]
 pub(crate) struct AttackArgs {
-    /// What `store` wrote: pictures, or folders of them.
+    /// Stored pictures from `store`, or folders of them.
     #[arg(value_name = "PICTURE|DIR", required = true)]
     stored: Vec<PathBuf>,
 
@@ -70,13 +69,16 @@ pub(super) fn attack(args: &AttackArgs) -> Result<()> {
     let bar = crate::progress::bar().with_prefix("attack");
     let sets: Vec<&[Vec<u8>]> = levels.chunks(if args.each { 1 } else { levels.len().max(1) }).collect();
     bar.set_length(sets.len() as u64);
-    let one = |set: &&[Vec<u8>]| {
-        let found = affine(set, side, &reference);
-        bar.inc(1);
-        found
-    };
     let mut seconds = 0.0;
-    let opened: Vec<Opened> = timed(&mut seconds, || sets.par_iter().map(one).collect());
+    let opened: Vec<Opened> = timed(&mut seconds, || {
+        sets.par_iter()
+            .map(|set: &&[Vec<u8>]| {
+                let found = affine(set, side, &reference);
+                bar.inc(1);
+                found
+            })
+            .collect()
+    });
     bar.finish_and_clear();
     let steady = opened.iter().map(|set| set.steady).sum::<f64>() / sets.len().max(1) as f64;
     let found: Vec<Vec<u8>> = opened.into_iter().flat_map(|set| set.pictures).collect();

@@ -104,7 +104,8 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
         path.push(ending);
         PathBuf::from(path)
     };
-    let (public, secret) = (place(".public"), place(".secret"));
+    let public = place(".public");
+    let secret = place(".secret");
     [&public, &secret].into_iter().try_for_each(|path| args.result.check(path))?;
     let (mut seconds, bits) = (0.0, args.bits.bits);
     let bar = crate::progress::clock().with_prefix("keygen");
@@ -145,7 +146,8 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
         EncryptedPicture::encrypt(&key, &pixels, args.pack, &mut |done, of| progress(&bar, done, of))
     })?;
     bar.finish_and_clear();
-    let (bytes, sent) = (sealed.to_bytes(&key), sealed.ciphertexts());
+    let bytes = sealed.to_bytes(&key);
+    let sent = sealed.ciphertexts();
     args.result.write(&args.output, &bytes)?;
     if args.result.json {
         return terminal::print_json(

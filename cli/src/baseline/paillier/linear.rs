@@ -45,7 +45,7 @@ pub(crate) struct LinearArgs {
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     let classifier = classifier::load(&args.model)?;
     let images = images::load(&args.images.images)?;
@@ -72,11 +72,10 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     let right = known.iter().filter(|&&right| right).count();
     let equal = scores.iter().zip(clear).filter(|(a, b)| classifier.label(a) == classifier.label(b)).count();
     if args.json {
-        let row = |(image, scores): (&Image, &Vec<f64>)| json!({ "image": image.name, "label": class(scores), "scores": scores });
         return terminal::print_json(
             "paillier-linear",
             &json!({
-                "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(&scores).map(row).collect::<Value>(),
+                "model": args.model, "bits": args.bits.bits, "images": images.iter().zip(&scores).map(|(image, scores): (&Image, &Vec<f64>)| json!({ "image": image.name, "label": class(scores), "scores": scores })).collect::<Value>(),
                 "correct": right, "of": known.len(), "labels_match_plaintext": equal, "max_abs_error": worst,
                 "seconds": { "keygen": keygen, "encrypt": encrypt, "server": evaluate, "decrypt": decrypt },
                 "sent_bytes": run.sent_bytes, "returned_bytes": run.returned_bytes, "groups": run.groups,
@@ -98,7 +97,7 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
         format!("{right} of {} labelled as by the doctors, ", known.len())
     };
     terminal::print(&format!(
-        "{table}\n{count}, {labelled}{equal} as in the clear, scores off by at most {}.\n{} sent and {} returned in {groups}; \
+        "{table}\n{count}, {labelled}{equal} as the plaintext network, scores off by at most {}.\n{} sent and {} returned in {groups}; \
          key {keygen:.2} s, encrypt {encrypt:.2} s, server {evaluate:.2} s, decrypt {decrypt:.3} s.\nNot a medical device.\n",
         short(*worst),
         bytes_text(run.sent_bytes),
@@ -106,7 +105,7 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
     ))
 }
 
-/// What a linear layer under Paillier made of X-rays.
+/// Results of a linear layer under Paillier.
 pub(crate) struct LinearOutcome {
     pub(crate) run: LinearRun,
     pub(crate) clear: Vec<Vec<f64>>,
@@ -119,7 +118,7 @@ impl LinearOutcome {
         Self::shown(network, features, bits, &ProgressBar::hidden())
     }
 
-    /// The same, with a bar that tells how far it is.
+    /// Encrypts features, evaluates and decrypts, with a progress bar.
     fn shown(network: &Network, features: &[Vec<f64>], bits: u32, bar: &ProgressBar) -> Result<Self> {
         let layer = layer(network)?;
         let inputs: usize = network.input_shape().iter().product();

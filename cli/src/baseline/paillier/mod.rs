@@ -9,7 +9,7 @@ pub(crate) mod published;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// What to do with Paillier's cryptosystem.
+/// Commands on Paillier's cryptosystem.
 #[derive(Subcommand)]
 pub(crate) enum Paillier {
     /// Make a key.
@@ -28,7 +28,7 @@ pub(crate) enum Paillier {
     Linear(linear::LinearArgs),
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(command: &Paillier) -> Result<()> {
     match command {
         Paillier::Keygen(args) => cipher::keygen(args),

@@ -17,7 +17,7 @@ use pleura::xray::metrics::BinaryMetrics;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// What may share its randomness.
+/// Kinds of shared randomness.
 pub(crate) const KINDS: [Randomness; 3] = [Randomness::Fresh, Randomness::PerImage, Randomness::Fixed];
 
 /// Arguments of `pleura baseline paillier store`.
@@ -26,12 +26,12 @@ pub(crate) const KINDS: [Randomness; 3] = [Randomness::Fresh, Randomness::PerIma
 Examples:
   pleura baseline paillier store ward/ --randomness fixed --output stored/
 
-Pictures are named by the order of the X-rays, from 00000.png; each pixel is repeated so that they are 256 wide.")]
+Pictures are numbered from 00000.png; each pixel is repeated so that they are 256 wide.")]
 pub(crate) struct StoreArgs {
     #[command(flatten)]
     images: ImagesArgs,
 
-    /// What shares its randomness: nothing (fresh), the pixels of an image, or all pixels (fixed).
+    /// Scope of one randomness: a pixel (fresh), an image, or all pixels (fixed).
     #[arg(long, value_name = "KIND", default_value = "fresh")]
     randomness: Shared,
 
@@ -49,7 +49,7 @@ pub(crate) struct StoreArgs {
     result: ResultArgs,
 }
 
-/// What `--randomness` says.
+/// Values of `--randomness`.
 #[derive(Clone, Copy, ValueEnum)]
 enum Shared {
     Fresh,
@@ -115,7 +115,8 @@ pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     bar.set_length(plain.len() as u64);
     // With one randomness for all they have to be stored together, which takes a moment.
     let together = if randomness == Randomness::Fixed { plain.len() } else { 1 };
-    let (mut seconds, mut kept) = (0.0, Vec::new());
+    let mut seconds = 0.0;
+    let mut kept = Vec::new();
     for some in plain.chunks(together.max(1)) {
         kept.extend(timed(&mut seconds, || store(key.public(), some, randomness))?);
         bar.inc(some.len() as u64);
@@ -154,11 +155,10 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
     let arms = arms.into_iter().collect::<Result<Vec<_>, _>>()?;
     bar.finish_and_clear();
     if let Some(folder) = &args.output {
-        let of = |arm: &Leakage| {
+        let pictures = plain.iter().take(1).cloned().chain(arms.iter().flat_map(|arm: &Leakage| {
             let recovered = arm.attacks.iter().map(|found| found.picture.clone());
             std::iter::once(arm.stored.clone()).chain(recovered).collect::<Vec<_>>()
-        };
-        let pictures = plain.iter().take(1).cloned().chain(arms.iter().flat_map(of));
+        }));
         images::write_pictures(
             folder,
             &picture_names().zip(pictures).collect::<Vec<_>>(),
@@ -176,13 +176,12 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
 
 /// The first X-ray, and of each arm what is stored and what is recovered.
 fn picture_names() -> impl Iterator<Item = String> {
-    let of = |arm| {
+    std::iter::once("original".to_owned()).chain(KINDS.into_iter().map(word).flat_map(|arm| {
         ["stored"]
             .into_iter()
             .chain(Attack::ALL.map(Attack::name))
             .map(move |picture| format!("{arm}-{picture}"))
-    };
-    std::iter::once("original".to_owned()).chain(KINDS.into_iter().map(word).flat_map(of))
+    }))
 }
 
 fn cross_validated(learned: &Learned) -> BinaryMetrics {
@@ -195,34 +194,33 @@ fn publish_json(
     arms: &[Leakage],
     clear: Option<BinaryMetrics>,
 ) -> Result<()> {
-    let row = |arm: &Leakage| {
-        let information = &arm.information;
-        let mut value = json!({
-            "randomness": word(arm.randomness), "seconds": arm.seconds,
-            "bits": {
-                "entropy": information.entropy, "estimate": information.estimate, "bias": information.bias,
-                "corrected": information.corrected(), "shuffled": information.shuffled,
-                "beyond_chance": information.beyond_chance(),
-            },
-            "labels": quality(arm.labels), "recovered_labels": quality(arm.recovered_labels),
-            "protection": protection(arm.randomness),
-        });
-        if let Some(map) = value.as_object_mut() {
-            for Recovered { attack, psnr, .. } in &arm.attacks {
-                let by = attack.name();
-                // Infinity, which JSON has not.
-                map.insert(format!("{by}_exact"), json!(psnr.is_infinite()));
-                map.insert(format!("{by}_psnr"), json!(psnr));
-            }
-        }
-        value
-    };
     terminal::print_json(
         "paillier-leak",
         &json!({
-            "images": images.len(), "side": args.side.side, "bits": args.bits.bits,
-            "labels_in_the_clear": clear.unwrap_or_default(), "arms": arms.iter().map(row).collect::<Value>(),
-        }),
+                "images": images.len(), "side": args.side.side, "bits": args.bits.bits,
+                "labels_in_the_clear": clear.unwrap_or_default(), "arms": arms.iter().map(|arm: &Leakage| {
+            let information = &arm.information;
+            let mut value = json!({
+                "randomness": word(arm.randomness), "seconds": arm.seconds,
+                "bits": {
+                    "entropy": information.entropy, "estimate": information.estimate, "bias": information.bias,
+                    "corrected": information.corrected(), "shuffled": information.shuffled,
+                    "beyond_chance": information.beyond_chance(),
+                },
+                "labels": quality(arm.labels), "recovered_labels": quality(arm.recovered_labels),
+                "protection": protection(arm.randomness),
+            });
+            if let Some(map) = value.as_object_mut() {
+                for Recovered { attack, psnr, .. } in &arm.attacks {
+                    let by = attack.name();
+                    // Infinity, which JSON has not.
+                    map.insert(format!("{by}_exact"), json!(psnr.is_infinite()));
+                    map.insert(format!("{by}_psnr"), json!(psnr));
+                }
+            }
+            value
+        }).collect::<Value>(),
+            }),
     )
 }
 
