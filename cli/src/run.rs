@@ -170,10 +170,16 @@ impl EncryptedRun {
             let outcome = pipeline.profile(item, &mut |_| bar.inc(1))?;
             times += outcome.times;
             layer_seconds.iter_mut().zip(&outcome.layer_seconds).for_each(|(sum, seconds)| *sum += seconds);
+            let count = items.len_of(Axis(0));
+            files::on_interruption(Some(format!(
+                "{} of {count} items were done; nothing was written, as results are written together",
+                number + 1
+            )));
             published.push(outcome.published);
             unrounded.push(outcome.unrounded);
         }
         bar.finish_and_clear();
+        files::on_interruption(None);
         Ok(Self { times, layer_seconds, published: stack(&published)?, unrounded: stack(&unrounded)? })
     }
 }

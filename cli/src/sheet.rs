@@ -64,6 +64,9 @@ impl Sheet {
     /// Begins a file, or resumes what an interrupted run on `sources` left; `replace` begins anew.
     pub(crate) fn open(path: &Path, format: SheetFormat, sources: &[Source], replace: bool) -> Result<Self> {
         files::check_writable(path, replace)?;
+        if files::is_standard(path) {
+            return Self::standard(path, format);
+        }
         let part = part(path);
         let mut file = open_part(&part)?;
         let failed = || files::cannot_write(&part);
@@ -83,7 +86,17 @@ impl Sheet {
         Ok(sheet)
     }
 
-    /// How many rows earlier runs left, and where.
+    /// Rows for standard output, which gets them at the end.
+    fn standard(path: &Path, format: SheetFormat) -> Result<Self> {
+        let file = tempfile::tempfile().context("cannot create a temporary file")?;
+        let done = HashMap::new();
+        let mut sheet =
+            Self { path: path.into(), part: path.into(), replace: false, format, file, done, rows: 0 };
+        sheet.write(&header(&sheet.format.classes))?;
+        Ok(sheet)
+    }
+
+    /// Number of rows of earlier runs, and their file.
     pub(crate) fn earlier(&self) -> (usize, &Path) {
         (self.rows, &self.part)
     }
@@ -108,12 +121,19 @@ impl Sheet {
         cells.push(cell(device));
         self.write(&cells)?;
         self.rows += 1;
-        files::keeps(self.rows, &self.part);
+        if !files::is_standard(&self.path) {
+            files::keeps(self.rows, &self.part);
+        }
         Ok(())
     }
 
     /// Gives the file its name; without a row there is none. Rows of images that are now others are left out.
     pub(crate) fn finish(mut self) -> Result<()> {
+        if files::is_standard(&self.path) {
+            let mut bytes = Vec::new();
+            self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_end(&mut bytes))?;
+            return terminal::print_bytes(&bytes);
+        }
         let stale: HashSet<usize> = self.done.values().flatten().copied().collect();
         if !stale.is_empty() {
             self.leave_out(&stale)?;

@@ -23,7 +23,7 @@ pub(crate) struct FolderArgs {
 impl FolderArgs {
     /// The X-rays that arguments name, folders opened up; the samples if they name nothing.
     pub(crate) fn list(&self, arguments: &[PathBuf]) -> Result<SourceList> {
-        let list = SourceList::read(arguments, !self.no_recursive)?;
+        let list = SourceList::read(&with_standard_input(arguments), !self.no_recursive)?;
         for (folder, folders) in &list.not_entered {
             terminal::note(&format!("{} in {} not entered", counted(*folders, "folder"), folder.display()));
         }
@@ -33,7 +33,7 @@ impl FolderArgs {
 
 /// The X-rays that arguments name, folders and those in them opened up; the samples if they name nothing. Skipped files are reported.
 pub(crate) fn list(arguments: &[PathBuf]) -> Result<Vec<Source>> {
-    let SourceList { sources, skipped, .. } = SourceList::read(arguments, true)?;
+    let SourceList { sources, skipped, .. } = SourceList::read(&with_standard_input(arguments), true)?;
     Omitted::new(&skipped, &[]).tell();
     Ok(sources)
 }
@@ -47,6 +47,15 @@ pub(crate) fn files(arguments: &[PathBuf]) -> Vec<PathBuf> {
             Err(_) => vec![path.clone()],
         })
         .collect()
+}
+
+/// The arguments with the path of standard input for `-`.
+fn with_standard_input(arguments: &[PathBuf]) -> Vec<PathBuf> {
+    let paths = arguments.iter().map(|path| match path.to_str() {
+        Some("-") if cfg!(unix) => PathBuf::from("/dev/stdin"),
+        _ => path.clone(),
+    });
+    paths.collect()
 }
 
 #[cfg(test)]

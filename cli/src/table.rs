@@ -1,10 +1,14 @@
 //! Tables of text.
 
 use crate::text::plain;
+use console::Term;
 use std::fmt;
+use unicode_width::UnicodeWidthStr;
 
 /// Characters of a cell beyond which it is cut.
 const WIDEST: usize = 48;
+/// Space between columns.
+const GAP: &str = "  ";
 
 /// Rows under headings: the first columns are words, the others numbers.
 pub(crate) struct Table {
@@ -34,27 +38,53 @@ impl Table {
     }
 
     fn width(&self, column: usize) -> usize {
-        self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
+    }
+
+    /// The lines of some columns.
+    fn lines(&self, columns: &[usize], widths: &[usize]) -> String {
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (place, &column) in columns.iter().enumerate() {
+                let Some((cell, width)) = row.get(column).zip(widths.get(column)) else { continue };
+                let fill = " ".repeat(width.saturating_sub(cell.width()));
+                let gap = if place == 0 { "" } else { GAP };
+                line += gap;
+                line += &if column < self.words { format!("{cell}{fill}") } else { format!("{fill}{cell}") };
+            }
+            text += line.trim_end();
+            text += "\n";
+        }
+        text
+    }
+
+    /// The table in at most `limit` columns of a terminal: further columns follow below, beside the first one again.
+    fn folded(&self, limit: usize) -> String {
+        let count = self.rows.first().map_or(0, Vec::len);
+        let widths: Vec<usize> = (0..count).map(|column| self.width(column)).collect();
+        let mut parts: Vec<Vec<usize>> = vec![Vec::new()];
+        let mut used = 0;
+        for (column, &width) in widths.iter().enumerate() {
+            let needed = width + GAP.len();
+            if used + needed > limit + GAP.len() && column > 1 {
+                parts.push(vec![0]);
+                used = widths.first().map_or(0, |first| first + GAP.len());
+            }
+            if let Some(part) = parts.last_mut() {
+                part.push(column);
+            }
+            used += needed;
+        }
+        parts.iter().map(|part| self.lines(part, &widths)).collect::<Vec<_>>().join("\n")
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.first().map_or(0, Vec::len);
-        let widths: Vec<usize> = (0..columns).map(|column| self.width(column)).collect();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                let gap = if column == 0 { "" } else { "  " };
-                line += &if column < self.words {
-                    format!("{gap}{cell:<width$}")
-                } else {
-                    format!("{gap}{cell:>width$}")
-                };
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
+        let terminal = Term::stdout();
+        let limit = if terminal.is_term() { usize::from(terminal.size().1) } else { usize::MAX / 2 };
+        f.write_str(&self.folded(limit))
     }
 }
 
@@ -75,6 +105,14 @@ mod tests {
         table.row(["a".into(), "1".into(), "0.25".into()]);
         table.row(["longer".into(), "1000".into(), "7".into()]);
         assert_eq!(table.to_string(), "name       n     s\na          1  0.25\nlonger  1000     7\n");
+    }
+
+    #[test]
+    fn wide_tables_are_folded() {
+        let mut table = Table::new(1, ["name", "n", "seconds"]);
+        table.row(["a".into(), "10".into(), "0.25".into()]);
+        assert_eq!(table.folded(19), "name   n  seconds\na     10     0.25\n");
+        assert_eq!(table.folded(13), "name   n\na     10\n\nname  seconds\na        0.25\n");
     }
 
     #[test]
