@@ -30,8 +30,8 @@ Examples:
 Folders are searched recursively. A file is an X-ray by its content, not by its name. Other and
 unreadable files are reported and skipped; with --strict, they make the command fail.
 
-The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify continuous
-latents: the networks were trained on them.")]
+The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify
+continuous latents: the networks were trained on them.")]
 pub(crate) struct CompressArgs {
     /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, or folders of them.
     #[arg(value_name = "IMAGE|DIR", required = true)]

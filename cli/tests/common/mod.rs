@@ -37,8 +37,8 @@ impl Place {
 
     /// Runs a reference network.
     pub(crate) fn run(&self, model: &str, arguments: &[&str]) -> Said {
-        let model = reference(&format!("{model}.onnx"));
         let input = reference(&format!("{model}.input.npy"));
+        let model = reference(&format!("{model}.onnx"));
         self.pleura(&[&["run", "--model", &model, "--input", &input], arguments].concat())
     }
 }
