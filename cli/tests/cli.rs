@@ -425,7 +425,7 @@ fn run_on_an_input_beyond_the_range_warns() {
     // The result is worthless, so it is not kept.
     assert!(!place.path("y.npy").exists(), "{said:?}");
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("the encrypted results are not those of the network"), "{said:?}");
+    assert!(said.err.contains("the encrypted results do not match the plaintext network"), "{said:?}");
     // Without calibration items, the input is the calibration.
     let said = place.pleura(&far).ok();
     assert!(!said.err.contains("was calibrated up to") && place.path("y.npy").exists(), "{said:?}");
