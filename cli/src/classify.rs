@@ -108,11 +108,9 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let classifier = classifier::load_scaled(&args.model, args.pixel_scaling)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
     let SourceList { sources, skipped, .. } = args.folders.list(&args.inputs)?;
-    let outputs: Vec<PathBuf> =
-        args.output.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();
+    let outputs: Vec<_> = args.output.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();
     if let Some(path) = &args.output {
-        let inputs = sources.iter().map(Source::path);
-        files::check_outputs(&[path], inputs, args.force)?;
+        files::check_outputs(&[path], sources.iter().map(Source::path), args.force)?;
     }
     let mut omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     let scorer = if args.plaintext {
@@ -163,14 +161,9 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     }
     records.finish(&summary, &omitted)?;
     omitted.tell();
-    check_scores(summary.useless)?;
-    omitted.verdict(summary.done + summary.before, sources.len(), args.folders.strict)
-}
-
-/// Fails if encrypted scores of some X-rays are not those of the network.
-fn check_scores(wrong: usize) -> Result<()> {
+    let wrong = summary.useless;
     ensure!(wrong == 0, "{wrong} encrypted results do not match the plaintext network (see warnings)");
-    Ok(())
+    omitted.verdict(summary.done + summary.before, sources.len(), args.folders.strict)
 }
 
 /// Source of scores.

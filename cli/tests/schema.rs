@@ -1,10 +1,5 @@
 //! JSON outputs compared with the schemas in `docs/schema`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "the functions beside the tests are tests too"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the functions beside the tests are tests too")]
 
 mod common;
 
