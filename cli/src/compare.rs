@@ -48,7 +48,7 @@ Examples:
 
 Labels are known for the samples, and for images in folders named normal and pneumonia.
 Seconds are for one X-ray, on this machine; setup (keys, plans, the augmented
-convolution) is separate. Server seconds are those of a whole network; MpLe's are to be compared with
+convolution) is separate. Server seconds are those of a whole network; compare MpLe's with
 the plain network of the same name. Intervals are of 95 %. Each method is attacked by an
 observer of the server.
 

@@ -26,7 +26,7 @@ const MAX_PLAN: u64 = 16 << 30;
 #[command(after_help = "\
 Examples:
   pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct
-  pleura infer --plan server.plan --keys eval.keys ward.ct --output ward.out.ct --device gpu --gpu-memory 6GB
+  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct --gpu-memory 6GB
   pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct --json | jq .seconds
 
 No secret is needed here: inputs, names and results stay encrypted.")]

@@ -27,7 +27,7 @@ Examples:
   pleura baseline paillier linear
   pleura baseline paillier linear ward/ --bits 3072
 
-A ciphertext holds one feature of many images, side by side: with 2048 bits and pneumonia-linear, the
+A ciphertext holds one feature of many images: with 2048 bits and pneumonia-linear, the
 server's work is the same for one X-ray and for 51.")]
 pub(crate) struct LinearArgs {
     #[command(flatten)]
