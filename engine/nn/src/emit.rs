@@ -33,7 +33,9 @@ const MAX_ERROR: f64 = 1e-6;
 /// Calibration items on which slots without an element are watched.
 const PROBES: usize = 4;
 /// Largest value of a slot without an element, in units of the node's range.
-const MAX_JUNK: f64 = 1.0;
+const MAX_JUNK: f64 = 2.0;
+/// Largest such value after the first linear step, whose junk every later square enlarges; clearing it costs the least weights.
+const MAX_FIRST_JUNK: f64 = 1.0;
 
 /// Values of the slots of ciphertexts: those of the first probe, then those of the next.
 type Slots = Vec<Vec<f64>>;
@@ -292,7 +294,8 @@ impl ProgramBuilder<'_> {
         let places: Vec<usize> = self.layout(id).slots_of(ciphertext).collect();
         let elements = lowered.1.iter().flat_map(|slots| places.iter().filter_map(|&place| slots.get(place)));
         let range = elements.fold(self.ranges[id], |range, x| range.max(x.abs()));
-        if largest > MAX_JUNK * range { lower(true) } else { lowered }
+        let limit = if x == NodeId::INPUT { MAX_FIRST_JUNK } else { MAX_JUNK };
+        if largest > limit * range { lower(true) } else { lowered }
     }
 
     /// Adds diagonals to a transform, each rotated back by its giant step.
