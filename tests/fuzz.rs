@@ -87,7 +87,7 @@ fn every_parser_returns_on_mutated_files() {
 fn write_corpus() {
     use pleura::baselines::mole::{AugConv, FirstLayer, MorphKey, Morphed};
     use pleura::ckks::{KeyRequest, Params};
-    use pleura::nn::{CompileOptions, Plan};
+    use pleura::nn::{Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan};
 
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     let put = |name: &str, bytes: &[u8]| {
@@ -98,8 +98,11 @@ fn write_corpus() {
     let params = Params::new(targets::SMALL).unwrap();
     put("ckks/params", &params.to_bytes());
     put("ckks/request", &KeyRequest::new().relin(1).to_bytes(&params));
-    let onnx = std::fs::read(folder.join("onnx/tiny.onnx")).unwrap();
-    let network = pleura::onnx::import(&onnx, &pleura::onnx::ImportOptions::default()).unwrap().network;
+    let mut nodes = NodeMap::default();
+    let input = nodes.push(Node::new("input", [4], Op::Input));
+    let cubic = Coefficients(vec![vec![0.1], vec![0.2], vec![0.3], vec![0.4]]);
+    nodes.push(Node::new("cubic", [4], Op::Polynomial(input, cubic)));
+    let network = Network::new("small", nodes).unwrap();
     let options =
         CompileOptions { security: targets::SMALL.security, threads: 1, ..CompileOptions::default() };
     let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
