@@ -113,6 +113,8 @@ enum Command {
     Infer(remote::InferArgs),
     /// Decrypt results, on the client.
     Decrypt(remote::DecryptArgs),
+    /// Check a server's receipt by computing the results again.
+    Audit(remote::AuditArgs),
     /// Compile a network, and print what it needs.
     Plan(plan::PlanArgs),
     /// Show the error of polynomial approximations of an activation.
@@ -167,8 +169,9 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Export(args) => remote::export(&args),
         Command::Keygen(args) => remote::keygen(&args),
         Command::Encrypt(args) => remote::encrypt(&args),
-        Command::Infer(args) => on_device(remote::infer(&args), &args.device),
+        Command::Infer(args) => on_device(remote::infer(&args), &args.compute.device),
         Command::Decrypt(args) => remote::decrypt(&args),
+        Command::Audit(args) => on_device(remote::audit(&args), &args.compute.device),
         Command::Plan(args) => plan::plan(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Devices(args) => devices::devices(&args),

@@ -485,3 +485,48 @@ fn exports_say_what_is_wrong_with_arguments() {
         place.pleura(&[command]).misused("--");
     }
 }
+
+#[test]
+fn receipts_are_audited() {
+    let sides = Sides::lola();
+    let items = reference("lola.input.npy");
+    sides.encrypt(&[&items], "x.ct").ok();
+    sides.encrypt(&[&items], "other.ct").ok();
+    sides.send("x.ct");
+    sides.send("other.ct");
+    let infer = ["infer", "--plan", "server.plan", "--keys", "eval.keys", "--device", "cpu", "x.ct"];
+    let signed = ["--receipt", "y.json", "--signing-key", "server.pem"];
+    let made = sides.server.pleura(&[&infer[..], &["--output", "y.ct"], &signed].concat()).ok();
+    assert!(made.err.contains("server.pem is a new signing key"), "{made:?}");
+    #[cfg(unix)]
+    assert_eq!(mode(&sides.server.path("server.pem")), 0o600);
+    let again = [&infer[..], &["--output", "y2.ct", "--receipt", "y2.json", "--json"], &signed[2..]].concat();
+    let again = sides.server.pleura(&again).json();
+    let signer = again["receipt"]["signer"].as_str().unwrap();
+    assert!(made.out.contains(&format!("signed by {signer}")), "{made:?}");
+
+    // On another number of threads, every bit is the same.
+    let audit = ["audit", "y.json", "--plan", "server.plan", "--keys", "eval.keys", "--threads", "1"];
+    let audit = [&audit[..], &["--device", "cpu", "--signer", signer]].concat();
+    let right = sides.server.pleura(&[&audit[..], &["x.ct", "--result", "y2.ct"]].concat()).ok();
+    assert!(right.out.contains("recomputed on"), "{right:?}");
+    let json = sides.server.pleura(&[&audit[..], &["x.ct", "--json"]].concat()).json();
+    assert_eq!((&json["fits"], &json["recomputed"]), (&true.into(), &true.into()));
+    assert_eq!(json["checks"].as_array().unwrap().len(), 9);
+
+    let wrong = sides.server.pleura(&[&audit[..], &["other.ct", "--result", "x.ct"]].concat());
+    wrong.fails_late(&["the receipt does not fit: input, output, result"]);
+    // A client without plan and keys.
+    sides.receive("y.json");
+    sides.receive("y.ct");
+    let files = sides.client.pleura(&["audit", "y.json", "x.ct", "--result", "y.ct"]).ok();
+    assert!(files.out.contains("not recomputed") && files.out.contains("--signer"), "{files:?}");
+    sides.client.pleura(&["audit", "y.json", "y.ct"]).fails_late(&["does not fit: input"]);
+    let other = "00".repeat(32);
+    sides.client.pleura(&["audit", "y.json", "x.ct", "--signer", &other]).fails(&["was signed by"]);
+    let forged =
+        fs::read_to_string(sides.client.path("y.json")).unwrap().replace("\"groups\": 2", "\"groups\": 3");
+    sides.client.write("forged.json", forged.as_bytes());
+    sides.client.pleura(&["audit", "forged.json", "x.ct"]).fails(&["its signature does not match"]);
+    sides.client.pleura(&["audit", "x.ct", "x.ct"]).fails(&[""]);
+}

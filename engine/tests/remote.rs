@@ -298,3 +298,82 @@ fn files_of_others_are_named() {
         infer_items(&SETUP.session, key.origin(), &sent[..], Vec::new(), &mut |_, _| ()).unwrap();
     assert_eq!((frames, decrypted(key, &received).unwrap().len()), (1, 1));
 }
+
+fn receipt_of(sent: &[u8], received: &[u8]) -> Receipt {
+    let files = FileDigests {
+        keys: [7; 32],
+        input: Sha256::digest(sent).into(),
+        output: Sha256::digest(received).into(),
+    };
+    Receipt::new(SETUP.session.plan(), SETUP.key.origin(), &files, 3, "a device")
+}
+
+#[test]
+fn receipts_are_true_only_of_their_files() {
+    let Setup { key, session, sent, received, .. } = &*SETUP;
+    let receipt = receipt_of(sent, received);
+    let wrong = |receipt: &Receipt, keys: [u8; 32], items: &[u8]| -> Vec<&'static str> {
+        let checks = receipt.recompute(session, key.origin(), keys, items, &mut |_, _| ()).unwrap();
+        checks.iter().filter(|check| !check.agrees()).map(|check| check.subject).collect()
+    };
+    assert_eq!(wrong(&receipt, [7; 32], sent), [""; 0]);
+    // Other items of the client have other results; other bytes were never its keys.
+    let other = encrypted(key, &SETUP.items);
+    assert_eq!(wrong(&receipt, [8; 32], &other), ["keys", "input", "output"]);
+    // A server that answers with a result of something else.
+    let invented = Receipt { output_sha256: "00".repeat(32), groups: 4, ..receipt.clone() };
+    assert_eq!(wrong(&invented, [7; 32], sent), ["groups", "output"]);
+    let weaker = ReceiptParameters { security: 256, ..receipt.parameters.clone() };
+    let boasting = Receipt { parameters: weaker, network: "another".into(), ..receipt };
+    assert_eq!(wrong(&boasting, [7; 32], sent), ["parameters", "network"]);
+}
+
+#[test]
+fn receipts_are_signed() {
+    let receipt = receipt_of(&SETUP.sent, &SETUP.received);
+    let signer = ReceiptSigner::generate().unwrap();
+    let signed = signer.sign(receipt.clone()).unwrap();
+    let json = signed.to_json().unwrap();
+    assert_eq!(SignedReceipt::from_json(&json).unwrap(), signed);
+    assert_eq!(signed.signer(), signer.public_key());
+    assert!((json.len() as u64) < MAX_RECEIPT);
+
+    // Every character matters but white space, and the case of none.
+    let text = String::from_utf8(json).unwrap();
+    for at in 0..text.len() {
+        let mut changed = text.clone().into_bytes();
+        changed[at] = if changed[at] == b'1' { b'2' } else { b'1' };
+        assert!(SignedReceipt::from_json(&changed).is_err(), "{at}: {}", String::from_utf8_lossy(&changed));
+    }
+    let other = ReceiptSigner::generate().unwrap().sign(receipt).unwrap().to_json().unwrap();
+    let other: String = String::from_utf8(other).unwrap().lines().filter(|l| l.contains("signer")).collect();
+    let own: String = text.lines().filter(|line| line.contains("signer")).collect();
+    let error = SignedReceipt::from_json(text.replace(&own, &other).as_bytes()).unwrap_err();
+    assert!(matches!(error, RemoteError::Signature), "{error}");
+    let error = SignedReceipt::from_json(text.replace("receipt/1", "receipt/2").as_bytes()).unwrap_err();
+    assert!(matches!(error, RemoteError::ReceiptVersion { .. }), "{error}");
+    for unsigned in [text.replace("\"groups\"", "\"note\": \"\", \"groups\""), String::new(), "{}".into()] {
+        let error = SignedReceipt::from_json(unsigned.as_bytes()).unwrap_err();
+        assert!(matches!(error, RemoteError::NotAReceipt(_)), "{error}");
+    }
+    // The point of order one signs everything for verifiers that are not strict.
+    let weak = text.replace(&own, &format!("\"signer\": \"01{}\",", "00".repeat(31)));
+    let error = SignedReceipt::from_json(weak.as_bytes()).unwrap_err();
+    assert!(matches!(error, RemoteError::Signature), "{error}");
+}
+
+#[test]
+fn signing_keys_are_those_of_other_programs() {
+    // The first key of RFC 8032, section 7.1, as OpenSSL writes it.
+    let pem = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+        -----END PRIVATE KEY-----\n";
+    let signer = ReceiptSigner::from_pem(pem).unwrap();
+    assert_eq!(*signer.to_pem().unwrap(), pem);
+    let public: String = signer.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(public, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    assert_eq!(format!("{signer:?}"), "ReceiptSigner(..)");
+    for bad in ["", "secret", &pem.replace("MC4", "MC5")] {
+        assert!(matches!(ReceiptSigner::from_pem(bad), Err(RemoteError::SigningKey(_))), "{bad}");
+    }
+}

@@ -220,7 +220,7 @@ fn report(args: &EncryptArgs, key: &ClientKey, summary: &Summary, written: &Writ
                 "items": summary.items,
                 "failed": summary.failed,
                 "key": hex(&key.origin().key),
-                "output": { "path": path, "bytes": written.bytes, "sha256": written.sha256 },
+                "output": { "path": path, "bytes": written.bytes, "sha256": written.sha256() },
                 "warnings": summary.warnings,
             }),
         );

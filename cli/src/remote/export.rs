@@ -74,7 +74,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     let mut written = Vec::new();
     for (path, bytes) in paths.iter().zip(&contents) {
         files::write(path, &[bytes], args.force, false)?;
-        written.push(Written { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) });
+        written.push(Written { bytes: bytes.len() as u64, digest: Sha256::digest(bytes).into() });
     }
     report(args, &plan, &bundle, &written)
 }
@@ -133,7 +133,7 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
         let files = rows.map(|((name, file), digest)| {
             let path = args.output.join(name);
             let value = json!({
-                "path": path.to_string_lossy(), "bytes": file.bytes, "digest": digest, "sha256": file.sha256,
+                "path": path.to_string_lossy(), "bytes": file.bytes, "digest": digest, "sha256": file.sha256(),
             });
             (name.to_owned(), value)
         });

@@ -82,7 +82,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
                 "plan": hex(&key.origin().plan),
                 "bundle": hex(&key.origin().bundle),
                 "secret": { "path": secret_path, "bytes": secret.len(), "passphrase": passphrase.is_some() },
-                "keys": { "path": keys_path, "bytes": keys.bytes, "sha256": keys.sha256 },
+                "keys": { "path": keys_path, "bytes": keys.bytes, "sha256": keys.sha256() },
             }),
         );
     }

@@ -1,5 +1,6 @@
-//! Client and server on two machines: `pleura export`, `keygen`, `encrypt`, `infer` and `decrypt`.
+//! Client and server on two machines: `pleura export`, `keygen`, `encrypt`, `infer`, `decrypt` and `audit`.
 
+mod audit;
 mod decrypt;
 mod encrypt;
 mod export;
@@ -9,6 +10,7 @@ mod output;
 mod secret;
 mod spec;
 
+pub(crate) use audit::{AuditArgs, audit};
 pub(crate) use decrypt::{DecryptArgs, decrypt};
 pub(crate) use encrypt::{EncryptArgs, encrypt};
 pub(crate) use export::{ExportArgs, export};

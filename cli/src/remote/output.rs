@@ -3,7 +3,7 @@
 use crate::files;
 use crate::text::hex;
 use anyhow::Result;
-use sha2::{Digest, Sha256};
+use pleura::remote::Hashed;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -11,15 +11,20 @@ use std::path::Path;
 /// Size and SHA-256 of a file that was written.
 pub(super) struct Written {
     pub(super) bytes: u64,
-    pub(super) sha256: String,
+    pub(super) digest: [u8; 32],
+}
+
+impl Written {
+    /// The digest in hexadecimal digits.
+    pub(super) fn sha256(&self) -> String {
+        hex(&self.digest)
+    }
 }
 
 /// A buffered file that hashes what is written to it, and names itself in errors.
 pub(super) struct Output<'a> {
-    file: BufWriter<&'a mut File>,
+    file: Hashed<BufWriter<&'a mut File>>,
     path: &'a Path,
-    hash: Sha256,
-    bytes: u64,
 }
 
 /// Writes a file whose content `fill` produces; nothing is left behind if it fails.
@@ -29,11 +34,10 @@ pub(super) fn write<T>(
     fill: impl FnOnce(&mut Output<'_>) -> Result<T>,
 ) -> Result<(T, Written)> {
     files::write_by(path, replace, false, |file| {
-        let mut output = Output { file: BufWriter::new(file), path, hash: Sha256::new(), bytes: 0 };
+        let mut output = Output { file: Hashed::new(BufWriter::new(file)), path };
         let value = fill(&mut output)?;
         output.flush()?;
-        let sha256 = hex(&output.hash.finalize());
-        Ok((value, Written { bytes: output.bytes, sha256 }))
+        Ok((value, Written { bytes: output.file.bytes(), digest: output.file.digest() }))
     })
 }
 
@@ -46,10 +50,7 @@ impl Output<'_> {
 
 impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = Self::named(self.path, self.file.write(bytes))?;
-        self.hash.update(bytes.get(..count).unwrap_or(bytes));
-        self.bytes += count as u64;
-        Ok(count)
+        Self::named(self.path, self.file.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

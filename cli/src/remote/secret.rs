@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 /// Most bytes of a passphrase.
 const MAX_PASSPHRASE: usize = 1024;
+/// Most bytes of a signing key.
+const MAX_PEM: usize = 4096;
 
 /// Conditions that keep a secret from being used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,8 @@ enum SecretError {
     TooLarge { path: PathBuf, max: usize },
     #[error("the passphrase in {} is not UTF-8 text", .0.display())]
     NotText(PathBuf),
+    #[error("{} is no key in PEM", .0.display())]
+    NoPem(PathBuf),
     #[error("the two passphrases differ")]
     Differ,
     #[error(
@@ -91,6 +95,22 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     wire::open(ObjectKind::ClientSecret, &secret.bytes)
         .with_context(|| format!("cannot use {}", path.display()))?;
     secret.checked()
+}
+
+/// The text of a file that only its owner may read: a key in PEM, which is made here if the file does not exist.
+pub(super) fn read_or_make_pem(
+    path: &Path,
+    make: impl FnOnce() -> Result<Zeroizing<String>>,
+) -> Result<Zeroizing<String>> {
+    if std::fs::symlink_metadata(path).is_err() {
+        let pem = make()?;
+        files::write(path, &[pem.as_bytes()], false, true)?;
+        terminal::note(&format!("{} is a new signing key: keep it on this machine", path.display()));
+        return Ok(pem);
+    }
+    let bytes = PrivateFile::read(path, MAX_PEM)?.checked()?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NoPem(path.into()))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// The first line ending is no part of the passphrase.

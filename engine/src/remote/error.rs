@@ -137,6 +137,25 @@ pub enum RemoteError {
     /// The passphrase function has no memory, or its parameters are out of range.
     #[error("the key cannot be derived from the passphrase: {0}")]
     KeyDerivation(String),
+    /// The bytes are no receipt.
+    #[error("it is no receipt: {0}")]
+    NotAReceipt(String),
+    /// A receipt of another version.
+    #[error(
+        "it is a receipt of the format {got}, and {expected} is read here; use the release that wrote it"
+    )]
+    ReceiptVersion {
+        /// Format that this library reads.
+        expected: &'static str,
+        /// Format of the receipt.
+        got: String,
+    },
+    /// A receipt was not signed by the key that it names, or was changed.
+    #[error("its signature does not match: it was changed, or was not signed by the key that it names")]
+    Signature,
+    /// A signing key cannot be read or written.
+    #[error("it is no Ed25519 key in PEM (PKCS #8): {0}")]
+    SigningKey(String),
     /// Code contradicts itself.
     #[error("internal error: {0}; please report it")]
     Internal(&'static str),

@@ -26,6 +26,9 @@
 //! length. A client that finds a note out of place, or fewer notes than the end mark says, refuses the results. This
 //! binds the *order* of results; that a result was computed from its item is the server's word.
 //!
+//! **Receipts** ([`SignedReceipt`]) state which plan, keys and items a file of results was computed from, under the
+//! server's signature. [`Receipt::recompute`] checks them.
+//!
 //! Bytes may come from strangers: lengths have limits that follow from the plan, memory grows with the bytes
 //! received, and every field is checked.
 
@@ -35,9 +38,11 @@ mod decrypt;
 mod encrypt;
 mod error;
 mod frames;
+mod hashed;
 mod note;
 mod origin;
 mod passphrase;
+mod receipt;
 mod serve;
 
 pub use bundle::{ClientBundle, Task, XrayTask};
@@ -46,6 +51,10 @@ pub use decrypt::{DecryptedItem, ItemDecryptor};
 pub use encrypt::ItemEncryptor;
 pub use error::RemoteError;
 pub use frames::{Frame, ItemHeader, ItemReader, ItemWriter};
+pub use hashed::Hashed;
 pub use note::ItemNote;
 pub use origin::Origin;
+pub use receipt::{
+    FileDigests, MAX_RECEIPT, Receipt, ReceiptCheck, ReceiptParameters, ReceiptSigner, SignedReceipt,
+};
 pub use serve::{infer_items, read_keys};
