@@ -221,13 +221,13 @@ fn labels_are_learned_from_what_is_stored_and_from_what_is_recovered() {
     let found = place.pleura(&leak).json();
     let arms = found["arms"].as_array().unwrap();
     let learned = arms.iter().flat_map(|arm| [&arm["labels"], &arm["recovered_labels"]]);
-    for quality in learned.chain([&found["labels_in_the_clear"]]) {
+    for quality in learned.chain([&found["plaintext_labels"]]) {
         for figure in ["accuracy", "auc"] {
             check_interval(&quality[figure]);
         }
     }
     let right = |quality: &serde_json::Value| number(&quality["accuracy"]["value"]);
-    assert!(right(&found["labels_in_the_clear"]) > 0.9, "{found}");
+    assert!(right(&found["plaintext_labels"]) > 0.9, "{found}");
     let [fresh, _, fixed] = [0, 1, 2].map(|k: usize| right(&arms[k]["labels"]));
     assert!(fixed > 0.9 && fresh < 0.85, "{found}");
 }
@@ -387,7 +387,7 @@ fn small_morphed_files_that_claim_much_are_refused() {
 }
 
 #[test]
-fn a_linear_layer_on_encrypted_latents_scores_as_in_the_clear() {
+fn a_linear_layer_on_encrypted_latents_scores_as_on_plaintexts() {
     let place = Place::new();
     let found = place
         .pleura(&["baseline", "paillier", "linear", &sample(NORMAL), &sample(PNEUMONIA), "--json"])

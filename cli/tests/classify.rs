@@ -58,7 +58,7 @@ fn without_a_command_the_samples_are_classified() {
 }
 
 #[test]
-fn the_clear_twin_runs_alone() {
+fn the_plaintext_network_runs_alone() {
     let place = Place::new();
     let rows = lines(&place.pleura(&["classify", &sample(PNEUMONIA), "--plaintext", "--json"]).ok().out);
     assert_eq!(rows.len(), 2);
@@ -69,7 +69,7 @@ fn the_clear_twin_runs_alone() {
 }
 
 #[test]
-fn every_shipped_network_runs_in_the_clear() {
+fn every_shipped_network_runs_on_plaintexts() {
     let place = Place::new();
     let listed = place.pleura(&["models", "--json"]).json();
     let names: Vec<_> =

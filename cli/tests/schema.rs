@@ -54,9 +54,14 @@ fn check(value: &Value, schema: &Value, at: &str) {
     }
 }
 
-fn check_output(place: &Place, name: &str, arguments: &[&str]) {
+fn schema(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/schema/{name}.json"));
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn check_output(place: &Place, name: &str, arguments: &[&str]) {
+    let schema = schema(name);
     let said = place.pleura(&[arguments, &["--json"]].concat()).ok();
     for line in said.out.lines() {
         check(&serde_json::from_str(line).unwrap(), &schema, name);
@@ -76,6 +81,88 @@ fn outputs_match_their_schemas() {
     check_output(&place, "devices", &["devices", "--list"]);
     check_output(&place, "models", &["models"]);
     check_output(&place, "classify", &["classify", "--plaintext"]);
+}
+
+#[test]
+fn outputs_of_the_commands_for_two_machines_match_their_schemas() {
+    let place = Place::new();
+    let (samples, image) = (reference("../samples"), reference("../samples/NORMAL2-IM-1427-0001.jpeg"));
+    check_output(&place, "export", &["export", "--model", "pneumonia", "--output", "net"]);
+    let key = ["--spec", "net/client.spec", "--secret", "s.key"];
+    check_output(&place, "keygen", &[&["keygen", "--output", "e.keys"], &key[..]].concat());
+    check_output(&place, "encrypt", &[&["encrypt", &image, "--output", "x.ct"], &key[..]].concat());
+    let server = ["--plan", "net/server.plan", "--keys", "e.keys", "x.ct", "--device", "cpu"];
+    let signed = ["--output", "y.ct", "--receipt", "r.json", "--signing-key", "s.pem"];
+    check_output(&place, "infer", &[&["infer"], &server[..], &signed].concat());
+    check_output(&place, "audit", &[&["audit", "r.json"], &server[..]].concat());
+    check_output(&place, "decrypt", &[&["decrypt", "y.ct"], &key[..]].concat());
+    check_output(&place, "compress", &["compress", &samples, "--output", "l.safetensors"]);
+    check_output(&place, "reconstruct", &["reconstruct", "l.safetensors", "--output", "pictures"]);
+}
+
+#[test]
+fn outputs_of_baselines_match_their_schemas() {
+    let place = Place::new();
+    let a = reference("../samples/NORMAL2-IM-1427-0001.jpeg");
+    let b = reference("../samples/NORMAL2-IM-1430-0001.jpeg");
+    let morph = |name: &str, arguments: &[&str]| {
+        check_output(&place, &format!("morph-{name}"), &[&["baseline", "morph", name], arguments].concat());
+    };
+    morph("keygen", &["--output", "key"]);
+    morph("apply", &[&a, &b, "--key", "key", "--output", "sent"]);
+    morph("augconv", &["--key", "key", "--output", "layer"]);
+    morph("attack", &["--morphed", "sent", "--augconv", "layer"]);
+    morph("run", &[&a]);
+    let paillier = |name: &str, arguments: &[&str]| {
+        check_output(
+            &place,
+            &format!("paillier-{name}"),
+            &[&["baseline", "paillier", name], arguments].concat(),
+        );
+    };
+    paillier("keygen", &["--output", "k"]);
+    paillier("encrypt", &[&a, "--key", "k.public", "--side", "8", "--output", "c"]);
+    paillier("decrypt", &["c", "--key", "k.secret", "--output", "p.png"]);
+    paillier("store", &[&a, &b, "--randomness", "fixed", "--side", "64", "--output", "stored"]);
+    paillier("attack", &["stored", "--side", "64", "--output", "recovered"]);
+    paillier("leak", &[&a, &b, "--side", "16"]);
+    paillier("linear", &[&a]);
+}
+
+#[test]
+fn reports_match_their_schemas() {
+    let place = Place::new();
+    let image = reference("../samples/NORMAL2-IM-1427-0001.jpeg");
+    check_output(&place, "compare", &["compare", &image, "--side", "8", "--device", "cpu"]);
+    let said =
+        place.pleura(&["bench", "--suite", "smoke", "--device", "cpu", "--repeat", "1", "--json"]).ok();
+    check(&serde_json::from_str(&said.out).unwrap(), &schema("bench"), "bench");
+    place.write("a.json", said.out.as_bytes());
+    check_output(&place, "bench-compare", &["bench", "compare", "a.json", "a.json"]);
+}
+
+/// Each call that prints JSON names its schema in the first string behind it.
+#[test]
+fn every_output_has_a_schema() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut names = std::collections::BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("terminal.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                for call in ["print_json(", "terminal::json("] {
+                    let names_in = text.split(call).skip(1).filter_map(|rest| rest.split('"').nth(1));
+                    names.extend(names_in.map(str::to_owned));
+                }
+            }
+        }
+    }
+    assert!(names.len() > 25, "{names:?}");
+    for name in names {
+        assert_eq!(schema(&name)["properties"]["schema"]["const"], format!("pleura.{name}/1"));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
     python classify.py sweep --task pneumonia       the candidates for `square`
     python classify.py all                          every network of every task, or of --task
 
-For every network a ReLU twin is trained first. The encrypted network starts from it: its activations turn from ReLU
+For every network a ReLU network is trained first. The encrypted network starts from it: its activations turn from ReLU
 into quadratics, one for each channel, while it learns to agree with a teacher (the ReLU hefNet of the task) at
 temperature 2, and is fined for pre-activations far from where batch norm puts them. Its batch norms then stand still.
 What is chosen (the step to stop at, the operating point) is chosen on a slice of the training groups that is never
@@ -131,7 +131,7 @@ def changed(x):
 
 
 def train(task, name, seed):
-    """The ReLU twin, then the encrypted network; both resume where they are found finished."""
+    """The ReLU network, then the encrypted network; both resume where they are found finished."""
     classes, _ = TASKS[task]
     folder = work(task)
     examples, chosen_on = load(task)

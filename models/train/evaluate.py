@@ -95,7 +95,7 @@ def seen(task, split):
 
 
 @torch.no_grad()
-def clear_scores(task, name, inputs, relu):
+def plaintext_scores(task, name, inputs, relu):
     network = build(task, name, 0 if relu else 1)
     suffix = "_relu" if relu else ""
     file = work(task) / f"{name}{suffix}.final.pt"
@@ -115,11 +115,11 @@ def results(task):
 
     mobilenet = data.work_folder(task) / "mobilenet.val.npy"
     if mobilenet.exists():
-        row("MobileNetV2 on the images, in the clear", np.load(mobilenet))
+        row("MobileNetV2 on the images, plaintext", np.load(mobilenet))
     for name in TASKS[task][1]:
         title = TITLES[name]
-        row(f"{title}, ReLU twin, in the clear", clear_scores(task, name, inputs, True))
-        row(f"{title}, quadratics, in the clear", clear_scores(task, name, inputs, False))
+        row(f"{title}, ReLU, plaintext", plaintext_scores(task, name, inputs, True))
+        row(f"{title}, quadratics, plaintext", plaintext_scores(task, name, inputs, False))
         report = work(task) / f"{name}.encrypted.json"
         if report.exists():
             report = json.loads(report.read_text())
@@ -134,7 +134,7 @@ def write_card(task):
     rows = results(task)
     (work(task) / "results.json").write_text(json.dumps(rows, indent=1))
     lines = [
-        "| network | images | AUC (95 % interval) | accuracy | balanced | labels as in the clear | worst score error | inference |",
+        "| network | images | AUC (95 % interval) | accuracy | balanced | labels equal to plaintext | worst score error | inference |",
         "|---|---:|---|---|---|---|---|---|",
     ]
     for r in rows:

@@ -1,4 +1,4 @@
-"""MobileNetV2 on the images themselves, in the clear: what a classifier reaches that need not work on ciphertexts.
+"""MobileNetV2 on the images themselves, without encryption: what a classifier reaches that need not work on ciphertexts.
 
     python image_space.py --task pneumonia
 

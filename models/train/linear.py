@@ -2,7 +2,7 @@
 
     python classify.py latents      if they are not there yet
     python linear.py                -> models/pneumonia/linear.onnx
-    python linear.py measure        on cxr256_val, in the clear
+    python linear.py measure        on cxr256_val, without encryption
 
 The weight decay is chosen on the groups that are kept apart from training.
 """

@@ -198,7 +198,7 @@ fn publish_json(
         "paillier-leak",
         &json!({
                 "images": images.len(), "side": args.side.side, "bits": args.bits.bits,
-                "labels_in_the_clear": clear.unwrap_or_default(), "arms": arms.iter().map(|arm: &Leakage| {
+                "plaintext_labels": clear.unwrap_or_default(), "arms": arms.iter().map(|arm: &Leakage| {
             let information = &arm.information;
             let mut value = json!({
                 "randomness": word(arm.randomness), "seconds": arm.seconds,
