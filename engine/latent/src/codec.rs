@@ -1,12 +1,13 @@
 //! The codec: networks, codebook, and what is typical.
 
-use crate::convolution::Planes;
 use crate::latent::{CodeIndices, Latent};
 use crate::network::{self, Layer, Layout};
+use crate::planes::{Planes, Workspace};
 use crate::weights::{CodecError, Weights};
 use crate::xray::{SIDE, Xray};
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView3, Axis};
 use sha2::{Digest, Sha256};
+use std::sync::{Mutex, PoisonError};
 
 const FORMAT: &str = "pleura codec 1";
 const CODES: usize = 1024;
@@ -19,7 +20,8 @@ const FIELDS: usize = 4;
 /// Lower bound of deviations before their logarithms are taken.
 const FLOOR: f32 = 0.02;
 
-/// A trained codec, read from a file; it does not change.
+/// A trained codec, read from a file; it does not change. It keeps working memory, some 10 MB for each image that threads encode or
+/// decode at the same time.
 ///
 /// The encoder is made for a client: none of its layers works above a quarter of the image's resolution.
 pub struct Codec {
@@ -32,6 +34,8 @@ pub struct Codec {
     /// `[code][channel]`.
     codebook: Vec<f32>,
     typical: Typical,
+    /// Memory for as many images as were worked on at a time.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 /// Mean and whitening of what the latents of the chest X-rays of training are like, field by field.
@@ -89,6 +93,7 @@ impl Codec {
                 whitening: weights.single("typical.whitening", &[features, features])?,
                 limit,
             },
+            workspaces: Mutex::default(),
         };
         weights.finish()?;
         Ok(codec)
@@ -117,7 +122,7 @@ impl Codec {
     /// The continuous latent of an X-ray.
     pub fn encode(&self, xray: &Xray) -> Latent {
         let scaled = xray.values().mapv(|x| x / 127.5 - 1.0).insert_axis(Axis(0));
-        Latent::clamped(network::run(&self.encoder, Planes::from_array(scaled.view())).to_array())
+        Latent::clamped(self.run(&self.encoder, scaled.view()))
     }
 
     /// Decodes a latent, continuous or dequantized, into an X-ray.
@@ -126,7 +131,7 @@ impl Codec {
     /// If the latent has another shape than this codec's.
     pub fn decode(&self, latent: &Latent) -> Result<Xray, CodecError> {
         self.check(latent.shape())?;
-        let out = network::run(&self.decoder, Planes::from_array(latent.values())).to_array();
+        let out = self.run(&self.decoder, latent.values());
         Ok(Xray::clamped(out.index_axis_move(Axis(0), 0).mapv_into(|y| (y + 1.0) * 127.5)))
     }
 
@@ -188,6 +193,15 @@ impl Codec {
             .map(|row| f64::from(dot(row, features.iter().copied())).powi(2))
             .sum();
         Ok((squares / features.len() as f64).sqrt() / self.typical.limit)
+    }
+
+    fn run(&self, layers: &[Layer], input: ArrayView3<'_, f32>) -> Array3<f32> {
+        let spare = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut workspace = spare.unwrap_or_default();
+        let input = Planes::from_array(input, &mut workspace);
+        let out = network::run(layers, input, &mut workspace).into_array(&mut workspace);
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        out
     }
 
     pub(crate) fn check(&self, found: [usize; 3]) -> Result<(), CodecError> {

@@ -50,8 +50,10 @@
 mod codec;
 mod convolution;
 mod dicom;
+mod direct;
 mod frame;
 mod grey;
+mod groups;
 mod image_error;
 mod jpeg;
 mod jpeg2000;
@@ -61,12 +63,14 @@ mod latent;
 mod latent_file;
 mod network;
 mod picture;
+mod planes;
 mod quality;
 mod range;
 mod resample;
 mod rle;
 mod safetensors;
 mod weights;
+mod winograd;
 mod xray;
 
 pub use codec::Codec;

@@ -1,6 +1,7 @@
 //! Encoder and decoder as lists of layers, built as the training code builds them.
 
-use crate::convolution::{Convolution, Planes};
+use crate::convolution::Convolution;
+use crate::planes::{self, Planes, Workspace};
 use crate::weights::{CodecError, Weights};
 
 const UNSHUFFLE: usize = 4;
@@ -25,16 +26,13 @@ pub(crate) enum Layer {
     Block(Convolution, Convolution),
 }
 
-pub(crate) fn run(layers: &[Layer], input: Planes) -> Planes {
+pub(crate) fn run(layers: &[Layer], input: Planes, workspace: &mut Workspace) -> Planes {
     layers.iter().fold(input, |x, layer| match layer {
-        Layer::Unshuffle(r) => x.unshuffle(*r),
-        Layer::Shuffle(r) => x.shuffle(*r),
+        Layer::Unshuffle(r) => x.into_layout(planes::Layout::Rows, workspace).unshuffle(*r, workspace),
+        Layer::Shuffle(r) => x.into_layout(planes::Layout::Rows, workspace).shuffle(*r, workspace),
         Layer::Relu => x.relu(),
-        Layer::Convolution(convolution) => convolution.apply(&x),
-        Layer::Block(first, second) => {
-            let inner = first.apply(&x.clone().relu()).relu();
-            second.apply(&inner).add(&x)
-        }
+        Layer::Convolution(convolution) => convolution.apply(x, workspace),
+        Layer::Block(first, second) => first.block(second, x, workspace),
     })
 }
 

@@ -1,0 +1,118 @@
+//! Convolutions as direct products in registers, written once for all vector widths.
+//!
+//! # Mathematics
+//! `y[o][p] = b[o] + sum_{i, t} w[o][i][t] x[i][p + tap(t)]`. Planes carry a border of zeros and their rows are contiguous, so a tap
+//! is one offset for all positions and positions need no rows: a vector of neighbouring positions, times one weight, for eight output
+//! channels at once. The few sums that fall on the border are cleared afterwards. A channel's sum is taken in one order on every
+//! thread, so results do not depend on the number of threads.
+
+use crate::groups::{GROUP, interleaved};
+use crate::planes::{Layout, Planes, SLACK, Workspace};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// A convolution of stride 1 that keeps the size, of planes in rows: kernel 3 with padding 1, or kernel 1.
+pub(crate) struct Direct {
+    outputs: usize,
+    kernel: usize,
+    /// `[group][input][tap]`, each with the weights of the group's eight outputs.
+    weights: Vec<Vec<[f32; GROUP]>>,
+    bias: Vec<[f32; GROUP]>,
+}
+
+impl Direct {
+    /// From `weights[output][input][kernel][kernel]` and one bias per output.
+    pub(crate) fn new(kernel: usize, weights: &[f32], bias: &[f32]) -> Self {
+        let outputs = bias.len();
+        let each = weights.len() / outputs.max(1);
+        let weights = weights.chunks(GROUP * each).map(|group| interleaved(group, each)).collect();
+        let bias = bias.chunks(GROUP).flat_map(|b| interleaved(b, 1)).collect();
+        Self { outputs, kernel, weights, bias }
+    }
+
+    /// The convolution of `x`.
+    pub(crate) fn apply(&self, x: &Planes, workspace: &mut Workspace) -> Planes {
+        let [_, height, width] = x.shape();
+        let mut out = workspace.zeros([self.outputs, height, width], Layout::Rows);
+        let stride = x.stride();
+        let area = x.area();
+        let centre = stride + 1;
+        let taps: Vec<usize> = match self.kernel {
+            1 => vec![centre],
+            _ => (0..9).map(|t| t / 3 * stride + t % 3).collect(),
+        };
+        let span = height.saturating_sub(1) * stride + width;
+        let groups = out.data_mut().par_chunks_mut(GROUP * area).zip(&self.weights).zip(&self.bias);
+        groups.for_each(|((output, weights), bias)| {
+            let task = Task { input: x.data(), area, taps: &taps, span, centre, weights, bias, output };
+            Arch::new().dispatch(task);
+        });
+        out.data_mut().par_chunks_mut(area).for_each(|plane| wipe_border(plane, width, span + centre));
+        out
+    }
+}
+
+fn wipe_border(plane: &mut [f32], width: usize, end: usize) {
+    if let Some(tail) = plane.get_mut(end..) {
+        tail.fill(0.0);
+    }
+    for row in plane.chunks_exact_mut(width + 2) {
+        if let [first, .., last] = row {
+            (*first, *last) = (0.0, 0.0);
+        }
+    }
+}
+
+/// One group of output planes.
+struct Task<'a> {
+    input: &'a [f32],
+    area: usize,
+    taps: &'a [usize],
+    span: usize,
+    centre: usize,
+    weights: &'a [[f32; GROUP]],
+    bias: &'a [f32; GROUP],
+    output: &'a mut [f32],
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 { self.run::<S, 2>(simd) } else { self.run::<S, 1>(simd) }
+    }
+}
+
+impl Task<'_> {
+    /// No closures in here: they would be compiled without the instruction set.
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, simd: S) {
+        let tile = V * S::F32_LANES;
+        const { assert!(V * S::F32_LANES <= SLACK) }
+        for at in (0..self.span).step_by(tile) {
+            let mut sums = [[simd.splat_f32s(0.0); V]; GROUP];
+            for (sum, &bias) in sums.iter_mut().zip(self.bias) {
+                *sum = [simd.splat_f32s(bias); V];
+            }
+            let planes = self.input.chunks_exact(self.area);
+            for (plane, weights) in planes.zip(self.weights.chunks_exact(self.taps.len())) {
+                for (&tap, weights) in self.taps.iter().zip(weights) {
+                    let Some(x) = plane.get(at + tap..at + tap + tile) else { continue };
+                    let Some(x) = S::as_simd_f32s(x).0.first_chunk::<V>() else { continue };
+                    for (sum, &weight) in sums.iter_mut().zip(weights) {
+                        let weight = simd.splat_f32s(weight);
+                        for (sum, &x) in sum.iter_mut().zip(x) {
+                            *sum = simd.mul_add_e_f32s(weight, x, *sum);
+                        }
+                    }
+                }
+            }
+            let at = self.centre + at;
+            for (plane, sum) in self.output.chunks_exact_mut(self.area).zip(&sums) {
+                let Some(y) = plane.get_mut(at..at + tile) else { continue };
+                S::as_mut_simd_f32s(y).0.copy_from_slice(sum);
+            }
+        }
+    }
+}
