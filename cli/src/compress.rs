@@ -114,7 +114,7 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
             Ok(read) => read,
             Err(error) if source.is_named() => return Err(error),
             Err(error) => {
-                omitted.fail(source, &error);
+                omitted.fail(source.name(), source.is_named(), &error);
                 bar.suspend(|| terminal::warn(&chain(&error)));
                 continue;
             }

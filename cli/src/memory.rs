@@ -13,6 +13,18 @@ pub(crate) struct MemoryArgs {
     pub(crate) max_memory: Option<u64>,
 }
 
+/// Number of items that can be worked on at a time, if the first needs some bytes and each other one `further` bytes, and `limit`
+/// bytes or those available may be used.
+///
+/// # Errors
+/// If there is no room for the first.
+pub(crate) fn fitting(first: u64, further: u64, limit: Option<u64>) -> Result<usize> {
+    check(first, limit)?;
+    let Some(allowed) = limit.or_else(available_bytes) else { return Ok(usize::MAX) };
+    let others = allowed.saturating_sub(first).checked_div(further).unwrap_or(u64::MAX);
+    Ok(usize::try_from(others.saturating_add(1)).unwrap_or(usize::MAX))
+}
+
 /// Refuses a plan that needs more bytes than `limit`, or than are available if there is no limit.
 pub(crate) fn check(needed: u64, limit: Option<u64>) -> Result<()> {
     if let Some(allowed) = limit.or_else(available_bytes).filter(|&allowed| needed > allowed) {
@@ -33,6 +45,13 @@ pub(crate) fn check(needed: u64, limit: Option<u64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn items_at_a_time_follow_from_memory() {
+        assert_eq!(fitting(100, 10, Some(125)).unwrap(), 3);
+        assert_eq!(fitting(100, 0, Some(100)).unwrap(), usize::MAX);
+        assert!(fitting(100, 10, Some(99)).is_err());
+    }
 
     #[test]
     fn plans_that_do_not_fit_are_refused() {

@@ -3,7 +3,7 @@
 use crate::text::{chain, counted};
 use crate::{files, terminal};
 use anyhow::{Result, bail};
-use pleura::xray::{SkippedFile, Source};
+use pleura::xray::SkippedFile;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -29,10 +29,10 @@ impl Omitted {
         Self { skipped: skipped.collect(), ..Self::default() }
     }
 
-    /// Adds a source that could not be read.
-    pub(crate) fn fail(&mut self, source: &Source, error: &anyhow::Error) {
-        self.failed_by_name += usize::from(source.is_named());
-        self.failed.push((source.name(), chain(error)));
+    /// Adds a file that could not be read, which was `named` or found in a folder.
+    pub(crate) fn fail(&mut self, name: String, named: bool, error: &anyhow::Error) {
+        self.failed_by_name += usize::from(named);
+        self.failed.push((name, chain(error)));
     }
 
     /// Number of files that could not be read.

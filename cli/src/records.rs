@@ -1,23 +1,27 @@
 //! Output of `classify` for each X-ray: a line of a table or of JSON, and a row of a CSV file.
 
 use crate::classifier;
+use crate::evaluation::Evaluation;
 use crate::omitted::Omitted;
-use crate::row::{Row, Seconds};
+use crate::row::{Failure, Row, Seconds};
 use crate::run::USELESS_BITS;
-use crate::sheet::{Sheet, SheetFormat};
+use crate::sheet::{EarlierRows, Sheet, SheetFormat, TableFormat};
 use crate::terminal;
 use crate::text::{chain, counted, plain, short};
 use anyhow::Result;
 use pleura::xray::{Classifier, Source};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Instant;
 
 /// Characters of a probability.
 const PROBABILITY: usize = 6;
 
 /// Counts and times of all X-rays.
-#[derive(Default)]
 pub(crate) struct Summary {
+    /// Results compared with known classes.
+    pub(crate) evaluation: Option<Evaluation>,
+    begun: Instant,
     pub(crate) done: usize,
     /// Number of X-rays that an earlier run did.
     pub(crate) before: usize,
@@ -50,17 +54,50 @@ pub(crate) struct Records {
 }
 
 impl Summary {
+    /// A summary of nothing yet, with a comparison with known classes if it is asked for; time begins.
+    pub(crate) fn new(evaluation: Option<Evaluation>) -> Self {
+        Self {
+            evaluation,
+            begun: Instant::now(),
+            done: 0,
+            before: 0,
+            useless: 0,
+            agreeing: 0,
+            right: 0,
+            known: 0,
+            worst: 0.0,
+            seconds: Vec::new(),
+        }
+    }
+
+    /// Takes a row of an earlier run into account.
+    pub(crate) fn skip(&mut self, truth: Option<&str>, label: &str, probabilities: &[f64]) {
+        self.before += 1;
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.add(truth, label, probabilities);
+        }
+    }
+
     /// Takes a row into account.
     pub(crate) fn count(&mut self, row: &Row) {
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.add(row.truth.as_deref(), &row.label, &row.probabilities);
+        }
         self.done += 1;
         self.agreeing += usize::from(row.label == row.plaintext_label);
         self.known += usize::from(row.truth.is_some());
-        self.right += usize::from(row.truth == Some(row.label.as_str()));
+        self.right += usize::from(row.truth.as_ref() == Some(&row.label));
         if let Some(fidelity) = row.fidelity {
             self.worst = self.worst.max(fidelity.max_abs_error);
             self.useless += usize::from(fidelity.bits < USELESS_BITS);
         }
         self.seconds.push(row.seconds);
+    }
+
+    /// X-rays of this run in a second.
+    fn rate(&self) -> f64 {
+        let rate = self.done as f64 / self.begun.elapsed().as_secs_f64();
+        (rate * 10.0).round() / 10.0
     }
 
     fn medians(&self) -> Seconds {
@@ -104,15 +141,21 @@ impl Records {
         }
     }
 
-    /// Writes rows to a CSV file, too; resumes one that an interrupted run left.
-    pub(crate) fn save(&mut self, path: &Path, sources: &[Source], force: bool) -> Result<()> {
+    /// Writes rows to a file, too; resumes one that an interrupted run left.
+    pub(crate) fn save(
+        &mut self,
+        path: &Path,
+        table: TableFormat,
+        sources: &[Source],
+        force: bool,
+    ) -> Result<()> {
         let format = SheetFormat {
             model: self.identity.clone(),
             classes: self.classes.clone(),
             exclusive: self.exclusive,
         };
-        let sheet = Sheet::open(path, format, sources, force)?;
-        let (done, part) = sheet.earlier();
+        let sheet = Sheet::open(path, format, table, sources, force)?;
+        let (done, part) = sheet.resumed();
         if done > 0 {
             let rows = counted(done, "row");
             terminal::note(&format!("resuming from {}, which has {rows} of an earlier run", part.display()));
@@ -121,9 +164,9 @@ impl Records {
         Ok(())
     }
 
-    /// Whether an earlier run has it.
-    pub(crate) fn has(&mut self, name: &str, digest: &str) -> bool {
-        self.sheet.as_mut().is_some_and(|sheet| sheet.take(name, digest))
+    /// Rows of earlier runs, if there is a file.
+    pub(crate) fn earlier(&self) -> Option<EarlierRows> {
+        self.sheet.as_ref().map(Sheet::earlier)
     }
 
     /// Writes rows, and counts them.
@@ -149,12 +192,15 @@ impl Records {
         terminal::print(&self.line(row))
     }
 
-    /// Reports a source that could not be read.
-    pub(crate) fn fail(&mut self, name: &str, error: &anyhow::Error) -> Result<()> {
-        let text = chain(error);
+    /// Writes the row of an X-ray, or a file, without a result.
+    pub(crate) fn fail(&mut self, failure: &Failure) -> Result<()> {
+        let text = chain(&failure.error);
         terminal::warn(&text);
+        if let Some(sheet) = self.sheet.as_mut().filter(|_| !failure.earlier) {
+            sheet.fail(failure)?;
+        }
         if self.json {
-            terminal::print_json("classify", &json!({ "image": name, "error": text }))
+            terminal::print_json("classify", &json!({ "image": failure.name, "error": text }))
         } else {
             Ok(())
         }
@@ -184,6 +230,9 @@ impl Records {
                     "labels_match_plaintext": agreeing,
                     "max_abs_error": two_digits(*worst),
                     "median_seconds": medians,
+                    "seconds": summary.begun.elapsed().as_secs_f64(),
+                    "images_per_second": summary.rate(),
+                    "evaluation": summary.evaluation.as_ref().map(Evaluation::json),
                 }}),
             );
         }
@@ -207,9 +256,12 @@ impl Records {
         if *before > 0 {
             parts.push(format!("{before} resumed"));
         }
+        let evaluation = summary.evaluation.as_ref().map_or_else(String::new, Evaluation::text);
         terminal::print(&format!(
-            "\n{}. Medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.\nNot a medical device.\n",
+            "\n{}. {} X-rays a second; medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.\n{evaluation}Not a \
+             medical device.\n",
             parts.join(", "),
+            summary.rate(),
             ms(medians.compress),
             ms(medians.encrypt),
             ms(medians.infer),
@@ -235,7 +287,7 @@ impl Records {
             format!("  {p:>width$.4}")
         });
         let probabilities: String = probabilities.collect();
-        let wrong = row.truth.filter(|&truth| truth != row.label);
+        let wrong = row.truth.as_ref().filter(|truth| **truth != row.label);
         let wrong = wrong.map(|truth| format!("  (labelled {truth})")).unwrap_or_default();
         format!(
             "{:names$}  {:labels$}{probabilities}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}{wrong}\n",
@@ -270,7 +322,12 @@ impl Records {
             "device_name": self.device,
         });
         if let Some(object) = object.as_object_mut() {
-            row.truth.map(|truth| object.insert("truth".into(), truth.into()));
+            row.truth.as_deref().map(|truth| object.insert("truth".into(), truth.into()));
+            if let Some(dicom) = &row.dicom {
+                object.insert("study_uid".into(), dicom.study.clone().into());
+                object.insert("series_uid".into(), dicom.series.clone().into());
+                object.insert("instance_uid".into(), dicom.instance.clone().into());
+            }
             if row.is_lossy {
                 object.insert("image_escaped".into(), row.cell.clone().into());
             }

@@ -1,5 +1,6 @@
 //! Results of `pleura classify` for one X-ray.
 
+use pleura::latent::DicomIdentity;
 use pleura::nn::Fidelity;
 use serde::Serialize;
 
@@ -11,8 +12,10 @@ pub(crate) struct Row {
     /// Whether the name lacks something that is not Unicode.
     pub(crate) is_lossy: bool,
     pub(crate) digest: String,
+    /// Unique identifiers of a DICOM image.
+    pub(crate) dicom: Option<DicomIdentity>,
     /// Class that the doctors assigned, where it is known.
-    pub(crate) truth: Option<&'static str>,
+    pub(crate) truth: Option<String>,
     pub(crate) label: String,
     pub(crate) probabilities: Vec<f64>,
     /// Scores as published.
@@ -23,6 +26,20 @@ pub(crate) struct Row {
     pub(crate) fidelity: Option<Fidelity>,
     pub(crate) seconds: Seconds,
     pub(crate) warnings: Vec<String>,
+}
+
+/// An X-ray, or a file, that has no result.
+pub(crate) struct Failure {
+    pub(crate) name: String,
+    /// The name as a cell of a CSV file.
+    pub(crate) cell: String,
+    /// Digest of the file; empty if it cannot be read.
+    pub(crate) digest: String,
+    /// Whether the file was named, and not found in a folder.
+    pub(crate) named: bool,
+    pub(crate) error: anyhow::Error,
+    /// Whether an earlier run wrote its row.
+    pub(crate) earlier: bool,
 }
 
 /// How long each step took.

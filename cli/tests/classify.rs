@@ -140,8 +140,11 @@ fn broken_files_of_a_folder_are_named_and_no_failure() {
         "{said:?}"
     );
     let csv = fs::read_to_string(place.path("ward.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 3, "{csv}");
+    assert_eq!(csv.lines().count(), 4, "{csv}");
     assert!(csv.starts_with("image,sha256,model,label,p(normal),p(pneumonia),plaintext_label,"), "{csv}");
+    let failed = csv.lines().last().unwrap();
+    assert!(failed.contains("cut.jpeg,") && failed.contains(",,,,,,,,,,,,,,,"), "{csv}");
+    assert!(failed.contains("the image file is cut off"), "{csv}");
     assert!(!place.path("ward.csv.part").exists());
     place.pleura(&["classify", folder, "--output", "ward.csv"]).fails(&["ward.csv exists", "--force"]);
 
@@ -150,12 +153,12 @@ fn broken_files_of_a_folder_are_named_and_no_failure() {
     // An interruption leaves whole rows, and half of one; the first is not done again.
     let mut rows: Vec<_> = csv.lines().map(str::to_owned).collect();
     let device = rows[1].find("\"cpu").or_else(|| rows[1].rfind(',').map(|at| at + 1)).unwrap();
-    rows[1].replace_range(device.., "elsewhere");
+    rows[1].replace_range(device.., "elsewhere,,,,");
     fs::write(place.path("other.csv.part"), format!("{}\n{}\n{}", rows[0], rows[1], &rows[2][..9])).unwrap();
     let said = place.pleura(&["classify", folder, "--output", "other.csv"]).ok();
     assert!(said.err.contains("resuming from other.csv.part, which has 1 row of an earlier run"), "{said:?}");
     let resumed = fs::read_to_string(place.path("other.csv")).unwrap();
-    assert!(resumed.lines().count() == 3 && resumed.contains(",elsewhere\n"), "{resumed}");
+    assert!(resumed.lines().count() == 4 && resumed.contains(",elsewhere,,,,\n"), "{resumed}");
     fs::write(place.path("x.csv.part"), &csv).unwrap();
     place
         .pleura(&["classify", folder, "--output", "x.csv", "--plaintext"])
@@ -254,8 +257,12 @@ fn an_interruption_says_what_is_kept() {
         let mut command =
             place.command(&["classify", "--plaintext", &first, "pipe.png", "--output", "ward.csv"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // Returns when the first one is done, and keeps the second waiting.
+        // Keeps the second one waiting.
         let writer = fs::File::options().write(true).open(&pipe).unwrap();
+        let part = place.path("ward.csv.part");
+        while fs::read_to_string(&part).map_or(0, |rows| rows.lines().count()) < 2 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
         let said = Said::from(child.wait_with_output().unwrap());
         drop(writer);

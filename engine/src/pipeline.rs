@@ -170,7 +170,7 @@ impl std::ops::AddAssign for StageTimes {
 }
 
 /// Adds the seconds of some work to a sum.
-fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
+pub(crate) fn timed<T>(sum: &mut f64, work: impl FnOnce() -> T) -> T {
     let clock = Instant::now();
     let result = work();
     *sum += clock.elapsed().as_secs_f64();

@@ -1,7 +1,9 @@
 //! Chest X-rays: the classifier of [`pleura_xray`], and its pipeline on ciphertexts.
 
+use crate::pipeline::timed;
 use crate::{Device, Pipeline, PipelineError, StageTimes};
 use ndarray::Axis;
+use pleura_ckks::Ciphertext;
 use pleura_latent::Xray;
 use pleura_nn::{CompileError, InferenceError, Plan};
 pub use pleura_xray::*;
@@ -106,11 +108,40 @@ impl XrayPipeline {
         &self,
         group: &[&Features],
     ) -> Result<(Vec<Prediction>, StageTimes), InferenceError> {
+        let mut times = StageTimes::default();
+        let sent = timed(&mut times.encrypt, || self.encrypt_group(group))?;
+        let received = timed(&mut times.infer, || self.pipeline.session().infer(&sent))?;
+        let predictions = timed(&mut times.decrypt, || self.decrypt_group(&received, group))?;
+        Ok((predictions, times))
+    }
+
+    /// The ciphertexts of up to [`XrayPipeline::group`] X-rays that share them: the first stage of
+    /// [`XrayPipeline::classify_group`], before the session's inference. Stages of different groups may run at the same
+    /// time.
+    ///
+    /// # Errors
+    /// [`InferenceError`]
+    ///
+    /// # Panics
+    /// If there are more X-rays than a group has.
+    pub fn encrypt_group(&self, group: &[&Features]) -> Result<Vec<Ciphertext>, InferenceError> {
         let items: Vec<_> = group.iter().map(|features| features.values.view()).collect();
         let packed = self.classifier.pack(&items, self.group).insert_axis(Axis(0));
-        let outcome = self.pipeline.run(packed.view())?;
-        let published = self.classifier.unpack(outcome.published.view(), group.len());
-        let unrounded = self.classifier.unpack(outcome.unrounded.view(), group.len());
+        self.pipeline.client().encrypt(packed.view())
+    }
+
+    /// The predictions for a group of X-rays of the ciphertexts that the session returned for it.
+    ///
+    /// # Errors
+    /// [`InferenceError`]
+    pub fn decrypt_group(
+        &self,
+        received: &[Ciphertext],
+        group: &[&Features],
+    ) -> Result<Vec<Prediction>, InferenceError> {
+        let client = self.pipeline.client();
+        let published = self.classifier.unpack(client.publish(received)?.view(), group.len());
+        let unrounded = self.classifier.unpack(client.decrypt_unrounded(received)?.view(), group.len());
         let predictions =
             published.into_iter().zip(unrounded).zip(group).map(|((scores, unrounded), features)| {
                 Prediction {
@@ -121,6 +152,6 @@ impl XrayPipeline {
                     ood_score: features.ood_score,
                 }
             });
-        Ok((predictions.collect(), outcome.times))
+        Ok(predictions.collect())
     }
 }

@@ -74,6 +74,7 @@ mod winograd;
 mod xray;
 
 pub use codec::Codec;
+pub use dicom::DicomIdentity;
 pub use grey::ImageNote;
 pub use image_error::{DicomError, ImageError};
 pub use latent::{CodeIndices, Latent, LatentError};

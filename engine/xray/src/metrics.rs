@@ -33,6 +33,17 @@ pub struct BinaryMetrics {
     pub auc: Option<Estimate>,
 }
 
+/// A point of a receiver operating characteristic.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RocPoint {
+    /// Items of at least this score count as positive.
+    pub threshold: f64,
+    /// Share of the negative items that count as positive.
+    pub false_positive_rate: f64,
+    /// Share of the positive items that count as positive, the sensitivity.
+    pub true_positive_rate: f64,
+}
+
 /// Counts of items by true and predicted class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfusionMatrix {
@@ -150,6 +161,40 @@ impl ConfusionMatrix {
     }
 }
 
+/// The receiver operating characteristic of scores that should be larger for positive items, by falling thresholds. Points on a
+/// horizontal or vertical line between two others are left out. The first point has the largest score as its threshold; the
+/// curve begins at (0, 0), to which no threshold belongs. Empty without items of both classes.
+pub fn roc(positive: &[f64], negative: &[f64]) -> Vec<RocPoint> {
+    let mut points: Vec<RocPoint> = Vec::new();
+    if positive.is_empty() || negative.is_empty() {
+        return points;
+    }
+    let mut items: Vec<(f64, bool)> = positive.iter().map(|score| (*score, true)).collect();
+    items.extend(negative.iter().map(|score| (*score, false)));
+    items.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut counts = [0_usize; 2];
+    for tied in items.chunk_by(|a, b| a.0 == b.0) {
+        let hits = tied.iter().filter(|item| item.1).count();
+        counts = [counts[0] + tied.len() - hits, counts[1] + hits];
+        let point = RocPoint {
+            threshold: tied.first().map_or(f64::NAN, |item| item.0),
+            false_positive_rate: counts[0] as f64 / negative.len() as f64,
+            true_positive_rate: counts[1] as f64 / positive.len() as f64,
+        };
+        if let [.., before, last] = points.as_slice() {
+            let across = before.true_positive_rate == point.true_positive_rate
+                && last.true_positive_rate == point.true_positive_rate;
+            let up = before.false_positive_rate == point.false_positive_rate
+                && last.false_positive_rate == point.false_positive_rate;
+            if across || up {
+                points.pop();
+            }
+        }
+        points.push(point);
+    }
+    points
+}
+
 /// Wilson's score interval of the proportion `successes / count`.
 fn wilson_interval(successes: f64, count: f64) -> [f64; 2] {
     let n = count;
@@ -231,6 +276,29 @@ mod tests {
         assert_eq!((accuracy.unwrap().value, auc.unwrap().value), (0.5, 0.625));
         assert_eq!(BinaryMetrics::new(&items[..2]).auc, None);
         assert_eq!(BinaryMetrics::new(&[]), BinaryMetrics::default());
+    }
+
+    #[test]
+    fn a_characteristic_has_its_corners() {
+        let points = |positive: &[f64], negative: &[f64]| -> Vec<[f64; 3]> {
+            let points = roc(positive, negative);
+            points.iter().map(|p| [p.threshold, p.false_positive_rate, p.true_positive_rate]).collect()
+        };
+        assert!(points(&[1.0], &[]).is_empty());
+        assert_eq!(points(&[2.0], &[1.0]), [[2.0, 0.0, 1.0], [1.0, 1.0, 1.0]]);
+        let found = points(&[0.9, 0.8, 0.7, 0.4], &[0.6, 0.5, 0.4, 0.1]);
+        let expected =
+            [[0.9, 0.0, 0.25], [0.7, 0.0, 0.75], [0.5, 0.5, 0.75], [0.4, 0.75, 1.0], [0.1, 1.0, 1.0]];
+        assert_eq!(found, expected);
+        // Its area is the AUC.
+        let mut last = [0.0, 0.0];
+        let mut area = 0.0;
+        for [_, x, y] in found {
+            area += (x - last[0]) * f64::midpoint(y, last[1]);
+            last = [x, y];
+        }
+        let auc = Estimate::auc(&[0.9, 0.8, 0.7, 0.4], &[0.6, 0.5, 0.4, 0.1]).unwrap().value;
+        assert!((area - auc).abs() < 1e-12, "{area}, {auc}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use crate::folder::{FolderListing, SkippedFile, head, is_safetensors};
 use crate::shipped::{SAMPLES, Sample};
-use pleura_latent::{Codec, ImageError, ImageNote, Latent, LatentFile, LatentFileError, Xray};
+use pleura_latent::{Codec, DicomIdentity, ImageError, ImageNote, Latent, LatentFile, LatentFileError, Xray};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -45,8 +46,18 @@ pub struct SourceItem {
     pub digest: [u8; 32],
     /// The X-ray.
     pub content: Content,
+    /// Unique identifiers of a DICOM image.
+    pub dicom: Option<DicomIdentity>,
     /// Remarks about how it was read.
     pub notes: Vec<ImageNote>,
+}
+
+/// The bytes of a source, not decoded yet.
+#[derive(Clone, Debug)]
+pub struct SourceBytes<'a> {
+    path: &'a Path,
+    bytes: Cow<'a, [u8]>,
+    digest: [u8; 32],
 }
 
 /// X-rays that paths name.
@@ -183,23 +194,78 @@ impl Source {
         !matches!(self, Self::File { named: false, .. })
     }
 
-    /// Reads an image for a network that takes `side * side` pixels ([`Xray::from_bytes_for`]), or the latents of a
-    /// file, which must be of `codec`.
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// [`SourceError::Read`], [`SourceError::TooLarge`]
+    pub fn load(&self) -> Result<SourceBytes<'_>, SourceError> {
+        let bytes = match self {
+            Self::Sample(sample) => Cow::Borrowed(sample.jpeg),
+            Self::File { path, .. } => Cow::Owned(read_file(path)?),
+        };
+        let digest = Sha256::digest(&bytes).into();
+        Ok(SourceBytes { path: self.path(), bytes, digest })
+    }
+
+    /// Reads and decodes: [`SourceBytes::items`].
     ///
     /// # Errors
     /// [`SourceError`]
     pub fn read(&self, codec: Option<&Codec>, side: usize) -> Result<Vec<SourceItem>, SourceError> {
-        match self {
-            Self::Sample(sample) => Ok(vec![image(self.path(), sample.jpeg, side)?]),
-            Self::File { path, .. } => {
-                let bytes = read_file(path)?;
-                if is_safetensors(&bytes) {
-                    latents(path, &bytes, codec)
-                } else {
-                    Ok(vec![image(path, &bytes, side)?])
-                }
-            }
-        }
+        self.load()?.items(codec, side)
+    }
+}
+
+impl SourceBytes<'_> {
+    /// SHA-256 of the bytes.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Whether they are latents, of any number of X-rays; otherwise they are one image, or nothing that is read.
+    pub fn is_latents(&self) -> bool {
+        is_safetensors(&self.bytes)
+    }
+
+    /// Decodes an image for a network that takes `side * side` pixels ([`Xray::from_bytes_for`]), or the latents of a
+    /// file, which must be of `codec`.
+    ///
+    /// # Errors
+    /// [`SourceError::Image`], [`SourceError::Latents`], [`SourceError::NoCodec`]
+    pub fn items(&self, codec: Option<&Codec>, side: usize) -> Result<Vec<SourceItem>, SourceError> {
+        if self.is_latents() { self.latents(codec) } else { Ok(vec![self.image(side)?]) }
+    }
+
+    fn image(&self, side: usize) -> Result<SourceItem, SourceError> {
+        let (xray, notes) = Xray::from_bytes_for(side, &self.bytes)
+            .map_err(|source| SourceError::Image { path: self.path.into(), source })?;
+        Ok(SourceItem {
+            path: self.path.into(),
+            latent: None,
+            digest: self.digest,
+            content: Content::Xray(xray),
+            dicom: DicomIdentity::from_bytes(&self.bytes),
+            notes,
+        })
+    }
+
+    fn latents(&self, codec: Option<&Codec>) -> Result<Vec<SourceItem>, SourceError> {
+        let failed = |source| SourceError::Latents { path: self.path.into(), source: Box::new(source) };
+        let file = LatentFile::from_bytes(&self.bytes).map_err(failed)?;
+        let codec = codec.ok_or_else(|| SourceError::NoCodec { path: self.path.into() })?;
+        Ok(file
+            .latents(codec)
+            .map_err(failed)?
+            .into_iter()
+            .map(|(name, latent)| SourceItem {
+                path: self.path.into(),
+                latent: Some(name),
+                digest: self.digest,
+                content: Content::Latent(latent),
+                dicom: None,
+                notes: Vec::new(),
+            })
+            .collect())
     }
 }
 
@@ -213,37 +279,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
         return Err(SourceError::TooLarge { path: path.into() });
     }
     Ok(bytes)
-}
-
-fn image(path: &Path, bytes: &[u8], side: usize) -> Result<SourceItem, SourceError> {
-    let (xray, notes) = Xray::from_bytes_for(side, bytes)
-        .map_err(|source| SourceError::Image { path: path.into(), source })?;
-    Ok(SourceItem {
-        path: path.into(),
-        latent: None,
-        digest: Sha256::digest(bytes).into(),
-        content: Content::Xray(xray),
-        notes,
-    })
-}
-
-fn latents(path: &Path, bytes: &[u8], codec: Option<&Codec>) -> Result<Vec<SourceItem>, SourceError> {
-    let failed = |source| SourceError::Latents { path: path.into(), source: Box::new(source) };
-    let file = LatentFile::from_bytes(bytes).map_err(failed)?;
-    let codec = codec.ok_or_else(|| SourceError::NoCodec { path: path.into() })?;
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    Ok(file
-        .latents(codec)
-        .map_err(failed)?
-        .into_iter()
-        .map(|(name, latent)| SourceItem {
-            path: path.into(),
-            latent: Some(name),
-            digest,
-            content: Content::Latent(latent),
-            notes: Vec::new(),
-        })
-        .collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod elements;
 mod file;
 mod format;
 mod groups;
+mod identity;
 mod lut;
 mod numbers;
 mod shades;
@@ -21,6 +22,7 @@ use format::Format;
 use groups::Groups;
 
 pub(crate) use file::is_dicom;
+pub use identity::DicomIdentity;
 
 const FLOATS: [u32; 2] = [0x7fe0_0008, 0x7fe0_0009];
 

@@ -1,0 +1,122 @@
+//! Arguments of `pleura classify`.
+
+use super::shard::Shard;
+use super::watch::WatchArgs;
+use crate::device::DeviceArgs;
+use crate::memory::MemoryArgs;
+use crate::sheet::TableFormat;
+use crate::sources::FolderArgs;
+use anyhow::Result;
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use pleura::xray::shipped::MODELS;
+use pleura::xray::{PixelScaling, SourceList};
+use std::path::PathBuf;
+
+/// Arguments of `pleura classify`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura classify
+  pleura classify chest.dcm
+  pleura classify ward/ --model covid --output ward.csv
+  pleura classify ward/ --device gpu --gpu-memory 6GB
+  pleura classify ward/ --labels doctors.csv --output ward.jsonl
+  pleura classify inbox/ --watch --output inbox.csv
+  pleura classify chest.png --json | jq '.probabilities // empty'
+
+Folders are searched recursively. A file is an X-ray by its content, not by its name. Other files
+are reported and skipped, unreadable ones have a row with their error; with --strict, both make
+the command fail. Hidden files are skipped; links are followed.
+
+With --output, an interrupted run resumes from FILE.part, if that is of this network and these
+files, and decodes no image again. Rows of changed files are computed again. Names in the table
+are percent-encoded where necessary: `%`, `#`, control and invisible characters, bytes that are
+not Unicode, and `=`, `+`, `-`, `@` at the beginning. A `#` separates the name of a latent.
+
+A network of pixels takes square grey images of its own size; larger images are reduced, smaller
+ones enlarged with a warning. The numbers for black and white are in the metadata_props of an ONNX
+file (`pleura.pixel_scaling`), or set by --pixel-scaling.
+
+`pleura models` lists the networks.
+
+DICOM: grey, colour or palette images; uncompressed, deflated, RLE, JPEG (baseline, extended,
+lossless), JPEG-LS or JPEG 2000.")]
+pub(crate) struct ClassifyArgs {
+    /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, folders, or latents from `pleura compress`; `-` reads
+    /// standard input [default: the sample X-rays].
+    #[arg(value_name = "IMAGE|DIR|LATENT")]
+    pub(super) inputs: Vec<PathBuf>,
+
+    /// Shipped network, or ONNX file.
+    #[arg(long, value_name = "NAME|FILE", default_value = MODELS[0].name)]
+    pub(super) model: String,
+
+    /// Numbers for black and white in a network of pixels: unit (0 to 1), signed (-1 to 1), xrv (-1024
+    /// to 1024, as TorchXRayVision), or MEAN,DEVIATION of pixels from 0 to 1.
+    #[arg(long, value_name = "SCALING")]
+    pub(super) pixel_scaling: Option<PixelScaling>,
+
+    #[command(flatten)]
+    pub(super) folders: FolderArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+
+    /// CPU threads [default: all cores].
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(super) threads: Option<usize>,
+
+    /// Run the network without encryption.
+    #[arg(long, alias = "clear", conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache"])]
+    pub(super) plaintext: bool,
+
+    /// A table of the results; FILE.part has the rows that are done.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Format of the table [default: by the name of the file, .csv, .jsonl or .parquet; else csv].
+    #[arg(long, value_enum, requires = "output")]
+    pub(super) format: Option<TableFormat>,
+
+    /// Classes of the X-rays, a CSV file of lines `file,class`: accuracy, AUC and ROC are added to the summary.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) labels: Option<PathBuf>,
+
+    /// Classify one of N disjoint shares of the files, for many machines: 1/N to N/N.
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+
+    #[command(flatten)]
+    pub(super) watching: WatchArgs,
+
+    /// Replace the file of --output if it exists.
+    #[arg(long, requires = "output")]
+    pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) memory: MemoryArgs,
+
+    /// Neither read nor write the cache of plans.
+    #[arg(long)]
+    pub(super) no_cache: bool,
+
+    /// Print a JSON object for each image, and a summary.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl ClassifyArgs {
+    /// The X-rays that the arguments name, of this shard.
+    pub(super) fn sources(&self) -> Result<SourceList> {
+        let mut list = match self.watching.watch {
+            true => self.watching.list(&self.inputs, !self.folders.no_recursive)?,
+            false => self.folders.list(&self.inputs)?,
+        };
+        if let Some(shard) = self.shard {
+            list.sources.retain(|source| shard.has(source.path()));
+            list.skipped.retain(|file| shard.has(&file.path));
+        }
+        Ok(list)
+    }
+}
