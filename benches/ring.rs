@@ -6,8 +6,8 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pleura_ring::sample::{Label, Seed};
 use pleura_ring::{
-    Backend, Batch, Coeff, Cpu, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Ring,
-    Simd, Term, primes_below,
+    Backend, Batch, Coeff, Cpu, Digits, Gadget, GadgetProduct, GadgetTerm, Limbs, Ntt, Ring, Simd, Term,
+    primes_below,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ fn operations(c: &mut Criterion) {
         let mut x = uniform(base, 2);
         let key = uniform(all, 2 * gadget.digits());
         let extended = uniform(all, 2);
-        let galois = GaloisElement::rotation(1, ring.n());
+        let galois = ring.rotation(1);
         let tensor = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| Term { out: a + b, a, b });
 
         let mut time = |name: &str, run: &mut dyn FnMut()| {

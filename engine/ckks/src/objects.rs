@@ -165,17 +165,17 @@ impl KeyRequest {
         self
     }
 
-    /// Adds keys for rotations of the `n/2` slots at a level.
+    /// Adds keys for rotations of the slots at a level.
     #[must_use]
     pub fn rotations(self, params: &Params, steps: impl IntoIterator<Item = i64>, level: usize) -> Self {
-        let n = params.n();
-        steps.into_iter().fold(self, |keys, steps| keys.galois(GaloisElement::rotation(steps, n), level))
+        let ring = params.ring();
+        steps.into_iter().fold(self, |keys, steps| keys.galois(ring.rotation(steps), level))
     }
 
-    /// Adds the key for conjugation at a level.
+    /// Adds the key for conjugation at a level; real slots need none.
     #[must_use]
     pub fn conjugation(self, params: &Params, level: usize) -> Self {
-        self.galois(GaloisElement::conjugation(params.n()), level)
+        self.galois(params.ring().conjugation(), level)
     }
 
     /// Adds the keys of an inner sum over `count` slots, a power of two, at a level.

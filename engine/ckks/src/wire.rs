@@ -330,7 +330,7 @@ impl KeyRequest {
             let level = reader.key_level(params)?;
             let increasing = last.is_none_or(|last| last < exponent);
             last = Some(exponent);
-            request = match GaloisElement::new(exponent, params.n()) {
+            request = match params.ring().galois(exponent) {
                 None if exponent == 0 && increasing => request.relin(level),
                 Some(g) if g != GaloisElement::IDENTITY && increasing => request.galois(g, level),
                 _ => return Err(WireError::BadExponent { exponent }),

@@ -144,7 +144,7 @@ fn applied(x: &[Complex64], diagonals: &Diagonals) -> Vec<Complex64> {
 /// The step of each key.
 fn steps_of(s: &Setup, keys: &EvaluationKeys) -> Vec<i64> {
     let by_element: BTreeMap<_, _> =
-        (0..s.slots() as i64).map(|k| (GaloisElement::rotation(k, s.params.n()), k)).collect();
+        (0..s.slots() as i64).map(|k| (s.params.ring().rotation(k), k)).collect();
     keys.galois().keys().map(|g| by_element[g]).collect()
 }
 
@@ -321,10 +321,10 @@ fn requests_merge() {
     let merged = left.clone().merge(&right);
     assert_eq!(merged, right.merge(&left));
     let keys = SETUP.secret.evaluation_keys(&merged).unwrap();
-    let level = |steps| keys.galois()[&GaloisElement::rotation(steps, p.n())].level();
+    let level = |steps| keys.galois()[&p.ring().rotation(steps)].level();
     assert_eq!([1, 2, 3, 4].map(level), [5, 7, 5, 7]);
     assert_eq!(keys.relin().map(SwitchingKey::level), Some(4));
-    assert_eq!(keys.galois()[&GaloisElement::conjugation(p.n())].level(), 1);
+    assert_eq!(keys.galois()[&p.ring().conjugation()].level(), 1);
     assert_eq!((merged.count(), keys.galois().len()), (6, 5));
     assert_eq!(KeyRequest::new().rotations(p, [0, 512, 1, 513, -511], 1).count(), 1);
 }

@@ -1,4 +1,4 @@
-//! Arithmetic in `Z_Q[X]/(X^n + 1)` by residues, on which the rest of the engine is built.
+//! Arithmetic in `Z_Q[X]/(X^n + 1)`, or in a conjugate-invariant ring, by residues, on which the rest of the engine is built.
 //!
 //! # Mathematics
 //! For primes `q_0, q_1, ...`, each `= 1 mod 2n` and below `2^30`, a polynomial modulo `Q = q_0 q_1 ...` is kept
@@ -6,6 +6,9 @@
 //! number-theoretic transform ([`ntt`]) turns each limb into its values at the odd powers of a `2n`-th root of
 //! unity, where products and automorphisms are pointwise. Residues pass from some primes to others by
 //! [`convert`], which is how one divides by primes (rescale, ModDown) and extends digits (ModUp).
+//!
+//! A [`RingKind::ConjugateInvariant`] ring has real slots alone, twice as many: its transform is the same one after its
+//! coefficients are folded.
 //!
 //! Thirty-bit primes in 32-bit words serve CPU and GPU alike: per bit of modulus they cost what 52-bit words
 //! cost on a CPU, and a GPU multiplies 32-bit words natively.
@@ -43,6 +46,7 @@ pub mod convert;
 mod cpu;
 mod error;
 mod galois;
+mod kind;
 mod modulus;
 pub mod ntt;
 mod pending;
@@ -59,6 +63,7 @@ pub use convert::BasisConversion;
 pub use cpu::{Cpu, Simd};
 pub use error::{BackendError, RingError};
 pub use galois::{GaloisElement, NttPermutation};
+pub use kind::RingKind;
 pub use modulus::{MAX_PRIME_BITS, Modulus, Shoup, primes_below};
 pub use ntt::NttTable;
 pub use pending::{Arrival, Download, Pending};

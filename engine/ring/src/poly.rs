@@ -175,7 +175,7 @@ impl Poly<Ntt> {
     /// `X -> X^g`
     pub fn automorphism(&self, g: GaloisElement) -> Self {
         let kernels = self.kernels();
-        let permutation = NttPermutation::new(g, self.ring.log_n(), kernels.width);
+        let permutation = NttPermutation::new(g, self.ring.kind(), self.ring.log_n(), kernels.width);
         let mut out = Self::zero(&self.ring, self.limbs);
         self.for_each_limb(&mut out, |_, to, from| (kernels.permute)(&permutation, from, to));
         out

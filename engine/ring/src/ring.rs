@@ -1,12 +1,13 @@
 //! The ring in residue form: its degree, its primes, and which of them a polynomial carries.
 
-use crate::{BasisConversion, Modulus, NttTable, RingError};
+use crate::{BasisConversion, GaloisElement, Modulus, NttTable, RingError, RingKind};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// `Z[X]/(X^n + 1)` modulo a chain of ciphertext primes `q_0, q_1, ...` and special primes `p_0, p_1, ...`.
+/// A ring of some [`RingKind`] modulo a chain of ciphertext primes `q_0, q_1, ...` and special primes `p_0, p_1, ...`.
 pub struct Ring {
+    kind: RingKind,
     log_n: u32,
     primes: Vec<NttTable>,
     num_q: usize,
@@ -26,12 +27,20 @@ pub struct Limbs {
 }
 
 impl Ring {
-    /// Builds the tables for degree `2^log_n`.
+    /// Builds the tables of the cyclotomic ring of degree `2^log_n`.
+    ///
+    /// # Errors
+    /// As [`Ring::of_kind`].
+    pub fn new(log_n: u32, q: &[u32], p: &[u32]) -> Result<Self, RingError> {
+        Self::of_kind(RingKind::Cyclotomic, log_n, q, p)
+    }
+
+    /// Builds the tables of a ring of degree `2^log_n`.
     ///
     /// # Errors
     /// A degree outside `2^2..=2^17`, a number that is no prime below `2^30`, a prime that is not
-    /// `1 mod 2n`, or one that occurs twice.
-    pub fn new(log_n: u32, q: &[u32], p: &[u32]) -> Result<Self, RingError> {
+    /// `1 mod 2n` (`1 mod 4n` in a conjugate-invariant ring), or one that occurs twice.
+    pub fn of_kind(kind: RingKind, log_n: u32, q: &[u32], p: &[u32]) -> Result<Self, RingError> {
         if !(2..=17).contains(&log_n) {
             return Err(RingError::BadDegree { log_n });
         }
@@ -41,9 +50,50 @@ impl Ring {
         }
         let primes = all
             .iter()
-            .map(|&q| NttTable::new(Modulus::new(q)?, log_n))
+            .map(|&q| NttTable::new(Modulus::new(q)?, kind, log_n))
             .collect::<Result<Vec<_>, RingError>>()?;
-        Ok(Self { log_n, primes, num_q: q.len(), conversions: Mutex::default() })
+        Ok(Self { kind, log_n, primes, num_q: q.len(), conversions: Mutex::default() })
+    }
+
+    /// The kind of the ring.
+    pub fn kind(&self) -> RingKind {
+        self.kind
+    }
+
+    /// The number of slots of an element: `n/2` complex ones, or `n` real ones.
+    pub fn slots(&self) -> usize {
+        self.kind.slots(self.n())
+    }
+
+    /// The automorphism that rotates the slots to the left by `steps` (to the right if negative).
+    pub fn rotation(&self, steps: i64) -> GaloisElement {
+        GaloisElement::rotation(steps, self.kind, self.n())
+    }
+
+    /// The automorphism that conjugates every slot: the identity where slots are real.
+    pub fn conjugation(&self) -> GaloisElement {
+        GaloisElement::conjugation(self.kind, self.n())
+    }
+
+    /// The automorphism `X -> X^exponent`; `None` unless it is an odd exponent below `2n` or, in a conjugate-invariant ring, one
+    /// that is `1 mod 4` below `4n`.
+    pub fn galois(&self, exponent: u32) -> Option<GaloisElement> {
+        GaloisElement::new(exponent, self.kind, self.n())
+    }
+
+    /// The index of the coefficient to which an automorphism moves coefficient `i`, and whether it is negated on the way.
+    pub fn image(&self, i: usize, g: GaloisElement) -> (usize, bool) {
+        let n = self.n();
+        let order = self.kind.root_order(n);
+        let exponent = i * g.exponent() as usize % order;
+        match self.kind {
+            RingKind::Cyclotomic => (exponent % n, exponent >= n),
+            // `X^e + X^-e` is the element of `4n - e` too, and minus that of `2n - e`.
+            RingKind::ConjugateInvariant => {
+                let exponent = exponent.min(order - exponent);
+                (exponent.min(2 * n - exponent), exponent > n)
+            }
+        }
     }
 
     /// The degree.
@@ -127,8 +177,13 @@ impl Ring {
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let primes: Vec<_> = self.primes.iter().map(|t| t.modulus().q()).collect();
-        let Self { log_n, num_q, .. } = self;
-        f.debug_struct("Ring").field("log_n", log_n).field("num_q", num_q).field("primes", &primes).finish()
+        let Self { kind, log_n, num_q, .. } = self;
+        f.debug_struct("Ring")
+            .field("kind", kind)
+            .field("log_n", log_n)
+            .field("num_q", num_q)
+            .field("primes", &primes)
+            .finish()
     }
 }
 

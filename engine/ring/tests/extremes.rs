@@ -43,7 +43,7 @@ fn gadget_products_of_the_largest_words() {
                 let x_limbs = if over_q { Limbs::q(count) } else { gadget.limbs };
                 let x = cpu.upload(x_limbs, parts, &largest(&ring, x_limbs, parts)).unwrap();
                 for terms in 1..=3 {
-                    let galois = GaloisElement::conjugation(ring.n());
+                    let galois = ring.conjugation();
                     let term = || GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois };
                     let terms: Vec<_> = (0..terms).map(|_| term()).collect();
                     let digits = Digits::Extended(digits.view());
@@ -84,16 +84,31 @@ fn gadget_products_of_the_largest_words() {
 
 #[test]
 fn transforms_of_the_largest_words_at_every_degree() {
-    for log_n in 2..=17 {
-        let primes = primes_below(30.0, 1 << log_n, 1, &[]).unwrap();
-        let ring = Arc::new(Ring::new(log_n, &primes, &[]).unwrap());
+    for (log_n, kind) in (2..=17).flat_map(|log_n| RingKind::ALL.map(|kind| (log_n, kind))) {
+        let primes = primes_below(30.0, 2 << log_n, 1, &[]).unwrap();
+        let ring = Arc::new(Ring::of_kind(kind, log_n, &primes, &[]).unwrap());
         let limbs = ring.limbs();
         let n = ring.n();
-        // The transform of -1 (1 + X + ... ) is -2 / (1 - x) at each point x, as x^n = -1.
+        // The transform of -1 (1 + X + ... ) is -2 / (1 - x) at each point x of a cyclotomic ring, as x^n = -1.
         let m = ring.modulus(0);
         let psi = ring.table(0).psi();
-        let point = |i| m.pow(psi, 2 * ntt::bit_reverse(i, log_n) as u64 + 1);
-        let expected: Vec<u32> = (0..n).map(|i| m.neg(m.mul(2, m.inv(m.sub(1, point(i)))))).collect();
+        let expected: Vec<u32> = (0..n)
+            .map(|i| {
+                let e = ((ntt::bit_reverse(i, log_n) << kind.log_spacing()) + 1) as u64;
+                let point = m.pow(psi, e);
+                let sum = match kind {
+                    RingKind::Cyclotomic => m.mul(2, m.inv(m.sub(1, point))),
+                    // x^(1-n) + ... + x^(n-1), with x^n = i.
+                    RingKind::ConjugateInvariant => {
+                        let i = m.pow(point, n as u64);
+                        let last = m.mul(i, m.inv(point));
+                        let ends = m.sub(m.inv(last), m.mul(last, point));
+                        m.mul(ends, m.inv(m.sub(1, point)))
+                    }
+                };
+                m.neg(sum)
+            })
+            .collect();
         for cpu in cpus(&ring) {
             let x = cpu.ntt(cpu.upload(limbs, 1, &largest(&ring, limbs, 1)).unwrap());
             assert!(cpu.download(x.view()).wait().unwrap() == expected, "{} n = 2^{log_n}", cpu.name());

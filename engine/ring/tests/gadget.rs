@@ -13,6 +13,7 @@ use std::sync::Arc;
 /// A gadget product's shape; words come from `seed`.
 #[derive(Clone, Debug)]
 struct Case {
+    kind: RingKind,
     log_n: u32,
     gadget: Gadget,
     parts: usize,
@@ -30,7 +31,7 @@ struct Case {
 
 prop_compose! {
     fn cases()(
-        (log_n, seed) in (prop_oneof![Just(3), Just(6), Just(7)], any::<u8>()),
+        (kind, log_n, seed) in (kinds(), prop_oneof![Just(3), Just(6), Just(7)], any::<u8>()),
         (q, p, digit_limbs) in (1usize..=7, 1usize..=3, 1usize..=3),
         (three, over_q, fresh) in any::<(bool, bool, bool)>(),
         (batch, inputs, outputs, first_switched, spare) in (1usize..=2, 1usize..=3, 1usize..=3, 0usize..=3, 0usize..=1),
@@ -40,12 +41,12 @@ prop_compose! {
         let terms = terms.map(|(i, (input, output, key, exponent))| {
             // The last input must be named: it says how many there are.
             let input = if i == 0 { inputs - 1 } else { input % inputs };
-            (input, output % outputs, key && input >= first_switched, (exponent | 1) % (2 << log_n))
+            (input, output % outputs, key && input >= first_switched, exponent)
         });
         let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
         let parts = if three { 3 } else { 2 };
         let first_switched = first_switched.min(inputs);
-        Case { log_n, gadget, parts, over_q, fresh, batch, inputs, outputs, first_switched, spare, terms: terms.collect(), seed }
+        Case { kind, log_n, gadget, parts, over_q, fresh, batch, inputs, outputs, first_switched, spare, terms: terms.collect(), seed }
     }
 }
 
@@ -55,7 +56,7 @@ proptest! {
     #[test]
     fn a_gadget_product_is_its_formula(case in cases()) {
         let Case { gadget, parts, batch, inputs, outputs, first_switched, .. } = case;
-        let ring = ring(case.log_n, 8, 4);
+        let ring = ring(case.kind, case.log_n, 8, 4);
         let limbs = gadget.limbs;
         let base = Limbs::q(gadget.limbs.q);
         let key_limbs = Limbs { q: limbs.q + case.spare, p: limbs.p + case.spare };
@@ -79,7 +80,7 @@ proptest! {
             let uploaded: Vec<_> = keys.iter().map(|k| k.as_ref().map(|k| cpu.upload(key_limbs, key_polys, k).unwrap())).collect();
             let mut terms = Vec::new();
             for (&(input, output, _, exponent), key) in case.terms.iter().zip(&uploaded) {
-                let galois = GaloisElement::new(exponent, ring.n()).unwrap();
+                let galois = any_galois(&ring, exponent);
                 terms.push(GadgetTerm { input, output, key: key.as_ref().map(Batch::view), galois });
             }
             let x_batch = cpu.upload(x_limbs, x_polys, &x).unwrap();
@@ -106,7 +107,7 @@ proptest! {
                     for c in 0..ring.n() {
                         let mut sum = 0;
                         for (&(input, _, keyed, g), key) in case.terms.iter().zip(&keys).filter(|(t, _)| t.1 == output) {
-                            let from = source(c, g, case.log_n);
+                            let from = source(&ring, c, any_galois(&ring, g).exponent());
                             if part == 0 || !keyed || parts == 3 {
                                 let poly = (part * inputs + input) * batch + item;
                                 let addend = match (case.over_q, limb < limbs.q) {
@@ -133,15 +134,15 @@ proptest! {
 
     #[test]
     fn a_key_switch_moves_to_another_secret(
-        seed: u8, q in 1usize..=7, p in 1usize..=3, digit_limbs in 1usize..=3, g: u32, log_n in prop_oneof![Just(4), Just(7)],
+        kind in kinds(), seed: u8, q in 1usize..=7, p in 1usize..=3, digit_limbs in 1usize..=3, g: u32, log_n in prop_oneof![Just(4), Just(7)],
     ) {
         // Digits below the product of the special primes, as parameters have them, keep the error small.
-        let ring = ring(log_n, 7, 3);
+        let ring = ring(kind, log_n, 7, 3);
         let digit_limbs = digit_limbs.min(p);
         let gadget = Gadget { limbs: Limbs { q, p }, digit_limbs };
         let base = Limbs::q(q);
         let n = ring.n();
-        let galois = GaloisElement::new((g | 1) % (2 * n as u32), n).unwrap();
+        let galois = any_galois(&ring, g);
         let seed = Seed::from_bytes(&[seed; 32]);
         let secret = Poly::from_small(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
         let (key, key_polys) = noiseless_key(&ring, gadget, p, &secret, &secret.automorphism(galois), &seed);
@@ -181,7 +182,7 @@ proptest! {
             // Divided by P, each part is off by a half and a little, times 1 and the secret.
             let mut error = seen(&cpu.rescale(out.view(), base));
             error.sub_assign(&plain);
-            let bound = BigInt::from(n / 2 + 1);
+            let bound = BigInt::from(kind.root_order(n) / 4 + 1);
             for value in centred(&ring, base, error.into_coeff().words()) {
                 prop_assert!(-&bound <= value && value <= bound, "{value}");
             }
@@ -233,9 +234,21 @@ fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Vec<BigInt> {
 }
 
 /// Where `X -> X^g` takes word `i` of a transformed limb from, by the exponents of `psi`.
-fn source(i: usize, g: u32, log_n: u32) -> usize {
-    let exponent = (2 * bit_reverse(i, log_n) + 1) * g as usize % (2 << log_n);
-    bit_reverse(exponent / 2, log_n)
+fn source(ring: &Ring, i: usize, g: u32) -> usize {
+    let spacing = 1 << ring.kind().log_spacing();
+    let exponent = (spacing * bit_reverse(i, ring.log_n()) + 1) * g as usize % (spacing * ring.n());
+    bit_reverse(exponent / spacing, ring.log_n())
+}
+
+/// An automorphism for any number.
+fn any_galois(ring: &Ring, number: u32) -> GaloisElement {
+    let order = ring.kind().root_order(ring.n()) as u32;
+    let lowest_bits = if ring.kind() == RingKind::Cyclotomic { number | 1 } else { number & !3 | 1 };
+    ring.galois(lowest_bits % order).unwrap()
+}
+
+fn kinds() -> impl Strategy<Value = RingKind> {
+    prop_oneof![Just(RingKind::Cyclotomic), Just(RingKind::ConjugateInvariant)]
 }
 
 fn triples(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
@@ -243,11 +256,13 @@ fn triples(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, 
 }
 
 /// Ciphertext primes of 26 to 29 bits, special primes of 30.
-fn ring(log_n: u32, q: usize, p: usize) -> Arc<Ring> {
+fn ring(kind: RingKind, log_n: u32, q: usize, p: usize) -> Arc<Ring> {
     let mut primes = Vec::new();
     for i in 0..q {
-        primes.extend(primes_below(26.0 + i as f64 * 0.4, 1 << log_n, 1, &primes).unwrap());
+        primes.extend(
+            primes_below(26.0 + i as f64 * 0.4, kind.root_order(1 << log_n) / 2, 1, &primes).unwrap(),
+        );
     }
-    let special = primes_below(30.0, 1 << log_n, p, &primes).unwrap();
-    Arc::new(Ring::new(log_n, &primes, &special).unwrap())
+    let special = primes_below(30.0, kind.root_order(1 << log_n) / 2, p, &primes).unwrap();
+    Arc::new(Ring::of_kind(kind, log_n, &primes, &special).unwrap())
 }

@@ -18,7 +18,7 @@ proptest! {
     fn products_are_those_of_the_schoolbook(ring in rings(2..=8, 1..=3), seed: u8) {
         let limbs = ring.limbs();
         let [a, b] = [0, 1].map(|i| uniform(&ring, limbs, seed, i));
-        let expected = per_limb(&ring, limbs, |modulus, limb| schoolbook(modulus, at(&a, &ring, limb), at(&b, &ring, limb)));
+        let expected = per_limb(&ring, limbs, |modulus, limb| schoolbook(ring.kind(), modulus, at(&a, &ring, limb), at(&b, &ring, limb)));
         for cpu in cpus(&ring) {
             let x = cpu.ntt(cpu.upload(limbs, 2, &[a.clone(), b.clone()].concat()).unwrap());
             let xy = cpu.mul_accumulate(x.slice(0, 1), x.slice(1, 1), &[Term { out: 0, a: 0, b: 0 }], 1, limbs);
@@ -30,16 +30,19 @@ proptest! {
     }
 
     #[test]
-    fn transforms_are_values_at_odd_powers_of_psi(ring in rings(2..=8, 1..=3), seed: u8) {
+    fn transforms_are_values_at_powers_of_psi(ring in rings(2..=8, 1..=3), seed: u8) {
         let limbs = ring.limbs();
-        let log_n = ring.log_n();
         let a = uniform(&ring, limbs, seed, 0);
         let expected = per_limb(&ring, limbs, |modulus, limb| {
-            let psi = ring.table(limb).psi();
+            let powers = powers_of_psi(&ring, limb);
             let a = at(&a, &ring, limb);
             (0..ring.n()).map(|i| {
-                let point = modulus.pow(psi, 2 * bit_reverse(i, log_n) as u64 + 1);
-                a.iter().rev().fold(0, |value, &c| modulus.add(modulus.mul(value, point), c))
+                let point = exponent(ring.kind(), ring.log_n(), i);
+                let terms = a.iter().enumerate().flat_map(|(j, &c)| {
+                    let exponents = exponents(ring.kind(), ring.n(), j).into_iter().flatten();
+                    exponents.map(move |e| (e * point, c))
+                });
+                terms.fold(0, |sum, (e, c)| modulus.add(sum, modulus.mul(c, powers[e % powers.len()])))
             }).collect()
         });
         for cpu in cpus(&ring) {
@@ -108,17 +111,20 @@ proptest! {
     #[test]
     fn automorphisms_substitute_a_power_of_x(ring in rings(2..=12, 1..=2), seed: u8, g: u32, h: u32) {
         let limbs = ring.limbs();
-        let n = ring.n();
-        let [g, h] = [g, h].map(|x| GaloisElement::new((x | 1) % (2 * n as u32), n).unwrap());
-        let both = GaloisElement::new(g.exponent() * h.exponent() % (2 * n as u32), n).unwrap();
+        let [g, h] = [g, h].map(|x| any_galois(&ring, x));
+        let order = ring.kind().root_order(ring.n()) as u64;
+        let both = u64::from(g.exponent()) * u64::from(h.exponent()) % order;
+        let both = ring.galois(both as u32).unwrap();
         let a = uniform(&ring, limbs, seed, 0);
         let expected = per_limb(&ring, limbs, |modulus, limb| {
-            let mut out = vec![0; n];
+            let mut out = vec![0; order as usize];
             for (i, &c) in at(&a, &ring, limb).iter().enumerate() {
-                let exponent = i * g.exponent() as usize % (2 * n);
-                out[exponent % n] = if exponent < n { c } else { modulus.neg(c) };
+                for e in exponents(ring.kind(), ring.n(), i).into_iter().flatten() {
+                    let e = e * g.exponent() as usize % order as usize;
+                    out[e] = modulus.add(out[e], c);
+                }
             }
-            out
+            coefficients(ring.kind(), modulus, &out)
         });
         for cpu in cpus(&ring) {
             let x = cpu.upload::<Coeff>(limbs, 1, &a).unwrap();
@@ -339,45 +345,100 @@ fn extreme(ring: &Ring, limbs: Limbs, groups: &[Vec<usize>], fill: Extreme) -> V
     words.collect()
 }
 
-fn schoolbook(modulus: &Modulus, a: &[u32], b: &[u32]) -> Vec<u32> {
+/// The product of two elements, term by term in powers of `X`.
+fn schoolbook(kind: RingKind, modulus: &Modulus, a: &[u32], b: &[u32]) -> Vec<u32> {
     let n = a.len();
-    let mut out = vec![0; n];
+    let order = kind.root_order(n);
+    let mut out = vec![0; order];
     for (i, &x) in a.iter().enumerate() {
         for (j, &y) in b.iter().enumerate() {
             let term = modulus.mul(x, y);
-            let term = if i + j < n { term } else { modulus.neg(term) };
-            out[(i + j) % n] = modulus.add(out[(i + j) % n], term);
+            for e in exponents(kind, n, i).into_iter().flatten() {
+                for f in exponents(kind, n, j).into_iter().flatten() {
+                    out[(e + f) % order] = modulus.add(out[(e + f) % order], term);
+                }
+            }
         }
     }
-    out
+    coefficients(kind, modulus, &out)
 }
 
-/// Rings with primes of 20 to 30 bits.
+/// The powers of `X` that coefficient `j` counts for.
+fn exponents(kind: RingKind, n: usize, j: usize) -> [Option<usize>; 2] {
+    match kind {
+        RingKind::ConjugateInvariant if j > 0 => [Some(j), Some(4 * n - j)],
+        _ => [Some(j), None],
+    }
+}
+
+/// The coefficients of a sum of powers of `X` below the order of its root of unity, half of which is the power that is -1. Those of
+/// a conjugate-invariant ring appear twice.
+fn coefficients(kind: RingKind, modulus: &Modulus, powers: &[u32]) -> Vec<u32> {
+    let half = powers.len() / 2;
+    let reduced: Vec<u32> = (0..half).map(|e| modulus.sub(powers[e], powers[e + half])).collect();
+    if kind == RingKind::Cyclotomic {
+        return reduced;
+    }
+    let n = half / 2;
+    assert_eq!(reduced[n], 0, "X^n + X^-n = 0");
+    assert!((1..n).all(|j| reduced[2 * n - j] == modulus.neg(reduced[j])), "X -> X^-1 changes the element");
+    reduced[..n].to_vec()
+}
+
+/// The exponent of the point of word `i`.
+fn exponent(kind: RingKind, log_n: u32, i: usize) -> usize {
+    match kind {
+        RingKind::Cyclotomic => 2 * bit_reverse(i, log_n) + 1,
+        RingKind::ConjugateInvariant => 4 * bit_reverse(i, log_n) + 1,
+    }
+}
+
+/// All powers of the root of unity of a limb.
+fn powers_of_psi(ring: &Ring, limb: usize) -> Vec<u32> {
+    let modulus = ring.modulus(limb);
+    let powers = std::iter::successors(Some(1), |&p| Some(modulus.mul(p, ring.table(limb).psi())));
+    powers.take(ring.kind().root_order(ring.n())).collect()
+}
+
+/// An automorphism for any number.
+fn any_galois(ring: &Ring, number: u32) -> GaloisElement {
+    let order = ring.kind().root_order(ring.n()) as u32;
+    let lowest_bits = if ring.kind() == RingKind::Cyclotomic { number | 1 } else { number & !3 | 1 };
+    ring.galois(lowest_bits % order).unwrap()
+}
+
+/// Rings of both kinds with primes of 20 to 30 bits.
 fn rings(
     log_n: std::ops::RangeInclusive<u32>,
     primes: std::ops::RangeInclusive<usize>,
 ) -> impl Strategy<Value = Arc<Ring>> {
-    (log_n, prop::collection::vec(20.0..=30.0, primes)).prop_map(|(log_n, bits)| mixed(log_n, &bits, 0))
+    (kinds(), log_n, prop::collection::vec(20.0..=30.0, primes))
+        .prop_map(|(kind, log_n, bits)| mixed(kind, log_n, &bits, 0))
 }
 
 /// Rings with up to eight ciphertext primes and three special ones, of sizes as far apart as chains have them.
 fn chains() -> impl Strategy<Value = Arc<Ring>> {
     let special = 28.0..=30.0;
     (
+        kinds(),
         prop_oneof![Just(4), Just(7)],
         prop::collection::vec(20.0..=30.0, 2..=8),
         prop::collection::vec(special, 3),
     )
-        .prop_map(|(log_n, q, p)| mixed(log_n, &[q, p].concat(), 3))
+        .prop_map(|(kind, log_n, q, p)| mixed(kind, log_n, &[q, p].concat(), 3))
 }
 
-fn mixed(log_n: u32, bits: &[f64], special: usize) -> Arc<Ring> {
+fn kinds() -> impl Strategy<Value = RingKind> {
+    prop_oneof![Just(RingKind::Cyclotomic), Just(RingKind::ConjugateInvariant)]
+}
+
+fn mixed(kind: RingKind, log_n: u32, bits: &[f64], special: usize) -> Arc<Ring> {
     let mut primes = Vec::new();
     for &bits in bits {
-        primes.extend(primes_below(bits, 1 << log_n, 1, &primes).unwrap());
+        primes.extend(primes_below(bits, kind.root_order(1 << log_n) / 2, 1, &primes).unwrap());
     }
     let (q, p) = primes.split_at(primes.len() - special);
-    Arc::new(Ring::new(log_n, q, p).unwrap())
+    Arc::new(Ring::of_kind(kind, log_n, q, p).unwrap())
 }
 
 fn clip(limbs: Limbs, top: Limbs) -> Limbs {
@@ -403,10 +464,10 @@ fn per_limb(ring: &Ring, limbs: Limbs, f: impl Fn(&Modulus, usize) -> Vec<u32>) 
 
 #[test]
 fn a_compact_polynomial_is_the_polynomial_in_a_power_of_x() {
-    for log_n in [4, 8, 11] {
+    for (log_n, kind) in [4, 8, 11].into_iter().flat_map(|log_n| RingKind::ALL.map(|kind| (log_n, kind))) {
         let n = 1usize << log_n;
-        let primes = primes_below(29.0, n, 3, &[]).unwrap();
-        let ring = Arc::new(Ring::new(log_n, &primes[..2], &primes[2..]).unwrap());
+        let primes = primes_below(29.0, 2 * n, 3, &[]).unwrap();
+        let ring = Arc::new(Ring::of_kind(kind, log_n, &primes[..2], &primes[2..]).unwrap());
         for simd in support::simds() {
             let cpu = Cpu::with(ring.clone(), simd, 1).unwrap();
             let compact: Vec<_> = (0..=log_n)

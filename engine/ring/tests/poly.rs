@@ -39,7 +39,7 @@ fn arithmetic_agrees_with_the_cpu() {
     cpu.sub_assign(&mut batch, 0, 1, a.view());
     same(&poly, &batch);
     same(&poly.mul(&b), &cpu.mul_accumulate(batch.view(), y.view(), &[Term { out: 0, a: 0, b: 0 }], 1, part));
-    let g = GaloisElement::rotation(3, ring.n());
+    let g = ring.rotation(3);
     same(&poly.automorphism(g), &cpu.automorphism(batch.view(), g));
     let coefficients = poly.into_coeff();
     let batch = cpu.intt(batch);

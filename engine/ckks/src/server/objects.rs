@@ -3,7 +3,7 @@
 use super::error::EvalError;
 use crate::Params;
 use crate::objects::{EvaluationKeys, KeyRequest};
-use pleura_ring::{Backend, Batch, GaloisElement, Ntt};
+use pleura_ring::{Backend, Batch, GaloisElement, Ntt, Ring};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -95,7 +95,7 @@ impl<B: Backend> PreparedKeys<B> {
         let found = self.galois.get(&g).filter(|k| k.level >= level);
         found
             .map(|k| Some(&k.data))
-            .ok_or_else(|| EvalError::MissingKey { what: describe(g, self.params.n()), level })
+            .ok_or_else(|| EvalError::MissingKey { what: describe(g, self.params.ring()), level })
     }
 }
 
@@ -112,7 +112,7 @@ impl EvaluationKeys {
         }
         for (g, &level) in &request.galois {
             if self.galois.get(g).is_none_or(|key| key.level < level) {
-                return Err(EvalError::MissingKey { what: describe(*g, self.params.n()), level });
+                return Err(EvalError::MissingKey { what: describe(*g, self.params.ring()), level });
             }
         }
         Ok(())
@@ -129,10 +129,10 @@ impl<B: Backend> fmt::Debug for CiphertextBatch<B> {
 }
 
 /// An automorphism in the words of a key request.
-fn describe(g: GaloisElement, n: usize) -> String {
-    if g == GaloisElement::conjugation(n) {
+fn describe(g: GaloisElement, ring: &Ring) -> String {
+    if g == ring.conjugation() {
         return "conjugation".into();
     }
-    let steps = (1..n as i64 / 2).find(|&steps| GaloisElement::rotation(steps, n) == g);
+    let steps = (1..ring.slots() as i64).find(|&steps| ring.rotation(steps) == g);
     steps.map_or_else(|| format!("X -> X^{}", g.exponent()), |steps| format!("the rotation by {steps}"))
 }

@@ -15,7 +15,7 @@ impl<B: Backend> Evaluator<B> {
         steps: i64,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        self.automorphism(x, GaloisElement::rotation(steps, self.params().n()), keys)
+        self.automorphism(x, self.params().ring().rotation(steps), keys)
     }
 
     /// Several rotations of the same ciphertexts: the decomposition is made once for all (hoisting, Halevi and
@@ -29,7 +29,7 @@ impl<B: Backend> Evaluator<B> {
         steps: &[i64],
         keys: &PreparedKeys<B>,
     ) -> Result<Vec<CiphertextBatch<B>>, EvalError> {
-        let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::rotation(s, self.params().n())).collect();
+        let elements: Vec<_> = steps.iter().map(|&s| self.params().ring().rotation(s)).collect();
         let extended = self.hoist(x, &elements, keys, |product| self.backend().gadget_product(product))?;
         let data = self.backend().rescale(extended.view(), self.params().limbs(x.level));
         let items = x.items;
@@ -57,7 +57,7 @@ impl<B: Backend> Evaluator<B> {
         check_parts(x, 2)?;
         let mut terms = Vec::with_capacity(steps.len() + 1);
         for &step in std::iter::once(&0).chain(steps) {
-            let galois = GaloisElement::rotation(step, self.params().n());
+            let galois = self.params().ring().rotation(step);
             terms.push(GadgetTerm {
                 input: 0,
                 output: 0,
@@ -77,7 +77,7 @@ impl<B: Backend> Evaluator<B> {
         Ok(x.like(self.backend().rescale(sum.view(), self.params().limbs(x.level)), x.level, x.scale))
     }
 
-    /// Conjugates every slot.
+    /// Conjugates every slot, which needs no key and changes nothing where slots are real.
     ///
     /// # Errors
     /// [`EvalError::MissingKey`], [`EvalError::Parts`]
@@ -86,7 +86,7 @@ impl<B: Backend> Evaluator<B> {
         x: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        self.automorphism(x, GaloisElement::conjugation(self.params().n()), keys)
+        self.automorphism(x, self.params().ring().conjugation(), keys)
     }
 
     /// From the secret key that `key` was made from to the one that made it

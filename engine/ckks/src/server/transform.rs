@@ -230,7 +230,7 @@ impl<B: Backend> Evaluator<B> {
             return Err(EncodeError::BadScale { scale: *scale }.into());
         }
         self.check_dropped(params.gadget(*level).limbs, params.limbs(*target_level))?;
-        let rotation = |&steps: &i64| GaloisElement::rotation(steps, params.n());
+        let rotation = |&steps: &i64| params.ring().rotation(steps);
         // Steps that differ by all slots are one: only one of them may be the identity, which has no key.
         let mut sums: Vec<(GaloisElement, Vec<Product>)> = Vec::new();
         for giant in giant_steps.iter().map(rotation) {
@@ -278,7 +278,7 @@ impl<B: Backend> Evaluator<B> {
         self.check_params(encoder.params())?;
         let scale = params.divisor(*level) * params.scale(level - 1) / params.scale(*level);
         let limbs = self.gadget(*level).limbs;
-        let rotation = |steps: usize| GaloisElement::rotation(steps as i64, params.n());
+        let rotation = |steps: usize| params.ring().rotation(steps as i64);
         let baby_steps: Vec<usize> =
             diagonals.keys().map(|i| i % baby).collect::<BTreeSet<_>>().into_iter().collect();
         let mut giant_steps: BTreeMap<usize, Vec<Product>> = BTreeMap::new();

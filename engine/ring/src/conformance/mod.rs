@@ -10,7 +10,7 @@ mod trial;
 
 pub use trial::{Failure, Place};
 
-use crate::{Backend, Cpu, Ring, RingError, Simd, primes_below};
+use crate::{Backend, Cpu, Ring, RingError, RingKind, Simd, primes_below};
 use operations::operations;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Report {
     pub words: u64,
 }
 
-/// Runs every operation on devices from `make`, at degrees given by their logarithms, for instance [`DEGREES`].
+/// Runs every operation of both kinds of ring on devices from `make`, at degrees given by their logarithms, for instance [`DEGREES`].
 ///
 /// # Errors
 /// The first [`Failure`].
@@ -44,12 +44,18 @@ pub fn check<B: Backend, E: Display>(
     let mut report = Report::default();
     for &log_n in log_degrees {
         let no_device = |reason: String| Failure::NoDevice { log_n, reason };
-        for (primes, ring) in rings(log_n).map_err(|e| no_device(e.to_string()))? {
+        for (primes, ring) in all_rings(log_n).map_err(|e| no_device(e.to_string()))? {
             let reference = Cpu::with(ring.clone(), Simd::Scalar, 1).map_err(|e| no_device(e.to_string()))?;
             let device = make(ring).map_err(|e| no_device(e.to_string()))?;
             report.device = device.name();
             for ((name, record), (_, test)) in operations().into_iter().zip(operations()) {
-                let at = Place { operation: name, case: String::new(), log_n, primes };
+                let at = Place {
+                    operation: name,
+                    case: String::new(),
+                    kind: reference.ring().kind(),
+                    log_n,
+                    primes,
+                };
                 let mut recorder = Trial::new(&reference, at.clone(), None);
                 record(&mut recorder)?;
                 let mut trial = Trial::new(&device, at, Some(recorder.recorded));
@@ -65,22 +71,32 @@ pub fn check<B: Backend, E: Display>(
     Ok(report)
 }
 
+/// The rings of both kinds.
+fn all_rings(log_n: u32) -> Result<Vec<(&'static str, Arc<Ring>)>, RingError> {
+    let mut all = Vec::new();
+    for kind in RingKind::ALL {
+        all.extend(rings(kind, log_n)?);
+    }
+    Ok(all)
+}
+
 /// A ring of mixed primes, and one of primes just below `2^30`, where accumulators come closest to overflow.
-fn rings(log_n: u32) -> Result<Vec<(&'static str, Arc<Ring>)>, RingError> {
-    let n = 1 << log_n.min(17);
+fn rings(kind: RingKind, log_n: u32) -> Result<Vec<(&'static str, Arc<Ring>)>, RingError> {
+    // Half the order of the roots, which primes are congruent to 1 modulo.
+    let half = kind.root_order(1 << log_n.min(17)) / 2;
     let wide = log_n <= MAX_WIDE_LOG_N;
     let mut primes = Vec::new();
     for bits in [30, 20, 27, 22, 29, 24, 26, 30, 23, 28] {
-        // A prime of b bits needs room for several candidates 1 mod 2n.
-        primes.extend(primes_below(f64::from(bits.max(log_n + 7)), n, 1, &primes)?);
+        // A prime of b bits needs room for several candidates.
+        primes.extend(primes_below(f64::from(bits.max(half.ilog2() + 7)), half, 1, &primes)?);
     }
     let (q, p) = primes.split_at(if wide { 7 } else { 5 });
     let p = p.split_at(if wide { 3 } else { 2 }).0;
-    let mut rings = vec![("mixed", Arc::new(Ring::new(log_n, q, p)?))];
+    let mut rings = vec![("mixed", Arc::new(Ring::of_kind(kind, log_n, q, p)?))];
     if wide {
-        let primes = primes_below(30.0, n, 21, &[])?;
+        let primes = primes_below(30.0, half, 21, &[])?;
         let (q, p) = primes.split_at(18);
-        rings.insert(0, ("large", Arc::new(Ring::new(log_n, q, p)?)));
+        rings.insert(0, ("large", Arc::new(Ring::of_kind(kind, log_n, q, p)?)));
     }
     Ok(rings)
 }

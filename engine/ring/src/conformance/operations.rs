@@ -5,7 +5,7 @@ use crate::{
     Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
     Term, View,
 };
-use crate::{Download, GaloisElement, Limbs};
+use crate::{Download, GaloisElement, Limbs, Ring};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -178,7 +178,7 @@ fn automorphism<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     let x = t.input::<Ntt>(limbs, 4)?;
     let y = t.input::<Coeff>(limbs, 4)?;
     for by in [0, 1, -1, 7, 100, -37].map(By::Steps).into_iter().chain([By::Conjugation]) {
-        let g = by.element(t.ring().n());
+        let g = by.element(t.ring());
         t.check(&format!("{by:?}, transformed"), limbs, 3, |d| d.automorphism(x.slice(1, 3), g))?;
         t.check(&format!("{by:?}, coefficients"), limbs, 3, |d| d.automorphism(y.slice(1, 3), g))?;
     }
@@ -307,7 +307,6 @@ fn switch<B: Backend>(
     let base = Limbs::q(q);
     let wider = t.limbs(q + spare, p + spare);
     let count = gadget.digits();
-    let n = t.ring().n();
     let inputs = 1 + terms.iter().map(|t| t.0).max().unwrap_or(0);
     let x_polys = parts * inputs * batch;
     let switched = (inputs - first_switched) * batch;
@@ -320,7 +319,7 @@ fn switch<B: Backend>(
     let mut products = Vec::new();
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
         let key = key.as_ref().map(Batch::view);
-        products.push(GadgetTerm { input, output, key, galois: by.element(n) });
+        products.push(GadgetTerm { input, output, key, galois: by.element(t.ring()) });
     }
     let diagonals = t.filled(wider, 6, fill)?;
     let compact = t.compact()?;
@@ -416,7 +415,7 @@ fn order<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
         let mut x = d.ntt(start);
         while limbs.q > 2 {
             let product = d.mul_accumulate(x.view(), x.view(), &terms, 2, limbs);
-            x = d.automorphism(product.view(), By::Steps(1).element(d.ring().n()));
+            x = d.automorphism(product.view(), By::Steps(1).element(d.ring()));
             drop(product);
             d.sub_assign(&mut x, 0, 2, addend.slice(1, 1));
             limbs.q -= 1;
@@ -460,10 +459,12 @@ enum By {
 }
 
 impl By {
-    fn element(self, n: usize) -> GaloisElement {
+    fn element(self, ring: &Ring) -> GaloisElement {
         match self {
-            Self::Steps(steps) => GaloisElement::rotation(steps, n),
-            Self::Conjugation => GaloisElement::conjugation(n),
+            Self::Steps(steps) => ring.rotation(steps),
+            Self::Conjugation if ring.conjugation() != GaloisElement::IDENTITY => ring.conjugation(),
+            // Where slots are real, a rotation stands for it.
+            Self::Conjugation => ring.rotation(ring.slots() as i64 / 2),
         }
     }
 }

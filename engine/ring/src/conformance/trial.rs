@@ -1,16 +1,20 @@
 //! One operation on one device, and how it can fail.
 
-use crate::{Backend, BackendError, Batch, Coeff, CompactPoly, Domain, Download, Limbs, Ntt, Ring, View};
+use crate::{
+    Backend, BackendError, Batch, Coeff, CompactPoly, Domain, Download, Limbs, Ntt, Ring, RingKind, View,
+};
 use std::collections::VecDeque;
 
 /// The place of a failure in the suite.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} ({case}) at n = 2^{log_n}, {primes} primes")]
+#[error("{operation} ({case}) in the {} ring of n = 2^{log_n}, {primes} primes", kind.name())]
 pub struct Place {
     /// The operation, by its name in the trait.
     pub operation: &'static str,
     /// The case of the operation.
     pub case: String,
+    /// Kind of the ring.
+    pub kind: RingKind,
     /// Logarithm of the degree.
     pub log_n: u32,
     /// Which of the suite's two rings: `large` (all primes just below `2^30`) or `mixed` (20 to 30 bits).

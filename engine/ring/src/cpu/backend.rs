@@ -152,10 +152,9 @@ impl Backend for Cpu {
                 (self.kernels.permute)(&permutation, from, words);
             } else {
                 let modulus = self.ring.modulus(indices[limb]);
-                let n = words.len();
                 for (i, &c) in from.iter().enumerate() {
-                    let exponent = i * g.exponent() as usize % (2 * n);
-                    words[exponent % n] = if exponent < n { c } else { modulus.neg(c) };
+                    let (to, negative) = self.ring.image(i, g);
+                    words[to] = if negative { modulus.neg(c) } else { c };
                 }
             }
         });

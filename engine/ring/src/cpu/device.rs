@@ -140,7 +140,9 @@ impl Cpu {
 
     pub(super) fn permutation(&self, g: GaloisElement) -> Option<Arc<NttPermutation>> {
         (g != GaloisElement::IDENTITY).then(|| {
-            cached(&self.permutations, g, || NttPermutation::new(g, self.ring.log_n(), self.kernels.width))
+            cached(&self.permutations, g, || {
+                NttPermutation::new(g, self.ring.kind(), self.ring.log_n(), self.kernels.width)
+            })
         })
     }
 

@@ -7,6 +7,7 @@
 //! one: those may stay functions of their own, compiled without the instruction set, at a third of the speed.
 #![expect(clippy::indexing_slicing, reason = "array indices are constants once the loops are unrolled")]
 
+mod fold;
 mod residues;
 mod transform;
 

@@ -3,6 +3,7 @@
 //! A *pass* takes up to three stages of a node on vectors that lie far apart; a *tail* takes all stages that are left
 //! on eight adjacent vectors, the last ones inside pairs of them.
 
+use super::fold::{fold, unfold};
 use super::residues::{Factor, Prime};
 use crate::NttTable;
 use crate::cpu::simd::Lanes;
@@ -10,8 +11,14 @@ use crate::ntt::Twiddles;
 
 #[inline(always)]
 pub(super) unsafe fn ntt<V: Lanes>(table: &NttTable, x: &mut [u32]) {
+    let len = length::<V>(table, x);
     // SAFETY: see `Factor`.
-    unsafe { forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), length::<V>(table, x), 1) }
+    unsafe {
+        if let Some(i) = table.fold() {
+            fold::<V>(table.modulus(), x, i);
+        }
+        forward_node::<V>(table, Prime::new(table.modulus()), x.as_mut_ptr(), len, 1);
+    }
 }
 
 #[inline(always)]
@@ -23,7 +30,8 @@ pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32
     unsafe {
         let p = Prime::new(table.modulus());
         let last = [Factor::splat(last[0].w, last[0].quotient), Factor::splat(last[1].w, last[1].quotient)];
-        let x = x.as_mut_ptr();
+        let words = x;
+        let x = words.as_mut_ptr();
         // Blocks of eight vectors first, then the passes from the smallest subtrees to the root: the mirror of
         // the forward walk.
         let mut sizes = [0usize; 8];
@@ -60,6 +68,9 @@ pub(super) unsafe fn intt<V: Lanes>(table: &NttTable, x: &mut [u32], factor: u32
                     _ => inverse_pass::<V, 8>(table, p, start, subtree, k, last),
                 }
             }
+        }
+        if let Some(i) = table.fold() {
+            unfold::<V>(table.modulus(), words, i);
         }
     }
 }
