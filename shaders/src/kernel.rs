@@ -50,6 +50,8 @@ pub enum KernelId {
     Intt(Block),
     /// Last four stages of the inverse transform of larger limbs, in place.
     InttHead,
+    /// Unfolds what the inverse transform leaves in a conjugate-invariant ring, in place.
+    Unfold,
     /// [`Ntt`](Self::Ntt) of coefficients converted from other primes.
     NttConverted(Block),
     /// [`NttHead`](Self::NttHead) of coefficients converted from other primes.
@@ -121,7 +123,7 @@ macro_rules! kernel {
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one.
-    pub const fn all(block: Block) -> [Self; 22] {
+    pub const fn all(block: Block) -> [Self; 23] {
         [
             Self::Concat,
             Self::AddAssign,
@@ -139,6 +141,7 @@ impl KernelId {
             Self::NttRest(block),
             Self::Intt(block),
             Self::InttHead,
+            Self::Unfold,
             Self::NttConverted(block),
             Self::NttHeadConverted,
             Self::NttConvertedRescaled(block),
@@ -165,11 +168,11 @@ impl KernelId {
             Self::BabyStepSums => kernel!(word "baby_step_sums"[], 2, (LimbEntry, SumRow, BabyStepTerm)),
             Self::ExpandCompact => kernel!(word "expand_compact"[], 1, (LimbEntry, RowEntry)),
             Self::Ntt(block) => kernel!(
-                block(block) "ntt", "ntt"["limb", "load16", "load_x", "store_out"],
+                block(block) "ntt", "ntt"["limb", "load16", "fold", "load_folded", "store_out"],
                 1, (LimbEntry, RowEntry)
             ),
             Self::NttHead => kernel!(
-                column "ntt_head", "ntt_head"["limb", "load16", "load_x", "store_out"],
+                column "ntt_head", "ntt_head"["limb", "load16", "fold", "load_folded", "store_out"],
                 1, (LimbEntry, RowEntry)
             ),
             Self::NttRest(block) => kernel!(
@@ -184,16 +187,17 @@ impl KernelId {
                 column "intt_head", "intt_head"["limb_inverse", "load16", "load_out", "store_out"],
                 0, (InverseLimb, RowEntry)
             ),
+            Self::Unfold => kernel!(word "unfold"[], 0, (InverseLimb, RowEntry)),
             Self::NttConverted(block) => kernel!(
-                block(block) "ntt_converted", "ntt"["limb_converted", "load16_converted", "store_out"],
+                block(block) "ntt_converted", "ntt"["limb_converted", "fold", "load16_converted", "store_out"],
                 1, (ConvertedLimb, RowEntry, ConversionSource)
             ),
             Self::NttHeadConverted => kernel!(
-                column "ntt_head_converted", "ntt_head"["limb_converted", "load16_converted", "store_out"],
+                column "ntt_head_converted", "ntt_head"["limb_converted", "fold", "load16_converted", "store_out"],
                 1, (ConvertedLimb, RowEntry, ConversionSource)
             ),
             Self::NttConvertedRescaled(block) => kernel!(
-                block(block) "ntt_converted_rescaled", "ntt"["limb_converted", "load16_converted", "store_rescaled"],
+                block(block) "ntt_converted_rescaled", "ntt"["limb_converted", "fold", "load16_converted", "store_rescaled"],
                 2, (ConvertedLimb, RowEntry, ConversionSource)
             ),
             Self::NttRestRescaled(block) => kernel!(
@@ -201,11 +205,11 @@ impl KernelId {
                 2, (ConvertedLimb, RowEntry)
             ),
             Self::NttCompact(block) => kernel!(
-                block(block) "ntt_compact", "ntt"["limb", "load16", "load_compact", "store_out"],
+                block(block) "ntt_compact", "ntt"["limb", "load16", "fold", "load_compact", "store_out"],
                 1, (LimbEntry, RowEntry)
             ),
             Self::NttHeadCompact => kernel!(
-                column "ntt_head_compact", "ntt_head"["limb", "load16", "load_compact", "store_out"],
+                column "ntt_head_compact", "ntt_head"["limb", "load16", "fold", "load_compact", "store_out"],
                 1, (LimbEntry, RowEntry)
             ),
         }

@@ -101,7 +101,7 @@ tables! {
         rows: u32,
         /// First word of the terms.
         terms: u32,
-        /// Automorphism `X -> X^galois`; for coefficients its inverse modulo `2 n`.
+        /// Automorphism `X -> X^galois`; for coefficients its inverse.
         galois: u32,
         /// Logarithm of the number of words that each word of a compact polynomial counts for.
         log_run: u32,
@@ -109,6 +109,8 @@ tables! {
         digit_words: u32,
         /// Words in a poly of a key.
         key_words: u32,
+        /// Logarithm of the distance between the exponents of the points that polynomials are evaluated at.
+        log_spacing: u32,
     }
 
     /// A prime `q < 2^30` of the ring.
@@ -127,6 +129,8 @@ tables! {
         forward: u32,
         /// First factor of the inverse transform.
         inverse: u32,
+        /// The square root of -1 by which a conjugate-invariant ring folds coefficients; 0 in a cyclotomic ring.
+        fold: Factor,
     }
 
     /// A limb: the position of its prime, and its offsets in the polynomials that a row names.

@@ -174,7 +174,7 @@ impl Backend for Gpu {
         let (kernel, galois) = if D::IS_NTT {
             (KernelId::Automorphism, g.exponent())
         } else {
-            (KernelId::AutomorphismCoeff, inverse_exponent(g, self.ring.log_n()))
+            (KernelId::AutomorphismCoeff, inverse_exponent(g, &self.ring))
         };
         let entries = self.limb_entries(x.limbs(), x.limbs(), x.limbs());
         let rows = (0..x.polys()).map(|i| Row::map(out.at(i), poly(x, i)));
@@ -229,10 +229,10 @@ impl Backend for Gpu {
     }
 }
 
-/// Exponent of the inverse of an automorphism, modulo `2 n`.
-fn inverse_exponent(g: GaloisElement, log_n: u32) -> u32 {
+/// Exponent of the inverse of an automorphism.
+fn inverse_exponent(g: GaloisElement, ring: &Ring) -> u32 {
     let g = g.exponent();
     // The inverse of an odd number modulo a power of two, by Newton's iteration.
     let inverse = (0..4).fold(g, |i, _| i.wrapping_mul(2u32.wrapping_sub(g.wrapping_mul(i))));
-    inverse % (2 << log_n)
+    inverse % ring.kind().root_order(ring.n()) as u32
 }

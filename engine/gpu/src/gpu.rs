@@ -109,7 +109,11 @@ impl Gpu {
 
     /// Parameters of kernels that work on limbs of the ring.
     pub(crate) fn params(&self) -> KernelParams {
-        KernelParams { log_n: self.ring.log_n(), ..KernelParams::default() }
+        KernelParams {
+            log_n: self.ring.log_n(),
+            log_spacing: self.ring.kind().log_spacing(),
+            ..KernelParams::default()
+        }
     }
 
     /// Calls a kernel that takes neither parameters nor terms.

@@ -17,6 +17,7 @@ pub(crate) fn primes(ring: &Ring) -> Vec<Prime> {
             offset: modulus.reduce(1 << 31),
             forward: (i * n) as u32,
             inverse: ((count + i) * n) as u32,
+            fold: ring.table(i).fold().map_or(Factor::default(), factor),
         })
         .collect()
 }

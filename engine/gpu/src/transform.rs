@@ -7,7 +7,7 @@ use crate::gpu::{Call, Gpu, GpuCompactPolys, HEAD_STAGES, Row, poly};
 use crate::memory::GpuBuffer;
 use crate::ring_tables::factor;
 use pleura_ring::convert::Target;
-use pleura_ring::{BasisConversion, Batch, Coeff, Gadget, Limbs, Ntt, View, shape};
+use pleura_ring::{BasisConversion, Batch, Coeff, Gadget, Limbs, Ntt, RingKind, View, shape};
 use pleura_shaders::{
     Block, ConversionQuotient, ConversionSource, ConvertedLimb, InverseLimb, KernelId, KernelParams,
     LimbEntry, RowEntry,
@@ -323,13 +323,17 @@ fn inverse<'a>(gpu: &Gpu, limbs: &[InverseLimb], rows: impl Iterator<Item = Row<
         terms: Table::NONE,
         cost: transform_cost(log_n),
     };
+    let in_place = rows.clone().map(|row| Row { operands: Operands::in_place(row.operands.out), ..row });
     if log_n <= gpu.device.max_log_block {
         gpu.call(&Call { kernel: KernelId::Intt(Block::whole(log_n)), ..call }, rows);
-        return;
+    } else {
+        let kernel = KernelId::Intt(Block::whole(log_n - HEAD_STAGES));
+        gpu.call(&Call { kernel, ..call }, rows);
+        gpu.call(&call, in_place.clone());
     }
-    let kernel = KernelId::Intt(Block::whole(log_n - HEAD_STAGES));
-    gpu.call(&Call { kernel, ..call }, rows.clone());
-    gpu.call(&call, rows.map(|row| Row { operands: Operands::in_place(row.operands.out), ..row }));
+    if gpu.ring.kind() == RingKind::ConjugateInvariant {
+        gpu.call(&Call { kernel: KernelId::Unfold, cost: 1, ..call }, in_place);
+    }
 }
 
 /// Number of modular products in a word of a transform.

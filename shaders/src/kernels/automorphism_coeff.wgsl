@@ -1,5 +1,5 @@
 // X -> X^g of coefficients. `galois` is the inverse of g: it leads to where a coefficient comes from, which is negated if X^n = -1 was
-// passed on the way.
+// passed on the way. In a conjugate-invariant ring X^e + X^-e is the element of 4n - e too, and minus that of 2n - e.
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -12,7 +12,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = load_row_entry(id.z);
     let start = x_at(limb, row);
     let to = out_at(limb, row) + i;
-    let exponent = (i * params.galois) & (2u * n - 1u);
-    let word = x[start + (exponent & (n - 1u))];
-    out[to] = select(word, sub_mod(0u, word, primes[limb.prime].q), exponent >= n);
+    let order = n << params.log_spacing;
+    let exponent = (i * params.galois) & (order - 1u);
+    var origin = exponent & (n - 1u);
+    var negative = exponent >= n;
+    if params.log_spacing == 2u {
+        let nearest = min(exponent, order - exponent);
+        origin = min(nearest, 2u * n - nearest);
+        negative = nearest > n;
+    }
+    let word = x[start + origin];
+    out[to] = select(word, sub_mod(0u, word, primes[limb.prime].q), negative);
 }

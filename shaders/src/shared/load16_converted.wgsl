@@ -1,6 +1,35 @@
 // Sixteen words of a limb, `stride` apart, converted from the coefficients y_j of some primes d_j, which lie side by side in `x`:
-// sum y_j (D/d_j) - u D, where u is sum y_j / d_j rounded in fixed point (see the ring's module `convert`).
+// sum y_j (D/d_j) - u D, where u is sum y_j / d_j rounded in fixed point (see the ring's module `convert`). They are a column of a
+// whole limb, and folded with the column that mirrors it where the ring is conjugate-invariant.
 fn load16(limb: Limb, row: RowEntry, first: u32, stride: u32, p: Prime) -> array<u32, 16> {
+    let v = converted16(limb, row, first, stride, p);
+    if p.fold.x == 0u {
+        return v;
+    }
+    // The first column mirrors itself, but for the very first word, which stays.
+    let inside = first == 0u;
+    let m = converted16(limb, row, (stride - first) & (stride - 1u), stride, p);
+    return array<u32, 16>(
+        select(folded(v[0], m[15], p), v[0], inside),
+        folded(v[1], select(m[14], m[15], inside), p),
+        folded(v[2], select(m[13], m[14], inside), p),
+        folded(v[3], select(m[12], m[13], inside), p),
+        folded(v[4], select(m[11], m[12], inside), p),
+        folded(v[5], select(m[10], m[11], inside), p),
+        folded(v[6], select(m[9], m[10], inside), p),
+        folded(v[7], select(m[8], m[9], inside), p),
+        folded(v[8], select(m[7], m[8], inside), p),
+        folded(v[9], select(m[6], m[7], inside), p),
+        folded(v[10], select(m[5], m[6], inside), p),
+        folded(v[11], select(m[4], m[5], inside), p),
+        folded(v[12], select(m[3], m[4], inside), p),
+        folded(v[13], select(m[2], m[3], inside), p),
+        folded(v[14], select(m[1], m[2], inside), p),
+        folded(v[15], select(m[0], m[1], inside), p),
+    );
+}
+
+fn converted16(limb: Limb, row: RowEntry, first: u32, stride: u32, p: Prime) -> array<u32, 16> {
     let at = x_at(limb.base, row) + first;
     let a = converted8(limb, at, stride, p);
     let b = converted8(limb, at + 8u * stride, stride, p);

@@ -25,6 +25,8 @@ struct Prime {
     // Where its twiddles begin.
     forward: u32,
     inverse: u32,
+    // The square root of -1 that folds coefficients; 0 in a cyclotomic ring.
+    fold: Factor,
 }
 
 struct KernelParams {
@@ -41,6 +43,8 @@ struct KernelParams {
     // Words from one extended digit to the next, and in a poly of a key.
     digit_words: u32,
     key_words: u32,
+    // Logarithm of the distance of the exponents of the points: 1, or 2 in a conjugate-invariant ring.
+    log_spacing: u32,
 }
 
 // A limb: its prime's position, and its offsets in polynomials.
