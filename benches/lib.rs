@@ -5,7 +5,7 @@ use pleura_ckks::{
     CiphertextBatch, Complex64, Encoder, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params,
     ParamsLiteral, PreparedKeys, PreparedTransform, PublicKey, SecretKey, Security,
 };
-use pleura_ring::{Backend, Cpu, Ring, Simd};
+use pleura_ring::{Backend, Cpu, Ring, RingKind, Simd};
 use std::sync::Arc;
 
 #[path = "../tests/simd.rs"]
@@ -44,6 +44,7 @@ pub fn literal(log_n: u32) -> Option<ParamsLiteral> {
         _ => return None,
     };
     Some(ParamsLiteral {
+        ring: RingKind::Cyclotomic,
         log_n,
         levels,
         scale_bits: 30,

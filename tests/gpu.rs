@@ -21,7 +21,7 @@ use pleura_ckks::{
 };
 use pleura_gpu::{Device, Gpu, Options};
 use pleura_nn::{Client, CompileOptions, Plan, Server, Session};
-use pleura_ring::{Backend, Cpu, Simd};
+use pleura_ring::{Backend, Cpu, RingKind, Simd};
 use std::sync::Arc;
 
 // The scheme.
@@ -56,8 +56,15 @@ impl Circuit {
     fn new(log_n: u32) -> Self {
         let levels = 3;
         let security = Security::InsecureForTests;
-        let literal =
-            ParamsLiteral { log_n, levels, scale_bits: 28, base_bits: 56, digit_limbs: 2, security };
+        let literal = ParamsLiteral {
+            ring: RingKind::Cyclotomic,
+            log_n,
+            levels,
+            scale_bits: 28,
+            base_bits: 56,
+            digit_limbs: 2,
+            security,
+        };
         let params = Params::new(literal).unwrap();
         let top = params.max_level();
         let slots = params.n() / 2;

@@ -5,7 +5,7 @@
 use pleura::baselines::mole::{AugConv, LayerShape, MorphKey, Morphed, Padding};
 use pleura::baselines::paillier::{PublicKey as PaillierPublicKey, SecretKey as PaillierSecretKey};
 use pleura::ckks::{
-    Ciphertext, EvaluationKeys, KeyRequest, Params, ParamsLiteral, PublicKey, SecretKey, Security,
+    Ciphertext, EvaluationKeys, KeyRequest, Params, ParamsLiteral, PublicKey, RingKind, SecretKey, Security,
     SwitchingKey,
 };
 use pleura::latent::{Codec, LatentFile, Xray};
@@ -32,6 +32,7 @@ pub const TARGETS: [Target; 8] = [
 
 /// Parameters of the keys and ciphertexts in the corpus.
 pub const SMALL: ParamsLiteral = ParamsLiteral {
+    ring: RingKind::Cyclotomic,
     log_n: 10,
     levels: 2,
     scale_bits: 28,

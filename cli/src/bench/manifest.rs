@@ -1,7 +1,7 @@
 //! Lists of measurements, which are equal on all devices and in all versions.
 
 use clap::ValueEnum;
-use pleura::ckks::{ParamsLiteral, Security};
+use pleura::ckks::{ParamsLiteral, RingKind, Security};
 
 /// A list of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,6 +20,7 @@ pub(crate) enum Suite {
 const LITERALS: [ParamsLiteral; 4] = [
     ParamsLiteral::N13,
     ParamsLiteral {
+        ring: RingKind::Cyclotomic,
         log_n: 14,
         levels: 9,
         scale_bits: 28,
@@ -28,6 +29,7 @@ const LITERALS: [ParamsLiteral; 4] = [
         security: Security::Bits128,
     },
     ParamsLiteral {
+        ring: RingKind::Cyclotomic,
         log_n: 15,
         levels: 22,
         scale_bits: 26,
@@ -36,6 +38,7 @@ const LITERALS: [ParamsLiteral; 4] = [
         security: Security::Bits128,
     },
     ParamsLiteral {
+        ring: RingKind::Cyclotomic,
         log_n: 16,
         levels: 22,
         scale_bits: 29,

@@ -1,13 +1,16 @@
-//! Vectors of complex numbers as integer polynomials: the canonical embedding.
+//! Vectors of numbers as integer polynomials: the canonical embedding.
 //!
-//! With `z = exp(i pi / n)`, slot `j` is the value at `z^(5^j)`. All these exponents are `1 mod 4`, so with
+//! In a cyclotomic ring, with `z = exp(i pi / n)`, slot `j` is the value at `z^(5^j)`. All these exponents are `1 mod 4`, so with
 //! `m = n/2` and `u_k = (a_k + i a_(k+m)) z^k` the value at `z^(4t+1)` is `sum_k u_k exp(2 pi i t k / m)`: one complex
 //! transform of length `m` (Cheon, Kim, Kim, Song, "Homomorphic encryption for arithmetic of approximate
 //! numbers", 2017; Chen, Chillotti, Song 2019 for the transform).
+//!
+//! In a conjugate-invariant ring `z = exp(i pi / 2n)`, `m = n`, and the same holds with `u_0 = a_0` and
+//! `u_k = (a_k - i a_(n-k)) z^k`. The slots are real.
 
 use crate::Params;
 use num_complex::Complex64;
-use pleura_ring::{Coeff, CompactPoly, Poly};
+use pleura_ring::{Coeff, CompactPoly, Poly, RingKind};
 use rustfft::{Fft, FftPlanner};
 use std::f64::consts::PI;
 use std::ops::{Deref, DerefMut};
@@ -63,6 +66,12 @@ pub enum EncodeError {
         /// Position of the value.
         index: usize,
     },
+    /// A value is not real, but slots are.
+    #[error("value {index} has an imaginary part, but the slots of a conjugate-invariant ring are real")]
+    NotReal {
+        /// Position of the value.
+        index: usize,
+    },
     /// A coefficient does not fit 120 bits, or 32 where it must.
     #[error(
         "the values times the scale 2^{log2_scale:.1} are too large for a coefficient; use smaller values or a smaller scale"
@@ -105,7 +114,7 @@ impl Encoder {
         &self.params
     }
 
-    /// Encodes a power of two of values, at most `n/2`, at the usual scale of the top level. Fewer values than
+    /// Encodes a power of two of values, at most [`Params::slots`], at the usual scale of the top level. Fewer values than
     /// slots are repeated over all slots (sparse packing).
     ///
     /// # Errors
@@ -128,7 +137,9 @@ impl Encoder {
     /// [`EncodeError`]
     pub fn encode_at(&self, values: &[Complex64], scale: f64) -> Result<Plaintext, EncodeError> {
         let n = self.params.n();
-        let bad_count = EncodeError::Slots { values: values.len(), max: n / 2 };
+        let slots = self.params.slots();
+        let kind = self.params.ring().kind();
+        let bad_count = EncodeError::Slots { values: values.len(), max: slots };
         if !values.len().is_power_of_two() {
             return Err(bad_count);
         }
@@ -136,6 +147,9 @@ impl Encoder {
         let transform = self.transforms.get(log_slots as usize).ok_or(bad_count)?;
         if let Some(index) = values.iter().position(|z| !z.is_finite()) {
             return Err(EncodeError::NotFinite { index });
+        }
+        if let Some(index) = values.iter().position(|z| kind == RingKind::ConjugateInvariant && z.im != 0.0) {
+            return Err(EncodeError::NotReal { index });
         }
         if !(scale.is_finite() && scale > 0.0) {
             return Err(EncodeError::BadScale { scale });
@@ -148,10 +162,7 @@ impl Encoder {
             }
         }
         process(&*transform.forward, &mut u);
-        let gap = n / 2 / m;
         let mut coefficients = Zeroizing::new(vec![0i64; n]);
-        let (low, high) = coefficients.split_at_mut(n / 2);
-        let pairs = low.iter_mut().step_by(gap).zip(high.iter_mut().step_by(gap));
         let largest = u.iter().fold(0.0f64, |m, a| {
             // Sums that overflow are not a number.
             if a.is_nan() { f64::INFINITY } else { m.max(a.re.abs()).max(a.im.abs()) }
@@ -163,17 +174,23 @@ impl Encoder {
         }
         let exponent = (bits - 62.0).ceil().max(0.0);
         let factor = scale / m as f64 / exponent.exp2();
-        for ((u, twist), (re, im)) in u.iter().zip(&transform.twist).zip(pairs) {
+        let gap = slots / m;
+        // Where slots are real, the imaginary parts are the negated real ones in reversed order.
+        let (low, high) = coefficients.split_at_mut(slots);
+        let mut high = high.iter_mut().step_by(gap);
+        for ((u, twist), re) in u.iter().zip(&transform.twist).zip(low.iter_mut().step_by(gap)) {
             let a = u * twist.conj() * factor;
             *re = a.re.round() as i64;
-            *im = a.im.round() as i64;
+            if let Some(im) = high.next() {
+                *im = a.im.round() as i64;
+            }
         }
         let exponent = exponent as u32;
         Ok(Plaintext { coefficients, exponent, log_slots, scale, params: self.params.clone() })
     }
 
     /// Encodes real values that repeat, a power of two of them, as a factor of linear transforms: twice as many
-    /// coefficients as there are values.
+    /// coefficients as there are values, or as many in a conjugate-invariant ring.
     ///
     /// # Errors
     /// [`EncodeError`]; coefficients must fit 32 bits.
@@ -183,7 +200,7 @@ impl Encoder {
         if plaintext.exponent > 0 {
             return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
         }
-        let coefficients = plaintext.coefficients.iter().step_by(self.params.n() / 2 / values.len());
+        let coefficients = plaintext.coefficients.iter().step_by(self.params.slots() / values.len());
         let coefficients = coefficients
             .map(|&c| i32::try_from(c).map_err(|_| EncodeError::TooLarge { log2_scale: scale.log2() }))
             .collect::<Result<_, _>>()?;
@@ -192,20 +209,32 @@ impl Encoder {
 
     /// Values of the polynomial with these coefficients, `n` of them.
     pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
-        let n = self.params.n();
+        let slots = self.params.slots();
         let m = 1usize << log_slots;
         // Vectors that grow would leave parts of themselves behind.
         let mut values = Erased(Vec::with_capacity(m));
         let Some(transform) = self.transforms.get(log_slots as usize) else { return values };
-        let (low, high) = coefficients.split_at(n / 2);
-        let gap = n / 2 / m;
-        let pairs = low.iter().step_by(gap).zip(high.iter().step_by(gap));
+        let gap = slots / m;
+        let turned = |(a, twist): (Complex64, &Complex64)| a * twist / scale;
+        let (low, high) = coefficients.split_at(slots);
+        let low = low.iter().step_by(gap);
         let mut u = Erased(Vec::with_capacity(m));
-        u.0.extend(
-            pairs.zip(&transform.twist).map(|((&re, &im), twist)| Complex64::new(re, im) * twist / scale),
-        );
+        if self.params.ring().kind() == RingKind::Cyclotomic {
+            let high = high.iter().step_by(gap);
+            u.0.extend(
+                low.zip(high).map(|(&re, &im)| Complex64::new(re, im)).zip(&transform.twist).map(turned),
+            );
+        } else {
+            let mirrored = std::iter::once(&0.0).chain(low.clone().skip(1).rev());
+            let folded = low.zip(mirrored).map(|(&a, &b)| Complex64::new(a, -b));
+            u.0.extend(folded.zip(&transform.twist).map(turned));
+        }
         process(&*transform.inverse, &mut u);
         values.0.extend(transform.order.iter().filter_map(|&at| u.get(at)));
+        if self.params.ring().kind() == RingKind::ConjugateInvariant {
+            // Nothing but the rounding of the transform.
+            values.iter_mut().for_each(|z| z.im = 0.0);
+        }
         values
     }
 }

@@ -59,7 +59,7 @@ pub use encode::{EncodeError, Encoder, Plaintext};
 pub use num_complex::Complex64;
 pub use objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 pub use params::{Params, ParamsError, ParamsLiteral};
-pub use pleura_ring::{Backend, BackendError, CompactPoly};
+pub use pleura_ring::{Backend, BackendError, CompactPoly, RingKind};
 pub use precision::Precision;
 pub use security::Security;
 pub use server::{

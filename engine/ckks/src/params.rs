@@ -2,14 +2,16 @@
 
 use crate::Security;
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Gadget, Limbs, Ring, RingError, primes_below};
+use pleura_ring::{Gadget, Limbs, Ring, RingError, RingKind, primes_below};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// The numbers that determine a parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ParamsLiteral {
-    /// Logarithm of the ring degree `n`, 10 to 17; a ciphertext has `n / 2` slots.
+    /// Kind of the ring: a ciphertext has `n / 2` complex slots, or `n` real ones in a conjugate-invariant ring.
+    pub ring: RingKind,
+    /// Logarithm of the ring degree `n`, 10 to 17.
     pub log_n: u32,
     /// Number of rescalings that a fresh ciphertext allows.
     pub levels: usize,
@@ -100,6 +102,7 @@ pub enum ParamsError {
 impl ParamsLiteral {
     /// Degree `2^13`: three levels of 28 bits, three digits.
     pub const N13: Self = Self {
+        ring: RingKind::Cyclotomic,
         log_n: 13,
         levels: 3,
         scale_bits: 28,
@@ -109,6 +112,7 @@ impl ParamsLiteral {
     };
     /// Degree `2^14`: eight levels of 29 bits, three digits.
     pub const N14: Self = Self {
+        ring: RingKind::Cyclotomic,
         log_n: 14,
         levels: 8,
         scale_bits: 29,
@@ -118,6 +122,7 @@ impl ParamsLiteral {
     };
     /// Degree `2^15`: nineteen levels of 29 bits, three digits.
     pub const N15: Self = Self {
+        ring: RingKind::Cyclotomic,
         log_n: 15,
         levels: 19,
         scale_bits: 29,
@@ -127,6 +132,7 @@ impl ParamsLiteral {
     };
     /// Degree `2^16`: forty levels of 29 bits, three digits.
     pub const N16: Self = Self {
+        ring: RingKind::Cyclotomic,
         log_n: 16,
         levels: 40,
         scale_bits: 29,
@@ -135,14 +141,27 @@ impl ParamsLiteral {
         security: Security::Bits128,
     };
 
+    /// The smallest secure set in a cyclotomic ring, see [`ParamsLiteral::choose_in`].
+    ///
+    /// # Errors
+    /// As for [`ParamsLiteral::choose_in`].
+    pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
+        Self::choose_in(RingKind::Cyclotomic, levels, scale_bits, security)
+    }
+
     /// The smallest secure set with this number of levels of these bits for which primes exist. Among sets of that degree it is
     /// the one whose key switching takes the fewest transforms. [`Params::new`] accepts it.
     ///
     /// # Errors
     /// [`ParamsError::OutOfRange`], [`ParamsError::NothingFits`]
-    pub fn choose(levels: usize, scale_bits: u32, security: Security) -> Result<Self, ParamsError> {
+    pub fn choose_in(
+        ring: RingKind,
+        levels: usize,
+        scale_bits: u32,
+        security: Security,
+    ) -> Result<Self, ParamsError> {
         let base_bits = (scale_bits + 20).clamp(45, 90);
-        let literal = Self { log_n: 10, levels, scale_bits, base_bits, digit_limbs: 1, security };
+        let literal = Self { ring, log_n: 10, levels, scale_bits, base_bits, digit_limbs: 1, security };
         literal.check_ranges()?;
         let q = literal.prime_bits().into_iter().flatten().collect::<Vec<_>>();
         for log_n in if security == Security::InsecureForTests { 10..=10 } else { 10..=17 } {
@@ -151,23 +170,32 @@ impl ParamsLiteral {
                 .collect();
             digits.sort_by_key(|&a| (q.len().div_ceil(a) + 2) * (q.len() + a));
             let mut sets = digits.into_iter().map(|digit_limbs| Self { log_n, digit_limbs, ..literal });
-            if let Some(set) = sets.find(|set| set.primes().is_ok()) {
+            if let Some(set) = sets.find(|set| set.check().is_ok()) {
                 return Ok(set);
             }
         }
         Err(ParamsError::NothingFits { levels, scale_bits, security })
     }
 
+    /// Checks all that [`Params::new`] does, without its tables.
+    ///
+    /// # Errors
+    /// As for [`Params::new`].
+    pub fn check(&self) -> Result<(), ParamsError> {
+        self.check_ranges()?;
+        self.primes().map(drop)
+    }
+
     /// The primes, within the modulus that is secure.
     fn primes(&self) -> Result<Primes, ParamsError> {
-        let n = 1 << self.log_n;
+        let half_order = self.ring.root_order(1 << self.log_n) / 2;
         // Special primes first: they must not be smaller than a digit's.
-        let special = primes_below(30.0, n, self.digit_limbs, &[])?;
+        let special = primes_below(30.0, half_order, self.digit_limbs, &[])?;
         let mut taken = special.clone();
         let mut limbs = Vec::new();
         for group in self.prime_bits() {
             for bits in group {
-                let prime = primes_below(bits, n, 1, &taken)?;
+                let prime = primes_below(bits, half_order, 1, &taken)?;
                 taken.extend(prime);
             }
             limbs.push(taken.len() - special.len());
@@ -179,6 +207,14 @@ impl ParamsLiteral {
             return Err(ParamsError::Insecure { log_n, log2_qp, max, security });
         }
         Ok(Primes { q: taken.split_off(special.len()), special, limbs })
+    }
+
+    /// See [`Params::noise_bits`].
+    pub fn noise_bits(&self) -> f64 {
+        match self.ring {
+            RingKind::Cyclotomic => 0.0,
+            RingKind::ConjugateInvariant => 1.5,
+        }
     }
 
     /// ModDown and a level's primes are dropped at once, from at most [`MAX_SOURCES`].
@@ -238,7 +274,7 @@ impl Params {
     pub fn new(literal: ParamsLiteral) -> Result<Self, ParamsError> {
         literal.check_ranges()?;
         let Primes { q, special, limbs } = literal.primes()?;
-        let ring = Arc::new(Ring::new(literal.log_n, &q, &special)?);
+        let ring = Arc::new(Ring::of_kind(literal.ring, literal.log_n, &q, &special)?);
         // The scale of level l is the one that squaring and rescaling turns into that of level l - 1. Taken from
         // the bottom up, these means of the primes stay among them; from the top down they would run away.
         let mut scales = vec![f64::from(literal.scale_bits).exp2()];
@@ -252,6 +288,9 @@ impl Params {
         let words = [literal.log_n, literal.scale_bits, literal.security.bits(), literal.levels as u32];
         for word in words.into_iter().chain(q).chain(special) {
             hash.update(word.to_le_bytes());
+        }
+        if literal.ring == RingKind::ConjugateInvariant {
+            hash.update(literal.ring.name());
         }
         let hash = hash.finalize().into();
         Ok(Self(Arc::new(Checked { literal, ring, limbs, scales, hash })))
@@ -272,9 +311,21 @@ impl Params {
         self.0.ring.n()
     }
 
+    /// The number of slots of a ciphertext: `n/2` complex ones, or `n` real ones in a conjugate-invariant ring.
+    pub fn slots(&self) -> usize {
+        self.0.ring.slots()
+    }
+
     /// Logarithm of the number of slots.
     pub fn max_log_slots(&self) -> u32 {
-        self.0.literal.log_n - 1
+        self.slots().ilog2()
+    }
+
+    /// Bits by which noise in the slots of a conjugate-invariant ring exceeds that of a cyclotomic ring of the same degree: the
+    /// real part of a product of two polynomials with independent coefficients of variance 1 has the variance `n^2 / 2` in a
+    /// cyclotomic ring and `4 n^2` here.
+    pub fn noise_bits(&self) -> f64 {
+        self.0.literal.noise_bits()
     }
 
     /// The level of a fresh ciphertext: how many rescalings it allows.

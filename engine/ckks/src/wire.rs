@@ -5,7 +5,7 @@
 //!
 //! | kind | object | body |
 //! |---|---|---|
-//! | 1 | [`Params`] | `log_n`, `levels`, `scale_bits`, `base_bits`, `digit_limbs`, security in units of 64 bits (u8 each) |
+//! | 1 | [`Params`] | `log_n`, `levels`, `scale_bits`, `base_bits`, `digit_limbs`, security in units of 64 bits, plus 16 in a conjugate-invariant ring (u8 each) |
 //! | 2 | [`Ciphertext`] | level (u8), scale (f64), `log_slots`, parts, seeded (u8 each); the parts, the last one as its seed if seeded |
 //! | 3 | [`PublicKey`] | the seed of `a`; `b` |
 //! | 4 | [`SwitchingKey`] | level (u8); its rows |
@@ -29,13 +29,15 @@ use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, Switchin
 use crate::wire_error::WireError;
 use crate::{Params, ParamsError, ParamsLiteral, SecretKey, Security};
 use pleura_ring::sample::Seed;
-use pleura_ring::{GaloisElement, Limbs, Ntt, Poly};
+use pleura_ring::{GaloisElement, Limbs, Ntt, Poly, RingKind};
 use zeroize::Zeroizing;
 
 const MAGIC: [u8; 4] = *b"PLEU";
 const VERSION: u16 = 1;
 const HEADER_LEN: u64 = 40;
 const SEED_LEN: u64 = 32;
+/// Addend of a parameter set's last byte, which releases that know cyclotomic rings alone refuse.
+const CONJUGATE_INVARIANT: u32 = 16;
 
 /// An object of another crate: the hash of its parameters, and the bytes after the header.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +71,16 @@ impl Params {
 
     /// The literal and the hash of what it leads to.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let ParamsLiteral { log_n, levels, scale_bits, base_bits, digit_limbs, security } = *self.literal();
+        let ParamsLiteral { ring, log_n, levels, scale_bits, base_bits, digit_limbs, security } =
+            *self.literal();
         let mut out = header(ObjectKind::Params, self, Self::ENCODED_LEN);
+        let kind = match ring {
+            RingKind::Cyclotomic => 0,
+            RingKind::ConjugateInvariant => CONJUGATE_INVARIANT,
+        };
+        let security = security.bits() / 64 + kind;
         out.extend(
-            [log_n, levels as u32, scale_bits, base_bits, digit_limbs as u32, security.bits() / 64]
-                .map(|x| x as u8),
+            [log_n, levels as u32, scale_bits, base_bits, digit_limbs as u32, security].map(|x| x as u8),
         );
         out
     }
@@ -114,10 +121,14 @@ impl ParamsLiteral {
         let [log_n, levels, scale_bits, base_bits, digit_limbs, security] = (*reader.array()?).map(u32::from);
         let bad_security =
             WireError::BadField { field: "security / 64", value: security.into(), min: 2, max: 4 };
+        let (ring, security) = match security.checked_sub(CONJUGATE_INVARIANT) {
+            Some(security) => (RingKind::ConjugateInvariant, security),
+            None => (RingKind::Cyclotomic, security),
+        };
         let security = Security::from_bits(64 * security).ok_or(bad_security)?;
         let levels = levels as usize;
         let digit_limbs = digit_limbs as usize;
-        Ok(Self { log_n, levels, scale_bits, base_bits, digit_limbs, security })
+        Ok(Self { ring, log_n, levels, scale_bits, base_bits, digit_limbs, security })
     }
 }
 

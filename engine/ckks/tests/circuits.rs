@@ -12,7 +12,7 @@ mod common;
 
 use common::*;
 use pleura_ckks::*;
-use pleura_ring::{Cpu, GaloisElement};
+use pleura_ring::Cpu;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -76,6 +76,10 @@ fn of_encoding() {
         let expected = EncodeError::NotFinite { index };
         assert_fails(e.encode(&values), expected, &[&index.to_string(), "finite"]);
     }
+    let real = Params::new(ParamsLiteral { ring: RingKind::ConjugateInvariant, ..SMALL }).unwrap();
+    let complex = [Complex64::ONE, Complex64::I];
+    let expected = EncodeError::NotReal { index: 1 };
+    assert_fails(Encoder::new(&real).encode(&complex), expected, &["value 1", "imaginary", "real"]);
     for scale in [0.0, -1.0, f64::INFINITY, f64::NEG_INFINITY] {
         assert_fails(
             e.encode_at(&vector(8, 1), scale),

@@ -5,7 +5,8 @@
 //!
 //! `bits = log2(scale) - log2(n)/2 + 1/2 - log2(v)/2`
 //!
-//! is the precision of a typical slot. The worst of `n/2` slots has `log2(ln(n) / sqrt(2))` bits less, 2.6 to 3.0, where the
+//! is the precision of a typical slot. In a conjugate-invariant ring the variance in a slot is `2 n v / scale^2`, a product of two
+//! polynomials has twice the terms in a coefficient, and a typical slot has 0.9 bits more, since it has one part. The worst of `n/2` slots has `log2(ln(n) / sqrt(2))` bits less, 2.6 to 3.0, where the
 //! noise is
 //! roundings (1/12); those of a second part count times the secret, of `2n/3` ones. What key switching adds, `n 21/2 D^2/12
 //! / P^2` for each digit of size `D`, is small beside the rounding of its division. All values have absolute value 1,
@@ -46,7 +47,22 @@ impl Model<'_> {
 
     /// Variance in each part of a slot.
     fn slot(&self, variance: f64, scale: f64) -> f64 {
-        variance * self.n() / 2.0 / scale.powi(2)
+        let per_coefficient = if self.is_real() { 2.0 * self.n() } else { self.n() / 2.0 };
+        variance * per_coefficient / scale.powi(2)
+    }
+
+    /// Bits that the larger of two parts lacks on average: there are as many parts in all, so that the worst is as bad.
+    fn one_part(&self) -> f64 {
+        if self.is_real() { 0.9 } else { 0.0 }
+    }
+
+    fn is_real(&self) -> bool {
+        self.0.literal().ring == RingKind::ConjugateInvariant
+    }
+
+    /// Products of coefficients in a coefficient of a product.
+    fn terms(&self) -> f64 {
+        if self.is_real() { 2.0 * self.n() } else { self.n() }
     }
 
     fn fresh(&self, scale: f64) -> f64 {
@@ -55,12 +71,12 @@ impl Model<'_> {
 
     /// An ephemeral secret meets the key's error, and the secret that of the second part.
     fn public(&self, scale: f64) -> f64 {
-        self.slot(Self::ERROR * (1.0 + self.n() * 4.0 / 3.0) + Self::ROUND, scale) + Self::FLOAT
+        self.slot(Self::ERROR * (1.0 + self.terms() * 4.0 / 3.0) + Self::ROUND, scale) + Self::FLOAT
     }
 
     /// A division of two parts.
     fn divide(&self, scale: f64) -> f64 {
-        self.slot(Self::ROUND * (1.0 + self.n() * 2.0 / 3.0), scale)
+        self.slot(Self::ROUND * (1.0 + self.terms() * 2.0 / 3.0), scale)
     }
 
     /// Key switching before its division.
@@ -71,7 +87,7 @@ impl Model<'_> {
             |range: std::ops::Range<usize>| range.map(|i| f64::from(ring.modulus(i).q()).log2()).sum::<f64>();
         let log2_p = self.0.log2_qp(level) - self.0.log2_q(level);
         let sizes = (0..gadget.digits()).map(|d| (2.0 * (log2(gadget.digit(d)) - log2_p)).exp2());
-        self.slot(Self::ERROR * Self::ROUND * self.n() * sizes.sum::<f64>(), scale)
+        self.slot(Self::ERROR * Self::ROUND * self.terms() * sizes.sum::<f64>(), scale)
     }
 
     fn rotation(&self, level: usize, scale: f64) -> f64 {
@@ -88,12 +104,12 @@ impl Model<'_> {
 
     /// Precision of a typical slot.
     fn bits(&self, variance: f64) -> f64 {
-        -0.5 * variance.log2()
+        self.one_part() - 0.5 * variance.log2()
     }
 
     /// Bits that the worst slot lacks.
     fn worst(&self) -> f64 {
-        (self.n().ln() / 2f64.sqrt()).log2()
+        self.one_part() + (self.n().ln() / 2f64.sqrt()).log2()
     }
 }
 
@@ -176,8 +192,8 @@ fn operations(name: &str, s: &Setup, level: usize) {
     let scale = s.params.scale(level);
     let below = level - 1;
     let divisor = s.params.divisor(level);
-    let a = phases(slots, 1);
-    let b = phases(slots, 2);
+    let a = units(&s.params, slots, 1);
+    let b = units(&s.params, slots, 2);
     let x = s.load_at(&a, level);
     let y = s.load_at(&b, level);
     let plain = s.encoder.encode_at(&b, scale).unwrap();
@@ -216,7 +232,8 @@ fn operations(name: &str, s: &Setup, level: usize) {
         let variance = if steps == 0 { fresh } else { fresh + rotation };
         table.row(&format!("rotate_many, {steps}"), &y, &rotated(&a, steps), variance);
     }
-    table.row("conjugate", &e.conjugate(&x, keys).unwrap(), &map(&a, |a| a.conj()), fresh + rotation);
+    let conjugation = if model.is_real() { 0.0 } else { rotation };
+    table.row("conjugate", &e.conjugate(&x, keys).unwrap(), &map(&a, |a| a.conj()), fresh + conjugation);
     let mut want = a.clone();
     for steps in [1, 2, 4] {
         want = zip(&want, &rotated(&want, steps), |a, b| a + b);
@@ -278,9 +295,9 @@ fn polynomials(name: &str, s: &Setup, degrees: &[usize]) {
 }
 
 fn transform(params: &Params, level: usize, count: i64) -> (LinearTransform, Vec<Vec<Complex64>>) {
-    let slots = params.n() / 2;
+    let slots = params.slots();
     let diagonals: Vec<_> =
-        (0..count).map(|k| map(&phases(slots, 100 + k as u64), |z| z / count as f64)).collect();
+        (0..count).map(|k| map(&units(params, slots, 100 + k as u64), |z| z / count as f64)).collect();
     let numbered = diagonals.iter().enumerate().map(|(k, d)| (k as i64, d.clone()));
     (LinearTransform::new(params, level, slots, numbered).unwrap(), diagonals)
 }
@@ -290,7 +307,7 @@ fn transforms(name: &str, s: &Setup, level: usize, count: i64) {
     let mut table = Table::new(name, s);
     let (linear, diagonals) = transform(&s.params, level, count);
     let prepared = s.evaluator.prepare_transform(&linear, &s.encoder).unwrap();
-    let a = phases(s.slots(), 5);
+    let a = units(&s.params, s.slots(), 5);
     let y = s.evaluator.transform(&s.load_at(&a, level), &prepared, &s.keys).unwrap();
     let terms = diagonals.iter().enumerate().map(|(k, d)| zip(d, &rotated(&a, k as i64), |d, a| d * a));
     let want = terms.reduce(|sum, term| zip(&sum, &term, |a, b| a + b)).unwrap_or_default();
@@ -308,8 +325,8 @@ fn depth(name: &str, s: &Setup, squares: bool) {
     let e = &s.evaluator;
     let model = Model(&s.params);
     let mut table = Table::new(name, s);
-    let a = phases(s.slots(), 6);
-    let b = phases(s.slots(), 7);
+    let a = units(&s.params, s.slots(), 6);
+    let b = units(&s.params, s.slots(), 7);
     let y = s.load(&b);
     let scale = s.params.scale(s.top());
     let mut x = s.load(&a);
@@ -350,11 +367,13 @@ fn all(name: &str, literal: ParamsLiteral, degrees: &[usize], diagonals: i64) {
 #[test]
 fn n13() {
     all("N13", ParamsLiteral::N13, &[2, 3], 8);
+    all("N13 real", ParamsLiteral { ring: RingKind::ConjugateInvariant, ..ParamsLiteral::N13 }, &[2, 3], 8);
 }
 
 #[test]
 fn n14() {
     all("N14", ParamsLiteral::N14, &[2, 3, 7, 15, 31], 64);
+    all("N14 real", ParamsLiteral { ring: RingKind::ConjugateInvariant, ..ParamsLiteral::N14 }, &[7, 31], 64);
 }
 
 #[test]

@@ -21,8 +21,14 @@ use std::f64::consts::PI;
 use std::path::Path;
 use std::sync::LazyLock;
 
-static SETUP: LazyLock<Setup> =
-    LazyLock::new(|| Setup::new(ParamsLiteral::N13, |p| KeyRequest::new().relin(3).rotations(p, [1, 2], 2)));
+/// A setup in each kind of ring.
+static SETUPS: LazyLock<[Setup; 2]> = LazyLock::new(|| {
+    RingKind::ALL.map(|ring| {
+        Setup::new(ParamsLiteral { ring, ..ParamsLiteral::N13 }, |p| {
+            KeyRequest::new().relin(3).rotations(p, [1, 2], 2)
+        })
+    })
+});
 
 // Parameters.
 
@@ -139,7 +145,7 @@ fn chosen_parameters_can_be_made() {
 /// The primes of each key that was made, not of those that were meant.
 #[test]
 fn keys_have_the_modulus_of_their_level() {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let n = s.params.n();
     for (level, log2) in (0..=3).map(|level| (level, s.params.log2_qp(level))) {
         let key = s.secret.switching_key_from(&s.secret, level).unwrap();
@@ -194,15 +200,18 @@ fn phase(s: &Setup, x: &Ciphertext) -> Vec<i64> {
     centred(s, phase)
 }
 
-/// The integer coefficients of all `n/2` values, by definition: with `z = exp(i pi / n)`, slot `j` is the value at
-/// `z^(5^j)`.
-fn coefficients(values: &[Complex64], scale: f64) -> Vec<i64> {
-    let n = 2 * values.len();
-    let roots: Vec<_> = (0..2 * n).map(|k| Complex64::from_polar(scale, PI * k as f64 / n as f64)).collect();
-    let exponents: Vec<_> = std::iter::successors(Some(1), |e| Some(e * 5 % (2 * n))).take(n / 2).collect();
+/// The integer coefficients of all values, by definition: with `z = exp(i pi / n)`, or half that angle where slots are real, slot `j`
+/// is the value at `z^(5^j)`.
+fn coefficients(s: &Setup, values: &[Complex64], scale: f64) -> Vec<i64> {
+    let n = s.params.n();
+    let order = s.params.ring().kind().root_order(n);
+    let angle = |k: usize| 2.0 * PI * k as f64 / order as f64;
+    let roots: Vec<_> = (0..order).map(|k| Complex64::from_polar(scale, angle(k))).collect();
+    let exponents: Vec<_> =
+        std::iter::successors(Some(1), |e| Some(e * 5 % order)).take(values.len()).collect();
     let coefficient = |k: usize| {
         let terms = values.iter().zip(&exponents).map(|(z, e)| {
-            let root = roots[e * k % (2 * n)];
+            let root = roots[e * k % order];
             z.re * root.re + z.im * root.im
         });
         terms.sum::<f64>() / values.len() as f64
@@ -234,10 +243,13 @@ fn difference(x: &[i64], y: &[i64]) -> Vec<i64> {
 /// secret it is at least as noisy as the ciphertext.
 #[test]
 fn raw_decryptions_reveal_the_key_and_published_ones_do_not() {
-    let s = &*SETUP;
+    SETUPS.iter().for_each(raw_decryptions_reveal_the_key_and_published_ones_do_not_in);
+}
+
+fn raw_decryptions_reveal_the_key_and_published_ones_do_not_in(s: &Setup) {
     let e = &s.evaluator;
     let secret = s.secret_coefficients();
-    let a = vector(s.slots(), 1);
+    let a = numbers(&s.params, s.slots(), 1);
     let zero = vec![Complex64::ZERO; s.slots()];
     let x = s.load(&a);
     let subjects = [
@@ -251,13 +263,13 @@ fn raw_decryptions_reveal_the_key_and_published_ones_do_not() {
     ];
     for (name, x) in subjects {
         let decrypted = s.secret.decrypt(&s.encoder, &x).unwrap();
-        let raw = coefficients(decrypted.reveal_unrounded(), x.scale());
+        let raw = coefficients(s, decrypted.reveal_unrounded(), x.scale());
         assert_eq!(raw, phase(s, &x), "{name}");
         assert_eq!(attack(s, &x, &raw), secret, "{name}");
 
         let max = decrypted.max_bits();
         for bits in [max, max - 1, max - 5] {
-            let published = coefficients(&decrypted.publish(bits).unwrap(), x.scale());
+            let published = coefficients(s, &decrypted.publish(bits).unwrap(), x.scale());
             let found = attack(s, &x, &published);
             let ternary = found.iter().filter(|x| x.abs() <= 1).count();
             assert!(ternary < s.params.n() / 100, "{name}, {bits} bits: {ternary} coefficients");
@@ -269,16 +281,20 @@ fn raw_decryptions_reveal_the_key_and_published_ones_do_not() {
 
 #[test]
 fn noise_is_not_published() {
-    let s = &*SETUP;
-    let a = vector(s.slots(), 1);
+    SETUPS.iter().for_each(noise_is_not_published_in);
+}
+
+fn noise_is_not_published_in(s: &Setup) {
+    let a = numbers(&s.params, s.slots(), 1);
     let x = s.load(&a);
     let square = s.evaluator.mul(&x, &x, &s.keys).unwrap();
     let lowered = s.load(&a).with_scale(2f64.powi(12));
     for (x, want) in [(x, -1), (square, 0), (lowered, 1)].map(|(x, kind)| (s.fetch(&x), kind)) {
         let decrypted = s.secret.decrypt(&s.encoder, &x).unwrap();
         let max = decrypted.max_bits();
-        // A step of 32 n / scale.
-        assert_eq!(max, (x.scale() / (32.0 * 8192.0)).log2().floor() as i32);
+        // A step of 32 n / scale, or 91 n / scale where noise in slots is larger.
+        let units = (5.0 + s.params.noise_bits()).exp2();
+        assert_eq!(max, (x.scale() / (units * 8192.0)).log2().floor() as i32);
         assert_eq!(max < 0, want == 1);
         for bits in [max + 1, max + 2, max + 20, i32::MAX] {
             assert_eq!(decrypted.publish(bits), Err(PublishError { bits, max }));
@@ -307,7 +323,7 @@ fn noise_is_not_published() {
 
 #[test]
 fn secrets_are_uniform_ternary() {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let n = s.params.n() as f64;
     let secret = s.secret_coefficients();
     for value in -1..=1 {
@@ -322,13 +338,18 @@ fn secrets_are_uniform_ternary() {
 /// An encryption of zero is nothing but noise.
 #[test]
 fn encryptions_are_noisy() {
-    let s = &*SETUP;
+    SETUPS.iter().for_each(encryptions_are_noisy_in);
+}
+
+fn encryptions_are_noisy_in(s: &Setup) {
     let error = 10.5f64.sqrt();
     let zero = s.encoder.encode(&[Complex64::ZERO]).unwrap();
     let public = s.secret.public_key().unwrap();
     let by_secret = [(); 2].map(|()| phase(s, &s.secret.encrypt(&zero).unwrap()));
     let by_public = [(); 2].map(|()| phase(s, &public.encrypt(&zero).unwrap()));
-    let spread = error * (1.0 + s.params.n() as f64 * 4.0 / 3.0).sqrt();
+    // Where slots are real, a product has two terms for each pair of coefficients.
+    let terms = s.params.ring().kind().root_order(s.params.n()) as f64 / 2.0;
+    let spread = error * (1.0 + terms * 4.0 / 3.0).sqrt();
     for (noises, expected) in [(by_secret, error), (by_public, spread)] {
         for noise in &noises {
             assert!((deviation(noise) / expected - 1.0).abs() < 0.1, "{} for {expected}", deviation(noise));
@@ -342,7 +363,10 @@ fn encryptions_are_noisy() {
 /// A row is `-a s + e` wherever the digit has no prime: the noise is there, and another in every row.
 #[test]
 fn keys_are_noisy() {
-    let s = &*SETUP;
+    SETUPS.iter().for_each(keys_are_noisy_in);
+}
+
+fn keys_are_noisy_in(s: &Setup) {
     let ring = s.params.ring();
     let secret = small(s, &s.secret_coefficients());
     let mut noises = Vec::new();
@@ -372,7 +396,7 @@ fn keys_are_noisy() {
     assert_eq!(noises.len(), 6);
     for (i, noise) in noises.iter().enumerate() {
         assert!((deviation(noise) / 10.5f64.sqrt() - 1.0).abs() < 0.1, "{}", deviation(noise));
-        assert!(noise.iter().all(|x| x.abs() <= 21));
+        assert!(noise[1..].iter().all(|x| x.abs() <= 21));
         for other in &noises[..i] {
             assert!((deviation(&difference(noise, other)) / 21f64.sqrt() - 1.0).abs() < 0.1);
         }
@@ -387,7 +411,7 @@ type Make<'a> = &'a dyn Fn() -> Vec<u8>;
 /// Two objects made of the same input share no bytes but their headers.
 #[test]
 fn everything_made_is_fresh() {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let plaintext = s.encoder.encode(&vector(s.slots(), 1)).unwrap();
     let public = s.secret.public_key().unwrap();
     let keys = KeyRequest::new().relin(0).rotations(&s.params, [1, 2], 0);
@@ -434,8 +458,8 @@ fn secrets_can_neither_be_printed_nor_copied() {
     assert_lacks!(Decrypted: std::ops::Deref, Into<Vec<Complex64>>);
     assert_lacks!(Plaintext: Clone, Debug, Display, PartialEq, AsRef<[i64]>, IntoIterator);
     assert_lacks!(Seed: Debug, Display, PartialEq);
-    assert_eq!(format!("{:?}", SETUP.secret), "SecretKey(..)");
-    assert_eq!(format!("{:#?}", SETUP.secret), "SecretKey(..)");
+    assert_eq!(format!("{:?}", SETUPS[0].secret), "SecretKey(..)");
+    assert_eq!(format!("{:#?}", SETUPS[0].secret), "SecretKey(..)");
 }
 
 #[test]

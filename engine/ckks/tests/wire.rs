@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn parameters_survive() {
-    for literal in [ParamsLiteral::N13, ParamsLiteral::N14, ParamsLiteral { levels: 0, ..ParamsLiteral::N13 }]
-    {
+    let real = ParamsLiteral { ring: RingKind::ConjugateInvariant, ..ParamsLiteral::N13 };
+    let no_levels = ParamsLiteral { levels: 0, ..ParamsLiteral::N13 };
+    for literal in [ParamsLiteral::N13, ParamsLiteral::N14, real, no_levels] {
         let params = Params::new(literal).unwrap();
         let bytes = params.to_bytes();
         assert_eq!(bytes.len() as u64, Params::ENCODED_LEN);
@@ -165,13 +166,25 @@ fn a_wrong_header_is_refused() {
 
 #[test]
 fn other_parameters_are_refused() {
-    let other = Params::new(ParamsLiteral { levels: 1, ..SMALL }).unwrap();
+    let real = RingKind::ConjugateInvariant;
+    for literal in [ParamsLiteral { levels: 1, ..SMALL }, ParamsLiteral { ring: real, ..SMALL }] {
+        objects_of_other_parameters_are_refused(&Params::new(literal).unwrap());
+    }
+    // The kind of the ring is part of the parameters' hash, not of their primes alone.
+    let bytes = Params::new(ParamsLiteral { ring: real, ..ParamsLiteral::N13 }).unwrap().to_bytes();
+    assert_eq!(bytes[45], 18);
+    assert_eq!(Params::from_bytes(&with(&bytes, 45, &[2])).err(), Some(WireError::ParamsMismatch));
+}
+
+#[track_caller]
+#[expect(clippy::unwrap_used, reason = "a test may panic, and so may the functions beside the tests")]
+fn objects_of_other_parameters_are_refused(other: &Params) {
     let s = &*SETUP;
     let errors = [
-        Ciphertext::from_bytes(&encrypt().to_bytes(), &other).err(),
-        PublicKey::from_bytes(&s.secret.public_key().unwrap().to_bytes(), &other).err(),
-        EvaluationKeys::from_bytes(&s.evaluation.to_bytes(), &other).err(),
-        SecretKey::from_secret_bytes(&s.secret.to_secret_bytes(), &other).err(),
+        Ciphertext::from_bytes(&encrypt().to_bytes(), other).err(),
+        PublicKey::from_bytes(&s.secret.public_key().unwrap().to_bytes(), other).err(),
+        EvaluationKeys::from_bytes(&s.evaluation.to_bytes(), other).err(),
+        SecretKey::from_secret_bytes(&s.secret.to_secret_bytes(), other).err(),
     ];
     assert!(errors.iter().all(|e| *e == Some(WireError::ParamsMismatch)), "{errors:?}");
 }
@@ -180,7 +193,7 @@ fn other_parameters_are_refused() {
 fn wrong_parameters_are_refused() {
     let range = |field, value, min, max| ParamsError::OutOfRange { field, value, min, max }.into();
     let good = Params::new(ParamsLiteral::N13).unwrap().to_bytes();
-    let cases: [Case<'_>; 12] = [
+    let cases: [Case<'_>; 14] = [
         ("small degree", 40, &[9], range("log_n", 9, 10, 17)),
         ("large degree", 40, &[18], range("log_n", 18, 10, 17)),
         ("levels", 41, &[101], range("levels", 101, 0, 100)),
@@ -191,6 +204,8 @@ fn wrong_parameters_are_refused() {
         ("no digit", 44, &[0], range("digit_limbs", 0, 1, 14)),
         ("large digit", 44, &[15], range("digit_limbs", 15, 1, 14)),
         ("security 64", 45, &[1], bad_field("security / 64", 1, 2, 4)),
+        ("security 64 and real slots", 45, &[17], bad_field("security / 64", 17, 2, 4)),
+        ("real slots", 45, &[18], WireError::ParamsMismatch),
         ("other primes", 43, &[50], WireError::ParamsMismatch),
         ("no security", 45, &[0], WireError::InsecureParams),
     ];

@@ -50,7 +50,8 @@ fn counted<T>(f: impl FnOnce() -> T) -> (T, usize) {
 #[test]
 fn claimed_sizes_allocate_nothing() {
     // The largest objects there are, claimed by a few bytes.
-    let params = Params::new(ParamsLiteral { log_n: 13, levels: 100, ..SMALL }).unwrap();
+    let params =
+        Params::new(ParamsLiteral { ring: RingKind::Cyclotomic, log_n: 13, levels: 100, ..SMALL }).unwrap();
     let header = |kind: u8| {
         let mut bytes = b"PLEU\x01\x00".to_vec();
         bytes.extend([kind, 0]);
@@ -231,10 +232,10 @@ proptest! {
     #[test]
     fn any_parameters_survive_or_are_refused(
         log_n in 9u32..=11, levels in 0usize..=101, scale_bits in 19u32..=61, base_bits in 20u32..=121,
-        digit_limbs in 0usize..=15,
+        digit_limbs in 0usize..=15, kind in 0usize..2,
     ) {
         let security = Security::InsecureForTests;
-        if let Ok(params) = Params::new(ParamsLiteral { log_n, levels, scale_bits, base_bits, digit_limbs, security }) {
+        if let Ok(params) = Params::new(ParamsLiteral { ring: RingKind::ALL[kind], log_n, levels, scale_bits, base_bits, digit_limbs, security }) {
             let read = Params::from_bytes_allow_insecure(&params.to_bytes()).unwrap();
             prop_assert_eq!(read.literal(), params.literal());
             prop_assert_eq!(read.hash(), params.hash());

@@ -208,7 +208,7 @@ impl TensorSpec {
 }
 
 fn check_layout(layout: &Layout, params: &Params) -> Result<(), PlanFileError> {
-    let slots = params.n() / 2;
+    let slots = params.slots();
     let places = || layout.places.iter().map(|&place| place as usize);
     ensure(layout.slots == slots && !layout.places.is_empty(), "the slots of a layout")?;
     let ciphertexts = places().map(|place| place / slots + 1).fold(0, usize::max);

@@ -142,7 +142,7 @@ impl ParameterReport {
         let levels = params.max_level();
         Self {
             log_n: literal.log_n,
-            slots: params.n() / 2,
+            slots: params.slots(),
             levels,
             scale_bits: literal.scale_bits,
             log2_q: params.log2_q(levels),

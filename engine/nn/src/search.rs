@@ -15,7 +15,7 @@ use crate::options::{CompileOptions, Progress};
 use crate::packing::Packing;
 use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
 use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
-use pleura_ckks::{ParamsLiteral, Security};
+use pleura_ckks::{ParamsLiteral, RingKind, Security};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -391,6 +391,7 @@ fn literals(levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLitera
     (1..=MAX_SPECIAL.min(total + 2))
         .filter(|&special| log2_qp(special) <= security.max_log2_qp(log_n) && total <= MAX_LEVELS)
         .map(|digit_limbs| ParamsLiteral {
+            ring: RingKind::Cyclotomic,
             log_n,
             levels: total,
             scale_bits: PRIME_BITS,

@@ -29,6 +29,14 @@ impl RingKind {
         }
     }
 
+    /// Number of coefficients of a plaintext whose values repeat after `values` slots.
+    pub fn coefficients(self, values: usize) -> usize {
+        match self {
+            Self::Cyclotomic => 2 * values,
+            Self::ConjugateInvariant => values,
+        }
+    }
+
     /// Name of the kind in reports.
     pub fn name(self) -> &'static str {
         match self {

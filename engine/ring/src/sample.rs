@@ -3,7 +3,7 @@
 //! One [`Seed`] belongs to one object. Each use of it takes its own stream (the cipher's nonce holds a label and a
 //! number), so that a public `a` and a secret error never share randomness, whatever order they are drawn in.
 
-use crate::{Limbs, Ntt, Poly, Ring};
+use crate::{Limbs, Ntt, Poly, Ring, RingKind};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use std::sync::Arc;
@@ -159,11 +159,20 @@ impl Sampler {
         Zeroizing::new((0..n).map(|_| ((u64::from(self.word()) * 3) >> 32) as i8 - 1).collect())
     }
 
-    /// `n` coefficients of the centred binomial distribution.
-    pub fn error(&mut self, n: usize) -> Zeroizing<Vec<i8>> {
+    /// `n` coefficients of the centred binomial distribution. In a conjugate-invariant ring the first is the sum of two: under the
+    /// canonical embedding 1 has the length `sqrt(n)` and every other `X^j + X^-j` the length `sqrt(2 n)`, so that the error has the
+    /// same variance in all directions.
+    pub fn error(&mut self, kind: RingKind, n: usize) -> Zeroizing<Vec<i8>> {
         let mask = (1 << BINOMIAL_PAIRS) - 1;
         let heads = |word: u32| (word & mask).count_ones() as i8;
-        Zeroizing::new((0..n).map(|_| heads(self.word()) - heads(self.word())).collect())
+        let mut coefficients = Zeroizing::new(Vec::with_capacity(n));
+        coefficients.extend((0..n).map(|_| heads(self.word()) - heads(self.word())));
+        if kind == RingKind::ConjugateInvariant
+            && let Some(first) = coefficients.first_mut()
+        {
+            *first += heads(self.word()) - heads(self.word());
+        }
+        coefficients
     }
 
     /// A number above 0 and below 1, an odd multiple of `2^-53`: each is as likely.

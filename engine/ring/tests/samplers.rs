@@ -35,7 +35,7 @@ fn streams_are_chacha20_of_label_and_number() {
             let heads = stream().map(|x| (x % (1 << 21)).count_ones() as i8).take(2 * count);
             let heads: Vec<i8> = heads.collect();
             let error: Vec<i8> = heads.chunks(2).map(|pair| pair[0] - pair[1]).collect();
-            assert_eq!(*seed.sampler(label, number).error(count), error);
+            assert_eq!(*seed.sampler(label, number).error(RingKind::Cyclotomic, count), error);
 
             let mut words = stream();
             let uniform: Vec<u32> = ring
@@ -51,7 +51,7 @@ fn streams_are_chacha20_of_label_and_number() {
 #[test]
 fn streams_are_reproducible_and_differ() {
     let seeds = [[0; 32], [1; 32], std::array::from_fn(|i| u8::from(i == 31))].map(|b| Seed::from_bytes(&b));
-    let draw = |sampler: &mut Sampler| sampler.error(64).to_vec();
+    let draw = |sampler: &mut Sampler| sampler.error(RingKind::Cyclotomic, 64).to_vec();
     let mut seen = Vec::new();
     for seed in &seeds {
         assert_eq!(
@@ -116,7 +116,8 @@ fn errors_are_centred_binomial() {
         probabilities.push(probabilities[k - 1] * (43 - k) as f64 / k as f64);
     }
     for number in 0..4 {
-        let draws = Seed::from_bytes(&[6; 32]).sampler(Label::Error, number).error(1 << 20);
+        let draws =
+            Seed::from_bytes(&[6; 32]).sampler(Label::Error, number).error(RingKind::Cyclotomic, 1 << 20);
         let mut counts = vec![0; 43];
         for &x in draws.iter() {
             counts[usize::try_from(x + 21).unwrap()] += 1;
@@ -132,6 +133,19 @@ fn errors_are_centred_binomial() {
         assert!(moment(3).abs() < 0.65, "third moment {}", moment(3));
         assert!((kurtosis - (3.0 - 2.0 / 42.0)).abs() < 0.024, "kurtosis {kurtosis}");
     }
+}
+
+#[test]
+fn errors_of_conjugate_invariant_rings_are_spherical() {
+    let n = 64;
+    let draw = |kind, number| Seed::from_bytes(&[8; 32]).sampler(Label::Error, number).error(kind, n);
+    let draws: Vec<_> = (0..1 << 14).map(|number| draw(RingKind::ConjugateInvariant, number)).collect();
+    let variance = |i: usize| draws.iter().map(|e| f64::from(e[i]).powi(2)).sum::<f64>() / draws.len() as f64;
+    // Within five standard errors: 1 is shorter than the rest of the basis by the root of two.
+    assert!((variance(0) - 21.0).abs() < 1.16, "{}", variance(0));
+    assert!((1..n).all(|i| (variance(i) - 10.5).abs() < 0.58));
+    // All but the first are those of a cyclotomic ring.
+    assert_eq!(draws[0][1..], draw(RingKind::Cyclotomic, 0)[1..]);
 }
 
 #[test]

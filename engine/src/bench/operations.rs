@@ -96,7 +96,7 @@ impl Operands {
     pub fn new(params: Params, most: usize) -> Result<Self, BenchError> {
         let encoder = Encoder::new(&params);
         let secret = SecretKey::generate(&params)?;
-        let slots = params.n() / 2;
+        let slots = params.slots();
         let diagonal = |k: usize| {
             (0..slots).map(|i| Complex64::from(((i + k) as f64).cos() / DIAGONALS as f64)).collect()
         };

@@ -19,7 +19,7 @@ pub struct Decrypted {
     max_bits: i32,
 }
 
-/// Units of the last published digit are at least `2^GUARD_BITS n` over the scale: 100 deviations and more of the noise that encryption
+/// Units of the last published digit are at least `2^GUARD_BITS n` over the scale, times [`Params::noise_bits`]: 100 deviations and more of the noise that encryption
 /// under the secret key leaves in a slot, 12 of what encryption under a public key leaves.
 const GUARD_BITS: f64 = 5.0;
 
@@ -62,7 +62,8 @@ impl SecretKey {
         }
         let coefficients = centred(ring, limbs, message.into_coeff().words());
         let values = encoder.decode(&coefficients, *log_slots, *scale);
-        let max_bits = (scale.log2() - f64::from(params.literal().log_n) - GUARD_BITS).floor() as i32;
+        let unit_bits = f64::from(params.literal().log_n) + GUARD_BITS + params.noise_bits();
+        let max_bits = (scale.log2() - unit_bits).floor() as i32;
         Ok(Decrypted { values, dither, max_bits })
     }
 }

@@ -51,7 +51,7 @@ impl PublicKey {
         let v = seed.sampler(Label::Ephemeral, 0).ternary(ring.n());
         let v = Poly::from_small(ring, limbs, &v).into_ntt();
         let part = |half: &Poly<_>, number, mut message: Poly<pleura_ring::Coeff>| {
-            let error = seed.sampler(Label::Error, number).error(ring.n());
+            let error = seed.sampler(Label::Error, number).error(ring.kind(), ring.n());
             message.add_assign(&Poly::from_small(ring, limbs, &error));
             let mut part = v.mul(&half.restrict(limbs));
             part.add_assign(&message.into_ntt());

@@ -73,9 +73,9 @@ impl SecretKey {
     ///
     /// # Errors
     /// [`ClientError::NoSuchLevel`], [`ClientError::NoEntropy`], [`ClientError::ParamsMismatch`] if the request was
-    /// made for a larger degree
+    /// made for a larger degree or for a ring of another kind
     pub fn evaluation_keys(&self, request: &KeyRequest) -> Result<EvaluationKeys, ClientError> {
-        if request.galois.keys().any(|g| g.exponent() as usize >= 2 * self.params.n()) {
+        if request.galois.keys().any(|g| self.params.ring().galois(g.exponent()) != Some(*g)) {
             return Err(ClientError::ParamsMismatch);
         }
         let relin = request.relin.map(|level| self.switching_key(&self.s.mul(&self.s), level)).transpose()?;
@@ -136,7 +136,7 @@ impl SecretKey {
     /// `-a s + e` with the error of stream `number`.
     pub(super) fn mask(&self, a: &Poly<Ntt>, noise: &Seed, number: u32) -> Poly<Ntt> {
         let ring = self.params.ring();
-        let error = noise.sampler(Label::Error, number).error(ring.n());
+        let error = noise.sampler(Label::Error, number).error(ring.kind(), ring.n());
         let mut b = a.mul(&self.s.restrict(a.limbs()));
         b.neg_assign();
         b.add_assign(&Poly::from_small(ring, a.limbs(), &error).into_ntt());

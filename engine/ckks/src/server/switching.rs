@@ -119,7 +119,7 @@ impl<B: Backend> Evaluator<B> {
         count: usize,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        let max = self.params().n() / 2;
+        let max = self.params().slots();
         if !count.is_power_of_two() || count > max {
             return Err(EvalError::BadCount { count, max });
         }

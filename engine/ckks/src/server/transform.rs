@@ -134,8 +134,8 @@ impl LinearTransform {
         slots: usize,
         diagonals: impl IntoIterator<Item = (i64, Vec<Complex64>)>,
     ) -> Result<Self, TransformError> {
-        if !slots.is_power_of_two() || slots > params.n() / 2 {
-            return Err(TransformError::BadSlots { slots, max: params.n() / 2 });
+        if !slots.is_power_of_two() || slots > params.slots() {
+            return Err(TransformError::BadSlots { slots, max: params.slots() });
         }
         if level == 0 || level > params.max_level() {
             return Err(TransformError::BadLevel { level, max: params.max_level() });

@@ -18,6 +18,7 @@ use pleura_ring::{Cpu, Simd};
 
 /// Small and fast: two levels of 28 bits.
 pub(crate) const SMALL: ParamsLiteral = ParamsLiteral {
+    ring: RingKind::Cyclotomic,
     log_n: 10,
     levels: 2,
     scale_bits: 28,
@@ -64,7 +65,7 @@ impl Setup {
     }
 
     pub(crate) fn slots(&self) -> usize {
-        self.params.n() / 2
+        self.params.slots()
     }
 
     pub(crate) fn top(&self) -> usize {
@@ -146,6 +147,22 @@ pub(crate) fn vector(slots: usize, seed: u64) -> Vec<Complex64> {
 /// Complex numbers of absolute value 1.
 pub(crate) fn phases(slots: usize, seed: u64) -> Vec<Complex64> {
     reals(slots, seed).iter().map(|x| Complex64::from_polar(1.0, x * std::f64::consts::PI)).collect()
+}
+
+/// Numbers that slots of these parameters can hold, with parts in `[-1, 1)`.
+pub(crate) fn numbers(params: &Params, slots: usize, seed: u64) -> Vec<Complex64> {
+    match params.literal().ring {
+        RingKind::Cyclotomic => vector(slots, seed),
+        RingKind::ConjugateInvariant => complex(reals(slots, seed)),
+    }
+}
+
+/// Numbers of absolute value 1 that slots of these parameters can hold: phases, or signs.
+pub(crate) fn units(params: &Params, slots: usize, seed: u64) -> Vec<Complex64> {
+    match params.literal().ring {
+        RingKind::Cyclotomic => phases(slots, seed),
+        RingKind::ConjugateInvariant => complex(reals(slots, seed).into_iter().map(f64::signum)),
+    }
 }
 
 pub(crate) fn complex(reals: impl IntoIterator<Item = f64>) -> Vec<Complex64> {

@@ -19,7 +19,7 @@ fn plainly_rounded(decrypted: &Decrypted, bits: i32) -> Vec<Complex64> {
 
 /// An encryption of zeros at level 0, and the server's copy.
 fn zeros() -> (Ciphertext, CiphertextBatch<Cpu>) {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let zero = s.encoder.encode_at(&vec![Complex64::ZERO; s.slots()], s.params.scale(0)).unwrap();
     let x = s.secret.encrypt_at(&zero, 0).unwrap();
     let on_device = s.evaluator.upload(std::slice::from_ref(&x)).unwrap();
@@ -28,7 +28,7 @@ fn zeros() -> (Ciphertext, CiphertextBatch<Cpu>) {
 
 /// Shows `x` shifted by known values: the server adds them, the client decrypts.
 fn shifted(x: &CiphertextBatch<Cpu>, shift: &[Complex64], show: Show<'_>) -> Vec<Complex64> {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let plaintext = s.encoder.encode_at(shift, s.params.scale(0)).unwrap();
     let sum = s.evaluator.add_plain(x, &s.evaluator.upload_plaintext(&plaintext, 0).unwrap()).unwrap();
     show(&s.secret.decrypt(&s.encoder, &s.fetch(&sum)).unwrap())
@@ -67,7 +67,7 @@ fn interpolate(values: &[Complex64], scale: f64) -> Vec<i64> {
 /// Bisects the noise of all slots at once: each shift moves the middles of the ranges to where a rounding turns. Returns
 /// how many decryptions gave the key, or by how much the noise is wrong after all of them: the deviation of a coefficient.
 fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, f64> {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let (x, on_device) = zeros();
     let scale = s.params.scale(0);
     let half = 0.5 * f64::from(-bits).exp2();
@@ -106,7 +106,7 @@ fn bisect(bits: i32, queries: usize, show: Show<'_>) -> Result<usize, f64> {
 /// Averages `count` publications of values halfway between multiples, where dithered roundings reveal the most, and returns the
 /// error of the noise derived from them: the deviation of a coefficient.
 fn average(bits: i32, count: usize, show: Show<'_>) -> f64 {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let (x, on_device) = zeros();
     let unit = f64::from(-bits).exp2();
     let mut sums = vec![Complex64::ZERO; s.slots()];
@@ -122,7 +122,7 @@ fn average(bits: i32, count: usize, show: Show<'_>) -> f64 {
 
 /// No estimate without bias from `count` publications has a smaller deviation.
 fn least_deviation(bits: i32, count: usize) -> f64 {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     f64::from(-bits).exp2() * s.params.scale(0) / PI / (count as f64 * s.slots() as f64).sqrt()
 }
 
@@ -130,7 +130,7 @@ fn least_deviation(bits: i32, count: usize) -> f64 {
 #[test]
 fn shifted_copies_reveal_the_key_under_plain_rounding_and_not_when_published() {
     let (x, _) = zeros();
-    let max = SETUP.secret.decrypt(&SETUP.encoder, &x).unwrap().max_bits();
+    let max = SETUPS[0].secret.decrypt(&SETUPS[0].encoder, &x).unwrap().max_bits();
     for bits in [max, max - 4, 0] {
         let plain = bisect(bits, 16, &|decrypted| plainly_rounded(decrypted, bits));
         assert!(plain.as_ref().is_ok_and(|&queries| queries <= 12), "{bits} bits: {:?}", plain.ok());
@@ -148,7 +148,7 @@ fn shifted_copies_reveal_the_key_under_plain_rounding_and_not_when_published() {
 /// `sin^2(pi f / 2)` of the values that are a fraction `f` of a unit above a multiple go up, and none goes further.
 #[test]
 fn dithers_round_up_with_the_documented_probability() {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let bits = 3;
     let (_, on_device) = zeros();
     let unit = f64::from(-bits).exp2();
@@ -170,7 +170,7 @@ fn dithers_round_up_with_the_documented_probability() {
 #[test]
 #[ignore = "takes a minute; prints the table of SECURITY.md"]
 fn publications_until_the_key_is_known() {
-    let s = &*SETUP;
+    let [s, _] = &*SETUPS;
     let (x, _) = zeros();
     let decrypted = s.secret.decrypt(&s.encoder, &x).unwrap();
     let max = decrypted.max_bits();
