@@ -163,7 +163,13 @@ impl ModelArgs {
             key = key_with(key, items);
         }
         let metadata = Metadata { scores, ..Metadata::default() };
-        let options = CompileOptions { security: self.security, calibration, threads, metadata };
+        let options = CompileOptions {
+            security: self.security,
+            calibration,
+            threads,
+            metadata,
+            ..CompileOptions::default()
+        };
         Ok(Model { network, notes, fit: self.fit(), options, key, cached: !self.no_cache })
     }
 }

@@ -4,11 +4,13 @@
 //! prediction and truth side by side); only their ratios decide between plans.
 
 use crate::lower::{Place, Split};
-use pleura_ckks::ParamsLiteral;
+use pleura_ckks::{ParamsLiteral, RingKind};
 use std::collections::BTreeSet;
 
 /// Seconds per word and stage of a transform.
 const BUTTERFLY: f64 = 3.6e-11;
+/// Stages that take as long as the folding of coefficients.
+const FOLDING: f64 = 1.5;
 /// Seconds per word of a product that is added to a sum.
 const MULTIPLY: f64 = 1.3e-10;
 /// Seconds per coefficient of a weight that is read and reduced.
@@ -28,8 +30,10 @@ const DISPATCH_PREFERENCE: f64 = 1.1;
 /// The parameters that costs depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
+    ring: RingKind,
     n: f64,
-    log_n: f64,
+    /// Passes over the words of a limb in a transform; folding is another one.
+    stages: f64,
     base: usize,
     special: usize,
     threads: f64,
@@ -56,8 +60,9 @@ impl Cost {
         let base = (f64::from(literal.base_bits) / 30.0).ceil() as usize;
         let n = f64::from(1u32 << literal.log_n);
         Self {
+            ring: literal.ring,
             n,
-            log_n: literal.log_n.into(),
+            stages: f64::from(literal.log_n) + folding(literal.ring),
             base,
             special: literal.digit_limbs,
             threads: threads.max(1) as f64,
@@ -80,7 +85,7 @@ impl Cost {
         let q = self.limbs(level);
         let extended = self.extended_limbs(level);
         let lift = if baby_steps > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
-        let expansion = self.expansion(2 * work.period) * extended * diagonals;
+        let expansion = self.expansion(self.ring.coefficients(work.period)) * extended * diagonals;
         let sums = diagonals * extended * 2.0 * self.n * MULTIPLY;
         let per_giant_step = self.transforms(self.special as f64 + q) + self.mod_up(level) + self.key(level);
         let switch = inputs * baby_steps * self.key(level) + outputs * giant_steps * per_giant_step;
@@ -188,13 +193,21 @@ impl Cost {
     }
 
     fn transforms(&self, count: f64) -> f64 {
-        count * self.n * self.log_n * BUTTERFLY
+        count * self.n * self.stages * BUTTERFLY
     }
 
     /// Seconds to expand a compact polynomial of this many coefficients in one limb.
     fn expansion(&self, len: usize) -> f64 {
         let len = len as f64;
-        WEIGHT + len * (len.log2() * BUTTERFLY + RESIDUE)
+        WEIGHT + len * ((len.log2() + folding(self.ring)) * BUTTERFLY + RESIDUE)
+    }
+}
+
+/// Stages of a transform that take as long as folding.
+fn folding(ring: RingKind) -> f64 {
+    match ring {
+        RingKind::Cyclotomic => 0.0,
+        RingKind::ConjugateInvariant => FOLDING,
     }
 }
 

@@ -2,13 +2,15 @@
 
 use crate::Metadata;
 use ndarray::ArrayD;
-use pleura_ckks::Security;
+use pleura_ckks::{RingKind, Security};
 
 /// Options of [`Plan::compile`](crate::Plan::compile).
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// Security of the parameters.
     pub security: Security,
+    /// Kinds of ring that are tried.
+    pub rings: Vec<RingKind>,
     /// Typical items, `[items, ..input shape]`, to take the ranges of values from. Without them, standard normal
     /// items are drawn.
     pub calibration: Option<ArrayD<f64>>,
@@ -22,9 +24,15 @@ pub struct CompileOptions {
 pub type Progress<'a> = &'a mut dyn FnMut(&str, usize, usize);
 
 impl Default for CompileOptions {
-    /// 128 bits of security, standard normal calibration items, all threads of the processor, no metadata.
+    /// 128 bits of security, both kinds of ring, standard normal calibration items, all threads of the processor, no metadata.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { security: Security::Bits128, calibration: None, threads, metadata: Metadata::default() }
+        Self {
+            security: Security::Bits128,
+            rings: RingKind::ALL.to_vec(),
+            calibration: None,
+            threads,
+            metadata: Metadata::default(),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Search: candidate ways to run a network are priced, and the cheapest at the smallest secure degree is taken.
 //!
-//! A candidate is a rewriting of the network, a packing, and a parameter set. Its price is predicted from the number of
+//! A candidate is a rewriting of the network, a kind of ring, a packing, and a parameter set. Its price is predicted from the number of
 //! diagonals and rotations ([`crate::cost`]); nothing is encoded yet.
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
@@ -98,6 +98,7 @@ struct Rewritten {
     input_unit: f64,
     output_unit: f64,
     merging: Merging,
+    ring: RingKind,
     log_n: u32,
 }
 
@@ -132,11 +133,19 @@ impl Candidate {
                     .map_err(|_| CompileError::Internal("normalization breaks the network"))?;
             let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools)?;
             fewest_levels = fewest_levels.min(levels.total);
-            if let Some(log_n) = smallest_degree(&levels, options.security) {
-                let network = Arc::new(network);
-                let masked = masked_nodes(&network);
-                let rewritten =
-                    Rewritten { network, masked, ranges, input_unit, output_unit, merging, log_n };
+            let network = Arc::new(network);
+            for &ring in &options.rings {
+                let Some(log_n) = smallest_degree(ring, &levels, options.security) else { continue };
+                let rewritten = Rewritten {
+                    network: network.clone(),
+                    masked: masked_nodes(&network),
+                    ranges: ranges.clone(),
+                    input_unit,
+                    output_unit,
+                    merging,
+                    ring,
+                    log_n,
+                };
                 candidates.extend(rewritten.candidates(options)?);
             }
         }
@@ -155,15 +164,15 @@ impl Candidate {
     /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding
     /// of its weights, which grows with their number.
     pub(crate) fn error(&self) -> f64 {
-        let ring_degree = self.degree();
-        let division = 0.25 * ring_degree / self.levels.message_bits.exp2();
+        let division = 0.25 * self.noise() / self.levels.message_bits.exp2();
         // Inner sums of polynomials have about as many bits as their coefficients.
-        let polynomials = 0.25 * ring_degree / self.levels.coefficient_bits.exp2();
+        let polynomials = 0.25 * self.noise() / self.levels.coefficient_bits.exp2();
         let mut sum_of_squares = polynomials * polynomials;
         for (id, node) in self.network.iter() {
             let (Op::Linear(x, _), Some(work)) = (&node.op, &self.nodes[id].work) else { continue };
             let terms = work.diagonals as f64 / work.outputs as f64;
-            let rounded = (terms * 2.0 * work.period as f64 / 12.0).sqrt() * TYPICAL
+            let rounded = (terms * self.literal.ring.coefficients(work.period) as f64 / 12.0).sqrt()
+                * TYPICAL
                 / self.levels.weight_bits(*x, id).exp2();
             sum_of_squares += division * division + rounded * rounded;
         }
@@ -176,7 +185,7 @@ impl Candidate {
         let polynomials = self.network.iter().filter_map(|(id, node)| {
             let Op::Chebyshev(_, c) = &node.op else { return None };
             let bits = chebyshev_scale_bits(c.degree()).min(self.levels.coefficient_bits);
-            let argument = 0.25 * self.degree() / bits.exp2();
+            let argument = 0.25 * self.noise() / bits.exp2();
             Some((slope(c, node.len()) * argument / self.ranges[id], id))
         });
         polynomials.max_by(|a, b| a.0.total_cmp(&b.0))
@@ -187,8 +196,9 @@ impl Candidate {
         self.nodes.values().iter().map(|node| node.predicted_seconds).sum()
     }
 
-    fn degree(&self) -> f64 {
-        f64::from(1u32 << self.literal.log_n)
+    /// Growth of roundings on their way to the slots, in proportion.
+    fn noise(&self) -> f64 {
+        (f64::from(self.literal.log_n) + self.literal.noise_bits()).exp2()
     }
 }
 
@@ -204,7 +214,7 @@ impl Rewritten {
         let mut seen: Vec<NodeMap<Arc<Layout>>> = Vec::new();
         let mut candidates = Vec::new();
         for packing in Packing::ALL {
-            let layouts = packing.layouts(&self.network, 1 << (self.log_n - 1), self.merging.pools);
+            let layouts = packing.layouts(&self.network, self.slots(), self.merging.pools);
             if !seen.contains(&layouts) {
                 candidates.extend(self.candidate(packing, &layouts, options)?);
                 seen.push(layouts);
@@ -238,7 +248,7 @@ impl Rewritten {
             if message_bits > MESSAGE_BITS[0] && levels.coefficient_bits < COEFFICIENT_BITS {
                 continue;
             }
-            let literals = literals(&levels, options.security, self.log_n);
+            let literals = literals(self.ring, &levels, options.security, self.log_n);
             let priced = literals.into_iter().map(|literal| Candidate {
                 nodes: self.price(&lowered, layouts, &levels, &Cost::new(&literal, options.threads)),
                 network: self.network.clone(),
@@ -249,7 +259,7 @@ impl Rewritten {
                 levels: levels.clone(),
                 literal,
                 layouts: layouts.clone(),
-                description: format!("{packing}, {}", self.merging),
+                description: format!("{packing}, {}{}", self.merging, slots_in_words(self.ring)),
             });
             candidates.extend(priced.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds())));
         }
@@ -282,10 +292,14 @@ impl Rewritten {
         })
     }
 
+    fn slots(&self) -> usize {
+        self.ring.slots(1 << self.log_n)
+    }
+
     /// Slots after which the diagonals of a transform repeat: with channels innermost, the taps of the middle row
     /// repeat every row, borders or not.
     fn estimated_period(&self, linear: &Linear, to: &Layout, masked: bool) -> usize {
-        let slots = 1usize << (self.log_n - 1);
+        let slots = self.slots();
         if linear.planes().is_none() || masked || !to.inner {
             to.period()
         } else if linear.has_borders() {
@@ -303,7 +317,7 @@ impl Rewritten {
         levels: &Levels,
         cost: &Cost,
     ) -> NodeMap<NodeChoice> {
-        let slots = 1usize << (self.log_n - 1);
+        let slots = self.slots();
         NodeMap::new(self.network.len(), |id| {
             let node = &self.network[id];
             let ciphertexts = layouts[id].ciphertexts;
@@ -361,6 +375,14 @@ impl fmt::Display for Merging {
     }
 }
 
+/// What a ring's slots are, where they are not the usual ones.
+fn slots_in_words(ring: RingKind) -> &'static str {
+    match ring {
+        RingKind::Cyclotomic => "",
+        RingKind::ConjugateInvariant => ", real slots",
+    }
+}
+
 /// Largest `sum (1 + k) |c_k|` over the elements: how far errors of the argument and of the basis carry.
 fn slope(c: &Coefficients, elements: usize) -> f64 {
     (0..elements)
@@ -378,12 +400,12 @@ fn pool_doublings(linear: &Linear, layout: &Layout) -> Option<Vec<i64>> {
 }
 
 /// Logarithm of the smallest degree that is secure with this number of levels.
-fn smallest_degree(levels: &Levels, security: Security) -> Option<u32> {
-    LOG_DEGREES.into_iter().find(|&log_n| !literals(levels, security, log_n).is_empty())
+fn smallest_degree(ring: RingKind, levels: &Levels, security: Security) -> Option<u32> {
+    LOG_DEGREES.into_iter().find(|&log_n| !literals(ring, levels, security, log_n).is_empty())
 }
 
 /// Parameter sets of a degree that are secure, one for each number of special primes.
-fn literals(levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLiteral> {
+fn literals(ring: RingKind, levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLiteral> {
     let total = levels.total;
     // Small primes are rare at large degrees, where there is room enough for larger ones.
     let base = (levels.message_bits + BASE_BITS).max(if log_n > 14 { 58.0 } else { 0.0 }) as u32;
@@ -391,7 +413,7 @@ fn literals(levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLitera
     (1..=MAX_SPECIAL.min(total + 2))
         .filter(|&special| log2_qp(special) <= security.max_log2_qp(log_n) && total <= MAX_LEVELS)
         .map(|digit_limbs| ParamsLiteral {
-            ring: RingKind::Cyclotomic,
+            ring,
             log_n,
             levels: total,
             scale_bits: PRIME_BITS,
@@ -399,5 +421,7 @@ fn literals(levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLitera
             digit_limbs,
             security,
         })
+        // Primes of real slots are half as many, and may run out where others do not.
+        .filter(|literal| ring == RingKind::Cyclotomic || literal.check().is_ok())
         .collect()
 }
