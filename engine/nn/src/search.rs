@@ -375,7 +375,7 @@ impl fmt::Display for Merging {
     }
 }
 
-/// What a ring's slots are, where they are not the usual ones.
+/// Words on the slots of a ring, for a description; none for complex ones.
 fn slots_in_words(ring: RingKind) -> &'static str {
     match ring {
         RingKind::Cyclotomic => "",

@@ -54,7 +54,7 @@ fn parameters_are_as_secure_as_asked_for() {
             assert!(p.log2_q < p.log2_qp, "{p:?}");
             assert!((plan.params().log2_qp(p.levels) - p.log2_qp).abs() < 1e-9);
             assert_eq!(plan.params().literal().security, security);
-            assert_eq!(p.slots, 1 << (p.log_n - 1));
+            assert_eq!(p.slots, plan.params().slots());
             assert_eq!(p.levels, plan.params().max_level());
         }
     }
@@ -317,7 +317,7 @@ fn items_that_have_no_encoding_are_refused() {
 #[test]
 fn ciphertexts_that_are_no_whole_number_of_items_are_refused() {
     // Two ciphertexts in, two out.
-    let network = net(&[3000], |n| _ = n.act(X));
+    let network = net(&[6000], |n| _ = n.act(X));
     let plan = plan_of(&network);
     assert_eq!((plan.report().input_ciphertexts, plan.report().output_ciphertexts), (2, 2));
     let (client, keys) = client(&plan);
