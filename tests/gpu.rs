@@ -53,21 +53,14 @@ struct Circuit {
 }
 
 impl Circuit {
-    fn new(log_n: u32) -> Self {
+    fn new(ring: RingKind, log_n: u32) -> Self {
         let levels = 3;
         let security = Security::InsecureForTests;
-        let literal = ParamsLiteral {
-            ring: RingKind::Cyclotomic,
-            log_n,
-            levels,
-            scale_bits: 28,
-            base_bits: 56,
-            digit_limbs: 2,
-            security,
-        };
+        let literal =
+            ParamsLiteral { ring, log_n, levels, scale_bits: 28, base_bits: 56, digit_limbs: 2, security };
         let params = Params::new(literal).unwrap();
         let top = params.max_level();
-        let slots = params.n() / 2;
+        let slots = params.slots();
         let diagonal = |k: usize| (0..slots).map(|i| Complex64::from(((i + k) as f64).sin())).collect();
         let diagonals = (0..20).map(|k| (k as i64, diagonal(k)));
         let transform = LinearTransform::new(&params, top, slots, diagonals).unwrap();
@@ -85,21 +78,30 @@ impl Circuit {
 
 #[test]
 fn ciphertexts_are_the_same_on_every_device() {
-    let case = Circuit::new(13);
-    let ring = case.params.ring();
-    let expected = circuit(Cpu::new(ring.clone()).unwrap(), &case);
-    assert_eq!(expected.len(), 24);
-    for device in forms().iter().flat_map(devices) {
-        let got = circuit(Gpu::new(ring.clone(), device.clone()).unwrap(), &case);
-        assert!(got == expected, "{}", device.info().name);
+    for kind in RingKind::ALL {
+        let case = Circuit::new(kind, 13);
+        let ring = case.params.ring();
+        let expected = circuit(Cpu::new(ring.clone()).unwrap(), &case);
+        assert_eq!(expected.len(), 24);
+        for device in forms().iter().flat_map(devices) {
+            let got = circuit(Gpu::new(ring.clone(), device.clone()).unwrap(), &case);
+            assert!(got == expected, "{}, {} ring", device.info().name, kind.name());
+        }
     }
 }
 
 #[test]
 fn operations_are_few_dispatches_in_one_submit() {
-    // A limb is transformed by one kernel up to 2^12 everywhere, by two from 2^14 on.
-    for (log_n, [rotation, product, transformed]) in [(12, [5, 6, 11]), (14, [9, 10, 19])] {
-        let case = Circuit::new(log_n);
+    // A limb is transformed by one kernel up to 2^12 everywhere, by two from 2^14 on. Each inverse transform is followed by
+    // unfolding where slots are real.
+    let cyclotomic = RingKind::Cyclotomic;
+    let cases = [
+        (cyclotomic, 12, [5, 6, 11]),
+        (cyclotomic, 14, [9, 10, 19]),
+        (RingKind::ConjugateInvariant, 14, [11, 12, 23]),
+    ];
+    for (kind, log_n, [rotation, product, transformed]) in cases {
+        let case = Circuit::new(kind, log_n);
         let Circuit { params, encoder, keys, transform, sent } = &case;
         for device in devices(&Options::default()) {
             let server =
@@ -138,12 +140,13 @@ fn operations_are_few_dispatches_in_one_submit() {
 
 // Networks.
 
-/// A reference network's plan, a client's keys, and two encrypted items.
-fn network(name: &str) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
+/// A reference network's plan in a ring, a client's keys, and two encrypted items.
+fn network(name: &str, ring: RingKind) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
     let file = format!("{}/../models/reference/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
     let model = std::fs::read(file).unwrap();
     let network = pleura_onnx::import(&model, &Default::default()).unwrap().network;
-    let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ()).unwrap();
+    let options = CompileOptions { rings: vec![ring], ..CompileOptions::default() };
+    let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
     let client = Client::new(plan.client_spec().clone()).unwrap();
     let keys = client.evaluation_keys().unwrap();
     let shape: Vec<usize> = std::iter::once(2).chain(network.input_shape().iter().copied()).collect();
@@ -154,8 +157,8 @@ fn network(name: &str) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
 }
 
 /// Runs a reference network on the CPU and on all devices.
-fn network_is_the_same(name: &str, options: &[Options]) -> Vec<Arc<Device>> {
-    let (plan, keys, sent) = network(name);
+fn network_is_the_same(name: &str, ring: RingKind, options: &[Options]) -> Vec<Arc<Device>> {
+    let (plan, keys, sent) = network(name, ring);
     let ring = plan.params().ring();
     let cpu = Cpu::with(ring.clone(), Simd::preferred(), 1).unwrap();
     let expected = infer(&session(&plan, cpu, &keys), &sent);
@@ -180,7 +183,7 @@ fn infer<B: Backend>(session: &Session<B>, sent: &[Ciphertext]) -> Vec<Vec<u8>> 
 /// Sums of rotations that end a layer share decompositions, and constants are uploaded before the first inference.
 #[test]
 fn an_inference_uploads_ciphertexts_and_nothing_else() {
-    let (plan, keys, sent) = network("lola");
+    let (plan, keys, sent) = network("lola", RingKind::Cyclotomic);
     for device in devices(&Options::default()) {
         let session = session(&plan, Gpu::new(plan.params().ring().clone(), device.clone()).unwrap(), &keys);
         infer(&session, &sent);
@@ -197,13 +200,14 @@ fn an_inference_uploads_ciphertexts_and_nothing_else() {
 #[test]
 fn a_network_is_the_same_on_every_device() {
     let [usual, checked, _] = forms();
-    network_is_the_same("lola", &[usual, checked]);
+    network_is_the_same("lola", RingKind::Cyclotomic, &[usual.clone(), checked]);
+    network_is_the_same("lola", RingKind::ConjugateInvariant, &[usual]);
 }
 
 #[test]
 fn a_network_with_little_memory_and_small_buffers() {
     let little =
         Options { memory_bytes: Some(1 << 27), max_binding_bytes: Some(1 << 23), ..Options::default() };
-    let devices = network_is_the_same("lola", &[little]);
+    let devices = network_is_the_same("lola", RingKind::Cyclotomic, &[little]);
     assert!(devices.iter().all(|device| device.streamed_bytes() > 0), "nothing was streamed");
 }
