@@ -208,7 +208,8 @@ impl Classifier {
     pub fn group_capacity(&self, single: &Report) -> usize {
         let length: usize = self.network.input_shape().iter().product();
         match single.input_ciphertexts {
-            1 => (single.parameters.slots / length.next_power_of_two()).max(1),
+            // A conjugate-invariant ring has a slot for each coefficient.
+            1 => ((1 << single.parameters.log_n) / length.next_power_of_two()).max(1),
             _ => 1,
         }
     }
