@@ -44,17 +44,24 @@ use device::DeviceArgs;
 use std::process::ExitCode;
 
 /// Version, commit, and what the binary has code for.
+macro_rules! long_version {
+    ($simd:literal) => {
+        concat!(
+            env!("CARGO_PKG_VERSION"),
+            "\ncommit: ",
+            env!("PLEURA_COMMIT"),
+            "\nSIMD: ",
+            $simd,
+            "\nGPU: wgpu"
+        )
+    };
+}
 #[cfg(target_arch = "x86_64")]
-const LONG_VERSION: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    "\ncommit: ",
-    env!("PLEURA_COMMIT"),
-    "\nSIMD: scalar, avx2, avx512\nGPU: wgpu"
-);
-/// Version, commit, and what the binary has code for.
-#[cfg(not(target_arch = "x86_64"))]
-const LONG_VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION"), "\ncommit: ", env!("PLEURA_COMMIT"), "\nSIMD: scalar\nGPU: wgpu");
+const LONG_VERSION: &str = long_version!("scalar, avx2, avx512");
+#[cfg(target_arch = "aarch64")]
+const LONG_VERSION: &str = long_version!("scalar, neon");
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const LONG_VERSION: &str = long_version!("scalar");
 
 /// Neural networks on encrypted data. Without a command, it classifies the sample X-rays.
 #[derive(Parser)]

@@ -11,6 +11,8 @@ mod fold;
 mod residues;
 mod transform;
 
+#[cfg(target_arch = "aarch64")]
+use super::simd::neon::Neon;
 use super::simd::{Lanes, Simd, scalar::Scalar};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{avx2::Avx2, avx512::Avx512};
@@ -61,7 +63,7 @@ macro_rules! kernels {
         impl Kernels {
             /// The kernels of an instruction set, or the widest narrower one whose vectors fit degree `n`.
             #[cfg_attr(
-                not(target_arch = "x86_64"),
+                not(any(target_arch = "x86_64", target_arch = "aarch64")),
                 expect(unused_variables, reason = "one lane fits any degree")
             )]
             pub(crate) fn new(simd: Simd, n: usize) -> Self {
@@ -70,12 +72,16 @@ macro_rules! kernels {
                     Simd::Avx512 if n >= 8 * Avx512::N && simd.is_available() => avx512::KERNELS,
                     #[cfg(target_arch = "x86_64")]
                     Simd::Avx2 | Simd::Avx512 if n >= 8 * Avx2::N && simd.is_available() => avx2::KERNELS,
+                    #[cfg(target_arch = "aarch64")]
+                    Simd::Neon if n >= 8 * Neon::N && simd.is_available() => neon::KERNELS,
                     _ => plain::KERNELS,
                 }
             }
         }
 
         kernels!(@set plain Scalar any(), "", $($name($($arg: $type),*);)*);
+        #[cfg(target_arch = "aarch64")]
+        kernels!(@set neon Neon all(), "neon", $($name($($arg: $type),*);)*);
         #[cfg(target_arch = "x86_64")]
         kernels!(@set avx2 Avx2 all(), "avx2", $($name($($arg: $type),*);)*);
         #[cfg(target_arch = "x86_64")]

@@ -1,9 +1,11 @@
-//! Vectors of 32-bit words: the one interface that the kernels are written against, and its three forms.
+//! Vectors of 32-bit words: the one interface that the kernels are written against, and its four forms.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod scalar;
 
 use crate::RingError;
@@ -15,6 +17,8 @@ use std::sync::OnceLock;
 pub enum Simd {
     /// Plain Rust, on every processor.
     Scalar,
+    /// Four lanes, 64-bit Arm with NEON.
+    Neon,
     /// Eight lanes, x86-64 with AVX2.
     Avx2,
     /// Sixteen lanes, x86-64 with AVX-512 F, DQ, BW and VL.
@@ -26,7 +30,7 @@ static PREFERRED: OnceLock<Simd> = OnceLock::new();
 
 impl Simd {
     /// All instruction sets, narrowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// Whether this processor has it.
     pub fn is_available(self) -> bool {
@@ -41,7 +45,8 @@ impl Simd {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             }
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             _ => false,
         }
     }
@@ -81,6 +86,7 @@ impl Simd {
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         }
