@@ -57,4 +57,4 @@ pub use origin::Origin;
 pub use receipt::{
     FileDigests, MAX_RECEIPT, Receipt, ReceiptCheck, ReceiptParameters, ReceiptSigner, SignedReceipt,
 };
-pub use serve::{infer_items, read_keys};
+pub use serve::{KEYS_START, infer_items, keys_len, keys_origin, read_keys};

@@ -13,6 +13,9 @@ use std::io::{Read, Write};
 /// Bytes of a digest.
 const DIGEST: u64 = 32;
 
+/// Bytes of evaluation keys from which [`keys_origin`] reads their origin.
+pub const KEYS_START: usize = PREFIX;
+
 /// Reads a client's evaluation keys for a plan, and what they were made for.
 ///
 /// # Errors
@@ -24,10 +27,9 @@ pub fn read_keys(mut input: impl Read, plan: &ServerPlan) -> Result<(EvaluationK
     prefix.origin.check_plan(plan.digest())?;
     prefix.check_params(plan.params())?;
     // The plan says how long its keys are.
-    let keys_len = EvaluationKeys::encoded_len(plan.params(), &plan.key_request());
-    let expected = PREFIX as u64 + keys_len + DIGEST;
-    let keys_len =
-        usize::try_from(keys_len).map_err(|_| RemoteError::Internal("keys exceed the address space"))?;
+    let expected = keys_len(plan);
+    let keys_len = usize::try_from(expected - PREFIX as u64 - DIGEST)
+        .map_err(|_| RemoteError::Internal("keys exceed the address space"))?;
     let keys = take(&mut input, keys_len)?;
     // One byte more than there may be.
     let digest = take(&mut input, DIGEST as usize + 1)?;
@@ -39,6 +41,23 @@ pub fn read_keys(mut input: impl Read, plan: &ServerPlan) -> Result<(EvaluationK
         return Err(RemoteError::Digest);
     }
     Ok((EvaluationKeys::from_bytes(&keys, plan.params())?, prefix.origin))
+}
+
+/// Bytes of a client's evaluation keys for a plan, as [`read_keys`] reads them.
+pub fn keys_len(plan: &ServerPlan) -> u64 {
+    PREFIX as u64 + EvaluationKeys::encoded_len(plan.params(), &plan.key_request()) + DIGEST
+}
+
+/// Origin of evaluation keys for a plan, of which only the start has arrived; `None` for less than [`KEYS_START`] bytes.
+///
+/// # Errors
+/// [`RemoteError::Wire`], [`RemoteError::OtherPlan`]
+pub fn keys_origin(start: &[u8], plan: &ServerPlan) -> Result<Option<Origin>, RemoteError> {
+    let Some(start) = start.get(..PREFIX) else { return Ok(None) };
+    let prefix = Prefix::read(ObjectKind::SessionKeys, start)?;
+    prefix.origin.check_plan(plan.digest())?;
+    prefix.check_params(plan.params())?;
+    Ok(Some(prefix.origin))
 }
 
 /// Computes the results of all items of a file, one frame at a time; the writer below, the number of ciphertext

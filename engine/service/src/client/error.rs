@@ -1,0 +1,40 @@
+//! Errors of a client.
+
+use crate::problem::Problem;
+use pleura::remote::RemoteError;
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address is none of a server.
+    #[error("{0} is no address of a server: https://HOST:PORT is one")]
+    Url(String),
+    /// There is no certificate of an authority.
+    #[error("there is no certificate in the file of authorities, which is read as PEM")]
+    Authorities,
+    /// The token has characters that tokens do not have.
+    #[error("the token is empty, or has blanks or other characters that tokens do not have")]
+    Token,
+    /// The server cannot be reached, or the connection broke.
+    #[error("the server cannot be reached: {0}")]
+    Network(Box<ureq::Error>),
+    /// The server refuses the request.
+    #[error("the server refuses the request: {0}")]
+    Refused(Box<Problem>),
+    /// The response is none of this service.
+    #[error("the response has status {0} and no reason: another program may answer at this address")]
+    Status(u16),
+    /// A body of the server cannot be read.
+    #[error("the server sent {0} that cannot be read: it may be of another release")]
+    Body(&'static str),
+    /// The bundle is not valid.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The bundle is of another network than the server said.
+    #[error("the server sent the client bundle of another network than it offers")]
+    OtherBundle,
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
+}

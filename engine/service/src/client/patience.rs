@@ -1,0 +1,38 @@
+//! Pauses between repetitions of a request.
+
+use super::{ClientError, Failure};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// First pause; each one after it is twice as long.
+const FIRST: Duration = Duration::from_millis(200);
+/// Longest pause.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Time that is left for repetitions.
+pub(super) struct Patience {
+    end: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(time: Duration) -> Self {
+        Self { end: Instant::now() + time, pause: FIRST }
+    }
+
+    /// Waits before the next repetition; the error if there is none.
+    pub(super) fn wait(&mut self, failure: Failure) -> Result<(), ClientError> {
+        let Failure { error, again, after } = failure;
+        let pause = after.unwrap_or(self.pause).clamp(self.pause, LONGEST);
+        // Up to half of it more or less, so that clients of one failure do not come back together.
+        let mut random = [0];
+        getrandom::fill(&mut random).map_err(|_| ClientError::Random)?;
+        let pause = pause.mul_f64(0.5 + f64::from(random[0]) / 255.0);
+        if !again || Instant::now() + pause > self.end {
+            return Err(error);
+        }
+        thread::sleep(pause);
+        self.pause = (2 * self.pause).min(LONGEST);
+        Ok(())
+    }
+}

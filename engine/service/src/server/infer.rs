@@ -1,0 +1,227 @@
+//! Inference: encrypted items in, encrypted results out.
+
+use super::app::{App, Caller, digest};
+use super::body::Incoming;
+use super::keys::find;
+use super::model::Model;
+use super::results::{RequestName, reused};
+use super::scheduler::Work;
+use super::store::KeysName;
+use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED};
+use crate::problem::{Code, Problem};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use pleura::ckks::wire::ObjectKind;
+use pleura::remote::{Frame, ItemHeader, ItemReader, ItemWriter, Origin, RemoteError};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Memory of a request for each byte of its body: seeds become polynomials, and packed residues words.
+const EXPANSION: u64 = 8;
+
+/// Results of a request, or why there are none; `None` while they are computed.
+type Outcome = watch::Receiver<Option<Result<Bytes, Problem>>>;
+
+/// Requests with an idempotency key that are computed now, with the digests of their bodies.
+#[derive(Default)]
+pub(super) struct Running(Mutex<HashMap<RequestName, ([u8; 32], Outcome)>>);
+
+/// A request that is computed, until this is dropped.
+struct Entry {
+    app: Arc<App>,
+    request: Option<RequestName>,
+}
+
+/// A request whose body has arrived.
+struct Arrived {
+    name: KeysName,
+    model: Arc<Model>,
+    origin: Origin,
+    keys: PathBuf,
+    body: Vec<u8>,
+    digest: [u8; 32],
+    /// Identity of the request, if it has an idempotency key.
+    request: Option<RequestName>,
+    /// Memory that is set aside for it.
+    memory: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Running {
+    /// Returns when no request with an idempotency key is computed any more.
+    pub(super) async fn finished(&self) {
+        loop {
+            let one = self.lock().values().next().map(|(_, outcome)| outcome.clone());
+            let Some(mut outcome) = one else { return };
+            let _ = outcome.wait_for(Option::is_some).await;
+            // It is about to be removed.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestName, ([u8; 32], Outcome)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(request) = &self.request {
+            self.app.running.lock().remove(request);
+        }
+    }
+}
+
+/// Computes the results of encrypted items. A request that is sent again with its idempotency key is computed once.
+#[utoipa::path(post, path = "/v1/infer/{id}", security(("token" = [])),
+    params(("id", description = "SHA-256 of the keys"), ("Idempotency-Key" = Option<String>, Header, description = "Random text that names the request")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Encrypted items"),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "Encrypted results"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn infer(
+    State(app): State<Arc<App>>,
+    Caller(owner): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let clock = Instant::now();
+    app.check_running()?;
+    let id = digest(&id)?;
+    let (name, record) = find(&app, &owner, &id)?;
+    let model = app.model(&record.plan)?;
+    let origin = record.origin().ok_or_else(|| {
+        Problem::new(Code::KeysIncomplete, "the keys have not arrived in full: go on with their upload first")
+    })?;
+    let request = idempotency_key(&headers)?.map(|key| RequestName::new(&owner, &id, key));
+    let body = Incoming::new(&headers, body, app.limits.max_request_bytes, &app.limits)?;
+    app.scheduler.check_room()?;
+    let memory = u32::try_from((body.length * EXPANSION).div_ceil(1024)).ok();
+    let memory = memory.and_then(|kib| app.memory.clone().try_acquire_many_owned(kib).ok());
+    let memory =
+        memory.ok_or_else(|| Problem::new(Code::Busy, "other requests use all memory: try again later"))?;
+    let body = body.whole().await?;
+    app.store.touch(&name, &record)?;
+    let keys = app.store.file(&name);
+    let digest = Sha256::digest(&body).into();
+    let (results, replayed) =
+        answer(&app, Arrived { name, model, origin, keys, body, digest, request, memory }).await?;
+    app.metrics.observe_request(clock.elapsed());
+    let mut response = ([(header::CONTENT_TYPE, "application/octet-stream")], results).into_response();
+    if replayed {
+        app.metrics.replay();
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The results of a request, and whether an earlier one has computed them.
+async fn answer(app: &Arc<App>, arrived: Arrived) -> Result<(Bytes, bool), Problem> {
+    let (mut outcome, joined) = match &arrived.request {
+        None => (start(app, arrived), false),
+        Some(request) => {
+            let mut running = app.running.lock();
+            match running.get(request) {
+                Some((digest, _)) if *digest != arrived.digest => return Err(reused()),
+                Some((_, outcome)) => (outcome.clone(), true),
+                None => {
+                    if let Some(results) = app.results.get(request, &arrived.digest)? {
+                        return Ok((results.into(), true));
+                    }
+                    let key = request.clone();
+                    let digest = arrived.digest;
+                    let outcome = start(app, arrived);
+                    running.insert(key, (digest, outcome.clone()));
+                    (outcome, false)
+                }
+            }
+        }
+    };
+    let done = outcome.wait_for(Option::is_some).await;
+    let done = done.ok().and_then(|outcome| outcome.clone());
+    let results = done.ok_or_else(|| Problem::new(Code::Internal, "the computation broke off"))?;
+    Ok((results?, joined))
+}
+
+/// Computes in the background, so that the work of a client that goes away is not lost.
+fn start(app: &Arc<App>, arrived: Arrived) -> Outcome {
+    let (sender, outcome) = watch::channel(None);
+    let entry = Entry { app: app.clone(), request: arrived.request.clone() };
+    tokio::spawn(async move {
+        let digest = arrived.digest;
+        let results = compute(&entry.app, arrived).await.map(Bytes::from);
+        if let (Some(request), Ok(results)) = (&entry.request, &results)
+            && let Err(error) = entry.app.results.put(request, &digest, results)
+        {
+            tracing::warn!(%error, "results cannot be kept: a repeated request is computed again");
+        }
+        let _ = sender.send(Some(results));
+    });
+    outcome
+}
+
+async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Vec<u8>, Problem> {
+    let Arrived { name, model, origin, keys, body, memory, .. } = arrived;
+    let parsed = {
+        let model = model.clone();
+        blocking(move || parse(&body, &model, &origin)).await?
+    };
+    let (header, mut frames, end) = parsed.map_err(|error| Problem::new(Code::ItemsRefused, error))?;
+    if !frames.is_empty() {
+        let results = app.scheduler.submit(Work { name, model: model.clone(), keys, frames })?.await;
+        frames = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
+    }
+    let written = blocking(move || write(&model, &header, &frames, &end)).await?;
+    drop(memory);
+    written.map_err(|error| {
+        tracing::error!(%error, "results cannot be written");
+        Problem::new(Code::Internal, "results cannot be written")
+    })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Problem::new(Code::Internal, "a computation broke off"))
+}
+
+/// All frames of a request, and the note of its end.
+fn parse(
+    body: &[u8],
+    model: &Model,
+    origin: &Origin,
+) -> Result<(ItemHeader, Vec<Frame>, Vec<u8>), RemoteError> {
+    let plan = model.server.plan();
+    let kind = ObjectKind::EncryptedItems;
+    let mut reader =
+        ItemReader::new(body, kind, plan.params(), plan.input_ciphertexts(), |found| found.check(origin))?;
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame()? {
+        frames.push(frame);
+    }
+    let end = reader.end_note().ok_or(RemoteError::Internal("an end mark was not read"))?;
+    Ok((*reader.header(), frames, end.to_vec()))
+}
+
+fn write(model: &Model, header: &ItemHeader, frames: &[Frame], end: &[u8]) -> Result<Vec<u8>, RemoteError> {
+    let params = model.server.plan().params();
+    let mut writer = ItemWriter::new(Vec::new(), ObjectKind::EncryptedResults, params, header)?;
+    for frame in frames {
+        writer.add(frame)?;
+    }
+    Ok(writer.finish(end)?.0)
+}
+
+/// The idempotency key of a request.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()));
+    let detail = format!("Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} visible characters");
+    key.map(Some).ok_or_else(|| Problem::new(Code::BadRequest, detail))
+}

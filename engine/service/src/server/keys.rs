@@ -1,0 +1,231 @@
+//! Evaluation keys: offers, uploads that resume, deletion.
+
+use super::app::{App, Caller, digest};
+use super::body::Incoming;
+use super::model::Model;
+use super::store::{KeysName, Record, cannot_store};
+use crate::api::{KeysOffer, KeysState, UPLOAD_OFFSET, hex, unhex};
+use crate::problem::{Code, Problem};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use pleura::remote::{KEYS_START, Origin, RemoteError, keys_origin, read_keys};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+use tokio::fs as async_fs;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+/// Most bytes of an offer.
+const MAX_OFFER: u64 = 4096;
+
+/// Begins an upload, or says how far it is: the offer may be repeated.
+#[utoipa::path(post, path = "/v1/keys", request_body = KeysOffer, security(("token" = [])),
+    responses((status = 200, body = KeysState), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn offer(
+    State(app): State<Arc<App>>,
+    Caller(owner): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<KeysState>, Problem> {
+    app.check_running()?;
+    let body = Incoming::new(&headers, body, MAX_OFFER, &app.limits)?.whole().await?;
+    let offer: KeysOffer = serde_json::from_slice(&body)
+        .map_err(|error| Problem::new(Code::BadRequest, format!("the offer cannot be read: {error}")))?;
+    let [plan, id] = [&offer.plan, &offer.sha256].map(|text| unhex(text));
+    let (Some(plan), Some(id)) = (plan, id) else {
+        return Err(Problem::new(
+            Code::BadRequest,
+            "a digest of the offer is not 64 hexadecimal digits in lower case",
+        ));
+    };
+    let model = app.model(&plan)?;
+    let expected = model.description.key_bytes;
+    if offer.length != expected {
+        let detail = format!("the keys have {} bytes, and those of this plan {expected}", offer.length);
+        return Err(Problem::new(Code::KeysLength, detail));
+    }
+    let name = KeysName::new(&owner, &id);
+    let record = app.store.offer(&name, plan, offer.length, app.limits.quota_bytes)?;
+    Ok(Json(app.store.state(&name, &record)?))
+}
+
+/// All keys of the token.
+#[utoipa::path(get, path = "/v1/keys", security(("token" = [])), responses((status = 200, body = [KeysState])))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Caller(owner): Caller,
+) -> Result<Json<Vec<KeysState>>, Problem> {
+    let all = app.store.of_owner(&owner)?;
+    Ok(Json(all.iter().map(|(name, record)| app.store.state(name, record)).collect::<Result<_, _>>()?))
+}
+
+/// How far an upload is.
+#[utoipa::path(get, path = "/v1/keys/{id}", params(("id", description = "SHA-256 of the keys")), security(("token" = [])),
+    responses((status = 200, body = KeysState), (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn state(
+    State(app): State<Arc<App>>,
+    Caller(owner): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<KeysState>, Problem> {
+    let (name, record) = find(&app, &owner, &digest(&id)?)?;
+    Ok(Json(app.store.state(&name, &record)?))
+}
+
+/// Forgets keys.
+#[utoipa::path(delete, path = "/v1/keys/{id}", params(("id", description = "SHA-256 of the keys")), security(("token" = [])),
+    responses((status = 204), (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    Caller(owner): Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let (name, _) = find(&app, &owner, &digest(&id)?)?;
+    let _claim = app.claim(&name)?;
+    app.store.delete(&name)?;
+    app.scheduler.close(name);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes bytes of keys, from an offset on. After a broken connection, what has arrived stays.
+#[utoipa::path(patch, path = "/v1/keys/{id}", security(("token" = [])),
+    params(("id", description = "SHA-256 of the keys"), ("Upload-Offset" = u64, Header, description = "Number of bytes before these")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = KeysState), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn upload(
+    State(app): State<Arc<App>>,
+    Caller(owner): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<KeysState>, Problem> {
+    app.check_running()?;
+    let id = digest(&id)?;
+    let name = KeysName::new(&owner, &id);
+    let _claim = app.claim(&name)?;
+    let (_, record) = find(&app, &owner, &id)?;
+    let model = app.model(&record.plan)?;
+    let state = app.store.state(&name, &record)?;
+    let offset = headers.get(UPLOAD_OFFSET).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if offset != Some(state.offset) {
+        let detail = format!("Upload-Offset must be {}, the number of bytes that have arrived", state.offset);
+        return Err(Problem::new(Code::OffsetMismatch, detail));
+    }
+    let body = Incoming::new(&headers, body, record.length - state.offset, &app.limits)?;
+    if state.complete {
+        return Ok(Json(state));
+    }
+    let received = receive(&app, &name, &model, state.offset, body).await;
+    if let Err(Problem { code: Code::KeysRefused, .. }) = &received {
+        app.store.delete(&name)?;
+    }
+    if received? == record.length {
+        finish(&app, &name, model, id).await?;
+    }
+    let (_, record) = find(&app, &owner, &id)?;
+    Ok(Json(app.store.state(&name, &record)?))
+}
+
+/// Appends a body to the file; the number of bytes that have arrived in all.
+async fn receive(
+    app: &App,
+    name: &KeysName,
+    model: &Model,
+    offset: u64,
+    mut body: Incoming,
+) -> Result<u64, Problem> {
+    let path = app.store.incoming(name);
+    let mut options = async_fs::OpenOptions::new();
+    let mut file =
+        options.create(true).truncate(false).read(true).write(true).open(path).await.map_err(cannot_store)?;
+    let mut at = offset;
+    let mut unchecked = offset < KEYS_START as u64;
+    file.seek(io::SeekFrom::Start(offset)).await.map_err(cannot_store)?;
+    loop {
+        let data = match body.next().await {
+            Ok(Some(data)) => data,
+            // What arrived is kept, and the sender goes on from there.
+            ended => {
+                file.flush().await.map_err(cannot_store)?;
+                return ended.map(|_| at);
+            }
+        };
+        file.write_all(&data).await.map_err(cannot_store)?;
+        at += data.len() as u64;
+        if unchecked && at >= KEYS_START as u64 {
+            unchecked = false;
+            file.flush().await.map_err(cannot_store)?;
+            file.seek(io::SeekFrom::Start(0)).await.map_err(cannot_store)?;
+            let mut start = [0; KEYS_START];
+            file.read_exact(&mut start).await.map_err(cannot_store)?;
+            check_origin(keys_origin(&start, model.server.plan()), model)?;
+            file.seek(io::SeekFrom::Start(at)).await.map_err(cannot_store)?;
+        }
+    }
+}
+
+/// Checks keys that have arrived in full; refused ones are deleted.
+async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]) -> Result<(), Problem> {
+    let _one = app.checking.acquire().await.map_err(|_| Problem::new(Code::Stopping, "the server stops"))?;
+    let path = app.store.incoming(name);
+    let checked = tokio::task::spawn_blocking(move || {
+        let hash = hash_file(&path).map_err(cannot_store)?;
+        if hash != id {
+            let detail =
+                format!("their SHA-256 is {}: they were damaged on the way; send them again", hex(&hash));
+            return Err(Problem::new(Code::KeysRefused, detail));
+        }
+        let file = File::open(&path).map_err(cannot_store)?;
+        let read = read_keys(BufReader::new(file), model.server.plan());
+        check_origin(read.map(|(_, origin)| Some(origin)), &model)
+    });
+    let checked =
+        checked.await.map_err(|_| Problem::new(Code::Internal, "the check of the keys broke off"))?;
+    let done = match checked {
+        Ok(Some(origin)) => app.store.complete(name, &origin),
+        Ok(None) => Err(Problem::new(Code::KeysRefused, "they are shorter than their header")),
+        Err(problem) => Err(problem),
+    };
+    if done.is_err() {
+        app.store.delete(name)?;
+    }
+    done
+}
+
+fn check_origin(read: Result<Option<Origin>, RemoteError>, model: &Model) -> Result<Option<Origin>, Problem> {
+    let origin = read.and_then(|origin| {
+        origin.map_or(Ok(()), |origin| origin.check_bundle(&model.bundle_digest))?;
+        Ok(origin)
+    });
+    origin.map_err(|error| match error {
+        RemoteError::Io(error) => cannot_store(error),
+        error => Problem::new(Code::KeysRefused, error),
+    })
+}
+
+fn hash_file(path: &std::path::Path) -> io::Result<[u8; 32]> {
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let count = file.read(&mut piece)?;
+        match piece.get(..count) {
+            Some([]) | None => return Ok(hash.finalize().into()),
+            Some(read) => hash.update(read),
+        }
+    }
+}
+
+/// Keys of a token.
+pub(super) fn find(app: &App, owner: &str, id: &[u8; 32]) -> Result<(KeysName, Record), Problem> {
+    let name = KeysName::new(owner, id);
+    match app.store.get(&name)? {
+        Some(record) => Ok((name, record)),
+        None => Err(Problem::new(
+            Code::UnknownKeys,
+            "the token has no such keys: they expired, were deleted, or never came",
+        )),
+    }
+}

@@ -1,0 +1,157 @@
+//! Server: models on a device, clients' keys on disk, a queue in front of the device. No secret key comes here.
+
+mod app;
+mod body;
+mod error;
+mod infer;
+mod keys;
+mod listen;
+mod metrics;
+mod model;
+mod results;
+mod routes;
+mod scheduler;
+mod store;
+mod tls;
+mod tokens;
+
+pub use error::ServiceError;
+pub use listen::Stop;
+pub use routes::openapi;
+pub use tls::{Tls, self_signed};
+pub use tokens::new_token;
+
+use app::App;
+use metrics::Metrics;
+use pleura::Device;
+use pleura::nn::ServerPlan;
+use pleura::remote::ClientBundle;
+use scheduler::Scheduler;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use store::Store;
+use tokens::Tokens;
+use tokio::sync::Semaphore;
+
+/// Files and limits of a server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of clients' keys and of results that may be asked for again.
+    pub folder: PathBuf,
+    /// File of names and digests of tokens, see [`new_token`].
+    pub tokens: PathBuf,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Limits of what clients may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most bytes of stored keys of a token.
+    pub quota_bytes: u64,
+    /// Most bytes of a request for inference.
+    pub max_request_bytes: u64,
+    /// Most bytes of memory for requests; those beyond are refused as busy.
+    pub memory_bytes: u64,
+    /// Most requests that wait for the device.
+    pub queue: usize,
+    /// Most ciphertext groups of a session in one call of the device.
+    pub batch: usize,
+    /// Most bytes of keys on the device; the least recently used ones make room.
+    pub session_bytes: u64,
+    /// Age at which unused keys are deleted.
+    pub keys_age: Duration,
+    /// Age at which uploads that nobody finished are deleted.
+    pub upload_age: Duration,
+    /// Age at which results are deleted.
+    pub results_age: Duration,
+    /// Most bytes of results that are kept.
+    pub results_bytes: u64,
+    /// Most connections at a time.
+    pub connections: usize,
+    /// Longest pause of a sender or receiver, and longest time of a handshake and of headers.
+    pub idle: Duration,
+    /// Longest time that a stop waits for open connections.
+    pub grace: Duration,
+}
+
+/// A server that is ready to listen.
+pub struct Service {
+    app: Arc<App>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            quota_bytes: 1 << 30,
+            max_request_bytes: 64 << 20,
+            memory_bytes: 2 << 30,
+            queue: 64,
+            batch: 4,
+            session_bytes: 2 << 30,
+            keys_age: Duration::from_secs(30 * 86400),
+            upload_age: Duration::from_secs(86400),
+            results_age: Duration::from_secs(3600),
+            results_bytes: 1 << 30,
+            connections: 512,
+            idle: Duration::from_secs(30),
+            grace: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Service {
+    /// Brings models to a device, and opens the folder of keys.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub fn new(
+        models: Vec<(ServerPlan, ClientBundle)>,
+        device: &Device,
+        options: &Options,
+    ) -> Result<Self, ServiceError> {
+        let Options { folder, tokens, limits } = options;
+        let tokens = Tokens::open(tokens)?;
+        let store = Store::open(folder)?;
+        let results = results::ResultStore::open(&folder.join("results"), limits.results_bytes)?;
+        let models = model::load(models, device, limits.max_request_bytes)?;
+        let metrics = Arc::new(Metrics::new());
+        let queue = scheduler::Limits {
+            queue: limits.queue,
+            batch: limits.batch,
+            session_bytes: limits.session_bytes,
+        };
+        let scheduler = Scheduler::start(queue, metrics.clone()).map_err(ServiceError::Threads)?;
+        let kib = usize::try_from(limits.memory_bytes / 1024).unwrap_or(Semaphore::MAX_PERMITS);
+        let app = App {
+            models,
+            tokens,
+            store,
+            results,
+            scheduler,
+            metrics,
+            limits: limits.clone(),
+            running: infer::Running::default(),
+            uploads: std::sync::Mutex::default(),
+            memory: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
+            checking: Semaphore::new(1),
+            stopping: AtomicBool::new(false),
+        };
+        Ok(Self { app: Arc::new(app) })
+    }
+
+    /// Answers requests until it is asked to stop, and then finishes those that were accepted.
+    ///
+    /// # Errors
+    /// [`ServiceError::Listen`], [`ServiceError::Threads`]
+    pub fn serve(self, listener: TcpListener, tls: &Tls, stop: &Stop) -> Result<(), ServiceError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(ServiceError::Threads)?;
+        runtime.block_on(listen::serve(self.app, listener, tls, stop))
+    }
+}

@@ -1,0 +1,137 @@
+//! Results on disk, for requests that are sent again with their idempotency key.
+//!
+//! A file is the digest of the request, the digest of the results, and the results. It is named by the digest of token,
+//! keys and idempotency key, and appears whole by a rename; one that a loss of power damaged is computed again.
+
+use super::error::ServiceError;
+use super::store::{cannot_store, make_private};
+use crate::api::hex;
+use crate::problem::{Code, Problem};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
+
+const DIGEST: usize = 32;
+
+/// Identity of a request: token, keys and idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RequestName(String);
+
+/// A folder of results.
+pub(super) struct ResultStore {
+    folder: PathBuf,
+    /// Most bytes of all results.
+    limit: u64,
+}
+
+impl RequestName {
+    pub(super) fn new(owner: &str, keys: &[u8; 32], idempotency_key: &str) -> Self {
+        let hash = Sha256::new().chain_update(keys).chain_update(owner).chain_update([0]);
+        Self(hex(&hash.chain_update(idempotency_key).finalize()))
+    }
+}
+
+impl ResultStore {
+    /// Opens a folder, which is made if there is none.
+    pub(super) fn open(folder: &Path, limit: u64) -> Result<Self, ServiceError> {
+        make_private(folder).map_err(|error| ServiceError::storage(folder, error))?;
+        Ok(Self { folder: folder.into(), limit })
+    }
+
+    /// The results of an earlier request of this name, if it had this digest.
+    pub(super) fn get(&self, name: &RequestName, request: &[u8; DIGEST]) -> Result<Option<Vec<u8>>, Problem> {
+        let bytes = match fs::read(self.folder.join(&name.0)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(cannot_store(error)),
+        };
+        let Some((found, rest)) = bytes.split_first_chunk::<DIGEST>() else { return Ok(None) };
+        let Some((digest, results)) = rest.split_first_chunk::<DIGEST>() else { return Ok(None) };
+        if Sha256::digest(results)[..] != digest[..] {
+            return Ok(None);
+        }
+        if found != request {
+            return Err(reused());
+        }
+        Ok(Some(results.to_vec()))
+    }
+
+    /// Keeps the results of a request.
+    pub(super) fn put(&self, name: &RequestName, request: &[u8; DIGEST], results: &[u8]) -> io::Result<()> {
+        let mut file = NamedTempFile::new_in(&self.folder)?;
+        file.write_all(request)?;
+        file.write_all(&Sha256::digest(results))?;
+        file.write_all(results)?;
+        file.persist(self.folder.join(&name.0))?;
+        Ok(())
+    }
+
+    /// Deletes results of a certain age, and the oldest ones beyond the limit.
+    pub(super) fn sweep(&self, age: Duration) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            files.push((metadata.modified()?, metadata.len(), entry.path()));
+        }
+        files.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        let now = SystemTime::now();
+        let mut bytes = 0;
+        for (modified, length, path) in files {
+            bytes += length;
+            // Times that are ahead of the clock are new.
+            if bytes > self.limit || now.duration_since(modified).is_ok_and(|old| old > age) {
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => (),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The refusal of another request with a used idempotency key.
+pub(super) fn reused() -> Problem {
+    Problem::new(
+        Code::IdempotencyKeyReused,
+        "this idempotency key came with another body before: take a new one",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_kept_for_their_request_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let store = ResultStore::open(place.path(), 200).unwrap();
+        let name = RequestName::new("ward", &[1; 32], "a");
+        assert_ne!(name, RequestName::new("war", &[1; 32], "da"));
+        assert_eq!(store.get(&name, &[2; 32]).unwrap(), None);
+        store.put(&name, &[2; 32], b"results").unwrap();
+        assert_eq!(store.get(&name, &[2; 32]).unwrap().unwrap(), b"results");
+        assert_eq!(store.get(&name, &[3; 32]).unwrap_err().code, Code::IdempotencyKeyReused);
+        // Damaged files are computed again.
+        let path = place.path().join(&name.0);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        for damaged in [&bytes[..], &bytes[..40], b""] {
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(store.get(&name, &[2; 32]).unwrap(), None);
+        }
+        store.put(&name, &[2; 32], b"results").unwrap();
+        for i in 0..3 {
+            store.put(&RequestName::new("ward", &[1; 32], &i.to_string()), &[2; 32], &[0; 30]).unwrap();
+        }
+        store.sweep(Duration::from_secs(60)).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2, "200 bytes hold two results");
+        std::thread::sleep(Duration::from_millis(20));
+        store.sweep(Duration::from_millis(1)).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+}

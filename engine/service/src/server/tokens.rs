@@ -1,0 +1,155 @@
+//! Bearer tokens: a file of names and SHA-256 digests.
+
+use super::error::ServiceError;
+use crate::api::{hex, unhex};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+use subtle::ConstantTimeEq;
+
+/// Beginning of all tokens, by which scanners of leaked secrets recognize them.
+const PREFIX: &str = "pleura_";
+/// Most bytes of a file of tokens.
+const MAX_BYTES: u64 = 1 << 20;
+/// Most characters of a name.
+const MAX_NAME: usize = 32;
+
+/// Tokens that are accepted. The file is read again when it changes, so that tokens can be added and withdrawn.
+pub(super) struct Tokens {
+    path: PathBuf,
+    read: Mutex<Snapshot>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    stamp: Option<(SystemTime, u64)>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    name: String,
+    digest: [u8; 32],
+}
+
+/// Makes a token, and adds its name and digest to a file, which is made if there is none. The token itself is kept
+/// nowhere.
+///
+/// # Errors
+/// [`ServiceError::Token`] for a name that is not allowed or in use, [`ServiceError::Storage`]
+pub fn new_token(path: &Path, name: &str) -> Result<String, ServiceError> {
+    check_name(name)?;
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|error| ServiceError::storage(path, error))?;
+    let entries = parse(&mut file, path)?;
+    if entries.iter().any(|entry| entry.name == name) {
+        return Err(ServiceError::Token {
+            path: path.into(),
+            problem: format!("has a token of the name {name}"),
+        });
+    }
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|_| ServiceError::Random)?;
+    let token = format!("{PREFIX}{}", hex(&random));
+    let line = format!("{name} {}\n", hex(&Sha256::digest(token.as_bytes())));
+    file.write_all(line.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| ServiceError::storage(path, error))?;
+    Ok(token)
+}
+
+impl Tokens {
+    /// Reads a file of tokens.
+    pub(super) fn open(path: &Path) -> Result<Self, ServiceError> {
+        let tokens = Self { path: path.into(), read: Mutex::default() };
+        tokens.refresh(&mut tokens.read.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(tokens)
+    }
+
+    /// Name of a token; all entries are compared, each in constant time.
+    pub(super) fn find(&self, token: &str) -> Option<String> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.refresh(&mut read) {
+            tracing::warn!(%error, "the tokens cannot be read again; those of before are accepted");
+        }
+        let digest = Sha256::digest(token.as_bytes());
+        let mut found = None;
+        for entry in &read.entries {
+            if bool::from(entry.digest.ct_eq(&digest[..])) {
+                found = Some(entry.name.clone());
+            }
+        }
+        found
+    }
+
+    fn refresh(&self, read: &mut Snapshot) -> Result<(), ServiceError> {
+        let failed = |error| ServiceError::storage(&self.path, error);
+        let metadata = fs::metadata(&self.path).map_err(failed)?;
+        let stamp = (metadata.modified().map_err(failed)?, metadata.len());
+        if read.stamp == Some(stamp) {
+            return Ok(());
+        }
+        read.entries = parse(&mut File::open(&self.path).map_err(failed)?, &self.path)?;
+        read.stamp = Some(stamp);
+        Ok(())
+    }
+}
+
+fn parse(file: &mut File, path: &Path) -> Result<Vec<Entry>, ServiceError> {
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| ServiceError::storage(path, error))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let entries = lines.map(|(number, line)| {
+        let entry = line.split_once(' ').and_then(|(name, digest)| {
+            check_name(name).ok()?;
+            Some(Entry { name: name.to_owned(), digest: unhex(digest)? })
+        });
+        let problem = format!("has no name and digest in line {}", number + 1);
+        entry.ok_or_else(|| ServiceError::Token { path: path.into(), problem })
+    });
+    entries.collect()
+}
+
+/// Names are parts of file names.
+fn check_name(name: &str) -> Result<(), ServiceError> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if (1..=MAX_NAME).contains(&name.len()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(ServiceError::TokenName { max: MAX_NAME })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_added_and_withdrawn() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("tokens");
+        let first = new_token(&path, "ward-1").unwrap();
+        let tokens = Tokens::open(&path).unwrap();
+        assert_eq!(tokens.find(&first).as_deref(), Some("ward-1"));
+        let second = new_token(&path, "ward-2").unwrap();
+        assert_eq!(tokens.find(&second).as_deref(), Some("ward-2"));
+        for wrong in ["", "pleura_", &first[1..], &format!("{first} ")] {
+            assert_eq!(tokens.find(wrong), None);
+        }
+        assert!(!fs::read_to_string(&path).unwrap().contains(&first));
+        assert!(new_token(&path, "ward-1").is_err());
+        for wrong in ["", "a b", "A", "../x", &"a".repeat(33)] {
+            assert!(new_token(&path, wrong).is_err(), "{wrong}");
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.lines().last().unwrap()).unwrap();
+        assert_eq!(tokens.find(&first), None);
+        assert!(tokens.find(&second).is_some());
+        fs::write(&path, "ward-3 abc").unwrap();
+        assert!(tokens.find(&second).is_some() && Tokens::open(&path).is_err());
+    }
+}

@@ -1,0 +1,310 @@
+//! A small network, a server in this process, and requests byte by byte.
+
+use ndarray::{ArrayD, Axis};
+use pleura::nn::{Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan, ServerPlan};
+use pleura::remote::{
+    ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, infer_items, read_keys,
+};
+use pleura::{Device, Server};
+use pleura_service::api::{KeysOffer, KeysState, hex};
+use pleura_service::client::{Options, ServiceClient};
+use pleura_service::server::{self, Limits, Service, Stop, Tls, new_token, self_signed};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, LazyLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A network, a client's key, and what the client sends.
+pub(crate) struct Setup {
+    pub(crate) plan: Plan,
+    pub(crate) key: ClientKey,
+    pub(crate) keys: Vec<u8>,
+    pub(crate) sent: Vec<u8>,
+    items: ArrayD<f64>,
+}
+
+pub(crate) static SETUP: LazyLock<Setup> = LazyLock::new(|| {
+    let mut nodes = NodeMap::default();
+    let x = nodes.push(Node::new("x", [4], Op::Input));
+    nodes.push(Node::new(
+        "square",
+        [4],
+        Op::Polynomial(x, Coefficients(vec![vec![0.5], vec![-1.0], vec![1.0]])),
+    ));
+    let network = Network::new("square", nodes).unwrap();
+    let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ()).unwrap();
+    let key = ClientKey::generate(ClientBundle::tensor(plan.client_spec().clone()).unwrap()).unwrap();
+    let mut keys = Vec::new();
+    key.write_keys(&mut keys).unwrap();
+    let items = ArrayD::from_shape_fn(vec![6, 4], |at| (at[0] + 2 * at[1]) as f64 / 12.0);
+    let sent = encrypt(&key, &items);
+    Setup { plan, key, keys, sent, items }
+});
+
+impl Setup {
+    /// Scores of the plaintext network.
+    pub(crate) fn scores(&self) -> Vec<Vec<f64>> {
+        self.items.axis_iter(Axis(0)).map(|item| item.iter().map(|x| x * x - x + 0.5).collect()).collect()
+    }
+
+    /// Results that a session in one process computes.
+    pub(crate) fn received(&self) -> Vec<u8> {
+        let server = ServerPlan::from_bytes(&self.plan.server_plan().to_bytes().unwrap()).unwrap();
+        let (keys, origin) = read_keys(&self.keys[..], &server).unwrap();
+        let session = Server::new(server, &Device::cpu(Some(1))).unwrap().open_session(keys).unwrap();
+        infer_items(&session, &origin, &self.sent[..], Vec::new(), &mut |_, _| ()).unwrap().0
+    }
+
+    /// The key of another client.
+    pub(crate) fn other_key(&self) -> ClientKey {
+        ClientKey::generate(self.key.bundle().clone()).unwrap()
+    }
+}
+
+/// The items of the setup under a key.
+pub(crate) fn encrypted(key: &ClientKey) -> Vec<u8> {
+    encrypt(key, &SETUP.items)
+}
+
+fn encrypt(key: &ClientKey, items: &ArrayD<f64>) -> Vec<u8> {
+    let mut encryptor = ItemEncryptor::new(key, Vec::new()).unwrap();
+    for item in items.axis_iter(Axis(0)) {
+        encryptor.add(ItemNote::default(), item.to_owned()).unwrap();
+    }
+    encryptor.finish().unwrap().0
+}
+
+/// Published scores of all items.
+pub(crate) fn decrypted(key: &ClientKey, bytes: &[u8]) -> Vec<Vec<f64>> {
+    let mut decryptor = ItemDecryptor::new(key, bytes).unwrap();
+    let mut items = Vec::new();
+    while let Some(group) = decryptor.next_group().unwrap() {
+        items.extend(group.into_iter().map(|item| item.scores));
+    }
+    items
+}
+
+/// Waits for a condition.
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    let clock = Instant::now();
+    while !condition() {
+        assert!(clock.elapsed() < Duration::from_secs(30), "waited in vain");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A server in this process.
+pub(crate) struct Running {
+    place: TempDir,
+    authority: String,
+    private: String,
+    port: u16,
+    pub(crate) token: String,
+    pub(crate) second_token: String,
+    pub(crate) stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Response to a request.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) replayed: bool,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    /// Code of a refusal.
+    pub(crate) fn code(&self) -> String {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem["status"], self.status);
+        assert!(problem["detail"].as_str().unwrap().len() > 10);
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Running {
+    pub(crate) fn start() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let [token, second_token] =
+            ["ward", "other"].map(|name| new_token(&place.path().join("tokens"), name).unwrap());
+        let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
+        let stop = Stop::new();
+        let mut running =
+            Self { place, authority, private, port: 0, token, second_token, stop, thread: None };
+        running.open();
+        running
+    }
+
+    /// Stops, and starts on the same files.
+    pub(crate) fn restart(&mut self) {
+        self.close();
+        self.open();
+    }
+
+    fn open(&mut self) {
+        self.stop = Stop::new();
+        let limits = Limits {
+            quota_bytes: 2 * SETUP.keys.len() as u64 + 10,
+            idle: Duration::from_secs(2),
+            grace: Duration::from_secs(10),
+            ..Limits::default()
+        };
+        let folder = self.place.path().join("data");
+        let options = server::Options { folder, tokens: self.place.path().join("tokens"), limits };
+        let plan = ServerPlan::from_bytes(&SETUP.plan.server_plan().to_bytes().unwrap()).unwrap();
+        let bundle = ClientBundle::from_bytes(&SETUP.key.bundle().to_bytes().unwrap()).unwrap();
+        let service = Service::new(vec![(plan, bundle)], &Device::cpu(Some(2)), &options).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.port = listener.local_addr().unwrap().port();
+        let tls = Tls::from_pem(self.authority.as_bytes(), self.private.as_bytes()).unwrap();
+        let stop = self.stop.clone();
+        self.thread = Some(thread::spawn(move || service.serve(listener, &tls, &stop).unwrap()));
+    }
+
+    fn close(&mut self) {
+        self.stop.stop();
+        let joined = self.thread.take().map(JoinHandle::join);
+        assert!(joined.is_none_or(|joined| joined.is_ok()));
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    pub(crate) fn client(&self) -> ServiceClient {
+        self.client_of(&self.token)
+    }
+
+    pub(crate) fn client_of(&self, token: &str) -> ServiceClient {
+        let authorities = Some(self.authority.as_bytes());
+        let patience = Duration::from_secs(20);
+        ServiceClient::new(&Options { url: &self.url(), authorities, token, patience }).unwrap()
+    }
+
+    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+        let connection = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+        StreamOwned::new(connection, TcpStream::connect(("127.0.0.1", self.port)).unwrap())
+    }
+
+    /// Sends bytes, and reads the answer.
+    fn exchange(&self, bytes: &[&[u8]]) -> Answer {
+        let mut stream = self.connect();
+        for part in bytes {
+            // A server that refuses a request need not read all of it.
+            if stream.write_all(part).is_err() {
+                break;
+            }
+        }
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        let end = all.windows(4).position(|window| window == b"\r\n\r\n").expect("a response");
+        let head = String::from_utf8_lossy(&all[..end]).to_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer {
+            status,
+            replayed: head.contains("idempotency-replayed: true"),
+            body: all[end + 4..].to_vec(),
+        }
+    }
+
+    /// A request with a token or without one.
+    pub(crate) fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+        if !token.is_empty() {
+            head += &format!("authorization: Bearer {token}\r\n");
+        }
+        headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+        head += &format!("content-length: {}\r\n\r\n", body.len());
+        self.exchange(&[head.as_bytes(), body])
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.raw(method, path, &self.token, headers, body)
+    }
+
+    pub(crate) fn infer(&self, id: &str, body: &[u8], idempotency_key: Option<&str>) -> Answer {
+        let headers: Vec<_> = idempotency_key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        self.request("POST", &format!("/v1/infer/{id}"), &headers, body)
+    }
+
+    pub(crate) fn offer(&self, keys: &[u8]) -> KeysState {
+        let plan = hex(SETUP.plan.server_plan().digest());
+        let offer = KeysOffer { plan, length: keys.len() as u64, sha256: hex(&Sha256::digest(keys)) };
+        let answer = self.request("POST", "/v1/keys", &[], &serde_json::to_vec(&offer).unwrap());
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()))
+    }
+
+    pub(crate) fn patch(&self, id: &str, offset: u64, body: &[u8]) -> Answer {
+        self.request("PATCH", &format!("/v1/keys/{id}"), &[("upload-offset", &offset.to_string())], body)
+    }
+
+    /// A chunk of which only a part is sent before the connection breaks.
+    pub(crate) fn broken_patch(&self, id: &str, offset: u64, part: &[u8], length: usize) {
+        let head = format!(
+            "PATCH /v1/keys/{id} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nupload-offset: {offset}\r\n\
+             content-length: {length}\r\n\r\n",
+            self.token
+        );
+        let mut stream = self.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(part).unwrap();
+        stream.flush().unwrap();
+    }
+
+    /// A request whose length is promised, and whose body is shorter.
+    pub(crate) fn promised(&self, path: &str, length: u64, body: &[u8]) -> String {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+             content-length: {length}\r\n\r\n",
+            self.token
+        );
+        self.exchange(&[head.as_bytes(), body]).code()
+    }
+
+    /// A request in chunks of unknown number.
+    pub(crate) fn without_length(&self, path: &str) -> String {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+             transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+            self.token
+        );
+        self.exchange(&[head.as_bytes()]).code()
+    }
+
+    /// A figure of the server.
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        let text = self.request("GET", "/metrics", &[], b"").text();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        self.thread.take().map(JoinHandle::join);
+    }
+}

@@ -1,0 +1,221 @@
+//! Server and client over TLS on the loopback device: results, resumption, limits, refusals.
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+
+mod common;
+
+use common::{Running, SETUP, decrypted, encrypted, wait_for};
+use pleura_service::api::{KeysState, hex};
+use pleura_service::client::{ClientError, Options, ServiceClient};
+use pleura_service::problem::Code;
+use sha2::{Digest, Sha256};
+use std::thread;
+use std::time::Duration;
+
+/// Code of a refusal.
+fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Code {
+    match result.unwrap_err() {
+        ClientError::Refused(problem) => problem.code,
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn sixteen_clients_get_the_scores_of_one_process() {
+    let server = Running::start();
+    let expected = SETUP.scores();
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let client = server.client();
+                let model = client.models().unwrap().remove(0);
+                let bundle = client.bundle(&model).unwrap();
+                let key = pleura::remote::ClientKey::generate(bundle).unwrap();
+                let mut keys = Vec::new();
+                key.write_keys(&mut keys).unwrap();
+                assert_eq!(keys.len() as u64, model.key_bytes);
+                let mut seen = Vec::new();
+                let id = client.upload_keys(&model, &keys, &mut |bytes| seen.push(bytes)).unwrap();
+                assert_eq!(seen.last(), Some(&model.key_bytes));
+                let results = client.infer(&id, &encrypted(&key)).unwrap();
+                let unit = f64::from(-key.bundle().spec().publish_bits()).exp2();
+                for (item, expected) in decrypted(&key, &results).iter().zip(&expected) {
+                    let close = item.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1.1 * unit);
+                    assert!(close, "{item:?} {expected:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn bytes_are_those_of_a_session_in_one_process() {
+    let server = Running::start();
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    assert_eq!(client.infer(&id, &SETUP.sent).unwrap(), SETUP.received());
+}
+
+#[test]
+fn keys_and_results_survive_a_restart() {
+    let mut server = Running::start();
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    let first = server.infer(&id, &SETUP.sent, Some("one"));
+    assert!(!first.replayed);
+    server.restart();
+    let client = server.client();
+    let again = server.infer(&id, &SETUP.sent, Some("one"));
+    assert!(again.replayed && again.body == first.body);
+    let mut other = SETUP.sent.clone();
+    *other.last_mut().unwrap() ^= 1;
+    assert_eq!(server.infer(&id, &other, Some("one")).code(), "idempotency_key_reused");
+    assert_eq!(client.infer(&id, &SETUP.sent).unwrap(), first.body);
+    client.delete_keys(&id).unwrap();
+    assert_eq!(code(client.infer(&id, &SETUP.sent)), Code::UnknownKeys);
+    assert_eq!(code(client.delete_keys(&id)), Code::UnknownKeys);
+}
+
+#[test]
+fn uploads_resume_where_they_broke_off() {
+    let mut server = Running::start();
+    let id = hex(&Sha256::digest(&SETUP.keys));
+    let state = server.offer(&SETUP.keys);
+    assert_eq!((state.offset, state.complete), (0, false));
+    let half = SETUP.keys.len() / 2;
+    // A chunk whose sender goes away in the middle.
+    server.broken_patch(&id, 0, &SETUP.keys[..half], SETUP.keys.len());
+    wait_for(|| server.offer(&SETUP.keys).offset > 0);
+    server.restart();
+    let state = server.offer(&SETUP.keys);
+    assert!(state.offset > 0 && state.offset <= half as u64 && !state.complete, "{state:?}");
+    assert_eq!(server.patch(&id, state.offset + 1, &SETUP.keys[half..]).code(), "offset_mismatch");
+    assert_eq!(server.infer(&id, &SETUP.sent, None).code(), "keys_incomplete");
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let mut seen = Vec::new();
+    client.upload_keys(&model, &SETUP.keys, &mut |bytes| seen.push(bytes)).unwrap();
+    assert_eq!(seen.first(), Some(&state.offset));
+    let state: KeysState = server.offer(&SETUP.keys);
+    assert!(state.complete);
+    // Once more, nothing is sent.
+    seen.clear();
+    client.upload_keys(&model, &SETUP.keys, &mut |bytes| seen.push(bytes)).unwrap();
+    assert_eq!(seen, [model.key_bytes]);
+}
+
+#[test]
+fn wrong_keys_are_refused_before_and_after_they_arrive() {
+    let server = Running::start();
+    let keys = &SETUP.keys;
+    let offer = |plan: &str, length: usize, digest: &str| {
+        let text = format!(r#"{{"plan":"{plan}","length":{length},"sha256":"{digest}"}}"#);
+        server.request("POST", "/v1/keys", &[], text.as_bytes()).code()
+    };
+    let plan = hex(SETUP.plan.server_plan().digest());
+    let digest = hex(&Sha256::digest(keys));
+    assert_eq!(offer(&hex(&[1; 32]), keys.len(), &digest), "unknown_model");
+    assert_eq!(offer(&plan, keys.len() - 1, &digest), "keys_length");
+    assert_eq!(offer(&plan, usize::MAX, &digest), "keys_length");
+    assert_eq!(offer(&plan, keys.len(), "abc"), "bad_request");
+    assert_eq!(server.request("POST", "/v1/keys", &[], b"{").code(), "bad_request");
+    assert_eq!(server.request("POST", "/v1/keys", &[], &[b'x'; 9999]).code(), "too_large");
+    // Another plan's keys are recognized by their first bytes, damaged ones at the end; both are deleted.
+    for at in [60, keys.len() / 2] {
+        let mut damaged = keys.clone();
+        damaged[at] ^= 1;
+        let state = server.offer(&damaged);
+        let first = server.patch(&state.id, 0, &damaged[..1000]);
+        if at == 60 {
+            assert_eq!(first.code(), "keys_refused");
+        } else {
+            assert_eq!(server.patch(&state.id, 1000, &damaged[1000..]).code(), "keys_refused");
+        }
+        assert_eq!(server.request("GET", &format!("/v1/keys/{}", state.id), &[], b"").code(), "unknown_keys");
+    }
+    // Content under a wrong name.
+    let mut damaged = keys.clone();
+    damaged[keys.len() / 2] ^= 1;
+    let state = server.offer(&damaged);
+    assert_eq!(server.patch(&state.id, 0, keys).code(), "keys_refused");
+    // A quota of two.
+    for i in 0..2 {
+        let mut other = keys.clone();
+        other[keys.len() - 1 - i] ^= 1;
+        server.offer(&other);
+    }
+    assert_eq!(offer(&plan, keys.len(), &hex(&[9; 32])), "quota_exceeded");
+}
+
+#[test]
+fn refusals_have_codes() {
+    let server = Running::start();
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    let infer = format!("/v1/infer/{id}");
+    let sent = &SETUP.sent;
+    assert_eq!(server.request("POST", &infer, &[], &sent[..sent.len() - 1]).code(), "items_refused");
+    assert_eq!(server.request("POST", &infer, &[], b"garbage").code(), "items_refused");
+    assert_eq!(
+        server.request("POST", &infer, &[("idempotency-key", &"x".repeat(129))], sent).code(),
+        "bad_request"
+    );
+    assert_eq!(server.request("POST", "/v1/infer/xyz", &[], sent).code(), "bad_request");
+    assert_eq!(server.request("GET", "/v1/nothing", &[], b"").code(), "not_found");
+    assert_eq!(server.request("PUT", "/v1/keys", &[], b"").code(), "method_not_allowed");
+    let other = SETUP.other_key();
+    assert_eq!(code(client.infer(&id, &encrypted(&other))), Code::ItemsRefused);
+    // Keys of one token are none of another.
+    assert_eq!(code(server.client_of(&server.second_token).infer(&id, sent)), Code::UnknownKeys);
+    let stranger = server.client_of("pleura_0000");
+    assert_eq!(code(stranger.models()), Code::Unauthorized);
+    for path in ["/metrics", "/v1/keys", "/v1/models"] {
+        assert_eq!(server.raw("GET", path, "", &[], b"").code(), "unauthorized", "{path}");
+    }
+    for (path, text) in [("/healthz", "ok"), ("/readyz", "ready"), ("/openapi.json", "/v1/infer/{id}")] {
+        let answer = server.raw("GET", path, "", &[], b"");
+        assert!(answer.status == 200 && answer.text().contains(text), "{path}");
+    }
+    let figures = server.request("GET", "/metrics", &[], b"").text();
+    assert!(figures.contains("pleura_refusals_total{code=\"items_refused\"} 3"), "{figures}");
+    assert!(!figures.contains(&id));
+    // Bodies without a length, with too large a one, and slow ones.
+    assert_eq!(server.without_length(&infer), "length_required");
+    assert_eq!(server.promised(&infer, u64::MAX, b""), "too_large");
+    assert_eq!(server.promised(&infer, 1000, b"slow"), "too_slow");
+}
+
+#[test]
+fn only_certificates_of_the_authority_are_trusted() {
+    let server = Running::start();
+    let (other, _) = pleura_service::server::self_signed(vec!["localhost".into()]).unwrap();
+    let token = server.token.clone();
+    for authorities in [Some(other.as_bytes()), None] {
+        let patience = Duration::from_secs(60);
+        let client =
+            ServiceClient::new(&Options { url: &server.url(), authorities, token: &token, patience })
+                .unwrap();
+        assert!(matches!(client.models().unwrap_err(), ClientError::Network(_)));
+    }
+    for url in ["http://localhost:1", "localhost:1", "https://a@b:1"] {
+        let options = Options { url, authorities: None, token: &token, patience: Duration::ZERO };
+        assert!(matches!(ServiceClient::new(&options).err().unwrap(), ClientError::Url(_)), "{url}");
+    }
+}
+
+#[test]
+fn a_stop_finishes_what_was_accepted() {
+    let server = Running::start();
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    thread::scope(|scope| {
+        let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| client.infer(&id, &SETUP.sent))).collect();
+        wait_for(|| server.figure("pleura_queued_requests") > 0.0);
+        server.stop.stop();
+        let expected = SETUP.received();
+        assert!(asked.into_iter().any(|answer| answer.join().unwrap().is_ok_and(|body| body == expected)));
+    });
+}
