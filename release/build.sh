@@ -12,7 +12,7 @@ out=release/out
 rm -rf "$out"
 mkdir -p "$out/$name"
 
-[ "${1:-}" = --no-build ] || cargo build --release --locked -p pleura-cli
+[ "${1:-}" = --no-build ] || cargo build --release --locked -p pleura-cli --features service
 install -m 755 "$target_dir/release/pleura" "$out/$name/pleura"
 strip "$out/$name/pleura"
 cp README.md LICENSE-APACHE LICENSE-MIT "$out/$name/"

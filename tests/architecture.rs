@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate with the crates of the workspace it may import. `tests` and `benches` may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("pleura-shaders", &[]),
     ("pleura-ring", &[]),
     ("pleura-gpu", &["pleura-ring", "pleura-shaders"]),
@@ -42,7 +42,8 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "pleura-shaders",
         ],
     ),
-    ("pleura-cli", &["pleura"]),
+    ("pleura-service", &["pleura"]),
+    ("pleura-cli", &["pleura", "pleura-service"]),
 ];
 
 #[test]

@@ -29,6 +29,8 @@ mod remote;
 mod report;
 mod row;
 mod run;
+#[cfg(feature = "service")]
+mod service;
 mod sheet;
 mod sources;
 mod stages;
@@ -124,6 +126,9 @@ enum Command {
     Decrypt(remote::DecryptArgs),
     /// Check a server's receipt by computing the results again.
     Audit(remote::AuditArgs),
+    /// Serve networks on encrypted data over HTTPS.
+    #[cfg(feature = "service")]
+    Serve(service::serve::ServeArgs),
     /// Compile a network, and print what it needs.
     Plan(plan::PlanArgs),
     /// Show the error of polynomial approximations of an activation.
@@ -168,6 +173,8 @@ fn dispatch(command: Command) -> Result<()> {
     handle_signals().context("cannot handle interruptions")?;
     device::choose_simd()?;
     match command {
+        #[cfg(feature = "service")]
+        Command::Serve(args) => on_device(service::serve::serve(&args), &args.device),
         Command::Classify(args) => on_device(classify::classify(&args), &args.device),
         Command::Compress(args) => compress::compress(&args),
         Command::Reconstruct(args) => compress::reconstruct(&args),
@@ -198,7 +205,11 @@ fn handle_signals() -> Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
+            #[cfg(feature = "service")]
+            if service::stop::ask() {
+                continue;
+            }
             files::interrupted(128 + signal);
         }
     });

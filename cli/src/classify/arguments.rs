@@ -4,6 +4,8 @@ use super::shard::Shard;
 use super::watch::WatchArgs;
 use crate::device::DeviceArgs;
 use crate::memory::MemoryArgs;
+#[cfg(feature = "service")]
+use crate::service::args::ServerArgs;
 use crate::sheet::TableFormat;
 use crate::sources::FolderArgs;
 use anyhow::Result;
@@ -104,6 +106,10 @@ pub(crate) struct ClassifyArgs {
     /// Print a JSON object for each image, and a summary.
     #[arg(long)]
     pub(super) json: bool,
+
+    #[cfg(feature = "service")]
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
 }
 
 impl ClassifyArgs {

@@ -4,6 +4,8 @@ mod arguments;
 mod labels;
 mod reading;
 mod scorer;
+#[cfg(feature = "service")]
+mod served;
 mod shard;
 mod unit;
 mod watch;
@@ -34,6 +36,10 @@ pub(crate) use unit::ood_warning;
 
 /// Classifies all sources in stages that overlap; each row is written as it comes, in the order of the sources.
 pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
+    #[cfg(feature = "service")]
+    if args.server.is_given() {
+        return served::classify(args);
+    }
     let threads = args.threads.unwrap_or_else(all_cores);
     // Threads of compilation, and of the codec if it has fewer images; a pool that exists already is kept.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -99,7 +105,7 @@ impl Run<'_> {
             let _stop = Stop(&stopped);
             let read = crew.stage(scope, self.feed(sources, &stopped), |source| Ok(reader.units(source)));
             let prepared = crew.stage(scope, spread(read), |unit| {
-                Ok(if let Unit::Item(item) = unit { item.prepare(classifier) } else { unit })
+                Ok(if let Unit::Item(item) = unit { item.prepare(classifier.preprocessing()) } else { unit })
             });
             let groups = Groups::new(prepared, scorer.group());
             let encrypted = crew.stage(scope, groups, |unit| {

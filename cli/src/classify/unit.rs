@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use pleura::StageTimes;
 use pleura::ckks::Ciphertext;
 use pleura::latent::DicomIdentity;
-use pleura::xray::{Classifier, Content, Features, Source, SourceItem};
+use pleura::xray::{Content, Features, Preprocessing, Source, SourceItem};
 use std::time::Instant;
 
 /// Digits of the digest of a file.
@@ -66,7 +66,7 @@ pub(super) struct Group {
 
 impl Item {
     /// The input of a network; an X-ray that has none fails by itself.
-    pub(super) fn prepare(self, classifier: &Classifier) -> Unit {
+    pub(super) fn prepare(self, preprocessing: &Preprocessing) -> Unit {
         let Self { item, truth, named, read } = self;
         let digest = digest_text(&item.digest);
         let name = item.name();
@@ -74,8 +74,8 @@ impl Item {
         let SourceItem { path, content, dicom, notes, .. } = item;
         let clock = Instant::now();
         let features = match &content {
-            Content::Xray(xray) => classifier.features(xray),
-            Content::Latent(latent) => classifier.features_of_latent(latent),
+            Content::Xray(xray) => preprocessing.features(xray),
+            Content::Latent(latent) => preprocessing.features_of_latent(latent),
         };
         let features = match features {
             Ok(features) => features,

@@ -86,7 +86,7 @@ fn read(args: &DecryptArgs, key: &ClientKey) -> Result<Vec<DecryptedItem>> {
 }
 
 /// Warnings that were noted at encryption, and what the result tells.
-fn warnings(key: &ClientKey, item: &DecryptedItem) -> Vec<String> {
+pub(crate) fn warnings(key: &ClientKey, item: &DecryptedItem) -> Vec<String> {
     let mut warnings = item.note.warnings.clone();
     if let Some(found) = item.beyond_range {
         warnings.push(format!(
@@ -104,26 +104,38 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
         files::write(path, &[&sheet(key, classes, items)?], args.force, false)?;
     }
     if args.json {
-        let by_class = |values: &[f64]| -> Value {
-            let names = classes.names().iter().cloned();
-            Value::Object(names.zip(values.iter().map(|&value| json!(value))).collect())
-        };
         for item in items {
-            let mut object = json!({
-                "image": item.note.name,
-                "label": classes.label(&item.scores),
-                "probabilities": by_class(&classes.probabilities(&item.scores)),
-                "scores": by_class(&item.scores),
-            });
-            let warnings = warnings(key, item);
-            if let Some(object) = object.as_object_mut().filter(|_| !warnings.is_empty()) {
-                object.insert("warnings".into(), warnings.into());
-            }
-            terminal::print_json("decrypt", &object)?;
+            terminal::print_json("decrypt", &xray_object(key, classes, item))?;
         }
         let summary = json!({ "model": network, "images": items.len(), "key": hex(&key.origin().key) });
         return terminal::print_json("decrypt", &json!({ "summary": summary }));
     }
+    let table = xray_table(classes, items);
+    let count = counted(items.len(), "X-ray");
+    terminal::print(&format!("{table}\n{count}, by {}.\nNot a medical device.\n", plain(network)))
+}
+
+/// The result of an X-ray as JSON.
+pub(crate) fn xray_object(key: &ClientKey, classes: &Classes, item: &DecryptedItem) -> Value {
+    let by_class = |values: &[f64]| -> Value {
+        let names = classes.names().iter().cloned();
+        Value::Object(names.zip(values.iter().map(|&value| json!(value))).collect())
+    };
+    let mut object = json!({
+        "image": item.note.name,
+        "label": classes.label(&item.scores),
+        "probabilities": by_class(&classes.probabilities(&item.scores)),
+        "scores": by_class(&item.scores),
+    });
+    let warnings = warnings(key, item);
+    if let Some(object) = object.as_object_mut().filter(|_| !warnings.is_empty()) {
+        object.insert("warnings".into(), warnings.into());
+    }
+    object
+}
+
+/// The results of X-rays as a table.
+pub(crate) fn xray_table(classes: &Classes, items: &[DecryptedItem]) -> Table {
     let headings = ["image", "label"].map(str::to_owned).into_iter().chain(classes.names().iter().cloned());
     let mut table = Table::wide(2, headings.collect());
     for item in items {
@@ -131,8 +143,7 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
         let probabilities = classes.probabilities(&item.scores).into_iter().map(|p| format!("{p:.4}"));
         table.wide_row([tail(&item.note.name, NAME), label].into_iter().chain(probabilities).collect());
     }
-    let count = counted(items.len(), "X-ray");
-    terminal::print(&format!("{table}\n{count}, by {}.\nNot a medical device.\n", plain(network)))
+    table
 }
 
 /// The columns that `pleura classify` writes, without those that need the plaintext network.

@@ -19,8 +19,8 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Names of the files in the folder.
-const PLAN: &str = "server.plan";
-const SPEC: &str = "client.spec";
+pub(crate) const PLAN: &str = "server.plan";
+pub(crate) const SPEC: &str = "client.spec";
 
 /// Arguments of `pleura export`.
 #[derive(Args)]

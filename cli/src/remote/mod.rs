@@ -1,13 +1,13 @@
 //! Client and server on two machines: `pleura export`, `keygen`, `encrypt`, `infer`, `decrypt` and `audit`.
 
 mod audit;
-mod decrypt;
+pub(crate) mod decrypt;
 mod encrypt;
-mod export;
+pub(crate) mod export;
 mod infer;
 mod keygen;
 mod output;
-mod secret;
+pub(crate) mod secret;
 mod spec;
 
 pub(crate) use audit::{AuditArgs, audit};

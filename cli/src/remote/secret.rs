@@ -29,7 +29,7 @@ enum SecretError {
     Special(PathBuf),
     #[error("{} is larger than the {max} bytes that are read", path.display())]
     TooLarge { path: PathBuf, max: usize },
-    #[error("the passphrase in {} is not UTF-8 text", .0.display())]
+    #[error("the secret in {} is not UTF-8 text", .0.display())]
     NotText(PathBuf),
     #[error("{} is no key in PEM", .0.display())]
     NoPem(PathBuf),
@@ -43,7 +43,7 @@ enum SecretError {
 
 /// Source of a passphrase.
 #[derive(Args)]
-pub(super) struct PassphraseArgs {
+pub(crate) struct PassphraseArgs {
     /// A file with the passphrase of the secret key, private to its owner; it is asked for if the key has one and no file is named.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -51,12 +51,12 @@ pub(super) struct PassphraseArgs {
 
 impl PassphraseArgs {
     /// The file that is read.
-    pub(super) fn file(&self) -> Option<&PathBuf> {
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
         self.passphrase_file.as_ref()
     }
 
     /// The passphrase of a key that exists; none if it has none.
-    pub(super) fn of_key(&self, path: &Path, bytes: &[u8]) -> Result<Option<Zeroizing<String>>> {
+    pub(crate) fn of_key(&self, path: &Path, bytes: &[u8]) -> Result<Option<Zeroizing<String>>> {
         match (is_under_passphrase(bytes)?, &self.passphrase_file) {
             (true, Some(file)) => from_file(file).map(Some),
             (true, None) => ask(&format!("Passphrase of {}: ", path.display())).map(Some),
@@ -69,7 +69,7 @@ impl PassphraseArgs {
     }
 
     /// The passphrase of a key to be made: from the file, or asked for twice if `wanted`.
-    pub(super) fn of_new_key(&self, wanted: bool) -> Result<Option<Zeroizing<String>>> {
+    pub(crate) fn of_new_key(&self, wanted: bool) -> Result<Option<Zeroizing<String>>> {
         let passphrase = match &self.passphrase_file {
             Some(file) => from_file(file)?,
             None if wanted => {
@@ -89,7 +89,7 @@ impl PassphraseArgs {
 }
 
 /// The bytes of a secret key that only its owner may read.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let secret = PrivateFile::read(path, MAX_SECRET_BYTES)?;
     // What is no secret is named before it is asked to be private.
     wire::open(ObjectKind::ClientSecret, &secret.bytes)
@@ -113,8 +113,8 @@ pub(super) fn read_or_make_pem(
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// The first line ending is no part of the passphrase.
-fn from_file(path: &Path) -> Result<Zeroizing<String>> {
+/// The text of a file that only its owner may read: a passphrase or a token. The first line ending is no part of it.
+pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<String>> {
     let bytes = PrivateFile::read(path, MAX_PASSPHRASE)?.checked()?;
     let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText(path.into()))?;
     let text = text.strip_suffix('\n').unwrap_or(text);

@@ -1,5 +1,5 @@
 //! Server and client over TLS on the loopback device: results, resumption, limits, refusals.
-#![expect(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
 
 mod common;
 
@@ -21,7 +21,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Code {
 
 #[test]
 fn sixteen_clients_get_the_scores_of_one_process() {
-    let server = Running::start();
+    let server = Running::with_quota(16);
     let expected = SETUP.scores();
     thread::scope(|scope| {
         for _ in 0..16 {
@@ -183,7 +183,7 @@ fn refusals_have_codes() {
     assert!(!figures.contains(&id));
     // Bodies without a length, with too large a one, and slow ones.
     assert_eq!(server.without_length(&infer), "length_required");
-    assert_eq!(server.promised(&infer, u64::MAX, b""), "too_large");
+    assert_eq!(server.promised(&infer, 1 << 40, b""), "too_large");
     assert_eq!(server.promised(&infer, 1000, b"slow"), "too_slow");
 }
 

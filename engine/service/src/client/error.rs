@@ -30,11 +30,17 @@ pub enum ClientError {
     Body(&'static str),
     /// The bundle is not valid.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(Box<RemoteError>),
     /// The bundle is of another network than the server said.
     #[error("the server sent the client bundle of another network than it offers")]
     OtherBundle,
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Random,
+}
+
+impl From<RemoteError> for ClientError {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(Box::new(error))
+    }
 }

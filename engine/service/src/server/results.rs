@@ -8,6 +8,7 @@ use super::store::{cannot_store, make_private};
 use crate::api::hex;
 use crate::problem::{Code, Problem};
 use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ impl ResultStore {
             let metadata = entry.metadata()?;
             files.push((metadata.modified()?, metadata.len(), entry.path()));
         }
-        files.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        files.sort_unstable_by_key(|(modified, ..)| Reverse(*modified));
         let now = SystemTime::now();
         let mut bytes = 0;
         for (modified, length, path) in files {

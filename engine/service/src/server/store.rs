@@ -364,7 +364,7 @@ mod tests {
             let found = store.get(name).unwrap().unwrap();
             store.put(name, &Record { used: now() - 70, ..found }).unwrap();
         }
-        assert_eq!(store.expired(long, short).unwrap(), [b.clone()]);
+        assert_eq!(store.expired(long, short).unwrap(), std::slice::from_ref(&b));
         store.delete(&b).unwrap();
         assert!(store.get(&b).unwrap().is_none() && !store.incoming(&b).exists());
         fs::remove_file(store.file(&a)).unwrap();

@@ -1,4 +1,12 @@
 //! A small network, a server in this process, and requests byte by byte.
+#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests too"
+)]
 
 use ndarray::{ArrayD, Axis};
 use pleura::nn::{Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan, ServerPlan};
@@ -15,6 +23,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -102,13 +111,28 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
 /// A server in this process.
 pub(crate) struct Running {
     place: TempDir,
-    authority: String,
     private: String,
-    port: u16,
-    pub(crate) token: String,
+    /// Keys of a token.
+    quota: u64,
+    wire: Wire,
     pub(crate) second_token: String,
     pub(crate) stop: Stop,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Address of a server and a token for it, for requests byte by byte.
+pub(crate) struct Wire {
+    pub(crate) port: u16,
+    pub(crate) authority: String,
+    pub(crate) token: String,
+}
+
+impl Deref for Running {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.wire
+    }
 }
 
 /// Response to a request.
@@ -134,13 +158,18 @@ impl Answer {
 
 impl Running {
     pub(crate) fn start() -> Self {
+        Self::with_quota(2)
+    }
+
+    /// A server whose tokens may have a number of keys.
+    pub(crate) fn with_quota(keys: u64) -> Self {
         let place = tempfile::tempdir().unwrap();
         let [token, second_token] =
             ["ward", "other"].map(|name| new_token(&place.path().join("tokens"), name).unwrap());
         let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
         let stop = Stop::new();
-        let mut running =
-            Self { place, authority, private, port: 0, token, second_token, stop, thread: None };
+        let wire = Wire { port: 0, authority, token };
+        let mut running = Self { place, private, quota: keys, wire, second_token, stop, thread: None };
         running.open();
         running
     }
@@ -154,7 +183,7 @@ impl Running {
     fn open(&mut self) {
         self.stop = Stop::new();
         let limits = Limits {
-            quota_bytes: 2 * SETUP.keys.len() as u64 + 10,
+            quota_bytes: self.quota * SETUP.keys.len() as u64 + 10,
             idle: Duration::from_secs(2),
             grace: Duration::from_secs(10),
             ..Limits::default()
@@ -165,7 +194,7 @@ impl Running {
         let bundle = ClientBundle::from_bytes(&SETUP.key.bundle().to_bytes().unwrap()).unwrap();
         let service = Service::new(vec![(plan, bundle)], &Device::cpu(Some(2)), &options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        self.port = listener.local_addr().unwrap().port();
+        self.wire.port = listener.local_addr().unwrap().port();
         let tls = Tls::from_pem(self.authority.as_bytes(), self.private.as_bytes()).unwrap();
         let stop = self.stop.clone();
         self.thread = Some(thread::spawn(move || service.serve(listener, &tls, &stop).unwrap()));
@@ -176,7 +205,9 @@ impl Running {
         let joined = self.thread.take().map(JoinHandle::join);
         assert!(joined.is_none_or(|joined| joined.is_ok()));
     }
+}
 
+impl Wire {
     pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
@@ -191,7 +222,7 @@ impl Running {
         ServiceClient::new(&Options { url: &self.url(), authorities, token, patience }).unwrap()
     }
 
-    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+    fn try_connect(&self) -> Option<StreamOwned<ClientConnection, TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -199,12 +230,19 @@ impl Running {
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
         let connection = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
-        StreamOwned::new(connection, TcpStream::connect(("127.0.0.1", self.port)).unwrap())
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Some(StreamOwned::new(connection, stream))
     }
 
     /// Sends bytes, and reads the answer.
     fn exchange(&self, bytes: &[&[u8]]) -> Answer {
-        let mut stream = self.connect();
+        self.try_exchange(bytes).expect("a response")
+    }
+
+    /// Sends bytes, and reads the answer if there is one.
+    pub(crate) fn try_exchange(&self, bytes: &[&[u8]]) -> Option<Answer> {
+        let mut stream = self.try_connect()?;
         for part in bytes {
             // A server that refuses a request need not read all of it.
             if stream.write_all(part).is_err() {
@@ -213,14 +251,23 @@ impl Running {
         }
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all);
-        let end = all.windows(4).position(|window| window == b"\r\n\r\n").expect("a response");
+        let end = all.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&all[..end]).to_lowercase();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer {
+        Some(Answer {
             status,
             replayed: head.contains("idempotency-replayed: true"),
             body: all[end + 4..].to_vec(),
+        })
+    }
+
+    /// The head of a request with a token or without one, before the length.
+    pub(crate) fn head(&self, method: &str, path: &str, token: &str) -> String {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+        if !token.is_empty() {
+            head += &format!("authorization: Bearer {token}\r\n");
         }
+        head
     }
 
     /// A request with a token or without one.
@@ -232,10 +279,7 @@ impl Running {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
-        if !token.is_empty() {
-            head += &format!("authorization: Bearer {token}\r\n");
-        }
+        let mut head = self.head(method, path, token);
         headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         head += &format!("content-length: {}\r\n\r\n", body.len());
         self.exchange(&[head.as_bytes(), body])
@@ -268,7 +312,7 @@ impl Running {
              content-length: {length}\r\n\r\n",
             self.token
         );
-        let mut stream = self.connect();
+        let mut stream = self.try_connect().unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(part).unwrap();
         stream.flush().unwrap();

@@ -1,0 +1,178 @@
+//! Arguments of a client that name a server, and the client's keys.
+
+use crate::remote::secret::{self, PassphraseArgs};
+use crate::text::{bytes_text, hex};
+use crate::{files, terminal};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use pleura::remote::{ClientBundle, ClientKey};
+use pleura_service::api::Model;
+use pleura_service::client::{ClientError, Options, ServiceClient};
+use pleura_service::problem::Code;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Larger files of certificates are refused.
+const MAX_PEM: u64 = 1 << 20;
+/// Larger files of evaluation keys are refused.
+const MAX_KEYS: u64 = 16 << 30;
+
+/// Server, and the keys of its client.
+#[derive(Args)]
+pub(crate) struct ServerArgs {
+    /// Classify on the server at this address, `https://HOST:PORT`: it gets ciphertexts alone.
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "token_file",
+        conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "labels", "watch"]
+    )]
+    server: Option<String>,
+
+    /// Certificates of the authorities that are trusted, in PEM [default: those of Mozilla].
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
+
+    /// A file with the token for the server, private to its owner.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
+
+    /// The secret key, made if there is none; evaluation keys lie beside it, in FILE.eval [default: new keys for each run].
+    #[arg(long, value_name = "FILE", requires = "server")]
+    secret: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+
+    /// Seconds for which requests are repeated while the server cannot be reached or is busy.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "server")]
+    patience: u64,
+}
+
+/// A client with its keys on the server.
+pub(crate) struct Connection {
+    pub(crate) client: ServiceClient,
+    pub(crate) key: ClientKey,
+    model: Model,
+    /// Evaluation keys, which are uploaded again if the server has lost them.
+    keys: Vec<u8>,
+    id: String,
+    /// Whether the keys are for this run alone.
+    once: bool,
+}
+
+impl ServerArgs {
+    /// Whether there is a server.
+    pub(crate) fn is_given(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Files that are read.
+    pub(crate) fn files(&self) -> Vec<&PathBuf> {
+        self.ca.iter().chain(&self.token_file).chain(&self.secret).chain(self.passphrase.file()).collect()
+    }
+
+    /// Connects, and uploads keys as far as the server does not have them. `wanted` names the model; of a server that
+    /// offers one alone, that is taken.
+    pub(crate) fn connect(&self, wanted: &str) -> Result<Connection> {
+        let (Some(url), Some(token_file)) = (&self.server, &self.token_file) else {
+            bail!("--server URL and --token-file FILE name the server and its token");
+        };
+        let token = secret::from_file(token_file)?;
+        let authorities = self.ca.as_ref().map(|path| files::read(path, MAX_PEM)).transpose()?;
+        let client = ServiceClient::new(&Options {
+            url,
+            authorities: authorities.as_deref(),
+            token: token.trim(),
+            patience: Duration::from_secs(self.patience),
+        })?;
+        let model = choose(client.models()?, wanted)?;
+        let bundle = client.bundle(&model)?;
+        let (key, keys) = self.keys(bundle)?;
+        let bar = crate::progress::bytes_bar().with_prefix("upload");
+        bar.set_length(keys.len() as u64);
+        let id = client.upload_keys(&model, &keys, &mut |bytes| bar.set_position(bytes))?;
+        bar.finish_and_clear();
+        terminal::detail(&format!("keys {id} are on the server, {}", bytes_text(keys.len() as u64)));
+        Ok(Connection { client, key, model, keys, id, once: self.secret.is_none() })
+    }
+
+    /// Secret key and evaluation keys: those of the files, or new ones.
+    fn keys(&self, bundle: ClientBundle) -> Result<(ClientKey, Vec<u8>)> {
+        let Some(path) = &self.secret else { return new_keys(bundle) };
+        let beside = beside(path);
+        if fs::symlink_metadata(path).is_ok() {
+            let failed = || format!("cannot use {}", path.display());
+            let bytes = secret::read(path)?;
+            let passphrase = self.passphrase.of_key(path, &bytes).with_context(failed)?;
+            let passphrase = passphrase.as_deref().map(String::as_bytes);
+            let key = ClientKey::from_secret_bytes(bundle, &bytes, passphrase).with_context(failed)?;
+            return Ok((key, files::read(&beside, MAX_KEYS)?));
+        }
+        files::check_outputs(&[path, &beside], self.files(), false)?;
+        let passphrase = self.passphrase.of_new_key(false)?;
+        let (key, keys) = new_keys(bundle)?;
+        let bytes = key.to_secret_bytes(passphrase.as_deref().map(String::as_bytes))?;
+        files::write(&beside, &[&keys], false, true)?;
+        files::write(path, &[&bytes], false, true)?;
+        terminal::note(&format!("{} is a new secret key: keep it on this machine", path.display()));
+        Ok((key, keys))
+    }
+}
+
+impl Connection {
+    /// The results of encrypted items.
+    pub(crate) fn infer(&self, items: &[u8]) -> Result<Vec<u8>, ClientError> {
+        match self.client.infer(&self.id, items) {
+            Err(ClientError::Refused(problem)) if problem.code == Code::UnknownKeys => {
+                self.client.upload_keys(&self.model, &self.keys, &mut |_| ())?;
+                self.client.infer(&self.id, items)
+            }
+            answered => answered,
+        }
+    }
+
+    /// Name of the network and digest of its plan: rows of equal identity may be mixed.
+    pub(crate) fn identity(&self) -> String {
+        let digest = hex(self.key.bundle().spec().plan_digest().iter().take(4));
+        format!("{}@plan-{digest}", self.key.bundle().spec().network())
+    }
+
+    /// Deletes keys that nobody needs any more.
+    pub(crate) fn finish(self) {
+        if self.once
+            && let Err(error) = self.client.delete_keys(&self.id)
+        {
+            terminal::warn(&format!("the keys of this run stay on the server until they expire: {error}"));
+        }
+    }
+}
+
+fn new_keys(bundle: ClientBundle) -> Result<(ClientKey, Vec<u8>)> {
+    let key = ClientKey::generate(Arc::new(bundle))?;
+    let mut keys = Vec::new();
+    key.write_keys(&mut keys)?;
+    Ok((key, keys))
+}
+
+/// Where the evaluation keys of a secret key lie.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".eval");
+    name.into()
+}
+
+fn choose(models: Vec<Model>, wanted: &str) -> Result<Model> {
+    let names: Vec<_> = models.iter().map(|model| model.name.clone()).collect();
+    let mut models = models;
+    if let Some(at) = names.iter().position(|name| name == wanted) {
+        return Ok(models.swap_remove(at));
+    }
+    match (models.pop(), models.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (None, _) => bail!("the server offers no network"),
+        _ => bail!("the server offers {}, and not {wanted}: --model NAME chooses", names.join(", ")),
+    }
+}

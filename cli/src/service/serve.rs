@@ -1,0 +1,198 @@
+//! `pleura serve`: networks on encrypted data over HTTPS.
+
+use super::{models, stop};
+use crate::device::{self, DeviceArgs};
+use crate::memory::MemoryArgs;
+use crate::model::all_cores;
+use crate::text::size;
+use crate::{files, terminal};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use pleura::host_memory::available_bytes;
+use pleura_service::server::{Limits, Options, Service, Stop, Tls, new_token, openapi, self_signed};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+/// Larger certificates are refused.
+const MAX_PEM: u64 = 1 << 20;
+/// Name of the certificate of trials, in the folder of the server.
+const CERTIFICATE: &str = "self-signed.pem";
+/// Name of the private key of trials.
+const PRIVATE: &str = "self-signed.key";
+
+/// Arguments of `pleura serve`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pleura serve --data service --new-token ward-1 > ward-1.token
+  pleura serve --data service --model pneumonia --self-signed localhost
+  pleura serve --data service --model lola/ --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem
+
+A network is the name of a shipped one, a classifier of X-rays in ONNX, or a folder of
+`pleura export`. No secret is needed here, and none is accepted: inputs, names and results stay
+encrypted. docs/service.md has the other side, limits and files.
+
+SIGTERM finishes the requests that were accepted; a second one ends at once.")]
+pub(crate) struct ServeArgs {
+    /// Networks: names, ONNX files, or folders of `pleura export`.
+    #[arg(long, value_name = "NAME|FILE|DIR", num_args = 1.., default_value = "pneumonia")]
+    model: Vec<String>,
+
+    /// The folder of tokens, clients' keys and results; it is made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "pleura-service")]
+    data: PathBuf,
+
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    listen: String,
+
+    /// Certificates of the server, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "self_signed")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// For trials: a certificate for these host names that nobody has signed. Clients name it with --ca.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    self_signed: Vec<String>,
+
+    /// Make a token of this name, print it, and exit; the server keeps its digest alone.
+    #[arg(long, value_name = "NAME")]
+    new_token: Option<String>,
+
+    /// Print the OpenAPI description, and exit.
+    #[arg(long)]
+    openapi: bool,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+
+    /// CPU threads [default: all cores].
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    threads: Option<usize>,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
+
+    /// Neither read nor write the cache of plans.
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Stored keys of each token.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
+    quota: u64,
+
+    /// Requests that may wait for the device; those beyond are told to come back.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65536))]
+    queue: usize,
+
+    /// Ciphertext groups of a client in one call of the device.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    batch: usize,
+
+    /// Days after which unused keys are deleted.
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = RangedU64ValueParser::<u64>::new().range(1..=36500))]
+    keep_keys: u64,
+}
+
+/// Serves until it is interrupted.
+pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
+    if args.openapi {
+        return terminal::print(&(openapi()? + "\n"));
+    }
+    make_folder(&args.data)?;
+    let tokens = args.data.join("tokens");
+    if let Some(name) = &args.new_token {
+        return terminal::print(&(new_token(&tokens, name)? + "\n"));
+    }
+    if !tokens.exists() {
+        bail!(
+            "{} is not there: `pleura serve --data {} --new-token NAME` makes a first token",
+            tokens.display(),
+            args.data.display()
+        );
+    }
+    log();
+    let tls = tls(args)?;
+    let threads = args.threads.unwrap_or_else(all_cores);
+    let models = models::load(&args.model, threads, !args.no_cache, args.memory.max_memory)?;
+    let names: Vec<_> = models.iter().map(|(plan, _)| plan.network().to_owned()).collect();
+    let device = args.device.find(threads)?;
+    let options = Options { folder: args.data.join("store"), tokens, limits: limits(args, &device) };
+    let service = Service::new(models, &device, &options)?;
+    device::tell_fallback(&device);
+    let listener =
+        TcpListener::bind(&args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
+    let stop = Stop::new();
+    stop::on_interruption(stop.clone());
+    let address = listener.local_addr().context("the address is not known")?;
+    terminal::note(&format!("serving {} on https://{address}, on {}", names.join(", "), device.name()));
+    Ok(service.serve(listener, &tls, &stop)?)
+}
+
+fn limits(args: &ServeArgs, device: &pleura::Device) -> Limits {
+    // On the processor, keys take what is left of a half for everything else.
+    let all = if device::is_gpu(device) {
+        args.device.memory_limit()
+    } else {
+        args.memory.max_memory.or_else(available_bytes)
+    };
+    let defaults = Limits::default();
+    Limits {
+        quota_bytes: args.quota,
+        queue: args.queue,
+        batch: args.batch,
+        session_bytes: all.map_or(u64::MAX, |bytes| bytes / 2),
+        keys_age: std::time::Duration::from_secs(args.keep_keys * 86400),
+        ..defaults
+    }
+}
+
+fn tls(args: &ServeArgs) -> Result<Tls> {
+    let (certificate, key) = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+        _ if args.self_signed.is_empty() => bail!(
+            "--tls-cert FILE and --tls-key FILE name the certificate; for trials, --self-signed HOSTNAME makes one"
+        ),
+        _ => trial(&args.data, &args.self_signed)?,
+    };
+    Ok(Tls::from_pem(&files::read(&certificate, MAX_PEM)?, &files::read(&key, MAX_PEM)?)?)
+}
+
+/// The certificate of earlier trials, or a new one.
+fn trial(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)> {
+    let [certificate, key] = [CERTIFICATE, PRIVATE].map(|name| folder.join(name));
+    if !certificate.exists() || !key.exists() {
+        let (chain, private) = self_signed(names.to_vec())?;
+        files::write(&key, &[private.as_bytes()], true, true)?;
+        files::write(&certificate, &[chain.as_bytes()], true, false)?;
+    }
+    terminal::note(&format!(
+        "for trials alone: clients trust this server with --ca and a copy of {}",
+        certificate.display()
+    ));
+    Ok((certificate, key))
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).with_context(|| files::cannot_write(path))
+}
+
+/// Log lines on standard error, without contents of requests.
+fn log() {
+    let level = if terminal::is_quiet() { "warn" } else { "info" };
+    let level = level.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
