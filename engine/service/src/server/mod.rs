@@ -5,6 +5,7 @@ mod body;
 mod error;
 mod infer;
 mod keys;
+mod linger;
 mod listen;
 mod metrics;
 mod model;
