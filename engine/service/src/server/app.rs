@@ -1,10 +1,10 @@
 //! State that all requests share, and what every response has.
 
 use super::Limits;
-use super::infer::Running;
 use super::metrics::Metrics;
 use super::model::{Model, Models};
 use super::results::ResultStore;
+use super::running::Running;
 use super::scheduler::Scheduler;
 use super::store::{KeysName, Store};
 use super::tokens::Tokens;

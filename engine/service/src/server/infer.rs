@@ -5,6 +5,7 @@ use super::body::Incoming;
 use super::keys::find;
 use super::model::Model;
 use super::results::{RequestName, reused};
+use super::running::Outcome;
 use super::scheduler::Work;
 use super::store::KeysName;
 use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED};
@@ -16,21 +17,13 @@ use axum::response::{IntoResponse, Response};
 use pleura::ckks::wire::ObjectKind;
 use pleura::remote::{Frame, ItemHeader, ItemReader, ItemWriter, Origin, RemoteError};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 
 /// Memory of a request for each byte of its body: seeds become polynomials, and packed residues words.
 const EXPANSION: u64 = 8;
-
-/// Results of a request, or why there are none; `None` while they are computed.
-type Outcome = watch::Receiver<Option<Result<Bytes, Problem>>>;
-
-/// Requests with an idempotency key that are computed now, with the digests of their bodies.
-#[derive(Default)]
-pub(super) struct Running(Mutex<HashMap<RequestName, ([u8; 32], Outcome)>>);
 
 /// A request that is computed, until this is dropped.
 struct Entry {
@@ -50,23 +43,6 @@ struct Arrived {
     request: Option<RequestName>,
     /// Memory that is set aside for it.
     memory: tokio::sync::OwnedSemaphorePermit,
-}
-
-impl Running {
-    /// Returns when no request with an idempotency key is computed any more.
-    pub(super) async fn finished(&self) {
-        loop {
-            let one = self.lock().values().next().map(|(_, outcome)| outcome.clone());
-            let Some(mut outcome) = one else { return };
-            let _ = outcome.wait_for(Option::is_some).await;
-            // It is about to be removed.
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestName, ([u8; 32], Outcome)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Entry {

@@ -11,6 +11,7 @@ mod metrics;
 mod model;
 mod results;
 mod routes;
+mod running;
 mod scheduler;
 mod store;
 mod tls;
@@ -135,7 +136,7 @@ impl Service {
             scheduler,
             metrics,
             limits: limits.clone(),
-            running: infer::Running::default(),
+            running: running::Running::default(),
             uploads: std::sync::Mutex::default(),
             memory: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
             checking: Semaphore::new(1),

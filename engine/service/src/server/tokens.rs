@@ -117,8 +117,8 @@ fn parse(file: &mut File, path: &Path) -> Result<Vec<Entry>, ServiceError> {
 
 /// Names are parts of file names.
 fn check_name(name: &str) -> Result<(), ServiceError> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if (1..=MAX_NAME).contains(&name.len()) && name.chars().all(allowed) {
+    let allowed = name.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if allowed && (1..=MAX_NAME).contains(&name.len()) {
         return Ok(());
     }
     Err(ServiceError::TokenName { max: MAX_NAME })
