@@ -156,13 +156,15 @@ impl SheetFormat {
         let probabilities: Vec<f64> = (AHEAD.len()..behind).map(number).collect::<Option<_>>()?;
         let largest = probabilities.iter().copied().fold(0.0, f64::max);
         let label = class(3)?;
-        let labelled = probabilities.get(label)? + 2.0 * ROUNDING >= largest && class(behind).is_some();
+        let labelled = probabilities.get(label)? + 2.0 * ROUNDING >= largest;
+        let known = class(behind).is_some();
         let total = probabilities.iter().sum::<f64>();
         let added = !self.exclusive || (total - 1.0).abs() <= ROUNDING * count as f64;
         let in_clear = [behind + 1, behind + 2].map(|column| row.get(column).is_some_and(str::is_empty));
         let compared = match in_clear {
-            [true, true] => true,
-            [false, false] => number(behind + 1).is_some() && number(behind + 2).is_some(),
+            // Of a server's results, the plaintext network is not known.
+            [true, true] => known || row.get(behind).is_some_and(str::is_empty),
+            [false, false] => known && number(behind + 1).is_some() && number(behind + 2).is_some(),
             _ => false,
         };
         let timed = (behind + 3..behind + 8).all(|column| number(column).is_some_and(f64::is_finite));
