@@ -90,7 +90,7 @@ fn every_shipped_network_runs_on_plaintexts() {
 fn several_small_images_share_ciphertexts() {
     let place = Place::new();
     let said = place.pleura(&["classify", "--model", "pneumoniamnist", "--json"]).ok();
-    assert!(said.err.contains("4 X-rays"), "{said:?}");
+    assert!(said.err.contains("8 X-rays"), "{said:?}");
     let rows = lines(&said.out);
     assert_eq!(rows[16]["summary"]["labels_match_plaintext"], 16);
     // Two that do not fill a ciphertext, in their order.

@@ -196,8 +196,8 @@ fn small_x_rays_share_ciphertexts() {
     assert_eq!(lines(&sides.decrypt(&["one.out", "--json"]).ok().out).len(), 2);
     sides
         .server
-        .pleura(&["export", "--model", "pneumonia", "--group", "2", "--output", "o"])
-        .fails(&["--group 2", "1 X-ray"]);
+        .pleura(&["export", "--model", "pneumonia", "--group", "3", "--output", "o"])
+        .fails(&["--group 3", "2 X-rays"]);
 }
 
 #[test]

@@ -110,11 +110,11 @@ impl Grid {
         Layout { inner: self.inner, ..Layout::new(self.slots, places, copies, description) }
     }
 
-    /// `[channels][height][width]` with few channels, repeated as often as they fit.
-    pub(crate) fn repeated(&self, shape: [usize; 3]) -> Layout {
+    /// `[channels][height][width]` with few channels, repeated as often as they fit, those of different groups side by side.
+    pub(crate) fn repeated(&self, shape: [usize; 3], groups: usize) -> Layout {
         let planes = self.planes();
         let step = shape[0].next_power_of_two();
-        let mut layout = self.layout(shape, [1, 1], 1);
+        let mut layout = self.layout(shape, [1, 1], groups);
         if self.inner && step < planes {
             layout.copies = Copies::Planes { planes, step };
             layout.description.push_str(", repeated");

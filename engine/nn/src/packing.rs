@@ -141,6 +141,8 @@ impl Packing {
             return Layout::vector(grid.slots, network[id].len());
         };
         let shape = [planes.channels, planes.height, planes.width];
+        let groups = self.groups(network, class).filter(|&groups| planes.channels.is_multiple_of(groups));
+        let groups = groups.unwrap_or(1);
         // Copies must be there for every node that relies on them, and only a client makes them.
         if id == NodeId::INPUT
             && class.members.len() == 1
@@ -148,12 +150,11 @@ impl Packing {
             && planes.channels <= grid.planes()
         {
             return match self.input {
-                InputPacking::Dense => grid.repeated(shape),
+                InputPacking::Dense => grid.repeated(shape, groups),
                 InputPacking::Spread => grid.spread(shape),
             };
         }
-        let groups = self.groups(network, class).filter(|&groups| planes.channels.is_multiple_of(groups));
-        grid.layout(shape, gap, groups.unwrap_or(1))
+        grid.layout(shape, gap, groups)
     }
 
     /// The groups that the channels of a class are ordered by, if there are any.
