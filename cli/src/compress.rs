@@ -1,7 +1,9 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
+use crate::model::all_cores;
 use crate::omitted::Omitted;
 use crate::sources::FolderArgs;
+use crate::stages::Crew;
 use crate::table::Table;
 use crate::text::{bytes_text, chain, counted, plain};
 use crate::{files, terminal};
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// Files of latents are no larger.
 const MAX_LATENTS: u64 = 1 << 30;
@@ -92,7 +95,34 @@ struct Quality {
     quantized: [f64; 2],
 }
 
-/// X-rays to latents.
+/// An X-ray as a latent.
+struct Compressed {
+    notes: Vec<String>,
+    quality: Quality,
+    latent: StoredLatent,
+}
+
+impl Compressed {
+    fn new(source: &Source, codec: &Codec, quantize: bool) -> Result<Self> {
+        let name = source.name();
+        let (xray, notes) = match source.read(Some(codec), SIDE)?.into_iter().next() {
+            Some(SourceItem { content: Content::Xray(xray), notes, .. }) => (xray, notes),
+            _ => bail!("{name} holds latents already; give it images"),
+        };
+        let notes = notes.iter().map(|note| format!("{name}: {note}")).collect();
+        let latent = codec.encode(&xray);
+        let codes = codec.quantize(&latent).with_context(|| of_codec(codec))?;
+        let decoded = |latent: &Latent| codec.decode(latent).with_context(|| of_codec(codec));
+        let dequantized = codec.dequantize(&codes).with_context(|| of_codec(codec))?;
+        let compare = |other: &Xray| [psnr(&xray, other), ssim(&xray, other)];
+        let continuous = compare(&decoded(&latent)?);
+        let quality = Quality { name, continuous, quantized: compare(&decoded(&dequantized)?) };
+        let latent = if quantize { StoredLatent::Codes(codes) } else { StoredLatent::Latent(latent) };
+        Ok(Self { notes, quality, latent })
+    }
+}
+
+/// X-rays to latents, one for each core at a time.
 pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     let SourceList { sources, skipped, .. } = args.folders.list(&args.images)?;
@@ -102,40 +132,30 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     bar.set_length(sources.len() as u64);
     let mut stored = Vec::new();
     let mut qualities = Vec::new();
-    for source in &sources {
-        bar.set_message(plain(&source.name()));
-        bar.inc(1);
-        let read = source.read(Some(&codec), SIDE).map_err(anyhow::Error::from);
-        let read = read.and_then(|items| match items.into_iter().next() {
-            Some(SourceItem { content: Content::Xray(xray), notes, .. }) => Ok((xray, notes)),
-            _ => bail!("{} holds latents already; give it images", source.name()),
+    let crew = Crew::new(all_cores(), sources.len());
+    thread::scope(|scope| -> Result<()> {
+        let compressed = crew.stage(scope, sources.iter().map(Ok), |source| {
+            Ok((source, Compressed::new(source, &codec, args.quantize)))
         });
-        let (xray, notes) = match read {
-            Ok(read) => read,
-            Err(error) if source.is_named() => return Err(error),
-            Err(error) => {
-                omitted.fail(source.name(), source.is_named(), &error);
-                bar.suspend(|| terminal::warn(&chain(&error)));
-                continue;
+        for result in compressed {
+            let (source, compressed) = result?;
+            bar.set_message(plain(&source.name()));
+            bar.inc(1);
+            match compressed {
+                Ok(Compressed { notes, quality, latent }) => {
+                    bar.suspend(|| notes.iter().for_each(|note| terminal::note(note)));
+                    stored.push((quality.name.clone(), latent));
+                    qualities.push(quality);
+                }
+                Err(error) if source.is_named() => return Err(error),
+                Err(error) => {
+                    omitted.fail(source.name(), source.is_named(), &error);
+                    bar.suspend(|| terminal::warn(&chain(&error)));
+                }
             }
-        };
-        bar.suspend(|| notes.iter().for_each(|note| terminal::note(&format!("{}: {note}", source.name()))));
-        let latent = codec.encode(&xray);
-        let codes = codec.quantize(&latent).with_context(|| of_codec(&codec))?;
-        let decoded = |latent: &Latent| codec.decode(latent).with_context(|| of_codec(&codec));
-        let dequantized = codec.dequantize(&codes).with_context(|| of_codec(&codec))?;
-        let compare = |other: &Xray| [psnr(&xray, other), ssim(&xray, other)];
-        let name = source.name();
-        qualities.push(Quality {
-            name: name.clone(),
-            continuous: compare(&decoded(&latent)?),
-            quantized: compare(&decoded(&dequantized)?),
-        });
-        stored.push((
-            name,
-            if args.quantize { StoredLatent::Codes(codes) } else { StoredLatent::Latent(latent) },
-        ));
-    }
+        }
+        Ok(())
+    })?;
     bar.finish_and_clear();
     if stored.is_empty() {
         let failed = omitted.failed();

@@ -63,6 +63,12 @@ pub(super) fn records(rows: &File) -> impl Iterator<Item = Result<StringRecord>>
     reader.into_records().map(|record| record.context("cannot read the rows back"))
 }
 
+/// Number of columns.
+#[cfg(feature = "parquet")]
+pub(super) fn columns(format: &SheetFormat) -> usize {
+    AHEAD.len() + format.classes.len() + BEHIND.len()
+}
+
 /// Name of a column, where it stands, and whether it holds numbers.
 pub(super) fn column(position: usize, format: &SheetFormat) -> (String, bool) {
     let behind = AHEAD.len() + format.classes.len();

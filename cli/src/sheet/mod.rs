@@ -6,6 +6,8 @@
 
 mod export;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use crate::files::{self, FileError};
 use crate::names::path_cell;
