@@ -44,10 +44,16 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     /// Zeros. Heights and widths of tiles are multiples of [`TILE`].
-    pub(crate) fn zeros(&mut self, [channels, height, width]: [usize; 3], layout: Layout) -> Planes {
+    pub(crate) fn zeros(&mut self, shape: [usize; 3], layout: Layout) -> Planes {
+        let mut planes = self.uncleared(shape, layout);
+        planes.data.fill(0.0);
+        planes
+    }
+
+    /// Planes of any content, to be overwritten with their borders.
+    pub(crate) fn uncleared(&mut self, [channels, height, width]: [usize; 3], layout: Layout) -> Planes {
         let data = self.spare.pop().unwrap_or_default();
         let mut planes = Planes { channels, height, width, layout, data };
-        planes.data.clear();
         planes.data.resize(channels * planes.area(), 0.0);
         planes
     }

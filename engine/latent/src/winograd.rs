@@ -51,7 +51,7 @@ impl Winograd {
     /// The convolution of `x`, in tiles, or of its positive part if `relu`.
     pub(crate) fn apply(&self, x: &Planes, relu: bool, workspace: &mut Workspace) -> Planes {
         let [_, height, width] = x.shape();
-        let mut out = workspace.zeros([self.outputs, height, width], Layout::Tiles);
+        let mut out = workspace.uncleared([self.outputs, height, width], Layout::Tiles);
         let stride = x.stride();
         let area = x.area();
         let phase = x.phase_area();
@@ -112,8 +112,11 @@ fn points(weights: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Clears what was computed for tiles beside and below those of the plane.
+/// Clears a phase around its tiles.
 fn wipe_border(phase: &mut [f32], stride: usize, span: usize) {
+    if let Some(head) = phase.get_mut(..=stride) {
+        head.fill(0.0);
+    }
     if let Some(tail) = phase.get_mut(stride + 1 + span..) {
         tail.fill(0.0);
     }
@@ -156,14 +159,14 @@ impl WithSimd for Inputs<'_> {
                         let Some(x) = S::as_simd_f32s(x).0.first() else { continue };
                         *d = if self.relu { simd.max_f32s(*x, zero) } else { *x };
                     }
-                    for (half, x) in half.iter_mut().zip(input_transform(simd, d)) {
+                    for (half, x) in half.iter_mut().zip(&input_transform(simd, d)) {
                         if let Some(half) = half.get_mut(column) {
-                            *half = x;
+                            *half = *x;
                         }
                     }
                 }
-                for (row, half) in half.into_iter().enumerate() {
-                    for (column, x) in input_transform(simd, half).into_iter().enumerate() {
+                for (row, half) in half.iter().enumerate() {
+                    for (column, &x) in input_transform(simd, *half).iter().enumerate() {
                         let at = ((row * REACH + column) * channels + channel) * self.tiles + first;
                         let Some(to) = self.output.get_mut(at..at + S::F32_LANES) else { continue };
                         let Some(to) = S::as_mut_simd_f32s(to).0.first_mut() else { continue };
@@ -269,14 +272,8 @@ impl Outputs<'_> {
                 for (lane, (plane, &bias)) in output.chunks_exact_mut(area).zip(bias).enumerate() {
                     let bias = simd.splat_f32s(bias);
                     for v in 0..V {
-                        let mut sums = [[zero; REACH]; REACH];
-                        for (sum, products) in sums.as_flattened_mut().iter_mut().zip(&products) {
-                            if let Some(x) = products.get(lane).and_then(|x| x.get(v)) {
-                                *sum = *x;
-                            }
-                        }
                         let at = self.at + first + v * S::F32_LANES;
-                        store_tiles(simd, sums, bias, plane, self.phase, at);
+                        store_tiles(simd, &products, [lane, v], bias, plane, [self.phase, at]);
                     }
                 }
             }
@@ -284,27 +281,33 @@ impl Outputs<'_> {
     }
 }
 
-/// Writes `A^T m A` plus a bias to the 16 phases of a plane.
+/// Writes `A^T m A` plus a bias to the 16 phases of a plane, with `m` the products of a lane and vector.
 #[inline(always)]
-fn store_tiles<S: Simd>(
+fn store_tiles<S: Simd, const V: usize>(
     simd: S,
-    m: [[S::f32s; REACH]; REACH],
+    products: &[[[S::f32s; V]; GROUP]; POINTS],
+    [lane, v]: [usize; 2],
     bias: S::f32s,
     plane: &mut [f32],
-    phase: usize,
-    at: usize,
+    [phase, at]: [usize; 2],
 ) {
     // `m A`, row by row: `[column][row]`.
     let mut half = [[bias; REACH]; TILE];
-    for (row, m) in m.into_iter().enumerate() {
-        for (half, y) in half.iter_mut().zip(output_transform(simd, m)) {
+    for (row, products) in products.as_chunks::<REACH>().0.iter().enumerate() {
+        let mut m = [bias; REACH];
+        for (m, products) in m.iter_mut().zip(products) {
+            if let Some(x) = products.get(lane).and_then(|x| x.get(v)) {
+                *m = *x;
+            }
+        }
+        for (half, y) in half.iter_mut().zip(&output_transform(simd, m)) {
             if let Some(half) = half.get_mut(row) {
-                *half = y;
+                *half = *y;
             }
         }
     }
-    for (column, half) in half.into_iter().enumerate() {
-        for (row, y) in output_transform(simd, half).into_iter().enumerate() {
+    for (column, half) in half.iter().enumerate() {
+        for (row, &y) in output_transform(simd, *half).iter().enumerate() {
             let at = (row * TILE + column) * phase + at;
             let Some(to) = plane.get_mut(at..at + S::F32_LANES) else { continue };
             let Some(to) = S::as_mut_simd_f32s(to).0.first_mut() else { continue };
@@ -362,6 +365,10 @@ mod tests {
             // Memory that another layer used.
             let mut memory = Workspace::default();
             memory.scratch = vec![f32::NAN; 1000];
+            memory.recycle(Planes::from_array(
+                Array3::from_elem([9, 64, 64], f32::NAN).view(),
+                &mut Workspace::default(),
+            ));
             for relu in [false, true] {
                 let x = Planes::from_array(values.view(), &mut memory);
                 let x = if relu { x.relu() } else { x };

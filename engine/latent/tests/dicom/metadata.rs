@@ -4,7 +4,7 @@ use super::{Dicom, EXPLICIT, read, shades, tag};
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_object::InMemDicomObject;
-use pleura_latent::ImageNote;
+use pleura_latent::{DicomIdentity, ImageNote};
 
 fn notes(change: impl Fn(&mut Dicom)) -> Vec<ImageNote> {
     let mut file = Dicom::new("MONOCHROME2", 1, [8, 8, 0]);
@@ -48,6 +48,27 @@ fn contradictions_are_noted() {
             "{notes:?}"
         );
     }
+}
+
+#[test]
+fn images_have_identifiers() {
+    let mut file = Dicom::new("MONOCHROME2", 1, [8, 8, 0]);
+    file.octets(shades());
+    file.text(0x0020_000d, VR::UI, "1.2.3").text(0x0020_000e, VR::UI, "1.2.3.4").text(
+        0x0008_0018,
+        VR::UI,
+        "1.2.3.4.5",
+    );
+    let found = DicomIdentity::from_bytes(&file.bytes(EXPLICIT)).unwrap();
+    let uid = |text: &str| Some(text.to_owned());
+    let expected = DicomIdentity { study: uid("1.2.3"), series: uid("1.2.3.4"), instance: uid("1.2.3.4.5") };
+    assert_eq!(found, expected);
+    // A name is no identifier.
+    file.text(0x0020_000d, VR::UI, "Doe^Jane").text(0x0020_000e, VR::UI, "");
+    let found = DicomIdentity::from_bytes(&file.bytes(EXPLICIT)).unwrap();
+    assert_eq!(found, DicomIdentity { instance: uid("1.2.3.4.5"), ..DicomIdentity::default() });
+    assert_eq!(DicomIdentity::from_bytes(b"\x89PNG\r\n\x1a\n"), None);
+    assert_eq!(DicomIdentity::from_bytes(&file.bytes(EXPLICIT)[..300]).and_then(|found| found.study), None);
 }
 
 #[test]
