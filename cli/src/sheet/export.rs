@@ -1,13 +1,12 @@
 //! Formats of a finished table.
 
-use super::lines::{AHEAD, BEHIND, NUMBERS, SheetFormat};
+use super::lines::{AHEAD, SheetFormat, column, records};
 use crate::names::cell;
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
-use csv::{ReaderBuilder, StringRecord};
 use serde_json::{Map, Number, Value};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// Format of a table.
@@ -54,30 +53,6 @@ impl TableFormat {
             #[cfg(feature = "parquet")]
             Self::Parquet => super::parquet::write(rows, format, out),
         }
-    }
-}
-
-/// The rows of a CSV file, without its header.
-pub(super) fn records(rows: &File) -> impl Iterator<Item = Result<StringRecord>> {
-    let reader = ReaderBuilder::new().from_reader(BufReader::new(rows));
-    reader.into_records().map(|record| record.context("cannot read the rows back"))
-}
-
-/// Number of columns.
-#[cfg(feature = "parquet")]
-pub(super) fn columns(format: &SheetFormat) -> usize {
-    AHEAD.len() + format.classes.len() + BEHIND.len()
-}
-
-/// Name of a column, where it stands, and whether it holds numbers.
-pub(super) fn column(position: usize, format: &SheetFormat) -> (String, bool) {
-    let behind = AHEAD.len() + format.classes.len();
-    match position.checked_sub(behind) {
-        Some(later) => (BEHIND.get(later).copied().unwrap_or_default().to_owned(), NUMBERS.contains(&later)),
-        None => match position.checked_sub(AHEAD.len()).and_then(|class| format.classes.get(class)) {
-            Some(class) => (format!("p({class})"), true),
-            None => (AHEAD.get(position).copied().unwrap_or_default().to_owned(), false),
-        },
     }
 }
 

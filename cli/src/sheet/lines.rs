@@ -3,17 +3,19 @@
 use crate::names::cell;
 use crate::row::{Failure, Row};
 use crate::text::chain;
+use anyhow::{Context, Result as Anyhow};
 use csv::{ReaderBuilder, StringRecord, Writer};
 use pleura::latent::DicomIdentity;
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 
 /// Digits of the digest of a file.
 const DIGEST: usize = 16;
 /// Columns before the probabilities: those of image, digest, model and label.
 pub(super) const AHEAD: [&str; 4] = ["image", "sha256", "model", "label"];
 /// Columns after the probabilities.
-pub(super) const BEHIND: [&str; 13] = [
+const BEHIND: [&str; 13] = [
     "plaintext_label",
     "max_abs_error",
     "bits",
@@ -29,7 +31,7 @@ pub(super) const BEHIND: [&str; 13] = [
     "error",
 ];
 /// Columns after the probabilities that are numbers.
-pub(super) const NUMBERS: std::ops::RangeInclusive<usize> = 1..=7;
+const NUMBERS: std::ops::RangeInclusive<usize> = 1..=7;
 /// Rounding of a probability in a row.
 const ROUNDING: f64 = 1e-6;
 
@@ -97,6 +99,30 @@ pub(super) fn record(bytes: &[u8]) -> Option<StringRecord> {
     let mut rows = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     let row = rows.records().next()?.ok()?;
     (line(&row).ok()? == bytes).then_some(row)
+}
+
+/// The rows of a CSV file, without its header.
+pub(super) fn records(rows: &File) -> impl Iterator<Item = Anyhow<StringRecord>> {
+    let reader = ReaderBuilder::new().from_reader(BufReader::new(rows));
+    reader.into_records().map(|record| record.context("cannot read the rows back"))
+}
+
+/// Number of columns.
+#[cfg(feature = "parquet")]
+pub(super) fn columns(format: &SheetFormat) -> usize {
+    AHEAD.len() + format.classes.len() + BEHIND.len()
+}
+
+/// Name of a column, where it stands, and whether it holds numbers.
+pub(super) fn column(position: usize, format: &SheetFormat) -> (String, bool) {
+    let behind = AHEAD.len() + format.classes.len();
+    match position.checked_sub(behind) {
+        Some(later) => (BEHIND.get(later).copied().unwrap_or_default().to_owned(), NUMBERS.contains(&later)),
+        None => match position.checked_sub(AHEAD.len()).and_then(|class| format.classes.get(class)) {
+            Some(class) => (format!("p({class})"), true),
+            None => (AHEAD.get(position).copied().unwrap_or_default().to_owned(), false),
+        },
+    }
 }
 
 impl SheetFormat {

@@ -1,7 +1,6 @@
 //! Tables in Apache Parquet.
 
-use super::export::{column, columns, records};
-use super::lines::SheetFormat;
+use super::lines::{SheetFormat, column, columns, records};
 use anyhow::{Context, Result, anyhow};
 use csv::StringRecord;
 use parquet::basic::{LogicalType, Repetition, Type as PhysicalType};
