@@ -206,14 +206,24 @@ fn handle_signals() -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            #[cfg(feature = "service")]
-            if service::stop::ask() {
-                continue;
+            if !server_stops() {
+                files::interrupted(128 + signal);
             }
-            files::interrupted(128 + signal);
         }
     });
     Ok(())
+}
+
+/// Asks a server that runs in this process to stop; false if there is none.
+#[cfg(all(unix, feature = "service"))]
+fn server_stops() -> bool {
+    service::stop::ask()
+}
+
+/// There is no server in this program.
+#[cfg(all(unix, not(feature = "service")))]
+fn server_stops() -> bool {
+    false
 }
 
 #[cfg(not(unix))]

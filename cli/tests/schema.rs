@@ -86,7 +86,8 @@ fn outputs_match_their_schemas() {
 #[test]
 fn outputs_of_the_commands_for_two_machines_match_their_schemas() {
     let place = Place::new();
-    let (samples, image) = (reference("../samples"), reference("../samples/NORMAL2-IM-1427-0001.jpeg"));
+    let samples = reference("../samples");
+    let image = reference("../samples/NORMAL2-IM-1427-0001.jpeg");
     check_output(&place, "export", &["export", "--model", "pneumonia", "--output", "net"]);
     let key = ["--spec", "net/client.spec", "--secret", "s.key"];
     check_output(&place, "keygen", &[&["keygen", "--output", "e.keys"], &key[..]].concat());
