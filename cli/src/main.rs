@@ -206,30 +206,25 @@ fn handle_signals() -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            if !server_stops() {
-                files::interrupted(128 + signal);
-            }
+            interrupt(128 + signal);
         }
     });
     Ok(())
 }
 
-/// Asks a server that runs in this process to stop; false if there is none.
-#[cfg(all(unix, feature = "service"))]
-fn server_stops() -> bool {
-    service::stop::ask()
-}
-
-/// There is no server in this program.
-#[cfg(all(unix, not(feature = "service")))]
-fn server_stops() -> bool {
-    false
-}
-
 #[cfg(not(unix))]
 fn handle_signals() -> Result<()> {
-    ctrlc::set_handler(|| files::interrupted(130))?;
+    ctrlc::set_handler(|| interrupt(130))?;
     Ok(())
+}
+
+/// Asks a server to finish what it has accepted, or ends the process with a code.
+fn interrupt(code: i32) {
+    #[cfg(feature = "service")]
+    if service::stop::ask() {
+        return;
+    }
+    files::interrupted(code)
 }
 
 /// The result of a command that computed on a device. An error about lack of memory names the limit that was set.
