@@ -82,9 +82,10 @@ fn repeat(time: Duration, mut call: impl FnMut()) -> Vec<f64> {
     seconds
 }
 
-fn row(name: &str, mut seconds: Vec<f64>, time: Duration, base: f64) -> f64 {
+/// Prints the figures of calls that took a time together; calls per second.
+fn row(name: &str, mut seconds: Vec<f64>, together: Duration, base: f64) -> f64 {
     seconds.sort_by(f64::total_cmp);
-    let rate = seconds.len() as f64 / time.as_secs_f64();
+    let rate = seconds.len() as f64 / together.as_secs_f64();
     let at = |part: usize| 1e3 * seconds[(seconds.len() * part / 100).min(seconds.len() - 1)];
     let share = if base > 0.0 { 100.0 * rate / base } else { 100.0 };
     println!("| {name} | {rate:.1} | {share:.0} % | {:.1} | {:.1} |", at(50), at(99));
@@ -124,7 +125,10 @@ fn asker(work: &Work, client: ServiceClient) -> Asker {
     let mut keys = Vec::new();
     key.write_keys(&mut keys).unwrap();
     let id = client.upload_keys(&model, &keys, &mut |_| ()).unwrap();
-    Asker { client, id, items: work.items(&key) }
+    let items = work.items(&key);
+    // The first request brings the keys to the device.
+    client.infer(&id, &items).unwrap();
+    Asker { client, id, items }
 }
 
 fn main() {
@@ -159,6 +163,7 @@ fn main() {
         for clients in CLIENTS {
             let base = row("one process", work.alone(time), time, 0.0);
             let all = Mutex::new(Vec::new());
+            let clock = Instant::now();
             thread::scope(|scope| {
                 for asker in &askers[..clients] {
                     scope.spawn(|| {
@@ -167,7 +172,7 @@ fn main() {
                     });
                 }
             });
-            row(&clients.to_string(), all.into_inner().unwrap(), time, base);
+            row(&clients.to_string(), all.into_inner().unwrap(), clock.elapsed(), base);
         }
         stop.stop();
     });
