@@ -336,6 +336,12 @@ fn receipts_are_signed() {
     let json = signed.to_json().unwrap();
     assert_eq!(SignedReceipt::from_json(&json).unwrap(), signed);
     assert_eq!(signed.signer(), signer.public_key());
+    let foreign = Receipt { device: "Gr\u{fc}n \u{1f600}".into(), ..receipt.clone() };
+    let line = signer.sign(foreign.clone()).unwrap().to_ascii_line().unwrap();
+    assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
+    assert_eq!(*SignedReceipt::from_json(line.as_bytes()).unwrap().receipt(), foreign);
+    assert_eq!(count_groups(&SETUP.received).unwrap(), 3);
+    assert!((0..SETUP.received.len()).step_by(997).all(|len| count_groups(&SETUP.received[..len]).is_err()));
     assert!((json.len() as u64) < MAX_RECEIPT);
 
     // Every character matters but white space, and the case of none.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pleura::remote::{ClientBundle, ClientKey};
 use pleura_service::api::Model;
-use pleura_service::client::{ClientError, Options, ServiceClient};
+use pleura_service::client::{Answer, ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,14 @@ pub(crate) struct ServerArgs {
     #[command(flatten)]
     passphrase: PassphraseArgs,
 
+    /// A folder for receipts: ciphertexts of each request, evaluation keys, and the server's signed statement, for `pleura audit`.
+    #[arg(long, value_name = "DIR", requires = "server")]
+    receipts: Option<PathBuf>,
+
+    /// Public key that the server signs receipts with [default: the one that it names itself].
+    #[arg(long, value_name = "KEY", requires = "server")]
+    signer: Option<String>,
+
     /// Seconds for which requests are repeated while the server cannot be reached or is busy.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "server")]
     patience: u64,
@@ -59,6 +67,7 @@ pub(crate) struct Connection {
     /// Evaluation keys, which are uploaded again if the server has lost them.
     keys: Vec<u8>,
     id: String,
+    receipts: Option<PathBuf>,
     /// Whether the keys are for this run alone.
     once: bool,
 }
@@ -88,7 +97,10 @@ impl ServerArgs {
             token: token.trim(),
             patience: Duration::from_secs(self.patience),
         })?;
-        let model = choose(client.models()?, wanted)?;
+        let mut model = choose(client.models()?, wanted)?;
+        if let Some(signer) = &self.signer {
+            model.receipt_signer.clone_from(signer);
+        }
         let bundle = client.bundle(&model)?;
         let (key, keys) = self.keys(bundle)?;
         let bar = crate::progress::bytes_bar().with_prefix("upload");
@@ -96,7 +108,12 @@ impl ServerArgs {
         let id = client.upload_keys(&model, &keys, &mut |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         terminal::detail(&format!("keys {id} are on the server, {}", bytes_text(keys.len() as u64)));
-        Ok(Connection { client, key, model, keys, id, once: self.secret.is_none() })
+        let receipts = self.receipts.clone();
+        if let Some(folder) = &receipts {
+            fs::create_dir_all(folder).with_context(|| files::cannot_write(folder))?;
+            files::write(&folder.join(format!("{}.keys", short(&id))), &[&keys], true, false)?;
+        }
+        Ok(Connection { client, key, model, keys, id, receipts, once: self.secret.is_none() })
     }
 
     /// Secret key and evaluation keys: those of the files, or new ones.
@@ -123,15 +140,27 @@ impl ServerArgs {
 }
 
 impl Connection {
-    /// The results of encrypted items.
-    pub(crate) fn infer(&self, items: &[u8]) -> Result<Vec<u8>, ClientError> {
-        match self.client.infer(&self.id, items) {
+    /// The results of encrypted items. The receipt is kept if there is a folder for it.
+    pub(crate) fn infer(&self, items: &[u8]) -> Result<Vec<u8>> {
+        let Answer { results, receipt } = match self.client.infer_signed(&self.id, items) {
             Err(ClientError::Refused(problem)) if problem.code == Code::UnknownKeys => {
                 self.client.upload_keys(&self.model, &self.keys, &mut |_| ())?;
-                self.client.infer(&self.id, items)
+                self.client.infer_signed(&self.id, items)
             }
             answered => answered,
+        }?;
+        let got = hex(&receipt.signer());
+        if got != self.model.receipt_signer {
+            bail!(ClientError::OtherSigner { expected: self.model.receipt_signer.clone(), got });
         }
+        if let Some(folder) = &self.receipts {
+            let name = short(&receipt.receipt().input_sha256);
+            let file = |kind: &str| folder.join(format!("{name}.{kind}"));
+            files::write(&file("x.ct"), &[items], true, false)?;
+            files::write(&file("y.ct"), &[&results], true, false)?;
+            files::write(&file("json"), &[&receipt.to_json()?], true, false)?;
+        }
+        Ok(results)
     }
 
     /// Name of the network and digest of its plan: rows of equal identity may be mixed.
@@ -162,6 +191,11 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".eval");
     name.into()
+}
+
+/// First digits of a digest, as the name of a file.
+fn short(digest: &str) -> String {
+    digest.chars().take(16).collect()
 }
 
 fn choose(models: Vec<Model>, wanted: &str) -> Result<Model> {

@@ -45,8 +45,8 @@ fn the_widest_instruction_set_passes_at_a_large_degree() {
 fn a_missing_instruction_set_is_named() {
     let (available, skipped) = support::split(|simd| simd == Simd::Scalar);
     assert_eq!(available, [Simd::Scalar]);
-    let lacks = |name: &str| format!("skipped: this processor lacks {name}");
-    assert_eq!(skipped, ["neon", "avx2", "avx512"].map(lacks));
+    let expected = ["neon", "avx2", "avx512"].map(|name| format!("skipped: this processor lacks {name}"));
+    assert_eq!(skipped, expected);
     let (available, skipped) = support::split(|_| true);
     assert_eq!((available.as_slice(), skipped.len()), (&Simd::ALL[..], 0));
 }

@@ -8,6 +8,8 @@ pub const UPLOAD_OFFSET: &str = "upload-offset";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header of a response that was computed for an earlier request.
 pub const REPLAYED: &str = "idempotency-replayed";
+/// Header of results: a signed receipt, in one line.
+pub const RECEIPT: &str = "pleura-receipt";
 /// Media type of refusals (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Most characters of an idempotency key.
@@ -27,6 +29,8 @@ pub struct Model {
     pub key_bytes: u64,
     /// Most bytes of a request for inference.
     pub max_request_bytes: u64,
+    /// Public key that signs receipts (Ed25519), in hexadecimal digits.
+    pub receipt_signer: String,
 }
 
 /// Evaluation keys that a client is about to upload.

@@ -57,6 +57,25 @@ fn bytes_are_those_of_a_session_in_one_process() {
 }
 
 #[test]
+fn results_come_with_receipts_that_recomputation_confirms() {
+    let mut server = Running::start();
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    let answer = client.infer_signed(&id, &SETUP.sent).unwrap();
+    assert_eq!(hex(&answer.receipt.signer()), model.receipt_signer);
+    let receipt = answer.receipt.receipt();
+    assert_eq!((receipt.groups, receipt.network.as_str()), (6, "square"));
+    let (session, origin) = SETUP.session();
+    let keys = Sha256::digest(&SETUP.keys).into();
+    let checks = receipt.recompute(&session, &origin, keys, &SETUP.sent[..], &mut |_, _| ()).unwrap();
+    assert!(checks.iter().all(pleura::remote::ReceiptCheck::agrees), "{checks:?}");
+    // The key outlives the process.
+    server.restart();
+    assert_eq!(server.client().models().unwrap().remove(0).receipt_signer, model.receipt_signer);
+}
+
+#[test]
 fn keys_and_results_survive_a_restart() {
     let mut server = Running::start();
     let client = server.client();

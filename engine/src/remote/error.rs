@@ -153,6 +153,12 @@ pub enum RemoteError {
     /// A receipt was not signed by the key that it names, or was changed.
     #[error("its signature does not match: it was changed, or was not signed by the key that it names")]
     Signature,
+    /// A receipt is of other files.
+    #[error("its {subject} is of other bytes: it is the receipt of something else")]
+    OtherReceipt {
+        /// `keys`, `input` or `output`.
+        subject: &'static str,
+    },
     /// A signing key cannot be read or written.
     #[error("it is no Ed25519 key in PEM (PKCS #8): {0}")]
     SigningKey(String),

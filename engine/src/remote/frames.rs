@@ -260,6 +260,25 @@ impl<R: Read> ItemReader<R> {
     }
 }
 
+/// Number of ciphertext groups in the bytes of a file of items or results, by the lengths of its frames alone.
+///
+/// # Errors
+/// [`RemoteError::CutShort`]
+pub fn count_groups(bytes: &[u8]) -> Result<u64, RemoteError> {
+    let mut groups = 0;
+    let mut rest = bytes.get(PREFIX + FILE..);
+    while let Some((start, after)) = rest.and_then(|rest| rest.split_first_chunk::<FRAME_HEADER>()) {
+        let [tag, len @ ..] = *start;
+        if tag == END {
+            return Ok(groups);
+        }
+        groups += 1;
+        let len = usize::try_from(u64::from_le_bytes(len)).ok();
+        rest = len.and_then(|len| after.get(len.checked_add(DIGEST)?..));
+    }
+    Err(RemoteError::CutShort { frames: groups })
+}
+
 /// Reads `len` bytes, or as many as there are. Memory grows with what arrives.
 pub(super) fn take(input: &mut impl Read, count: usize) -> Result<Vec<u8>, RemoteError> {
     let mut bytes = Vec::new();

@@ -189,6 +189,22 @@ impl Receipt {
         Ok(checks.map(|(subject, stated, found)| ReceiptCheck { subject, stated, found }).to_vec())
     }
 
+    /// Refuses the receipt of other files. Nothing is computed: see [`Receipt::recompute`].
+    ///
+    /// # Errors
+    /// [`RemoteError::OtherReceipt`]
+    pub fn check_files(&self, files: &FileDigests) -> Result<(), RemoteError> {
+        let pairs = [
+            ("keys", &self.keys_sha256, &files.keys),
+            ("input", &self.input_sha256, &files.input),
+            ("output", &self.output_sha256, &files.output),
+        ];
+        match pairs.into_iter().find(|(_, stated, found)| **stated != hex(*found)) {
+            Some((subject, ..)) => Err(RemoteError::OtherReceipt { subject }),
+            None => Ok(()),
+        }
+    }
+
     /// The message that is signed: the JSON of the receipt without white space, its fields in order.
     fn message(&self) -> Result<Vec<u8>, RemoteError> {
         let json = serde_json::to_vec(self).map_err(|_| RemoteError::Internal("a receipt is no JSON"))?;
@@ -235,21 +251,44 @@ impl SignedReceipt {
         self.signer
     }
 
+    /// JSON in one line of ASCII, for headers.
+    ///
+    /// # Errors
+    /// [`RemoteError::Internal`]
+    pub fn to_ascii_line(&self) -> Result<String, RemoteError> {
+        let json =
+            serde_json::to_string(&self.file()).map_err(|_| RemoteError::Internal("a receipt is no JSON"))?;
+        let mut line = String::with_capacity(json.len());
+        let mut units = [0; 2];
+        for character in json.chars() {
+            if (' '..='~').contains(&character) {
+                line.push(character);
+            } else {
+                line.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+        }
+        Ok(line)
+    }
+
     /// JSON with a trailing line feed.
     ///
     /// # Errors
     /// [`RemoteError::Internal`]
     pub fn to_json(&self) -> Result<Vec<u8>, RemoteError> {
-        let file = SignedFile {
-            schema: SCHEMA.to_owned(),
-            receipt: self.receipt.clone(),
-            signer: hex(&self.signer),
-            signature: hex(&self.signature),
-        };
+        let file = self.file();
         let mut json =
             serde_json::to_vec_pretty(&file).map_err(|_| RemoteError::Internal("a receipt is no JSON"))?;
         json.push(b'\n');
         Ok(json)
+    }
+
+    fn file(&self) -> SignedFile {
+        SignedFile {
+            schema: SCHEMA.to_owned(),
+            receipt: self.receipt.clone(),
+            signer: hex(&self.signer),
+            signature: hex(&self.signature),
+        }
     }
 
     /// Reads JSON and verifies the signature, strictly: weak keys and malleable signatures are refused.

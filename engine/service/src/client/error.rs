@@ -34,6 +34,17 @@ pub enum ClientError {
     /// The bundle is of another network than the server said.
     #[error("the server sent the client bundle of another network than it offers")]
     OtherBundle,
+    /// Results came without a receipt.
+    #[error("the server sent results without a receipt: it may be of another release")]
+    NoReceipt,
+    /// A receipt is signed by another key than the server said.
+    #[error("the server signed a receipt with {got}, and {expected} is its key")]
+    OtherSigner {
+        /// Key that the receipt should be signed with.
+        expected: String,
+        /// Key that signed it.
+        got: String,
+    },
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Random,

@@ -5,10 +5,10 @@ mod patience;
 
 pub use error::ClientError;
 
-use crate::api::{IDEMPOTENCY_KEY, KeysOffer, KeysState, Model, UPLOAD_OFFSET, hex};
+use crate::api::{IDEMPOTENCY_KEY, KeysOffer, KeysState, Model, RECEIPT, UPLOAD_OFFSET, hex, unhex};
 use crate::problem::Problem;
 use patience::Patience;
-use pleura::remote::ClientBundle;
+use pleura::remote::{ClientBundle, FileDigests, SignedReceipt};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -47,6 +47,20 @@ pub struct ServiceClient {
     url: String,
     authorization: String,
     patience: Duration,
+}
+
+/// Results, and the server's signed statement of what they were computed from.
+pub struct Answer {
+    /// Encrypted results.
+    pub results: Vec<u8>,
+    /// Receipt of these results, these items and the keys; its signature is verified, its truth is not.
+    pub receipt: SignedReceipt,
+}
+
+/// A response.
+struct Reply {
+    body: Vec<u8>,
+    receipt: Option<String>,
 }
 
 /// A request that can be repeated.
@@ -96,7 +110,8 @@ impl ServiceClient {
     /// # Errors
     /// [`ClientError`]
     pub fn models(&self) -> Result<Vec<Model>, ClientError> {
-        json(&self.once(&Call::get("/v1/models".to_owned(), MAX_JSON)).map_err(|failure| failure.error)?)
+        let call = Call::get("/v1/models".to_owned(), MAX_JSON);
+        json(&self.once(&call).map_err(|failure| failure.error)?.body)
     }
 
     /// The client bundle of a network. It comes from the server: see [`ClientBundle`] on what it decides.
@@ -104,8 +119,8 @@ impl ServiceClient {
     /// # Errors
     /// [`ClientError::Remote`] if the bundle is not valid, [`ClientError::OtherBundle`] if it is not the model's
     pub fn bundle(&self, model: &Model) -> Result<ClientBundle, ClientError> {
-        let bytes = self.send(&Call::get(format!("/v1/models/{}/client.spec", model.plan), MAX_BUNDLE))?;
-        let bundle = ClientBundle::from_bytes(&bytes)?;
+        let reply = self.send(&Call::get(format!("/v1/models/{}/client.spec", model.plan), MAX_BUNDLE))?;
+        let bundle = ClientBundle::from_bytes(&reply.body)?;
         if hex(bundle.digest()) != model.bundle || hex(bundle.spec().plan_digest()) != model.plan {
             return Err(ClientError::OtherBundle);
         }
@@ -130,7 +145,7 @@ impl ServiceClient {
         loop {
             let call =
                 Call { body: Some(&offer), ..Call::new(Method::POST, "/v1/keys".to_owned(), MAX_JSON) };
-            let mut state: KeysState = json(&self.send(&call)?)?;
+            let mut state: KeysState = json(&self.send(&call)?.body)?;
             while !state.complete {
                 observe(state.offset);
                 let rest = usize::try_from(state.offset).ok().and_then(|offset| keys.get(offset..));
@@ -141,9 +156,9 @@ impl ServiceClient {
                 let path = format!("/v1/keys/{id}");
                 let call = Call { headers, body: Some(chunk), ..Call::new(Method::PATCH, path, MAX_JSON) };
                 match self.once(&call) {
-                    Ok(body) => {
+                    Ok(reply) => {
                         patience = Patience::new(self.patience);
-                        state = json(&body)?;
+                        state = json(&reply.body)?;
                     }
                     // The server says from where to go on.
                     Err(failure) => {
@@ -173,32 +188,48 @@ impl ServiceClient {
     /// # Errors
     /// [`ClientError`]
     pub fn infer(&self, keys: &str, items: &[u8]) -> Result<Vec<u8>, ClientError> {
+        Ok(self.infer_signed(keys, items)?.results)
+    }
+
+    /// As [`ServiceClient::infer`], with the receipt.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::NoReceipt`], or [`ClientError::Remote`] if the receipt is not signed or is one of other
+    /// bytes
+    pub fn infer_signed(&self, keys: &str, items: &[u8]) -> Result<Answer, ClientError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| ClientError::Random)?;
         let headers = vec![(IDEMPOTENCY_KEY, hex(&random)), ("expect", "100-continue".to_owned())];
         let path = format!("/v1/infer/{keys}");
-        self.send(&Call { headers, body: Some(items), ..Call::new(Method::POST, path, MAX_RESULTS) })
+        let call = Call { headers, body: Some(items), ..Call::new(Method::POST, path, MAX_RESULTS) };
+        let Reply { body: results, receipt } = self.send(&call)?;
+        let receipt = SignedReceipt::from_json(receipt.ok_or(ClientError::NoReceipt)?.as_bytes())?;
+        let keys = unhex(keys).ok_or(ClientError::Body("an identity of keys"))?;
+        let [input, output] = [items, &results].map(|bytes| Sha256::digest(bytes).into());
+        receipt.receipt().check_files(&FileDigests { keys, input, output })?;
+        Ok(Answer { results, receipt })
     }
 
     /// Sends a request until it is answered or refused for good.
-    fn send(&self, call: &Call<'_>) -> Result<Vec<u8>, ClientError> {
+    fn send(&self, call: &Call<'_>) -> Result<Reply, ClientError> {
         let mut patience = Patience::new(self.patience);
         loop {
             match self.once(call) {
-                Ok(body) => return Ok(body),
+                Ok(reply) => return Ok(reply),
                 Err(failure) => patience.wait(failure)?,
             }
         }
     }
 
-    fn once(&self, call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    fn once(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let mut response = self.exchange(call)?;
         let status = response.status();
         let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let receipt = response.headers().get(RECEIPT).and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let max = if status.is_success() { call.max } else { MAX_JSON };
         let body = response.body_mut().with_config().limit(max).read_to_vec()?;
         if status.is_success() {
-            return Ok(body);
+            return Ok(Reply { body, receipt });
         }
         let error = match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => ClientError::Refused(Box::new(problem)),

@@ -3,6 +3,7 @@
 use super::Limits;
 use super::metrics::Metrics;
 use super::model::{Model, Models};
+use super::receipts::Receipts;
 use super::results::ResultStore;
 use super::running::Running;
 use super::scheduler::Scheduler;
@@ -27,6 +28,7 @@ pub(super) struct App {
     pub(super) tokens: Tokens,
     pub(super) store: Store,
     pub(super) results: ResultStore,
+    pub(super) receipts: Receipts,
     pub(super) scheduler: Scheduler,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Limits,

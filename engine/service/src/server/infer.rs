@@ -57,7 +57,8 @@ impl Drop for Entry {
 #[utoipa::path(post, path = "/v1/infer/{id}", security(("token" = [])),
     params(("id", description = "SHA-256 of the keys"), ("Idempotency-Key" = Option<String>, Header, description = "Random text that names the request")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Encrypted items"),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "Encrypted results"),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "Encrypted results",
+            headers(("Pleura-Receipt" = String, description = "Signed receipt, JSON in one line of ASCII"))),
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn infer(
@@ -86,10 +87,12 @@ pub(super) async fn infer(
     app.store.touch(&name, &record)?;
     let keys = app.store.file(&name);
     let digest = Sha256::digest(&body).into();
-    let (results, replayed) =
-        answer(&app, Arrived { name, model, origin, keys, body, digest, request, memory }).await?;
+    let arrived = Arrived { name, model: model.clone(), origin, keys, body, digest, request, memory };
+    let (results, replayed) = answer(&app, arrived).await?;
+    let receipt = app.receipts.header(&model, &origin, [id, digest], &results)?;
     app.metrics.observe_request(clock.elapsed());
-    let mut response = ([(header::CONTENT_TYPE, "application/octet-stream")], results).into_response();
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    let mut response = ([kind, receipt], results).into_response();
     if replayed {
         app.metrics.replay();
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

@@ -9,6 +9,7 @@ mod linger;
 mod listen;
 mod metrics;
 mod model;
+mod receipts;
 mod results;
 mod routes;
 mod running;
@@ -119,7 +120,8 @@ impl Service {
         let tokens = Tokens::open(tokens)?;
         let store = Store::open(folder)?;
         let results = results::ResultStore::open(&folder.join("results"), limits.results_bytes)?;
-        let models = model::load(models, device, limits.max_request_bytes)?;
+        let receipts = receipts::Receipts::open(folder, device.name())?;
+        let models = model::load(models, device, limits.max_request_bytes, &receipts.signer())?;
         let metrics = Arc::new(Metrics::new());
         let queue = scheduler::Limits {
             queue: limits.queue,
@@ -133,6 +135,7 @@ impl Service {
             tokens,
             store,
             results,
+            receipts,
             scheduler,
             metrics,
             limits: limits.clone(),

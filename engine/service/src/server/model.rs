@@ -29,6 +29,7 @@ pub(super) fn load(
     offered: Vec<(ServerPlan, ClientBundle)>,
     device: &Device,
     max_request_bytes: u64,
+    receipt_signer: &str,
 ) -> Result<Models, ServiceError> {
     let mut models = Models::new();
     for (plan, bundle) in offered {
@@ -45,6 +46,7 @@ pub(super) fn load(
             bundle: hex(bundle.digest()),
             key_bytes: keys_len(&plan),
             max_request_bytes,
+            receipt_signer: receipt_signer.to_owned(),
         };
         let model = Model {
             bundle: bundle.to_bytes().map_err(|_| wrong("has a client bundle without bytes"))?,

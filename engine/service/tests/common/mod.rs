@@ -11,9 +11,9 @@
 use ndarray::{ArrayD, Axis};
 use pleura::nn::{Coefficients, CompileOptions, Network, Node, NodeMap, Op, Plan, ServerPlan};
 use pleura::remote::{
-    ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, infer_items, read_keys,
+    ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, Origin, infer_items, read_keys,
 };
-use pleura::{Device, Server};
+use pleura::{Device, Server, Session};
 use pleura_service::api::{KeysOffer, KeysState, hex};
 use pleura_service::client::{Options, ServiceClient};
 use pleura_service::server::{self, Limits, Service, Stop, Tls, new_token, self_signed};
@@ -62,11 +62,16 @@ impl Setup {
         self.items.axis_iter(Axis(0)).map(|item| item.iter().map(|x| x * x - x + 0.5).collect()).collect()
     }
 
-    /// Results that a session in one process computes.
-    pub(crate) fn received(&self) -> Vec<u8> {
+    /// A session in one process.
+    pub(crate) fn session(&self) -> (Session, Origin) {
         let server = ServerPlan::from_bytes(&self.plan.server_plan().to_bytes().unwrap()).unwrap();
         let (keys, origin) = read_keys(&self.keys[..], &server).unwrap();
-        let session = Server::new(server, &Device::cpu(Some(1))).unwrap().open_session(keys).unwrap();
+        (Server::new(server, &Device::cpu(Some(1))).unwrap().open_session(keys).unwrap(), origin)
+    }
+
+    /// Results that a session in one process computes.
+    pub(crate) fn received(&self) -> Vec<u8> {
+        let (session, origin) = self.session();
         infer_items(&session, &origin, &self.sent[..], Vec::new(), &mut |_, _| ()).unwrap().0
     }
 
