@@ -98,6 +98,17 @@ fn a_ward_is_classified_on_a_server_as_in_one_process() {
         assert_eq!((&a.0, &a.1), (&b.0, &b.1));
         assert!(a.2.iter().zip(&b.2).all(|(a, b)| (a - b).abs() < 2e-3), "{a:?} {b:?}");
     }
+    // Anybody with the plan can check the answers that were kept.
+    server.classify(&[&format!("{samples}/NORMAL2-IM-1427-0001.jpeg"), "--receipts", "kept"]).ok();
+    place.pleura(&["export", "--model", "pneumonia", "--output", "net"]).ok();
+    let kept: Vec<_> = fs::read_dir(place.path("kept")).unwrap().map(|e| e.unwrap().path()).collect();
+    let named = |end: &str| kept.iter().filter_map(|path| path.to_str()).find(|p| p.ends_with(end)).unwrap();
+    let files = [named(".json"), named(".x.ct"), "--keys", named(".keys"), "--result", named(".y.ct")];
+    let audit = [&["audit", "--plan", "net/server.plan", "--device", "cpu"], &files[..]].concat();
+    let said = place.pleura(&audit).ok();
+    assert!(said.out.contains("recomputed on"), "{said:?}");
+    let other = "00".repeat(32);
+    server.classify(&[samples, "--signer", &other]).fails(&["signed a receipt with", &other]);
     // Half of a table is completed by the same command, under the same key.
     let text = fs::read_to_string(place.path("ward.csv")).unwrap();
     let half: String = text.split_inclusive('\n').take(9).collect();
