@@ -341,7 +341,9 @@ fn receipts_are_signed() {
     assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
     assert_eq!(*SignedReceipt::from_json(line.as_bytes()).unwrap().receipt(), foreign);
     assert_eq!(count_groups(&SETUP.received).unwrap(), 3);
-    assert!((0..SETUP.received.len()).step_by(997).all(|len| count_groups(&SETUP.received[..len]).is_err()));
+    // The end has a note of a block at most.
+    let without_end = SETUP.received.len() - 1500;
+    assert!((0..without_end).step_by(997).all(|len| count_groups(&SETUP.received[..len]).is_err()));
     assert!((json.len() as u64) < MAX_RECEIPT);
 
     // Every character matters but white space, and the case of none.
