@@ -234,7 +234,7 @@ impl Measured {
             ("prepare server s", seconds("prepare server")),
             ("keys MB", megabytes(report.key_bytes)),
             ("weights MB", megabytes(report.weight_bytes)),
-            ("planned MB", megabytes(report.memory_bytes)),
+            ("planned MB", megabytes(report.predicted_peak_bytes)),
             ("encrypt s", both("encrypt")),
             ("decrypt s", both("decrypt")),
             ("predicted s", figure(Some(report.predicted_seconds))),

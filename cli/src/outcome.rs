@@ -86,7 +86,7 @@ impl RunReport<'_> {
             model_fidelity: self.model_fidelity,
             device_name: &self.device,
             parameters: &self.report.parameters,
-            predicted_peak_bytes: self.report.memory_bytes,
+            predicted_peak_bytes: self.report.predicted_peak_bytes,
             from_cache: self.from_cache,
             outputs: self.outputs.outer_iter().map(nested).collect(),
             notes: &self.notes,

@@ -79,7 +79,7 @@ fn sizes(report: &Report) -> String {
         bytes(report.key_wire_bytes),
         bytes(report.key_bytes),
         bytes(report.weight_bytes),
-        bytes(report.memory_bytes),
+        bytes(report.predicted_peak_bytes),
         report.predicted_seconds
     )
 }

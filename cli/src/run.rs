@@ -78,7 +78,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if !args.json {
         notes.iter().for_each(|text| terminal::note(text));
     }
-    check_memory(plan.report().memory_bytes as u64, args.memory.max_memory)?;
+    check_memory(plan.report().predicted_peak_bytes as u64, args.memory.max_memory)?;
     let mut warnings = beyond_range(&plan, &network, items.view());
     warnings.extend(beyond_fits(&fitted, &network, items.view()));
 

@@ -286,7 +286,7 @@ fn network(
     bar.set_message(format!("compiling {name}"));
     let classifier = classifier::load(name)?;
     let plan = classifier::plan(&classifier, threads, true, 1)?;
-    memory::check(plan.report().memory_bytes as u64, None)?;
+    memory::check(plan.report().predicted_peak_bytes as u64, None)?;
     bar.set_message(format!("{name} on the client"));
     let xray = SAMPLES.first().context("no sample X-ray is shipped")?.xray()?;
     let mut bench = NetworkBench::new(&classifier, &plan, &xray, repeat)?;

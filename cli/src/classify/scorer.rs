@@ -40,8 +40,11 @@ impl Scorer {
         let clock = Instant::now();
         let (plan, group) = plan(&classifier, threads, !args.no_cache, items, args.watching.watch)?;
         let report = plan.report();
-        let fitting =
-            memory::fitting(report.memory_bytes as u64, working_bytes(report), args.memory.max_memory)?;
+        let fitting = memory::fitting(
+            report.predicted_peak_bytes as u64,
+            working_bytes(report),
+            args.memory.max_memory,
+        )?;
         let crew = Crew::new(threads, items.div_ceil(group).min(fitting));
         let compile = clock.elapsed().as_secs_f64();
         let name = classifier.name().to_owned();
@@ -180,7 +183,7 @@ fn beyond_range(name: &str, violations: &[RangeViolation]) -> Option<String> {
 
 /// Bytes that an inference takes beside keys and weights, about.
 fn working_bytes(report: &Report) -> u64 {
-    report.memory_bytes.saturating_sub(report.key_bytes + report.weight_bytes) as u64
+    report.predicted_peak_bytes.saturating_sub(report.key_bytes + report.weight_bytes) as u64
 }
 
 /// The row of an X-ray with the scores of the plaintext network.

@@ -148,7 +148,7 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
                 "key_bytes": report.key_wire_bytes,
                 "input_bytes": report.input_bytes,
                 "output_bytes": report.output_bytes,
-                "predicted_peak_bytes": report.memory_bytes,
+                "predicted_peak_bytes": report.predicted_peak_bytes,
                 "publish_bits": bundle.spec().publish_bits(),
             }),
         );

@@ -135,7 +135,7 @@ pub(super) struct Opened {
 pub(super) fn open_session(plan_path: &Path, keys_path: &Path, compute: &ComputeArgs) -> Result<Opened> {
     let plan = ServerPlan::from_bytes(&files::read(plan_path, MAX_PLAN)?);
     let plan = plan.with_context(|| cannot_use(plan_path))?;
-    memory::check(Report::new(&plan, &[]).memory_bytes as u64, compute.memory.max_memory)?;
+    memory::check(Report::new(&plan, &[]).predicted_peak_bytes as u64, compute.memory.max_memory)?;
     let mut file = Hashed::new(BufReader::new(files::open(keys_path)?));
     let (keys, origin) = read_keys(&mut file, &plan).with_context(|| cannot_use(keys_path))?;
     let device = compute.device.find(compute.threads.unwrap_or_else(all_cores))?;

@@ -24,7 +24,7 @@ pub(super) fn load(
     for name in names {
         let path = Path::new(name);
         let model = if path.is_dir() { exported(path)? } else { classifier(name, threads, cached)? };
-        needed += Report::new(&model.0, &[]).memory_bytes as u64;
+        needed += Report::new(&model.0, &[]).predicted_peak_bytes as u64;
         models.push(model);
     }
     memory::check(needed, max_memory)?;

@@ -34,7 +34,7 @@ pub struct Report {
     /// Bytes of all encoded weights.
     pub weight_bytes: usize,
     /// Predicted peak memory of client and server in one process, in bytes, for one item at a time.
-    pub memory_bytes: usize,
+    pub predicted_peak_bytes: usize,
     /// Predicted seconds of an inference on a CPU, encryption included.
     pub predicted_seconds: f64,
     /// Choices of the compiler, in sentences.
@@ -44,6 +44,8 @@ pub struct Report {
 /// A parameter set in figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ParameterReport {
+    /// Kind of the ring: `cyclotomic` or `conjugate-invariant`.
+    pub ring: String,
     /// Logarithm of the ring degree.
     pub log_n: u32,
     /// Values in a ciphertext.
@@ -127,7 +129,7 @@ impl Report {
             key_wire_bytes: EvaluationKeys::encoded_len(params, &keys) as usize,
             weight_bytes,
             // Client and server in one process hold the keys twice, for a moment, and storage is kept for reuse.
-            memory_bytes: 2 * (key_bytes + weight_bytes + peak) + PROCESS_BYTES,
+            predicted_peak_bytes: 2 * (key_bytes + weight_bytes + peak) + PROCESS_BYTES,
             predicted_seconds: layers.iter().map(|layer| layer.predicted_seconds).sum(),
             layers,
             notes: notes.to_vec(),
@@ -141,6 +143,7 @@ impl ParameterReport {
         let literal = params.literal();
         let levels = params.max_level();
         Self {
+            ring: literal.ring.name().to_owned(),
             log_n: literal.log_n,
             slots: params.slots(),
             levels,

@@ -99,7 +99,7 @@ fn the_report_adds_up() {
     assert!(report.rotation_keys > 0);
     assert_eq!(report.key_bytes, plan.client_spec().key_request().bytes(plan.params()));
     assert!(report.key_wire_bytes < report.key_bytes);
-    assert!(report.memory_bytes > report.key_bytes + report.weight_bytes);
+    assert!(report.predicted_peak_bytes > report.key_bytes + report.weight_bytes);
     assert!(!report.notes.is_empty());
     let levels = report.parameters.levels;
     for layer in &report.layers {

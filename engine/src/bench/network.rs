@@ -116,7 +116,7 @@ impl<'a> NetworkBench<'a> {
                 keys_sent: report.key_wire_bytes,
                 keys_on_device: report.key_bytes,
                 weights: report.weight_bytes,
-                predicted_peak_bytes: report.memory_bytes,
+                predicted_peak_bytes: report.predicted_peak_bytes,
             },
             client: ClientTimes { decrypt, ..self.times },
             layers: report.layers.iter().map(Into::into).collect(),
