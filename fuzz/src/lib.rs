@@ -4,6 +4,7 @@
 
 use pleura::baselines::mole::{AugConv, LayerShape, MorphKey, Morphed, Padding};
 use pleura::baselines::paillier::{PublicKey as PaillierPublicKey, SecretKey as PaillierSecretKey};
+use pleura::ckks::wire::ObjectKind;
 use pleura::ckks::{
     Ciphertext, EvaluationKeys, KeyRequest, Params, ParamsLiteral, PublicKey, RingKind, SecretKey, Security,
     SwitchingKey,
@@ -11,7 +12,9 @@ use pleura::ckks::{
 use pleura::latent::{Codec, LatentFile, Xray};
 use pleura::nn::{ClientSpec, Plan, ServerPlan};
 use pleura::onnx::ImportOptions;
-use pleura::remote::ClientBundle;
+use pleura::remote::{
+    ClientBundle, ItemReader, ReceiptSigner, SignedReceipt, count_groups, keys_origin, read_keys,
+};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
@@ -19,7 +22,7 @@ use std::sync::LazyLock;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("plan", plan),
     ("client_spec", client_spec),
     ("ckks", ckks),
@@ -28,6 +31,7 @@ pub const TARGETS: [Target; 8] = [
     ("npy", npy),
     ("latent", latent),
     ("baselines", baselines),
+    ("remote", remote),
 ];
 
 /// Parameters of the keys and ciphertexts in the corpus.
@@ -46,6 +50,9 @@ pub const LAYER: LayerShape =
     LayerShape { channels: 1, side: 4, filters: 12, kernel: 3, stride: 1, pad: 1, padding: Padding::Morphed };
 
 static PARAMS: LazyLock<Option<Params>> = LazyLock::new(|| Params::new(SMALL).ok());
+
+static PLAN: LazyLock<Option<ServerPlan>> =
+    LazyLock::new(|| ServerPlan::from_bytes_allow_insecure(include_bytes!("../corpus/plan/server")).ok());
 
 /// Plans and their server halves.
 pub fn plan(bytes: &[u8]) {
@@ -103,6 +110,46 @@ pub fn baselines(bytes: &[u8]) {
     drop(MorphKey::from_bytes(bytes, &LAYER));
     drop(AugConv::<f32>::from_bytes(bytes, &LAYER));
     drop(Morphed::from_bytes(bytes));
+}
+
+/// What a server receives and answers: evaluation keys, items, results, receipts.
+pub fn remote(bytes: &[u8]) {
+    drop(SignedReceipt::from_json(bytes));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(ReceiptSigner::from_pem(text));
+    }
+    if let Some(plan) = &*PLAN {
+        drop(keys_origin(bytes, plan));
+        drop(read_keys(bytes, plan));
+    }
+    let Some(params) = &*PARAMS else { return };
+    for bytes in [bytes, &rechained(bytes)] {
+        drop(count_groups(bytes));
+        for kind in [ObjectKind::EncryptedItems, ObjectKind::EncryptedResults] {
+            let Ok(mut reader) = ItemReader::new(bytes, kind, params, 1, |_| Ok(())) else { continue };
+            while let Ok(Some(_)) = reader.next_frame() {}
+        }
+    }
+}
+
+/// A file of items with the digests of its frames made right.
+fn rechained(bytes: &[u8]) -> Vec<u8> {
+    /// Bytes of header, origin and random number.
+    const START: usize = 136;
+    let Some((start, mut rest)) = bytes.split_at_checked(START) else { return bytes.to_vec() };
+    let mut chain: [u8; 32] = Sha256::digest(start).into();
+    let mut out = start.to_vec();
+    while let Some((header, after)) = rest.split_first_chunk::<9>() {
+        let [_, length @ ..] = *header;
+        let body = usize::try_from(u64::from_le_bytes(length))
+            .ok()
+            .and_then(|length| after.split_at_checked(length));
+        let Some((body, after)) = body else { break };
+        chain = Sha256::new().chain_update(chain).chain_update(header).chain_update(body).finalize().into();
+        out.extend([&header[..], body, &chain].concat());
+        rest = after.get(32..).unwrap_or_default();
+    }
+    [out, rest.to_vec()].concat()
 }
 
 /// The bytes with the digest at their end made right, so that more than the digest is checked.

@@ -50,9 +50,9 @@ pub(crate) struct ClassifyArgs {
     #[arg(value_name = "IMAGE|DIR|LATENT")]
     pub(super) inputs: Vec<PathBuf>,
 
-    /// Shipped network, or ONNX file.
-    #[arg(long, value_name = "NAME|FILE", default_value = MODELS[0].name)]
-    pub(super) model: String,
+    /// Shipped network, or ONNX file [default: pneumonia; with --server, the only network of the server].
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) model: Option<String>,
 
     /// Numbers for black and white in a network of pixels: unit (0 to 1), signed (-1 to 1), xrv (-1024
     /// to 1024, as TorchXRayVision), or MEAN,DEVIATION of pixels from 0 to 1.
@@ -113,6 +113,11 @@ pub(crate) struct ClassifyArgs {
 }
 
 impl ClassifyArgs {
+    /// Name or file of the network on this machine.
+    pub(super) fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(MODELS[0].name)
+    }
+
     /// The X-rays that the arguments name, of this shard.
     pub(super) fn sources(&self) -> Result<SourceList> {
         let mut list = match self.watching.watch {

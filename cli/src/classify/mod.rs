@@ -43,7 +43,7 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(all_cores);
     // Threads of compilation, and of the codec if it has fewer images; a pool that exists already is kept.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let classifier = classifier::load_scaled(&args.model, args.pixel_scaling)?;
+    let classifier = classifier::load_scaled(args.model(), args.pixel_scaling)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
     let SourceList { sources, skipped, .. } = args.sources()?;
     let outputs: Vec<_> = args.output.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();

@@ -62,9 +62,9 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
         files::check_outputs(&[path], inputs, args.force)?;
     }
     let omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
-    let connection = args.server.connect(&args.model)?;
+    let connection = args.server.connect(args.model.as_deref())?;
     let Task::Xray(task) = connection.key.bundle().task() else {
-        bail!("the network on the server takes arrays, and no X-rays");
+        bail!("the network on the server takes arrays, not X-rays");
     };
     let preprocessing = connection.key.bundle().preprocessing()?;
     let preprocessing = preprocessing.context("the client bundle does not say how X-rays are prepared")?;
@@ -88,7 +88,6 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
     let done = sink.done + sink.before;
     let omitted = sink.finish()?;
     omitted.tell();
-    connection.finish();
     omitted.verdict(done, total, args.folders.strict)
 }
 

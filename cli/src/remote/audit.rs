@@ -4,7 +4,7 @@ use super::infer::{ComputeArgs, Opened, open_session};
 use super::spec::cannot_use;
 use crate::device;
 use crate::table::Table;
-use crate::text::{counted, hex};
+use crate::text::{counted, hex, plain};
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
@@ -141,6 +141,7 @@ fn report(
     let time =
         time.map_or("an unknown time".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string());
     let Receipt { network, device, version, groups, .. } = receipt;
+    let [network, device, version] = [network, device, version].map(|text| plain(text));
     let done = match opened {
         Some(opened) => format!("recomputed on {}", opened.device.name()),
         None => "not recomputed, which takes --plan and --keys".to_owned(),

@@ -5,6 +5,7 @@ use crate::text::{bytes_text, hex};
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use pleura::remote::{ClientBundle, ClientKey};
 use pleura_service::api::Model;
 use pleura_service::client::{Answer, ClientError, Options, ServiceClient};
@@ -22,7 +23,7 @@ const MAX_KEYS: u64 = 16 << 30;
 /// Server, and the keys of its client.
 #[derive(Args)]
 pub(crate) struct ServerArgs {
-    /// Classify on the server at this address, `https://HOST:PORT`: it gets ciphertexts alone.
+    /// Classify on the server at this address, `https://HOST:PORT`: it receives only ciphertexts.
     #[arg(
         long,
         value_name = "URL",
@@ -55,7 +56,7 @@ pub(crate) struct ServerArgs {
     signer: Option<String>,
 
     /// Seconds for which requests are repeated while the server cannot be reached or is busy.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "server")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "server", value_parser = RangedU64ValueParser::<u64>::new().range(..=31_536_000))]
     patience: u64,
 }
 
@@ -85,7 +86,7 @@ impl ServerArgs {
 
     /// Connects, and uploads keys as far as the server does not have them. `wanted` names the model; of a server that
     /// offers one alone, that is taken.
-    pub(crate) fn connect(&self, wanted: &str) -> Result<Connection> {
+    pub(crate) fn connect(&self, wanted: Option<&str>) -> Result<Connection> {
         let (Some(url), Some(token_file)) = (&self.server, &self.token_file) else {
             bail!("--server URL and --token-file FILE name the server and its token");
         };
@@ -109,11 +110,13 @@ impl ServerArgs {
         bar.finish_and_clear();
         terminal::detail(&format!("keys {id} are on the server, {}", bytes_text(keys.len() as u64)));
         let receipts = self.receipts.clone();
-        if let Some(folder) = &receipts {
+        let connection = Connection { client, key, model, keys, id, receipts, once: self.secret.is_none() };
+        if let Some(folder) = &connection.receipts {
             fs::create_dir_all(folder).with_context(|| files::cannot_write(folder))?;
-            files::write(&folder.join(format!("{}.keys", short(&id))), &[&keys], true, false)?;
+            let path = folder.join(format!("{}.keys", short(&connection.id)));
+            files::write(&path, &[&connection.keys], true, false)?;
         }
-        Ok(Connection { client, key, model, keys, id, receipts, once: self.secret.is_none() })
+        Ok(connection)
     }
 
     /// Secret key and evaluation keys: those of the files, or new ones.
@@ -153,6 +156,12 @@ impl Connection {
         if got != self.model.receipt_signer {
             bail!(ClientError::OtherSigner { expected: self.model.receipt_signer.clone(), got });
         }
+        let stated = receipt.receipt();
+        let origin = self.key.origin();
+        let expected = [hex(&origin.plan), hex(&origin.bundle), hex(&origin.key)];
+        if [&stated.plan, &stated.bundle, &stated.key] != [&expected[0], &expected[1], &expected[2]] {
+            bail!(ClientError::OtherOrigin);
+        }
         if let Some(folder) = &self.receipts {
             let name = short(&receipt.receipt().input_sha256);
             let file = |kind: &str| folder.join(format!("{name}.{kind}"));
@@ -168,9 +177,11 @@ impl Connection {
         let digest = hex(self.key.bundle().spec().plan_digest().iter().take(4));
         format!("{}@plan-{digest}", self.key.bundle().spec().network())
     }
+}
 
-    /// Deletes keys that nobody needs any more.
-    pub(crate) fn finish(self) {
+impl Drop for Connection {
+    /// Deletes keys that nobody needs any more, however the run ended.
+    fn drop(&mut self) {
         if self.once
             && let Err(error) = self.client.delete_keys(&self.id)
         {
@@ -198,15 +209,17 @@ fn short(digest: &str) -> String {
     digest.chars().take(16).collect()
 }
 
-fn choose(models: Vec<Model>, wanted: &str) -> Result<Model> {
+fn choose(mut models: Vec<Model>, wanted: Option<&str>) -> Result<Model> {
     let names: Vec<_> = models.iter().map(|model| model.name.clone()).collect();
-    let mut models = models;
-    if let Some(at) = names.iter().position(|name| name == wanted) {
+    if let Some(wanted) = wanted {
+        let Some(at) = names.iter().position(|name| name == wanted) else {
+            bail!("the server offers {}, and not {wanted}", names.join(", "));
+        };
         return Ok(models.swap_remove(at));
     }
     match (models.pop(), models.is_empty()) {
         (Some(only), true) => Ok(only),
         (None, _) => bail!("the server offers no network"),
-        _ => bail!("the server offers {}, and not {wanted}: --model NAME chooses", names.join(", ")),
+        _ => bail!("the server offers {}: --model NAME chooses one", names.join(", ")),
     }
 }

@@ -260,6 +260,11 @@ impl<R: Read> ItemReader<R> {
     }
 }
 
+/// Random number of a file of items; results have that of their items. `None` for bytes that end before it.
+pub fn file_number(bytes: &[u8]) -> Option<[u8; FILE]> {
+    bytes.get(PREFIX..)?.first_chunk().copied()
+}
+
 /// Number of ciphertext groups in the bytes of a file of items or results, by the lengths of its frames alone.
 ///
 /// # Errors

@@ -50,7 +50,7 @@ pub use client_key::{ClientKey, MAX_SECRET_BYTES, is_under_passphrase};
 pub use decrypt::{DecryptedItem, ItemDecryptor};
 pub use encrypt::ItemEncryptor;
 pub use error::RemoteError;
-pub use frames::{Frame, ItemHeader, ItemReader, ItemWriter, count_groups};
+pub use frames::{Frame, ItemHeader, ItemReader, ItemWriter, count_groups, file_number};
 pub use hashed::Hashed;
 pub use note::ItemNote;
 pub use origin::Origin;

@@ -8,7 +8,7 @@ use pleura::remote::RemoteError;
 #[non_exhaustive]
 pub enum ClientError {
     /// The address is none of a server.
-    #[error("{0} is no address of a server: https://HOST:PORT is one")]
+    #[error("{0} is not the address of a server, such as https://HOST:PORT")]
     Url(String),
     /// There is no certificate of an authority.
     #[error("there is no certificate in the file of authorities, which is read as PEM")]
@@ -37,6 +37,9 @@ pub enum ClientError {
     /// Results came without a receipt.
     #[error("the server sent results without a receipt: it may be of another release")]
     NoReceipt,
+    /// Results are those of other items.
+    #[error("the server sent the results of another request")]
+    OtherResults,
     /// A receipt is signed by another key than the server said.
     #[error("the server signed a receipt with {got}, and {expected} is its key")]
     OtherSigner {
@@ -45,6 +48,9 @@ pub enum ClientError {
         /// Key that signed it.
         got: String,
     },
+    /// A receipt states another plan, bundle or key.
+    #[error("the server signed a receipt for another plan, client bundle or key")]
+    OtherOrigin,
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Random,

@@ -8,7 +8,7 @@ pub use error::ClientError;
 use crate::api::{IDEMPOTENCY_KEY, KeysOffer, KeysState, Model, RECEIPT, UPLOAD_OFFSET, hex, unhex};
 use crate::problem::Problem;
 use patience::Patience;
-use pleura::remote::{ClientBundle, FileDigests, SignedReceipt};
+use pleura::remote::{ClientBundle, FileDigests, SignedReceipt, file_number};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -157,8 +157,12 @@ impl ServiceClient {
                 let call = Call { headers, body: Some(chunk), ..Call::new(Method::PATCH, path, MAX_JSON) };
                 match self.once(&call) {
                     Ok(reply) => {
+                        let next: KeysState = json(&reply.body)?;
+                        if !next.complete && next.offset <= state.offset {
+                            return Err(ClientError::Body("a state of keys that does not go on"));
+                        }
                         patience = Patience::new(self.patience);
-                        state = json(&reply.body)?;
+                        state = next;
                     }
                     // The server says from where to go on.
                     Err(failure) => {
@@ -194,7 +198,7 @@ impl ServiceClient {
     /// As [`ServiceClient::infer`], with the receipt.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ClientError::NoReceipt`], or [`ClientError::Remote`] if the receipt is not signed or is one of other
+    /// [`ClientError`]; [`ClientError::OtherResults`], [`ClientError::NoReceipt`], or [`ClientError::Remote`] if the receipt is not signed or is one of other
     /// bytes
     pub fn infer_signed(&self, keys: &str, items: &[u8]) -> Result<Answer, ClientError> {
         let mut random = [0; 16];
@@ -207,6 +211,10 @@ impl ServiceClient {
         let keys = unhex(keys).ok_or(ClientError::Body("an identity of keys"))?;
         let [input, output] = [items, &results].map(|bytes| Sha256::digest(bytes).into());
         receipt.receipt().check_files(&FileDigests { keys, input, output })?;
+        // Notes of results are bound to this number, so that results of other items cannot have it.
+        if file_number(items).is_none() || file_number(items) != file_number(&results) {
+            return Err(ClientError::OtherResults);
+        }
         Ok(Answer { results, receipt })
     }
 

@@ -11,13 +11,14 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// Time that is left for repetitions.
 pub(super) struct Patience {
-    end: Instant,
+    /// `None` for times that no clock reaches.
+    end: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
     pub(super) fn new(time: Duration) -> Self {
-        Self { end: Instant::now() + time, pause: FIRST }
+        Self { end: Instant::now().checked_add(time), pause: FIRST }
     }
 
     /// Waits before the next repetition; the error if there is none.
@@ -28,7 +29,7 @@ impl Patience {
         let mut random = [0];
         getrandom::fill(&mut random).map_err(|_| ClientError::Random)?;
         let pause = pause.mul_f64(0.5 + f64::from(random[0]) / 255.0);
-        if !again || Instant::now() + pause > self.end {
+        if !again || self.end.is_some_and(|end| Instant::now() + pause > end) {
             return Err(error);
         }
         thread::sleep(pause);
