@@ -23,7 +23,7 @@ const MAX_KEYS: u64 = 16 << 30;
 /// Server, and the keys of its client.
 #[derive(Args)]
 pub(crate) struct ServerArgs {
-    /// Classify on the server at this address, `https://HOST:PORT`: it receives only ciphertexts.
+    /// Classify on the server at this address, `https://HOST:PORT`, which gets only ciphertexts.
     #[arg(
         long,
         value_name = "URL",
@@ -32,30 +32,30 @@ pub(crate) struct ServerArgs {
     )]
     server: Option<String>,
 
-    /// Certificates of the authorities that are trusted, in PEM [default: those of Mozilla].
+    /// Certificates of trusted authorities, in PEM [default: those of Mozilla].
     #[arg(long, value_name = "FILE", requires = "server")]
     ca: Option<PathBuf>,
 
-    /// A file with the token for the server, private to its owner.
+    /// File with the token for the server, readable by its owner only.
     #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
 
-    /// The secret key, made if there is none; evaluation keys lie beside it, in FILE.eval [default: new keys for each run].
+    /// Secret key, made if the file does not exist; FILE.eval has the evaluation keys [default: new keys for each run].
     #[arg(long, value_name = "FILE", requires = "server")]
     secret: Option<PathBuf>,
 
     #[command(flatten)]
     passphrase: PassphraseArgs,
 
-    /// A folder for receipts: ciphertexts of each request, evaluation keys, and the server's signed statement, for `pleura audit`.
+    /// Folder for evaluation keys, and ciphertexts and signed receipt of each request, for `pleura audit`.
     #[arg(long, value_name = "DIR", requires = "server")]
     receipts: Option<PathBuf>,
 
-    /// Public key that the server signs receipts with [default: the one that it names itself].
+    /// Public key of the server's receipts [default: the one that the server states].
     #[arg(long, value_name = "KEY", requires = "server")]
     signer: Option<String>,
 
-    /// Seconds for which requests are repeated while the server cannot be reached or is busy.
+    /// Seconds to repeat requests while the server cannot be reached or is busy.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "server", value_parser = RangedU64ValueParser::<u64>::new().range(..=31_536_000))]
     patience: u64,
 }
@@ -219,7 +219,7 @@ fn choose(mut models: Vec<Model>, wanted: Option<&str>) -> Result<Model> {
     }
     match (models.pop(), models.is_empty()) {
         (Some(only), true) => Ok(only),
-        (None, _) => bail!("the server offers no network"),
+        (None, _) => bail!("the server offers no network: ask its operator"),
         _ => bail!("the server offers {}: --model NAME chooses one", names.join(", ")),
     }
 }

@@ -40,7 +40,7 @@ fn exported(folder: &Path) -> Result<(ServerPlan, ClientBundle)> {
     let bundle = bundle.with_context(|| failed(&spec_path))?;
     ensure!(
         bundle.spec().plan_digest() == plan.digest(),
-        "{} and {} are of two exports: take the files of one",
+        "{} and {} belong to different exports: use the files of one export",
         plan_path.display(),
         spec_path.display()
     );

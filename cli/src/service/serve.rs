@@ -29,17 +29,17 @@ Examples:
   pleura serve --data service --model pneumonia --self-signed localhost
   pleura serve --data service --model lola/ --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem
 
-A network is the name of a shipped one, a classifier of X-rays in ONNX, or a folder of
-`pleura export`. No secret is needed here, and none is accepted: inputs, names and results stay
-encrypted. docs/service.md has the other side, limits and files.
+A network is the name of a shipped network, an ONNX file of an X-ray classifier, or a folder of
+`pleura export`. The server needs no secret and accepts none: inputs, names and results stay
+encrypted. docs/service.md describes clients, limits and files.
 
-SIGTERM finishes the requests that were accepted; a second one ends at once.")]
+On SIGTERM, the server finishes accepted requests and ends; on a second signal, it ends at once.")]
 pub(crate) struct ServeArgs {
     /// Networks: names, ONNX files, or folders of `pleura export`.
     #[arg(long, value_name = "NAME|FILE|DIR", num_args = 1.., default_value = "pneumonia")]
     model: Vec<String>,
 
-    /// The folder of tokens, clients' keys and results; it is made if it is not there.
+    /// Folder for tokens, clients' keys and results; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "pleura-service")]
     data: PathBuf,
 
@@ -55,11 +55,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// For trials: a certificate for these host names that nobody has signed. Clients name it with --ca.
+    /// Make a certificate for these host names, signed by no authority, for trials; clients trust it with --ca.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     self_signed: Vec<String>,
 
-    /// Make a token of this name, print it, and exit; the server keeps its digest alone.
+    /// Make a token with this name, print it, and exit; the server keeps only its digest.
     #[arg(long, value_name = "NAME")]
     new_token: Option<String>,
 
@@ -81,15 +81,15 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_cache: bool,
 
-    /// Stored keys of each token.
+    /// Limit of stored keys for each token.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
     quota: u64,
 
-    /// Requests that may wait for the device; those beyond are told to come back.
+    /// Requests that may wait for the device; clients repeat refused ones later.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65536))]
     queue: usize,
 
-    /// Ciphertext groups of a client in one call of the device.
+    /// Ciphertext groups of a client that the device computes together.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     batch: usize,
 
@@ -110,7 +110,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     }
     if !tokens.exists() {
         bail!(
-            "{} is not there: `pleura serve --data {} --new-token NAME` makes a first token",
+            "{} does not exist: make a first token with `pleura serve --data {} --new-token NAME`",
             tokens.display(),
             args.data.display()
         );
@@ -128,7 +128,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
         TcpListener::bind(&args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
     let stop = Stop::new();
     stop::on_interruption(stop.clone());
-    let address = listener.local_addr().context("the address is not known")?;
+    let address = listener.local_addr().context("cannot read the address of the listening socket")?;
     terminal::note(&format!("serving {} on https://{address}, on {}", names.join(", "), device.name()));
     Ok(service.serve(listener, &tls, &stop)?)
 }
@@ -155,7 +155,7 @@ fn tls(args: &ServeArgs) -> Result<Tls> {
     let (certificate, key) = match (&args.tls_cert, &args.tls_key) {
         (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
         _ if args.self_signed.is_empty() => bail!(
-            "--tls-cert FILE and --tls-key FILE name the certificate; for trials, --self-signed HOSTNAME makes one"
+            "a server needs a certificate: give --tls-cert FILE and --tls-key FILE, or --self-signed HOSTNAME for trials"
         ),
         _ => trial(&args.data, &args.self_signed)?,
     };
@@ -171,7 +171,7 @@ fn trial(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)> {
         files::write(&certificate, &[chain.as_bytes()], true, false)?;
     }
     terminal::note(&format!(
-        "for trials alone: clients trust this server with --ca and a copy of {}",
+        "for trials only: clients trust this server with --ca and a copy of {}",
         certificate.display()
     ));
     Ok((certificate, key))
