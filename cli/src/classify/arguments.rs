@@ -27,18 +27,18 @@ Examples:
   pleura classify inbox/ --watch --output inbox.csv
   pleura classify chest.png --json | jq '.probabilities // empty'
 
-Folders are searched recursively. A file is an X-ray by its content, not by its name. Other files
-are reported and skipped, unreadable ones have a row with their error; with --strict, both make
-the command fail. Hidden files are skipped; links are followed.
+Folders are searched recursively. Files are recognized by content, not by name. Other files are
+reported and skipped; unreadable files have a row with their error. With --strict, both make the
+command fail. Hidden files are skipped; links are followed.
 
-With --output, an interrupted run resumes from FILE.part, if that is of this network and these
-files, and decodes no image again. Rows of changed files are computed again. Names in the table
-are percent-encoded where necessary: `%`, `#`, control and invisible characters, bytes that are
-not Unicode, and `=`, `+`, `-`, `@` at the beginning. A `#` separates the name of a latent.
+With --output, an interrupted run resumes from FILE.part and decodes no finished image again. The
+network and the files must be the same; changed files are classified again. Names in the table are
+percent-encoded where necessary: `%`, `#`, control and invisible characters, bytes that are not
+Unicode, and `=`, `+`, `-`, `@` at the beginning. A `#` precedes the name of a latent.
 
-A network of pixels takes square grey images of its own size; larger images are reduced, smaller
-ones enlarged with a warning. The numbers for black and white are in the metadata_props of an ONNX
-file (`pleura.pixel_scaling`), or set by --pixel-scaling.
+A network of pixels takes square grey images of its own size. Larger images are reduced, smaller
+images are enlarged with a warning. The numbers for black and white are in the metadata_props of an
+ONNX file (`pleura.pixel_scaling`), or in --pixel-scaling.
 
 `pleura models` lists the networks.
 
@@ -73,19 +73,19 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, alias = "clear", conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache"])]
     pub(super) plaintext: bool,
 
-    /// A table of the results; FILE.part has the rows that are done.
+    /// Table of the results; FILE.part has the finished rows until it is complete.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 
-    /// Format of the table [default: by the name of the file, .csv, .jsonl or .parquet; else csv].
+    /// Format of the table [default: by the file's name, .csv, .jsonl or .parquet; csv for others].
     #[arg(long, value_enum, requires = "output")]
     pub(super) format: Option<TableFormat>,
 
-    /// Classes of the X-rays, a CSV file of lines `file,class`: accuracy, AUC and ROC are added to the summary.
+    /// True classes of the X-rays, in a CSV file of lines `file,class`; adds accuracy, AUC and ROC to the summary.
     #[arg(long, value_name = "FILE.csv")]
     pub(super) labels: Option<PathBuf>,
 
-    /// Classify one of N disjoint shares of the files, for many machines: 1/N to N/N.
+    /// Classify only one of N disjoint shares of the files, 1/N to N/N; each machine takes one share.
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,
 
@@ -103,7 +103,7 @@ pub(crate) struct ClassifyArgs {
     #[arg(long)]
     pub(super) no_cache: bool,
 
-    /// Print a JSON object for each image, and a summary.
+    /// Print a JSON object for each image, then a summary.
     #[arg(long)]
     pub(super) json: bool,
 

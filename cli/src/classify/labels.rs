@@ -35,22 +35,25 @@ impl Labels {
             let line = record.position().map_or(number as u64 + 1, csv::Position::line);
             let cells: Vec<&str> = record.iter().collect();
             let [name, class, ..] = *cells else {
-                bail!("line {line} has no second cell: write a file and its class, with a comma between");
+                bail!("line {line} has no second cell: write a file and its class, separated by a comma");
             };
             let known = classes.iter().find(|known| known.to_lowercase() == class.to_lowercase());
             let Some(known) = known else {
                 if number == 0 {
                     continue;
                 }
-                bail!("line {line} has the class \"{class}\", and the network knows {}", classes.join(", "));
+                bail!("line {line} has the class \"{class}\", but the network has {}", classes.join(", "));
             };
             let other = found.insert(name.to_owned(), known.clone());
             if other.is_some_and(|other| other != *known) {
-                bail!("line {line} gives {name} another class than a line before: leave one of them");
+                bail!("line {line} gives {name} another class than an earlier line: delete one of them");
             }
         }
         if found.is_empty() {
-            bail!("there is no class of {} in it", classes.join(", "));
+            bail!(
+                "no line has one of the classes {}: write lines of a file and its class",
+                classes.join(", ")
+            );
         }
         Ok(Self { classes: found })
     }
@@ -67,8 +70,8 @@ impl Labels {
         let several = counts.into_iter().find(|(name, count)| *count > 1 && self.classes.contains_key(*name));
         match several {
             Some((name, count)) => bail!(
-                "the labels have the name {name}, and there are {}: write their paths as the table has them",
-                counted(count, "file of it").replace("file of its", "files of it")
+                "{} have the name {name} of a label: write their paths as in the table",
+                counted(count, "file")
             ),
             None => Ok(()),
         }
@@ -104,7 +107,7 @@ mod tests {
         let file = |path: &str| Source::File { path: path.into(), named: false };
         labels.check(&[file("x/a.png"), file("y/a.png"), file("ward/a.png"), file("b.png")]).unwrap();
         let error = labels.check(&[file("x/b.png"), file("y/b.png")]).unwrap_err().to_string();
-        assert!(error.contains("b.png, and there are 2 files of it"), "{error}");
+        assert!(error.contains("2 files have the name b.png"), "{error}");
     }
 
     #[test]
@@ -112,11 +115,11 @@ mod tests {
         for (text, part) in [
             (
                 "a.png,normal\nb.png,tb\n",
-                "line 2 has the class \"tb\", and the network knows normal, pneumonia",
+                "line 2 has the class \"tb\", but the network has normal, pneumonia",
             ),
             ("a.png,normal\nb.png\n", "line 2 has no second cell"),
             ("a.png,normal\na.png,pneumonia\n", "another class"),
-            ("file,class\n", "there is no class"),
+            ("file,class\n", "no line has one of the classes"),
         ] {
             let error = labels(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

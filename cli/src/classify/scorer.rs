@@ -208,7 +208,7 @@ fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Opt
     };
     if fidelity.is_some_and(|f| f.bits < run::USELESS_BITS) {
         warnings.push(format!(
-            "{name}: the encrypted scores are not those of the network; its values are beyond what the plan has room for"
+            "{name}: the encrypted scores differ from those of the network, because its values exceed the range of the plan"
         ));
     }
     Row {

@@ -64,10 +64,11 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
     let omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     let connection = args.server.connect(args.model.as_deref())?;
     let Task::Xray(task) = connection.key.bundle().task() else {
-        bail!("the network on the server takes arrays, not X-rays");
+        bail!("the network on the server takes arrays, not X-rays: name another network with --model");
     };
     let preprocessing = connection.key.bundle().preprocessing()?;
-    let preprocessing = preprocessing.context("the client bundle does not say how X-rays are prepared")?;
+    let preprocessing = preprocessing
+        .context("the client bundle has no preparation of X-rays: get it from a server of this release")?;
     let mut sink = Sink {
         connection: &connection,
         classes: task.classes(),
@@ -164,7 +165,7 @@ fn decrypt(connection: &Connection, request: Request) -> Result<Step> {
     while let Some(group) = decryptor.next_group().with_context(failed)? {
         results.extend(group);
     }
-    ensure!(results.len() == request.items.len(), "{}: they are of another request", failed());
+    ensure!(results.len() == request.items.len(), "{}: they belong to another request", failed());
     Ok(Step::Results(request.items.into_iter().zip(results).collect()))
 }
 

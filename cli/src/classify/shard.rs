@@ -15,7 +15,7 @@ pub(super) struct Shard {
 
 /// A text that is no shard.
 #[derive(Debug, thiserror::Error)]
-#[error("a shard is I/N with I from 1 to N, as in 2/8")]
+#[error("a shard is I/N with I from 1 to N, for example 2/8")]
 pub(super) struct ShardError;
 
 impl Shard {

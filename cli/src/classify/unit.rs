@@ -154,7 +154,7 @@ impl<I: Iterator<Item = Result<Unit>>> Iterator for Groups<I> {
 pub(crate) fn ood_warning(name: &str, ood_score: Option<f64>) -> Option<String> {
     let times = ood_score.filter(|&score| score > 1.0)?;
     Some(format!(
-        "{name} does not look like a chest X-ray ({times:.1} times as far from what the codec knows as nearly all of \
+        "{name} does not look like a chest X-ray ({times:.1} times as far from the training images as nearly all of \
          them): its scores mean nothing"
     ))
 }

@@ -19,11 +19,11 @@ const NAP: Duration = Duration::from_millis(50);
 /// Waiting for files.
 #[derive(Args)]
 pub(super) struct WatchArgs {
-    /// Wait for further files in the folders, and classify each as soon as it is complete.
+    /// Wait for new files in the folders, and classify each file once it is complete.
     #[arg(long)]
     pub(super) watch: bool,
 
-    /// End --watch after this many seconds without a new file [default: never].
+    /// Seconds without a new file after which --watch ends [default: never].
     #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = RangedU64ValueParser::<u64>::new().range(1..=31_536_000))]
     pub(super) idle: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl WatchArgs {
         let mut list = SourceList::default();
         ensure!(
             inputs.iter().any(|path| path.is_dir()),
-            "--watch needs a folder to wait for files in: name one"
+            "--watch needs a folder in which files arrive: name one"
         );
         for path in inputs {
             if path.is_dir() {
@@ -93,7 +93,7 @@ impl<'a> Arrivals<'a> {
                 if self.known.contains(&path) {
                     continue;
                 }
-                // A file that is gone is no file; one that cannot be opened is told as such.
+                // A file that is gone is ignored; one that cannot be opened is reported as such.
                 let Ok(found) = fs::metadata(&path) else { continue };
                 let state = (found.len(), found.modified().ok());
                 if self.growing.get(&path) == Some(&state) {
