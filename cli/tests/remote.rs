@@ -110,7 +110,7 @@ fn x_rays_are_classified_as_on_one_machine() {
     let bits = exported["publish_bits"].as_i64().unwrap();
     fs::copy(sides.server.path("client.spec"), sides.client.path("client.spec")).unwrap();
     let made = sides.keygen("secret.key", "eval.keys").ok();
-    assert!(made.out.contains("secret.key") && made.out.contains("this machine alone"), "{made:?}");
+    assert!(made.out.contains("secret.key") && made.out.contains("this machine only"), "{made:?}");
     sides.send("eval.keys");
     sides.round(&[&samples()]);
     assert!(!sides.server.path("secret.key").exists());
@@ -435,12 +435,12 @@ fn the_client_warns_of_what_may_be_wrong() {
     let values: Vec<u8> = (0..28 * 28).flat_map(|_| 30f64.to_le_bytes()).collect();
     sides.client.write("large.npy", &npy("<f8", "(1, 28, 28)", &values));
     let said = sides.encrypt(&["large.npy"], "x.ct").ok();
-    assert!(said.err.contains("warning: large.npy: values were calibrated up to"), "{said:?}");
+    assert!(said.err.contains("warning: large.npy: values reach"), "{said:?}");
     sides.send("x.ct");
     sides.infer("x.ct", "y.ct").ok();
     sides.receive("y.ct");
     let said = sides.decrypt(&["y.ct", "--json"]).ok();
-    assert!(said.err.contains("large.npy: values were calibrated up to"), "{said:?}");
+    assert!(said.err.contains("large.npy: values reach"), "{said:?}");
     assert!(said.out.contains("calibrated up to"), "{said:?}");
 
     let xrays = Sides::new(&["--model", "pneumonia"]);
@@ -515,13 +515,13 @@ fn receipts_are_audited() {
     assert_eq!(json["checks"].as_array().unwrap().len(), 9);
 
     let wrong = sides.server.pleura(&[&audit[..], &["other.ct", "--result", "x.ct"]].concat());
-    wrong.fails_late(&["the receipt does not fit: input, output, result"]);
+    wrong.fails_late(&["the receipt does not match: input, output, result"]);
     // A client without plan and keys.
     sides.receive("y.json");
     sides.receive("y.ct");
     let files = sides.client.pleura(&["audit", "y.json", "x.ct", "--result", "y.ct"]).ok();
     assert!(files.out.contains("not recomputed") && files.out.contains("--signer"), "{files:?}");
-    sides.client.pleura(&["audit", "y.json", "y.ct"]).fails_late(&["does not fit: input"]);
+    sides.client.pleura(&["audit", "y.json", "y.ct"]).fails_late(&["does not match: input"]);
     let other = "00".repeat(32);
     sides.client.pleura(&["audit", "y.json", "x.ct", "--signer", &other]).fails(&["was signed by"]);
     let forged =

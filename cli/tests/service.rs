@@ -133,7 +133,7 @@ fn mistakes_get_sentences() {
         said.err
     };
     let cert = "data/self-signed.pem";
-    assert!(classify(&server.url, cert, "other").contains("can be read by others"));
+    assert!(classify(&server.url, cert, "other").contains("users other than the owner can read"));
     private(&place.path("other"));
     assert!(classify(&server.url, cert, "other").contains("the token is not known"));
     assert!(classify(&server.url, "token", "token").contains("no certificate"));

@@ -22,8 +22,8 @@ Examples:
   pleura audit y.json --plan server.plan --keys eval.keys x.ct --result y.ct --device gpu
   pleura audit y.json x.ct --result y.ct --signer 3b6a27bc...
 
-With plan and keys, the results are computed again and compared bit by bit: any device gives the
-same bits. Without them, only the signature and the digests of the files are checked.")]
+With --plan and --keys, the results are computed again and compared bit by bit. Every device
+computes the same bits. Without them, only the signature and the digests of the files are checked.")]
 pub(crate) struct AuditArgs {
     /// The receipt, from `pleura infer --receipt` or a service.
     #[arg(value_name = "RECEIPT")]
@@ -33,7 +33,7 @@ pub(crate) struct AuditArgs {
     #[arg(value_name = "x.ct")]
     input: PathBuf,
 
-    /// The results, to compare with the receipt as well.
+    /// The results, whose digest is compared with the receipt too.
     #[arg(long, value_name = "y.ct")]
     result: Option<PathBuf>,
 
@@ -79,7 +79,7 @@ pub(crate) fn audit(args: &AuditArgs) -> Result<()> {
     let wrong = checks.iter().filter(|check| !check.agrees()).map(|check| check.subject);
     let wrong: Vec<_> = wrong.collect();
     if !wrong.is_empty() {
-        bail!("the receipt does not fit: {}", wrong.join(", "));
+        bail!("the receipt does not match: {}", wrong.join(", "));
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ fn report(
     let [network, device, version] = [network, device, version].map(|text| plain(text));
     let done = match opened {
         Some(opened) => format!("recomputed on {}", opened.device.name()),
-        None => "not recomputed, which takes --plan and --keys".to_owned(),
+        None => "not recomputed, which needs --plan and --keys".to_owned(),
     };
     let known = if args.signer.is_some() {
         ""

@@ -42,7 +42,7 @@ pub(crate) struct DecryptArgs {
     #[arg(value_name = "y.ct")]
     input: PathBuf,
 
-    /// A file for the results: CSV for X-rays, .npy (float64, batch axis first) for arrays.
+    /// File for the results: CSV for X-rays, .npy (float64, batch axis first) for arrays.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -50,7 +50,7 @@ pub(crate) struct DecryptArgs {
     #[arg(long, requires = "output")]
     force: bool,
 
-    /// Print a JSON object for each X-ray, and a summary; or one object for arrays.
+    /// Print a JSON object for each X-ray and then a summary, or one object for arrays.
     #[arg(long)]
     json: bool,
 }
@@ -90,7 +90,7 @@ pub(crate) fn warnings(key: &ClientKey, item: &DecryptedItem) -> Vec<String> {
     let mut warnings = item.note.warnings.clone();
     if let Some(found) = item.beyond_range {
         warnings.push(format!(
-            "{}: results were calibrated up to {:.3e} and reach {found:.3e}: they may be far off",
+            "{}: results reach {found:.3e}, but were calibrated up to {:.3e}: they may be wrong",
             item.note.name,
             key.bundle().spec().output_range()
         ));

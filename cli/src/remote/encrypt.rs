@@ -24,7 +24,7 @@ Examples:
   pleura encrypt --spec client.spec --secret secret.key batch.npy --output x.ct
 
 X-rays are compressed locally by the codec of client.spec, and their latents are encrypted. Names of
-files are encrypted, too. Unreadable files of a folder are reported and skipped.")]
+files are encrypted too. Unreadable files of a folder are reported and skipped.")]
 pub(crate) struct EncryptArgs {
     #[command(flatten)]
     client: ClientArgs,
@@ -33,7 +33,7 @@ pub(crate) struct EncryptArgs {
     #[arg(value_name = "IMAGE|DIR|NPY", required = true)]
     inputs: Vec<PathBuf>,
 
-    /// Where the ciphertexts go.
+    /// File for the ciphertexts.
     #[arg(long, value_name = "x.ct")]
     output: PathBuf,
 
@@ -165,7 +165,7 @@ fn add(
     let spec = key.bundle().spec();
     if let Some(found) = spec.input_beyond_range(&flat) {
         note.warnings.push(format!(
-            "{}: values were calibrated up to {:.3e} and reach {found:.3e}: results may be far off",
+            "{}: values reach {found:.3e}, but were calibrated up to {:.3e}: results may be wrong",
             note.name,
             spec.input_range()
         ));
@@ -192,7 +192,7 @@ fn npy_files(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
             }
         }
         if inside.is_empty() {
-            bail!("{} has no .npy file in it, which is what this network takes", path.display());
+            bail!("{} contains no .npy file: this network takes arrays in .npy", path.display());
         }
         inside.sort();
         found.extend(inside);

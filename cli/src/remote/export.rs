@@ -33,22 +33,22 @@ Examples:
   pleura export --model lola.onnx --calibrate typical.npy --output lola/
   pleura export --model mine.onnx --xray --output mine/
 
-server.plan has the weights, and goes to the server. client.spec has none, and goes to clients.
+server.plan has the weights; copy it to the server. client.spec has no weights; copy it to clients.
 `pleura models` lists the shipped networks; docs/two-machines.md has the next steps."
 )]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The folder that server.plan and client.spec go into; it is made if it is not there.
+    /// Folder for server.plan and client.spec; made if it does not exist.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Take the ONNX file for a classifier of X-rays, as `pleura classify` does: clients give it images.
+    /// Treat the ONNX file as an X-ray classifier, as `pleura classify` does: its inputs are images.
     #[arg(long)]
     xray: bool,
 
-    /// X-rays that share ciphertexts, where they are small enough.
+    /// Number of X-rays that share a ciphertext, if they are small enough.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     group: usize,
 
@@ -89,7 +89,7 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
     if shipped || args.xray {
         if let Some(flag) = args.model.given_for_files() {
             bail!(
-                "{flag} has no effect on classifiers of X-rays, which are calibrated on the sample X-rays: leave it out"
+                "{flag} has no effect on X-ray classifiers, which are calibrated on the sample X-rays: leave it out"
             );
         }
         let classifier = classifier::load(&name)?;
@@ -100,7 +100,7 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
                 classifier.group_capacity(classifier::plan(&classifier, threads, cached, 1)?.report());
             if group > capacity {
                 bail!(
-                    "--group {group} is more than a ciphertext of {name} has room for: {}",
+                    "--group {group} exceeds the room in a ciphertext of {name}: {}",
                     counted(capacity, "X-ray")
                 );
             }
@@ -110,7 +110,7 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
         return Ok((plan, bundle.with_context(|| cannot_use(&args.model.model))?));
     }
     if args.group > 1 {
-        bail!("--group is for classifiers of X-rays");
+        bail!("--group is for X-ray classifiers only: leave it out");
     }
     let model = args.model.import()?;
     let calibrated = model.is_calibrated();
@@ -118,7 +118,7 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
     notes.iter().chain(&plan.report().notes).for_each(|text| terminal::note(text));
     if !calibrated {
         terminal::warn(
-            "ranges of values are those of normal noise, and larger values may overflow without a sign: --calibrate with typical items",
+            "ranges of values are those of normal noise, and larger values may overflow silently: give typical items with --calibrate",
         );
     }
     let bundle = ClientBundle::tensor(plan.client_spec().clone())?;

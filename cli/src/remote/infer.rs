@@ -34,7 +34,7 @@ Examples:
   pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct --receipt y.json \\
     --signing-key server.pem
 
-No secret is needed here: inputs, names and results stay encrypted.")]
+The command needs no secret: inputs, names and results stay encrypted.")]
 pub(crate) struct InferArgs {
     /// The server's half of the network, from `pleura export`.
     #[arg(long, value_name = "server.plan")]
@@ -48,16 +48,16 @@ pub(crate) struct InferArgs {
     #[arg(value_name = "x.ct")]
     input: PathBuf,
 
-    /// Where the results go.
+    /// File for the results.
     #[arg(long, value_name = "y.ct")]
     output: PathBuf,
 
-    /// A file for a signed receipt: which plan, keys and ciphertexts the results were computed from. `pleura audit`
+    /// File for a signed receipt, which states the plan, keys and ciphertexts of the results; `pleura audit`
     /// checks it.
     #[arg(long, value_name = "FILE", requires = "signing_key")]
     receipt: Option<PathBuf>,
 
-    /// The key that signs receipts (Ed25519, PKCS #8 in PEM); made if the file does not exist.
+    /// Private key that signs receipts (Ed25519, PKCS #8 in PEM); made if the file does not exist.
     #[arg(long, value_name = "FILE", requires = "receipt")]
     signing_key: Option<PathBuf>,
 
@@ -194,7 +194,7 @@ fn report(
         );
     }
     let mut text = format!(
-        "{} in {path}, {}; made ready in {prepare:.2} s, inferred in {infer:.2} s, on {}\n",
+        "{} in {path}, {}; prepared in {prepare:.2} s, inferred in {infer:.2} s, on {}\n",
         counted(groups as usize, "result"),
         bytes_text(written.bytes),
         device.name()

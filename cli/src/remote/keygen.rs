@@ -21,30 +21,29 @@ Examples:
   pleura keygen --spec client.spec --secret secret.key --output eval.keys --passphrase
   pleura keygen --spec client.spec --secret secret.key --output eval.keys --passphrase-file pass.txt
 
-secret.key decrypts everything: it stays on this machine, only its owner can read it, and no command
-replaces it.
-eval.keys goes to the server, once. It does not contain the secret key.")]
+secret.key decrypts everything. It stays on this machine, only its owner can read it, and no command
+replaces it. Copy eval.keys to the server once. It does not contain the secret key.")]
 pub(crate) struct KeygenArgs {
     /// The client's half of the network, from `pleura export`.
     #[arg(long, value_name = "client.spec")]
     spec: PathBuf,
 
-    /// Where the secret key goes; it must not exist.
+    /// File for the secret key; it must not exist.
     #[arg(long, value_name = "secret.key")]
     secret: PathBuf,
 
-    /// Where the evaluation keys go.
+    /// File for the evaluation keys.
     #[arg(long, value_name = "eval.keys")]
     output: PathBuf,
 
     #[command(flatten)]
     source: PassphraseArgs,
 
-    /// Ask for a passphrase that the secret key is stored under.
+    /// Ask for a passphrase to store the secret key under.
     #[arg(long, conflicts_with = "passphrase_file")]
     passphrase: bool,
 
-    /// Replace the evaluation keys if they exist; never the secret key.
+    /// Replace the evaluation keys if they exist, but never the secret key.
     #[arg(long)]
     force: bool,
 
@@ -90,7 +89,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
     let identity: String = identity.chars().take(12).collect();
     table.row([
         secret_path.into_owned(),
-        "this machine alone".to_owned(),
+        "this machine only".to_owned(),
         identity.clone(),
         bytes_text(secret.len() as u64),
     ]);
@@ -105,7 +104,7 @@ fn check_secret(args: &KeygenArgs, inputs: &[&PathBuf]) -> Result<()> {
     }
     if fs::symlink_metadata(&args.secret).is_ok() {
         bail!(
-            "{} exists, and secret keys are not replaced: what was encrypted with it could not be decrypted any more; name another file",
+            "{} exists, and secret keys are not replaced, because ciphertexts under the old key could not be decrypted: name another file",
             args.secret.display()
         );
     }

@@ -20,31 +20,29 @@ const MAX_PEM: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
     #[error(
-        "{path} can be read by others than its owner, and is not used: `chmod 600 {path}` makes it private; if others may have read it, \
+        "users other than the owner can read {path}, so it is not used: `chmod 600 {path}` makes it private; if others may have read it, \
          make a new one",
         path = .0.display()
     )]
     Readable(PathBuf),
     #[error("{} is not a regular file", .0.display())]
     Special(PathBuf),
-    #[error("{} is larger than the {max} bytes that are read", path.display())]
+    #[error("{} is larger than the limit of {max} bytes", path.display())]
     TooLarge { path: PathBuf, max: usize },
     #[error("the secret in {} is not UTF-8 text", .0.display())]
     NotText(PathBuf),
-    #[error("{} is no key in PEM", .0.display())]
+    #[error("{} is not a key in PEM", .0.display())]
     NoPem(PathBuf),
     #[error("the two passphrases differ")]
     Differ,
-    #[error(
-        "there is no terminal to ask for the passphrase; name a file that has it, with --passphrase-file"
-    )]
+    #[error("there is no terminal to ask for the passphrase; name a file with it by --passphrase-file")]
     NoTerminal,
 }
 
 /// Source of a passphrase.
 #[derive(Args)]
 pub(crate) struct PassphraseArgs {
-    /// A file with the passphrase of the secret key, private to its owner; it is asked for if the key has one and no file is named.
+    /// File with the passphrase of the secret key, readable by its owner only [default: ask, if the key needs one].
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -61,7 +59,10 @@ impl PassphraseArgs {
             (true, Some(file)) => from_file(file).map(Some),
             (true, None) => ask(&format!("Passphrase of {}: ", path.display())).map(Some),
             (false, Some(_)) => {
-                terminal::warn(&format!("{} is under no passphrase", path.display()));
+                terminal::warn(&format!(
+                    "{} has no passphrase, so the passphrase file is not used",
+                    path.display()
+                ));
                 Ok(None)
             }
             (false, None) => Ok(None),
@@ -74,7 +75,7 @@ impl PassphraseArgs {
             Some(file) => from_file(file)?,
             None if wanted => {
                 let first = ask("Passphrase: ")?;
-                if first != ask("The passphrase again: ")? {
+                if first != ask("Repeat the passphrase: ")? {
                     return Err(SecretError::Differ.into());
                 }
                 first
