@@ -31,7 +31,7 @@ impl SourceReader<'_> {
         let clock = Instant::now();
         let digest = digest_text(bytes.digest());
         let truth = self.truth(source, None);
-        // Of a file of latents, a failure alone stands under the name of the file.
+        // A row with the name of a file of latents is always a failure; results have the names of latents.
         match self.take(&path_cell(source.path(), None), &digest) {
             Some(EarlierRow::Done { label, probabilities }) => {
                 return vec![Unit::Before { truth, label, probabilities }];

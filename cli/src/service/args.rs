@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     keys: Vec<u8>,
     id: String,
     receipts: Option<PathBuf>,
-    /// Whether the keys are for this run alone.
+    /// Whether the keys are for this run only.
     once: bool,
 }
 
@@ -84,8 +84,8 @@ impl ServerArgs {
         self.ca.iter().chain(&self.token_file).chain(&self.secret).chain(self.passphrase.file()).collect()
     }
 
-    /// Connects, and uploads keys as far as the server does not have them. `wanted` names the model; of a server that
-    /// offers one alone, that is taken.
+    /// Connects, and uploads keys that the server does not have. `wanted` names the model; without it,
+    /// the only one of the server is taken.
     pub(crate) fn connect(&self, wanted: Option<&str>) -> Result<Connection> {
         let (Some(url), Some(token_file)) = (&self.server, &self.token_file) else {
             bail!("--server URL and --token-file FILE name the server and its token");

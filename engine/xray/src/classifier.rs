@@ -303,12 +303,12 @@ mod tests {
     fn capacity_is_that_of_one_ciphertext() {
         let classifier = Classifier::shipped("pneumoniamnist").unwrap();
         let mut report = Report { input_ciphertexts: 1, ..Report::default() };
-        for (slots, capacity) in [(4096, 4), (1024, 1), (512, 1)] {
-            report.parameters.slots = slots;
-            assert_eq!(classifier.group_capacity(&report), capacity, "{slots}");
+        for (log_n, capacity) in [(12, 4), (10, 1), (9, 1)] {
+            report.parameters.log_n = log_n;
+            assert_eq!(classifier.group_capacity(&report), capacity, "{log_n}");
         }
         report.input_ciphertexts = 2;
-        report.parameters.slots = 4096;
+        report.parameters.log_n = 12;
         assert_eq!(classifier.group_capacity(&report), 1);
         let grouped = Report { predicted_seconds: 3.0, ..Report::default() };
         report.predicted_seconds = 1.0;
