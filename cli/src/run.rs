@@ -4,6 +4,10 @@ use crate::device::{self, DeviceArgs};
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::RunReport;
+#[cfg(feature = "service")]
+use crate::remote::decrypt::{ArrayForm, arrays, warnings};
+#[cfg(feature = "service")]
+use crate::service::args::ServerArgs;
 use crate::text::{bytes_text, short};
 use crate::{files, memory, terminal};
 use anyhow::{Context, Result, bail};
@@ -18,8 +22,26 @@ use std::path::PathBuf;
 /// Results with fewer right bits are not worth having.
 pub(crate) const USELESS_BITS: f64 = 6.0;
 
+/// Arguments that have no meaning where a server computes.
+#[cfg(feature = "service")]
+const ON_THIS_MACHINE: [&str; 12] = [
+    "device",
+    "gpu_memory",
+    "max_memory",
+    "no_cache",
+    "threads",
+    "security",
+    "fit",
+    "interval",
+    "calibrate",
+    "input_shape",
+    "output_name",
+    "insecure_exact_results",
+];
+
 /// Arguments of `pleura run`.
 #[derive(Args)]
+#[cfg_attr(feature = "service", command(mut_arg("server", |server| server.conflicts_with_all(ON_THIS_MACHINE))))]
 #[command(after_help = "\
 Examples:
   pleura run --model mlp.onnx --input x.npy --output y.npy
@@ -57,10 +79,23 @@ pub(crate) struct RunArgs {
     /// Print one JSON object, decrypted results included.
     #[arg(long)]
     json: bool,
+
+    #[cfg(feature = "service")]
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
-/// Compiles, runs all items, and reports.
+/// Runs all items, here or on a server, and reports.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    #[cfg(feature = "service")]
+    if args.server.is_given() {
+        return run_on_server(args);
+    }
+    run_here(args)
+}
+
+/// Compiles the network, and runs all items in this process.
+fn run_here(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.output {
         files::check_outputs(&[path], args.model.files().chain([&args.input]), args.force)?;
     }
@@ -124,6 +159,19 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         bail!("the encrypted results do not match the plaintext network (see warnings); nothing was written");
     }
     Ok(())
+}
+
+/// Encrypts all items here, and computes on a server. Nobody here has the plaintext network, so there is no comparison.
+#[cfg(feature = "service")]
+fn run_on_server(args: &RunArgs) -> Result<()> {
+    if let Some(path) = &args.output {
+        files::check_outputs(&[path], args.server.files().into_iter().chain([&args.input]), args.force)?;
+    }
+    let connection = args.server.connect(args.model.model.to_str())?;
+    let items = connection.run_arrays(&args.input)?;
+    items.iter().flat_map(|item| warnings(&connection.key, item)).for_each(|text| terminal::warn(&text));
+    let form = ArrayForm { output: args.output.as_deref(), force: args.force, json: args.json };
+    arrays(&form, &connection.key, &items)
 }
 
 fn wrong_result(bits: f64) -> String {

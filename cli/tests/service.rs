@@ -20,22 +20,30 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::with_model(|_| "pneumonia")
+    }
+
+    /// A server of one model, whose name or folder `make` returns.
+    fn with_model(make: impl FnOnce(&Place) -> &'static str) -> Self {
         let place = Place::new();
+        let model = make(&place);
         let token = place.pleura(&["serve", "--data", "data", "--new-token", "ward-1"]).ok();
         place.write("token", token.out.as_bytes());
         private(&place.path("token"));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("https://localhost:{port}");
-        let child = Self::spawn(&place, port);
+        let child = Self::spawn(&place, port, model);
         Self { place, child, url }
     }
 
-    fn spawn(place: &Place, port: u16) -> Child {
+    fn spawn(place: &Place, port: u16, model: &str) -> Child {
         let address = format!("127.0.0.1:{port}");
         let arguments = [
             "serve",
             "--data",
             "data",
+            "--model",
+            model,
             "--self-signed",
             "localhost",
             "--device",
@@ -117,6 +125,34 @@ fn a_ward_is_classified_on_a_server_as_in_one_process() {
     assert!(said.out.contains("8 X-rays, 1 file skipped, 8 resumed"), "{}", said.out);
     let found: Vec<_> = rows(&place.path("half.csv")).into_iter().map(|row| row.1).collect();
     assert_eq!(found, ward.into_iter().map(|row| row.1).collect::<Vec<_>>());
+}
+
+#[test]
+#[cfg(unix)]
+fn arrays_are_run_on_a_server_as_in_one_process() {
+    let [model, items] = ["lola.onnx", "lola.input.npy"].map(common::reference);
+    let server = Server::with_model(|place| {
+        place.pleura(&["export", "--model", &model, "--calibrate", &items, "--output", "net"]).ok();
+        "net"
+    });
+    let place = &server.place;
+    let fixed = ["run", "--server", &server.url, "--ca", "data/self-signed.pem", "--token-file", "token"];
+    let run = [&fixed[..], &["--model", "lola", "--input", &items]].concat();
+    let served = place.pleura(&[&run[..], &["--json", "--output", "y.npy"]].concat()).json();
+    let local = place.run("lola", &["--json", "--device", "cpu"]).json();
+    assert_eq!(served["items"], 2);
+    assert!(place.path("y.npy").exists());
+    let numbers = |value: &serde_json::Value| -> Vec<f64> {
+        let items = value["outputs"].as_array().unwrap().iter().flat_map(|item| item.as_array().unwrap());
+        items.map(|y| y.as_f64().unwrap()).collect()
+    };
+    let [served, local] = [numbers(&served), numbers(&local)];
+    let largest = local.iter().fold(0.0f64, |max, y| max.max(y.abs()));
+    assert_eq!(served.len(), 20);
+    assert!(served.iter().zip(&local).all(|(a, b)| (a - b).abs() < largest / 512.0), "{served:?} {local:?}");
+    place.pleura(&[&run[..], &["--fit", "3"]].concat()).misused("--fit");
+    place.pleura(&[&run[..], &["--device", "cpu"]].concat()).misused("--device");
+    server.classify(&[&items]).fails(&["takes arrays, not X-rays"]);
 }
 
 #[test]

@@ -15,8 +15,14 @@ use pleura::xray::shipped::MODELS;
 use pleura::xray::{PixelScaling, SourceList};
 use std::path::PathBuf;
 
+/// Arguments that have no meaning where a server computes.
+#[cfg(feature = "service")]
+const ON_THIS_MACHINE: [&str; 8] =
+    ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "labels", "watch"];
+
 /// Arguments of `pleura classify`.
 #[derive(Args)]
+#[cfg_attr(feature = "service", command(mut_arg("server", |server| server.conflicts_with_all(ON_THIS_MACHINE))))]
 #[command(after_help = "\
 Examples:
   pleura classify

@@ -8,7 +8,7 @@ use crate::model::all_cores;
 use crate::omitted::Omitted;
 use crate::remote::decrypt::{warnings, xray_object, xray_table};
 use crate::row::{Failure, Row};
-use crate::service::args::Connection;
+use crate::service::args::{Connection, GROUPS};
 use crate::sheet::{self, Sheet, SheetFormat, TableFormat};
 use crate::stages::Crew;
 use crate::text::{chain, counted, hex, plain};
@@ -19,9 +19,6 @@ use pleura::xray::{Classes, Preprocessing, Source, SourceList};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::thread;
-
-/// Ciphertext groups of a request: the server answers all of them at once.
-const GROUPS: usize = 4;
 
 /// Something on its way to the server and back.
 enum Step {

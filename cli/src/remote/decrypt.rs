@@ -17,7 +17,7 @@ use pleura::xray::Classes;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Results of an item that a table shows.
 const SHOWN: usize = 10;
@@ -65,7 +65,10 @@ pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
     items.iter().flat_map(|item| warnings(&key, item)).for_each(|text| terminal::warn(&text));
     match key.bundle().task() {
         Task::Xray(task) => xrays(args, &key, task.classes(), &items),
-        Task::Tensor => arrays(args, &key, &items),
+        Task::Tensor => {
+            let form = ArrayForm { output: args.output.as_deref(), force: args.force, json: args.json };
+            arrays(&form, &key, &items)
+        }
     }
 }
 
@@ -161,17 +164,28 @@ fn sheet(key: &ClientKey, classes: &Classes, items: &[DecryptedItem]) -> Result<
     writer.into_inner().context("cannot write the results as CSV")
 }
 
-fn arrays(args: &DecryptArgs, key: &ClientKey, items: &[DecryptedItem]) -> Result<()> {
+/// Where results that are arrays go.
+pub(crate) struct ArrayForm<'a> {
+    /// A file in .npy.
+    pub(crate) output: Option<&'a Path>,
+    /// Whether it may be replaced.
+    pub(crate) force: bool,
+    /// Whether JSON is printed instead of a table.
+    pub(crate) json: bool,
+}
+
+/// Writes and prints results that are arrays.
+pub(crate) fn arrays(form: &ArrayForm<'_>, key: &ClientKey, items: &[DecryptedItem]) -> Result<()> {
     let spec = key.bundle().spec();
     let values: Vec<f64> = items.iter().flat_map(|item| item.scores.iter().copied()).collect();
     let shape: Vec<usize> = std::iter::once(items.len()).chain(spec.output_shape().iter().copied()).collect();
     let outputs = ArrayD::from_shape_vec(IxDyn(&shape), values).context("results differ in shape")?;
     // The end of the model that belongs to the client.
     let outputs = spec.metadata().scores.apply(outputs.view());
-    if let Some(path) = &args.output {
-        files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;
+    if let Some(path) = form.output {
+        files::write(path, &[&npy::to_bytes(outputs.view())], form.force, false)?;
     }
-    if args.json {
+    if form.json {
         return terminal::print_json(
             "decrypt",
             &json!({

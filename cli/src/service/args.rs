@@ -1,12 +1,14 @@
 //! Arguments of a client that name a server, and the client's keys.
 
+use crate::model::read_items;
 use crate::remote::secret::{self, PassphraseArgs};
 use crate::text::{bytes_text, hex};
 use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use pleura::remote::{ClientBundle, ClientKey};
+use ndarray::Axis;
+use pleura::remote::{ClientBundle, ClientKey, DecryptedItem, ItemDecryptor, ItemEncryptor, ItemNote, Task};
 use pleura_service::api::Model;
 use pleura_service::client::{Answer, ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
@@ -20,16 +22,14 @@ const MAX_PEM: u64 = 1 << 20;
 /// Larger files of evaluation keys are refused.
 const MAX_KEYS: u64 = 16 << 30;
 
+/// Ciphertext groups of a request: the server answers all of them at once.
+pub(crate) const GROUPS: usize = 4;
+
 /// Server, and the keys of its client.
 #[derive(Args)]
 pub(crate) struct ServerArgs {
-    /// Classify on the server at this address, `https://HOST:PORT`, which gets only ciphertexts.
-    #[arg(
-        long,
-        value_name = "URL",
-        requires = "token_file",
-        conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "labels", "watch"]
-    )]
+    /// Compute on the server at this address, `https://HOST:PORT`, which gets only ciphertexts.
+    #[arg(long, value_name = "URL", requires = "token_file")]
     server: Option<String>,
 
     /// Certificates of trusted authorities, in PEM [default: those of Mozilla].
@@ -169,6 +169,39 @@ impl Connection {
             files::write(&file("y.ct"), &[&results], true, false)?;
             files::write(&file("json"), &[&receipt.to_json()?], true, false)?;
         }
+        Ok(results)
+    }
+
+    /// Results of a file of arrays, in requests of some ciphertext groups each.
+    pub(crate) fn run_arrays(&self, path: &Path) -> Result<Vec<DecryptedItem>> {
+        let bundle = self.key.bundle();
+        if !matches!(bundle.task(), Task::Tensor) {
+            bail!(
+                "the network on the server takes X-rays, not arrays: `pleura classify --server` sends them"
+            );
+        }
+        let items = read_items(path, &bundle.item_shape())?;
+        let bar = crate::progress::bar().with_prefix("run");
+        bar.set_length(items.len_of(Axis(0)) as u64);
+        let mut results = Vec::new();
+        for part in items.axis_chunks_iter(Axis(0), GROUPS * bundle.group()) {
+            let mut encryptor = ItemEncryptor::new(&self.key, Vec::new())?;
+            for (number, item) in part.outer_iter().enumerate() {
+                let name = format!("{}[{}]", path.display(), results.len() + number);
+                encryptor.add(ItemNote { name, ..ItemNote::default() }, item.to_owned())?;
+            }
+            let answer = self.infer(&encryptor.finish()?.0)?;
+            let mut decryptor = ItemDecryptor::new(&self.key, &answer[..])?;
+            let before = results.len();
+            while let Some(group) = decryptor.next_group()? {
+                results.extend(group);
+            }
+            if results.len() - before != part.len_of(Axis(0)) {
+                bail!(ClientError::OtherResults);
+            }
+            bar.set_position(results.len() as u64);
+        }
+        bar.finish_and_clear();
         Ok(results)
     }
 
