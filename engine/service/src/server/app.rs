@@ -38,7 +38,7 @@ pub(super) struct App {
     /// Memory for bodies of requests, in KiB.
     pub(super) memory: Arc<Semaphore>,
     /// Keys are checked one after the other, which bounds their memory.
-    pub(super) checking: Semaphore,
+    pub(super) checking: Arc<Semaphore>,
     pub(super) stopping: AtomicBool,
 }
 

@@ -17,6 +17,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use tokio::fs as async_fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 
 /// Most bytes of an offer.
 const MAX_OFFER: u64 = 4096;
@@ -168,9 +169,8 @@ async fn receive(
 
 /// Checks keys that have arrived in full; refused ones are deleted.
 async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]) -> Result<(), Problem> {
-    let _one = app.checking.acquire().await.map_err(|_| Problem::new(Code::Stopping, "the server stops"))?;
     let path = app.store.incoming(name);
-    let checked = tokio::task::spawn_blocking(move || {
+    let checked = one_by_one(&app.checking, move || {
         let hash = hash_file(&path).map_err(cannot_store)?;
         if hash != id {
             let detail =
@@ -181,9 +181,7 @@ async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]
         let read = read_keys(BufReader::new(file), model.server.plan());
         check_origin(read.map(|(_, origin)| Some(origin)), &model)
     });
-    let checked =
-        checked.await.map_err(|_| Problem::new(Code::Internal, "the check of the keys broke off"))?;
-    let done = match checked {
+    let done = match checked.await? {
         Ok(Some(origin)) => app.store.complete(name, &origin),
         Ok(None) => Err(Problem::new(Code::KeysRefused, "they are shorter than their header")),
         Err(problem) => Err(problem),
@@ -192,6 +190,21 @@ async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]
         app.store.delete(name)?;
     }
     done
+}
+
+/// Runs a check after those that came before. A check whose sender has gone still keeps its place until it ends.
+async fn one_by_one<T: Send + 'static>(
+    checking: &Arc<Semaphore>,
+    check: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let place = checking.clone().acquire_owned().await;
+    let place = place.map_err(|_| Problem::new(Code::Stopping, "the server stops"))?;
+    let checked = tokio::task::spawn_blocking(move || {
+        let checked = check();
+        drop(place);
+        checked
+    });
+    checked.await.map_err(|_| Problem::new(Code::Internal, "the check of the keys broke off"))
 }
 
 fn check_origin(read: Result<Option<Origin>, RemoteError>, model: &Model) -> Result<Option<Origin>, Problem> {
@@ -227,5 +240,32 @@ pub(super) fn find(app: &App, owner: &str, id: &[u8; 32]) -> Result<(KeysName, R
             Code::UnknownKeys,
             "the token has no such keys: they expired, were deleted, or never came",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn checks_of_senders_that_have_gone_keep_their_place() {
+        let checking = Arc::new(Semaphore::new(1));
+        let (started, begins) = mpsc::channel();
+        let (finish, finished) = mpsc::channel();
+        let places = checking.clone();
+        let sender = tokio::spawn(async move {
+            let check = move || {
+                started.send(()).unwrap();
+                finished.recv().unwrap();
+            };
+            one_by_one(&places, check).await
+        });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+        sender.abort();
+        assert!(sender.await.unwrap_err().is_cancelled());
+        assert_eq!(checking.available_permits(), 0, "the check still runs");
+        finish.send(()).unwrap();
+        one_by_one(&checking, || ()).await.unwrap();
     }
 }

@@ -142,7 +142,7 @@ impl Service {
             running: running::Running::default(),
             uploads: std::sync::Mutex::default(),
             memory: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
-            checking: Semaphore::new(1),
+            checking: Arc::new(Semaphore::new(1)),
             stopping: AtomicBool::new(false),
         };
         Ok(Self { app: Arc::new(app) })
