@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Running, SETUP, decrypted, encrypted, wait_for};
+use common::{Running, SETUP, decrypted, encrypted, nothing, wait_for};
 use pleura_service::api::{KeysState, hex};
 use pleura_service::client::{ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
@@ -177,6 +177,7 @@ fn refusals_have_codes() {
     let sent = &SETUP.sent;
     assert_eq!(server.request("POST", &infer, &[], &sent[..sent.len() - 1]).code(), "items_refused");
     assert_eq!(server.request("POST", &infer, &[], b"garbage").code(), "items_refused");
+    assert_eq!(server.infer(&id, &nothing(), Some("nothing")).code(), "items_refused");
     assert_eq!(
         server.request("POST", &infer, &[("idempotency-key", &"x".repeat(129))], sent).code(),
         "bad_request"
@@ -198,7 +199,7 @@ fn refusals_have_codes() {
         assert!(answer.status == 200 && answer.text().contains(text), "{path}");
     }
     let figures = server.request("GET", "/metrics", &[], b"").text();
-    assert!(figures.contains("pleura_refusals_total{code=\"items_refused\"} 3"), "{figures}");
+    assert!(figures.contains("pleura_refusals_total{code=\"items_refused\"} 4"), "{figures}");
     assert!(!figures.contains(&id));
     // Bodies without a length, with too large a one, and slow ones.
     assert_eq!(server.without_length(&infer), "length_required");

@@ -137,7 +137,7 @@ fn start(app: &Arc<App>, arrived: Arrived) -> Outcome {
         let digest = arrived.digest;
         let results = compute(&entry.app, arrived).await.map(Bytes::from);
         if let (Some(request), Ok(results)) = (&entry.request, &results)
-            && let Err(error) = entry.app.results.put(request, &digest, results)
+            && let Err(error) = block_in_place(|| entry.app.results.put(request, &digest, results))
         {
             tracing::warn!(%error, "results cannot be kept: a repeated request is computed again");
         }
@@ -151,11 +151,12 @@ async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Vec<u8>, Problem> {
     // On this thread, whose other tasks move on: a hand-over costs more than the work.
     let parsed = block_in_place(|| parse(&body, &model, &origin));
     drop(body);
-    let (header, mut frames, end) = parsed.map_err(|error| Problem::new(Code::ItemsRefused, error))?;
-    if !frames.is_empty() {
-        let results = app.scheduler.submit(Work { name, model: model.clone(), keys, frames })?.await;
-        frames = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
+    let (header, frames, end) = parsed.map_err(|error| Problem::new(Code::ItemsRefused, error))?;
+    if frames.is_empty() {
+        return Err(Problem::new(Code::ItemsRefused, "the file has no items: encrypt at least one"));
     }
+    let results = app.scheduler.submit(Work { name, model: model.clone(), keys, frames })?.await;
+    let frames = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
     let written = block_in_place(|| write(&model, &header, &frames, &end));
     drop(memory);
     written.map_err(|error| {

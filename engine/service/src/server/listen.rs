@@ -147,7 +147,7 @@ async fn sweep(app: Arc<App>) {
 
 fn sweep_once(app: &App) {
     let limits = &app.limits;
-    if let Err(error) = app.results.sweep(limits.results_age) {
+    if let Err(error) = app.results.sweep() {
         tracing::warn!(%error, "old results cannot be deleted");
     }
     // Failures are in the log already.

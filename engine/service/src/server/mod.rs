@@ -119,7 +119,8 @@ impl Service {
         let Options { folder, tokens, limits } = options;
         let tokens = Tokens::open(tokens)?;
         let store = Store::open(folder)?;
-        let results = results::ResultStore::open(&folder.join("results"), limits.results_bytes)?;
+        let place = folder.join("results");
+        let results = results::ResultStore::open(&place, limits.results_bytes, limits.results_age)?;
         let receipts = receipts::Receipts::open(folder, device.name())?;
         let models = model::load(models, device, limits.max_request_bytes, &receipts.signer())?;
         let metrics = Arc::new(Metrics::new());

@@ -12,10 +12,13 @@ use std::cmp::Reverse;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
 
 const DIGEST: usize = 32;
+/// Bytes of a block of the file system; a file takes whole ones.
+const BLOCK: u64 = 4096;
 
 /// Identity of a request: token, keys and idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +29,10 @@ pub(super) struct ResultStore {
     folder: PathBuf,
     /// Most bytes of all results.
     limit: u64,
+    /// Age at which results are deleted.
+    age: Duration,
+    /// Bytes that were added since the last sweep.
+    added: AtomicU64,
 }
 
 impl RequestName {
@@ -37,9 +44,9 @@ impl RequestName {
 
 impl ResultStore {
     /// Opens a folder, which is made if there is none.
-    pub(super) fn open(folder: &Path, limit: u64) -> Result<Self, ServiceError> {
+    pub(super) fn open(folder: &Path, limit: u64, age: Duration) -> Result<Self, ServiceError> {
         make_private(folder).map_err(|error| ServiceError::storage(folder, error))?;
-        Ok(Self { folder: folder.into(), limit })
+        Ok(Self { folder: folder.into(), limit, age, added: AtomicU64::new(0) })
     }
 
     /// The results of an earlier request of this name, if it had this digest.
@@ -60,23 +67,29 @@ impl ResultStore {
         Ok(Some(results.to_vec()))
     }
 
-    /// Keeps the results of a request.
+    /// Keeps the results of a request. Older ones make room when a quarter of the limit was added since the last sweep.
     pub(super) fn put(&self, name: &RequestName, request: &[u8; DIGEST], results: &[u8]) -> io::Result<()> {
         let mut file = NamedTempFile::new_in(&self.folder)?;
         file.write_all(request)?;
         file.write_all(&Sha256::digest(results))?;
         file.write_all(results)?;
         file.persist(self.folder.join(&name.0))?;
+        let length = on_disk((2 * DIGEST + results.len()) as u64);
+        if self.added.fetch_add(length, Ordering::Relaxed) + length > self.limit / 4 {
+            self.sweep()?;
+        }
         Ok(())
     }
 
     /// Deletes results of a certain age, and the oldest ones beyond the limit.
-    pub(super) fn sweep(&self, age: Duration) -> io::Result<()> {
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        self.added.store(0, Ordering::Relaxed);
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
-            files.push((metadata.modified()?, metadata.len(), entry.path()));
+            // Another sweep may have deleted it meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            files.push((metadata.modified()?, on_disk(metadata.len()), entry.path()));
         }
         files.sort_unstable_by_key(|(modified, ..)| Reverse(*modified));
         let now = SystemTime::now();
@@ -84,7 +97,7 @@ impl ResultStore {
         for (modified, length, path) in files {
             bytes += length;
             // Times that are ahead of the clock are new.
-            if bytes > self.limit || now.duration_since(modified).is_ok_and(|old| old > age) {
+            if bytes > self.limit || now.duration_since(modified).is_ok_and(|old| old > self.age) {
                 match fs::remove_file(path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => (),
@@ -93,6 +106,11 @@ impl ResultStore {
         }
         Ok(())
     }
+}
+
+/// Bytes that a file takes on the disk.
+fn on_disk(length: u64) -> u64 {
+    length.next_multiple_of(BLOCK)
 }
 
 /// The refusal of another request with a used idempotency key.
@@ -110,7 +128,7 @@ mod tests {
     #[test]
     fn results_are_kept_for_their_request_alone() {
         let place = tempfile::tempdir().unwrap();
-        let store = ResultStore::open(place.path(), 200).unwrap();
+        let store = ResultStore::open(place.path(), 2 * BLOCK, Duration::from_secs(60)).unwrap();
         let name = RequestName::new("ward", &[1; 32], "a");
         assert_ne!(name, RequestName::new("war", &[1; 32], "da"));
         assert_eq!(store.get(&name, &[2; 32]).unwrap(), None);
@@ -129,10 +147,13 @@ mod tests {
         for i in 0..3 {
             store.put(&RequestName::new("ward", &[1; 32], &i.to_string()), &[2; 32], &[0; 30]).unwrap();
         }
-        store.sweep(Duration::from_secs(60)).unwrap();
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2, "200 bytes hold two results");
+        assert_eq!(
+            fs::read_dir(place.path()).unwrap().count(),
+            2,
+            "the limit holds without a sweep by the clock"
+        );
         std::thread::sleep(Duration::from_millis(20));
-        store.sweep(Duration::from_millis(1)).unwrap();
+        ResultStore::open(place.path(), 2 * BLOCK, Duration::from_millis(1)).unwrap().sweep().unwrap();
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 }

@@ -86,6 +86,11 @@ pub(crate) fn encrypted(key: &ClientKey) -> Vec<u8> {
     encrypt(key, &SETUP.items)
 }
 
+/// A file without items.
+pub(crate) fn nothing() -> Vec<u8> {
+    ItemEncryptor::new(&SETUP.key, Vec::new()).unwrap().finish().unwrap().0
+}
+
 fn encrypt(key: &ClientKey, items: &ArrayD<f64>) -> Vec<u8> {
     let mut encryptor = ItemEncryptor::new(key, Vec::new()).unwrap();
     for item in items.axis_iter(Axis(0)) {
