@@ -46,7 +46,8 @@ pub fn new_token(path: &Path, name: &str) -> Result<String, ServiceError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(|error| ServiceError::storage(path, error))?;
-    let entries = parse(&mut file, path)?;
+    let text = read(&mut file, path)?;
+    let entries = parse(&text, path)?;
     if entries.iter().any(|entry| entry.name == name) {
         return Err(ServiceError::Token {
             path: path.into(),
@@ -56,7 +57,9 @@ pub fn new_token(path: &Path, name: &str) -> Result<String, ServiceError> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|_| ServiceError::Random)?;
     let token = format!("{PREFIX}{}", hex(&random));
-    let line = format!("{name} {}\n", hex(&Sha256::digest(token.as_bytes())));
+    // Editors may leave the last line without its end.
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let line = format!("{end}{name} {}\n", hex(&Sha256::digest(token.as_bytes())));
     file.write_all(line.as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(|error| ServiceError::storage(path, error))?;
@@ -75,7 +78,9 @@ impl Tokens {
     pub(super) fn find(&self, token: &str) -> Option<String> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = self.refresh(&mut read) {
-            tracing::warn!(%error, "the tokens cannot be read again; those of before are accepted");
+            // A token that was withdrawn must not be accepted because of another line.
+            tracing::error!(%error, "all tokens are refused until their file can be read");
+            *read = Snapshot::default();
         }
         let digest = Sha256::digest(token.as_bytes());
         let mut found = None;
@@ -94,15 +99,20 @@ impl Tokens {
         if read.stamp == Some(stamp) {
             return Ok(());
         }
-        read.entries = parse(&mut File::open(&self.path).map_err(failed)?, &self.path)?;
+        let text = self::read(&mut File::open(&self.path).map_err(failed)?, &self.path)?;
+        read.entries = parse(&text, &self.path)?;
         read.stamp = Some(stamp);
         Ok(())
     }
 }
 
-fn parse(file: &mut File, path: &Path) -> Result<Vec<Entry>, ServiceError> {
+fn read(file: &mut File, path: &Path) -> Result<String, ServiceError> {
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| ServiceError::storage(path, error))?;
+    Ok(text)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, ServiceError> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let entries = lines.map(|(number, line)| {
         let entry = line.split_once(' ').and_then(|(name, digest)| {
@@ -146,10 +156,19 @@ mod tests {
             assert!(new_token(&path, wrong).is_err(), "{wrong}");
         }
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.lines().last().unwrap()).unwrap();
+        let line = text.lines().last().unwrap();
+        fs::write(&path, line).unwrap();
         assert_eq!(tokens.find(&first), None);
         assert!(tokens.find(&second).is_some());
-        fs::write(&path, "ward-3 abc").unwrap();
-        assert!(tokens.find(&second).is_some() && Tokens::open(&path).is_err());
+        // A line is added after one without an end.
+        let third = new_token(&path, "ward-3").unwrap();
+        assert!(tokens.find(&second).is_some() && tokens.find(&third).is_some());
+        // A file with a line that is not valid refuses all, until it is mended.
+        fs::write(&path, format!("{line}\nward-3 abc")).unwrap();
+        assert!(tokens.find(&second).is_none() && Tokens::open(&path).is_err());
+        fs::write(&path, line).unwrap();
+        assert!(tokens.find(&second).is_some());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(tokens.find(&second), None);
     }
 }
