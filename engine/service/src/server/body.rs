@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Bytes that a sender of average patience manages in a second.
-const SLOWEST: u64 = 16 << 10;
+/// Fewest bytes in a second of a sender or receiver.
+pub(super) const SLOWEST: u64 = 16 << 10;
 
 /// A body that is read piece by piece.
 pub(super) struct Incoming {

@@ -124,7 +124,7 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         // Receivers that take nothing; senders have the timeouts of headers and bodies.
         stream.set_write_timeout(Some(idle));
-        let Ok(Ok(stream)) = timeout(idle, self.acceptor.accept(Linger::new(stream))).await else { return };
+        let Ok(Ok(stream)) = timeout(idle, self.acceptor.accept(Linger::new(stream, idle))).await else { return };
         self.app.metrics.connections.inc();
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(idle).max_header_size(MAX_HEADERS);
