@@ -1,6 +1,7 @@
 //! State that all requests share, and what every response has.
 
 use super::Limits;
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::model::{Model, Models};
 use super::receipts::Receipts;
@@ -35,8 +36,8 @@ pub(super) struct App {
     pub(super) running: Running,
     /// Uploads that a request writes to.
     pub(super) uploads: Mutex<HashSet<KeysName>>,
-    /// Memory for bodies of requests, in KiB.
-    pub(super) memory: Arc<Semaphore>,
+    /// Memory for requests and their results.
+    pub(super) memory: Memory,
     /// Keys are checked one after the other, which bounds their memory.
     pub(super) checking: Arc<Semaphore>,
     pub(super) stopping: AtomicBool,

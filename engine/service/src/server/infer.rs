@@ -3,6 +3,7 @@
 use super::app::{App, Caller, digest};
 use super::body::Incoming;
 use super::keys::find;
+use super::memory::Reserved;
 use super::model::Model;
 use super::results::{RequestName, reused};
 use super::running::Outcome;
@@ -43,7 +44,7 @@ struct Arrived {
     /// Identity of the request, if it has an idempotency key.
     request: Option<RequestName>,
     /// Memory that is set aside for it.
-    memory: tokio::sync::OwnedSemaphorePermit,
+    memory: Reserved,
 }
 
 impl Drop for Entry {
@@ -79,11 +80,8 @@ pub(super) async fn infer(
     })?;
     let request = idempotency_key(&headers)?.map(|key| RequestName::new(&owner, &id, key));
     let body = Incoming::new(&headers, body, app.limits.max_request_bytes, &app.limits)?;
-    app.scheduler.check_room()?;
-    let memory = u32::try_from((body.length * EXPANSION).div_ceil(1024)).ok();
-    let memory = memory.and_then(|kib| app.memory.clone().try_acquire_many_owned(kib).ok());
-    let memory =
-        memory.ok_or_else(|| Problem::new(Code::Busy, "other requests use all memory: try again later"))?;
+    app.scheduler.check_room(&owner)?;
+    let memory = app.memory.take(&owner, body.length.saturating_mul(EXPANSION))?;
     let body = body.whole().await?;
     app.store.touch(&name, &record)?;
     let keys = app.store.file(&name);
@@ -112,7 +110,7 @@ async fn answer(app: &Arc<App>, arrived: Arrived) -> Result<(Bytes, bool), Probl
                 Some((_, outcome)) => (outcome.clone(), true),
                 None => {
                     if let Some(results) = app.results.get(request, &arrived.digest)? {
-                        return Ok((results.into(), true));
+                        return Ok((arrived.memory.hold(results), true));
                     }
                     let key = request.clone();
                     let digest = arrived.digest;
@@ -135,7 +133,7 @@ fn start(app: &Arc<App>, arrived: Arrived) -> Outcome {
     let entry = Entry { app: app.clone(), request: arrived.request.clone() };
     tokio::spawn(async move {
         let digest = arrived.digest;
-        let results = compute(&entry.app, arrived).await.map(Bytes::from);
+        let results = compute(&entry.app, arrived).await;
         if let (Some(request), Ok(results)) = (&entry.request, &results)
             && let Err(error) = block_in_place(|| entry.app.results.put(request, &digest, results))
         {
@@ -146,7 +144,7 @@ fn start(app: &Arc<App>, arrived: Arrived) -> Outcome {
     outcome
 }
 
-async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Vec<u8>, Problem> {
+async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Bytes, Problem> {
     let Arrived { name, model, origin, keys, body, memory, .. } = arrived;
     // On this thread, whose other tasks move on: a hand-over costs more than the work.
     let parsed = block_in_place(|| parse(&body, &model, &origin));
@@ -158,11 +156,11 @@ async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Vec<u8>, Problem> {
     let results = app.scheduler.submit(Work { name, model: model.clone(), keys, frames })?.await;
     let frames = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
     let written = block_in_place(|| write(&model, &header, &frames, &end));
-    drop(memory);
-    written.map_err(|error| {
+    let results = written.map_err(|error| {
         tracing::error!(%error, "results cannot be written");
         Problem::new(Code::Internal, "results cannot be written")
-    })
+    })?;
+    Ok(memory.hold(results))
 }
 
 /// All frames of a request, and the note of its end.

@@ -7,10 +7,12 @@ mod infer;
 mod keys;
 mod linger;
 mod listen;
+mod memory;
 mod metrics;
 mod model;
 mod receipts;
 mod results;
+mod rotation;
 mod routes;
 mod running;
 mod scheduler;
@@ -57,9 +59,10 @@ pub struct Limits {
     pub quota_bytes: u64,
     /// Most bytes of a request for inference.
     pub max_request_bytes: u64,
-    /// Most bytes of memory for requests; those beyond are refused as busy.
+    /// Most bytes of memory for requests and results that are sent; requests beyond are refused as busy. A token gets
+    /// half of it, and a request takes eight times its length.
     pub memory_bytes: u64,
-    /// Most requests that wait for the device.
+    /// Most requests that wait for the device; a token gets half of them.
     pub queue: usize,
     /// Most ciphertext groups of a session in one call of the device.
     pub batch: usize,
@@ -77,7 +80,8 @@ pub struct Limits {
     pub connections: usize,
     /// Longest pause of a sender or receiver, and longest time of a handshake and of headers.
     pub idle: Duration,
-    /// Longest time that a stop waits for open connections.
+    /// Longest time that a stop waits for open connections before it accepts no more work from them. Accepted work is
+    /// finished however long it takes, and its results have the time `idle` to be sent.
     pub grace: Duration,
 }
 
@@ -130,7 +134,6 @@ impl Service {
             session_bytes: limits.session_bytes,
         };
         let scheduler = Scheduler::start(queue, metrics.clone()).map_err(ServiceError::Threads)?;
-        let kib = usize::try_from(limits.memory_bytes / 1024).unwrap_or(Semaphore::MAX_PERMITS);
         let app = App {
             models,
             tokens,
@@ -142,7 +145,7 @@ impl Service {
             limits: limits.clone(),
             running: running::Running::default(),
             uploads: std::sync::Mutex::default(),
-            memory: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
+            memory: memory::Memory::new(limits.memory_bytes),
             checking: Arc::new(Semaphore::new(1)),
             stopping: AtomicBool::new(false),
         };

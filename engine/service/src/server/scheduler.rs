@@ -1,7 +1,8 @@
-//! Work on the device: one thread, sessions in turn, requests of a session together.
+//! Work on the device: one thread, tokens and their sessions in turn, requests of a session together.
 
 use super::metrics::Metrics;
 use super::model::Model;
+use super::rotation::Rotation;
 use super::store::KeysName;
 use crate::problem::{Code, Problem};
 use pleura::Session;
@@ -45,8 +46,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Sessions with work, in the order of their turns; none twice.
-    rotation: VecDeque<KeysName>,
+    /// Sessions with work.
+    rotation: Rotation,
     waiting: HashMap<KeysName, VecDeque<Job>>,
     /// Keys that were deleted.
     closed: Vec<KeysName>,
@@ -90,8 +91,8 @@ impl Scheduler {
     }
 
     /// Refuses requests that would wait behind too many others.
-    pub(super) fn check_room(&self) -> Result<(), Problem> {
-        self.shared.check_room(&self.shared.lock())
+    pub(super) fn check_room(&self, owner: &str) -> Result<(), Problem> {
+        self.shared.check_room(&self.shared.lock(), owner)
     }
 
     /// Adds work; the receiver gets its results.
@@ -99,16 +100,14 @@ impl Scheduler {
         let (reply, results) = oneshot::channel();
         let Work { name, model, keys, frames } = work;
         let mut state = self.shared.lock();
-        self.shared.check_room(&state)?;
+        self.shared.check_room(&state, name.owner())?;
         if state.stopping {
             return Err(Problem::new(Code::Stopping, "the server accepts no more work"));
         }
         let job = Job { model, keys, frames: frames.into(), done: Vec::new(), reply };
         state.requests += 1;
         self.shared.metrics.queued.set(state.requests as i64);
-        if !state.rotation.contains(&name) {
-            state.rotation.push_back(name.clone());
-        }
+        state.rotation.push(name.clone());
         state.waiting.entry(name).or_default().push_back(job);
         self.shared.changed.notify_one();
         Ok(results)
@@ -142,11 +141,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_room(&self, state: &State) -> Result<(), Problem> {
-        if state.requests < self.capacity {
+    fn check_room(&self, state: &State, owner: &str) -> Result<(), Problem> {
+        let waiting = state.waiting.iter().filter(|(name, _)| name.owner() == owner);
+        let own: usize = waiting.map(|(_, jobs)| jobs.len()).sum();
+        let detail = if state.requests >= self.capacity {
+            format!("{} requests wait already: try again later", state.requests)
+        } else if own >= self.capacity.div_ceil(2) {
+            format!("{own} requests of this token wait already: try again later")
+        } else {
             return Ok(());
-        }
-        Err(Problem::new(Code::Busy, format!("{} requests wait already: try again later", state.requests)))
+        };
+        Err(Problem::new(Code::Busy, detail))
     }
 }
 
@@ -174,7 +179,7 @@ impl Worker {
             for closed in std::mem::take(&mut state.closed) {
                 self.sessions.close(&closed);
             }
-            match state.rotation.pop_front() {
+            match state.rotation.pop() {
                 Some(name) => break name,
                 None if state.stopping => return None,
                 None => state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -245,8 +250,8 @@ impl Worker {
             unfinished.into_iter().rev().for_each(|job| waiting.push_front(job));
             if waiting.is_empty() {
                 state.waiting.remove(&name);
-            } else if !state.rotation.contains(&name) {
-                state.rotation.push_back(name);
+            } else {
+                state.rotation.push(name);
             }
         }
         state.requests = state.waiting.values().map(VecDeque::len).sum();

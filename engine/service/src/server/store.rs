@@ -53,7 +53,8 @@ impl KeysName {
         Self(format!("{owner}.{}", hex(id)))
     }
 
-    fn owner(&self) -> &str {
+    /// Name of the token.
+    pub(super) fn owner(&self) -> &str {
         self.0.split_once('.').map_or("", |(owner, _)| owner)
     }
 
