@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Running, SETUP, decrypted, encrypted, nothing, wait_for};
+use common::{Running, SETUP, decrypted, encrypted, many, nothing, wait_for};
 use pleura_service::api::{KeysState, hex};
 use pleura_service::client::{ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
@@ -53,7 +53,7 @@ fn bytes_are_those_of_a_session_in_one_process() {
     let client = server.client();
     let model = client.models().unwrap().remove(0);
     let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
-    assert_eq!(client.infer(&id, &SETUP.sent).unwrap(), SETUP.received());
+    assert_eq!(client.infer(&id, &SETUP.sent).unwrap(), SETUP.received(&SETUP.sent));
 }
 
 #[test]
@@ -227,15 +227,19 @@ fn only_certificates_of_the_authority_are_trusted() {
 
 #[test]
 fn a_stop_finishes_what_was_accepted() {
-    let server = Running::start();
+    // The work takes longer than a stop waits for connections.
+    let server = Running::with(2, Duration::from_millis(10));
     let client = server.client();
     let model = client.models().unwrap().remove(0);
     let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    let sent = many();
     thread::scope(|scope| {
-        let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| client.infer(&id, &SETUP.sent))).collect();
-        wait_for(|| server.figure("pleura_queued_requests") > 0.0);
+        let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| server.infer(&id, &sent, None))).collect();
+        wait_for(|| server.figure("pleura_queued_requests") == 4.0);
         server.stop.stop();
-        let expected = SETUP.received();
-        assert!(asked.into_iter().any(|answer| answer.join().unwrap().is_ok_and(|body| body == expected)));
+        let expected = SETUP.received(&sent);
+        for answer in asked {
+            assert_eq!(answer.join().unwrap().body, expected);
+        }
     });
 }

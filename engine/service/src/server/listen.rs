@@ -1,5 +1,6 @@
 //! Connections, and the end of a server.
 
+use super::Limits;
 use super::app::App;
 use super::error::ServiceError;
 use super::linger::Linger;
@@ -10,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -89,15 +91,23 @@ pub(super) async fn serve(
     tracing::info!("stopping: no more requests are accepted");
     app.stopping.store(true, Ordering::Relaxed);
     drop(listener);
-    if timeout(app.limits.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!("connections are still open, and are broken off");
-    }
+    finish(app, graceful).await;
     sweeper.abort();
+    Ok(())
+}
+
+/// Finishes the work that was accepted, and sends its results.
+async fn finish(app: Arc<App>, graceful: GracefulShutdown) {
+    let Limits { grace, idle, .. } = app.limits;
+    let mut closed = pin!(graceful.shutdown());
+    let early = timeout(grace, &mut closed).await.is_ok();
     // Work whose client has gone is finished, too.
     let finish = app.clone();
     let _ = tokio::task::spawn_blocking(move || finish.scheduler.stop()).await;
     app.running.finished().await;
-    Ok(())
+    if !early && timeout(idle, closed).await.is_err() {
+        tracing::warn!("connections are still open, and are broken off");
+    }
 }
 
 /// The next connection, once there is room for it.
@@ -124,7 +134,9 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         // Receivers that take nothing; senders have the timeouts of headers and bodies.
         stream.set_write_timeout(Some(idle));
-        let Ok(Ok(stream)) = timeout(idle, self.acceptor.accept(Linger::new(stream, idle))).await else { return };
+        let Ok(Ok(stream)) = timeout(idle, self.acceptor.accept(Linger::new(stream, idle))).await else {
+            return;
+        };
         self.app.metrics.connections.inc();
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(idle).max_header_size(MAX_HEADERS);

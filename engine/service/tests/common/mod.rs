@@ -70,15 +70,20 @@ impl Setup {
     }
 
     /// Results that a session in one process computes.
-    pub(crate) fn received(&self) -> Vec<u8> {
+    pub(crate) fn received(&self, sent: &[u8]) -> Vec<u8> {
         let (session, origin) = self.session();
-        infer_items(&session, &origin, &self.sent[..], Vec::new(), &mut |_, _| ()).unwrap().0
+        infer_items(&session, &origin, sent, Vec::new(), &mut |_, _| ()).unwrap().0
     }
 
     /// The key of another client.
     pub(crate) fn other_key(&self) -> ClientKey {
         ClientKey::generate(self.key.bundle().clone()).unwrap()
     }
+}
+
+/// Many items, which keep a server busy for a time.
+pub(crate) fn many() -> Vec<u8> {
+    encrypt(&SETUP.key, &ArrayD::from_shape_fn(vec![64, 4], |at| (at[0] + at[1]) as f64 / 70.0))
 }
 
 /// The items of the setup under a key.
@@ -124,6 +129,7 @@ pub(crate) struct Running {
     private: String,
     /// Keys of a token.
     quota: u64,
+    grace: Duration,
     wire: Wire,
     pub(crate) second_token: String,
     pub(crate) stop: Stop,
@@ -173,13 +179,18 @@ impl Running {
 
     /// A server whose tokens may have a number of keys.
     pub(crate) fn with_quota(keys: u64) -> Self {
+        Self::with(keys, Duration::from_secs(10))
+    }
+
+    /// A server whose tokens may have a number of keys, and which waits for connections for a time.
+    pub(crate) fn with(keys: u64, grace: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
         let [token, second_token] =
             ["ward", "other"].map(|name| new_token(&place.path().join("tokens"), name).unwrap());
         let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
         let stop = Stop::new();
         let wire = Wire { port: 0, authority, token };
-        let mut running = Self { place, private, quota: keys, wire, second_token, stop, thread: None };
+        let mut running = Self { place, private, quota: keys, grace, wire, second_token, stop, thread: None };
         running.open();
         running
     }
@@ -195,7 +206,7 @@ impl Running {
         let limits = Limits {
             quota_bytes: self.quota * SETUP.keys.len() as u64 + 10,
             idle: Duration::from_secs(2),
-            grace: Duration::from_secs(10),
+            grace: self.grace,
             ..Limits::default()
         };
         let folder = self.place.path().join("data");
