@@ -137,10 +137,11 @@ fn main() {
     let work = Work::new();
     let place = tempfile::tempdir().unwrap();
     let tokens = place.path().join("tokens");
-    let token = new_token(&tokens, "bench").unwrap();
+    let folder = place.path().join("store");
+    let token = new_token(&tokens, &folder, "bench").unwrap();
     let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
     let limits = Limits { session_bytes: 8 << 30, ..Limits::default() };
-    let options = server::Options { folder: place.path().join("store"), tokens, limits };
+    let options = server::Options { folder, tokens, limits };
     let models = vec![(work.server_plan(), work.bundle.clone())];
     let service = Service::new(models, &Device::cpu(None), &options).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

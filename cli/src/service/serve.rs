@@ -105,8 +105,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     }
     make_folder(&args.data)?;
     let tokens = args.data.join("tokens");
+    let folder = args.data.join("store");
     if let Some(name) = &args.new_token {
-        return terminal::print(&(new_token(&tokens, name)? + "\n"));
+        return terminal::print(&(new_token(&tokens, &folder, name)? + "\n"));
     }
     if !tokens.exists() {
         bail!(
@@ -121,7 +122,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     let models = models::load(&args.model, threads, !args.no_cache, args.memory.max_memory)?;
     let names: Vec<_> = models.iter().map(|(plan, _)| plan.network().to_owned()).collect();
     let device = args.device.find(threads)?;
-    let options = Options { folder: args.data.join("store"), tokens, limits: limits(args, &device) };
+    let options = Options { folder, tokens, limits: limits(args, &device) };
     let service = Service::new(models, &device, &options)?;
     device::tell_fallback(&device);
     let listener =

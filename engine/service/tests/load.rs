@@ -40,7 +40,9 @@ impl Process {
     fn start(tokens: &mut Vec<String>) -> Self {
         let place = tempfile::tempdir().unwrap();
         let file = |name: &str| place.path().join(name);
-        tokens.extend((0..=HONEST).map(|i| new_token(&file("tokens"), &format!("ward-{i}")).unwrap()));
+        tokens.extend(
+            (0..=HONEST).map(|i| new_token(&file("tokens"), &file("data"), &format!("ward-{i}")).unwrap()),
+        );
         let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
         fs::write(file("cert.pem"), &authority).unwrap();
         fs::write(file("key.pem"), private).unwrap();

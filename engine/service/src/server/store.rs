@@ -292,6 +292,24 @@ impl Store {
     }
 }
 
+/// Whether a folder has keys of a token, whole or in part.
+pub(super) fn has_keys(folder: &Path, owner: &str) -> Result<bool, ServiceError> {
+    for place in [folder.join("incoming"), folder.join("keys")] {
+        let failed = |error| ServiceError::storage(&place, error);
+        let entries = match fs::read_dir(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let file = entry.map_err(failed)?.file_name();
+            if file.to_str().and_then(|name| name.split_once('.')).is_some_and(|(name, _)| name == owner) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The refusal for a failure of the file system, which the log names.
 pub(super) fn cannot_store(error: io::Error) -> Problem {
     tracing::error!(%error, "the storage failed");

@@ -1,6 +1,7 @@
 //! Bearer tokens: a file of names and SHA-256 digests.
 
 use super::error::ServiceError;
+use super::store::has_keys;
 use crate::api::{hex, unhex};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -35,11 +36,12 @@ struct Entry {
 }
 
 /// Makes a token, and adds its name and digest to a file, which is made if there is none. The token itself is kept
-/// nowhere.
+/// nowhere. Keys belong to names: a name whose keys are still in the server's folder is refused.
 ///
 /// # Errors
-/// [`ServiceError::Token`] for a name that is not allowed or in use, [`ServiceError::Storage`]
-pub fn new_token(path: &Path, name: &str) -> Result<String, ServiceError> {
+/// [`ServiceError::TokenName`] for a name that is not allowed, [`ServiceError::Token`] for one in use,
+/// [`ServiceError::Storage`]
+pub fn new_token(path: &Path, folder: &Path, name: &str) -> Result<String, ServiceError> {
     check_name(name)?;
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -53,6 +55,11 @@ pub fn new_token(path: &Path, name: &str) -> Result<String, ServiceError> {
             path: path.into(),
             problem: format!("has a token of the name {name}"),
         });
+    }
+    if has_keys(folder, name)? {
+        let problem =
+            format!("has keys of an earlier token {name}, which a new one would get: take another name");
+        return Err(ServiceError::Token { path: folder.into(), problem });
     }
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|_| ServiceError::Random)?;
@@ -142,6 +149,8 @@ mod tests {
     fn tokens_are_found_added_and_withdrawn() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("tokens");
+        let folder = place.path().join("store");
+        let new_token = |path: &Path, name: &str| new_token(path, &folder, name);
         let first = new_token(&path, "ward-1").unwrap();
         let tokens = Tokens::open(&path).unwrap();
         assert_eq!(tokens.find(&first).as_deref(), Some("ward-1"));
@@ -160,6 +169,14 @@ mod tests {
         fs::write(&path, line).unwrap();
         assert_eq!(tokens.find(&first), None);
         assert!(tokens.find(&second).is_some());
+        // Keys of a token that was withdrawn are not those of a new one.
+        for place in ["keys", "incoming"] {
+            let keys = folder.join(place).join(format!("ward-1.{}", hex(&[1; 32])));
+            fs::create_dir_all(folder.join(place)).unwrap();
+            fs::write(&keys, "").unwrap();
+            assert!(new_token(&path, "ward-1").is_err());
+            fs::remove_file(keys).unwrap();
+        }
         // A line is added after one without an end.
         let third = new_token(&path, "ward-3").unwrap();
         assert!(tokens.find(&second).is_some() && tokens.find(&third).is_some());

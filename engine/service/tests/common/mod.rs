@@ -185,8 +185,8 @@ impl Running {
     /// A server whose tokens may have a number of keys, and which waits for connections for a time.
     pub(crate) fn with(keys: u64, grace: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let [token, second_token] =
-            ["ward", "other"].map(|name| new_token(&place.path().join("tokens"), name).unwrap());
+        let [tokens, folder] = ["tokens", "data"].map(|name| place.path().join(name));
+        let [token, second_token] = ["ward", "other"].map(|name| new_token(&tokens, &folder, name).unwrap());
         let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
         let stop = Stop::new();
         let wire = Wire { port: 0, authority, token };
