@@ -3,10 +3,14 @@
 
 mod common;
 
-use common::{Running, SETUP, decrypted, encrypted, many, nothing, wait_for};
+use common::{Running, SETUP, compiled, decrypted, encrypted, many, nothing, wait_for};
+use pleura::Device;
+use pleura::nn::Plan;
+use pleura::remote::ClientBundle;
 use pleura_service::api::{KeysState, hex};
 use pleura_service::client::{ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
+use pleura_service::server::{self, Limits, Service, new_token};
 use sha2::{Digest, Sha256};
 use std::thread;
 use std::time::Duration;
@@ -205,6 +209,27 @@ fn refusals_have_codes() {
     assert_eq!(server.without_length(&infer), "length_required");
     assert_eq!(server.promised(&infer, 1 << 40, b""), "too_large");
     assert_eq!(server.promised(&infer, 1000, b"slow"), "too_slow");
+}
+
+#[test]
+fn networks_of_one_name_are_not_offered_together() {
+    let place = tempfile::tempdir().unwrap();
+    let [tokens, folder] = ["tokens", "data"].map(|name| place.path().join(name));
+    new_token(&tokens, &folder, "ward").unwrap();
+    let offer = |plans: &[&Plan]| {
+        let models = plans.iter().map(|plan| {
+            let bundle = ClientBundle::tensor(plan.client_spec().clone()).unwrap();
+            (plan.server_plan().as_ref().clone(), bundle)
+        });
+        let options =
+            server::Options { folder: folder.clone(), tokens: tokens.clone(), limits: Limits::default() };
+        Service::new(models.collect(), &Device::cpu(Some(1)), &options)
+    };
+    assert!(offer(&[&SETUP.plan]).is_ok());
+    for other in [&SETUP.plan, &compiled([1.0, 0.0, 1.0])] {
+        let error = offer(&[&SETUP.plan, other]).err().unwrap().to_string();
+        assert!(error.contains("square is given twice"), "{error}");
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub enum ServiceError {
         /// Most characters.
         max: usize,
     },
-    /// Two models have one plan, or a bundle is of another plan.
+    /// Two models have one name, or a bundle was made for another plan.
     #[error("the model {name} {problem}")]
     Model {
         /// Name of the network.

@@ -36,6 +36,10 @@ pub(super) fn load(
         let digest = *plan.digest();
         let name = plan.network().to_owned();
         let wrong = |problem| ServiceError::Model { name: name.clone(), problem };
+        // Clients ask for networks by name.
+        if models.values().any(|model: &Arc<Model>| model.description.name == name) {
+            return Err(wrong("is given twice: networks of one server differ in their names"));
+        }
         if *bundle.spec().plan_digest() != digest {
             return Err(wrong("has a client bundle of another plan"));
         }
@@ -56,9 +60,7 @@ pub(super) fn load(
             description,
             server: Server::new(plan, device)?,
         };
-        if models.insert(digest, Arc::new(model)).is_some() {
-            return Err(wrong("is given twice"));
-        }
+        models.insert(digest, Arc::new(model));
     }
     Ok(models)
 }

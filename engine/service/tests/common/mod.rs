@@ -38,16 +38,21 @@ pub(crate) struct Setup {
     items: ArrayD<f64>,
 }
 
-pub(crate) static SETUP: LazyLock<Setup> = LazyLock::new(|| {
+/// A polynomial in each of four values.
+pub(crate) fn compiled(coefficients: [f64; 3]) -> Plan {
     let mut nodes = NodeMap::default();
     let x = nodes.push(Node::new("x", [4], Op::Input));
     nodes.push(Node::new(
         "square",
         [4],
-        Op::Polynomial(x, Coefficients(vec![vec![0.5], vec![-1.0], vec![1.0]])),
+        Op::Polynomial(x, Coefficients(coefficients.map(|coefficient| vec![coefficient]).into())),
     ));
     let network = Network::new("square", nodes).unwrap();
-    let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ()).unwrap();
+    Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ()).unwrap()
+}
+
+pub(crate) static SETUP: LazyLock<Setup> = LazyLock::new(|| {
+    let plan = compiled([0.5, -1.0, 1.0]);
     let key = ClientKey::generate(ClientBundle::tensor(plan.client_spec().clone()).unwrap()).unwrap();
     let mut keys = Vec::new();
     key.write_keys(&mut keys).unwrap();
