@@ -166,7 +166,12 @@ fn tls(args: &ServeArgs) -> Result<Tls> {
 /// The certificate of earlier trials, or a new one.
 fn trial(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)> {
     let [certificate, key] = [CERTIFICATE, PRIVATE].map(|name| folder.join(name));
-    if !certificate.exists() || !key.exists() {
+    if certificate.exists() && key.exists() {
+        terminal::note(&format!(
+            "{} was made earlier; delete it to make one for other names",
+            certificate.display()
+        ));
+    } else {
         let (chain, private) = self_signed(names.to_vec())?;
         files::write(&key, &[private.as_bytes()], true, true)?;
         files::write(&certificate, &[chain.as_bytes()], true, false)?;

@@ -35,9 +35,9 @@ pub enum Code {
     TooLarge,
     /// The plan's keys have another length.
     KeysLength,
-    /// The keys are none of this plan, or damaged.
+    /// The keys were made for another plan, or are damaged.
     KeysRefused,
-    /// The items are none of these keys, or damaged.
+    /// The items were made for other keys, or are damaged.
     ItemsRefused,
     /// An idempotency key came with another body before.
     IdempotencyKeyReused,
@@ -71,7 +71,7 @@ impl Code {
     /// Status of responses with this code, and the title.
     pub fn status(self) -> (u16, &'static str) {
         match self {
-            Self::BadRequest => (400, "the request has no meaning"),
+            Self::BadRequest => (400, "the request is not valid"),
             Self::Unauthorized => (401, "the token is not known"),
             Self::QuotaExceeded => (403, "the quota is used up"),
             Self::NotFound => (404, "there is nothing here"),

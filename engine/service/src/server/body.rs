@@ -31,7 +31,8 @@ impl Incoming {
             )
         })?;
         let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
-        let length = length.ok_or_else(|| Problem::new(Code::BadRequest, "Content-Length is no number"))?;
+        let length =
+            length.ok_or_else(|| Problem::new(Code::BadRequest, "Content-Length is not a number"))?;
         if length > max {
             let detail = format!("the body has {length} bytes, and at most {max} are taken here");
             return Err(Problem::new(Code::TooLarge, detail));
