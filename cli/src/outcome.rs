@@ -9,6 +9,9 @@ use pleura::nn::{Fidelity, ParameterReport, Report, label};
 use serde::Serialize;
 use std::fmt;
 
+/// Results with fewer right bits are not worth having.
+pub(crate) const USELESS_BITS: f64 = 6.0;
+
 /// Labels beyond which a list is cut.
 const LABELS: usize = 16;
 

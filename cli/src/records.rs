@@ -3,8 +3,8 @@
 use crate::classifier;
 use crate::evaluation::Evaluation;
 use crate::omitted::Omitted;
+use crate::outcome::USELESS_BITS;
 use crate::row::{Failure, Row, Seconds};
-use crate::run::USELESS_BITS;
 use crate::sheet::{EarlierRows, Sheet, SheetFormat, TableFormat};
 use crate::terminal;
 use crate::text::{chain, counted, plain, short};

@@ -3,7 +3,7 @@
 use crate::device::{self, DeviceArgs};
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
-use crate::outcome::RunReport;
+use crate::outcome::{RunReport, USELESS_BITS};
 #[cfg(feature = "service")]
 use crate::remote::decrypt::{ArrayForm, arrays, warnings};
 #[cfg(feature = "service")]
@@ -18,9 +18,6 @@ use pleura::npy;
 use pleura::{Device, Pipeline, StageTimes, host_memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// Results with fewer right bits are not worth having.
-pub(crate) const USELESS_BITS: f64 = 6.0;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]

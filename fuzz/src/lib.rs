@@ -112,7 +112,7 @@ pub fn baselines(bytes: &[u8]) {
     drop(Morphed::from_bytes(bytes));
 }
 
-/// What a server receives and answers: evaluation keys, items, results, receipts.
+/// Files between client and server: evaluation keys, items, results, receipts.
 pub fn remote(bytes: &[u8]) {
     drop(SignedReceipt::from_json(bytes));
     if let Ok(text) = std::str::from_utf8(bytes) {

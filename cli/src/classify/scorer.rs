@@ -6,7 +6,7 @@ use crate::memory;
 use crate::row::{Row, Seconds};
 use crate::stages::Crew;
 use crate::text::{bytes_text, counted};
-use crate::{classifier, device, run, terminal};
+use crate::{classifier, device, outcome, terminal};
 use anyhow::Result;
 use ndarray::{ArrayView1, Axis};
 use pleura::nn::{Fidelity, Network, Plan, RangeViolation, Report};
@@ -206,7 +206,7 @@ fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Opt
         }
         None => (scores.clone(), None),
     };
-    if fidelity.is_some_and(|f| f.bits < run::USELESS_BITS) {
+    if fidelity.is_some_and(|f| f.bits < outcome::USELESS_BITS) {
         warnings.push(format!(
             "{name}: the encrypted scores differ from those of the network, because its values exceed the range of the plan"
         ));
