@@ -255,11 +255,11 @@ mod tests {
         let (finish, finished) = mpsc::channel();
         let places = checking.clone();
         let sender = tokio::spawn(async move {
-            let check = move || {
+            one_by_one(&places, move || {
                 started.send(()).unwrap();
                 finished.recv().unwrap();
-            };
-            one_by_one(&places, check).await
+            })
+            .await
         });
         tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
         sender.abort();
