@@ -19,6 +19,7 @@ use pleura::xray::{Classes, Preprocessing, Source, SourceList};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Instant;
 
 /// Something on its way to the server and back.
 enum Step {
@@ -31,6 +32,13 @@ enum Step {
 struct Request {
     items: Vec<Prepared>,
     bytes: Vec<u8>,
+}
+
+impl Request {
+    /// Seconds since a time, as the share of each X-ray.
+    fn share(&self, begun: Instant) -> f64 {
+        begun.elapsed().as_secs_f64() / self.items.len().max(1) as f64
+    }
 }
 
 /// Where results go.
@@ -111,7 +119,10 @@ fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &
         });
         let answered = crew.device_stage(scope, spread(encrypted), |step| {
             let Step::Request(mut request) = step else { return Ok(step) };
+            let clock = Instant::now();
             request.bytes = connection.infer(&request.bytes)?;
+            let seconds = request.share(clock);
+            request.items.iter_mut().for_each(|item| item.seconds.infer = seconds);
             Ok(Step::Request(request))
         });
         let decrypted = crew.stage(scope, answered, |step| {
@@ -132,8 +143,14 @@ fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &
 
 /// A request of X-rays. Those whose values cannot be encrypted fail one by one.
 fn encrypt(connection: &Connection, items: Vec<Prepared>) -> Result<Vec<Step>> {
+    let clock = Instant::now();
     match encrypted(connection, &items) {
-        Ok(bytes) => Ok(vec![Step::Request(Box::new(Request { items, bytes }))]),
+        Ok(bytes) => {
+            let mut request = Request { items, bytes };
+            let seconds = request.share(clock);
+            request.items.iter_mut().for_each(|item| item.seconds.encrypt = seconds);
+            Ok(vec![Step::Request(Box::new(request))])
+        }
         Err(_) if items.len() > 1 => {
             let steps = items.into_iter().map(|item| encrypt(connection, vec![item]));
             Ok(steps.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -155,7 +172,8 @@ fn encrypted(connection: &Connection, items: &[Prepared]) -> Result<Vec<u8>, Rem
     Ok(encryptor.finish()?.0)
 }
 
-fn decrypt(connection: &Connection, request: Request) -> Result<Step> {
+fn decrypt(connection: &Connection, mut request: Request) -> Result<Step> {
+    let clock = Instant::now();
     let failed = || "cannot use the server's results";
     let mut decryptor = ItemDecryptor::new(&connection.key, &request.bytes[..]).with_context(failed)?;
     let mut results = Vec::new();
@@ -163,6 +181,8 @@ fn decrypt(connection: &Connection, request: Request) -> Result<Step> {
         results.extend(group);
     }
     ensure!(results.len() == request.items.len(), "{}: they belong to another request", failed());
+    let seconds = request.share(clock);
+    request.items.iter_mut().for_each(|item| item.seconds.decrypt = seconds);
     Ok(Step::Results(request.items.into_iter().zip(results).collect()))
 }
 
