@@ -1,5 +1,7 @@
 //! Names and bodies that both halves share.
 
+use pleura::remote::from_hex;
+pub use pleura::remote::hex;
 use serde::{Deserialize, Serialize};
 
 /// Header of a chunk of keys: the number of bytes before it.
@@ -62,30 +64,9 @@ pub struct KeysState {
     pub complete: bool,
 }
 
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// 32 bytes of 64 hexadecimal digits in lower case; `None` for any other text.
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let digits: Vec<u8> = text.bytes().map(digit).collect::<Option<_>>()?;
-    if digits.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair.iter().fold(0, |value, digit| value << 4 | digit);
-    }
-    Some(bytes)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    }
+    from_hex(text)
 }
 
 #[cfg(test)]

@@ -56,5 +56,6 @@ pub use note::ItemNote;
 pub use origin::Origin;
 pub use receipt::{
     FileDigests, MAX_RECEIPT, Receipt, ReceiptCheck, ReceiptParameters, ReceiptSigner, SignedReceipt,
+    from_hex, hex,
 };
 pub use serve::{KEYS_START, infer_items, keys_len, keys_origin, read_keys};

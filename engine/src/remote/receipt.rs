@@ -88,7 +88,7 @@ pub struct FileDigests {
 /// A statement of a receipt beside the fact that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptCheck {
-    /// Subject: `plan`, `bundle`, `key`, `keys`, `input`, `output`, `groups`, `parameters`.
+    /// Subject: `plan`, `bundle`, `key`, `parameters`, `keys`, `input`, `groups`, `network`, `output`.
     pub subject: &'static str,
     /// Statement of the receipt.
     pub stated: String,
@@ -360,11 +360,13 @@ impl fmt::Debug for ReceiptSigner {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits in lower case.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// `N` bytes of `2 N` hexadecimal digits in lower case; `None` for any other text.
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N || digits.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
