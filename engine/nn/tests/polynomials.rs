@@ -184,8 +184,8 @@ fn polynomials_of_degree_64_keep_their_precision() {
     let mut power = vec![0.0; 65];
     power[64] = 1.0;
     runs(net(&[8], |n| _ = n.polynomial(X, &power)), 12.0);
-    // Each run draws its noise: the absolute value keeps 15.2 bits with a deviation of 1, the other one 21.
-    for (function, bits) in [(Function::Abs, 11.0), (Function::Tanh, 14.0)] {
+    // Each run draws its noise. The three keep about 20.5, 17 and 15 bits with a deviation of 1.
+    for (function, bits) in [(Function::Abs, 11.0), (Function::Tanh, 9.0)] {
         let network = net(&[2, 5, 5], |n| {
             let x = n.conv(X, 3, Moves::of(3, 3).stride(2, 2));
             n.activation(x, Activation { function, inner: 8.0, outer: -0.5 });
