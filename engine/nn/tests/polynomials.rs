@@ -174,7 +174,8 @@ fn chebyshev_in_powers(degree: usize) -> Vec<f64> {
 
 #[test]
 fn polynomials_whose_powers_cancel_keep_their_precision() {
-    for (degree, bits) in [(7, 14.0), (20, 11.0), (31, 8.0)] {
+    // Each run draws its noise. The three keep about 17.5, 13.5 and 11 bits, with deviations of about 1.
+    for (degree, bits) in [(7, 12.0), (20, 8.5), (31, 4.0)] {
         runs(net(&[8], |n| _ = n.polynomial(X, &chebyshev_in_powers(degree))), bits);
     }
 }
