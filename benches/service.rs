@@ -14,7 +14,7 @@ use pleura::remote::{
 use pleura::xray::{Classifier, shipped};
 use pleura::{Device, Server};
 use pleura_service::client::{Options, ServiceClient};
-use pleura_service::server::{self, Limits, Service, Stop, Tls, new_token, self_signed};
+use pleura_service::server::{self, Limits, ServerDevice, Service, Stop, Tls, new_token, self_signed};
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::thread;
@@ -140,10 +140,10 @@ fn main() {
     let folder = place.path().join("store");
     let token = new_token(&tokens, &folder, "bench").unwrap();
     let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
-    let limits = Limits { session_bytes: 8 << 30, ..Limits::default() };
-    let options = server::Options { folder, tokens, limits };
+    let options = server::Options { folder, tokens, limits: Limits::default() };
     let models = vec![(work.server_plan(), work.bundle.clone())];
-    let service = Service::new(models, &Device::cpu(None), &options).unwrap();
+    let device = ServerDevice { device: Device::cpu(None), session_bytes: 8 << 30 };
+    let service = Service::new(models, &[device], &options).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let tls = Tls::from_pem(authority.as_bytes(), private.as_bytes()).unwrap();

@@ -39,11 +39,16 @@ impl DeviceArgs {
 
     /// Bytes of a GPU's memory that may be used, if not all.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
-        self.memory.gpu_memory
+        self.memory.bytes()
     }
 }
 
 impl GpuMemory {
+    /// Bytes of each GPU's memory that may be used, if not all.
+    pub(crate) fn bytes(self) -> Option<u64> {
+        self.gpu_memory
+    }
+
     /// Options that a GPU is started with.
     pub(crate) fn options(self) -> Result<GpuOptions> {
         Ok(GpuOptions {

@@ -174,7 +174,10 @@ fn dispatch(command: Command) -> Result<()> {
     device::choose_simd()?;
     match command {
         #[cfg(feature = "service")]
-        Command::Serve(args) => on_device(service::serve::serve(&args), &args.device),
+        Command::Serve(args) => {
+            let served = service::serve::serve(&args);
+            served.map_err(|error| error::on_gpu(error, args.device.memory_limit()))
+        }
         Command::Classify(args) => on_device(classify::classify(&args), &args.device),
         Command::Compress(args) => compress::compress(&args),
         Command::Reconstruct(args) => compress::reconstruct(&args),

@@ -1,7 +1,8 @@
 //! `pleura serve`: networks on encrypted data over HTTPS.
 
+use super::devices::DevicesArgs;
 use super::{models, stop};
-use crate::device::{self, DeviceArgs};
+use crate::device;
 use crate::memory::MemoryArgs;
 use crate::model::all_cores;
 use crate::text::size;
@@ -9,8 +10,11 @@ use crate::{files, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use pleura::Device;
 use pleura::host_memory::available_bytes;
-use pleura_service::server::{Limits, Options, Service, Stop, Tls, new_token, openapi, self_signed};
+use pleura_service::server::{
+    Limits, Options, ServerDevice, Service, Stop, Tls, is_for, new_token, openapi, self_signed,
+};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +72,7 @@ pub(crate) struct ServeArgs {
     openapi: bool,
 
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) device: DevicesArgs,
 
     /// CPU threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -85,11 +89,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
     quota: u64,
 
-    /// Requests that may wait for the device; clients repeat refused ones later.
+    /// Requests that may wait for a device; clients repeat refused ones later.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65536))]
     queue: usize,
 
-    /// Ciphertext groups of a client that the device computes together.
+    /// Ciphertext groups of a client that a device computes together.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     batch: usize,
 
@@ -121,34 +125,41 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(all_cores);
     let models = models::load(&args.model, threads, !args.no_cache, args.memory.max_memory)?;
     let names: Vec<_> = models.iter().map(|(plan, _)| plan.network().to_owned()).collect();
-    let device = args.device.find(threads)?;
-    let options = Options { folder, tokens, limits: limits(args, &device) };
-    let service = Service::new(models, &device, &options)?;
-    device::tell_fallback(&device);
+    let devices = args.device.find(threads)?;
+    let device_names: Vec<_> = devices.iter().map(Device::name).collect();
+    let devices: Vec<_> = devices
+        .into_iter()
+        .map(|device| ServerDevice { session_bytes: session_bytes(args, &device), device })
+        .collect();
+    let service = Service::new(models, &devices, &Options { folder, tokens, limits: limits(args) })?;
+    devices.iter().for_each(|one| device::tell_fallback(&one.device));
     let listener =
         TcpListener::bind(&args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
     let stop = Stop::new();
     stop::on_interruption(stop.clone());
     let address = listener.local_addr().context("cannot read the address of the listening socket")?;
-    terminal::note(&format!("serving {} on https://{address}, on {}", names.join(", "), device.name()));
+    let places = device_names.join(" and ");
+    terminal::note(&format!("serving {} on https://{address}, on {places}", names.join(", ")));
     Ok(service.serve(listener, &tls, &stop)?)
 }
 
-fn limits(args: &ServeArgs, device: &pleura::Device) -> Limits {
-    // On the processor, keys take what is left of a half for everything else.
+/// Most bytes of keys on a device: half of its memory, the rest is for everything else.
+fn session_bytes(args: &ServeArgs, device: &Device) -> u64 {
     let all = if device::is_gpu(device) {
         args.device.memory_limit()
     } else {
         args.memory.max_memory.or_else(available_bytes)
     };
-    let defaults = Limits::default();
+    all.map_or(u64::MAX, |bytes| bytes / 2)
+}
+
+fn limits(args: &ServeArgs) -> Limits {
     Limits {
         quota_bytes: args.quota,
         queue: args.queue,
         batch: args.batch,
-        session_bytes: all.map_or(u64::MAX, |bytes| bytes / 2),
         keys_age: std::time::Duration::from_secs(args.keep_keys * 86400),
-        ..defaults
+        ..Limits::default()
     }
 }
 
@@ -167,10 +178,15 @@ fn tls(args: &ServeArgs) -> Result<Tls> {
 fn trial(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)> {
     let [certificate, key] = [CERTIFICATE, PRIVATE].map(|name| folder.join(name));
     if certificate.exists() && key.exists() {
-        terminal::note(&format!(
-            "{} was made earlier; delete it to make one for other names",
-            certificate.display()
-        ));
+        let chain = files::read(&certificate, MAX_PEM)?;
+        for name in names {
+            if !is_for(&chain, name)? {
+                bail!(
+                    "{} was made earlier, and not for {name}: delete it to make one for the new names",
+                    certificate.display()
+                );
+            }
+        }
     } else {
         let (chain, private) = self_signed(names.to_vec())?;
         files::write(&key, &[private.as_bytes()], true, true)?;

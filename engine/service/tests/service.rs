@@ -3,14 +3,13 @@
 
 mod common;
 
-use common::{Running, SETUP, compiled, decrypted, encrypted, many, nothing, wait_for};
-use pleura::Device;
+use common::{Running, SETUP, compiled, decrypted, encrypted, many, nothing, on_processor, wait_for};
 use pleura::nn::Plan;
 use pleura::remote::ClientBundle;
 use pleura_service::api::{KeysState, hex};
 use pleura_service::client::{ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
-use pleura_service::server::{self, Limits, Service, new_token};
+use pleura_service::server::{self, Limits, Service, is_for, new_token, self_signed};
 use sha2::{Digest, Sha256};
 use std::thread;
 use std::time::Duration;
@@ -77,6 +76,40 @@ fn results_come_with_receipts_that_recomputation_confirms() {
     // The key outlives the process.
     server.restart();
     assert_eq!(server.client().models().unwrap().remove(0).receipt_signer, model.receipt_signer);
+}
+
+#[test]
+fn two_devices_share_the_requests_of_a_client() {
+    let server = Running::with(2, Duration::from_secs(10), vec![on_processor(1), on_processor(1)]);
+    let client = server.client();
+    let model = client.models().unwrap().remove(0);
+    let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    let expected = SETUP.received(&SETUP.sent);
+    // One after the other, the device that has the keys does all.
+    for _ in 0..3 {
+        assert_eq!(client.infer(&id, &SETUP.sent).unwrap(), expected);
+    }
+    assert_eq!(server.figure("pleura_key_loads_total"), 1.0);
+    let sent = many();
+    let expected = SETUP.received(&sent);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let answer = server.client().infer_signed(&id, &sent).unwrap();
+                assert_eq!(answer.results, expected);
+                let device = &answer.receipt.receipt().device;
+                assert!(device.starts_with("cpu "), "{device}");
+            });
+        }
+    });
+    let groups =
+        [0, 1].map(|device| server.figure(&format!("pleura_ciphertext_groups_total{{device=\"{device}\"}}")));
+    assert!(groups.iter().all(|&groups| groups > 0.0), "{groups:?}");
+    assert_eq!(server.figure("pleura_key_loads_total"), 2.0);
+    assert_eq!(server.figure("pleura_sessions"), 2.0);
+    // Deleted keys leave both.
+    client.delete_keys(&id).unwrap();
+    wait_for(|| server.figure("pleura_sessions") == 0.0);
 }
 
 #[test]
@@ -223,7 +256,7 @@ fn networks_of_one_name_are_not_offered_together() {
         });
         let options =
             server::Options { folder: folder.clone(), tokens: tokens.clone(), limits: Limits::default() };
-        Service::new(models.collect(), &Device::cpu(Some(1)), &options)
+        Service::new(models.collect(), &[on_processor(1)], &options)
     };
     assert!(offer(&[&SETUP.plan]).is_ok());
     for other in [&SETUP.plan, &compiled([1.0, 0.0, 1.0])] {
@@ -235,7 +268,11 @@ fn networks_of_one_name_are_not_offered_together() {
 #[test]
 fn only_certificates_of_the_authority_are_trusted() {
     let server = Running::start();
-    let (other, _) = pleura_service::server::self_signed(vec!["localhost".into()]).unwrap();
+    let (other, _) = self_signed(vec!["localhost".into(), "10.0.0.7".into()]).unwrap();
+    let names = ["localhost", "10.0.0.7", "ward.example", "10.0.0.8"];
+    let accepted = names.map(|name| is_for(other.as_bytes(), name).unwrap());
+    assert_eq!(accepted, [true, true, false, false]);
+    assert!(is_for(other.as_bytes(), "no name").is_err() && is_for(b"no certificate", "localhost").is_err());
     let token = server.token.clone();
     for authorities in [Some(other.as_bytes()), None] {
         let patience = Duration::from_secs(60);
@@ -253,14 +290,15 @@ fn only_certificates_of_the_authority_are_trusted() {
 #[test]
 fn a_stop_finishes_what_was_accepted() {
     // The work takes longer than a stop waits for connections.
-    let server = Running::with(2, Duration::from_millis(10));
+    let server = Running::with(2, Duration::from_millis(10), vec![on_processor(2)]);
     let client = server.client();
     let model = client.models().unwrap().remove(0);
     let id = client.upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
     let sent = many();
     thread::scope(|scope| {
         let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| server.infer(&id, &sent, None))).collect();
-        wait_for(|| server.figure("pleura_queued_requests") == 4.0);
+        // One of the four is computed.
+        wait_for(|| server.figure("pleura_queued_requests") == 3.0);
         server.stop.stop();
         let expected = SETUP.received(&sent);
         for answer in asked {

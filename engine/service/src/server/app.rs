@@ -26,6 +26,8 @@ use tokio::sync::Semaphore;
 /// State of a server.
 pub(super) struct App {
     pub(super) models: Models,
+    /// Names of the devices.
+    pub(super) devices: Vec<String>,
     pub(super) tokens: Tokens,
     pub(super) store: Store,
     pub(super) results: ResultStore,

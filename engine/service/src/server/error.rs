@@ -14,6 +14,9 @@ pub enum ServiceError {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// There is no device.
+    #[error("a server needs at least one device")]
+    NoDevice,
     /// A file cannot be read or written.
     #[error("cannot use {}: {error}", path.display())]
     Storage {

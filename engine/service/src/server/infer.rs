@@ -5,13 +5,13 @@ use super::body::Incoming;
 use super::keys::find;
 use super::memory::Reserved;
 use super::model::Model;
-use super::results::{RequestName, reused};
+use super::results::{Answer, RequestName, reused};
 use super::running::Outcome;
 use super::scheduler::Work;
 use super::store::KeysName;
 use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED};
 use crate::problem::{Code, Problem};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -87,11 +87,11 @@ pub(super) async fn infer(
     let keys = app.store.file(&name);
     let digest = Sha256::digest(&body).into();
     let arrived = Arrived { name, model: model.clone(), origin, keys, body, digest, request, memory };
-    let (results, replayed) = answer(&app, arrived).await?;
-    let receipt = app.receipts.header(&model, &origin, [id, digest], &results)?;
+    let (answer, replayed) = answer(&app, arrived).await?;
+    let receipt = app.receipts.header(&model, &origin, [id, digest], &answer)?;
     app.metrics.observe_request(clock.elapsed());
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    let mut response = ([kind, receipt], results).into_response();
+    let mut response = ([kind, receipt], answer.results).into_response();
     if replayed {
         app.metrics.replay();
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -100,7 +100,7 @@ pub(super) async fn infer(
 }
 
 /// The results of a request, and whether an earlier one has computed them.
-async fn answer(app: &Arc<App>, arrived: Arrived) -> Result<(Bytes, bool), Problem> {
+async fn answer(app: &Arc<App>, arrived: Arrived) -> Result<(Answer, bool), Problem> {
     let (mut outcome, joined) = match &arrived.request {
         None => (start(app, arrived), false),
         Some(request) => {
@@ -109,8 +109,8 @@ async fn answer(app: &Arc<App>, arrived: Arrived) -> Result<(Bytes, bool), Probl
                 Some((digest, _)) if *digest != arrived.digest => return Err(reused()),
                 Some((_, outcome)) => (outcome.clone(), true),
                 None => {
-                    if let Some(results) = app.results.get(request, &arrived.digest)? {
-                        return Ok((arrived.memory.hold(results), true));
+                    if let Some(Answer { results, device }) = app.results.get(request, &arrived.digest)? {
+                        return Ok((Answer { results: arrived.memory.hold(results), device }, true));
                     }
                     let key = request.clone();
                     let digest = arrived.digest;
@@ -123,8 +123,8 @@ async fn answer(app: &Arc<App>, arrived: Arrived) -> Result<(Bytes, bool), Probl
     };
     let done = outcome.wait_for(Option::is_some).await;
     let done = done.ok().and_then(|outcome| outcome.clone());
-    let results = done.ok_or_else(|| Problem::new(Code::Internal, "the computation broke off"))?;
-    Ok((results?, joined))
+    let answer = done.ok_or_else(|| Problem::new(Code::Internal, "the computation broke off"))?;
+    Ok((answer?, joined))
 }
 
 /// Computes in the background, so that the work of a client that goes away is not lost.
@@ -133,18 +133,18 @@ fn start(app: &Arc<App>, arrived: Arrived) -> Outcome {
     let entry = Entry { app: app.clone(), request: arrived.request.clone() };
     tokio::spawn(async move {
         let digest = arrived.digest;
-        let results = compute(&entry.app, arrived).await;
-        if let (Some(request), Ok(results)) = (&entry.request, &results)
-            && let Err(error) = block_in_place(|| entry.app.results.put(request, &digest, results))
+        let answer = compute(&entry.app, arrived).await;
+        if let (Some(request), Ok(answer)) = (&entry.request, &answer)
+            && let Err(error) = block_in_place(|| entry.app.results.put(request, &digest, answer))
         {
             tracing::warn!(%error, "results cannot be kept: a repeated request is computed again");
         }
-        let _ = sender.send(Some(results));
+        let _ = sender.send(Some(answer));
     });
     outcome
 }
 
-async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Bytes, Problem> {
+async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Answer, Problem> {
     let Arrived { name, model, origin, keys, body, memory, .. } = arrived;
     // On this thread, whose other tasks move on: a hand-over costs more than the work.
     let parsed = block_in_place(|| parse(&body, &model, &origin));
@@ -154,13 +154,15 @@ async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Bytes, Problem> {
         return Err(Problem::new(Code::ItemsRefused, "the file has no items: encrypt at least one"));
     }
     let results = app.scheduler.submit(Work { name, model: model.clone(), keys, frames })?.await;
-    let frames = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
-    let written = block_in_place(|| write(&model, &header, &frames, &end));
+    let computed = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
+    let written = block_in_place(|| write(&model, &header, &computed.frames, &end));
     let results = written.map_err(|error| {
         tracing::error!(%error, "results cannot be written");
         Problem::new(Code::Internal, "results cannot be written")
     })?;
-    Ok(memory.hold(results))
+    let names: Vec<_> =
+        computed.devices.iter().filter_map(|&device| app.devices.get(device).map(String::as_str)).collect();
+    Ok(Answer { results: memory.hold(results), device: names.join(", ").into() })
 }
 
 /// All frames of a request, and the note of its end.
@@ -169,7 +171,7 @@ fn parse(
     model: &Model,
     origin: &Origin,
 ) -> Result<(ItemHeader, Vec<Frame>, Vec<u8>), RemoteError> {
-    let plan = model.server.plan();
+    let plan = model.plan();
     let kind = ObjectKind::EncryptedItems;
     let mut reader =
         ItemReader::new(body, kind, plan.params(), plan.input_ciphertexts(), |found| found.check(origin))?;
@@ -182,7 +184,7 @@ fn parse(
 }
 
 fn write(model: &Model, header: &ItemHeader, frames: &[Frame], end: &[u8]) -> Result<Vec<u8>, RemoteError> {
-    let params = model.server.plan().params();
+    let params = model.plan().params();
     let mut writer = ItemWriter::new(Vec::new(), ObjectKind::EncryptedResults, params, header)?;
     for frame in frames {
         writer.add(frame)?;

@@ -86,7 +86,7 @@ pub(super) async fn delete(
     let (name, _) = find(&app, &owner, &digest(&id)?)?;
     let _claim = app.claim(&name)?;
     app.store.delete(&name)?;
-    app.scheduler.close(name);
+    app.scheduler.close(&name);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -161,7 +161,7 @@ async fn receive(
             file.seek(io::SeekFrom::Start(0)).await.map_err(cannot_store)?;
             let mut start = [0; KEYS_START];
             file.read_exact(&mut start).await.map_err(cannot_store)?;
-            check_origin(keys_origin(&start, model.server.plan()), model)?;
+            check_origin(keys_origin(&start, model.plan()), model)?;
             file.seek(io::SeekFrom::Start(at)).await.map_err(cannot_store)?;
         }
     }
@@ -178,7 +178,7 @@ async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]
             return Err(Problem::new(Code::KeysRefused, detail));
         }
         let file = File::open(&path).map_err(cannot_store)?;
-        let read = read_keys(BufReader::new(file), model.server.plan());
+        let read = read_keys(BufReader::new(file), model.plan());
         check_origin(read.map(|(_, origin)| Some(origin)), &model)
     });
     let done = match checked.await? {

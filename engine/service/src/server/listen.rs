@@ -166,7 +166,7 @@ fn sweep_once(app: &App) {
     for name in app.store.expired(limits.keys_age, limits.upload_age).unwrap_or_default() {
         let Ok(_claim) = app.claim(&name) else { continue };
         if app.store.delete(&name).is_ok() {
-            app.scheduler.close(name.clone());
+            app.scheduler.close(&name);
         }
     }
 }

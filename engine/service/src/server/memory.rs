@@ -21,7 +21,7 @@ pub(super) struct Reserved([OwnedSemaphorePermit; 2]);
 
 /// Bytes and the memory that they take.
 struct Held {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     _memory: Reserved,
 }
 
@@ -48,7 +48,8 @@ impl Memory {
 
 impl Reserved {
     /// Bytes that keep as much of the memory as they take, until their last clone is dropped.
-    pub(super) fn hold(mut self, bytes: Vec<u8>) -> Bytes {
+    pub(super) fn hold(mut self, bytes: impl Into<Bytes>) -> Bytes {
+        let bytes = bytes.into();
         let units = usize::try_from((bytes.len() as u64).div_ceil(UNIT)).unwrap_or(usize::MAX);
         for permit in &mut self.0 {
             drop(permit.split(permit.num_permits().saturating_sub(units)));

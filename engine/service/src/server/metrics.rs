@@ -27,8 +27,8 @@ pub(super) struct Metrics {
     responses: Family<Labels, Counter>,
     refusals: Family<Refusal, Counter>,
     replays: Counter,
-    groups: Counter,
-    device_seconds: Histogram,
+    groups: Family<OnDevice, Counter>,
+    device_seconds: Family<OnDevice, Histogram, fn() -> Histogram>,
     request_seconds: Histogram,
 }
 
@@ -43,9 +43,18 @@ struct Refusal {
     code: String,
 }
 
+/// Number of a device, in the order of the command line.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OnDevice {
+    device: u64,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(SHORTEST, 2.0, BUCKETS))
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
-        let seconds = || Histogram::new(exponential_buckets(SHORTEST, 2.0, BUCKETS));
         let mut metrics = Self {
             registry: Registry::with_prefix("pleura"),
             queued: Gauge::default(),
@@ -57,14 +66,14 @@ impl Metrics {
             responses: Family::default(),
             refusals: Family::default(),
             replays: Counter::default(),
-            groups: Counter::default(),
-            device_seconds: seconds(),
+            groups: Family::default(),
+            device_seconds: Family::new_with_constructor(seconds),
             request_seconds: seconds(),
         };
         let registry = &mut metrics.registry;
-        registry.register("queued_requests", "Requests that wait for the device", metrics.queued.clone());
-        registry.register("sessions", "Clients whose keys are on the device", metrics.sessions.clone());
-        registry.register("key_loads", "Keys brought to the device", metrics.loads.clone());
+        registry.register("queued_requests", "Requests that wait for a device", metrics.queued.clone());
+        registry.register("sessions", "Sessions whose keys are on a device", metrics.sessions.clone());
+        registry.register("key_loads", "Keys brought to a device", metrics.loads.clone());
         registry.register("key_evictions", "Keys that made room for others", metrics.evictions.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("stored_key_bytes", "Bytes of stored keys", metrics.key_bytes.clone());
@@ -76,11 +85,7 @@ impl Metrics {
             "Ciphertext groups that were computed",
             metrics.groups.clone(),
         );
-        registry.register(
-            "device_seconds",
-            "Seconds of a call of the device",
-            metrics.device_seconds.clone(),
-        );
+        registry.register("device_seconds", "Seconds of a call of a device", metrics.device_seconds.clone());
         registry.register(
             "request_seconds",
             "Seconds of a request for inference",
@@ -89,9 +94,10 @@ impl Metrics {
         metrics
     }
 
-    pub(super) fn observe_call(&self, groups: usize, time: Duration) {
-        self.groups.inc_by(groups as u64);
-        self.device_seconds.observe(time.as_secs_f64());
+    pub(super) fn observe_call(&self, device: usize, groups: usize, time: Duration) {
+        let label = OnDevice { device: device as u64 };
+        self.groups.get_or_create(&label).inc_by(groups as u64);
+        self.device_seconds.get_or_create(&label).observe(time.as_secs_f64());
     }
 
     pub(super) fn observe_request(&self, time: Duration) {

@@ -1,6 +1,7 @@
-//! Server: models on a device, clients' keys on disk, a queue in front of the device. No secret key comes here.
+//! Server: models on devices, clients' keys on disk, a queue in front of the devices. No secret key comes here.
 
 mod app;
+mod assignment;
 mod body;
 mod error;
 mod infer;
@@ -10,12 +11,14 @@ mod listen;
 mod memory;
 mod metrics;
 mod model;
+mod queue;
 mod receipts;
 mod results;
 mod rotation;
 mod routes;
 mod running;
 mod scheduler;
+mod sessions;
 mod store;
 mod tls;
 mod tokens;
@@ -23,7 +26,7 @@ mod tokens;
 pub use error::ServiceError;
 pub use listen::Stop;
 pub use routes::openapi;
-pub use tls::{Tls, self_signed};
+pub use tls::{Tls, is_for, self_signed};
 pub use tokens::new_token;
 
 use app::App;
@@ -62,12 +65,10 @@ pub struct Limits {
     /// Most bytes of memory for requests and results that are sent; requests beyond are refused as busy. A token gets
     /// half of it, and a request takes eight times its length.
     pub memory_bytes: u64,
-    /// Most requests that wait for the device; a token gets half of them.
+    /// Most requests that wait for a device; a token gets half of them.
     pub queue: usize,
-    /// Most ciphertext groups of a session in one call of the device.
+    /// Most ciphertext groups of a session in one call of a device.
     pub batch: usize,
-    /// Most bytes of keys on the device; the least recently used ones make room.
-    pub session_bytes: u64,
     /// Age at which unused keys are deleted.
     pub keys_age: Duration,
     /// Age at which uploads that nobody finished are deleted.
@@ -85,6 +86,15 @@ pub struct Limits {
     pub grace: Duration,
 }
 
+/// A device of a server.
+#[derive(Clone)]
+pub struct ServerDevice {
+    /// The device.
+    pub device: Device,
+    /// Most bytes of keys on the device; the least recently used ones make room.
+    pub session_bytes: u64,
+}
+
 /// A server that is ready to listen.
 pub struct Service {
     app: Arc<App>,
@@ -98,7 +108,6 @@ impl Default for Limits {
             memory_bytes: 2 << 30,
             queue: 64,
             batch: 4,
-            session_bytes: 2 << 30,
             keys_age: Duration::from_secs(30 * 86400),
             upload_age: Duration::from_secs(86400),
             results_age: Duration::from_secs(3600),
@@ -111,31 +120,34 @@ impl Default for Limits {
 }
 
 impl Service {
-    /// Brings models to a device, and opens the folder of keys.
+    /// Brings models to devices, and opens the folder of keys. A client's keys are loaded to the device that takes its
+    /// first request, and to another one only when that would be idle while the first computes.
     ///
     /// # Errors
     /// [`ServiceError`]
     pub fn new(
         models: Vec<(ServerPlan, ClientBundle)>,
-        device: &Device,
+        devices: &[ServerDevice],
         options: &Options,
     ) -> Result<Self, ServiceError> {
+        if devices.is_empty() {
+            return Err(ServiceError::NoDevice);
+        }
         let Options { folder, tokens, limits } = options;
         let tokens = Tokens::open(tokens)?;
         let store = Store::open(folder)?;
         let place = folder.join("results");
         let results = results::ResultStore::open(&place, limits.results_bytes, limits.results_age)?;
-        let receipts = receipts::Receipts::open(folder, device.name())?;
-        let models = model::load(models, device, limits.max_request_bytes, &receipts.signer())?;
+        let receipts = receipts::Receipts::open(folder)?;
+        let started: Vec<_> = devices.iter().map(|one| one.device.clone()).collect();
+        let models = model::load(models, &started, limits.max_request_bytes, &receipts.signer())?;
         let metrics = Arc::new(Metrics::new());
-        let queue = scheduler::Limits {
-            queue: limits.queue,
-            batch: limits.batch,
-            session_bytes: limits.session_bytes,
-        };
-        let scheduler = Scheduler::start(queue, metrics.clone()).map_err(ServiceError::Threads)?;
+        let queue = scheduler::Limits { queue: limits.queue, batch: limits.batch };
+        let bytes: Vec<_> = devices.iter().map(|one| one.session_bytes).collect();
+        let scheduler = Scheduler::start(queue, &bytes, metrics.clone()).map_err(ServiceError::Threads)?;
         let app = App {
             models,
+            devices: started.iter().map(Device::name).collect(),
             tokens,
             store,
             results,

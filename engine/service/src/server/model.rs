@@ -2,19 +2,22 @@
 
 use super::error::ServiceError;
 use crate::api::{self, hex};
+use crate::problem::{Code, Problem};
 use pleura::nn::{Report, ServerPlan};
 use pleura::remote::{ClientBundle, keys_len};
 use pleura::{Device, Server};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A network on the device.
+/// A network on the devices.
 pub(super) struct Model {
-    pub(super) server: Server,
+    /// One for each device.
+    servers: Vec<Server>,
+    plan: Arc<ServerPlan>,
     /// Bytes of the client bundle.
     pub(super) bundle: Vec<u8>,
     pub(super) bundle_digest: [u8; 32],
-    /// Bytes of a session's keys on the device.
+    /// Bytes of a session's keys on a device.
     pub(super) session_bytes: u64,
     /// Ciphertexts of one result.
     pub(super) output_ciphertexts: usize,
@@ -24,10 +27,21 @@ pub(super) struct Model {
 /// Networks by the digests of their plans.
 pub(super) type Models = BTreeMap<[u8; 32], Arc<Model>>;
 
-/// Brings networks to the device.
+impl Model {
+    pub(super) fn plan(&self) -> &ServerPlan {
+        &self.plan
+    }
+
+    /// The network on the device of a number.
+    pub(super) fn server(&self, device: usize) -> Result<&Server, Problem> {
+        self.servers.get(device).ok_or_else(|| Problem::new(Code::Internal, "a device has no network"))
+    }
+}
+
+/// Brings networks to all devices.
 pub(super) fn load(
     offered: Vec<(ServerPlan, ClientBundle)>,
-    device: &Device,
+    devices: &[Device],
     max_request_bytes: u64,
     receipt_signer: &str,
 ) -> Result<Models, ServiceError> {
@@ -52,13 +66,16 @@ pub(super) fn load(
             max_request_bytes,
             receipt_signer: receipt_signer.to_owned(),
         };
+        let plan = Arc::new(plan);
+        let servers = devices.iter().map(|device| Server::new(plan.clone(), device));
         let model = Model {
+            servers: servers.collect::<Result<_, _>>()?,
             bundle: bundle.to_bytes().map_err(|_| wrong("has a client bundle without bytes"))?,
             bundle_digest: *bundle.digest(),
             session_bytes: report.key_bytes as u64,
             output_ciphertexts: report.output_ciphertexts,
             description,
-            server: Server::new(plan, device)?,
+            plan,
         };
         models.insert(digest, Arc::new(model));
     }

@@ -2,6 +2,7 @@
 
 use super::error::ServiceError;
 use super::model::Model;
+use super::results::Answer;
 use crate::api::{RECEIPT, hex};
 use crate::problem::{Code, Problem};
 use axum::http::{HeaderName, HeaderValue};
@@ -18,13 +19,11 @@ const FILE: &str = "receipt.pem";
 /// Signs responses.
 pub(super) struct Receipts {
     signer: ReceiptSigner,
-    /// Name of the device.
-    device: String,
 }
 
 impl Receipts {
     /// The key in a server's folder, which is made if there is none.
-    pub(super) fn open(folder: &Path, device: String) -> Result<Self, ServiceError> {
+    pub(super) fn open(folder: &Path) -> Result<Self, ServiceError> {
         let path = folder.join(FILE);
         let failed = |error| ServiceError::storage(&path, error);
         let signer = match fs::read_to_string(&path) {
@@ -40,7 +39,7 @@ impl Receipts {
             }
             Err(error) => return Err(failed(error)),
         };
-        Ok(Self { signer, device })
+        Ok(Self { signer })
     }
 
     /// Public key of the signer.
@@ -54,12 +53,12 @@ impl Receipts {
         model: &Model,
         origin: &Origin,
         [keys, input]: [[u8; 32]; 2],
-        results: &[u8],
+        answer: &Answer,
     ) -> Result<(HeaderName, HeaderValue), Problem> {
         let failed = |_| Problem::new(Code::Internal, "the receipt cannot be made");
-        let digests = FileDigests { keys, input, output: Sha256::digest(results).into() };
-        let groups = count_groups(results).map_err(failed)?;
-        let receipt = Receipt::new(model.server.plan(), origin, &digests, groups, &self.device);
+        let digests = FileDigests { keys, input, output: Sha256::digest(&answer.results).into() };
+        let groups = count_groups(&answer.results[..]).map_err(failed)?;
+        let receipt = Receipt::new(model.plan(), origin, &digests, groups, &answer.device);
         let line = self.signer.sign(receipt).and_then(|signed| signed.to_ascii_line()).map_err(failed)?;
         let value = HeaderValue::from_str(&line);
         let value = value.map_err(|_| Problem::new(Code::Internal, "the receipt is no header"))?;
@@ -74,8 +73,8 @@ mod tests {
     #[test]
     fn the_key_is_made_once() {
         let place = tempfile::tempdir().unwrap();
-        let first = Receipts::open(place.path(), String::new()).unwrap().signer();
-        assert_eq!(Receipts::open(place.path(), String::new()).unwrap().signer(), first);
+        let first = Receipts::open(place.path()).unwrap().signer();
+        assert_eq!(Receipts::open(place.path()).unwrap().signer(), first);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -83,7 +82,7 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         fs::write(place.path().join(FILE), "no key").unwrap();
-        let error = Receipts::open(place.path(), String::new()).err().unwrap();
+        let error = Receipts::open(place.path()).err().unwrap();
         assert!(error.to_string().contains("receipt.pem"), "{error}");
     }
 }

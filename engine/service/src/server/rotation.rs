@@ -1,4 +1,4 @@
-//! Turns on the device: tokens in turn, and the keys of a token in turn.
+//! Turns on the devices: tokens in turn, and the keys of a token in turn.
 
 use super::store::KeysName;
 use std::collections::VecDeque;
@@ -22,10 +22,11 @@ impl Rotation {
         }
     }
 
-    /// The next keys; other keys of their token wait behind the other tokens.
-    pub(super) fn pop(&mut self) -> Option<KeysName> {
-        let mut own = self.0.pop_front()?;
-        let name = own.names.pop_front();
+    /// The next keys among those that `fits` accepts; other keys of their token wait behind the other tokens.
+    pub(super) fn pop_where(&mut self, fits: impl Fn(&KeysName) -> bool) -> Option<KeysName> {
+        let at = self.0.iter().position(|own| own.names.iter().any(&fits))?;
+        let mut own = self.0.remove(at)?;
+        let name = own.names.iter().position(fits).and_then(|at| own.names.remove(at));
         if !own.names.is_empty() {
             self.0.push_back(own);
         }
@@ -51,13 +52,27 @@ mod tests {
         for name in [&a, &b, &c, &d, &a, &other] {
             rotation.push(name.clone());
         }
-        assert_eq!(rotation.pop(), Some(a.clone()));
-        assert_eq!(rotation.pop(), Some(other.clone()));
+        assert_eq!(rotation.pop_where(|_| true), Some(a.clone()));
+        assert_eq!(rotation.pop_where(|_| true), Some(other.clone()));
         rotation.push(a.clone());
         rotation.push(other.clone());
         for name in [b, other, c, d, a] {
-            assert_eq!(rotation.pop(), Some(name));
+            assert_eq!(rotation.pop_where(|_| true), Some(name));
         }
-        assert_eq!(rotation.pop(), None);
+        assert_eq!(rotation.pop_where(|_| true), None);
+    }
+
+    #[test]
+    fn keys_that_do_not_fit_keep_their_places() {
+        let [a, b] = [1, 2].map(|i| KeysName::new("ward-1", &[i; 32]));
+        let other = KeysName::new("ward-2", &[1; 32]);
+        let mut rotation = Rotation::default();
+        for name in [&a, &b, &other] {
+            rotation.push(name.clone());
+        }
+        assert_eq!(rotation.pop_where(|name| *name != a), Some(b));
+        assert_eq!(rotation.pop_where(|name| *name == a), Some(a));
+        assert_eq!(rotation.pop_where(|name| name.owner() == "ward-1"), None);
+        assert_eq!(rotation.pop_where(|_| true), Some(other));
     }
 }

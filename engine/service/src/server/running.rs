@@ -1,14 +1,13 @@
 //! Requests that are computed now.
 
-use super::results::RequestName;
+use super::results::{Answer, RequestName};
 use crate::problem::Problem;
-use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Results of a request, or why there are none; `None` while they are computed.
-pub(super) type Outcome = watch::Receiver<Option<Result<Bytes, Problem>>>;
+pub(super) type Outcome = watch::Receiver<Option<Result<Answer, Problem>>>;
 
 /// Requests with an idempotency key that are computed now, with the digests of their bodies.
 #[derive(Default)]

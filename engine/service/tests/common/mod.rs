@@ -16,7 +16,7 @@ use pleura::remote::{
 use pleura::{Device, Server, Session};
 use pleura_service::api::{KeysOffer, KeysState, hex};
 use pleura_service::client::{Options, ServiceClient};
-use pleura_service::server::{self, Limits, Service, Stop, Tls, new_token, self_signed};
+use pleura_service::server::{self, Limits, ServerDevice, Service, Stop, Tls, new_token, self_signed};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -119,6 +119,11 @@ pub(crate) fn decrypted(key: &ClientKey, bytes: &[u8]) -> Vec<Vec<f64>> {
     items
 }
 
+/// The processor as a device of a server.
+pub(crate) fn on_processor(threads: usize) -> ServerDevice {
+    ServerDevice { device: Device::cpu(Some(threads)), session_bytes: 2 << 30 }
+}
+
 /// Waits for a condition.
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     let clock = Instant::now();
@@ -135,6 +140,7 @@ pub(crate) struct Running {
     /// Keys of a token.
     quota: u64,
     grace: Duration,
+    devices: Vec<ServerDevice>,
     wire: Wire,
     pub(crate) second_token: String,
     pub(crate) stop: Stop,
@@ -157,6 +163,7 @@ impl Deref for Running {
 }
 
 /// Response to a request.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) replayed: bool,
@@ -184,18 +191,19 @@ impl Running {
 
     /// A server whose tokens may have a number of keys.
     pub(crate) fn with_quota(keys: u64) -> Self {
-        Self::with(keys, Duration::from_secs(10))
+        Self::with(keys, Duration::from_secs(10), vec![on_processor(2)])
     }
 
-    /// A server whose tokens may have a number of keys, and which waits for connections for a time.
-    pub(crate) fn with(keys: u64, grace: Duration) -> Self {
+    /// A server whose tokens may have a number of keys, which waits for connections for a time, on devices.
+    pub(crate) fn with(keys: u64, grace: Duration, devices: Vec<ServerDevice>) -> Self {
         let place = tempfile::tempdir().unwrap();
         let [tokens, folder] = ["tokens", "data"].map(|name| place.path().join(name));
         let [token, second_token] = ["ward", "other"].map(|name| new_token(&tokens, &folder, name).unwrap());
         let (authority, private) = self_signed(vec!["localhost".into()]).unwrap();
         let stop = Stop::new();
         let wire = Wire { port: 0, authority, token };
-        let mut running = Self { place, private, quota: keys, grace, wire, second_token, stop, thread: None };
+        let mut running =
+            Self { place, private, quota: keys, grace, devices, wire, second_token, stop, thread: None };
         running.open();
         running
     }
@@ -218,7 +226,7 @@ impl Running {
         let options = server::Options { folder, tokens: self.place.path().join("tokens"), limits };
         let plan = ServerPlan::from_bytes(&SETUP.plan.server_plan().to_bytes().unwrap()).unwrap();
         let bundle = ClientBundle::from_bytes(&SETUP.key.bundle().to_bytes().unwrap()).unwrap();
-        let service = Service::new(vec![(plan, bundle)], &Device::cpu(Some(2)), &options).unwrap();
+        let service = Service::new(vec![(plan, bundle)], &self.devices, &options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         self.wire.port = listener.local_addr().unwrap().port();
         let tls = Tls::from_pem(self.authority.as_bytes(), self.private.as_bytes()).unwrap();

@@ -4,7 +4,7 @@
 use pleura::Device;
 use pleura::nn::ServerPlan;
 use pleura::remote::ClientBundle;
-use pleura_service::server::{Limits, Options, Service, Stop, Tls};
+use pleura_service::server::{Limits, Options, ServerDevice, Service, Stop, Tls};
 use std::error::Error;
 use std::fs;
 use std::net::TcpListener;
@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bundle = ClientBundle::from_bytes(&fs::read(folder.join("bundle"))?)?;
     let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
     let options = Options { folder: folder.join("store"), tokens: folder.join("tokens"), limits };
-    let service = Service::new(vec![(plan, bundle)], &Device::cpu(None), &options)?;
+    let device = ServerDevice { device: Device::cpu(None), session_bytes: 2 << 30 };
+    let service = Service::new(vec![(plan, bundle)], &[device], &options)?;
     let tls = Tls::from_pem(&fs::read(folder.join("cert.pem"))?, &fs::read(folder.join("key.pem"))?)?;
     Ok(service.serve(TcpListener::bind(("127.0.0.1", port))?, &tls, &Stop::new())?)
 }
