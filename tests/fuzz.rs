@@ -4,46 +4,12 @@
 #[expect(unreachable_pub, reason = "a crate of its own for cargo-fuzz")]
 mod targets;
 
+mod mutations;
+
+use mutations::Mutations;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use targets::TARGETS;
-
-/// A generator of mutations, the same each time.
-struct Mutations(u64);
-
-impl Mutations {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % limit.max(1)
-    }
-
-    /// A few changes: bits, extreme bytes and words, parts cut off or repeated.
-    fn of(&mut self, seed: &[u8]) -> Vec<u8> {
-        let mut bytes = seed.to_vec();
-        for _ in 0..=self.below(4) {
-            // Headers are short and matter most.
-            let reach = if self.below(2) == 0 { bytes.len().min(256) } else { bytes.len() };
-            let at = self.below(reach);
-            match self.below(6) {
-                0 => bytes.truncate(at),
-                1 => {
-                    let part: Vec<u8> = bytes.iter().skip(at).take(1 + self.below(64)).copied().collect();
-                    bytes.splice(at..at, part);
-                }
-                2 => bytes.iter_mut().skip(at).take(4).for_each(|byte| *byte = 0xff),
-                3 => bytes.iter_mut().skip(at).take(8).for_each(|byte| *byte = 0),
-                4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x80),
-                _ => {
-                    let bit = self.below(8);
-                    bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit);
-                }
-            }
-        }
-        bytes
-    }
-}
 
 /// Files of a target's folder; zeros where it has none yet.
 #[expect(clippy::unwrap_used, reason = "a helper of tests is a test too")]
@@ -63,7 +29,7 @@ fn every_parser_returns_on_mutated_files() {
         let seeds = corpus(name);
         assert!(!seeds.is_empty(), "{name} has no corpus");
         seeds.iter().for_each(|seed| target(seed));
-        let mut mutations = Mutations(0x9e37_79b9_7f4a_7c15);
+        let mut mutations = Mutations::new(0);
         let start = Instant::now();
         let mut count = 0u64;
         while start.elapsed() < Duration::from_secs_f64(seconds) {

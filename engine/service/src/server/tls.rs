@@ -2,8 +2,10 @@
 
 use super::error::ServiceError;
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::version::TLS13;
 use std::sync::Arc;
 
@@ -38,6 +40,17 @@ impl Tls {
 pub fn self_signed(names: Vec<String>) -> Result<(String, String), ServiceError> {
     let made = rcgen::generate_simple_self_signed(names).map_err(wrong)?;
     Ok((made.cert.pem(), made.signing_key.serialize_pem()))
+}
+
+/// Whether clients that ask for a host name accept the first certificate of a chain in PEM.
+///
+/// # Errors
+/// [`ServiceError::Certificate`] if there is no certificate or the name is none.
+pub fn is_for(chain: &[u8], name: &str) -> Result<bool, ServiceError> {
+    let certificate = CertificateDer::from_pem_slice(chain).map_err(wrong)?;
+    let certificate = ParsedCertificate::try_from(&certificate).map_err(wrong)?;
+    let name = ServerName::try_from(name).map_err(wrong)?;
+    Ok(verify_server_name(&certificate, &name).is_ok())
 }
 
 fn wrong(error: impl std::fmt::Display) -> ServiceError {
