@@ -32,6 +32,7 @@ archive >"$out/$name.tar.gz"
 if command -v dpkg-deb >/dev/null; then
   package=$out/package
   install -D -m 755 "$out/$name/pleura" "$package/usr/bin/pleura"
+  install -D -m 644 release/pleura.service "$package/usr/lib/systemd/system/pleura.service"
   for file in LICENSE-APACHE LICENSE-MIT THIRD-PARTY-LICENCES.txt sbom.cdx.json; do
     install -D -m 644 "$out/$name/$file" "$package/usr/share/doc/pleura/$file"
   done

@@ -52,6 +52,8 @@ macro_rules! long_version {
             env!("CARGO_PKG_VERSION"),
             "\ncommit: ",
             env!("PLEURA_COMMIT"),
+            "\nfeatures: ",
+            env!("PLEURA_FEATURES"),
             "\nSIMD: ",
             $simd,
             "\nGPU: wgpu"

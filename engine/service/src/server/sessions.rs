@@ -99,7 +99,7 @@ fn is_full(error: &InferenceError) -> bool {
     false
 }
 
-/// What a client is told of a failure.
+/// The problem that a client receives for a failure.
 pub(super) fn refusal(error: &InferenceError) -> Problem {
     match error {
         InferenceError::CiphertextCount { .. } | InferenceError::CiphertextForm { .. } => {
