@@ -25,7 +25,7 @@ impl DevicesArgs {
         for &selector in asked {
             let device = device::open(selector, threads, &self.memory.options()?)?;
             if devices.iter().any(|other| other.selector() == device.selector()) {
-                bail!("--device {selector} is a device that was given before: {}", device.name());
+                bail!("--device {selector} selects {}, as an earlier --device does", device.name());
             }
             terminal::detail(&format!("device {}", device.name()));
             devices.push(device);
