@@ -57,16 +57,23 @@ impl Work {
         encryptor.finish().unwrap().0
     }
 
-    /// Seconds of each request without a service.
-    fn alone(&self, time: Duration) -> Vec<f64> {
-        let key = ClientKey::generate(self.bundle.clone()).unwrap();
-        let mut keys = Vec::new();
-        key.write_keys(&mut keys).unwrap();
-        let plan = self.server_plan();
-        let (keys, origin) = read_keys(&keys[..], &plan).unwrap();
-        let session = Server::new(plan, &Device::cpu(None)).unwrap().open_session(keys).unwrap();
-        let items = self.items(&key);
-        repeat(time, || drop(infer_items(&session, &origin, &items[..], Vec::new(), &mut |_, _| ()).unwrap()))
+    /// Seconds of each request without a service, of clients in turn: each has keys of its own, which do not stay in the
+    /// processor's caches.
+    fn alone(&self, clients: usize, time: Duration) -> Vec<f64> {
+        let server = Server::new(self.server_plan(), &Device::cpu(None)).unwrap();
+        let sessions = (0..clients).map(|_| {
+            let key = ClientKey::generate(self.bundle.clone()).unwrap();
+            let mut keys = Vec::new();
+            key.write_keys(&mut keys).unwrap();
+            let (keys, origin) = read_keys(&keys[..], server.plan()).unwrap();
+            (server.open_session(keys).unwrap(), origin, self.items(&key))
+        });
+        let sessions: Vec<_> = sessions.collect();
+        let mut turns = sessions.iter().cycle();
+        repeat(time, || {
+            let (session, origin, items) = turns.next().unwrap();
+            drop(infer_items(session, origin, &items[..], Vec::new(), &mut |_, _| ()).unwrap());
+        })
     }
 }
 
@@ -162,7 +169,7 @@ fn main() {
             "\n| clients | requests/s | of one process | p50, ms | p99, ms |\n|---|---:|---:|---:|---:|"
         );
         for clients in CLIENTS {
-            let base = row("one process", work.alone(time), time, 0.0);
+            let base = row("one process", work.alone(clients, time), time, 0.0);
             let all = Mutex::new(Vec::new());
             let clock = Instant::now();
             thread::scope(|scope| {
