@@ -60,6 +60,9 @@ pub enum ImageError {
     /// All pixels are equal.
     #[error("the image has no contrast: all its pixels are about equal; check that it is the right file")]
     NoContrast,
+    /// An array with a value that is no finite number.
+    #[error("the image has a value that is NaN or infinite; grey values are 0 (black) to 1 (white)")]
+    NotANumber,
     /// An array of another size than 256x256.
     #[error("an X-ray has 256x256 pixels, not {width}x{height}; resize it first")]
     Shape {

@@ -1,7 +1,7 @@
 //! X-rays as the codec sees them, from files in the formats they come in.
 
 use crate::dicom;
-use crate::grey::{Grey, ImageNote};
+use crate::grey::{Grey, ImageNote, MAX_PIXELS};
 use crate::image_error::ImageError;
 use crate::{picture, resample};
 use image::{ExtendedColorType, ImageEncoder};
@@ -47,6 +47,24 @@ impl Xray {
     pub fn from_bytes_for(side: usize, bytes: &[u8]) -> Result<(Self, Vec<ImageNote>), ImageError> {
         let grey = if dicom::is_dicom(bytes) { dicom::read(bytes)? } else { picture::read(bytes)? };
         Self::prepared(grey, side)
+    }
+
+    /// An image of grey values `[height, width]` from 0 (black) to 1 (white), brought to 256x256 as files are. Values out of
+    /// range count as its ends.
+    ///
+    /// # Errors
+    /// As for [`Xray::from_bytes_for`]: fewer than an eighth of `side` pixels on a side, more than 50 million, or no contrast;
+    /// [`ImageError::NotANumber`]
+    pub fn from_grey(side: usize, values: ArrayView2<'_, f32>) -> Result<(Self, Vec<ImageNote>), ImageError> {
+        let (height, width) = values.dim();
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(ImageError::NotANumber);
+        }
+        if values.len() as u64 > MAX_PIXELS {
+            return Err(ImageError::TooLarge { width: width as u64, height: height as u64 });
+        }
+        let values = values.iter().map(|value| value.clamp(0.0, 1.0)).collect();
+        Self::prepared(Grey { width, height, values, notes: Vec::new() }, side)
     }
 
     /// Whether a file whose first bytes are `head` may be an image that is read: the first 512 bytes, or all of a shorter file, tell.

@@ -341,3 +341,19 @@ fn crc32(bytes: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(byte), |c, _| c >> 1 ^ if c & 1 == 1 { 0xedb8_8320 } else { 0 })
     })
 }
+
+#[test]
+fn grey_values_are_read_as_files_are() {
+    let pixels = ImageBuffer::from_fn(300, 280, |x, y| Luma([value(x, y)]));
+    let (of_file, notes) = Xray::from_bytes(&file(pixels.clone(), ImageFormat::Png)).unwrap();
+    let grey = Array2::from_shape_fn((280, 300), |(y, x)| {
+        f32::from(pixels.get_pixel(x as u32, y as u32).0[0]) / 255.0
+    });
+    let (of_array, no_notes) = Xray::from_grey(SIDE, grey.view()).unwrap();
+    assert!(notes.is_empty() && no_notes.is_empty());
+    assert!(furthest(of_file.values(), of_array.values()) < 1e-3);
+    let wrong = |values: Array2<f32>| Xray::from_grey(SIDE, values.view()).unwrap_err();
+    assert!(matches!(wrong(Array2::zeros((0, 9))), ImageError::TooSmall { .. }));
+    assert!(matches!(wrong(Array2::zeros((300, 300))), ImageError::NoContrast));
+    assert!(matches!(wrong(Array2::from_elem((300, 300), f32::NAN)), ImageError::NotANumber));
+}
