@@ -385,3 +385,38 @@ fn signing_keys_are_those_of_other_programs() {
         assert!(matches!(ReceiptSigner::from_pem(bad), Err(RemoteError::SigningKey(_))), "{bad}");
     }
 }
+
+#[test]
+fn arrays_share_ciphertexts_and_have_scores_of_their_own() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/pneumoniamnist/tiny.onnx");
+    let network = import(&std::fs::read(path).unwrap(), &ImportOptions::default()).unwrap().network;
+    let pair = network.side_by_side(2).unwrap();
+    let plan = Plan::compile(&pair, &CompileOptions::default(), &mut |_, _, _| ()).unwrap();
+    let spec = plan.client_spec();
+    let bundle = ClientBundle::tensors(spec.clone(), 2, ScoreTransform::Softmax).unwrap();
+    assert_eq!(bundle.scores(), ScoreTransform::Softmax);
+    assert_eq!((bundle.item_shape(), bundle.score_shape()), (vec![1, 28, 28], vec![2]));
+    let read = ClientBundle::from_bytes(&bundle.to_bytes().unwrap()).unwrap();
+    assert!(read.takes_arrays() && read.digest() == bundle.digest() && read.task() == bundle.task());
+    for group in [0, 3, 1 << 20] {
+        assert!(ClientBundle::tensors(spec.clone(), group, ScoreTransform::Identity).is_err(), "{group}");
+    }
+
+    let key = ClientKey::generate(bundle).unwrap();
+    let mut keys = Vec::new();
+    key.write_keys(&mut keys).unwrap();
+    let (keys, origin) = read_keys(&keys[..], plan.server_plan()).unwrap();
+    let server = Server::new(plan.server_plan().clone(), &Device::cpu(None)).unwrap();
+    let session = server.open_session(keys).unwrap();
+    let items = ArrayD::from_shape_fn(vec![3, 1, 28, 28], |at| (at.as_array_view().sum() % 7) as f64 / 7.0);
+    let sent = encrypted(&key, &items);
+    let (received, groups, _) =
+        infer_items(&session, &origin, &sent[..], Vec::new(), &mut |_, _| ()).unwrap();
+    assert_eq!(groups, 2);
+    let found = decrypted(&key, &received).unwrap();
+    assert_eq!(found.len(), 3);
+    let plaintext = network.evaluate(items.view()).unwrap();
+    for (item, plaintext) in found.iter().zip(plaintext.outer_iter()) {
+        assert!(item.scores.iter().zip(&plaintext).all(|(a, b)| (a - b).abs() < 0.02), "{:?}", item.scores);
+    }
+}

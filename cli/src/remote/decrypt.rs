@@ -65,7 +65,7 @@ pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
     items.iter().flat_map(|item| warnings(&key, item)).for_each(|text| terminal::warn(&text));
     match key.bundle().task() {
         Task::Xray(task) => xrays(args, &key, task.classes(), &items),
-        Task::Tensor => {
+        Task::Tensor | Task::TensorGroup(_) => {
             let form = ArrayForm { output: args.output.as_deref(), force: args.force, json: args.json };
             arrays(&form, &key, &items)
         }
@@ -176,12 +176,13 @@ pub(crate) struct ArrayForm<'a> {
 
 /// Writes and prints results that are arrays.
 pub(crate) fn arrays(form: &ArrayForm<'_>, key: &ClientKey, items: &[DecryptedItem]) -> Result<()> {
-    let spec = key.bundle().spec();
+    let bundle = key.bundle();
+    let spec = bundle.spec();
     let values: Vec<f64> = items.iter().flat_map(|item| item.scores.iter().copied()).collect();
-    let shape: Vec<usize> = std::iter::once(items.len()).chain(spec.output_shape().iter().copied()).collect();
+    let shape: Vec<usize> = std::iter::once(items.len()).chain(bundle.score_shape()).collect();
     let outputs = ArrayD::from_shape_vec(IxDyn(&shape), values).context("results differ in shape")?;
     // The end of the model that belongs to the client.
-    let outputs = spec.metadata().scores.apply(outputs.view());
+    let outputs = bundle.scores().apply(outputs.view());
     if let Some(path) = form.output {
         files::write(path, &[&npy::to_bytes(outputs.view())], form.force, false)?;
     }

@@ -178,6 +178,8 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
 fn input(bundle: &ClientBundle) -> String {
     match bundle.task() {
         Task::Xray(_) => "X-rays".to_owned(),
-        Task::Tensor => format!("arrays of shape {}", pleura::npy::shape_text(&bundle.item_shape())),
+        Task::Tensor | Task::TensorGroup(_) => {
+            format!("arrays of shape {}", pleura::npy::shape_text(&bundle.item_shape()))
+        }
     }
 }

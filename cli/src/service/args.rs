@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use ndarray::Axis;
-use pleura::remote::{ClientBundle, ClientKey, DecryptedItem, ItemDecryptor, ItemEncryptor, ItemNote, Task};
+use pleura::remote::{ClientBundle, ClientKey, DecryptedItem, ItemDecryptor, ItemEncryptor, ItemNote};
 use pleura_service::api::Model;
 use pleura_service::client::{Answer, ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
@@ -175,7 +175,7 @@ impl Connection {
     /// Results of a file of arrays, in requests of some ciphertext groups each.
     pub(crate) fn run_arrays(&self, path: &Path) -> Result<Vec<DecryptedItem>> {
         let bundle = self.key.bundle();
-        if !matches!(bundle.task(), Task::Tensor) {
+        if !bundle.takes_arrays() {
             bail!(
                 "the network on the server takes X-rays, not arrays: `pleura classify --server` sends them"
             );

@@ -32,6 +32,16 @@ pub enum Task {
     Tensor,
     /// X-rays and their classes.
     Xray(XrayTask),
+    /// Arrays of numbers, of which several share ciphertexts.
+    TensorGroup(TensorGroup),
+}
+
+/// Arrays of which several share ciphertexts, side by side along the first axis of the network's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorGroup {
+    group: usize,
+    /// Function of the scores of each array; that of the specification would mix the arrays of a group.
+    scores: ScoreTransform,
 }
 
 /// X-rays: the preparation of images, the classes of scores, and how many X-rays share ciphertexts.
@@ -49,6 +59,22 @@ impl ClientBundle {
     /// [`RemoteError::Spec`], for a bug of the serializer
     pub fn tensor(spec: impl Into<Arc<ClientSpec>>) -> Result<Self, RemoteError> {
         Self::sealed(spec.into(), Task::Tensor)
+    }
+
+    /// The bundle of a plan of [`Network::side_by_side`](pleura_nn::Network::side_by_side) for `group` arrays; `scores`
+    /// is applied to the scores of each. One array alone has the scores of the specification.
+    ///
+    /// # Errors
+    /// [`RemoteError::Bundle`] if the plan is not of that network
+    pub fn tensors(
+        spec: impl Into<Arc<ClientSpec>>,
+        group: usize,
+        scores: ScoreTransform,
+    ) -> Result<Self, RemoteError> {
+        match group {
+            1 => Self::tensor(spec),
+            _ => Self::sealed(spec.into(), Task::TensorGroup(TensorGroup { group, scores })),
+        }
     }
 
     /// The bundle of a plan of [`Classifier::grouped_network`] for `group` X-rays.
@@ -85,16 +111,31 @@ impl ClientBundle {
         match &self.task {
             Task::Tensor => 1,
             Task::Xray(task) => task.group,
+            Task::TensorGroup(task) => task.group,
         }
+    }
+
+    /// Whether inputs are arrays of numbers.
+    pub fn takes_arrays(&self) -> bool {
+        matches!(self.task, Task::Tensor | Task::TensorGroup(_))
     }
 
     /// Shape of one item.
     pub fn item_shape(&self) -> Vec<usize> {
-        let mut shape = self.spec.input_shape().to_vec();
-        if let Some(first) = shape.first_mut() {
-            *first /= self.group();
+        self.item_part(self.spec.input_shape())
+    }
+
+    /// Shape of the scores of one item.
+    pub fn score_shape(&self) -> Vec<usize> {
+        self.item_part(self.spec.output_shape())
+    }
+
+    /// Function that the client applies to the decrypted scores of each item.
+    pub fn scores(&self) -> ScoreTransform {
+        match &self.task {
+            Task::TensorGroup(task) => task.scores,
+            _ => self.spec.metadata().scores,
         }
-        shape
     }
 
     /// The preparation of X-rays, which a client needs to encrypt and not to decrypt; none for arrays.
@@ -152,8 +193,11 @@ impl ClientBundle {
         Ok(bundle)
     }
 
-    /// The input of the network for a group of items: their values one after the other, then zeros.
-    pub(super) fn pack(&self, items: &[ArrayD<f64>]) -> Result<ArrayD<f64>, RemoteError> {
+    /// The input `[1, ..input shape]` of the network for a group of items: their values one after the other, then zeros.
+    ///
+    /// # Errors
+    /// [`RemoteError::Internal`] if there are more values than a group has
+    pub fn pack(&self, items: &[ArrayD<f64>]) -> Result<ArrayD<f64>, RemoteError> {
         let shape: Vec<usize> = std::iter::once(1).chain(self.spec.input_shape().iter().copied()).collect();
         let mut values: Vec<f64> = items.iter().flatten().copied().collect();
         values.resize(shape.iter().product(), 0.0);
@@ -175,22 +219,34 @@ impl ClientBundle {
         Ok(bundle)
     }
 
+    /// Part of a shape that belongs to one item of a group.
+    fn item_part(&self, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if let Some(first) = shape.first_mut() {
+            *first /= self.group();
+        }
+        shape
+    }
+
     fn check(&self) -> Result<(), RemoteError> {
-        if let ScoreTransform::ArgMax { axes, .. } = self.spec.metadata().scores
-            && axes > MAX_AXES
-        {
-            return Err(RemoteError::Bundle { what: "the function of scores" });
+        for scores in [self.scores(), self.spec.metadata().scores] {
+            if let ScoreTransform::ArgMax { axes, .. } = scores
+                && axes > MAX_AXES
+            {
+                return Err(RemoteError::Bundle { what: "the function of scores" });
+            }
         }
-        let Task::Xray(XrayTask { recipe, classes, group }) = &self.task else { return Ok(()) };
-        let group = *group;
+        let group = self.group();
         if !(1..=MAX_GROUP).contains(&group) {
-            return Err(RemoteError::Bundle { what: "the number of X-rays that share ciphertexts" });
+            return Err(RemoteError::Bundle { what: "the number of items that share ciphertexts" });
         }
-        let divides = |shape: &[usize]| shape.first().is_some_and(|first| first.is_multiple_of(group));
+        let divides =
+            |shape: &[usize]| group == 1 || shape.first().is_some_and(|first| first.is_multiple_of(group));
         let outputs = self.spec.output_shape().iter().product::<usize>();
         if !divides(self.spec.input_shape()) || !outputs.is_multiple_of(group) {
             return Err(RemoteError::Bundle { what: "the shape of inputs or results" });
         }
+        let Task::Xray(XrayTask { recipe, classes, .. }) = &self.task else { return Ok(()) };
         if let &Recipe::Pixels { side, .. } = recipe
             && self.item_shape() != [1, side, side]
         {
