@@ -1,0 +1,100 @@
+//! Devices by the names that Python gives them.
+
+use crate::failure::{Failure, Kind};
+use crate::work;
+use pleura::gpu;
+use pleura::{Device, DeviceNote, DeviceSelector, GpuOptions, SelfCheck, self_check};
+use pyo3::prelude::*;
+use serde_json::{Value, json};
+
+/// Ring degree of the check of [`devices`], as a power of two.
+const CHECKED_DEGREE: u32 = 12;
+/// Most threads of the processor.
+const MAX_THREADS: usize = 1024;
+
+/// Device to use, as Python names it.
+#[derive(Clone, Copy)]
+pub(crate) struct Choice {
+    selector: DeviceSelector,
+    threads: Option<usize>,
+}
+
+impl Choice {
+    /// A choice by name: `auto`, `cpu`, `gpu` or the number of a GPU.
+    ///
+    /// # Errors
+    /// `InputError`
+    pub(crate) fn parse(device: &str, threads: Option<usize>) -> Result<Self, Failure> {
+        let selector = device.parse().map_err(|error| {
+            Failure::new(Kind::Input, format!("there is no device \"{}\"; {error}", device.escape_debug()))
+        })?;
+        if threads.is_some_and(|threads| !(1..=MAX_THREADS).contains(&threads)) {
+            return Err(Failure::new(
+                Kind::Input,
+                format!("threads must be 1 to {MAX_THREADS}, or None for one per core"),
+            ));
+        }
+        Ok(Self { selector, threads })
+    }
+
+    /// Starts the device.
+    ///
+    /// # Errors
+    /// `DeviceError`
+    pub(crate) fn start(self) -> Result<Device, Failure> {
+        Ok(Device::select(self.selector, self.threads, &GpuOptions::default())?)
+    }
+}
+
+/// Notes on a device, each with whether a user should be warned.
+pub(crate) fn notes(device: &Device) -> Vec<(bool, String)> {
+    let serious = |note: &DeviceNote| {
+        matches!(note, DeviceNote::CannotStart { .. } | DeviceNote::RingOnProcessor { .. })
+    };
+    device.notes().iter().map(|note| (serious(note), note.to_string())).collect()
+}
+
+/// The processor and all GPUs, as JSON; with `check`, each computes some results that are compared with the processor's.
+#[pyfunction]
+pub(crate) fn devices(py: Python<'_>, check: bool) -> PyResult<String> {
+    work::run(py, move |interruption| {
+        let adapters = gpu::adapters();
+        let cpu = Device::cpu(None);
+        let mut rows = vec![json!({
+            "id": "cpu",
+            "name": cpu.name(),
+            "kind": "processor",
+            "check": checked(check, || Ok(cpu.clone())),
+        })];
+        for (number, adapter) in adapters.iter().enumerate() {
+            interruption.check()?;
+            let info = adapter.info();
+            rows.push(json!({
+                "id": number.to_string(),
+                "name": info.name,
+                "kind": info.kind.to_string(),
+                "api": info.api,
+                "driver": info.driver,
+                "shader_int64": info.shader_int64,
+                "check": checked(check, || Device::gpu(DeviceSelector::Number(number), &GpuOptions::default())),
+            }));
+        }
+        let diagnosis = gpu::diagnosis(&adapters, None);
+        Ok(json!({ "devices": rows, "diagnosis": diagnosis }).to_string())
+    })
+}
+
+fn checked(check: bool, device: impl FnOnce() -> Result<Device, pleura::DeviceError>) -> Value {
+    if !check {
+        return Value::Null;
+    }
+    let outcome = match device() {
+        Ok(device) => self_check(&device, CHECKED_DEGREE),
+        Err(error) => SelfCheck::Failed(error.to_string()),
+    };
+    match outcome {
+        SelfCheck::Passed(results) => json!(format!("pass ({results} results)")),
+        SelfCheck::OutOfMemory => json!("FAIL: it has no memory left"),
+        SelfCheck::Failed(reason) => json!(format!("FAIL: {reason}")),
+    }
+}

@@ -1,0 +1,170 @@
+//! Client and server in one process.
+
+use crate::arrays::Input;
+use crate::device::{self, Choice};
+use crate::failure::{Failure, Kind};
+use crate::plan::{Compiled, Plan};
+use crate::work::{self, Interruption};
+use ndarray::{ArrayD, Axis, IxDyn};
+use pleura::Device;
+use pleura::nn::Fidelity;
+use pyo3::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Client and server over one plan; it holds a secret key.
+#[pyclass(frozen, module = "pleura._pleura")]
+pub(crate) struct Pipeline {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    compiled: Arc<Compiled>,
+    pipeline: pleura::Pipeline,
+    device: Device,
+    /// Items and unrounded scores of the last call, for [`Pipeline::fidelity`].
+    last: Mutex<Option<(ArrayD<f64>, ArrayD<f64>)>>,
+}
+
+/// Scores of a call, `[items, ..score shape]`.
+struct Scores {
+    published: ArrayD<f64>,
+    unrounded: ArrayD<f64>,
+    warnings: Vec<String>,
+}
+
+#[pymethods]
+impl Pipeline {
+    /// Makes keys, and brings them and the weights to a device.
+    #[new]
+    fn new(py: Python<'_>, plan: &Plan, device: &str, threads: Option<usize>) -> PyResult<Self> {
+        let choice = Choice::parse(device, threads)?;
+        let compiled = plan.inner.clone();
+        work::run(py, move |_| {
+            let device = choice.start()?;
+            let pipeline = pleura::Pipeline::new(&compiled.plan, &device)?;
+            Ok(Self { inner: Arc::new(Inner { compiled, pipeline, device, last: Mutex::default() }) })
+        })
+    }
+
+    /// Results of `items`, and warnings about them.
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        items: &Bound<'py, PyAny>,
+        exact: bool,
+    ) -> PyResult<(Bound<'py, PyAny>, Vec<String>)> {
+        let input = Input::batch(items, &self.inner.compiled.bundle.item_shape())?;
+        let single = input.is_single();
+        let inner = self.inner.clone();
+        let (result, warnings) = work::run(py, move |interruption| {
+            let Scores { published, unrounded, warnings } = inner.run(&input.values, interruption)?;
+            let scores = inner.compiled.bundle.scores();
+            let result = scores.apply(if exact { unrounded.view() } else { published.view() });
+            *inner.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((input.values, unrounded));
+            Ok((result, warnings))
+        })?;
+        Ok((Input::like(single, result, py), warnings))
+    }
+
+    /// Largest and mean absolute difference, bits and agreement of labels between the last call's scores and those of
+    /// the model.
+    fn fidelity(&self, py: Python<'_>) -> PyResult<(f64, f64, f64, f64)> {
+        let inner = self.inner.clone();
+        work::run(py, move |_| {
+            let last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((items, unrounded)) = &*last else {
+                return Err(Failure::new(
+                    Kind::Input,
+                    "nothing has been computed yet; call the pipeline first",
+                ));
+            };
+            let network = inner.compiled.original.as_ref().ok_or_else(|| {
+                Failure::new(
+                    Kind::Input,
+                    "the plan came without its model, whose weights are in other files; compile the model again",
+                )
+            })?;
+            let plaintext = network.evaluate(items.view())?;
+            // A network without axes has one more where items share ciphertexts.
+            let unrounded = unrounded.view().into_shape_with_order(plaintext.shape().to_vec());
+            let unrounded = unrounded.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+            let found = Fidelity::new(plaintext.view(), unrounded);
+            Ok((found.max_abs_error, found.mean_abs_error, found.bits, found.label_agreement))
+        })
+    }
+
+    /// The device, in a few words.
+    fn device(&self) -> String {
+        self.inner.device.name()
+    }
+
+    /// Notes on the device, each with whether it is a warning.
+    fn device_notes(&self) -> Vec<(bool, String)> {
+        device::notes(&self.inner.device)
+    }
+}
+
+impl Inner {
+    fn run(&self, items: &ArrayD<f64>, interruption: &Interruption) -> Result<Scores, Failure> {
+        let bundle = &self.compiled.bundle;
+        let mut warnings = self.input_warnings(items);
+        let mut published = Vec::new();
+        let mut unrounded = Vec::new();
+        let outputs: usize = bundle.score_shape().iter().product();
+        for group in items.axis_chunks_iter(Axis(0), bundle.group()) {
+            interruption.check()?;
+            let parts: Vec<ArrayD<f64>> = group.outer_iter().map(|item| item.to_owned()).collect();
+            let outcome = self.pipeline.run(bundle.pack(&parts)?.view())?;
+            let wanted = parts.len() * outputs;
+            published.extend(outcome.published.iter().copied().take(wanted));
+            unrounded.extend(outcome.unrounded.iter().copied().take(wanted));
+        }
+        let spec = bundle.spec();
+        if let Some(found) = spec.output_beyond_range(&unrounded) {
+            warnings.push(format!(
+                "results reach {found:.3e}, but were calibrated up to {:.3e}: they may be wrong; calibrate with items like these",
+                spec.output_range()
+            ));
+        }
+        let shape: Vec<usize> = std::iter::once(items.len_of(Axis(0))).chain(bundle.score_shape()).collect();
+        let shaped = |values| {
+            ArrayD::from_shape_vec(IxDyn(&shape), values)
+                .map_err(|_| Failure::new(Kind::Internal, "results have other elements than their shape"))
+        };
+        Ok(Scores { published: shaped(published)?, unrounded: shaped(unrounded)?, warnings })
+    }
+
+    /// Sentences about values beyond the calibrated ranges: of inputs, and of all nodes if no items calibrated them.
+    fn input_warnings(&self, items: &ArrayD<f64>) -> Vec<String> {
+        let Compiled { plan, bundle, unchecked, .. } = &*self.compiled;
+        let spec = bundle.spec();
+        let Some(network) = unchecked else {
+            let values: Vec<f64> = items.iter().copied().collect();
+            let found = spec.input_beyond_range(&values).map(|found| {
+                format!(
+                    "inputs reach {found:.3e}, but were calibrated up to {:.3e}: results may be wrong; calibrate with items like \
+                     these",
+                    spec.input_range()
+                )
+            });
+            return found.into_iter().collect();
+        };
+        let mut worst: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        for group in items.axis_chunks_iter(Axis(0), bundle.group()) {
+            let parts: Vec<ArrayD<f64>> = group.outer_iter().map(|item| item.to_owned()).collect();
+            let Ok(packed) = bundle.pack(&parts) else { continue };
+            for violation in plan.range_violations(network, packed.view()) {
+                let entry = worst.entry(violation.node).or_insert((violation.calibrated, violation.found));
+                entry.1 = entry.1.max(violation.found);
+            }
+        }
+        let sentences = worst.into_iter().map(|(node, (calibrated, found))| {
+            format!(
+                "{node} reaches {found:.3e} and its range on normal noise is {calibrated:.3e}: results may be wrong; give \
+                 compile(..., calibration=) items like these"
+            )
+        });
+        sentences.collect()
+    }
+}

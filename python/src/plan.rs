@@ -1,0 +1,243 @@
+//! Compiled networks.
+
+use crate::arrays::Input;
+use crate::failure::{Failure, Kind};
+use crate::work;
+use ndarray::{ArrayD, Axis, concatenate};
+use pleura::ckks::Security;
+use pleura::nn::{self, CompileOptions, FitOptions, Metadata, Network, ScoreTransform};
+use pleura::onnx::{ImportOptions, Imported, import};
+use pleura::remote::ClientBundle;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Most items that share ciphertexts.
+const MAX_BATCH: usize = 1 << 12;
+/// Degrees of polynomials that replace activations.
+const DEGREES: std::ops::RangeInclusive<usize> = 1..=64;
+
+/// A compiled network, with the client bundle and the plaintext network.
+#[pyclass(frozen, module = "pleura._pleura")]
+pub(crate) struct Plan {
+    pub(crate) inner: Arc<Compiled>,
+}
+
+/// Content of a [`Plan`].
+pub(crate) struct Compiled {
+    pub(crate) plan: nn::Plan,
+    pub(crate) bundle: Arc<ClientBundle>,
+    /// The network of the model file; none where a plan came from bytes and the model is not whole without other files.
+    pub(crate) original: Option<Network>,
+    /// The network that was compiled, to check the ranges of a plan that has no calibration items.
+    pub(crate) unchecked: Option<Network>,
+    source: Source,
+    notes: Vec<String>,
+}
+
+/// Model file and the choices that it leaves open.
+#[derive(Clone, Default, FromPyObject)]
+pub(crate) struct Source {
+    model: Vec<u8>,
+    name: String,
+    folder: Option<PathBuf>,
+    input_shape: Option<Vec<usize>>,
+    output: Option<String>,
+    fit: Option<usize>,
+    batch: usize,
+    security: u32,
+}
+
+/// Compiles a model. `source` has the attributes of [`Source`]; `calibration` is `[items, ..input shape]`.
+#[pyfunction]
+#[pyo3(signature = (source, calibration))]
+pub(crate) fn compile(
+    py: Python<'_>,
+    source: Source,
+    calibration: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Plan> {
+    let security = source.security()?;
+    if !(1..=MAX_BATCH).contains(&source.batch) {
+        return Err(Failure::new(
+            Kind::Input,
+            format!("batch must be 1 to {MAX_BATCH}, not {}", source.batch),
+        )
+        .into());
+    }
+    if let Some(degree) = source.fit.filter(|degree| !DEGREES.contains(degree)) {
+        return Err(
+            Failure::new(Kind::Input, format!("fit must be a degree of 1 to 64, not {degree}")).into()
+        );
+    }
+    let source = Arc::new(source);
+    let given = source.clone();
+    let (imported, by_itself) = work::run(py, move |_| given.import())?;
+    let items = calibration.map(|items| Input::batch(items, imported.network.input_shape())).transpose()?;
+    let items = items.map(|input| input.values);
+    let inner = work::run(py, move |_| source.compile(imported, by_itself, items, security))?;
+    Ok(Plan { inner: Arc::new(inner) })
+}
+
+/// A plan of the bytes of [`Plan::to_bytes`] and [`Plan::bundle`], with its model if there is one.
+#[pyfunction]
+pub(crate) fn restore(
+    py: Python<'_>,
+    plan: Vec<u8>,
+    bundle: Vec<u8>,
+    source: Source,
+    notes: Vec<String>,
+) -> PyResult<Plan> {
+    work::run(py, move |_| {
+        let plan = nn::Plan::from_bytes(&plan)?;
+        let bundle = Arc::new(ClientBundle::from_bytes(&bundle)?);
+        if bundle.spec().plan_digest() != plan.server_plan().digest() {
+            return Err(Failure::new(
+                Kind::Data,
+                "the parts of the plan do not belong together; compile the model again",
+            ));
+        }
+        let original = if source.model.is_empty() { None } else { Some(source.import()?.0.network) };
+        Ok(Plan { inner: Arc::new(Compiled { plan, bundle, original, unchecked: None, source, notes }) })
+    })
+}
+
+#[pymethods]
+impl Plan {
+    /// Figures of the plan as JSON.
+    fn report(&self) -> PyResult<String> {
+        let report = serde_json::to_string(self.inner.plan.report());
+        Ok(report.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?)
+    }
+
+    /// Sentences about choices of the importer, the fits and the compiler.
+    fn notes(&self) -> Vec<String> {
+        let compiler = &self.inner.plan.report().notes;
+        self.inner.notes.iter().chain(compiler).cloned().collect()
+    }
+
+    /// The whole plan as bytes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let inner = self.inner.clone();
+        let bytes = work::run(py, move |_| Ok(inner.plan.to_bytes()?))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// The server's half as bytes.
+    fn server_plan<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let inner = self.inner.clone();
+        let bytes = work::run(py, move |_| Ok(inner.plan.server_plan().to_bytes()?))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// The client's half as bytes.
+    fn bundle<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.inner.bundle.to_bytes().map_err(Failure::from)?))
+    }
+
+    /// Shape of an item.
+    fn input_shape(&self) -> Vec<usize> {
+        self.inner.bundle.item_shape()
+    }
+
+    /// Shape of the scores of an item.
+    fn output_shape(&self) -> Vec<usize> {
+        self.inner.bundle.score_shape()
+    }
+
+    /// Number of items that share ciphertexts.
+    fn batch(&self) -> usize {
+        self.inner.bundle.group()
+    }
+
+    /// The model file and its choices: bytes, name, input shape, output, fit, batch and security. The model is empty if
+    /// it is not whole without other files.
+    #[expect(clippy::type_complexity, reason = "a tuple is what Python unpacks")]
+    fn source<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (Bound<'py, PyBytes>, String, Option<Vec<usize>>, Option<String>, Option<usize>, usize, u32) {
+        let Source { model, name, input_shape, output, fit, batch, security, .. } = self.inner.source.clone();
+        (PyBytes::new(py, &model), name, input_shape, output, fit, batch, security)
+    }
+}
+
+impl Source {
+    fn security(&self) -> Result<Security, Failure> {
+        let security = Security::from_bits(self.security).filter(|&s| s != Security::InsecureForTests);
+        security.ok_or_else(|| {
+            Failure::new(Kind::Input, format!("security must be 128, 192 or 256 bits, not {}", self.security))
+        })
+    }
+
+    /// The network of the model file, and whether the file is whole by itself.
+    fn import(&self) -> Result<(Imported, bool), Failure> {
+        let options = ImportOptions {
+            input_shape: self.input_shape.clone(),
+            output: self.output.clone(),
+            keep_activations: self.fit.is_some(),
+            external_data: self.folder.clone(),
+        };
+        let mut imported = import(&self.model, &options)?;
+        if !self.name.is_empty() {
+            imported.network = imported.network.renamed(self.name.clone());
+        }
+        let by_itself = imported.external_files.is_empty();
+        Ok((imported, by_itself))
+    }
+
+    fn compile(
+        &self,
+        imported: Imported,
+        by_itself: bool,
+        items: Option<ArrayD<f64>>,
+        security: Security,
+    ) -> Result<Compiled, Failure> {
+        let Imported { network: original, scores, mut notes, .. } = imported;
+        let mut network = original.clone();
+        if let Some(degree) = self.fit {
+            let options = FitOptions { degree, interval: None };
+            let (fitted, activations) = original.fit_activations(&options, items.as_ref())?;
+            network = fitted;
+            notes.extend(activations.iter().map(|fit| {
+                format!(
+                    "a polynomial of degree {} replaces {} at {} on {:.3e} to {:.3e}, off by at most {:.1e}",
+                    fit.degree, fit.function, fit.name, fit.from, fit.to, fit.max_error
+                )
+            }));
+        }
+        if self.batch > 1 {
+            network = network.side_by_side(self.batch)?;
+        }
+        let calibrated = items.is_some();
+        let calibration = items.map(|items| repeated(&items, self.batch)).transpose()?;
+        // The function of a group would mix its items.
+        let alone = if self.batch == 1 { scores } else { ScoreTransform::Identity };
+        let metadata = Metadata { scores: alone, ..Metadata::default() };
+        let options = CompileOptions { security, calibration, metadata, ..CompileOptions::default() };
+        let plan = nn::Plan::compile(&network, &options, &mut |_, _, _| ())?;
+        let bundle = ClientBundle::tensors(plan.client_spec().clone(), self.batch, scores)?;
+        let mut source = self.clone();
+        if !by_itself {
+            source.model.clear();
+        }
+        Ok(Compiled {
+            plan,
+            bundle: Arc::new(bundle),
+            original: Some(original),
+            unchecked: (!calibrated).then_some(network),
+            source,
+            notes,
+        })
+    }
+}
+
+/// Each item `copies` times along the first axis of its shape.
+fn repeated(items: &ArrayD<f64>, copies: usize) -> Result<ArrayD<f64>, Failure> {
+    if copies == 1 {
+        return Ok(items.clone());
+    }
+    let items = if items.ndim() == 1 { items.clone().insert_axis(Axis(1)) } else { items.clone() };
+    concatenate(Axis(1), &vec![items.view(); copies])
+        .map_err(|error| Failure::new(Kind::Internal, format!("items cannot be repeated: {error}")))
+}
