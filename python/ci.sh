@@ -37,8 +37,11 @@ done
 $pip install -q "${packages[@]}"
 export PLEURA_MODELS=$PWD/../models
 # Importing the package of the source tree would miss the native module: tests run elsewhere.
-cp -r tests pyproject.toml README.md ../docs/python.md "$work/venv/"
+cp -r tests examples pyproject.toml README.md ../docs/python.md "$work/venv/"
 cd "$work/venv"
 bin/python -m pytest -q -rs tests
 bin/python -m pytest -q tests/documentation.py
 bin/python -m mypy --strict --no-error-summary -p pleura --exclude 'train|ray' || exit 1
+if [[ " $* " == *" notebooks "* ]]; then
+  bin/python tests/notebooks.py examples
+fi

@@ -104,11 +104,13 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         model, name, input_shape, output, fit, batch, security = self._native.source()
+        notes = self._native.notes()
         state = {
             "plan": self._native.to_bytes(),
             "bundle": self._native.bundle(),
             "source": (model, name, None, input_shape, output, fit, batch, security),
-            "notes": self._native.notes(),
+            # The compiler's notes are part of the plan.
+            "notes": notes[: len(notes) - len(self.report()["notes"])],
         }
         return _restore, (_pleura.VERSION, state)
 

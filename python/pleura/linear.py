@@ -69,8 +69,9 @@ class _Estimator(_Secret):
         self._pipeline = None
 
     def _scores(self, x: ArrayLike) -> NDArray[Any]:
-        self.plan  # noqa: B018 - raises before the input is looked at
-        return self.pipeline(_features(x))
+        # An estimator that is not fitted says so before it looks at its input.
+        pipeline = self.pipeline
+        return pipeline(_features(x))
 
 
 class EncryptedLinearRegression(_Estimator):
@@ -174,7 +175,8 @@ class EncryptedLogisticRegression(_Estimator):
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """Class of each item of `x`, `[items, features]`, by scores computed on ciphertexts."""
-        classes: NDArray[Any] = self.classes_[self.predict_proba(x).argmax(axis=1)]
+        probabilities = self.predict_proba(x)
+        classes: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
         return classes
 
     def score(self, x: ArrayLike, y: ArrayLike) -> float:

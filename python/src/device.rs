@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use serde_json::{Value, json};
 
 /// Ring degree of the check of [`devices`], as a power of two.
-const CHECKED_DEGREE: u32 = 12;
+const CHECKED_DEGREE: u32 = 10;
 /// Most threads of the processor.
 const MAX_THREADS: usize = 1024;
 

@@ -65,7 +65,7 @@ impl Failure {
                 Kind::Device,
                 Some("try again; if that does not help, device=\"cpu\" computes on the processor"),
             ),
-            _ => (kind, chain(error).find_map(|error| error.downcast_ref()).and_then(import_advice)),
+            _ => (kind, chain(error).find_map(advice)),
         };
         if let Some(advice) = advice {
             text = text + "; " + advice;
@@ -77,6 +77,18 @@ impl Failure {
 /// An error and its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&cause| cause.source())
+}
+
+/// Advice on an error whose sentence has none.
+fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref() {
+        Some(XrayError::PixelScaling { .. }) => Some(
+            "pixel_scaling= says it: \"unit\" (0 to 1), \"signed\" (-1 to 1), \"xrv\" (-1024 to 1024) or \"MEAN,DEVIATION\", as in \
+             the code that trained the network",
+        ),
+        Some(XrayError::Input { .. }) => Some("pleura.compile and pleura.Pipeline run any network"),
+        _ => error.downcast_ref().and_then(import_advice),
+    }
 }
 
 /// The argument of `pleura.compile` that an error of the import is about.

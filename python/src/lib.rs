@@ -24,6 +24,7 @@ fn _pleura(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plan::restore, module)?)?;
     module.add_function(wrap_pyfunction!(xray::samples, module)?)?;
     module.add_function(wrap_pyfunction!(xray::models, module)?)?;
+    module.add_function(wrap_pyfunction!(work::panic_for_tests, module)?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<sides::Client>()?;

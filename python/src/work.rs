@@ -1,7 +1,7 @@
 //! Computations of the engine, called from Python: without the interpreter's lock, interruptible, and safe from panics.
 
 use crate::failure::{Failure, Kind};
-use pyo3::{PyErr, PyResult, Python};
+use pyo3::prelude::*;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -73,6 +73,13 @@ pub(crate) fn run<T: Send + 'static>(
             return Err(signal);
         }
     }
+}
+
+/// Panics, as a bug of the engine would.
+#[pyfunction]
+#[expect(clippy::panic, reason = "a test sees what becomes of a panic")]
+pub(crate) fn panic_for_tests(py: Python<'_>) -> PyResult<()> {
+    run(py, |_| panic!("a test"))
 }
 
 fn check_process() -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 """Client and server in one process: arrays, fidelity, devices, interruptions."""
 
 import copy
-import multiprocessing
 import os
 import pickle
 import signal
@@ -13,7 +12,6 @@ import time
 
 import numpy
 import pytest
-from conftest import MODELS
 
 import pleura
 
@@ -165,15 +163,22 @@ def test_an_interruption_is_heard_within_a_moment():
         print(pipeline(items).shape, flush=True)
         """
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1.5)
-    clock = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "interrupted\n"
-    assert time.monotonic() - clock < 2
-    assert process.stdout.readline() == "(1, 2)\n"
-    assert process.wait(60) == 0
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1.5)
+        clock = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - clock < 2
+        assert process.stdout.readline() == "(1, 2)\n"
+        assert process.wait(60) == 0
+
+
+def test_a_panic_becomes_an_exception(capfd):
+    with pytest.raises(pleura.InternalError, match="please report it"):
+        pleura._pleura.panic_for_tests()
+    assert "panicked" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -125,14 +125,15 @@ def test_without_calibration_there_is_a_warning(prepare, items):
     with pytest.warns(pleura.CalibrationWarning, match="calibration="):
         plan = pleura.compile(prepare.model)
     pipeline = pleura.Pipeline(plan, device="cpu")
-    with pytest.warns(pleura.RangeWarning, match="calibration="):
+    with pytest.warns(pleura.RangeWarning) as found:
         pipeline(1000 * items[:1])
+    assert any("calibration=" in str(warning.message) for warning in found)
 
 
 @pytest.mark.parametrize(
     "model, error, words",
     [
-        (b"", pleura.ModelError, ""),
+        (b"", pleura.ModelError, "graph|ONNX"),
         (b"not a model", pleura.ModelError, "ONNX"),
         ("/no/such/model.onnx", pleura.ModelError, "cannot read the model"),
         (".", pleura.ModelError, "cannot read the model"),
