@@ -68,7 +68,7 @@ for workers in arguments.workers:
     items = numpy.resize(samples, (arguments.images * workers, *samples.shape[1:]))
     table = pleura.ray.encrypt(client, items)
     for _ in range(arguments.rounds):
-        dataset = ray.data.from_arrow([table.slice(at, 4) for at in range(0, len(table), 4)]).materialize()
+        dataset = pleura.ray.dataset(table, 4).materialize()
         kwargs = {"plan": parts[0], "keys": parts[1], "cores": cores, "counter": Counter.remote()}
         results = dataset.map_batches(
             Pinned, fn_constructor_kwargs=kwargs, batch_size=1, concurrency=workers, num_cpus=1

@@ -168,6 +168,7 @@ def compile(
     source.fit = None if fit is None else int(fit)
     source.batch = int(batch)
     source.security = int(security)
+    plan = Plan(_pleura.compile(source, items))
     if items is None:
         warnings.warn(
             "the ranges of values come from normal noise, and larger values may overflow; give typical inputs with "
@@ -175,7 +176,7 @@ def compile(
             CalibrationWarning,
             stacklevel=2,
         )
-    return Plan(_pleura.compile(source, items))
+    return plan
 
 
 def _items(calibration: Optional[ArrayLike]) -> Optional[NDArray[Any]]:

@@ -6,8 +6,7 @@ which nobody learns an input or a result. A worker that is lost is started again
 
     ray.init()
     table = pleura.ray.encrypt(client, items, names)
-    dataset = ray.data.from_arrow(table).repartition(64)
-    results = dataset.map_batches(
+    results = pleura.ray.dataset(table).map_batches(
         pleura.ray.EncryptedInference,
         fn_constructor_kwargs={"plan": ray.put(plan.server), "keys": ray.put(client.evaluation_keys())},
         batch_size=1, concurrency=8, num_cpus=1,
@@ -20,6 +19,7 @@ them on disk between the steps.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
 import numpy
@@ -30,7 +30,7 @@ from ._plan import Plan
 from ._sides import Client, Device, Server
 from .errors import DataError, InputError
 
-__all__ = ["EncryptedInference", "decrypt", "encrypt", "read_parquet", "run"]
+__all__ = ["EncryptedInference", "dataset", "decrypt", "encrypt", "read_parquet", "run"]
 
 
 class EncryptedInference:
@@ -66,7 +66,8 @@ def encrypt(client: Client, items: Iterable[NDArray[Any]], names: Optional[Seque
     for group in _groups(items, client.batch):
         rows["first"].append(first)
         rows["count"].append(len(group))
-        rows["names"].append([] if names is None else [str(name) for name in names[first : first + len(group)]])
+        group_names = [] if names is None else [str(name) for name in names[first : first + len(group)]]
+        rows["names"].append(json.dumps(group_names))
         rows["ciphertexts"].append(client.encrypt(numpy.stack(group)))
         first += len(group)
     if not first:
@@ -79,10 +80,17 @@ def encrypt(client: Client, items: Iterable[NDArray[Any]], names: Optional[Seque
             "first": pyarrow.array(rows["first"], pyarrow.int64()),
             "count": pyarrow.array(rows["count"], pyarrow.int64()),
             "total": pyarrow.array(total),
-            "names": pyarrow.array(rows["names"], pyarrow.list_(pyarrow.string())),
+            "names": pyarrow.array(rows["names"], pyarrow.string()),
             "ciphertexts": pyarrow.array(rows["ciphertexts"], pyarrow.large_binary()),
         }
     )
+
+
+def dataset(table: Any, rows: int = 1) -> Any:
+    """A dataset of Ray with `rows` rows of an encrypted table in each block, which is what a worker takes at a time."""
+    import ray.data
+
+    return ray.data.from_arrow([table.slice(at, rows) for at in range(0, len(table), rows)])
 
 
 def decrypt(client: Client, results: Any) -> tuple[NDArray[Any], list[str]]:
@@ -102,7 +110,7 @@ def decrypt(client: Client, results: Any) -> tuple[NDArray[Any], list[str]]:
         scores = client.decrypt(bytes(row["results"]))
         if len(scores) != count:
             raise DataError(f"the results of item {first} are of {len(scores)} items and not of {count}")
-        found[first] = scores, [str(name) for name in row["names"]]
+        found[first] = scores, [str(name) for name in json.loads(row["names"])]
     expected = 0
     for first in sorted(found):
         if first != expected:
@@ -136,15 +144,13 @@ def run(
     if client.spec != plan.client:
         raise InputError("the client is of another plan; make it with pleura.Client(plan.client)")
     table = encrypt(client, items, names)
-    rows = len(table)
-    dataset = ray.data.from_arrow([table.slice(at, 1) for at in range(rows)])
     kwargs: dict[str, Any] = {
         "plan": ray.put(plan.server),
         "keys": ray.put(client.evaluation_keys()),
         "device": device if device is not None else ("gpu" if num_gpus else "cpu"),
         "threads": max(1, int(num_cpus)),
     }
-    results = dataset.map_batches(
+    results = dataset(table).map_batches(
         EncryptedInference,
         fn_constructor_kwargs=kwargs,
         batch_size=1,

@@ -12,7 +12,7 @@ ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from pleura.ray import EncryptedInference, decrypt, encrypt, read_parquet, run  # noqa: E402
+from pleura.ray import EncryptedInference, dataset, decrypt, encrypt, read_parquet, run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -23,20 +23,23 @@ def cluster():
     ray.shutdown()
 
 
-class Dying(EncryptedInference):
-    """A worker that is killed at its third row, once."""
+def dying():
+    """A class of workers of which one is killed at its third row; a local class is shipped as a whole."""
 
-    def __init__(self, marker, **kwargs):
-        super().__init__(**kwargs)
-        self._marker = marker
-        self._seen = 0
+    class Dying(EncryptedInference):
+        def __init__(self, marker, **kwargs):
+            super().__init__(**kwargs)
+            self._marker = marker
+            self._seen = 0
 
-    def __call__(self, batch):
-        self._seen += 1
-        if self._seen == 3 and not os.path.exists(self._marker):
-            open(self._marker, "w").close()
-            os._exit(1)
-        return super().__call__(batch)
+        def __call__(self, batch):
+            self._seen += 1
+            if self._seen == 3 and not os.path.exists(self._marker):
+                open(self._marker, "w").close()
+                os._exit(1)
+            return super().__call__(batch)
+
+    return Dying
 
 
 def test_workers_compute_what_the_pipeline_computes(cluster, plan, client, pipeline, items, tmp_path):
@@ -50,9 +53,8 @@ def test_workers_compute_what_the_pipeline_computes(cluster, plan, client, pipel
 def test_no_row_is_lost_or_doubled_when_a_worker_dies(cluster, plan, client, pipeline, items, tmp_path):
     marker = tmp_path / "killed"
     table = encrypt(client, items)
-    dataset = ray.data.from_arrow([table.slice(at, 1) for at in range(len(table))])
     kwargs = {"plan": ray.put(plan.server), "keys": ray.put(client.evaluation_keys()), "marker": str(marker)}
-    results = dataset.map_batches(Dying, fn_constructor_kwargs=kwargs, batch_size=1, concurrency=2)
+    results = dataset(table).map_batches(dying(), fn_constructor_kwargs=kwargs, batch_size=1, concurrency=2)
     scores, _ = decrypt(client, results)
     assert marker.exists()
     assert numpy.abs(scores - pipeline(items)).max() < 1e-2
