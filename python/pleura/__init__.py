@@ -13,7 +13,7 @@ scikit-learn, and `pleura.ray` computes on many machines.
 from ._devices import DeviceInfo, devices
 from ._pleura import VERSION as __version__
 from ._plan import Plan, compile
-from ._sides import Client, Fidelity, Pipeline, Server, Session
+from ._sides import Client, Fidelity, Pipeline, Seconds, Server, Session
 from ._xray import Prediction, Sample, XrayClassifier, XrayPreparation, samples, shipped_models
 from .errors import (
     CalibrationWarning,
@@ -46,6 +46,7 @@ __all__ = [
     "Prediction",
     "RangeWarning",
     "Sample",
+    "Seconds",
     "SecretError",
     "Server",
     "Session",

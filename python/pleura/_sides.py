@@ -11,7 +11,7 @@ from . import _pleura
 from ._plan import Plan
 from .errors import DeviceWarning, InputError, RangeWarning, SecretError
 
-__all__ = ["Client", "Fidelity", "Pipeline", "Server", "Session"]
+__all__ = ["Client", "Fidelity", "Pipeline", "Seconds", "Server", "Session"]
 
 Device = Union[str, int]
 
@@ -27,6 +27,17 @@ class Fidelity(NamedTuple):
     """`-log2` of the largest difference over the largest score of the model."""
     label_agreement: float
     """Share of items whose largest score is the same one."""
+
+
+class Seconds(NamedTuple):
+    """Seconds of the stages of a call."""
+
+    encrypt: float
+    """Encoding and encryption."""
+    infer: float
+    """Computation on ciphertexts."""
+    decrypt: float
+    """Decryption and rounding."""
 
 
 class _Secret:
@@ -75,6 +86,11 @@ class Pipeline(_Secret):
     def fidelity(self) -> Fidelity:
         """Differences between the scores of the last call, unrounded, and those of the model without encryption."""
         return Fidelity(*self._native.fidelity())
+
+    @property
+    def seconds(self) -> Seconds:
+        """Seconds of the stages of the last call, zero before the first one."""
+        return Seconds(*self._native.seconds())
 
     @property
     def device(self) -> str:

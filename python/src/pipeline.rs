@@ -6,8 +6,8 @@ use crate::failure::{Failure, Kind};
 use crate::plan::{Compiled, Plan};
 use crate::work::{self, Interruption};
 use ndarray::{ArrayD, Axis, IxDyn};
-use pleura::Device;
 use pleura::nn::Fidelity;
+use pleura::{Device, StageTimes};
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,14 +22,21 @@ struct Inner {
     compiled: Arc<Compiled>,
     pipeline: pleura::Pipeline,
     device: Device,
-    /// Items and unrounded scores of the last call, for [`Pipeline::fidelity`].
-    last: Mutex<Option<(ArrayD<f64>, ArrayD<f64>)>>,
+    last: Mutex<Option<Last>>,
+}
+
+/// The last call: items, unrounded scores, and seconds of its stages.
+struct Last {
+    items: ArrayD<f64>,
+    unrounded: ArrayD<f64>,
+    times: StageTimes,
 }
 
 /// Scores of a call, `[items, ..score shape]`.
 struct Scores {
     published: ArrayD<f64>,
     unrounded: ArrayD<f64>,
+    times: StageTimes,
     warnings: Vec<String>,
 }
 
@@ -58,10 +65,11 @@ impl Pipeline {
         let single = input.is_single();
         let inner = self.inner.clone();
         let (result, warnings) = work::run(py, move |interruption| {
-            let Scores { published, unrounded, warnings } = inner.run(&input.values, interruption)?;
+            let Scores { published, unrounded, times, warnings } = inner.run(&input.values, interruption)?;
             let scores = inner.compiled.bundle.scores();
             let result = scores.apply(if exact { unrounded.view() } else { published.view() });
-            *inner.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((input.values, unrounded));
+            *inner.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Last { items: input.values, unrounded, times });
             Ok((result, warnings))
         })?;
         Ok((Input::like(single, result, py), warnings))
@@ -73,7 +81,7 @@ impl Pipeline {
         let inner = self.inner.clone();
         work::run(py, move |_| {
             let last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((items, unrounded)) = &*last else {
+            let Some(Last { items, unrounded, .. }) = &*last else {
                 return Err(Failure::new(
                     Kind::Input,
                     "nothing has been computed yet; call the pipeline first",
@@ -94,6 +102,13 @@ impl Pipeline {
         })
     }
 
+    /// Seconds of encryption, inference and decryption of the last call.
+    fn seconds(&self) -> (f64, f64, f64) {
+        let last = self.inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = last.as_ref().map_or_else(StageTimes::default, |last| last.times);
+        (times.encrypt, times.infer, times.decrypt)
+    }
+
     /// The device, in a few words.
     fn device(&self) -> String {
         self.inner.device.name()
@@ -111,11 +126,13 @@ impl Inner {
         let mut warnings = self.input_warnings(items);
         let mut published = Vec::new();
         let mut unrounded = Vec::new();
+        let mut times = StageTimes::default();
         let outputs: usize = bundle.score_shape().iter().product();
         for group in items.axis_chunks_iter(Axis(0), bundle.group()) {
             interruption.check()?;
             let parts: Vec<ArrayD<f64>> = group.outer_iter().map(|item| item.to_owned()).collect();
             let outcome = self.pipeline.run(bundle.pack(&parts)?.view())?;
+            times += outcome.times;
             let wanted = parts.len() * outputs;
             published.extend(outcome.published.iter().copied().take(wanted));
             unrounded.extend(outcome.unrounded.iter().copied().take(wanted));
@@ -132,7 +149,7 @@ impl Inner {
             ArrayD::from_shape_vec(IxDyn(&shape), values)
                 .map_err(|_| Failure::new(Kind::Internal, "results have other elements than their shape"))
         };
-        Ok(Scores { published: shaped(published)?, unrounded: shaped(unrounded)?, warnings })
+        Ok(Scores { published: shaped(published)?, unrounded: shaped(unrounded)?, times, warnings })
     }
 
     /// Sentences about values beyond the calibrated ranges: of inputs, and of all nodes if no items calibrated them.

@@ -43,6 +43,15 @@ def test_fidelity_compares_the_last_call(plan, items):
     assert fidelity.mean_abs_error <= fidelity.max_abs_error < 1e-2
 
 
+def test_seconds_are_those_of_the_last_call(plan, items):
+    pipeline = pleura.Pipeline(plan, device="cpu")
+    assert sum(pipeline.seconds) == 0
+    clock = time.perf_counter()
+    pipeline(items)
+    wall = time.perf_counter() - clock
+    assert 0.5 * wall < sum(pipeline.seconds) < wall
+
+
 @pytest.mark.parametrize(
     "wrong, words",
     [
