@@ -1,7 +1,7 @@
 //! Native module `pleura._pleura` of the Python package: the engine's pipelines for Python.
 //!
-//! It converts arguments, releases the interpreter's lock, and turns errors and panics into exceptions ([`work`],
-//! [`failure`]). Names, documentation and what needs no engine are Python, in `python/pleura`.
+//! It converts arguments, releases the interpreter's lock, and turns errors and panics into exceptions (`work`,
+//! `failure`). Names, documentation and what needs no engine are Python, in `python/pleura`.
 
 mod arrays;
 mod device;
