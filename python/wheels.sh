@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds a wheel into python/dist. Without arguments it is that of this machine; on x86-64 Linux maturin checks it and gives it the
-# manylinux tag of the machine's glibc (2.35 on Debian 12 or Ubuntu 22.04). Only that one is tested. The others are built where
-# their toolchain is:
+# Builds a wheel into python/dist. Without arguments it is that of this machine; on x86-64 Linux maturin checks which libraries it
+# needs, and gives it the manylinux tag of the newest function of glibc that it uses (2.35). Only that one is tested. The
+# others are built where their toolchain is:
 #
 #   python/wheels.sh                                   this machine
 #   python/wheels.sh x86_64-unknown-linux-gnu          untested: glibc 2.28 and later, by Zig's linker
