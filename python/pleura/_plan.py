@@ -14,6 +14,7 @@ import numpy
 from numpy.typing import ArrayLike, NDArray
 
 from . import _pleura, _report
+from ._arguments import whole
 from .errors import CalibrationWarning, InputError, ModelError, VersionError
 
 __all__ = ["Plan", "compile"]
@@ -158,16 +159,14 @@ def compile(
     >>> scores.shape, pipeline.fidelity.bits > 10
     ((1, 2), True)
     """
-    for name, value in {"security": security, "batch": batch, "fit": fit}.items():
-        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 0):
-            raise InputError(f"{name} must be a whole number, not {value!r}")
     items = _items(calibration)
     source = _source(model, items if example is None else example)
-    source.input_shape = tuple(int(n) for n in input_shape) if input_shape is not None else source.input_shape
+    if input_shape is not None:
+        source.input_shape = tuple(whole("an extent of input_shape", n) or 0 for n in input_shape)
     source.output = output
-    source.fit = None if fit is None else int(fit)
-    source.batch = int(batch)
-    source.security = int(security)
+    source.fit = whole("fit", fit)
+    source.batch = whole("batch", batch) or 0
+    source.security = whole("security", security) or 0
     plan = Plan(_pleura.compile(source, items))
     if items is None:
         warnings.warn(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn, Optional, Union
 from numpy.typing import NDArray
 
 from . import _pleura
+from ._arguments import whole
 from ._plan import Plan
 from .errors import DeviceWarning, InputError, RangeWarning, SecretError
 
@@ -54,7 +55,8 @@ class Pipeline(_Secret):
     """Client and server in one process, over one plan: encrypts, computes on ciphertexts and decrypts.
 
     `device` is `auto` (the first hardware GPU, or else the processor), `cpu`, `gpu` or the number of a GPU from
-    `pleura.devices()`; `threads` limits the processor. Raises `DeviceError` if there is no such device.
+    `pleura.devices()`; `threads` limits the processor. Raises `DeviceError` if there is no such device, and for a plan
+    that needs more bytes of memory than `max_memory` (by default, than are available).
 
     >>> import pleura
     >>> prepare = pleura.XrayPreparation("pneumoniamnist")
@@ -65,11 +67,15 @@ class Pipeline(_Secret):
     dtype('float32')
     """
 
-    def __init__(self, plan: Plan, device: Device = "auto", threads: Optional[int] = None) -> None:
+    def __init__(
+        self, plan: Plan, device: Device = "auto", threads: Optional[int] = None, max_memory: Optional[int] = None
+    ) -> None:
         if not isinstance(plan, Plan):
             raise InputError(f"the plan is a {type(plan).__name__}; pleura.compile(model) makes one")
         self.plan = plan
-        self._native = _pleura.Pipeline(plan._native, str(device), threads)
+        self._native = _pleura.Pipeline(
+            plan._native, str(device), whole("threads", threads), whole("max_memory", max_memory)
+        )
         _warn_of_device(self._native)
 
     def __call__(self, items: NDArray[Any], *, insecure_exact_results: bool = False) -> NDArray[Any]:
@@ -171,12 +177,17 @@ class Client(_Secret):
 class Server:
     """A plan on a device, for any number of clients. It holds no secret, and can be pickled.
 
-    `plan` is `plan.server`, or the file `server.plan` of `pleura export`; `device` and `threads` are as for `Pipeline`.
+    `plan` is `plan.server`, or the file `server.plan` of `pleura export`; `device`, `threads` and
+    `max_memory` are as for `Pipeline`.
     """
 
-    def __init__(self, plan: bytes, device: Device = "auto", threads: Optional[int] = None) -> None:
-        self._arguments = (_bytes(plan, "plan", "plan.server"), device, threads)
-        self._native = _pleura.Server(self._arguments[0], str(device), threads)
+    def __init__(
+        self, plan: bytes, device: Device = "auto", threads: Optional[int] = None, max_memory: Optional[int] = None
+    ) -> None:
+        self._arguments = (_bytes(plan, "plan", "plan.server"), device, threads, max_memory)
+        self._native = _pleura.Server(
+            self._arguments[0], str(device), whole("threads", threads), whole("max_memory", max_memory)
+        )
         _warn_of_device(self._native)
 
     def open_session(self, keys: bytes) -> Session:
@@ -211,14 +222,16 @@ class Session:
         )
 
 
-def _restore_server(version: str, plan: bytes, device: Device, threads: Optional[int]) -> Server:
+def _restore_server(
+    version: str, plan: bytes, device: Device, threads: Optional[int], max_memory: Optional[int]
+) -> Server:
     from .errors import VersionError
 
     if version != _pleura.VERSION:
         raise VersionError(
             f"the server was pickled by pleura {version}, and this is {_pleura.VERSION}; compile the model again"
         )
-    return Server(plan, device, threads)
+    return Server(plan, device, threads, max_memory)
 
 
 def _bytes(value: Any, name: str, origin: str) -> bytes:

@@ -12,6 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from . import _pleura
+from ._arguments import whole
 from ._sides import Device, _Secret, _warn_of_device
 from .errors import InputError, ModelError
 
@@ -92,7 +93,7 @@ class XrayClassifier(_Secret):
         pixel_scaling: Optional[str] = None,
     ) -> None:
         name, content = _named(model)
-        self._native = _pleura.XrayClassifier(name, content, pixel_scaling, str(device), threads)
+        self._native = _pleura.XrayClassifier(name, content, pixel_scaling, str(device), whole("threads", threads))
         _warn_of_device(self._native)
         self.classes = self._native.classes()
 

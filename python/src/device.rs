@@ -3,7 +3,8 @@
 use crate::failure::{Failure, Kind};
 use crate::work;
 use pleura::gpu;
-use pleura::{Device, DeviceNote, DeviceSelector, GpuOptions, SelfCheck, self_check};
+use pleura::nn::Report;
+use pleura::{Device, DeviceNote, DeviceSelector, GpuOptions, SelfCheck, host_memory, self_check};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
@@ -44,6 +45,26 @@ impl Choice {
     pub(crate) fn start(self) -> Result<Device, Failure> {
         Ok(Device::select(self.selector, self.threads, &GpuOptions::default())?)
     }
+}
+
+/// Refuses a plan that needs more bytes of memory than `limit`, or than are available if there is no limit: a system that
+/// runs out of memory ends the interpreter without a word.
+///
+/// # Errors
+/// `DeviceError`
+pub(crate) fn check_memory(report: &Report, limit: Option<u64>) -> Result<(), Failure> {
+    let needed = report.predicted_peak_bytes as u64;
+    let allowed = limit.or_else(host_memory::available_bytes);
+    let Some(allowed) = allowed.filter(|&allowed| needed > allowed) else { return Ok(()) };
+    let source =
+        if limit.is_some() { "max_memory= allows" } else { "are available; max_memory= sets another limit" };
+    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let text = format!(
+        "the network needs {} MiB of peak memory, but {} MiB {source}",
+        megabytes(needed),
+        megabytes(allowed)
+    );
+    Err(Failure::new(Kind::Device, text))
 }
 
 /// Notes on a device, each with whether a user should be warned.

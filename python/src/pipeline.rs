@@ -44,10 +44,17 @@ struct Scores {
 impl Pipeline {
     /// Makes keys, and brings them and the weights to a device.
     #[new]
-    fn new(py: Python<'_>, plan: &Plan, device: &str, threads: Option<usize>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        plan: &Plan,
+        device: &str,
+        threads: Option<usize>,
+        max_memory: Option<u64>,
+    ) -> PyResult<Self> {
         let choice = Choice::parse(device, threads)?;
         let compiled = plan.inner.clone();
         work::run(py, move |_| {
+            device::check_memory(compiled.plan.report(), max_memory)?;
             let device = choice.start()?;
             let pipeline = pleura::Pipeline::new(&compiled.plan, &device)?;
             Ok(Self { inner: Arc::new(Inner { compiled, pipeline, device, last: Mutex::default() }) })

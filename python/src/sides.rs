@@ -6,7 +6,7 @@ use crate::failure::{Failure, Kind};
 use crate::work;
 use ndarray::{ArrayD, IxDyn};
 use pleura::Device;
-use pleura::nn::ServerPlan;
+use pleura::nn::{Report, ServerPlan};
 use pleura::remote::{
     self, ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, Origin, infer_items, read_keys,
 };
@@ -156,10 +156,17 @@ impl Client {
 impl Server {
     /// Brings a plan to a device.
     #[new]
-    fn new(py: Python<'_>, plan: Vec<u8>, device: &str, threads: Option<usize>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        plan: Vec<u8>,
+        device: &str,
+        threads: Option<usize>,
+        max_memory: Option<u64>,
+    ) -> PyResult<Self> {
         let choice = Choice::parse(device, threads)?;
         work::run(py, move |_| {
             let plan = ServerPlan::from_bytes(&plan)?;
+            device::check_memory(&Report::new(&plan, &[]), max_memory)?;
             let device = choice.start()?;
             Ok(Self { server: pleura::Server::new(plan, &device)?, device })
         })

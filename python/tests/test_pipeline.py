@@ -106,10 +106,16 @@ def test_a_gpu_that_is_missing(plan):
         pleura.Pipeline(plan, device=999)
 
 
-@pytest.mark.parametrize("threads", [0, 2000])
+@pytest.mark.parametrize("threads", [0, 2000, -1, 1.5, "two", True, 1 << 70])
 def test_threads_that_are_refused(plan, threads):
     with pytest.raises(pleura.InputError, match="threads must be"):
         pleura.Pipeline(plan, device="cpu", threads=threads)
+
+
+def test_memory_is_limited(plan):
+    for attempt in (lambda: pleura.Pipeline(plan, max_memory=1 << 20), lambda: pleura.Server(plan.server, max_memory=1)):
+        with pytest.raises(pleura.DeviceError, match="max_memory= allows"):
+            attempt()
 
 
 def test_what_is_no_plan():
