@@ -137,7 +137,7 @@ impl ModelArgs {
             }),
         };
         let imported = import(&bytes, &options);
-        let Imported { network, scores, external_files, notes, .. } =
+        let Imported { network, scores, external_files, notes, ranges, .. } =
             imported.with_context(|| cannot_import(&self.model))?;
         // Exporters name the graph after themselves.
         let name = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -166,6 +166,7 @@ impl ModelArgs {
         let options = CompileOptions {
             security: self.security,
             calibration,
+            ranges,
             threads,
             metadata,
             ..CompileOptions::default()

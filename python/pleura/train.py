@@ -21,7 +21,8 @@ from typing import Any, Mapping, Optional
 import numpy
 from numpy.typing import NDArray
 
-from ._plan import Plan, compile, export_torch
+from . import _pleura
+from ._plan import Plan, Source, compile, export_torch
 from ._sides import Device, Pipeline
 from .errors import InputError
 
@@ -96,7 +97,7 @@ class Trained:
     module: nn.Module
     """The network with quadratics."""
     ranges: dict[str, float]
-    """Largest magnitude of the input and of what enters each quadratic, on the calibration items."""
+    """Largest magnitude at each node of the ONNX file's network, on the calibration items; `compile` reads it from the file."""
     calibration: NDArray[Any]
     """Items of the training set that calibrate plans."""
     metadata: dict[str, str] = field(default_factory=dict)
@@ -244,7 +245,7 @@ def fit(
     _blend(student, 1.0)
     student.eval()
     kept = x[torch.randperm(len(x), generator=generator)[:KEPT]]
-    return Trained(original, student, _ranges(student, kept), kept.double().numpy(), dict(metadata or {}))
+    return Trained(original, student, _ranges(student, kept.double().numpy()), kept.double().numpy(), dict(metadata or {}))
 
 
 def _tensor(x: Any) -> Any:
@@ -273,21 +274,5 @@ def _accuracy(module: nn.Module, x: Any, y: Any) -> float:
     return float((_scores(module, _tensor(x)).argmax(1) == y).double().mean())
 
 
-def _ranges(module: nn.Module, x: Any) -> dict[str, float]:
-    found: dict[str, float] = {"input": float(x.abs().max())}
-
-    def note(name: str) -> Any:
-        def hook(_: Any, given: Any) -> None:
-            found[name] = max(found.get(name, 0.0), float(given[0].abs().max()))
-
-        return hook
-
-    hooks = [
-        child.register_forward_pre_hook(note(name))
-        for name, child in module.named_modules()
-        if isinstance(child, Quadratic)
-    ]
-    _scores(module, x)
-    for hook in hooks:
-        hook.remove()
-    return found
+def _ranges(module: nn.Module, items: NDArray[Any]) -> dict[str, float]:
+    return _pleura.ranges(Source(export_torch(module, items)), items)

@@ -21,6 +21,7 @@ fn _pleura(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(device::devices, module)?)?;
     module.add_function(wrap_pyfunction!(plan::compile, module)?)?;
+    module.add_function(wrap_pyfunction!(plan::ranges, module)?)?;
     module.add_function(wrap_pyfunction!(plan::restore, module)?)?;
     module.add_function(wrap_pyfunction!(xray::samples, module)?)?;
     module.add_function(wrap_pyfunction!(xray::models, module)?)?;

@@ -10,6 +10,7 @@ use pleura::onnx::{ImportOptions, Imported, import};
 use pleura::remote::ClientBundle;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,6 +78,18 @@ pub(crate) fn compile(
     let items = items.map(|input| input.values);
     let inner = work::run(py, move |_| source.compile(imported, by_itself, items, security))?;
     Ok(Plan { inner: Arc::new(inner) })
+}
+
+/// Largest magnitudes at the nodes of a model over `items`, `[items, ..input shape]`.
+#[pyfunction]
+pub(crate) fn ranges(
+    py: Python<'_>,
+    source: Source,
+    items: &Bound<'_, PyAny>,
+) -> PyResult<BTreeMap<String, f64>> {
+    let (imported, _) = work::run(py, move |_| source.import())?;
+    let items = Input::batch(items, imported.network.input_shape())?.values;
+    work::run(py, move |_| Ok(imported.network.ranges(&items)?))
 }
 
 /// A plan of the bytes of [`Plan::to_bytes`] and [`Plan::bundle`], with its model if there is one.
@@ -193,7 +206,7 @@ impl Source {
         items: Option<ArrayD<f64>>,
         security: Security,
     ) -> Result<Compiled, Failure> {
-        let Imported { network: original, scores, mut notes, .. } = imported;
+        let Imported { network: original, scores, mut notes, ranges, .. } = imported;
         let mut network = original.clone();
         if let Some(degree) = self.fit {
             let options = FitOptions { degree, interval: None };
@@ -214,7 +227,7 @@ impl Source {
         // The function of a group would mix its items.
         let alone = if self.batch == 1 { scores } else { ScoreTransform::Identity };
         let metadata = Metadata { scores: alone, ..Metadata::default() };
-        let options = CompileOptions { security, calibration, metadata, ..CompileOptions::default() };
+        let options = CompileOptions { security, calibration, ranges, metadata, ..CompileOptions::default() };
         let plan = nn::Plan::compile(&network, &options, &mut |_, _, _| ())?;
         let bundle = ClientBundle::tensors(plan.client_spec().clone(), self.batch, scores)?;
         let mut source = self.clone();

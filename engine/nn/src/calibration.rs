@@ -1,19 +1,86 @@
 //! Calibration: typical items of a network, and the ranges of values that they lead to.
 
-use crate::{CompileError, Network, NodeMap};
+use crate::{CompileError, CompileOptions, Network, NodeMap};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// Values beyond the calibrated range by more than this factor may overflow, junk in unused slots included.
 pub(crate) const HEADROOM: f64 = 8.0;
 /// Number of items that are drawn where none are given.
 const DRAWN_ITEMS: usize = 4;
 
+/// Typical items of a network, and how much larger its values get than on them.
+pub(crate) struct Calibration {
+    /// Each flat; there is at least one.
+    pub(crate) items: Vec<Vec<f64>>,
+    /// Factors, at least 1, by which known ranges of nodes exceed those of the items.
+    growth: BTreeMap<String, f64>,
+    /// Largest of the factors, for nodes without a known range.
+    most: f64,
+}
+
+impl Calibration {
+    /// The given items, `[items, ..shape]`, or standard normal ones; and the factors by which known ranges exceed them.
+    ///
+    /// # Errors
+    /// [`CompileError::CalibrationShape`], [`CompileError::CalibrationValue`], [`CompileError::Range`],
+    /// [`CompileError::Diverges`]
+    pub(crate) fn new(network: &Network, options: &CompileOptions) -> Result<Self, CompileError> {
+        let items = items(network, options.calibration.as_ref())?;
+        if let Some((node, range)) =
+            options.ranges.iter().find(|(_, range)| !(**range > 0.0 && range.is_finite()))
+        {
+            return Err(CompileError::Range { node: node.clone(), range: *range });
+        }
+        let seen = ranges(network, &items)?;
+        let known = network.nodes().iter().zip(seen.iter()).filter_map(|(node, (_, seen))| {
+            Some((node.name.clone(), (options.ranges.get(&node.name)? / seen).max(1.0)))
+        });
+        let growth: BTreeMap<_, _> = known.collect();
+        let most = growth.values().fold(1.0, |most: f64, factor| most.max(*factor));
+        Ok(Self { items, growth, most })
+    }
+
+    /// Largest magnitude at each node of a network on these items, divided by `unit`, or more where it is known to get
+    /// larger. The network may be a rewritten one, whose nodes keep their names.
+    ///
+    /// # Errors
+    /// [`CompileError::Diverges`]
+    pub(crate) fn ranges(&self, network: &Network, unit: f64) -> Result<NodeMap<f64>, CompileError> {
+        let items: Vec<Vec<f64>> =
+            self.items.iter().map(|item| item.iter().map(|x| x / unit).collect()).collect();
+        let mut found = ranges(network, &items)?;
+        for (id, range) in found.iter_mut() {
+            *range *= self.growth.get(&network[id].name).copied().unwrap_or(self.most);
+        }
+        Ok(found)
+    }
+}
+
+impl Network {
+    /// Largest magnitude at each named node over `items`, `[items, ..input shape]`: ranges for
+    /// [`CompileOptions::ranges`].
+    ///
+    /// # Errors
+    /// [`CompileError::CalibrationShape`], [`CompileError::CalibrationValue`], [`CompileError::Diverges`]
+    pub fn ranges(&self, items: &ArrayD<f64>) -> Result<BTreeMap<String, f64>, CompileError> {
+        let found = ranges(self, &items_of(self, items)?)?;
+        let named = self.nodes().iter().zip(found.iter());
+        Ok(named.map(|(node, (_, range))| (node.name.clone(), *range)).collect())
+    }
+}
+
 /// Items to calibrate with, each flat: the given ones, `[items, ..shape]`, or standard normal ones.
 pub(crate) fn items(network: &Network, given: Option<&ArrayD<f64>>) -> Result<Vec<Vec<f64>>, CompileError> {
-    let Some(given) = given.filter(|given| given.shape().first() != Some(&0)) else {
-        return Ok(standard_normal_items(network.input_shape().iter().product()));
-    };
+    match given.filter(|given| given.shape().first() != Some(&0)) {
+        Some(given) => items_of(network, given),
+        None => Ok(standard_normal_items(network.input_shape().iter().product())),
+    }
+}
+
+/// The items of `[items, ..shape]`, each flat.
+fn items_of(network: &Network, given: &ArrayD<f64>) -> Result<Vec<Vec<f64>>, CompileError> {
     let items = flat_items(given.view(), network.input_shape())
         .map_err(|got| CompileError::CalibrationShape { expected: network.input_shape().to_vec(), got })?;
     match items.iter().position(|item| item.iter().any(|x| !x.is_finite())) {
@@ -34,7 +101,7 @@ pub(crate) fn flat_items(items: ArrayViewD<'_, f64>, shape: &[usize]) -> Result<
 }
 
 /// Largest magnitude at each node over all items; 1 where all values are zero, which any range fits.
-pub(crate) fn ranges(network: &Network, items: &[Vec<f64>]) -> Result<NodeMap<f64>, CompileError> {
+fn ranges(network: &Network, items: &[Vec<f64>]) -> Result<NodeMap<f64>, CompileError> {
     let traces: Vec<_> = items.par_iter().map(|item| network.trace(item)).collect();
     let mut ranges = NodeMap::new(network.len(), |_| 0.0f64);
     for (id, range) in ranges.iter_mut() {

@@ -5,7 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::calibration::{self, magnitude};
+use crate::calibration::{Calibration, magnitude};
 use crate::layout::Layout;
 use crate::levels::{
     LinearKind, chebyshev_readers, chebyshev_scale, masked_nodes, polynomial_bits, scale_classes,
@@ -71,13 +71,14 @@ struct ProgramBuilder<'a> {
 pub(crate) fn emit(
     candidate: &Candidate,
     params: &Params,
-    items: &[Vec<f64>],
+    calibration: &Calibration,
     progress: Progress<'_>,
 ) -> Result<Program, CompileError> {
     let network = &candidate.network;
+    let items = calibration.items.iter();
     let items: Vec<Vec<f64>> =
-        items.iter().map(|item| item.iter().map(|x| x / candidate.input_unit).collect()).collect();
-    let ranges = calibration::ranges(network, &items)?;
+        items.map(|item| item.iter().map(|x| x / candidate.input_unit).collect()).collect();
+    let ranges = calibration.ranges(network, candidate.input_unit)?;
     let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
     let trace = network.trace(first);
     let classes = scale_classes(network, &candidate.levels);

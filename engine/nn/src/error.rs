@@ -31,6 +31,14 @@ pub enum CompileError {
         /// Position of the item.
         item: usize,
     },
+    /// A known range is no positive number.
+    #[error("the range of {node} is {range}, and ranges are positive numbers")]
+    Range {
+        /// Name of the node.
+        node: String,
+        /// The range.
+        range: f64,
+    },
     /// The plaintext network overflows on the calibration items.
     #[error(
         "{node}: values are not finite on the calibration items; check the weights, or give typical inputs to calibrate with"

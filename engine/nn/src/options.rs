@@ -3,6 +3,7 @@
 use crate::Metadata;
 use ndarray::ArrayD;
 use pleura_ckks::{RingKind, Security};
+use std::collections::BTreeMap;
 
 /// Options of [`Plan::compile`](crate::Plan::compile).
 #[derive(Clone, Debug)]
@@ -14,6 +15,9 @@ pub struct CompileOptions {
     /// Typical items, `[items, ..input shape]`, to take the ranges of values from. Without them, standard normal
     /// items are drawn.
     pub calibration: Option<ArrayD<f64>>,
+    /// Largest magnitudes at nodes by their names, seen on more items than `calibration` has, see
+    /// [`Network::ranges`](crate::Network::ranges). Other names have no effect. Where values of `calibration` are larger, they count.
+    pub ranges: BTreeMap<String, f64>,
     /// Threads that run times are predicted for.
     pub threads: usize,
     /// Description of inputs and results for the client.
@@ -31,6 +35,7 @@ impl Default for CompileOptions {
             security: Security::Bits128,
             rings: RingKind::ALL.to_vec(),
             calibration: None,
+            ranges: BTreeMap::new(),
             threads,
             metadata: Metadata::default(),
         }

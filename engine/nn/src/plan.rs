@@ -2,7 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::calibration::{self, HEADROOM, magnitude};
+use crate::calibration::{Calibration, HEADROOM, magnitude};
 use crate::emit::emit;
 use crate::options::{CompileOptions, Progress};
 use crate::search::Candidate;
@@ -72,9 +72,9 @@ impl Plan {
             let node = network[id].name.clone();
             return Err(CompileError::Activation { node, function: activation.function.name() });
         }
-        let items = calibration::items(network, options.calibration.as_ref())?;
-        let ranges = calibration::ranges(network, &items)?;
-        let (candidate, choice) = Candidate::best(network, &ranges, &items, options, progress)?;
+        let calibration = Calibration::new(network, options)?;
+        let ranges = calibration.ranges(network, 1.0)?;
+        let (candidate, choice) = Candidate::best(network, &ranges, &calibration, options, progress)?;
         let mut error = candidate.error();
         if let Some((polynomial_error, id)) = candidate.polynomial_error() {
             let Node { name, op, .. } = &candidate.network[id];
@@ -87,7 +87,7 @@ impl Plan {
             error = error.hypot(polynomial_error);
         }
         let params = Params::new(candidate.literal)?;
-        let program = emit(&candidate, &params, &items, progress)?;
+        let program = emit(&candidate, &params, &calibration, progress)?;
         let tensor = |id: NodeId, range: f64, unit: f64, shape: &[usize]| TensorSpec {
             shape: shape.to_vec(),
             unit,

@@ -5,7 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::calibration;
+use crate::calibration::Calibration;
 use crate::cost::{Cost, LinearWork};
 use crate::layout::Layout;
 use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
@@ -104,15 +104,16 @@ struct Rewritten {
 
 impl Candidate {
     /// The cheapest way to run `network` at the smallest degree that is secure, with a sentence on the choice.
-    /// `ranges` are the largest magnitudes at its nodes, `items` the calibration items.
+    /// `ranges` are the largest magnitudes at its nodes.
     pub(crate) fn best(
         network: &Network,
         ranges: &NodeMap<f64>,
-        items: &[Vec<f64>],
+        calibration: &Calibration,
         options: &CompileOptions,
         progress: Progress<'_>,
     ) -> Result<(Self, String), CompileError> {
-        let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
+        let first =
+            calibration.items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
         let trace = network.trace(first);
         let mut candidates: Vec<Self> = Vec::new();
         let mut tried: Vec<Arc<Network>> = Vec::new();
@@ -127,7 +128,7 @@ impl Candidate {
                 continue;
             }
             tried.push(network.clone());
-            let ranges = calibration::ranges(&network, items)?;
+            let ranges = calibration.ranges(&network, 1.0)?;
             let Normalized { network, ranges, input_unit, output_unit } =
                 normalize(&network, &ranges, merging.pools)
                     .map_err(|_| CompileError::Internal("normalization breaks the network"))?;

@@ -436,3 +436,32 @@ fn published_results_have_the_bits_of_the_specification() {
         assert_eq!((x * unit).fract(), 0.0, "{x} has more than {} bits", spec.publish_bits());
     }
 }
+
+#[test]
+fn known_ranges_widen_those_of_the_calibration() {
+    let network = net(&[4], |n| {
+        let x = n.affine(X, 2.0, 0.0);
+        n.polynomial(x, &[0.0, 0.5, 1.0]);
+    });
+    let compiled = |ranges: &[(&str, f64)]| {
+        let ranges = ranges.iter().map(|(name, range)| ((*name).to_owned(), *range)).collect();
+        compile(&network, &CompileOptions { ranges, ..options(&network) })
+    };
+    let item = ndarray::arr1(&[6.0; 4]);
+    let narrow = compiled(&[]).unwrap();
+    assert_eq!(narrow.range_violations(&network, item.view()).len(), 3);
+    let known = network.ranges(&item.clone().insert_axis(ndarray::Axis(0)).into_dyn()).unwrap();
+    assert_eq!(known.len(), 3);
+    let known: Vec<_> = known.iter().map(|(name, range)| (name.as_str(), *range)).collect();
+    let wide = compiled(&known).unwrap();
+    assert!(wide.range_violations(&network, item.view()).is_empty());
+    let got = encrypted(&wide, &[item.to_vec()]);
+    assert!(bits(&network.evaluate_flat(&item.to_vec()), &got[0], known[2].1) > 12.0);
+    // Smaller ranges and other names change nothing.
+    let same = compiled(&[("input", 1e-9), ("another", 1e9)]).unwrap();
+    assert_eq!(same.server_plan().digest(), narrow.server_plan().digest());
+    for range in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = compiled(&[("input", range)]).unwrap_err();
+        assert!(matches!(error, CompileError::Range { .. }), "{error}");
+    }
+}

@@ -7,6 +7,14 @@ use crate::problem::Problem;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
+    /// The ranges in the metadata are no JSON object of numbers.
+    #[error(
+        "the entry pleura.ranges of the metadata is no JSON object of names and numbers ({problem}); remove or correct it"
+    )]
+    Ranges {
+        /// Message of the JSON parser.
+        problem: String,
+    },
     /// The file is too large.
     #[error("the model has {bytes} bytes; at most {MAX_BYTES} are supported")]
     TooLarge {

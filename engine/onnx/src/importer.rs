@@ -357,7 +357,7 @@ impl Value {
     /// Gives the value another shape with the same number of elements.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Result<Self, Problem> {
         let from = self.full_shape();
-        if budget::elements(&shape)? != from.iter().product() {
+        if budget::elements(&shape)? != from.iter().product::<usize>() {
             return Err(Problem::Reshape { from, to: shape.iter().map(|&extent| extent as i64).collect() });
         }
         match (self, shape.as_slice()) {

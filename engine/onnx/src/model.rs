@@ -9,6 +9,9 @@ use prost::Message;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Entry of the metadata with the ranges of values.
+const RANGES: &str = "pleura.ranges";
+
 /// An imported model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
@@ -22,6 +25,9 @@ pub struct Imported {
     pub notes: Vec<String>,
     /// Entries of the model's `metadata_props`, by name.
     pub metadata: BTreeMap<String, String>,
+    /// Largest magnitudes at nodes by their names, from the entry `pleura.ranges` of the metadata, a JSON object; for
+    /// [`CompileOptions::ranges`](pleura_nn::CompileOptions::ranges).
+    pub ranges: BTreeMap<String, f64>,
 }
 
 /// Imports an ONNX model. The first axis of its input is the batch; the network is what happens to one item.
@@ -60,6 +66,9 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let name = named.map_or_else(|| graph.name.clone(), |entry| entry.value.clone());
     let Built { network, scores, notes, external_files } =
         importer::import(name, &Graph::new(graph, options)?, opset, options)?;
-    let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-    Ok(Imported { network, scores, external_files, notes, metadata })
+    let metadata: BTreeMap<_, _> =
+        model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+    let ranges = metadata.get(RANGES).map(|text| serde_json::from_str(text));
+    let ranges = ranges.transpose().map_err(|error| ImportError::Ranges { problem: error.to_string() })?;
+    Ok(Imported { network, scores, external_files, notes, metadata, ranges: ranges.unwrap_or_default() })
 }

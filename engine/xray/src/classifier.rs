@@ -10,6 +10,7 @@ use pleura_latent::{Codec, Latent, Xray};
 use pleura_nn::{CompileOptions, Metadata, Network, Report, ScoreTransform};
 use pleura_onnx::{ImportOptions, Imported, import};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// A network with its class names and the preparation of its input.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Classifier {
     network: Network,
     classes: Classes,
     preprocessing: Preprocessing,
+    /// Known ranges of values by names of nodes.
+    ranges: BTreeMap<String, f64>,
     notes: Vec<String>,
     digest: [u8; 32],
 }
@@ -44,7 +47,8 @@ impl Classifier {
     /// [`XrayError::Import`], [`XrayError::Input`], [`XrayError::UnknownCodec`], [`XrayError::PixelScaling`],
     /// [`XrayError::LatentScaling`], [`XrayError::OneOutput`]
     pub fn from_onnx(name: &str, bytes: &[u8], scaling: Option<PixelScaling>) -> Result<Self, XrayError> {
-        let Imported { network, scores, mut notes, metadata, .. } = import(bytes, &ImportOptions::default())?;
+        let Imported { network, scores, mut notes, metadata, ranges, .. } =
+            import(bytes, &ImportOptions::default())?;
         let preprocessing = Preprocessing::of(name, network.input_shape(), &metadata, scaling)?;
         if let Some((chosen, said)) = scaling.zip(metadata.get(&format!("{PREFIX}pixel_scaling")))
             && said.parse() != Ok(chosen)
@@ -79,6 +83,7 @@ impl Classifier {
             network,
             classes: Classes::new(classes, scores),
             preprocessing,
+            ranges,
             notes,
             digest: digest.into(),
         })
@@ -183,6 +188,7 @@ impl Classifier {
         let metadata = Metadata { classes, preprocessing: Some(preprocessing), scores };
         Ok(CompileOptions {
             calibration: Some(self.calibration(group)?),
+            ranges: self.ranges.clone(),
             metadata,
             ..CompileOptions::default()
         })

@@ -217,3 +217,18 @@ fn errors_carry_what_was_found() {
     let error = two.import_with(&options).unwrap_err();
     assert_eq!(error, ImportError::UnknownOutput { chosen: "z".into(), names: vec!["y".into()] });
 }
+
+#[test]
+fn ranges_in_the_metadata_are_numbers() {
+    let model = |value: &str| {
+        let mut model = Builder::new(&[4]).scalar("c", 2.0).node("Mul", "x c", "y", &[]);
+        model.0.metadata_props.push(Entry { key: "pleura.ranges".into(), value: value.into() });
+        model
+    };
+    let ranges = model(r#"{"input": 1.5, "/y": 3}"#).import().unwrap().ranges;
+    assert_eq!(ranges.into_iter().collect::<Vec<_>>(), [("/y".to_owned(), 3.0), ("input".to_owned(), 1.5)]);
+    assert!(Builder::new(&[4]).node("Neg", "x", "y", &[]).import().unwrap().ranges.is_empty());
+    for value in ["", "[1]", r#"{"input": "large"}"#] {
+        refused(model(value), &["pleura.ranges", "JSON object", "remove or correct"]);
+    }
+}
