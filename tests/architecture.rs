@@ -40,11 +40,13 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "pleura-gpu",
             "pleura-ring",
             "pleura-shaders",
+            "pleura-unify",
         ],
     ),
     ("pleura-service", &["pleura"]),
     ("pleura-cli", &["pleura", "pleura-service"]),
     ("pleura-python", &["pleura"]),
+    ("pleura-unify", &[]),
 ];
 
 #[test]
