@@ -34,6 +34,8 @@ pub struct Device {
     waiting_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
     pub(crate) dispatches: AtomicU64,
+    /// Submits that the driver has reported as finished.
+    pub(crate) finished_submits: Arc<AtomicU64>,
     pub(crate) errors: Arc<ErrorSink>,
     /// A stand-in for operands that a dispatch lacks, and for buffers that could not be allocated.
     pub(crate) nothing: PooledBuffer,
@@ -115,6 +117,7 @@ impl Device {
             waiting_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
+            finished_submits: Arc::default(),
             errors,
             nothing,
         })

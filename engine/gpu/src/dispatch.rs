@@ -79,6 +79,9 @@ impl Device {
                 let Some(mut recorder) = self.recorder_with_room(words) else { return };
                 let params_at =
                     recorder.push_tables(dispatch.params, limbs.words, rows.words, dispatch.terms.words);
+                if recorder.dispatches == 0 && self.is_idle() {
+                    recorder.device_is_idle();
+                }
                 let bind_group = self.bind_group(&mut recorder, &kernel, dispatch);
                 let pass = recorder.pass(&self.device);
                 pass.set_pipeline(&pipeline);
@@ -128,12 +131,20 @@ impl Device {
         Some(recorder)
     }
 
+    /// Whether the device is known to have finished all submitted commands: the driver says so when it is polled.
+    fn is_idle(&self) -> bool {
+        self.finished_submits.load(Ordering::Relaxed) >= self.pool.submits.load(Ordering::Relaxed)
+    }
+
     fn submit(&self, recorder: &mut Recorder) {
         let Some(commands) = recorder.finish() else { return };
         self.queue.write_buffer(&recorder.arena.buffer, 0, bytemuck::cast_slice(&recorder.tables));
         recorder.tables.clear();
         self.queue.submit([commands]);
         self.pool.submits.fetch_add(1, Ordering::Relaxed);
+        let finished = self.finished_submits.clone();
+        self.queue.on_submitted_work_done(move || _ = finished.fetch_add(1, Ordering::Relaxed));
+        recorder.device_is_busy();
         // Buffers that the device is done with are freed in passing.
         self.poll(wgpu::PollType::Poll);
     }

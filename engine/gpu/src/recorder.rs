@@ -15,6 +15,8 @@ pub(crate) struct Recorder {
     /// Modular products in these commands.
     pub(crate) cost: u64,
     pub(crate) dispatches: usize,
+    /// Dispatches after which commands are submitted.
+    submit_after: usize,
 }
 
 /// Buffers of a bind group, by their names, and how many inputs it has. The arena is the same for all.
@@ -24,8 +26,10 @@ pub(crate) type BindGroupKey = (u32, [u64; 7]);
 /// which systems take a slow one for hung.
 pub(crate) const SUBMIT_COST: u64 = 1 << 30;
 
-/// Commands are also submitted after this many dispatches.
-const SUBMIT_DISPATCHES: usize = 2048;
+/// Commands are also submitted after this many dispatches: few where the device has nothing to do, so that it starts while the host goes
+/// on recording; then twice as many each time, since each submit costs the host as much as some dispatches.
+const FIRST_SUBMIT_DISPATCHES: usize = 16;
+const MAX_SUBMIT_DISPATCHES: usize = 2048;
 
 /// Words of the arena at first.
 pub(crate) const ARENA_WORDS: usize = 1 << 20;
@@ -39,7 +43,15 @@ const MAX_BIND_GROUPS: usize = 1 << 14;
 impl Recorder {
     /// Nothing recorded.
     pub(crate) fn new(arena: PooledBuffer) -> Self {
-        Self { open: None, tables: Vec::new(), arena, bind_groups: HashMap::new(), cost: 0, dispatches: 0 }
+        Self {
+            open: None,
+            tables: Vec::new(),
+            arena,
+            bind_groups: HashMap::new(),
+            cost: 0,
+            dispatches: 0,
+            submit_after: FIRST_SUBMIT_DISPATCHES,
+        }
     }
 
     /// Words that fit the arena.
@@ -67,7 +79,17 @@ impl Recorder {
 
     /// Whether there is enough to be submitted.
     pub(crate) fn is_full(&self) -> bool {
-        self.cost >= SUBMIT_COST || self.dispatches >= SUBMIT_DISPATCHES
+        self.cost >= SUBMIT_COST || self.dispatches >= self.submit_after
+    }
+
+    /// The device has finished all that was submitted, so the next commands are submitted early.
+    pub(crate) fn device_is_idle(&mut self) {
+        self.submit_after = FIRST_SUBMIT_DISPATCHES;
+    }
+
+    /// Commands were submitted: the next ones may wait until there are more of them.
+    pub(crate) fn device_is_busy(&mut self) {
+        self.submit_after = (2 * self.submit_after).min(MAX_SUBMIT_DISPATCHES);
     }
 
     /// The recorded commands, if there are any. Their tables stay until the caller has written them to the arena.
