@@ -5,8 +5,13 @@
 pub enum Grid {
     /// A thread for each word.
     Word,
+    /// A thread for each four neighbouring words, which it reads and writes as vectors.
+    Word4,
     /// A thread for each column of sixteen words that lie `n / 16` apart, which it has in registers.
     Column16,
+    /// A workgroup for each sixteen neighbouring columns of sixteen words, with four threads for each column and shared memory for this
+    /// many limbs.
+    Columns(u32),
     /// A workgroup for each block of neighbouring words, in the memory that its threads share.
     Block(Block),
 }
@@ -30,8 +35,18 @@ impl Grid {
     pub const fn threads(self) -> u32 {
         match self {
             Self::Word => 256,
-            Self::Column16 => 64,
+            Self::Word4 => 128,
+            Self::Column16 | Self::Columns(_) => 64,
             Self::Block(block) => block.threads(),
+        }
+    }
+
+    /// Words of a limb that a thread computes at a time.
+    pub const fn thread_words(self) -> u32 {
+        match self {
+            Self::Word => 1,
+            Self::Word4 => 4,
+            Self::Column16 | Self::Columns(_) | Self::Block(_) => 1 << LOG_THREAD_WORDS,
         }
     }
 
@@ -39,8 +54,10 @@ impl Grid {
     pub const fn workgroups(self, log_n: u32) -> u32 {
         let words = 1u32 << log_n;
         match self {
-            Self::Word => words.div_ceil(self.threads()),
-            Self::Column16 => (words >> LOG_THREAD_WORDS).div_ceil(self.threads()),
+            Self::Word | Self::Word4 | Self::Column16 => {
+                words.div_ceil(self.thread_words()).div_ceil(self.threads())
+            }
+            Self::Columns(_) => words >> (2 * LOG_THREAD_WORDS),
             Self::Block(block) => words >> block.log_words,
         }
     }
@@ -48,7 +65,8 @@ impl Grid {
     /// Pipeline constants of a kernel of this shape: values of the WGSL `override` declarations, by name.
     pub fn constants(self) -> Vec<(&'static str, f64)> {
         match self {
-            Self::Word | Self::Column16 => Vec::new(),
+            Self::Word | Self::Word4 | Self::Column16 => Vec::new(),
+            Self::Columns(limbs) => vec![("COEFFICIENTS", (limbs << (2 * LOG_THREAD_WORDS)).into())],
             Self::Block(block) => vec![
                 ("LOG_BLOCK", block.log_words.into()),
                 ("FIRST", block.first_stages.into()),

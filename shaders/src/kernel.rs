@@ -5,6 +5,9 @@ use crate::{Block, EntryType, Grid};
 /// The entry point of every kernel.
 pub const ENTRY_POINT: &str = "main";
 
+/// Numbers of primes that there are kernels for whole digits of; shared memory is for this many. The last one is the largest digit.
+pub const DIGIT_SIZES: [u32; 3] = [4, 8, 15];
+
 /// How the text computes the high half of a 32-bit product and sums of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Words {
@@ -52,6 +55,9 @@ pub enum KernelId {
     InttHead,
     /// Unfolds what the inverse transform leaves in a conjugate-invariant ring, in place.
     Unfold,
+    /// [`InttHead`](Self::InttHead), conversion to other primes, and [`NttHead`](Self::NttHead) of these, in a cyclotomic ring: of digits with at
+    /// most this many primes, one of [`DIGIT_SIZES`].
+    ConvertHead(u32),
     /// [`Ntt`](Self::Ntt) of coefficients converted from other primes.
     NttConverted(Block),
     /// [`NttHead`](Self::NttHead) of coefficients converted from other primes.
@@ -110,20 +116,24 @@ macro_rules! kernel {
     (@term $term:ident) => { Some(EntryType::$term) };
     // Transforms: how a limb's entry is read, how words are loaded and stored.
     (block($block:ident) $name:literal, $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
-        kernel!($name, $file["radix16", "block", "store16" $(, $piece)*], Grid::Block($block), $inputs, $tables)
+        kernel!($name, $file["operands_words", "radix16", "block", "store16" $(, $piece)*], Grid::Block($block), $inputs, $tables)
     };
     (column $name:literal, $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
-        kernel!($name, $file["radix16", "store16" $(, $piece)*], Grid::Column16, $inputs, $tables)
+        kernel!($name, $file["operands_words", "radix16", "store16" $(, $piece)*], Grid::Column16, $inputs, $tables)
     };
     // A thread for each word.
     (word $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
-        kernel!($file, $file[$($piece),*], Grid::Word, $inputs, $tables)
+        kernel!($file, $file["operands_words" $(, $piece)*], Grid::Word, $inputs, $tables)
+    };
+    // A thread for each four words.
+    (word4 $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
+        kernel!($file, $file["modular4" $(, $piece)*], Grid::Word4, $inputs, $tables)
     };
 }
 
 impl KernelId {
-    /// Every kernel once; those of blocks with the given one.
-    pub const fn all(block: Block) -> [Self; 23] {
+    /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
+    pub const fn all(block: Block) -> [Self; 24] {
         [
             Self::Concat,
             Self::AddAssign,
@@ -142,6 +152,7 @@ impl KernelId {
             Self::Intt(block),
             Self::InttHead,
             Self::Unfold,
+            Self::ConvertHead(DIGIT_SIZES[0]),
             Self::NttConverted(block),
             Self::NttHeadConverted,
             Self::NttConvertedRescaled(block),
@@ -161,57 +172,51 @@ impl KernelId {
             Self::MulScalarAssign => kernel!(word "mul_scalar_assign"[], 0, (ScalarLimb, RowEntry)),
             Self::Automorphism => kernel!(word "automorphism"["automorphism"], 1, (LimbEntry, RowEntry)),
             Self::AutomorphismCoeff => kernel!(word "automorphism_coeff"[], 1, (LimbEntry, RowEntry)),
-            Self::MulAccumulate => kernel!(word "mul_accumulate"[], 2, (LimbEntry, SumRow, ProductTerm)),
-            Self::GadgetProduct => {
-                kernel!(word "gadget_product"["automorphism"], 4, (GadgetLimb, SumRow, GadgetTerm))
-            }
-            Self::BabyStepSums => kernel!(word "baby_step_sums"[], 2, (LimbEntry, SumRow, BabyStepTerm)),
+            Self::MulAccumulate => kernel!(
+                word4 "mul_accumulate"["operands_vectors"], 2, (LimbEntry, SumRow, ProductTerm)),
+            Self::GadgetProduct => kernel!(
+                word4 "gadget_product"["operands_vectors", "automorphism", "automorphism4"],
+                4, (GadgetLimb, SumRow, GadgetTerm)),
+            Self::BabyStepSums => kernel!(
+                word4 "baby_step_sums"["operands_diagonals"], 2, (LimbEntry, SumRow, BabyStepTerm)),
             Self::ExpandCompact => kernel!(word "expand_compact"[], 1, (LimbEntry, RowEntry)),
             Self::Ntt(block) => kernel!(
                 block(block) "ntt", "ntt"["limb", "load16", "fold", "load_folded", "store_out"],
-                1, (LimbEntry, RowEntry)
-            ),
+                1, (LimbEntry, RowEntry)),
             Self::NttHead => kernel!(
                 column "ntt_head", "ntt_head"["limb", "load16", "fold", "load_folded", "store_out"],
-                1, (LimbEntry, RowEntry)
-            ),
+                1, (LimbEntry, RowEntry)),
             Self::NttRest(block) => kernel!(
                 block(block) "ntt_rest", "ntt"["limb", "load16", "load_out", "store_out"],
-                0, (LimbEntry, RowEntry)
-            ),
+                0, (LimbEntry, RowEntry)),
             Self::Intt(block) => kernel!(
                 block(block) "intt", "intt"["limb_inverse", "load16", "load_x", "store_out"],
-                1, (InverseLimb, RowEntry)
-            ),
+                1, (InverseLimb, RowEntry)),
             Self::InttHead => kernel!(
                 column "intt_head", "intt_head"["limb_inverse", "load16", "load_out", "store_out"],
-                0, (InverseLimb, RowEntry)
-            ),
+                0, (InverseLimb, RowEntry)),
             Self::Unfold => kernel!(word "unfold"[], 0, (InverseLimb, RowEntry)),
+            Self::ConvertHead(primes) => kernel!(
+                "convert_head", "convert_head"["operands_words", "radix16"], Grid::Columns(primes),
+                1, (ConvertedDigit, RowEntry, DigitSource)),
             Self::NttConverted(block) => kernel!(
                 block(block) "ntt_converted", "ntt"["limb_converted", "fold", "load16_converted", "store_out"],
-                1, (ConvertedLimb, RowEntry, ConversionSource)
-            ),
+                1, (ConvertedLimb, RowEntry, ConversionSource)),
             Self::NttHeadConverted => kernel!(
                 column "ntt_head_converted", "ntt_head"["limb_converted", "fold", "load16_converted", "store_out"],
-                1, (ConvertedLimb, RowEntry, ConversionSource)
-            ),
+                1, (ConvertedLimb, RowEntry, ConversionSource)),
             Self::NttConvertedRescaled(block) => kernel!(
                 block(block) "ntt_converted_rescaled", "ntt"["limb_converted", "fold", "load16_converted", "store_rescaled"],
-                2, (ConvertedLimb, RowEntry, ConversionSource)
-            ),
+                2, (ConvertedLimb, RowEntry, ConversionSource)),
             Self::NttRestRescaled(block) => kernel!(
                 block(block) "ntt_rest_rescaled", "ntt"["limb_converted", "load16", "load_out", "store_rescaled"],
-                2, (ConvertedLimb, RowEntry)
-            ),
+                2, (ConvertedLimb, RowEntry)),
             Self::NttCompact(block) => kernel!(
                 block(block) "ntt_compact", "ntt"["limb", "load16", "fold", "load_compact", "store_out"],
-                1, (LimbEntry, RowEntry)
-            ),
+                1, (LimbEntry, RowEntry)),
             Self::NttHeadCompact => kernel!(
                 column "ntt_head_compact", "ntt_head"["limb", "load16", "fold", "load_compact", "store_out"],
-                1, (LimbEntry, RowEntry)
-            ),
+                1, (LimbEntry, RowEntry)),
         }
     }
 }

@@ -32,9 +32,9 @@ mod kernel;
 mod tables;
 
 pub use grid::{Block, Grid};
-pub use kernel::{ENTRY_POINT, Kernel, KernelId, Words};
+pub use kernel::{DIGIT_SIZES, ENTRY_POINT, Kernel, KernelId, Words};
 pub use tables::{
-    BabyStepTerm, ConversionQuotient, ConversionSource, ConvertedLimb, Entry, EntryType, Factor, Field,
-    GadgetLimb, GadgetTerm, InverseLimb, KernelParams, LimbEntry, NONE, Prime, ProductTerm, RowEntry,
-    ScalarLimb, SumRow,
+    BabyStepTerm, ConversionFactor, ConversionQuotient, ConversionSource, ConvertedDigit, ConvertedLimb,
+    DigitSource, DigitTarget, Entry, EntryType, Factor, Field, GadgetLimb, GadgetTerm, InverseLimb,
+    KernelParams, LimbEntry, NONE, Prime, ProductTerm, RowEntry, ScalarLimb, SumRow,
 };

@@ -267,4 +267,51 @@ tables! {
         /// Bits after the point of the sources' fixed point, 32 or more.
         fixed_point_bits: u32,
     }
+
+    /// Primes of a digit that one workgroup converts to some other primes. Among the terms of its kernel, all [`DigitSource`] come first,
+    /// then all [`DigitTarget`], then all [`ConversionFactor`]; a position counts entries of its type from the first term on.
+    ConvertedDigit {
+        /// Position of the first [`DigitSource`] of the digit.
+        first_source: u32,
+        /// Number of primes converted from, at most fifteen.
+        sources: u32,
+        /// Position of the first [`DigitTarget`].
+        first_target: u32,
+        /// Number of primes converted to.
+        targets: u32,
+    }
+
+    /// A prime `d` of a digit, whose inverse transform the kernel ends.
+    DigitSource {
+        /// Position of the prime in the ring.
+        prime: u32,
+        /// Offset of the limb in a polynomial of `x`.
+        x_offset: u32,
+        /// Factor of the last stage for sums.
+        sum_factor: Factor,
+        /// Factor of the last stage for differences.
+        difference_factor: Factor,
+        /// `1 / d` in fixed point: the share of a coefficient in the quotient.
+        inv_fixed_point: u32,
+        /// Bits after the point, 32 or more.
+        fixed_point_bits: u32,
+    }
+
+    /// A prime that a digit is converted to.
+    DigitTarget {
+        /// Position of the prime in the ring.
+        prime: u32,
+        /// Offset of the limb in a polynomial of `out`.
+        out_offset: u32,
+        /// Minus the product `D` of the digit's primes modulo this one, in Montgomery form.
+        minus_product: u32,
+        /// Position of the first source's [`ConversionFactor`].
+        first_factor: u32,
+    }
+
+    /// A factor of a conversion.
+    ConversionFactor {
+        /// `D / d` modulo the prime converted to, in Montgomery form.
+        qhat: u32,
+    }
 }

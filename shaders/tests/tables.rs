@@ -76,13 +76,17 @@ fn section(ty: EntryType) -> Option<&'static str> {
         | EntryType::ScalarLimb
         | EntryType::InverseLimb
         | EntryType::ConvertedLimb
+        | EntryType::ConvertedDigit
         | EntryType::GadgetLimb => Some("limbs"),
         EntryType::RowEntry | EntryType::SumRow => Some("rows"),
         EntryType::ProductTerm
         | EntryType::BabyStepTerm
         | EntryType::GadgetTerm
         | EntryType::ConversionSource
-        | EntryType::ConversionQuotient => Some("terms"),
+        | EntryType::ConversionQuotient
+        | EntryType::DigitSource
+        | EntryType::DigitTarget
+        | EntryType::ConversionFactor => Some("terms"),
     }
 }
 
@@ -179,10 +183,14 @@ fn kernels_load_the_entries_that_they_name() {
         let mut called = BTreeSet::new();
         calls(&module, &module.entry_points[0].function, &mut called);
         let loaded: BTreeSet<_> = called.into_iter().filter(|name| name.starts_with("load_")).collect();
-        let quotient =
-            (kernel.term == Some(EntryType::ConversionSource)).then_some(EntryType::ConversionQuotient);
-        let named = [Some(kernel.limb), Some(kernel.row), kernel.term, quotient];
-        assert_eq!(loaded, named.into_iter().flatten().map(loader).collect(), "{}", kernel.name);
+        // Entries that follow those of the named type in the same table.
+        let more: &[EntryType] = match kernel.term {
+            Some(EntryType::ConversionSource) => &[EntryType::ConversionQuotient],
+            Some(EntryType::DigitSource) => &[EntryType::DigitTarget, EntryType::ConversionFactor],
+            _ => &[],
+        };
+        let named = [kernel.limb, kernel.row].into_iter().chain(kernel.term).chain(more.iter().copied());
+        assert_eq!(loaded, named.map(loader).collect(), "{}", kernel.name);
     }
 }
 

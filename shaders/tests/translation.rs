@@ -6,14 +6,15 @@
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
-use pleura_shaders::{Block, ENTRY_POINT, Kernel, KernelId, Words};
+use pleura_shaders::{Block, DIGIT_SIZES, ENTRY_POINT, Kernel, KernelId, Words};
 use std::collections::BTreeSet;
 
 /// Each kernel in both forms of words, with every block that it may be given.
 fn variants() -> Vec<(Kernel, Words)> {
     // Blocks of all sizes; and copies of something shorter than a thread's sixteen words.
     let blocks = (4..=13).map(Block::whole).chain((1..=4).map(Block::copies));
-    let kernels = blocks.flat_map(KernelId::all).map(KernelId::kernel);
+    let digits = DIGIT_SIZES.into_iter().map(KernelId::ConvertHead);
+    let kernels = blocks.flat_map(KernelId::all).chain(digits).map(KernelId::kernel);
     let mut variants = Vec::new();
     for kernel in kernels {
         for words in [Words::Int64, Words::Int32] {

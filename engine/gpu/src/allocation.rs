@@ -46,6 +46,9 @@ impl Placement {
     }
 }
 
+/// Constants begin at multiples of this many words.
+const ALIGN_CONSTANTS: usize = 16;
+
 impl Device {
     /// A buffer of at least `words` words, with undefined content. Without memory for it, a marked stand-in.
     fn buffer(&self, words: usize) -> PooledBuffer {
@@ -206,7 +209,8 @@ impl Device {
         }
         let Some(open) = slab.as_mut() else { return (Segment::Host(words.into()), 0) };
         let start = open.used_words;
-        open.used_words += words.len();
+        // Kernels read four words at a time.
+        open.used_words += words.len().next_multiple_of(ALIGN_CONSTANTS);
         let buffer = open.buffer.clone();
         drop(slab);
         self.write(&buffer, start, words);

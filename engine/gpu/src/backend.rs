@@ -5,7 +5,7 @@ use crate::download::Source;
 use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
 use crate::memory::{GpuBuffer, Segment};
 use crate::ring_tables::factor;
-use crate::{sums, switching, transform};
+use crate::{conversion, sums, switching, transform};
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
     GaloisElement, Limbs, Ntt, Pending, Ring, Term, View, shape,
@@ -183,7 +183,7 @@ impl Backend for Gpu {
     }
 
     fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt> {
-        transform::mod_up(self, x, gadget)
+        conversion::mod_up(self, x, gadget)
     }
 
     fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt> {
@@ -225,7 +225,7 @@ impl Backend for Gpu {
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {
-        transform::rescale(self, x, to)
+        conversion::rescale(self, x, to)
     }
 }
 

@@ -228,6 +228,11 @@ impl<'a> Table<'a> {
         Self { ty: Some(T::TYPE), words: bytemuck::cast_slice(entries) }
     }
 
+    /// The words of entries of one type and those that follow them.
+    pub(crate) fn of_words<T: Entry>(words: &'a [u32]) -> Self {
+        Self { ty: Some(T::TYPE), words }
+    }
+
     /// Number of entries.
     pub(crate) fn len(self) -> usize {
         self.words.len() / self.entry_words()

@@ -8,9 +8,10 @@
 //!   of which takes `a_(i + k n/16)`, `k = 0..16`, as they are far apart.
 //! * **Key switching**: inverse transform of the digits, base conversion as part of the forward transform's first pass, sums of
 //!   products with keys, and the same again for ModDown, which ends in the transform's last pass. Five dispatches for a rotation of
-//!   limbs that are transformed in one kernel, nine of larger ones.
-//! * **Recording.** Operations are recorded, and submitted together when a caller waits or after a few milliseconds' worth of
-//!   work.
+//!   limbs that are transformed in one kernel. Of larger ones seven, since the last pass of the inverse transform, conversion and the
+//!   first pass of the forward one are one kernel (`convert_head`); nine and two unfoldings in a conjugate-invariant ring.
+//! * **Recording.** Operations are recorded, and submitted when a caller waits, after a few milliseconds' worth of work, or after a few
+//!   dispatches if the device has nothing to do: sixteen, and then twice as many each time.
 //!
 //! ```
 //! use pleura_gpu::{Gpu, Options, adapters};
@@ -31,6 +32,7 @@
 mod adapter;
 mod allocation;
 mod backend;
+mod conversion;
 mod device;
 mod dispatch;
 mod download;

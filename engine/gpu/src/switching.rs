@@ -1,12 +1,13 @@
 //! Key switching and the sums of linear transforms, a few limbs at a time, so that intermediate results stay small.
 
 use crate::allocation::Placement;
+use crate::conversion::extend_digits;
 use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
 use crate::memory::{GpuBuffer, Location};
 use crate::recorder::SUBMIT_COST;
 use crate::ring_tables::factor;
 use crate::sums::{Inputs, SumTable, Sums, Target};
-use crate::transform::{LOG_THREAD_WORDS, TransformedCompact, extend_digits, ntt_compact};
+use crate::transform::{LOG_THREAD_WORDS, TransformedCompact, ntt_compact};
 use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, Limbs, Ntt, Term, View};
 use pleura_shaders::{BabyStepTerm, GadgetLimb, GadgetTerm, KernelId, KernelParams, LimbEntry, NONE};
 use std::ops::Range;

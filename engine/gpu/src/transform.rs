@@ -1,44 +1,25 @@
-//! Transforms of limbs: one pass where a limb fits the memory of a workgroup, otherwise two. Conversions and compact polynomials
-//! are fused into the first pass, division into the last.
+//! Transforms of limbs: one pass where a limb fits the memory of a workgroup, otherwise two. Compact polynomials are fused into the first
+//! pass; `conversion.rs` adds conversions to it, and divisions to the last.
 
 use crate::allocation::Placement;
 use crate::dispatch::{Operands, Table};
-use crate::gpu::{Call, Gpu, GpuCompactPolys, HEAD_STAGES, Row, poly};
+use crate::gpu::{Call, Gpu, GpuCompactPolys, HEAD_STAGES, Row};
 use crate::memory::GpuBuffer;
 use crate::ring_tables::factor;
-use pleura_ring::convert::Target;
-use pleura_ring::{BasisConversion, Batch, Coeff, Gadget, Limbs, Ntt, RingKind, View, shape};
-use pleura_shaders::{
-    Block, ConversionQuotient, ConversionSource, ConvertedLimb, InverseLimb, KernelId, KernelParams,
-    LimbEntry, RowEntry,
-};
-use std::sync::Arc;
+use pleura_ring::{Batch, Coeff, Limbs, Ntt, RingKind};
+use pleura_shaders::{Block, InverseLimb, KernelId, KernelParams, LimbEntry, RowEntry};
 
 /// The kernels of a forward transform: of limbs that fit a block, or the head and the rest of larger ones.
 #[derive(Clone, Copy)]
-struct ForwardKernels {
-    whole: fn(Block) -> KernelId,
-    head: KernelId,
-    rest: fn(Block) -> KernelId,
+pub(crate) struct ForwardKernels {
+    pub(crate) whole: fn(Block) -> KernelId,
+    pub(crate) head: KernelId,
+    pub(crate) rest: fn(Block) -> KernelId,
 }
 
 /// Transform of polynomials over the ring's primes.
 const NTT: ForwardKernels =
     ForwardKernels { whole: KernelId::Ntt, head: KernelId::NttHead, rest: KernelId::NttRest };
-
-/// Transform of coefficients converted from other primes.
-const CONVERTED: ForwardKernels = ForwardKernels {
-    whole: KernelId::NttConverted,
-    head: KernelId::NttHeadConverted,
-    rest: KernelId::NttRest,
-};
-
-/// Transform of converted coefficients, followed by the division that they are the remainder of.
-const RESCALED: ForwardKernels = ForwardKernels {
-    whole: KernelId::NttConvertedRescaled,
-    head: KernelId::NttHeadConverted,
-    rest: KernelId::NttRestRescaled,
-};
 
 /// Transform of compact polynomials.
 const COMPACT: ForwardKernels =
@@ -48,17 +29,17 @@ const COMPACT: ForwardKernels =
 pub(crate) const LOG_THREAD_WORDS: u32 = 4;
 
 /// A forward transform.
-struct Forward<'a> {
-    kernels: ForwardKernels,
+pub(crate) struct Forward<'a> {
+    pub(crate) kernels: ForwardKernels,
     /// Logarithm of the words in a limb.
-    log_n: u32,
+    pub(crate) log_n: u32,
     /// Logarithm of the number of copies of something shorter in a limb; 0 unless the limb is one thread's words.
-    log_copies: u32,
+    pub(crate) log_copies: u32,
     /// Limbs and terms of the kernel of whole limbs, and of the head.
-    limbs: Table<'a>,
-    terms: Table<'a>,
+    pub(crate) limbs: Table<'a>,
+    pub(crate) terms: Table<'a>,
     /// Limbs of the rest.
-    rest_limbs: Table<'a>,
+    pub(crate) rest_limbs: Table<'a>,
 }
 
 /// Forward transform of a batch.
@@ -90,120 +71,6 @@ pub(crate) fn intt(gpu: &Gpu, x: &Batch<Gpu, Ntt>) -> Batch<Gpu, Coeff> {
     let entries: Vec<_> = entries.into_iter().map(|base| inverse_limb(gpu, base, 1)).collect();
     inverse(gpu, &entries, (0..polys).map(|i| Row::map(out.at(i), x.buffer().at(i))));
     Batch::from_buffer(out, limbs, polys)
-}
-
-/// The digits of each poly of a view, extended to all limbs.
-pub(crate) fn mod_up(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> Batch<Gpu, Ntt> {
-    let digits = gadget.digits();
-    let limbs = gadget.limbs;
-    let out = extend_digits(gpu, x, gadget);
-    // Each digit's own limbs are there already.
-    let own = (0..digits).flat_map(|d| gadget.digit(d).map(move |limb| (d, limb)));
-    let entries: Vec<_> = own
-        .map(|(d, limb)| LimbEntry {
-            prime: limb as u32,
-            out_offset: gpu.offset(d * limbs.count() + limb),
-            x_offset: gpu.offset(limb),
-            y_offset: 0,
-        })
-        .collect();
-    let rows = (0..x.polys()).map(|i| Row::map(out.at(i), poly(x, i)));
-    gpu.call_simple(KernelId::Concat, &entries, rows);
-    let polys = out.split(limbs.count() << gpu.ring.log_n(), digits);
-    Batch::from_buffer(polys, limbs, x.polys() * digits)
-}
-
-/// Memory for the digits `[digit][limb]` of each polynomial of a view, with all limbs filled but each digit's own.
-pub(crate) fn extend_digits(gpu: &Gpu, x: View<'_, Gpu, Ntt>, gadget: Gadget) -> GpuBuffer {
-    let digits = gadget.digits();
-    let limbs = gadget.limbs;
-    shape::check_mod_up(x.limbs(), gadget);
-    let positions: Vec<_> = gpu.ring.indices(limbs).collect();
-    let mut sources = Vec::new();
-    let mut targets = Vec::new();
-    let mut terms = Vec::new();
-    for d in 0..digits {
-        let digit = gadget.digit(d);
-        let others = positions.iter().copied().enumerate().filter(|(limb, _)| !digit.contains(limb));
-        let conversion = conversion(gpu, digit.clone().collect(), others.clone().map(|o| o.1).collect());
-        for (limb, &qhat_inv) in digit.clone().zip(conversion.qhat_inv()) {
-            let offset = gpu.offset(limb);
-            let base = LimbEntry { prime: limb as u32, out_offset: offset, x_offset: offset, y_offset: 0 };
-            sources.push(inverse_limb(gpu, base, qhat_inv));
-        }
-        for ((limb, prime), target) in others.zip(conversion.targets()) {
-            let base = LimbEntry {
-                prime: prime as u32,
-                out_offset: gpu.offset(d * limbs.count() + limb),
-                x_offset: gpu.offset(digit.start),
-                y_offset: 0,
-            };
-            targets.push(converted_limb(base, &conversion, target, &mut terms));
-        }
-    }
-    let coefficients = gpu.alloc(x.limbs(), x.polys(), Placement::Separate);
-    inverse(gpu, &sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
-    let out = gpu.alloc(limbs, x.polys() * digits, Placement::Neighbours(digits)).join(digits);
-    let rows = (0..x.polys()).map(|i| Row::map(out.at(i), coefficients.at(i)));
-    let bases: Vec<LimbEntry> = targets.iter().map(|target| target.base).collect();
-    let forward = Forward {
-        kernels: CONVERTED,
-        log_n: gpu.ring.log_n(),
-        log_copies: 0,
-        limbs: Table::of(&targets),
-        terms: Table::of(&terms),
-        rest_limbs: Table::of(&bases),
-    };
-    forward.run(gpu, rows);
-    out
-}
-
-/// Division by the primes that `to` lacks.
-pub(crate) fn rescale(gpu: &Gpu, x: View<'_, Gpu, Ntt>, to: Limbs) -> Batch<Gpu, Ntt> {
-    let from = x.limbs();
-    let log_n = gpu.ring.log_n();
-    shape::check_rescale(from, to);
-    let kept: Vec<_> = gpu.ring.indices(to).collect();
-    let all = gpu.ring.indices(from).enumerate();
-    let dropped: Vec<_> = all.filter(|(_, prime)| !kept.contains(prime)).collect();
-    let conversion = conversion(gpu, dropped.iter().map(|(_, prime)| *prime).collect(), kept.clone());
-    let mut sources = Vec::with_capacity(dropped.len());
-    for (i, (&(limb, prime), &qhat_inv)) in dropped.iter().zip(conversion.qhat_inv()).enumerate() {
-        let base = LimbEntry {
-            prime: prime as u32,
-            out_offset: gpu.offset(i),
-            x_offset: gpu.offset(limb),
-            y_offset: 0,
-        };
-        sources.push(inverse_limb(gpu, base, qhat_inv));
-    }
-    let mut targets = Vec::with_capacity(kept.len());
-    let mut terms = Vec::new();
-    for (limb, (&prime, target)) in kept.iter().zip(conversion.targets()).enumerate() {
-        let base = LimbEntry {
-            prime: prime as u32,
-            out_offset: gpu.offset(limb),
-            x_offset: 0,
-            y_offset: gpu.offset(from.position(to, limb)),
-        };
-        targets.push(converted_limb(base, &conversion, target, &mut terms));
-    }
-
-    let coefficients = gpu.device.alloc(dropped.len() << log_n, x.polys(), Placement::Separate);
-    inverse(gpu, &sources, (0..x.polys()).map(|i| Row::map(coefficients.at(i), poly(x, i))));
-    let out = gpu.alloc(to, x.polys(), Placement::Separate);
-    let rows = (0..x.polys()).map(|i| Row::zip(out.at(i), coefficients.at(i), poly(x, i)));
-    let limbs = Table::of(&targets);
-    let forward = Forward {
-        kernels: RESCALED,
-        log_n,
-        log_copies: 0,
-        limbs,
-        terms: Table::of(&terms),
-        rest_limbs: limbs,
-    };
-    forward.run(gpu, rows);
-    Batch::from_buffer(out, to, x.polys())
 }
 
 /// Compact polynomials at full length.
@@ -288,87 +155,83 @@ pub(crate) fn ntt_compact(
 }
 
 impl Forward<'_> {
-    fn run<'a>(&self, gpu: &Gpu, rows: impl Iterator<Item = Row<'a, RowEntry>> + Clone) {
+    pub(crate) fn run<'a>(&self, gpu: &Gpu, rows: impl Iterator<Item = Row<'a, RowEntry>> + Clone) {
         let log_n = self.log_n;
-        let call = Call {
-            kernel: self.kernels.head,
-            params: KernelParams { log_n, log_run: self.log_copies, ..KernelParams::default() },
-            limbs: self.limbs,
-            terms: self.terms,
-            cost: transform_cost(log_n),
-        };
         if log_n <= gpu.device.max_log_block {
             let block = match self.log_copies {
                 0 => Block::whole(log_n),
                 log_copies => Block::copies(log_copies),
             };
-            gpu.call(&Call { kernel: (self.kernels.whole)(block), ..call }, rows);
+            gpu.call(&self.call((self.kernels.whole)(block)), rows);
             return;
         }
-        gpu.call(&call, rows.clone());
+        gpu.call(&self.call(self.kernels.head), rows.clone());
+        self.run_rest(gpu, rows);
+    }
+
+    /// The stages after a head.
+    pub(crate) fn run_rest<'a>(&self, gpu: &Gpu, rows: impl Iterator<Item = Row<'a, RowEntry>>) {
         // The remainder is transformed in place; the minuend stays.
         let rest = rows.map(|row| Row { operands: Operands { x: None, ..row.operands }, ..row });
-        let kernel = (self.kernels.rest)(Block::whole(log_n - HEAD_STAGES));
-        gpu.call(&Call { kernel, limbs: self.rest_limbs, terms: Table::NONE, ..call }, rest);
+        let kernel = (self.kernels.rest)(Block::whole(self.log_n - HEAD_STAGES));
+        gpu.call(&Call { limbs: self.rest_limbs, terms: Table::NONE, ..self.call(kernel) }, rest);
+    }
+
+    fn call(&self, kernel: KernelId) -> Call<'_> {
+        Call {
+            kernel,
+            params: KernelParams { log_n: self.log_n, log_run: self.log_copies, ..KernelParams::default() },
+            limbs: self.limbs,
+            terms: self.terms,
+            cost: transform_cost(self.log_n),
+        }
     }
 }
 
 /// Inverse transform of the ring's limbs, scaled by the factor in each limb's entry.
-fn inverse<'a>(gpu: &Gpu, limbs: &[InverseLimb], rows: impl Iterator<Item = Row<'a, RowEntry>> + Clone) {
+pub(crate) fn inverse<'a>(
+    gpu: &Gpu,
+    limbs: &[InverseLimb],
+    rows: impl Iterator<Item = Row<'a, RowEntry>> + Clone,
+) {
+    let in_place = rows.clone().map(|row| Row { operands: Operands::in_place(row.operands.out), ..row });
+    inverse_blocks(gpu, limbs, rows);
+    if gpu.ring.log_n() > gpu.device.max_log_block {
+        gpu.call(&inverse_call(gpu, KernelId::InttHead, limbs), in_place.clone());
+    }
+    if gpu.ring.kind() == RingKind::ConjugateInvariant {
+        gpu.call(&Call { cost: 1, ..inverse_call(gpu, KernelId::Unfold, limbs) }, in_place);
+    }
+}
+
+/// Inverse transform of limbs that fit a block, or of the blocks of larger ones.
+pub(crate) fn inverse_blocks<'a>(
+    gpu: &Gpu,
+    limbs: &[InverseLimb],
+    rows: impl Iterator<Item = Row<'a, RowEntry>>,
+) {
     let log_n = gpu.ring.log_n();
-    let call = Call {
-        kernel: KernelId::InttHead,
+    let log_block = if log_n <= gpu.device.max_log_block { log_n } else { log_n - HEAD_STAGES };
+    gpu.call(&inverse_call(gpu, KernelId::Intt(Block::whole(log_block)), limbs), rows);
+}
+
+fn inverse_call<'a>(gpu: &Gpu, kernel: KernelId, limbs: &'a [InverseLimb]) -> Call<'a> {
+    Call {
+        kernel,
         params: gpu.params(),
         limbs: Table::of(limbs),
         terms: Table::NONE,
-        cost: transform_cost(log_n),
-    };
-    let in_place = rows.clone().map(|row| Row { operands: Operands::in_place(row.operands.out), ..row });
-    if log_n <= gpu.device.max_log_block {
-        gpu.call(&Call { kernel: KernelId::Intt(Block::whole(log_n)), ..call }, rows);
-    } else {
-        let kernel = KernelId::Intt(Block::whole(log_n - HEAD_STAGES));
-        gpu.call(&Call { kernel, ..call }, rows);
-        gpu.call(&call, in_place.clone());
-    }
-    if gpu.ring.kind() == RingKind::ConjugateInvariant {
-        gpu.call(&Call { kernel: KernelId::Unfold, cost: 1, ..call }, in_place);
+        cost: transform_cost(gpu.ring.log_n()),
     }
 }
 
 /// Number of modular products in a word of a transform.
-fn transform_cost(log_n: u32) -> u64 {
+pub(crate) fn transform_cost(log_n: u32) -> u64 {
     u64::from(log_n).div_ceil(2)
 }
 
 /// A limb of an inverse transform whose result is multiplied by `scale`.
-fn inverse_limb(gpu: &Gpu, base: LimbEntry, scale: u32) -> InverseLimb {
+pub(crate) fn inverse_limb(gpu: &Gpu, base: LimbEntry, scale: u32) -> InverseLimb {
     let [sum, difference] = gpu.ring.table(base.prime as usize).last_stage(scale);
     InverseLimb { base, sum_factor: factor(sum), difference_factor: factor(difference) }
-}
-
-/// A limb of a conversion, whose terms are appended to `terms`.
-fn converted_limb(
-    base: LimbEntry,
-    conversion: &BasisConversion,
-    target: &Target,
-    terms: &mut Vec<ConversionSource>,
-) -> ConvertedLimb {
-    let first_source = terms.len() as u32;
-    let shares = conversion.inv_fixed_point();
-    let sources = target.qhat.iter().zip(shares);
-    terms.extend(sources.map(|(&qhat, &inv_fixed_point)| ConversionSource { qhat, inv_fixed_point }));
-    let quotient = ConversionQuotient {
-        #[expect(clippy::indexing_slicing, reason = "a target has one more factor than there are sources")]
-        minus_product: target.qhat[shares.len()],
-        fixed_point_bits: conversion.fixed_point_bits(),
-    };
-    // Entries of one size, so that they can be in one table.
-    terms.push(bytemuck::cast(quotient));
-    ConvertedLimb { base, inverse: factor(target.inverse), first_source, sources: shares.len() as u32 }
-}
-
-#[expect(clippy::expect_used, reason = "parameters bound the number of primes in a digit")]
-fn conversion(gpu: &Gpu, sources: Vec<usize>, targets: Vec<usize>) -> Arc<BasisConversion> {
-    gpu.ring.conversion(&sources, &targets).expect("a digit of 1 to 15 primes")
 }

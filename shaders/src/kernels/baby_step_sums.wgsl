@@ -1,21 +1,14 @@
-// Both parts of sums of diagonals times baby steps.
+// Both parts of sums of diagonals times baby steps, four neighbouring words in each thread.
 
-fn diagonal(terms: u32, term: u32, offset: u32) -> u32 {
-    let entry = load_baby_step_term(terms, term);
-    return x[entry.x_offset + (offset >> entry.log_run)];
+// Four words of a diagonal, each of whose words counts for 2^log_run neighbours.
+fn diagonal(term: BabyStepTerm, offset: u32) -> vec4<u32> {
+    let at = term.x_offset + (offset >> term.log_run);
+    return vec4(x[at], x[at + (1u >> term.log_run)], x[at + (2u >> term.log_run)], x[at + (3u >> term.log_run)]);
 }
 
-fn first_part(terms: u32, term: u32, offset: u32) -> u32 {
-    return y[load_baby_step_term(terms, term).first_y_offset + offset];
-}
-
-fn second_part(terms: u32, term: u32, offset: u32) -> u32 {
-    return y[load_baby_step_term(terms, term).second_y_offset + offset];
-}
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let i = id.x;
+    let i = 4u * id.x;
     if i >= 1u << params.log_n {
         return;
     }
@@ -26,55 +19,48 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let y_offset = limb.y_offset + i;
     let terms = params.terms;
     let end = row.first_term + row.terms;
-    var total0 = total_zero();
-    var total1 = total_zero();
+    var total0 = total4_zero();
+    var total1 = total4_zero();
     var room = LAZY_PRODUCTS;
-    var term = row.first_term;
-    // Four at a time, so that what they read comes together.
-    for (; term + 3u < end; term += 4u) {
-        let diagonals = vec4(
-            diagonal(terms, term, x_offset),
-            diagonal(terms, term + 1u, x_offset),
-            diagonal(terms, term + 2u, x_offset),
-            diagonal(terms, term + 3u, x_offset),
-        );
-        let first_parts = vec4(
-            first_part(terms, term, y_offset),
-            first_part(terms, term + 1u, y_offset),
-            first_part(terms, term + 2u, y_offset),
-            first_part(terms, term + 3u, y_offset),
-        );
-        let second_parts = vec4(
-            second_part(terms, term, y_offset),
-            second_part(terms, term + 1u, y_offset),
-            second_part(terms, term + 2u, y_offset),
-            second_part(terms, term + 3u, y_offset),
-        );
+    var t = row.first_term;
+    // Two at a time, so that what they read comes together.
+    for (; t + 1u < end; t += 2u) {
+        let term = load_baby_step_term(terms, t);
+        let next = load_baby_step_term(terms, t + 1u);
+        let factors = diagonal(term, x_offset);
+        let first_part = y[(term.first_y_offset + y_offset) >> 2u];
+        let second_part = y[(term.second_y_offset + y_offset) >> 2u];
+        let next_factors = diagonal(next, x_offset);
+        let next_first_part = y[(next.first_y_offset + y_offset) >> 2u];
+        let next_second_part = y[(next.second_y_offset + y_offset) >> 2u];
         if room == 0u {
-            total_reduce(&total0, p);
-            total_reduce(&total1, p);
+            total4_reduce(&total0, p);
+            total4_reduce(&total1, p);
             room = LAZY_PRODUCTS;
         }
-        total_add4(&total0, diagonals, first_parts);
-        total_add4(&total1, diagonals, second_parts);
-        room -= 4u;
+        total4_add(&total0, factors, first_part);
+        total4_add(&total1, factors, second_part);
+        total4_add(&total0, next_factors, next_first_part);
+        total4_add(&total1, next_factors, next_second_part);
+        room -= 2u;
     }
-    if room == 0u {
-        total_reduce(&total0, p);
-        total_reduce(&total1, p);
+    if t < end {
+        if room == 0u {
+            total4_reduce(&total0, p);
+            total4_reduce(&total1, p);
+        }
+        let term = load_baby_step_term(terms, t);
+        let factors = diagonal(term, x_offset);
+        total4_add(&total0, factors, y[(term.first_y_offset + y_offset) >> 2u]);
+        total4_add(&total1, factors, y[(term.second_y_offset + y_offset) >> 2u]);
     }
-    for (; term < end; term++) {
-        let factor = diagonal(terms, term, x_offset);
-        total_add(&total0, factor, first_part(terms, term, y_offset));
-        total_add(&total1, factor, second_part(terms, term, y_offset));
-    }
-    let to0 = row.out_offset + limb.out_offset + i;
-    let to1 = row.second_out_offset + limb.out_offset + i;
-    var sum0 = total_residue(total0, p);
-    var sum1 = total_residue(total1, p);
+    let to0 = (row.out_offset + limb.out_offset + i) >> 2u;
+    let to1 = (row.second_out_offset + limb.out_offset + i) >> 2u;
+    var sum0 = total4_residue(&total0, p);
+    var sum1 = total4_residue(&total1, p);
     if row.accumulate != 0u {
-        sum0 = add_mod(sum0, out[to0], p.q);
-        sum1 = add_mod(sum1, out[to1], p.q);
+        sum0 = add_mod4(sum0, out[to0], p.q);
+        sum1 = add_mod4(sum1, out[to1], p.q);
     }
     out[to0] = sum0;
     out[to1] = sum1;

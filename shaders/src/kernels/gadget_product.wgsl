@@ -1,8 +1,8 @@
-// Key switching up to ModDown: both results of a row, as sums over its terms.
+// Key switching up to ModDown: both results of a row, as sums over its terms, four neighbouring words in each thread.
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let i = id.x;
+    let i = 4u * id.x;
     if i >= 1u << params.log_n {
         return;
     }
@@ -10,10 +10,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = load_sum_row(id.z);
     let p = primes[limb.base.prime];
 
-    var sum0 = 0u;
-    var sum1 = 0u;
-    var total0 = total_zero();
-    var total1 = total_zero();
+    var sum0 = vec4(0u);
+    var sum1 = vec4(0u);
+    var total0 = total4_zero();
+    var total1 = total4_zero();
     var room = LAZY_PRODUCTS;
     let terms = params.terms;
     let digit_words = params.digit_words;
@@ -22,46 +22,48 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var t = row.first_term; t < end; t++) {
         let term = load_gadget_term(terms, t);
         let source = source_of(i, term.galois);
+        let addend_at = limb.base.y_offset + source;
         if term.first_addend != NONE && limb.lift.x != 0u {
-            let addend = z[term.first_addend + limb.base.y_offset + source];
-            sum0 = add_mod(sum0, below(shoup(addend, limb.lift, p.q), p.q), p.q);
+            let addend = turned(z[(term.first_addend + addend_at) >> 2u], source, term.galois);
+            sum0 = add_mod4(sum0, mul_factor4(addend, limb.lift, p.q), p.q);
         }
         if term.second_addend != NONE && limb.lift.x != 0u {
-            let addend = z[term.second_addend + limb.base.y_offset + source];
-            sum1 = add_mod(sum1, below(shoup(addend, limb.lift, p.q), p.q), p.q);
+            let addend = turned(z[(term.second_addend + addend_at) >> 2u], source, term.galois);
+            sum1 = add_mod4(sum1, mul_factor4(addend, limb.lift, p.q), p.q);
         }
         var key = term.key + limb.key_offset + i;
         var digit_at = term.digits + limb.base.x_offset + source;
         let end_digit = term.first_digit + term.digit_count;
         for (var d = term.first_digit; d < end_digit; d++) {
             if room == 0u {
-                total_reduce(&total0, p);
-                total_reduce(&total1, p);
+                total4_reduce(&total0, p);
+                total4_reduce(&total1, p);
                 room = LAZY_PRODUCTS;
             }
             room -= 1u;
             // All that is read, then the products.
-            let key0 = w[key];
-            let key1 = w[key + key_words];
-            var digit: u32;
+            let key0 = w[key >> 2u];
+            let key1 = w[(key + key_words) >> 2u];
+            var digit: vec4<u32>;
             if d == limb.own_digit {
-                digit = y[term.own + limb.base.y_offset + source];
+                digit = y[(term.own + addend_at) >> 2u];
             } else {
-                digit = x[digit_at];
+                digit = x[digit_at >> 2u];
             }
-            total_add(&total0, digit, key0);
-            total_add(&total1, digit, key1);
+            digit = turned(digit, source, term.galois);
+            total4_add(&total0, digit, key0);
+            total4_add(&total1, digit, key1);
             key += 2u * key_words;
             digit_at += digit_words;
         }
     }
-    sum0 = add_mod(sum0, total_residue(total0, p), p.q);
-    sum1 = add_mod(sum1, total_residue(total1, p), p.q);
-    let to0 = row.out_offset + limb.base.out_offset + i;
-    let to1 = row.second_out_offset + limb.base.out_offset + i;
+    sum0 = add_mod4(sum0, total4_residue(&total0, p), p.q);
+    sum1 = add_mod4(sum1, total4_residue(&total1, p), p.q);
+    let to0 = (row.out_offset + limb.base.out_offset + i) >> 2u;
+    let to1 = (row.second_out_offset + limb.base.out_offset + i) >> 2u;
     if row.accumulate != 0u {
-        sum0 = add_mod(sum0, out[to0], p.q);
-        sum1 = add_mod(sum1, out[to1], p.q);
+        sum0 = add_mod4(sum0, out[to0], p.q);
+        sum1 = add_mod4(sum1, out[to1], p.q);
     }
     out[to0] = sum0;
     out[to1] = sum1;

@@ -33,36 +33,3 @@ fn montgomery(sum: Sum, p: Prime) -> u32 {
 
 // Sums are reduced after this many products.
 const LAZY_PRODUCTS: u32 = 16u;
-
-// A sum of any number of products: what is reduced (still divided by 2^32) and what is not.
-struct Total {
-    done: u32,
-    open: Sum,
-}
-
-fn total_zero() -> Total {
-    return Total(0u, sum_zero());
-}
-
-// Makes room for LAZY_PRODUCTS more.
-fn total_reduce(total: ptr<function, Total>, p: Prime) {
-    (*total).done = add_mod((*total).done, montgomery((*total).open, p), p.q);
-    (*total).open = sum_zero();
-}
-
-fn total_add(total: ptr<function, Total>, a: u32, b: u32) {
-    (*total).open = sum_add((*total).open, a, b);
-}
-
-fn total_add4(total: ptr<function, Total>, a: vec4<u32>, b: vec4<u32>) {
-    total_add(total, a.x, b.x);
-    total_add(total, a.y, b.y);
-    total_add(total, a.z, b.z);
-    total_add(total, a.w, b.w);
-}
-
-// The total mod q.
-fn total_residue(total: Total, p: Prime) -> u32 {
-    let sum = add_mod(total.done, montgomery(total.open, p), p.q);
-    return below(shoup(sum, p.r, p.q), p.q);
-}

@@ -146,6 +146,37 @@ struct ConversionQuotient {
     fixed_point_bits: u32,
 }
 
+// Primes of a digit converted to some other primes, in one workgroup: positions among the terms. The sources are those of a whole digit.
+struct ConvertedDigit {
+    first_source: u32,
+    sources: u32,
+    first_target: u32,
+    targets: u32,
+}
+
+// A prime d of a digit: its limb in `x`, the factors that end its inverse transform, and its share of the quotient in fixed point.
+struct DigitSource {
+    prime: u32,
+    x_offset: u32,
+    sum_factor: Factor,
+    difference_factor: Factor,
+    inv_fixed_point: u32,
+    fixed_point_bits: u32,
+}
+
+// A prime converted to: its limb in `out`, what the quotient counts for, and the position of the first source's factor.
+struct DigitTarget {
+    prime: u32,
+    out_offset: u32,
+    minus_product: u32,
+    first_factor: u32,
+}
+
+// D/d modulo the prime converted to.
+struct ConversionFactor {
+    qhat: u32,
+}
+
 // Kernels read `params.terms` once, before their loops, and give it to the functions that load terms.
 
 fn factor_at(at: u32) -> Factor {
@@ -233,4 +264,31 @@ fn load_conversion_source(terms: u32, i: u32) -> ConversionSource {
 fn load_conversion_quotient(terms: u32, i: u32) -> ConversionQuotient {
     let at = terms + 2u * i;
     return ConversionQuotient(tables[at], tables[at + 1u]);
+}
+
+fn load_converted_digit(i: u32) -> ConvertedDigit {
+    let at = params.limbs + 4u * i;
+    return ConvertedDigit(tables[at], tables[at + 1u], tables[at + 2u], tables[at + 3u]);
+}
+
+fn load_digit_source(terms: u32, i: u32) -> DigitSource {
+    let at = terms + 8u * i;
+    return DigitSource(
+        tables[at],
+        tables[at + 1u],
+        factor_at(at + 2u),
+        factor_at(at + 4u),
+        tables[at + 6u],
+        tables[at + 7u],
+    );
+}
+
+fn load_digit_target(terms: u32, i: u32) -> DigitTarget {
+    let at = terms + 4u * i;
+    return DigitTarget(tables[at], tables[at + 1u], tables[at + 2u], tables[at + 3u]);
+}
+
+fn load_conversion_factor(terms: u32, i: u32) -> ConversionFactor {
+    let at = terms + 1u * i;
+    return ConversionFactor(tables[at]);
 }
