@@ -12,7 +12,7 @@ pub enum Grid {
     /// A workgroup for each sixteen neighbouring columns of sixteen words, with four threads for each column and shared memory for this
     /// many limbs.
     Columns(u32),
-    /// A workgroup for each block of neighbouring words, in the memory that its threads share.
+    /// A workgroup for each block of neighbouring words, in the memory that its threads share; for short blocks of several rows.
     Block(Block),
 }
 
@@ -29,6 +29,9 @@ pub struct Block {
 
 /// Logarithm of the words that a thread of a transform has in registers.
 const LOG_THREAD_WORDS: u32 = 4;
+
+/// Threads of the smallest workgroup.
+pub const MIN_THREADS: u32 = 64;
 
 impl Grid {
     /// Threads of a workgroup.
@@ -47,6 +50,14 @@ impl Grid {
             Self::Word => 1,
             Self::Word4 => 4,
             Self::Column16 | Self::Columns(_) | Self::Block(_) => 1 << LOG_THREAD_WORDS,
+        }
+    }
+
+    /// Rows of a workgroup: more than one where the block of a row is too short for a workgroup of [`MIN_THREADS`].
+    pub const fn rows(self) -> u32 {
+        match self {
+            Self::Block(block) => block.threads() >> (block.log_words - LOG_THREAD_WORDS),
+            _ => 1,
         }
     }
 
@@ -71,7 +82,8 @@ impl Grid {
                 ("LOG_BLOCK", block.log_words.into()),
                 ("FIRST", block.first_stages.into()),
                 ("STAGES", block.stages.into()),
-                ("WORDS", (1u32 << block.log_words).into()),
+                ("ROWS", self.rows().into()),
+                ("WORDS", (block.threads() << LOG_THREAD_WORDS).into()),
                 ("THREADS", block.threads().into()),
             ],
         }
@@ -92,6 +104,7 @@ impl Block {
     }
 
     const fn threads(self) -> u32 {
-        1 << (self.log_words - LOG_THREAD_WORDS)
+        let threads = 1 << (self.log_words - LOG_THREAD_WORDS);
+        if threads < MIN_THREADS { MIN_THREADS } else { threads }
     }
 }

@@ -31,7 +31,7 @@ mod grid;
 mod kernel;
 mod tables;
 
-pub use grid::{Block, Grid};
+pub use grid::{Block, Grid, MIN_THREADS};
 pub use kernel::{DIGIT_SIZES, ENTRY_POINT, Kernel, KernelId, Words};
 pub use tables::{
     BabyStepTerm, ConversionFactor, ConversionQuotient, ConversionSource, ConvertedDigit, ConvertedLimb,

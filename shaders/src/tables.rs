@@ -111,6 +111,8 @@ tables! {
         key_words: u32,
         /// Logarithm of the distance between the exponents of the points that polynomials are evaluated at.
         log_spacing: u32,
+        /// Number of the rows' entries.
+        row_count: u32,
     }
 
     /// A prime `q < 2^30` of the ring.

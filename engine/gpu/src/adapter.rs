@@ -58,6 +58,8 @@ pub struct Options {
     pub no_int64: bool,
     /// Enables bounds checks in the kernels: slow, for tests.
     pub checks: bool,
+    /// Takes the time of every kernel, for [`Device::kernel_times`](crate::Device::kernel_times): each dispatch waits for the one before.
+    pub profile: bool,
     /// Folder of the pipeline cache, which keeps compiled kernels between runs.
     pub cache: Option<PathBuf>,
     /// The one of [`DRIVER_VARIABLES`] that is set in the environment, if any; [`diagnosis`] names it.
@@ -68,12 +70,17 @@ pub struct Options {
 pub fn adapters() -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    // Beyond its memory a driver may page to that of the host, ten times as slow. As an error it makes constants stay with the host.
+    descriptor.memory_budget_thresholds.for_resource_creation = Some(MEMORY_PERCENT);
     let instance = wgpu::Instance::new(descriptor);
     let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let mut adapters: Vec<_> = found.into_iter().map(Adapter::new).collect();
     adapters.sort_by_key(|a| a.info.kind);
     adapters
 }
+
+/// Share of a device's free memory, in per cent, beyond which buffers are refused.
+const MEMORY_PERCENT: u8 = 90;
 
 /// Environment variables that restrict the Vulkan loader to some drivers.
 pub const DRIVER_VARIABLES: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];

@@ -103,7 +103,7 @@ impl Device {
         self.forget_bind_groups();
         if self.pool.trim() {
             // The driver frees them once it learns that the device is done.
-            self.poll(wgpu::PollType::wait_indefinitely());
+            self.wait_for_submits();
         }
     }
 

@@ -6,6 +6,7 @@ use crate::error_sink::ErrorSink;
 use crate::memory::{Pool, PooledBuffer, Slab};
 use crate::pipeline_cache::PipelineCache;
 use crate::pipelines::{Pipelines, STORAGE_BUFFERS};
+use crate::profile::Profile;
 use crate::recorder::{ALIGN_WORDS, ARENA_WORDS, Recorder};
 use pleura_ring::BackendError;
 use pleura_shaders::{Block, Grid, Words};
@@ -97,6 +98,8 @@ impl Device {
         let nothing = buffer(ALIGN_WORDS)?;
         let int64 = device.features().contains(wgpu::Features::SHADER_INT64);
         let words = if int64 { Words::Int64 } else { Words::Int32 };
+        let has_timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let profile = (options.profile && has_timestamps).then(|| Profile::new(&device));
         let on_disk = PipelineCache::open(&device, adapter, options);
         let visible_words = visible_words(&limits);
         let max_binding_words = options.max_binding_bytes.map_or(usize::MAX, |bytes| (bytes / 4) as usize);
@@ -112,7 +115,7 @@ impl Device {
             max_log_block,
             pool,
             slab: Mutex::default(),
-            recorder: Mutex::new(Recorder::new(arena)),
+            recorder: Mutex::new(Recorder::new(arena, profile)),
             uploaded_bytes: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
@@ -156,7 +159,7 @@ impl Device {
     /// Waits for all recorded commands.
     pub(crate) fn wait(&self) -> Result<(), BackendError> {
         self.flush();
-        self.poll(wgpu::PollType::wait_indefinitely());
+        self.wait_for_submits();
         self.errors.take()
     }
 
@@ -180,9 +183,14 @@ impl Device {
                 self.waiting_bytes.store(0, Ordering::Relaxed);
                 self.flush();
                 self.queue.submit([]);
-                self.poll(wgpu::PollType::wait_indefinitely());
+                self.wait_for_submits();
             }
         }
+    }
+
+    /// Waits until the device has finished everything that was submitted.
+    pub(crate) fn wait_for_submits(&self) {
+        self.errors.wait(&self.device, None, &self.finished_submits);
     }
 
     /// Polls the driver.

@@ -77,16 +77,17 @@ impl Device {
             for rows in dispatch.rows.chunks(rows_at_once) {
                 let words = ALIGN_WORDS + limbs.words.len() + rows.words.len() + dispatch.terms.words.len();
                 let Some(mut recorder) = self.recorder_with_room(words) else { return };
-                let params_at =
-                    recorder.push_tables(dispatch.params, limbs.words, rows.words, dispatch.terms.words);
+                let params = KernelParams { row_count: rows.len() as u32, ..dispatch.params };
+                let params_at = recorder.push_tables(params, limbs.words, rows.words, dispatch.terms.words);
                 if recorder.dispatches == 0 && self.is_idle() {
                     recorder.device_is_idle();
                 }
                 let bind_group = self.bind_group(&mut recorder, &kernel, dispatch);
-                let pass = recorder.pass(&self.device);
+                let row_groups = (rows.len() as u32).div_ceil(kernel.grid.rows());
+                let pass = recorder.pass(&self.device, kernel.name);
                 pass.set_pipeline(&pipeline);
                 pass.set_bind_group(0, &bind_group, &[4 * params_at]);
-                pass.dispatch_workgroups(columns, limbs.len() as u32, rows.len() as u32);
+                pass.dispatch_workgroups(columns, limbs.len() as u32, row_groups);
                 recorder.dispatches += 1;
                 recorder.cost += dispatch.cost / pieces as u64;
                 self.dispatches.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +138,7 @@ impl Device {
     }
 
     fn submit(&self, recorder: &mut Recorder) {
-        let Some(commands) = recorder.finish() else { return };
+        let Some(commands) = recorder.finish(&self.device) else { return };
         self.queue.write_buffer(&recorder.arena.buffer, 0, bytemuck::cast_slice(&recorder.tables));
         recorder.tables.clear();
         self.queue.submit([commands]);

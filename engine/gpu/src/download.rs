@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::error_sink::ErrorSink;
 use pleura_ring::{Arrival, BackendError};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -13,6 +14,7 @@ const DOWNLOAD_BYTES: usize = 1 << 28;
 pub(crate) struct Readback {
     device: wgpu::Device,
     errors: Arc<ErrorSink>,
+    finished_submits: Arc<AtomicU64>,
     submission: wgpu::SubmissionIndex,
     pieces: Vec<Piece>,
     signal: Arc<Signal>,
@@ -92,7 +94,8 @@ impl Device {
     ) -> Readback {
         let device = self.device.clone();
         let errors = self.errors.clone();
-        Readback { device, errors, submission, pieces, signal }
+        let finished_submits = self.finished_submits.clone();
+        Readback { device, errors, finished_submits, submission, pieces, signal }
     }
 
     fn staging(&self, bytes: u64) -> wgpu::Buffer {
@@ -117,7 +120,7 @@ impl Readback {
             return Err(BackendError::CannotBlock);
         }
         let submission_index = Some(self.submission.clone());
-        self.errors.poll(&self.device, wgpu::PollType::Wait { submission_index, timeout: None });
+        self.errors.wait(&self.device, submission_index, &self.finished_submits);
         self.errors.take()
     }
 

@@ -2,8 +2,12 @@
 
 use pleura_ring::BackendError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Time in which any device finishes a submit: its products are bounded, and take the slowest software drivers seconds.
+const STALL: Duration = Duration::from_secs(180);
 
 /// The first error since the last wait; others follow from it.
 #[derive(Default)]
@@ -49,6 +53,31 @@ impl ErrorSink {
             Ok(Ok(_)) => (),
             Ok(Err(error)) => self.note(error.to_string()),
             Err(_) => self.lose("its driver gave up".to_owned()),
+        }
+    }
+
+    /// Waits for a submission, or for all of them. A device that finishes no submit for [`STALL`] is lost: `finished` counts them.
+    pub(crate) fn wait(
+        &self,
+        device: &wgpu::Device,
+        submission_index: Option<wgpu::SubmissionIndex>,
+        finished: &AtomicU64,
+    ) {
+        loop {
+            let before = finished.load(Ordering::Relaxed);
+            let submission_index = submission_index.clone();
+            let kind = wgpu::PollType::Wait { submission_index, timeout: Some(STALL) };
+            match catch_unwind(AssertUnwindSafe(|| device.poll(kind))) {
+                Ok(Ok(_)) => return,
+                Ok(Err(wgpu::PollError::Timeout)) if finished.load(Ordering::Relaxed) != before => (),
+                Ok(Err(wgpu::PollError::Timeout)) => {
+                    let seconds = STALL.as_secs();
+                    return self
+                        .lose(format!("it has finished nothing for {seconds} seconds and seems to hang"));
+                }
+                Ok(Err(error)) => return self.note(error.to_string()),
+                Err(_) => return self.lose("its driver gave up".to_owned()),
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use crate::dispatch::{Dispatch, Operands, RingConstants, Table};
 use crate::error::GpuError;
 use crate::memory::{GpuBuffer, Location, PooledBuffer, Segment};
 use crate::{allocation::Placement, ring_tables};
-use pleura_ring::{BackendError, Domain, Limbs, Ring, View};
-use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, RowEntry};
+use pleura_ring::{BackendError, Domain, Limbs, Ring, RingKind, View};
+use pleura_shaders::{Block, DIGIT_SIZES, Entry, KernelId, KernelParams, LimbEntry, RowEntry};
 use std::sync::Arc;
 
 /// A GPU as the backend of one ring. Results are the [`Cpu`](pleura_ring::Cpu)'s, bit for bit.
@@ -56,7 +56,7 @@ const MIN_LOG_N: u32 = 4;
 pub(crate) const HEAD_STAGES: u32 = 4;
 
 impl Gpu {
-    /// Uploads the tables of a ring to a device.
+    /// Uploads the tables of a ring to a device, and compiles the kernels of its degree that the device has not compiled yet.
     ///
     /// # Errors
     /// [`GpuError::BadDegree`], [`GpuError::Backend`]
@@ -68,6 +68,7 @@ impl Gpu {
         }
         let primes = upload_table(&device, bytemuck::cast_slice(&ring_tables::primes(&ring)))?;
         let twiddles = upload_table(&device, bytemuck::cast_slice(&ring_tables::twiddles(&ring)))?;
+        device.pipelines.compile_all(&device.device, &kernels(&ring, device.max_log_block));
         Ok(Self { ring, device, primes, twiddles })
     }
 
@@ -157,6 +158,46 @@ impl Gpu {
             });
         }
     }
+}
+
+/// The kernels of a ring that any server uses. Those of short compact polynomials depend on the network, and are compiled when they are
+/// used first.
+fn kernels(ring: &Ring, max_log_block: u32) -> Vec<KernelId> {
+    let is_large = ring.log_n() > max_log_block;
+    let folds = ring.kind() == RingKind::ConjugateInvariant;
+    let block = Block::whole(if is_large { ring.log_n() - HEAD_STAGES } else { ring.log_n() });
+    let mut kernels = vec![
+        KernelId::Concat,
+        KernelId::AddAssign,
+        KernelId::SubAssign,
+        KernelId::MulScalarAssign,
+        KernelId::MulAccumulate,
+        KernelId::GadgetProduct,
+        KernelId::BabyStepSums,
+        KernelId::Intt(block),
+    ];
+    if folds {
+        kernels.push(KernelId::Unfold);
+    }
+    kernels.extend(match (is_large, folds) {
+        (false, _) => vec![
+            KernelId::Ntt(block),
+            KernelId::NttConverted(block),
+            KernelId::NttConvertedRescaled(block),
+            KernelId::NttCompact(block),
+        ],
+        (true, false) => vec![KernelId::ConvertHead(DIGIT_SIZES[0])],
+        (true, true) => vec![KernelId::InttHead, KernelId::NttHeadConverted],
+    });
+    if is_large {
+        kernels.extend([
+            KernelId::NttHead,
+            KernelId::NttHeadCompact,
+            KernelId::NttRest(block),
+            KernelId::NttRestRescaled(block),
+        ]);
+    }
+    kernels
 }
 
 impl<'a> Row<'a, RowEntry> {

@@ -1,9 +1,13 @@
-//! Compute pipelines, compiled when a kernel is used first, and the layouts of what they bind.
+//! Compute pipelines, compiled on all cores when a ring comes to a device, or when a kernel is used first, and the layouts of what they
+//! bind.
 
 use crate::pipeline_cache::PipelineCache;
 use pleura_shaders::{ENTRY_POINT, Kernel, KernelId, Words};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 
 /// The pipelines of a device.
 pub(crate) struct Pipelines {
@@ -12,7 +16,7 @@ pub(crate) struct Pipelines {
     checks: bool,
     /// Layouts by the number of buffers that a kernel reads.
     layouts: [Layout; MAX_INPUTS + 1],
-    compiled: Mutex<HashMap<KernelId, wgpu::ComputePipeline>>,
+    compiled: Mutex<HashMap<KernelId, Arc<OnceLock<wgpu::ComputePipeline>>>>,
     on_disk: Option<PipelineCache>,
 }
 
@@ -60,7 +64,29 @@ impl Pipelines {
     /// The pipeline of a kernel.
     pub(crate) fn get(&self, device: &wgpu::Device, id: KernelId) -> wgpu::ComputePipeline {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled.entry(id).or_insert_with(|| self.compile(device, &id.kernel())).clone()
+        let pipeline = compiled.entry(id).or_default().clone();
+        drop(compiled);
+        pipeline.get_or_init(|| self.compile(device, &id.kernel())).clone()
+    }
+
+    /// Compiles kernels on all cores, and keeps them for the next run at once: a program that is killed loses nothing.
+    pub(crate) fn compile_all(&self, device: &wgpu::Device, ids: &[KernelId]) {
+        // A browser compiles on its own threads.
+        if cfg!(target_arch = "wasm32") {
+            return;
+        }
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..cores.min(ids.len()) {
+                scope.spawn(|| {
+                    while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.get(device, *id);
+                    }
+                });
+            }
+        });
+        self.save();
     }
 
     /// Keeps what was compiled for the next run.

@@ -1,6 +1,7 @@
 //! Commands that are recorded and not submitted yet, with the tables that they read.
 
 use crate::memory::PooledBuffer;
+use crate::profile::Profile;
 use std::collections::HashMap;
 
 /// Commands that are not submitted yet.
@@ -17,6 +18,8 @@ pub(crate) struct Recorder {
     pub(crate) dispatches: usize,
     /// Dispatches after which commands are submitted.
     submit_after: usize,
+    /// Time stamps of all dispatches, if they are wanted.
+    pub(crate) profile: Option<Profile>,
 }
 
 /// Buffers of a bind group, by their names, and how many inputs it has. The arena is the same for all.
@@ -42,7 +45,7 @@ const MAX_BIND_GROUPS: usize = 1 << 14;
 
 impl Recorder {
     /// Nothing recorded.
-    pub(crate) fn new(arena: PooledBuffer) -> Self {
+    pub(crate) fn new(arena: PooledBuffer, profile: Option<Profile>) -> Self {
         Self {
             open: None,
             tables: Vec::new(),
@@ -51,6 +54,7 @@ impl Recorder {
             cost: 0,
             dispatches: 0,
             submit_after: FIRST_SUBMIT_DISPATCHES,
+            profile,
         }
     }
 
@@ -59,8 +63,23 @@ impl Recorder {
         self.arena.buffer.size() as usize / 4
     }
 
-    /// The pass that commands go to.
-    pub(crate) fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
+    /// The pass that the next dispatch of a kernel goes to.
+    pub(crate) fn pass(
+        &mut self,
+        device: &wgpu::Device,
+        kernel: &'static str,
+    ) -> &mut wgpu::ComputePass<'static> {
+        if let Some(profile) = &mut self.profile {
+            let mut encoder = match self.open.take() {
+                Some((encoder, pass)) => {
+                    drop(pass);
+                    encoder
+                }
+                None => device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()),
+            };
+            let pass = profile.pass(&mut encoder, kernel);
+            return &mut self.open.insert((encoder, pass)).1;
+        }
         let (_, pass) = self.open.get_or_insert_with(|| {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
@@ -79,7 +98,9 @@ impl Recorder {
 
     /// Whether there is enough to be submitted.
     pub(crate) fn is_full(&self) -> bool {
-        self.cost >= SUBMIT_COST || self.dispatches >= self.submit_after
+        self.cost >= SUBMIT_COST
+            || self.dispatches >= self.submit_after
+            || self.profile.as_ref().is_some_and(Profile::is_full)
     }
 
     /// The device has finished all that was submitted, so the next commands are submitted early.
@@ -93,9 +114,12 @@ impl Recorder {
     }
 
     /// The recorded commands, if there are any. Their tables stay until the caller has written them to the arena.
-    pub(crate) fn finish(&mut self) -> Option<wgpu::CommandBuffer> {
-        let (encoder, pass) = self.open.take()?;
+    pub(crate) fn finish(&mut self, device: &wgpu::Device) -> Option<wgpu::CommandBuffer> {
+        let (mut encoder, pass) = self.open.take()?;
         drop(pass);
+        if let Some(profile) = &mut self.profile {
+            profile.finish(device, &mut encoder);
+        }
         self.cost = 0;
         self.dispatches = 0;
         Some(encoder.finish())

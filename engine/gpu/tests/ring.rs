@@ -147,6 +147,27 @@ fn the_device_has_timestamps() {
     }
 }
 
+#[test]
+fn kernels_are_timed() {
+    for device in devices(&Options { profile: true, ..Options::default() }) {
+        let ring = small_ring();
+        let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
+        let x = gpu.upload::<Ntt>(Limbs::q(2), 1, &vec![1; ring.words(Limbs::q(2), 1)]).unwrap();
+        (0..20).for_each(|_| drop(gpu.concat(&[x.view()], Limbs::q(2))));
+        drop(gpu.intt(x));
+        let Some(times) = device.kernel_times().unwrap() else {
+            assert!(!device.info().timestamps);
+            continue;
+        };
+        let of = |name: &str| times.iter().find(|time| time.kernel == name).unwrap();
+        assert_eq!(times.len(), 2);
+        assert_eq!(of("concat").dispatches, 20);
+        assert_eq!(of("intt").dispatches, 1);
+        assert!(!of("intt").time.is_zero());
+        assert_eq!(device.kernel_times().unwrap().unwrap(), []);
+    }
+}
+
 fn small_ring() -> Arc<Ring> {
     Arc::new(Ring::new(10, &primes_below(30.0, 1 << 10, 2, &[]).unwrap(), &[]).unwrap())
 }

@@ -45,6 +45,8 @@ struct KernelParams {
     key_words: u32,
     // Logarithm of the distance of the exponents of the points: 1, or 2 in a conjugate-invariant ring.
     log_spacing: u32,
+    // Entries of rows.
+    row_count: u32,
 }
 
 // A limb: its prime's position, and its offsets in polynomials.
