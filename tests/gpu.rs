@@ -203,7 +203,7 @@ fn an_inference_uploads_ciphertexts_and_nothing_else() {
 /// A device that has nothing to do gets work while the rest of an inference is recorded: submits are more than one, and double in length.
 #[test]
 fn an_inference_is_submitted_while_it_is_recorded() {
-    for (name, most) in [("lola", 100), ("mlp", 100)] {
+    for (name, most) in [("lola", 120), ("mlp", 120)] {
         let (plan, keys, sent) = network(name, RingKind::Cyclotomic);
         for device in devices(&Options::default()) {
             let gpu = Gpu::new(plan.params().ring().clone(), device.clone()).unwrap();

@@ -14,8 +14,9 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Degrees that are checked, by their logarithms: transforms are one kernel at the smallest and several ones at the largest.
-const DEGREES: [u32; 4] = [10, 12, 13, 14];
+/// Degrees that are checked, by their logarithms: blocks of several rows share a workgroup at the smallest, and transforms are several
+/// kernels at the largest.
+const DEGREES: [u32; 6] = [4, 7, 10, 12, 13, 14];
 /// Degrees that `--quick` checks.
 const QUICK_DEGREES: [u32; 2] = [10, 14];
 
@@ -71,6 +72,14 @@ struct Row {
     max_binding_bytes: Option<u64>,
     max_buffer_bytes: Option<u64>,
     workgroup_bytes: Option<u32>,
+    /// Address on the PCI bus.
+    pci_bus: Option<String>,
+    /// Threads that execute together, least and most.
+    subgroup: Option<(u32, u32)>,
+    /// Words of a block that a workgroup transforms.
+    block_words: Option<usize>,
+    /// An earlier row of the same card, through another interface.
+    same_card_as: Option<String>,
     check: Option<Check>,
 }
 
@@ -101,6 +110,12 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<()> {
         adapters.iter().enumerate().map(|(i, adapter)| Row::gpu(i, adapter.info(), &options, degrees, &bar)),
     );
     bar.finish_and_clear();
+    for (i, adapter) in adapters.iter().enumerate() {
+        let same = adapters.iter().take(i).position(|other| adapter.info().is_same_card(other.info()));
+        if let (Some(row), Some(number)) = (rows.get_mut(i + 1), same) {
+            row.same_card_as = Some(number.to_string());
+        }
+    }
     let found = Devices { devices: rows, diagnosis: diagnosis(&adapters) };
     if args.json {
         terminal::print_json("devices", &found)?
@@ -130,6 +145,10 @@ impl Row {
             max_binding_bytes: None,
             max_buffer_bytes: None,
             workgroup_bytes: None,
+            pci_bus: None,
+            subgroup: None,
+            block_words: None,
+            same_card_as: None,
         }
     }
 
@@ -160,6 +179,10 @@ impl Row {
             max_binding_bytes: Some(info.max_binding_bytes),
             max_buffer_bytes: Some(info.max_buffer_bytes),
             workgroup_bytes: Some(info.workgroup_bytes),
+            pci_bus: info.pci_bus.clone(),
+            subgroup: Some(info.subgroup),
+            block_words: Some(info.block_words),
+            same_card_as: None,
             check,
         }
     }
@@ -174,7 +197,7 @@ impl Devices {
 
 impl Display for Devices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const HEADINGS: [&str; 9] = [
+        const HEADINGS: [&str; 12] = [
             "device",
             "name",
             "kind",
@@ -182,22 +205,33 @@ impl Display for Devices {
             "driver",
             "64-bit products",
             "self-check",
+            "PCI bus",
+            "subgroup",
             "largest binding",
             "workgroup memory",
+            "block words",
         ];
-        let mut table = Table::new(7, HEADINGS);
+        let mut table = Table::new(9, HEADINGS);
         let dash = || "-".to_owned();
         for row in &self.devices {
             table.row([
                 row.device_id.clone(),
-                row.name.clone(),
+                row.same_card_as
+                    .as_ref()
+                    .map_or_else(|| row.name.clone(), |other| format!("{} (also {other})", row.name)),
                 row.kind.clone(),
                 row.api.clone().unwrap_or_else(dash),
                 row.driver.clone().unwrap_or_else(dash),
                 if row.shader_int64 { "yes" } else { "no" }.to_owned(),
                 row.check.as_ref().map_or_else(dash, Check::to_string),
+                row.pci_bus.clone().unwrap_or_else(dash),
+                row.subgroup.map_or_else(dash, |(least, most)| match least == most {
+                    true => least.to_string(),
+                    false => format!("{least} to {most}"),
+                }),
                 row.max_binding_bytes.map_or_else(dash, bytes_text),
                 row.workgroup_bytes.map_or_else(dash, |bytes| bytes_text(bytes.into())),
+                row.block_words.map_or_else(dash, |words| words.to_string()),
             ]);
         }
         write!(f, "{table}")?;

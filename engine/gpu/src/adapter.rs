@@ -1,5 +1,6 @@
 //! The GPUs of this machine, their capabilities, and why one may be missing.
 
+use crate::limits::largest_block;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -30,6 +31,14 @@ pub struct AdapterInfo {
     pub max_buffer_bytes: u64,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
+    /// Address on the PCI bus, `0000:01:00.0`, where the driver gives it: it tells two cards of the same name apart.
+    pub pci_bus: Option<String>,
+    /// Identifiers of vendor and model.
+    pub pci_id: (u32, u32),
+    /// Threads that execute together: least and most.
+    pub subgroup: (u32, u32),
+    /// Words of the largest block that a workgroup transforms; 0 if it can run no kernel.
+    pub block_words: usize,
 }
 
 /// Kinds of GPU, the fastest first.
@@ -134,6 +143,10 @@ impl Adapter {
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            pci_bus: Some(info.device_pci_bus_id).filter(|bus| !bus.is_empty()),
+            pci_id: (info.vendor, info.device),
+            subgroup: (info.subgroup_min_size, info.subgroup_max_size),
+            block_words: largest_block(&limits).map_or(0, |log_words| 1 << log_words),
         };
         Self { adapter, info }
     }
@@ -149,6 +162,26 @@ impl Adapter {
     }
 }
 
+impl AdapterInfo {
+    /// Whether this is the same card as another row, through another interface.
+    pub fn is_same_card(&self, other: &Self) -> bool {
+        let same_bus = match (&self.pci_bus, &other.pci_bus) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        self.api != other.api && self.pci_id == other.pci_id && same_bus
+    }
+
+    /// Why the kernels are not compiled for this GPU at all.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        // wgpu falls back to the old compiler where it finds no new one; there are no 64-bit integers then.
+        (self.api == "dx12" && !self.shader_int64).then_some(
+            "DX12 has no 64-bit integers here, so the old compiler FXC would be used, which takes minutes: use the card through Vulkan, or \
+             put dxcompiler.dll (from Microsoft's DirectXShaderCompiler) on the PATH",
+        )
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -158,5 +191,46 @@ impl fmt::Display for Kind {
             Self::Other => "unknown",
             Self::Software => "software",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(api: &str, bus: Option<&str>) -> AdapterInfo {
+        AdapterInfo {
+            name: "card".to_owned(),
+            kind: Kind::Discrete,
+            api: api.to_owned(),
+            driver: String::new(),
+            shader_int64: true,
+            timestamps: true,
+            max_binding_bytes: 0,
+            max_buffer_bytes: 0,
+            workgroup_bytes: 0,
+            pci_bus: bus.map(str::to_owned),
+            pci_id: (0x10de, 1),
+            subgroup: (32, 32),
+            block_words: 1 << 13,
+        }
+    }
+
+    #[test]
+    fn a_card_is_recognized_through_two_interfaces() {
+        let first = card("vulkan", Some("0000:01:00.0"));
+        assert!(first.is_same_card(&card("dx12", None)));
+        assert!(first.is_same_card(&card("dx12", Some("0000:01:00.0"))));
+        // Two cards of a kind.
+        assert!(!first.is_same_card(&card("dx12", Some("0000:02:00.0"))));
+        assert!(!first.is_same_card(&card("vulkan", Some("0000:02:00.0"))));
+    }
+
+    #[test]
+    fn the_old_compiler_of_dx12_is_refused() {
+        assert_eq!(card("dx12", None).refusal(), None);
+        let without = AdapterInfo { shader_int64: false, ..card("dx12", None) };
+        assert!(without.refusal().unwrap().contains("dxcompiler.dll"));
+        assert_eq!(AdapterInfo { shader_int64: false, ..card("vulkan", None) }.refusal(), None);
     }
 }

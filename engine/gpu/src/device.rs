@@ -3,13 +3,14 @@
 use crate::adapter::{Adapter, AdapterInfo, Options};
 use crate::error::GpuError;
 use crate::error_sink::ErrorSink;
+use crate::limits::largest_block;
 use crate::memory::{Pool, PooledBuffer, Slab};
 use crate::pipeline_cache::PipelineCache;
-use crate::pipelines::{Pipelines, STORAGE_BUFFERS};
+use crate::pipelines::Pipelines;
 use crate::profile::Profile;
 use crate::recorder::{ALIGN_WORDS, ARENA_WORDS, Recorder};
 use pleura_ring::BackendError;
-use pleura_shaders::{Block, Grid, Words};
+use pleura_shaders::Words;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,22 +43,10 @@ pub struct Device {
     pub(crate) nothing: PooledBuffer,
 }
 
-/// Logarithm of the block size in words, on devices with large workgroups and on all others.
-const LOG_LARGE_BLOCK: u32 = 13;
-const LOG_SMALL_BLOCK: u32 = 12;
-
 /// Uploads wait in the host's memory until this many bytes are submitted together.
 const SUBMIT_UPLOADED: u64 = 1 << 26;
 
 impl Adapter {
-    /// Opens the device.
-    ///
-    /// # Errors
-    /// [`GpuError::Open`] if the driver refuses, or the device lacks what the kernels need.
-    pub fn open(&self, options: &Options) -> Result<Arc<Device>, GpuError> {
-        Device::open(self, options).map(Arc::new)
-    }
-
     fn refused(&self, reason: impl ToString) -> GpuError {
         GpuError::Open { name: self.info().name.clone(), reason: reason.to_string() }
     }
@@ -84,7 +73,10 @@ impl Adapter {
 }
 
 impl Device {
-    fn open(adapter: &Adapter, options: &Options) -> Result<Self, GpuError> {
+    pub(crate) fn open(adapter: &Adapter, options: &Options) -> Result<Self, GpuError> {
+        if let Some(reason) = adapter.info().refusal() {
+            return Err(adapter.refused(reason));
+        }
         let limits = adapter.adapter.limits();
         let max_log_block = largest_block(&limits).map_err(|reason| adapter.refused(reason))?;
         let (device, queue) = adapter.request(options)?;
@@ -209,24 +201,4 @@ impl Drop for Device {
 fn visible_words(limits: &wgpu::Limits) -> usize {
     let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     (bytes / 4).min(1 << 29) as usize
-}
-
-/// Logarithm of the largest block, in words, that a workgroup can transform; or why the kernels cannot run at all.
-fn largest_block(limits: &wgpu::Limits) -> Result<u32, String> {
-    let buffers = limits.max_storage_buffers_per_shader_stage;
-    let threads = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-    let bytes = limits.max_compute_workgroup_storage_size;
-    let fits = |log_words: u32| {
-        let block_threads = Grid::Block(Block::whole(log_words)).threads();
-        threads >= block_threads.max(Grid::Word.threads()) && bytes >= 4 << log_words
-    };
-    if buffers < STORAGE_BUFFERS || !fits(LOG_SMALL_BLOCK) {
-        return Err(format!(
-            "it gives kernels {buffers} buffers, {threads} threads and {bytes} bytes to share; they need \
-             {STORAGE_BUFFERS}, {} and {}",
-            Grid::Word.threads(),
-            4 << LOG_SMALL_BLOCK
-        ));
-    }
-    Ok(if fits(LOG_LARGE_BLOCK) { LOG_LARGE_BLOCK } else { LOG_SMALL_BLOCK })
 }

@@ -1,8 +1,8 @@
 //! Recording of dispatches: tables, bind groups, and when commands are submitted.
 
 use crate::device::Device;
+use crate::limits::COMMON_BINDINGS;
 use crate::memory::PooledBuffer;
-use crate::pipelines::COMMON_BINDINGS;
 use crate::recorder::{ALIGN_WORDS, Recorder, SUBMIT_COST};
 use pleura_ring::BackendError;
 use pleura_shaders::{Entry, EntryType, Kernel, KernelId, KernelParams};

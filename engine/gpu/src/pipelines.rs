@@ -1,6 +1,7 @@
 //! Compute pipelines, compiled on all cores when a ring comes to a device, or when a kernel is used first, and the layouts of what they
 //! bind.
 
+use crate::limits::{COMMON_BINDINGS, MAX_INPUTS};
 use crate::pipeline_cache::PipelineCache;
 use pleura_shaders::{ENTRY_POINT, Kernel, KernelId, Words};
 use std::collections::HashMap;
@@ -25,15 +26,6 @@ struct Layout {
     bind_group: wgpu::BindGroupLayout,
     pipeline: wgpu::PipelineLayout,
 }
-
-/// Bindings that every kernel has: parameters, tables, primes, twiddles, and the result.
-pub(crate) const COMMON_BINDINGS: u32 = 5;
-
-/// Maximum number of buffers that a kernel reads beside those.
-pub(crate) const MAX_INPUTS: usize = 4;
-
-/// Storage buffers that a device must let a kernel bind: all bindings but the uniform parameters.
-pub(crate) const STORAGE_BUFFERS: u32 = COMMON_BINDINGS + MAX_INPUTS as u32 - 1;
 
 /// Binding of the parameters, and of the result.
 const PARAMS_BINDING: u32 = 0;
