@@ -1,12 +1,12 @@
 //! The operations on a GPU, by its own time stamps, and by the clock (`wall`), which has the recording and the waiting in it. Names are those of
-//! the processor's benchmarks; each batch counts as one.
+//! the processor's benchmarks, parameters those of `pleura bench`; each batch counts as one.
 //!
 //! `cargo bench -p benches --bench gpu [-- NAME]`; the adapter is the first that `pleura devices` lists, or number `PLEURA_GPU`.
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
-use benches::{Bench, literal, seven_levels};
+use benches::{Bench, seven_levels};
 use criterion::{Criterion, criterion_group, criterion_main};
-use pleura_ckks::ParamsLiteral;
+use pleura::bench::PARAMETER_SETS;
 use pleura_gpu::{Device, Gpu, Options, adapters};
 use pleura_ring::{Backend, Batch, Coeff, Limbs, Ntt};
 use std::sync::Arc;
@@ -34,16 +34,11 @@ fn device() -> Option<Arc<Device>> {
     device
 }
 
-/// The sets of the other benchmarks; at `2^16` 24 primes in digits of eight, which others time.
-fn set(log_n: u32) -> Option<ParamsLiteral> {
-    let set = literal(log_n)?;
-    Some(if log_n == 16 { ParamsLiteral { levels: 22, digit_limbs: 8, ..set } } else { set })
-}
-
 fn operations(c: &mut Criterion) {
     let Some(device) = device() else { return };
-    for log_n in 13..=16 {
-        let bench = Bench::on(set(log_n).unwrap(), |ring| Gpu::new(ring, device.clone()).unwrap());
+    for set in PARAMETER_SETS {
+        let log_n = set.log_n;
+        let bench = Bench::on(set, |ring| Gpu::new(ring, device.clone()).unwrap());
         let Bench { evaluator, keys, .. } = &bench;
         transforms(c, evaluator.backend(), log_n);
         for items in [1, 16] {

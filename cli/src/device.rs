@@ -1,12 +1,14 @@
 //! Arguments that choose a device.
 
-use crate::text::size;
+use crate::table::Table;
+use crate::text::{plain, size};
 use crate::{cache, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pleura::gpu::{self, Adapter};
+use pleura::gpu::{self, Adapter, KernelTime};
 use pleura::ring::Simd;
 use pleura::{Device, DeviceKind, DeviceNote, DeviceSelector, GpuOptions};
+use std::sync::{Mutex, PoisonError};
 
 /// The device of a computation.
 #[derive(Args)]
@@ -34,6 +36,9 @@ impl DeviceArgs {
         let device = open(self.device, threads, &self.memory.options()?)?;
         terminal::detail(&format!("device {}", device.name()));
         self.memory.tell(is_gpu(&device));
+        if switch("PLEURA_GPU_PROFILE")? {
+            PROFILED.lock().unwrap_or_else(PoisonError::into_inner).push(device.clone());
+        }
         Ok(device)
     }
 
@@ -55,6 +60,7 @@ impl GpuMemory {
             memory_bytes: self.gpu_memory,
             no_int64: switch("PLEURA_GPU_NO_INT64")?,
             checks: switch("PLEURA_GPU_CHECKS")?,
+            profile: switch("PLEURA_GPU_PROFILE")?,
             cache: cache::kernels()?,
             driver_variable: driver_variable(),
             ..GpuOptions::default()
@@ -76,6 +82,38 @@ impl GpuMemory {
             ));
         }
     }
+}
+
+/// Devices whose kernels' times are printed in the end.
+static PROFILED: Mutex<Vec<Device>> = Mutex::new(Vec::new());
+
+/// Prints the times of kernels of all devices that `PLEURA_GPU_PROFILE` is set for.
+pub(crate) fn tell_profiles() {
+    let devices = std::mem::take(&mut *PROFILED.lock().unwrap_or_else(PoisonError::into_inner));
+    devices.iter().for_each(|device| tell_profile(device, &device.name()));
+}
+
+/// Prints the times of a device's kernels since the last time, if they are taken.
+pub(crate) fn tell_profile(device: &Device, title: &str) {
+    let times = match device.kernel_times() {
+        Ok(Some(times)) if !times.is_empty() => times,
+        Ok(_) => return,
+        Err(error) => return terminal::warn(&format!("no times of kernels: {error}")),
+    };
+    let total: f64 = times.iter().map(|time| time.time.as_secs_f64()).sum();
+    let mut table = Table::new(1, ["kernel", "dispatches", "ms", "us each", "gap before, us", "share, %"]);
+    for KernelTime { kernel, dispatches, time, gap } in times {
+        let each = |seconds: f64| format!("{:.2}", 1e6 * seconds / dispatches as f64);
+        table.row([
+            kernel.to_owned(),
+            dispatches.to_string(),
+            format!("{:.3}", 1e3 * time.as_secs_f64()),
+            each(time.as_secs_f64()),
+            each(gap.as_secs_f64()),
+            format!("{:.1}", 100.0 * time.as_secs_f64() / total.max(f64::MIN_POSITIVE)),
+        ]);
+    }
+    terminal::say("profile", &format!("{}\n{table}", plain(title)));
 }
 
 /// Starts a device, and prints the library's notes on it.

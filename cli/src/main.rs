@@ -153,7 +153,9 @@ fn main() -> ExitCode {
     let Pleura { command, quiet, verbose } = Pleura::parse();
     terminal::set_verbosity(quiet, verbose);
     let command = command.or_else(|| Pleura::parse_from(["pleura", "classify"]).command);
-    match command.map_or(Ok(()), dispatch) {
+    let result = command.map_or(Ok(()), dispatch);
+    device::tell_profiles();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::fail(&error);

@@ -1,7 +1,7 @@
 //! Where the server's half runs, chosen at run time.
 
 use crate::any_backend::AnyBackend;
-use pleura_gpu::{self as gpu, Adapter, AdapterInfo, Gpu, GpuError, Kind};
+use pleura_gpu::{self as gpu, Adapter, AdapterInfo, Gpu, GpuError, KernelTime, Kind};
 use pleura_ring::{Cpu, Ring, RingError, Simd};
 use std::fmt;
 use std::str::FromStr;
@@ -238,6 +238,18 @@ impl Device {
         match &self.place {
             Place::Cpu { .. } => None,
             Place::Gpu { device, .. } => Some(device.memory_bytes().1),
+        }
+    }
+
+    /// Waits, and returns the time of each kernel since the last call, the longest first; `None` for the processor, and unless
+    /// [`GpuOptions::profile`] was set and the GPU has time stamps.
+    ///
+    /// # Errors
+    /// [`BackendError`](pleura_ring::BackendError), if the GPU fails.
+    pub fn kernel_times(&self) -> Result<Option<Vec<KernelTime>>, pleura_ring::BackendError> {
+        match &self.place {
+            Place::Cpu { .. } => Ok(None),
+            Place::Gpu { device, .. } => device.kernel_times(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Lists of measurements, which are equal on all devices and in all versions.
 
-use clap::ValueEnum;
-use pleura::ckks::{ParamsLiteral, RingKind, Security};
+use anyhow::{Result, bail};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
+use pleura::bench::{OPERATIONS, PARAMETER_SETS};
+use pleura::ckks::ParamsLiteral;
+use pleura::xray::shipped;
 
 /// A list of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,39 +19,6 @@ pub(crate) enum Suite {
     Smoke,
 }
 
-/// Parameters at a degree, of 128 bits of security. From 2^14 on with as many limbs as the table of floors for GPUs is
-/// made for: 11 + 4, 24 + 8, 24 + 8.
-const LITERALS: [ParamsLiteral; 4] = [
-    ParamsLiteral::N13,
-    ParamsLiteral {
-        ring: RingKind::Cyclotomic,
-        log_n: 14,
-        levels: 9,
-        scale_bits: 28,
-        base_bits: 56,
-        digit_limbs: 4,
-        security: Security::Bits128,
-    },
-    ParamsLiteral {
-        ring: RingKind::Cyclotomic,
-        log_n: 15,
-        levels: 22,
-        scale_bits: 26,
-        base_bits: 52,
-        digit_limbs: 8,
-        security: Security::Bits128,
-    },
-    ParamsLiteral {
-        ring: RingKind::Cyclotomic,
-        log_n: 16,
-        levels: 22,
-        scale_bits: 29,
-        base_bits: 58,
-        digit_limbs: 8,
-        security: Security::Bits128,
-    },
-];
-
 impl Suite {
     /// As on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -58,18 +29,17 @@ impl Suite {
         }
     }
 
-    /// Parameter sets for operations.
-    pub(crate) fn literals(self) -> &'static [ParamsLiteral] {
-        let count = match self {
-            Self::Quick => 2,
-            Self::Full => 4,
-            Self::Smoke => 1,
-        };
-        LITERALS.get(..count).unwrap_or_default()
+    /// Logarithms of the degrees of operations.
+    fn sizes(self) -> &'static [u32] {
+        match self {
+            Self::Quick => &[13, 14],
+            Self::Full => &[13, 14, 15, 16],
+            Self::Smoke => &[13],
+        }
     }
 
     /// How many ciphertexts operations work on at once.
-    pub(crate) fn batches(self) -> &'static [usize] {
+    fn batches(self) -> &'static [usize] {
         match self {
             Self::Quick => &[1, 8],
             Self::Full => &[1, 16],
@@ -78,7 +48,7 @@ impl Suite {
     }
 
     /// Networks, by the names they are shipped under.
-    pub(crate) fn networks(self) -> &'static [&'static str] {
+    fn networks(self) -> &'static [&'static str] {
         match self {
             Self::Quick => &["pneumonia", "pneumonia-hefnet"],
             Self::Full => &["pneumonia", "pneumonia-hefnet", "pneumonia-hefnet-se"],
@@ -87,21 +57,113 @@ impl Suite {
     }
 }
 
+/// The part of a list of measurements that is asked for.
+#[derive(Args)]
+pub(crate) struct Choice {
+    /// List of measurements.
+    #[arg(long, value_enum, value_name = "SUITE", default_value = "quick")]
+    suite: Suite,
+
+    /// Operations and networks to measure, with commas: ntt, intt, mul_rescale, rotate, rotate_many_8,
+    /// linear_transform_64, and names from `pleura models` [default: all of the suite].
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// Logarithms of the degrees of operations, with commas: 13 to 16 [default: the suite's].
+    #[arg(long, value_name = "LOG", value_delimiter = ',', value_parser = RangedU64ValueParser::<u32>::new().range(13..=16))]
+    sizes: Vec<u32>,
+
+    /// Ciphertexts that operations work on at once, with commas [default: the suite's].
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
+    batch: Vec<usize>,
+}
+
+/// A list of measurements.
+pub(crate) struct Manifest {
+    /// Name of the suite that it is of.
+    pub(crate) suite: &'static str,
+    /// Operations by their names.
+    pub(crate) operations: Vec<&'static str>,
+    /// Parameter sets for operations.
+    pub(crate) literals: Vec<ParamsLiteral>,
+    /// How many ciphertexts operations work on at once.
+    pub(crate) batches: Vec<usize>,
+    /// Networks, by the names they are shipped under.
+    pub(crate) networks: Vec<String>,
+}
+
+impl Choice {
+    /// The measurements. Where a device is `software`, as few as in the smoke test, unless some are named.
+    pub(crate) fn manifest(&self, software: bool) -> Result<Manifest> {
+        let suite = if self.is_reduced(software) { Suite::Smoke } else { self.suite };
+        let is_operation = |name: &str| OPERATIONS.iter().any(|(operation, _)| *operation == name);
+        let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
+        if let Some(name) = self.only.iter().find(|name| !is_operation(name) && shipped::model(name).is_err())
+        {
+            let known = OPERATIONS.map(|(name, _)| name).join(", ");
+            bail!("--only {name}: no operation or shipped network has this name; operations are {known}");
+        }
+        let sizes = if self.sizes.is_empty() { suite.sizes() } else { &self.sizes };
+        let operations: Vec<_> =
+            OPERATIONS.map(|(name, _)| name).into_iter().filter(|name| wanted(name)).collect();
+        let networks = if self.only.is_empty() {
+            suite.networks().iter().map(|name| (*name).to_owned()).collect()
+        } else {
+            self.only.iter().filter(|name| !is_operation(name)).cloned().collect()
+        };
+        Ok(Manifest {
+            suite: suite.name(),
+            literals: PARAMETER_SETS
+                .into_iter()
+                .filter(|literal| !operations.is_empty() && sizes.contains(&literal.log_n))
+                .collect(),
+            operations,
+            batches: if self.batch.is_empty() { suite.batches().to_vec() } else { self.batch.clone() },
+            networks,
+        })
+    }
+
+    /// Whether the suite is replaced by a smaller one for a `software` device.
+    pub(crate) fn is_reduced(&self, software: bool) -> bool {
+        let all = self.only.is_empty() && self.sizes.is_empty() && self.batch.is_empty();
+        software && all && self.suite != Suite::Smoke
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pleura::ckks::Params;
-    use pleura::xray::shipped;
+
+    fn choice(suite: Suite) -> Choice {
+        Choice { suite, only: Vec::new(), sizes: Vec::new(), batch: Vec::new() }
+    }
 
     #[test]
     fn the_manifest_can_be_run() {
         let limbs = [(5, 2), (11, 4), (24, 8), (24, 8)];
-        for (literal, (q, p)) in Suite::Full.literals().iter().zip(limbs) {
+        for (literal, (q, p)) in PARAMETER_SETS.iter().zip(limbs) {
             let params = Params::new(*literal).unwrap();
             let gadget = params.gadget(params.max_level());
             assert_eq!((gadget.limbs.q, gadget.limbs.p), (q, p), "2^{}", literal.log_n);
         }
-        let networks = [Suite::Quick, Suite::Full, Suite::Smoke].map(Suite::networks);
-        assert!(networks.concat().iter().all(|name| shipped::model(name).is_ok()));
+        for suite in [Suite::Quick, Suite::Full, Suite::Smoke] {
+            let manifest = choice(suite).manifest(false).unwrap();
+            assert_eq!(manifest.suite, suite.name());
+            assert!(manifest.networks.iter().all(|name| shipped::model(name).is_ok()));
+            assert_eq!(choice(suite).manifest(true).unwrap().suite, "smoke");
+        }
+    }
+
+    #[test]
+    fn a_part_can_be_chosen() {
+        let only = vec!["rotate".to_owned(), "pneumonia".to_owned()];
+        let choice = Choice { only, sizes: vec![16], batch: vec![1, 4], ..choice(Suite::Quick) };
+        let manifest = choice.manifest(true).unwrap();
+        assert_eq!((manifest.operations, manifest.networks), (vec!["rotate"], vec!["pneumonia".to_owned()]));
+        assert_eq!(manifest.literals.iter().map(|literal| literal.log_n).collect::<Vec<_>>(), [16]);
+        assert_eq!(manifest.batches, [1, 4]);
+        let unknown = Choice { only: vec!["spin".to_owned()], ..choice };
+        assert!(unknown.manifest(false).err().unwrap().to_string().contains("spin"));
     }
 }

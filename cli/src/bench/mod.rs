@@ -15,12 +15,13 @@ use anyhow::{Context, Result, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use manifest::Suite;
+use manifest::{Choice, Manifest};
 use pleura::bench::{
-    DeviceRecord, Measurement, NetworkBench, NetworkMeasurement, NetworkRecord, OPERATIONS, Operands,
-    OperationRecord, Operations, Parameters, Record,
+    DeviceRecord, Measurement, NetworkBench, NetworkMeasurement, NetworkRecord, Operands, OperationRecord,
+    Operations, Parameters, Record,
 };
 use pleura::ckks::{Params, ParamsLiteral};
+use pleura::gpu::Kind;
 use pleura::xray::shipped::SAMPLES;
 use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
@@ -49,9 +50,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DEVICE", allow_hyphen_values = true)]
     device: Vec<DeviceSelector>,
 
-    /// List of measurements.
-    #[arg(long, value_enum, value_name = "SUITE", default_value = "quick")]
-    suite: Suite,
+    #[command(flatten)]
+    choice: Choice,
 
     /// Repetitions of each measurement; the report has median, minimum and maximum.
     #[arg(long, value_name = "R", default_value = "5", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
@@ -59,6 +59,10 @@ pub(crate) struct BenchArgs {
 
     #[command(flatten)]
     report: ReportArgs,
+
+    /// Print the time of each kernel of a GPU; it makes everything slower.
+    #[arg(long)]
+    profile: bool,
 
     /// Replace the file of --output if it exists.
     #[arg(long, requires = "output")]
@@ -95,12 +99,22 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
         files::check_writable(path, args.force)?;
     }
     let threads = args.threads.unwrap_or_else(all_cores);
-    let devices = BenchDevice::all(&args.devices(), threads, &args.memory.options()?)?;
+    let options = args.memory.options()?;
+    let options = GpuOptions { profile: options.profile || args.profile, ..options };
+    let devices = BenchDevice::all(&args.devices(), threads, &options)?;
+    let software = devices.iter().any(BenchDevice::is_software);
+    let manifest = args.choice.manifest(software)?;
+    if args.choice.is_reduced(software) {
+        terminal::note(
+            "a GPU in software is slow: this is the smallest list; --only and --sizes choose more",
+        );
+    }
     args.memory.tell(devices.iter().any(|device| device.selector != DeviceSelector::Cpu));
     let records = devices.iter().map(|device| device.record.clone()).collect();
     let mut run = BenchRun {
         args,
-        record: Record::new(args.suite.name(), args.repeat, records),
+        record: Record::new(manifest.suite, args.repeat, records),
+        manifest,
         skipped: Vec::new(),
         advice: BTreeSet::new(),
         bar: progress::clock().with_prefix("bench"),
@@ -115,6 +129,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
 /// A benchmark in progress.
 struct BenchRun<'a> {
     args: &'a BenchArgs,
+    manifest: Manifest,
     record: Record,
     /// Measurements that no device could make, with causes.
     skipped: Vec<String>,
@@ -124,24 +139,26 @@ struct BenchRun<'a> {
 
 impl BenchRun<'_> {
     fn measure(&mut self, devices: &[BenchDevice], threads: usize) -> Result<()> {
-        let suite = self.args.suite;
         let repeat = self.args.repeat;
-        let most = suite.batches().iter().copied().max().unwrap_or(1);
-        let sets = suite.literals().len() * suite.batches().len() * OPERATIONS.len();
-        self.bar.set_length(((sets + suite.networks().len()) * devices.len()) as u64);
-        for literal in suite.literals() {
+        let Manifest { literals, batches, networks, operations: names, .. } = &self.manifest;
+        let literals = literals.clone();
+        let networks = networks.clone();
+        let most = batches.iter().copied().max().context("no batch is measured")?;
+        let sets = literals.len() * batches.len() * names.len();
+        self.bar.set_length(((sets + networks.len()) * devices.len()) as u64);
+        for literal in literals {
             self.bar.set_message(format!("keys at n = 2^{}", literal.log_n));
-            match operands(*literal, most) {
+            match operands(literal, most) {
                 Ok(operands) => {
                     let measured =
-                        operations(&operands, devices, suite.batches(), repeat, &self.bar, &mut self.advice);
+                        operations(&operands, devices, &self.manifest, repeat, &self.bar, &mut self.advice);
                     self.record.operations.extend(measured);
                 }
                 Err(error) => self.skip(&format!("operations at n = 2^{}", literal.log_n), &error),
             }
             self.keep()?;
         }
-        for name in suite.networks() {
+        for name in &networks {
             match network(name, devices, threads, repeat, &self.bar, &mut self.advice) {
                 Ok(network) => self.record.networks.push(network),
                 Err(error) => self.skip(name, &error),
@@ -219,6 +236,11 @@ impl BenchDevice {
         Measurement::failed(chain(&error))
     }
 
+    /// Whether it is a GPU in software.
+    fn is_software(&self) -> bool {
+        self.record.kind == Kind::Software.to_string()
+    }
+
     /// The device with nothing in its memory.
     fn open(&self) -> Result<Device> {
         Ok(Device::select(self.selector, Some(self.threads), &self.options)?)
@@ -236,12 +258,13 @@ fn operands(literal: ParamsLiteral, most: usize) -> Result<Operands> {
 fn operations(
     operands: &Operands,
     devices: &[BenchDevice],
-    batches: &[usize],
+    manifest: &Manifest,
     repeat: usize,
     bar: &ProgressBar,
     advice: &mut BTreeSet<&'static str>,
 ) -> Vec<OperationRecord> {
-    let measured = batches.iter().flat_map(|&batch| OPERATIONS.map(|(name, _)| (batch, name)));
+    let measured =
+        manifest.batches.iter().flat_map(|&batch| manifest.operations.iter().map(move |&name| (batch, name)));
     let mut records: Vec<_> = measured
         .map(|(batch, name)| OperationRecord {
             name: name.to_owned(),
@@ -253,15 +276,18 @@ fn operations(
         .collect();
     for place in devices {
         let log_n = operands.params().literal().log_n;
-        let opened = place.open().and_then(|device| Ok(Operations::new(operands, &device)?));
+        let opened = place.open().and_then(|device| Ok((Operations::new(operands, &device)?, device)));
         let opened = opened.map_err(|error| place.failed(error, advice));
         for record in &mut records {
             let name = plain(&place.record.name);
             bar.set_message(format!("{} at n = 2^{log_n}, {} at once, on {name}", record.name, record.batch));
             let measured = match &opened {
-                Ok(operations) => operations
-                    .measure(&record.name, record.batch, repeat)
-                    .map_or_else(|error| place.failed(error.into(), advice), Measurement::from),
+                Ok((operations, device)) => {
+                    let measured = operations.measure(&record.name, record.batch, repeat);
+                    let title = format!("{} at n = 2^{log_n}, {} at once", record.name, record.batch);
+                    device::tell_profile(device, &title);
+                    measured.map_or_else(|error| place.failed(error.into(), advice), Measurement::from)
+                }
                 Err(failed) => failed.clone(),
             };
             record.results.push(measured);
@@ -295,7 +321,11 @@ fn network(
         bar.set_message(format!("{name} on {}", plain(&place.record.name)));
         host_memory::reset_peak();
         // Opened anew, a device has nothing of another network in its memory.
-        let measured = place.open().and_then(|device| Ok(bench.measure(&device)?));
+        let measured = place.open().and_then(|device| {
+            let measured = bench.measure(&device)?;
+            device::tell_profile(&device, name);
+            Ok(measured)
+        });
         results.push(match measured {
             Ok(measured) => NetworkMeasurement {
                 peak_bytes: measured.peak_bytes.or_else(host_memory::peak_bytes),

@@ -7,7 +7,7 @@ mod record;
 mod times;
 
 pub use network::NetworkBench;
-pub use operations::{BenchError, Measured, OPERATIONS, Operands, Operations};
+pub use operations::{BenchError, Measured, OPERATIONS, Operands, Operations, PARAMETER_SETS};
 pub use record::{
     Bytes, ClientTimes, DeviceRecord, LayerRecord, Measurement, NetworkMeasurement, NetworkRecord,
     OperationRecord, Parameters, Record, RecordError,

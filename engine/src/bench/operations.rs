@@ -4,8 +4,8 @@ use crate::bench::times::Times;
 use crate::{AnyBackend, Device, DeviceError};
 use pleura_ckks::{
     Backend, BackendError, Ciphertext, CiphertextBatch, ClientError, Complex64, EncodeError, Encoder,
-    EvalError, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params, PreparedKeys,
-    PreparedTransform, SecretKey, TransformError,
+    EvalError, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params, ParamsLiteral, PreparedKeys,
+    PreparedTransform, RingKind, SecretKey, Security, TransformError,
 };
 use pleura_ring::{Batch, Coeff, Ntt};
 use sha2::{Digest, Sha256};
@@ -19,6 +19,39 @@ pub const OPERATIONS: [(&str, &str); 6] = [
     ("rotate", "HRot: one rotation"),
     ("rotate_many_8", "eight rotations, hoisted"),
     ("linear_transform_64", "64 diagonals, baby-step giant-step"),
+];
+
+/// Parameters of operations at the degrees 2^13 to 2^16, of 128 bits of security. From 2^14 on with as many limbs as the table of floors for GPUs is
+/// made for: 11 + 4, 24 + 8, 24 + 8.
+pub const PARAMETER_SETS: [ParamsLiteral; 4] = [
+    ParamsLiteral::N13,
+    ParamsLiteral {
+        ring: RingKind::Cyclotomic,
+        log_n: 14,
+        levels: 9,
+        scale_bits: 28,
+        base_bits: 56,
+        digit_limbs: 4,
+        security: Security::Bits128,
+    },
+    ParamsLiteral {
+        ring: RingKind::Cyclotomic,
+        log_n: 15,
+        levels: 22,
+        scale_bits: 26,
+        base_bits: 52,
+        digit_limbs: 8,
+        security: Security::Bits128,
+    },
+    ParamsLiteral {
+        ring: RingKind::Cyclotomic,
+        log_n: 16,
+        levels: 22,
+        scale_bits: 29,
+        base_bits: 58,
+        digit_limbs: 8,
+        security: Security::Bits128,
+    },
 ];
 
 /// Rotations that share a decomposition.
