@@ -1,7 +1,7 @@
 //! Arguments that choose a device.
 
 use crate::table::Table;
-use crate::text::{plain, size};
+use crate::text::size;
 use crate::{cache, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -113,7 +113,8 @@ pub(crate) fn tell_profile(device: &Device, title: &str) {
             format!("{:.1}", 100.0 * time.as_secs_f64() / total.max(f64::MIN_POSITIVE)),
         ]);
     }
-    terminal::say("profile", &format!("{}\n{table}", plain(title)));
+    terminal::say("profile", title);
+    table.to_string().lines().for_each(|line| terminal::say("profile", line));
 }
 
 /// Starts a device, and prints the library's notes on it.
