@@ -57,4 +57,4 @@ pub use device::Device;
 pub use error::GpuError;
 pub use gpu::{Gpu, GpuCompactPolys};
 pub use memory::GpuBuffer;
-pub use profile::KernelTime;
+pub use timestamps::KernelTime;

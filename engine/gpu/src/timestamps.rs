@@ -3,7 +3,22 @@
 use crate::device::Device;
 use crate::download::Source;
 use pleura_ring::BackendError;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+
+/// Time that a kernel took on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelTime {
+    /// Name of the kernel.
+    pub kernel: &'static str,
+    /// Number of dispatches.
+    pub dispatches: u64,
+    /// Time in the kernel.
+    pub time: Duration,
+    /// Time between the end of the previous kernel of the same submit and the beginning of this one.
+    pub gap: Duration,
+}
 
 impl Device {
     /// Runs `work` and waits for it: the time between the device's own time stamps, where it has them, and that of the clock.
@@ -22,6 +37,47 @@ impl Device {
         let wall = start.elapsed();
         let device = timestamps.map(|timestamps| timestamps.elapsed()).transpose()?.flatten();
         Ok((device, wall))
+    }
+
+    /// Waits, and returns the time of each kernel since the last call, the longest first; `None` unless [`Options::profile`] is set and
+    /// the device has time stamps.
+    ///
+    /// # Errors
+    /// As [`pleura_ring::Backend::wait`].
+    ///
+    /// [`Options::profile`]: crate::Options::profile
+    pub fn kernel_times(&self) -> Result<Option<Vec<KernelTime>>, BackendError> {
+        self.wait()?;
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(profile) = &mut recorder.profile else { return Ok(None) };
+        let submitted = std::mem::take(&mut profile.submitted);
+        drop(recorder);
+        let period = f64::from(self.queue.get_timestamp_period());
+        let duration = |ticks: u64| Duration::from_nanos((ticks as f64 * period) as u64);
+        let mut times: BTreeMap<&'static str, KernelTime> = BTreeMap::new();
+        for (staging, kernels) in submitted {
+            // Reading reports a buffer that was not mapped.
+            staging.map_async(wgpu::MapMode::Read, .., |_| ());
+            self.wait_for_submits();
+            self.check()?;
+            let mapped = staging
+                .get_mapped_range(..)
+                .map_err(|error| BackendError::DeviceLost { reason: error.to_string() })?;
+            let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&mapped);
+            let mut previous = None;
+            for (kernel, stamps) in kernels.into_iter().zip(stamps.chunks_exact(2)) {
+                let &[start, end] = stamps else { continue };
+                let zero = KernelTime { kernel, dispatches: 0, time: Duration::ZERO, gap: Duration::ZERO };
+                let entry = times.entry(kernel).or_insert(zero);
+                entry.dispatches += 1;
+                entry.time += duration(end.saturating_sub(start));
+                entry.gap += previous.map_or(Duration::ZERO, |end| duration(start.saturating_sub(end)));
+                previous = Some(end);
+            }
+        }
+        let mut times: Vec<_> = times.into_values().collect();
+        times.sort_by_key(|entry| std::cmp::Reverse(entry.time));
+        Ok(Some(times))
     }
 }
 
