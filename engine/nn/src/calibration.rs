@@ -1,6 +1,6 @@
 //! Calibration: typical items of a network, and the ranges of values that they lead to.
 
-use crate::{CompileError, CompileOptions, Network, NodeMap};
+use crate::{CompileError, Network, NodeMap};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -21,29 +21,32 @@ pub(crate) struct Calibration {
 }
 
 impl Calibration {
-    /// The given items, `[items, ..shape]`, or standard normal ones; and the factors by which known ranges exceed them.
+    /// The given items, `[items, ..shape]`, or standard normal ones; and the factors by which known ranges of named nodes
+    /// exceed them.
     ///
     /// # Errors
     /// [`CompileError::CalibrationShape`], [`CompileError::CalibrationValue`], [`CompileError::Range`],
     /// [`CompileError::Diverges`]
-    pub(crate) fn new(network: &Network, options: &CompileOptions) -> Result<Self, CompileError> {
-        let items = items(network, options.calibration.as_ref())?;
-        if let Some((node, range)) =
-            options.ranges.iter().find(|(_, range)| !(**range > 0.0 && range.is_finite()))
-        {
+    pub(crate) fn new(
+        network: &Network,
+        given: Option<&ArrayD<f64>>,
+        known: &BTreeMap<String, f64>,
+    ) -> Result<Self, CompileError> {
+        let items = items(network, given)?;
+        if let Some((node, range)) = known.iter().find(|(_, range)| !(**range > 0.0 && range.is_finite())) {
             return Err(CompileError::Range { node: node.clone(), range: *range });
         }
         let seen = ranges(network, &items)?;
-        let known = network.nodes().iter().zip(seen.iter()).filter_map(|(node, (_, seen))| {
-            Some((node.name.clone(), (options.ranges.get(&node.name)? / seen).max(1.0)))
+        let factors = network.nodes().iter().zip(seen.iter()).filter_map(|(node, (_, seen))| {
+            Some((node.name.clone(), (known.get(&node.name)? / seen).max(1.0)))
         });
-        let growth: BTreeMap<_, _> = known.collect();
+        let growth: BTreeMap<_, _> = factors.collect();
         let most = growth.values().fold(1.0, |most: f64, factor| most.max(*factor));
         Ok(Self { items, growth, most })
     }
 
-    /// Largest magnitude at each node of a network on these items, divided by `unit`, or more where it is known to get
-    /// larger. The network may be a rewritten one, whose nodes keep their names.
+    /// Largest magnitude at each node of a network on these items divided by `unit`, or more where larger values are
+    /// known. The network may be a rewritten one, whose nodes keep their names.
     ///
     /// # Errors
     /// [`CompileError::Diverges`]
@@ -60,7 +63,7 @@ impl Calibration {
 
 impl Network {
     /// Largest magnitude at each named node over `items`, `[items, ..input shape]`: ranges for
-    /// [`CompileOptions::ranges`].
+    /// [`CompileOptions::ranges`](crate::CompileOptions::ranges).
     ///
     /// # Errors
     /// [`CompileError::CalibrationShape`], [`CompileError::CalibrationValue`], [`CompileError::Diverges`]

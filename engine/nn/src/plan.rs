@@ -72,7 +72,7 @@ impl Plan {
             let node = network[id].name.clone();
             return Err(CompileError::Activation { node, function: activation.function.name() });
         }
-        let calibration = Calibration::new(network, options)?;
+        let calibration = Calibration::new(network, options.calibration.as_ref(), &options.ranges)?;
         let ranges = calibration.ranges(network, 1.0)?;
         let (candidate, choice) = Candidate::best(network, &ranges, &calibration, options, progress)?;
         let mut error = candidate.error();
