@@ -3,7 +3,7 @@
 use pleura_gpu::Gpu;
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Cpu, Diagonals, Digits, Domain, Download, Gadget,
-    GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt, Pending, Ring, Term, View,
+    GadgetProduct, GadgetTerm, GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, Ring, Term, View,
 };
 use std::sync::Arc;
 
@@ -131,6 +131,15 @@ impl Backend for AnyBackend {
         limbs: Limbs,
     ) -> Batch<Self, Ntt> {
         with!(self, device => wrap(device.mul_accumulate(view(a), view(b), terms, outputs, limbs)))
+    }
+
+    fn matrix_product(
+        &self,
+        x: View<'_, Self, Ntt>,
+        matrix: &IntegerMatrix,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        with!(self, device => wrap(device.matrix_product(view(x), matrix, limbs)))
     }
 
     fn automorphism<D: Domain>(&self, x: View<'_, Self, D>, g: GaloisElement) -> Batch<Self, D> {

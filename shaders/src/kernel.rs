@@ -37,6 +37,8 @@ pub enum KernelId {
     AutomorphismCoeff,
     /// Sums of products of polynomials.
     MulAccumulate,
+    /// Sums of products of polynomials with small integers.
+    MatrixProduct,
     /// Sums of products of digits with keys.
     GadgetProduct,
     /// Sums of products of diagonals with baby steps.
@@ -133,7 +135,7 @@ macro_rules! kernel {
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
-    pub const fn all(block: Block) -> [Self; 24] {
+    pub const fn all(block: Block) -> [Self; 25] {
         [
             Self::Concat,
             Self::AddAssign,
@@ -143,6 +145,7 @@ impl KernelId {
             Self::Automorphism,
             Self::AutomorphismCoeff,
             Self::MulAccumulate,
+            Self::MatrixProduct,
             Self::GadgetProduct,
             Self::BabyStepSums,
             Self::ExpandCompact,
@@ -163,6 +166,7 @@ impl KernelId {
     }
 
     /// The kernel of this name.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kernel")]
     pub const fn kernel(self) -> Kernel {
         match self {
             Self::Concat => kernel!(word "concat"[], 1, (LimbEntry, RowEntry)),
@@ -174,6 +178,8 @@ impl KernelId {
             Self::AutomorphismCoeff => kernel!(word "automorphism_coeff"[], 1, (LimbEntry, RowEntry)),
             Self::MulAccumulate => kernel!(
                 word4 "mul_accumulate"["operands_vectors"], 2, (LimbEntry, SumRow, ProductTerm)),
+            Self::MatrixProduct => kernel!(
+                word4 "matrix_product"["operands_vectors", "residue"], 1, (LimbEntry, SumRow, WeightTerm)),
             Self::GadgetProduct => kernel!(
                 word4 "gadget_product"["operands_vectors", "automorphism", "automorphism4"],
                 4, (GadgetLimb, SumRow, GadgetTerm)),
@@ -212,10 +218,10 @@ impl KernelId {
                 block(block) "ntt_rest_rescaled", "ntt"["limb_converted", "load16", "load_out", "store_rescaled"],
                 2, (ConvertedLimb, RowEntry)),
             Self::NttCompact(block) => kernel!(
-                block(block) "ntt_compact", "ntt"["limb", "load16", "fold", "load_compact", "store_out"],
+                block(block) "ntt_compact", "ntt"["limb", "load16", "fold", "residue", "load_compact", "store_out"],
                 1, (LimbEntry, RowEntry)),
             Self::NttHeadCompact => kernel!(
-                column "ntt_head_compact", "ntt_head"["limb", "load16", "fold", "load_compact", "store_out"],
+                column "ntt_head_compact", "ntt_head"["limb", "load16", "fold", "residue", "load_compact", "store_out"],
                 1, (LimbEntry, RowEntry)),
         }
     }

@@ -222,6 +222,14 @@ tables! {
         y_offset: u32,
     }
 
+    /// A polynomial times a small integer.
+    WeightTerm {
+        /// Offset in `x`.
+        x_offset: u32,
+        /// The integer, a signed word.
+        weight: u32,
+    }
+
     /// A diagonal times both parts of a baby step.
     BabyStepTerm {
         /// Offset of the diagonal in `x`.

@@ -80,6 +80,7 @@ fn section(ty: EntryType) -> Option<&'static str> {
         | EntryType::GadgetLimb => Some("limbs"),
         EntryType::RowEntry | EntryType::SumRow => Some("rows"),
         EntryType::ProductTerm
+        | EntryType::WeightTerm
         | EntryType::BabyStepTerm
         | EntryType::GadgetTerm
         | EntryType::ConversionSource

@@ -59,12 +59,12 @@ pub use encode::{EncodeError, Encoder, Plaintext};
 pub use num_complex::Complex64;
 pub use objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 pub use params::{Params, ParamsError, ParamsLiteral};
-pub use pleura_ring::{Backend, BackendError, CompactPoly, RingKind};
+pub use pleura_ring::{Backend, BackendError, CompactPoly, IntegerMatrix, RingKind};
 pub use precision::Precision;
 pub use security::Security;
 pub use server::{
     Basis, BlockLinearTransform, CiphertextBatch, CiphertextDownload, Diagonal, EvalError, Evaluator,
-    LinearTransform, Polynomial, PolynomialError, PreparedKey, PreparedKeys, PreparedPlaintext,
-    PreparedTransform, TransformError,
+    LinearTransform, MatrixTransform, Polynomial, PolynomialError, PreparedKey, PreparedKeys,
+    PreparedPlaintext, PreparedTransform, TransformError,
 };
 pub use wire_error::WireError;

@@ -8,7 +8,7 @@ use crate::ring_tables::factor;
 use crate::{conversion, sums, switching, transform};
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View, shape,
+    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, Ring, Term, View, shape,
 };
 use pleura_shaders::{KernelId, KernelParams, ScalarLimb};
 use std::sync::Arc;
@@ -167,6 +167,15 @@ impl Backend for Gpu {
         limbs: Limbs,
     ) -> Batch<Self, Ntt> {
         sums::mul_accumulate(self, a, b, terms, outputs, limbs)
+    }
+
+    fn matrix_product(
+        &self,
+        x: View<'_, Self, Ntt>,
+        matrix: &IntegerMatrix,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        sums::matrix_product(self, x, matrix, limbs)
     }
 
     fn automorphism<D: Domain>(&self, x: View<'_, Self, D>, g: GaloisElement) -> Batch<Self, D> {

@@ -4,8 +4,8 @@ use crate::allocation::Placement;
 use crate::dispatch::{Operands, Table};
 use crate::gpu::{Call, Gpu, Row, poly};
 use crate::memory::{Location, Segment};
-use pleura_ring::{Batch, Limbs, Ntt, Term, View};
-use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, ProductTerm, SumRow};
+use pleura_ring::{Batch, IntegerMatrix, Limbs, Ntt, Term, View, shape};
+use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, ProductTerm, SumRow, WeightTerm};
 use std::collections::HashMap;
 
 /// `out[t.out] += a[t.a] b[t.b]`
@@ -31,6 +31,30 @@ pub(crate) fn mul_accumulate(
     }
     let table = SumTable { params: gpu.params(), limbs: limb_entries };
     sums.run(gpu, KernelId::MulAccumulate, &[table], 1);
+    Batch::from_buffer(out, limbs, outputs)
+}
+
+/// `out[v][row] = sum matrix[row][column] x[v][column]`
+pub(crate) fn matrix_product(
+    gpu: &Gpu,
+    x: View<'_, Gpu, Ntt>,
+    matrix: &IntegerMatrix,
+    limbs: Limbs,
+) -> Batch<Gpu, Ntt> {
+    let vectors = shape::check_matrix(x, matrix, limbs);
+    let outputs = vectors * matrix.rows().len();
+    let out = gpu.alloc(limbs, outputs, Placement::Separate);
+    let mut sums = Sums::new((0..outputs).map(|i| Target::one(out.at(i))).collect());
+    let rows = (0..vectors).flat_map(|vector| matrix.rows().iter().map(move |row| (vector, row)));
+    for (i, (vector, row)) in rows.enumerate() {
+        for &(column, weight) in row {
+            let x = poly(x, vector * matrix.columns() + column as usize);
+            let inputs = Inputs { x: Some(x.segment), ..Inputs::default() };
+            sums.add(i, 0, inputs, WeightTerm { x_offset: x.offset, weight: weight.cast_unsigned() });
+        }
+    }
+    let table = SumTable { params: gpu.params(), limbs: gpu.limb_entries(limbs, limbs, x.limbs()) };
+    sums.run(gpu, KernelId::MatrixProduct, &[table], 2);
     Batch::from_buffer(out, limbs, outputs)
 }
 

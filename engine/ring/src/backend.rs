@@ -1,6 +1,6 @@
 //! The interface of a compute device: coarse, batched, exact.
 
-use crate::{BackendError, Download, GaloisElement, Limbs, Pending, Ring};
+use crate::{BackendError, Download, GaloisElement, IntegerMatrix, Limbs, Pending, Ring};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -109,6 +109,15 @@ pub trait Backend: Sized + Send + Sync {
         b: View<'_, Self, Ntt>,
         terms: &[Term],
         outputs: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt>;
+
+    /// Products of a matrix with vectors of polynomials: `out[v][row] = sum matrix[row][column] x[v][column]`, where `x`
+    /// is vectors of as many polynomials as the matrix has columns, one after the other. `x` may have more limbs than `limbs`.
+    fn matrix_product(
+        &self,
+        x: View<'_, Self, Ntt>,
+        matrix: &IntegerMatrix,
         limbs: Limbs,
     ) -> Batch<Self, Ntt>;
 

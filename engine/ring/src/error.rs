@@ -49,6 +49,14 @@ pub enum RingError {
         /// Largest valid number.
         max: usize,
     },
+    /// A matrix has no rows or columns, or a row whose columns are out of order or out of range.
+    #[error("row {row} of a matrix of {columns} columns has none, or columns out of order or beyond them")]
+    BadMatrix {
+        /// The row.
+        row: usize,
+        /// Number of columns.
+        columns: usize,
+    },
     /// An instruction set has another name, or is none of this processor's.
     #[error("{wanted:?} is not an instruction set of this processor; it has {available}")]
     BadSimd {

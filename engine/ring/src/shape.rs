@@ -1,6 +1,8 @@
 //! Checks of the shapes that operations of [`Backend`] take. For implementations of [`Backend`].
 
-use crate::{Backend, BackendError, Batch, CompactPoly, Domain, Gadget, Limbs, Ring, View};
+use crate::{
+    Backend, BackendError, Batch, CompactPoly, Domain, Gadget, IntegerMatrix, Limbs, Ntt, Ring, View,
+};
 
 /// Checks the words of [`Backend::upload`].
 ///
@@ -63,4 +65,15 @@ pub fn check_mod_up(from: Limbs, gadget: Gadget) {
 /// Unless `to` has some of the limbs of `from`, but not all.
 pub fn check_rescale(from: Limbs, to: Limbs) {
     assert!(from.contains(to) && from != to, "rescale from {from:?} to {to:?}");
+}
+
+/// Checks the operands of [`Backend::matrix_product`], and gives the number of vectors.
+///
+/// # Panics
+/// Unless `x` is whole vectors over at least `limbs`.
+pub fn check_matrix<B: Backend>(x: View<'_, B, Ntt>, matrix: &IntegerMatrix, limbs: Limbs) -> usize {
+    let columns = matrix.columns();
+    assert!(x.polys().is_multiple_of(columns), "{} polys for {columns} columns", x.polys());
+    assert!(x.limbs().contains(limbs), "{:?} lacks limbs of {limbs:?}", x.limbs());
+    x.polys() / columns
 }

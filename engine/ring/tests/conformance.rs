@@ -59,7 +59,7 @@ fn a_device_without_a_fault_passes() {
 #[test]
 fn one_wrong_word_is_found_in_every_operation() {
     // The last item is a sequence of the others.
-    for &operation in &OPERATIONS[..15] {
+    for &operation in &OPERATIONS[..16] {
         let fault = Fault::OneWord(operation);
         let failure = check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
         let Failure::Word { at, poly, limb, coefficient, expected, got } = &failure else {
@@ -99,7 +99,7 @@ fn other_faults_are_named() {
     assert!(matches!(no_ring, Failure::NoDevice { log_n: 1, .. }), "{no_ring}");
 }
 
-const OPERATIONS: [&str; 16] = [
+const OPERATIONS: [&str; 17] = [
     "upload",
     "concat",
     "ntt",
@@ -109,6 +109,7 @@ const OPERATIONS: [&str; 16] = [
     "neg_assign",
     "mul_scalar_assign",
     "mul_accumulate",
+    "matrix_product",
     "automorphism",
     "mod_up",
     "gadget_product",
@@ -318,6 +319,15 @@ impl Backend for Faulty {
             }
         }
         product
+    }
+
+    fn matrix_product(
+        &self,
+        x: View<'_, Self, Ntt>,
+        matrix: &IntegerMatrix,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        self.result("matrix_product", self.cpu.matrix_product(self.to_cpu(x).view(), matrix, limbs))
     }
 
     fn automorphism<D: Domain>(&self, x: View<'_, Self, D>, g: GaloisElement) -> Batch<Self, D> {

@@ -9,8 +9,3 @@ fn load(limb: Limb, row: RowEntry, i: u32, p: Prime) -> u32 {
     }
     return folded(word, residue(x[at + (1u << (params.log_n - params.log_run)) - j], p), p);
 }
-
-fn residue(word: u32, p: Prime) -> u32 {
-    let above_zero = below(shoup(word + 0x80000000u, Factor(1u, p.one_quotient), p.q), p.q);
-    return sub_mod(above_zero, p.offset, p.q);
-}

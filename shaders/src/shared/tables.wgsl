@@ -112,6 +112,12 @@ struct ProductTerm {
     y_offset: u32,
 }
 
+// x weight, a signed word.
+struct WeightTerm {
+    x_offset: u32,
+    weight: u32,
+}
+
 // A diagonal in `x`, each of whose words counts for 2^log_run neighbours, times both parts of a baby step in `y`.
 struct BabyStepTerm {
     x_offset: u32,
@@ -237,6 +243,11 @@ fn load_sum_row(i: u32) -> SumRow {
 fn load_product_term(terms: u32, i: u32) -> ProductTerm {
     let at = terms + 2u * i;
     return ProductTerm(tables[at], tables[at + 1u]);
+}
+
+fn load_weight_term(terms: u32, i: u32) -> WeightTerm {
+    let at = terms + 2u * i;
+    return WeightTerm(tables[at], tables[at + 1u]);
 }
 
 fn load_baby_step_term(terms: u32, i: u32) -> BabyStepTerm {

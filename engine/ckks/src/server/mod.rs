@@ -2,6 +2,7 @@
 
 mod error;
 mod evaluator;
+mod matrix;
 mod objects;
 mod polynomial;
 mod switching;
@@ -10,6 +11,7 @@ mod transform;
 
 pub use error::{EvalError, TransformError};
 pub use evaluator::Evaluator;
+pub use matrix::MatrixTransform;
 pub use objects::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 pub use polynomial::{Basis, Polynomial, PolynomialError};
 pub use transfer::CiphertextDownload;

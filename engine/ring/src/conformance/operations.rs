@@ -5,7 +5,7 @@ use crate::{
     Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
     Term, View,
 };
-use crate::{Download, GaloisElement, Limbs, Ring};
+use crate::{Download, GaloisElement, IntegerMatrix, Limbs, Ring, RingError};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
 
 /// The suite, in the order of the trait.
-pub(super) fn operations<B: Backend>() -> [Operation<B>; 16] {
+pub(super) fn operations<B: Backend>() -> [Operation<B>; 17] {
     [
         ("upload", upload),
         ("concat", concat),
@@ -24,6 +24,7 @@ pub(super) fn operations<B: Backend>() -> [Operation<B>; 16] {
         ("neg_assign", neg_assign),
         ("mul_scalar_assign", mul_scalar_assign),
         ("mul_accumulate", mul_accumulate),
+        ("matrix_product", matrix_product),
         ("automorphism", automorphism),
         ("mod_up", mod_up),
         ("gadget_product", gadget_product),
@@ -171,6 +172,42 @@ fn mul_accumulate<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
         t.same("operand", b.view())?;
     }
     Ok(())
+}
+
+fn matrix_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    // Rows of the same columns, some and none of them, with as many entries as fill an accumulator once or twice, and one more.
+    let counts = [5, 5, 5, 5, 1, 16, 16, 16, 16, 16, 0, 17, 33, 40, 40, 40, 40, 33];
+    let value = |row: usize, column: u32| match (row + column as usize) % 5 {
+        0 => i32::MIN,
+        1 => i32::MAX,
+        2 => -1,
+        other => (row as i32 - 7) * 12_345 + other as i32 * column as i32,
+    };
+    let rows = counts.iter().enumerate().map(|(row, &n)| (0..n).map(|c| (c, value(row, c))).collect());
+    let mixed = matrix(t, 40, rows.collect())?;
+    let diagonal = matrix(t, 6, (0..6).map(|i| vec![(i, 3 - i as i32)]).collect())?;
+    for fill in [Fill::Mixed, Fill::Largest] {
+        let x = t.filled(t.limbs(3, 1), 41, fill)?;
+        for limbs in [Limbs { q: 2, p: 1 }, Limbs::q(2)] {
+            t.check(&format!("{limbs:?}, {fill:?}"), limbs, 18, |d| {
+                d.matrix_product(x.slice(1, 40), &mixed, limbs)
+            })?;
+        }
+        t.check(&format!("vectors, {fill:?}"), Limbs::q(3), 18, |d| {
+            d.matrix_product(x.slice(2, 18), &diagonal, Limbs::q(3))
+        })?;
+        t.same("operand", x.view())?;
+    }
+    Ok(())
+}
+
+fn matrix<B: Backend>(
+    t: &Trial<'_, B>,
+    columns: usize,
+    rows: Vec<Vec<(u32, i32)>>,
+) -> Result<IntegerMatrix, Failure> {
+    IntegerMatrix::new(columns, rows)
+        .map_err(|error: RingError| Failure::NoDevice { log_n: t.at.log_n, reason: error.to_string() })
 }
 
 fn automorphism<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {

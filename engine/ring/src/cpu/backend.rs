@@ -3,11 +3,12 @@
 
 use super::buffer::CpuBuffer;
 use super::device::{Cpu, CpuCompactPolys, TILE};
+use super::matrix;
 use super::switching::{Extension, Switching};
 use crate::shape;
 use crate::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, Limbs, Ntt, Pending, Ring, Term, View,
+    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, Ring, Term, View,
 };
 use std::sync::Arc;
 
@@ -138,6 +139,15 @@ impl Backend for Cpu {
             (self.kernels.dot)(self.ring.modulus(indices[limb]), &terms, out);
         });
         out
+    }
+
+    fn matrix_product(
+        &self,
+        x: View<'_, Self, Ntt>,
+        matrix: &IntegerMatrix,
+        limbs: Limbs,
+    ) -> Batch<Self, Ntt> {
+        matrix::product(self, x, matrix, limbs)
     }
 
     fn automorphism<D: Domain>(&self, x: View<'_, Self, D>, g: GaloisElement) -> Batch<Self, D> {

@@ -4,6 +4,7 @@ mod backend;
 mod buffer;
 mod device;
 mod kernels;
+mod matrix;
 mod simd;
 mod switching;
 

@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "array indices are constants once the loops are unrolled")]
 
 mod fold;
+mod matrix;
 mod residues;
 mod transform;
 
@@ -17,6 +18,8 @@ use super::simd::{Lanes, Simd, scalar::Scalar};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{avx2::Avx2, avx512::Avx512};
 use crate::{Modulus, NttPermutation, NttTable, Shoup};
+pub(crate) use matrix::ROWS;
+use matrix::matrix;
 use residues::{Factor, Prime};
 use transform::{intt, ntt};
 
@@ -132,6 +135,9 @@ kernels! {
     dot_pair(modulus: &Modulus, terms: &[PairTerm<'_>], out0: &mut [u32], out1: &mut [u32]);
     /// `out = sum a b` over the terms.
     dot(modulus: &Modulus, terms: &[[&[u32]; 2]], out: &mut [u32]);
+    /// `outs[r] = sum weight[c][r] x[columns[c]]`, where `weights` has as many residues for each column as there are `outs`: four
+    /// or one.
+    matrix(modulus: &Modulus, x: &[&[u32]], columns: &[u32], weights: &[u32], outs: &mut [&mut [u32]]);
     /// `out = sum source weight / 2^32`; at most fifteen sources below `2^30`, weights in Montgomery form.
     convert(modulus: &Modulus, sources: &[&[u32]], weights: &[u32], out: &mut [u32]);
     /// `out = floor(1/2 + sum source weight / 2^shift)`

@@ -1,0 +1,86 @@
+//! Products of matrices with vectors of polynomials, in tiles of words that stay in the nearest caches.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "shapes are asserted where views enter; blocks name rows of the matrix"
+)]
+
+use super::Cpu;
+use super::kernels::ROWS;
+use crate::{Batch, IntegerMatrix, Limbs, Ntt, View, shape};
+use std::collections::BTreeMap;
+
+/// Words of a polynomial that are taken at a time: of a thousand columns they fill half a megabyte.
+const TILE: usize = 128;
+
+/// Rows that are computed together.
+struct Block {
+    rows: Vec<usize>,
+    /// The columns of all these rows.
+    columns: Vec<u32>,
+    /// `[limb][column][row]`, residues.
+    weights: Vec<Vec<u32>>,
+}
+
+/// [`crate::Backend::matrix_product`]
+pub(super) fn product(
+    cpu: &Cpu,
+    x: View<'_, Cpu, Ntt>,
+    matrix: &IntegerMatrix,
+    limbs: Limbs,
+) -> Batch<Cpu, Ntt> {
+    let vectors = shape::check_matrix(x, matrix, limbs);
+    let columns = matrix.columns();
+    let rows = matrix.rows().len();
+    let indices = cpu.indices(limbs);
+    let blocks = blocks(cpu, matrix, &indices);
+    let n = cpu.ring.n();
+    let tile = TILE.min(n);
+    let tiles = n / tile;
+    let mut out = cpu.batch(limbs, vectors * rows);
+    // Vector, limb, tile -> the tile of each row.
+    let mut tasks: Vec<Vec<Option<&mut [u32]>>> = Vec::new();
+    tasks.resize_with(vectors * indices.len() * tiles, || Vec::with_capacity(rows));
+    for (i, words) in out.buffer_mut().limbs_mut().enumerate() {
+        let first = (i / indices.len() / rows * indices.len() + i % indices.len()) * tiles;
+        words
+            .chunks_mut(tile)
+            .zip(&mut tasks[first..first + tiles])
+            .for_each(|(words, task)| task.push(Some(words)));
+    }
+    let tasks: Vec<_> = tasks.into_iter().enumerate().collect();
+    cpu.run(matrix.entries() * vectors * limbs.count() * n, tasks, |(i, mut out)| {
+        let limb = i / tiles % indices.len();
+        let vector = i / tiles / indices.len();
+        let start = i % tiles * tile;
+        let x: Vec<&[u32]> = (0..columns)
+            .map(|column| &cpu.limb(x, vector * columns + column, limbs, limb)[start..start + tile])
+            .collect();
+        let modulus = cpu.ring.modulus(indices[limb]);
+        for Block { rows, columns, weights } in &blocks {
+            let mut outs: Vec<&mut [u32]> = rows.iter().filter_map(|&row| out[row].take()).collect();
+            (cpu.kernels.matrix)(modulus, &x, columns, &weights[limb], &mut outs);
+        }
+    });
+    out
+}
+
+/// The rows in blocks: four of the same columns, or one.
+fn blocks(cpu: &Cpu, matrix: &IntegerMatrix, indices: &[usize]) -> Vec<Block> {
+    let mut alike: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
+    for (i, row) in matrix.rows().iter().enumerate() {
+        alike.entry(row.iter().map(|entry| entry.0).collect()).or_default().push(i);
+    }
+    let mut blocks = Vec::new();
+    for (columns, rows) in alike {
+        let (fours, rest) = rows.as_chunks::<ROWS>();
+        for rows in fours.iter().map(<[usize; ROWS]>::as_slice).chain(rest.chunks(1)) {
+            let weights = indices.iter().map(|&index| {
+                let q = i64::from(cpu.ring.modulus(index).q());
+                let residue = |row: usize, k: usize| i64::from(matrix.rows()[row][k].1).rem_euclid(q) as u32;
+                (0..columns.len()).flat_map(|k| rows.iter().map(move |&row| residue(row, k))).collect()
+            });
+            blocks.push(Block { rows: rows.to_vec(), columns: columns.clone(), weights: weights.collect() });
+        }
+    }
+    blocks
+}
