@@ -61,7 +61,7 @@ pub use backend::{
     Term, View,
 };
 pub use convert::BasisConversion;
-pub use cpu::{Cpu, Simd};
+pub use cpu::{Cpu, Simd, TaskList};
 pub use error::{BackendError, RingError};
 pub use galois::{GaloisElement, NttPermutation};
 pub use kind::RingKind;

@@ -4,6 +4,7 @@
 
 use super::buffer::{CpuBuffer, Pool};
 use super::kernels::Kernels;
+use super::log::TaskLog;
 use super::simd::Simd;
 use crate::{
     BasisConversion, Batch, CompactPoly, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, RingError,
@@ -22,6 +23,7 @@ pub struct Cpu {
     pub(super) threads: Option<rayon::ThreadPool>,
     pub(super) pool: Arc<Pool>,
     pub(super) permutations: Cache<GaloisElement, NttPermutation>,
+    pub(super) log: Option<TaskLog>,
 }
 
 /// Compact polynomials in memory: their coefficients.
@@ -61,7 +63,7 @@ impl Cpu {
         };
         let kernels = Kernels::new(simd, ring.n());
         let pool = Arc::default();
-        Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default() })
+        Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default(), log: None })
     }
 
     /// Name of a processor with this instruction set and number of threads, as [`Backend::name`](crate::Backend::name) gives it.
@@ -93,6 +95,9 @@ impl Cpu {
 
     /// Runs `f` on every task, in order on one thread, in halves on several.
     pub(super) fn run<T: Send>(&self, words: usize, tasks: Vec<T>, f: impl Fn(T) + Sync + Send) {
+        if let Some(log) = &self.log {
+            return log.run(tasks, words < SERIAL_WORDS, f);
+        }
         match &self.threads {
             Some(pool) if words >= SERIAL_WORDS => pool.install(|| tasks.into_par_iter().for_each(f)),
             _ => tasks.into_iter().for_each(f),

@@ -4,10 +4,12 @@ mod backend;
 mod buffer;
 mod device;
 mod kernels;
+mod log;
 mod matrix;
 mod simd;
 mod switching;
 
 pub use device::Cpu;
 pub(crate) use kernels::Kernels;
+pub use log::TaskList;
 pub use simd::Simd;
