@@ -190,6 +190,15 @@ impl Model {
         self
     }
 
+    /// The model for batches of as many items; one is the default of a plan.
+    pub(crate) fn batched(mut self, batch: usize) -> Self {
+        if batch > 1 {
+            self.key = self.key.and(b"batch").and(&(batch as u64).to_le_bytes());
+            self.options.batch = batch;
+        }
+        self
+    }
+
     /// Fits polynomials to activations, and takes the plan from the cache or makes it.
     pub(crate) fn compile(self) -> Result<CompiledModel> {
         let Self { network: original, mut notes, fit, options, key, cached } = self;

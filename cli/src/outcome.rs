@@ -38,6 +38,8 @@ pub(crate) struct RunReport<'a> {
 pub(crate) struct Json<'a> {
     network: &'a str,
     items: usize,
+    layout: &'a str,
+    group_items: usize,
     seconds: StageTimes,
     layers: Vec<JsonLayer<'a>>,
     fidelity: Fidelity,
@@ -67,9 +69,14 @@ impl RunReport<'_> {
         self.outputs.len_of(Axis(0))
     }
 
+    /// Groups of items that ran one after the other.
+    fn groups(&self) -> f64 {
+        self.items().div_ceil(self.report.items.max(1)) as f64
+    }
+
     /// For programs.
     pub(crate) fn json(&self) -> Json<'_> {
-        let items = self.items();
+        let groups = self.groups();
         let layers = self.report.layers.iter().zip(self.layer_seconds).map(|(layer, &seconds)| JsonLayer {
             name: &layer.name,
             kind: &layer.kind,
@@ -77,12 +84,14 @@ impl RunReport<'_> {
             ciphertexts: layer.ciphertexts,
             diagonals: layer.diagonals,
             rotations: layer.rotations,
-            predicted_seconds: layer.predicted_seconds * items as f64,
+            predicted_seconds: layer.predicted_seconds * groups,
             seconds,
         });
         Json {
             network: &self.report.network,
-            items,
+            items: self.items(),
+            layout: &self.report.layout,
+            group_items: self.report.items,
             seconds: self.times,
             layers: layers.collect(),
             fidelity: self.fidelity,
@@ -100,7 +109,7 @@ impl RunReport<'_> {
         let predicted = if self.on_gpu { "predicted s, cpu" } else { "predicted s" };
         let headings = ["layer", "kind", "level", "ciphertexts", "rotations", predicted, "measured s"];
         let mut table = Table::new(2, headings);
-        let items = self.items() as f64;
+        let groups = self.groups();
         for (layer, seconds) in self.report.layers.iter().zip(self.layer_seconds) {
             table.row([
                 layer.name.clone(),
@@ -108,7 +117,7 @@ impl RunReport<'_> {
                 layer.level.to_string(),
                 layer.ciphertexts.to_string(),
                 layer.rotations.to_string(),
-                format!("{:.4}", layer.predicted_seconds * items),
+                format!("{:.4}", layer.predicted_seconds * groups),
                 format!("{seconds:.4}"),
             ]);
         }
@@ -130,6 +139,9 @@ impl fmt::Display for RunReport<'_> {
         let (s, items) = (&self.times, self.items());
         let name = plain(&self.report.network);
         writeln!(f, "network     {name}, {}", counted(items, "item"))?;
+        if self.report.items > 1 {
+            writeln!(f, "layout      {}, {}", self.report.layout, counted(self.groups() as usize, "group"))?;
+        }
         writeln!(f, "parameters  {}", parameters(&self.report.parameters))?;
         writeln!(f, "device      {}\n\n{}", self.device, self.layers())?;
         let cached = if self.from_cache { " (cached)" } else { "" };

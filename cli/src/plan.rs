@@ -6,7 +6,11 @@ use crate::terminal;
 use crate::text::{bytes_text, counted, plain};
 use anyhow::Result;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use pleura::nn::{ParameterReport, Report};
+
+/// Most items that a plan is made for.
+pub(crate) const MAX_BATCH: usize = 1 << 24;
 
 /// Arguments of `pleura plan`.
 #[derive(Args)]
@@ -14,10 +18,15 @@ use pleura::nn::{ParameterReport, Report};
 Examples:
   pleura plan --model lenet5.onnx
   pleura plan --model resnet20.onnx --fit 4 --calibrate images.npy
+  pleura plan --model mlp.onnx --batch 10000
   pleura plan --model lenet5.onnx --security 192 --json | jq .parameters")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     model: ModelArgs,
+
+    /// Plan for as many items at a time, and show the ways for them to share ciphertexts.
+    #[arg(long, value_name = "ITEMS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_BATCH as u64))]
+    batch: usize,
 
     /// Print one JSON object.
     #[arg(long)]
@@ -26,7 +35,7 @@ pub(crate) struct PlanArgs {
 
 /// Compiles a network, and reports.
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
-    let CompiledModel { mut notes, compiled, .. } = args.model.import()?.compile()?;
+    let CompiledModel { mut notes, compiled, .. } = args.model.import()?.batched(args.batch).compile()?;
     let mut report = compiled.plan.report().clone();
     notes.append(&mut report.notes);
     report.notes = notes;
@@ -36,9 +45,10 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     let place = if compiled.from_cache { "from the cache" } else { "compiled" };
     report.notes.iter().for_each(|text| terminal::note(text));
     terminal::print(&format!(
-        "{}{}\n{}\n{place} in {:.2} s\n",
+        "{}{}{}\n{}\n{place} in {:.2} s\n",
         heading(&report),
         sizes(&report),
+        layouts(&report, args.batch),
         layers(&report),
         compiled.seconds
     ))
@@ -66,11 +76,12 @@ pub(crate) fn parameters(p: &ParameterReport) -> String {
 fn sizes(report: &Report) -> String {
     let bytes = |n: usize| bytes_text(n as u64);
     format!(
-        "item        {} in ({}), {} out ({})\n\
+        "group       {}, {} in ({}), {} out ({})\n\
          keys        {} for rotations; {} sent, {} on the device\n\
          weights     {}\n\
          memory      {} at the peak\n\
-         predicted   {:.3} s an item\n",
+         predicted   {:.3} s a group\n",
+        counted(report.items, "item"),
         counted(report.input_ciphertexts, "ciphertext"),
         bytes(report.input_bytes),
         report.output_ciphertexts,
@@ -82,6 +93,30 @@ fn sizes(report: &Report) -> String {
         bytes(report.predicted_peak_bytes),
         report.predicted_seconds
     )
+}
+
+/// The layouts that were compared for a batch, if there is one.
+fn layouts(report: &Report, batch: usize) -> String {
+    if batch == 1 {
+        return String::new();
+    }
+    const HEADINGS: [&str; 7] =
+        ["layout", "ring", "verdict", "items a group", "ciphertexts in", "memory of values", "predicted s"];
+    let mut table = Table::new(3, HEADINGS);
+    for tried in &report.layouts {
+        let planned = tried.items > 0;
+        let figure = |text: String| if planned { text } else { String::new() };
+        table.row([
+            tried.layout.clone(),
+            figure(format!("{}, 2^{}", tried.ring, tried.log_n)),
+            tried.refusal.clone().unwrap_or_else(|| "chosen".to_owned()),
+            figure(tried.items.to_string()),
+            figure(tried.input_ciphertexts.to_string()),
+            figure(bytes_text(tried.value_bytes as u64)),
+            figure(format!("{:.3}", tried.predicted_seconds)),
+        ]);
+    }
+    format!("\nlayouts of {batch} items\n{table}")
 }
 
 fn layers(report: &Report) -> Table {

@@ -4,6 +4,7 @@ use crate::device::{self, DeviceArgs};
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::{RunReport, USELESS_BITS};
+use crate::plan::MAX_BATCH;
 #[cfg(feature = "service")]
 use crate::remote::decrypt::{ArrayForm, arrays, warnings};
 #[cfg(feature = "service")]
@@ -12,6 +13,7 @@ use crate::text::{bytes_text, short};
 use crate::{files, memory, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use pleura::nn::{Fidelity, FittedActivation, Network, Plan};
 use pleura::npy;
@@ -21,7 +23,8 @@ use std::path::PathBuf;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
-const ON_THIS_MACHINE: [&str; 12] = [
+const ON_THIS_MACHINE: [&str; 13] = [
+    "batch",
     "device",
     "gpu_memory",
     "max_memory",
@@ -62,6 +65,10 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "output")]
     force: bool,
 
+    /// Items for which the cheapest layout is chosen; they may share ciphertexts. Fewer take less memory [default: all].
+    #[arg(long, value_name = "ITEMS", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_BATCH as u64))]
+    batch: Option<usize>,
+
     /// Give unrounded results. Their last digits may reveal the secret key, and with it the input;
     /// otherwise results are rounded to twelve bits.
     #[arg(long)]
@@ -82,6 +89,13 @@ pub(crate) struct RunArgs {
     server: ServerArgs,
 }
 
+impl RunArgs {
+    /// Items that a layout is chosen for.
+    fn batch(&self, items: &ArrayD<f64>) -> usize {
+        self.batch.unwrap_or_else(|| items.len_of(Axis(0)).clamp(1, MAX_BATCH))
+    }
+}
+
 /// Runs all items, here or on a server, and reports.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     #[cfg(feature = "service")]
@@ -98,7 +112,7 @@ fn run_here(args: &RunArgs) -> Result<()> {
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
-    let model = model.calibrated_by(&items);
+    let model = model.calibrated_by(&items).batched(args.batch(&items));
     let device = args.device.find(args.model.threads())?;
     let CompiledModel { original, network, fitted, mut notes, compiled } = model.compile()?;
     let Compiled { plan, seconds, from_cache } = compiled;
@@ -197,11 +211,13 @@ struct EncryptedRun {
 }
 
 impl EncryptedRun {
-    /// Runs `items`, one after the other: the memory of a plan is that of one item.
+    /// Runs `items`, one group after the other: the memory of a plan is that of one group.
     fn new(plan: &Plan, device: &Device, items: ArrayViewD<'_, f64>) -> Result<Self> {
         let layers = plan.report().layers.len();
         let bar = crate::progress::bar().with_prefix("keys");
-        bar.set_length((items.len_of(Axis(0)) * layers) as u64);
+        let count = items.len_of(Axis(0));
+        let group = plan.client_spec().items();
+        bar.set_length((count.div_ceil(group) * layers) as u64);
         bar.tick();
         let pipeline = Pipeline::new(plan, device)?;
         bar.suspend(|| device::tell_fallback(device));
@@ -210,15 +226,20 @@ impl EncryptedRun {
         let mut layer_seconds = vec![0.0; layers];
         let mut published = Vec::new();
         let mut unrounded = Vec::new();
-        for (number, item) in items.axis_chunks_iter(Axis(0), 1).enumerate() {
-            bar.set_message(format!("item {} of {}", number + 1, items.len_of(Axis(0))));
-            let outcome = pipeline.profile(item, &mut |_| bar.inc(1))?;
+        let mut done = 0;
+        for items in items.axis_chunks_iter(Axis(0), group) {
+            let first = done + 1;
+            done += items.len_of(Axis(0));
+            bar.set_message(if done == first {
+                format!("item {done} of {count}")
+            } else {
+                format!("items {first} to {done} of {count}")
+            });
+            let outcome = pipeline.profile(items, &mut |_| bar.inc(1))?;
             times += outcome.times;
             layer_seconds.iter_mut().zip(&outcome.layer_seconds).for_each(|(sum, seconds)| *sum += seconds);
-            let count = items.len_of(Axis(0));
             files::on_interruption(Some(format!(
-                "{} of {count} items were done; nothing was written, as results are written together",
-                number + 1
+                "{done} of {count} items were done; nothing was written, as results are written together"
             )));
             published.push(outcome.published);
             unrounded.push(outcome.unrounded);

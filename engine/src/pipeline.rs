@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::server::{PipelineError, Server, Session};
-use ndarray::{ArrayD, ArrayView, Dimension};
+use ndarray::{ArrayD, ArrayView, Axis, Dimension};
 use pleura_ckks::{Ciphertext, EvaluationKeys};
 use pleura_nn::{Client, InferenceError, Plan};
 use serde::Serialize;
@@ -98,9 +98,10 @@ impl Pipeline {
     /// [`InferenceError`]
     pub fn run<D: Dimension>(&self, items: ArrayView<'_, f64, D>) -> Result<Outcome, InferenceError> {
         let mut times = StageTimes::default();
+        let count = items.shape().first().copied().unwrap_or(0);
         let sent = timed(&mut times.encrypt, || self.client.encrypt(items))?;
         let received = timed(&mut times.infer, || self.session.infer(&sent))?;
-        self.decrypt(&received, times, Vec::new())
+        self.decrypt(&received, count, times, Vec::new())
     }
 
     /// Runs the plan on `items`, `[items, ..input shape]`, and measures each step; `observe` receives the position of
@@ -115,9 +116,10 @@ impl Pipeline {
         observe: &mut dyn FnMut(usize),
     ) -> Result<Outcome, InferenceError> {
         let mut times = StageTimes::default();
+        let count = items.shape().first().copied().unwrap_or(0);
         let sent = timed(&mut times.encrypt, || self.client.encrypt(items))?;
         let (received, layer_seconds) = timed(&mut times.infer, || self.profile_ciphertexts(&sent, observe))?;
-        self.decrypt(&received, times, layer_seconds)
+        self.decrypt(&received, count, times, layer_seconds)
     }
 
     /// As [`Session::infer`], with the seconds of each step in the order of the report's layers; `observe` receives
@@ -147,14 +149,20 @@ impl Pipeline {
         Ok((received, seconds))
     }
 
+    /// The results of the first `count` items.
     fn decrypt(
         &self,
         received: &[Ciphertext],
+        count: usize,
         mut times: StageTimes,
         layer_seconds: Vec<f64>,
     ) -> Result<Outcome, InferenceError> {
-        let published = timed(&mut times.decrypt, || self.client.publish(received))?;
-        let unrounded = self.client.decrypt_unrounded(received)?;
+        let mut published = timed(&mut times.decrypt, || self.client.publish(received))?;
+        let mut unrounded = self.client.decrypt_unrounded(received)?;
+        // The last group may hold fewer items than it has room for.
+        for results in [&mut published, &mut unrounded] {
+            results.slice_axis_inplace(Axis(0), (..count).into());
+        }
         Ok(Outcome { published, unrounded, times, layer_seconds })
     }
 }

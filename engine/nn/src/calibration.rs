@@ -45,6 +45,17 @@ impl Calibration {
         Ok(Self { items, growth, most })
     }
 
+    /// Items of [`Network::side_by_side`]: `count` items one after the other, cyclically from each one on.
+    pub(crate) fn side_by_side(&self, count: usize) -> Self {
+        Self {
+            items: (0..self.items.len())
+                .map(|first| self.items.iter().cycle().skip(first).take(count).flatten().copied().collect())
+                .collect(),
+            growth: self.growth.clone(),
+            most: self.most,
+        }
+    }
+
     /// Largest magnitude at each node of a network on these items divided by `unit`, or more where larger values are
     /// known. The network may be a rewritten one, whose nodes keep their names.
     ///

@@ -5,16 +5,14 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::layout::{Copies, Layout};
+use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS};
 use crate::levels::{chebyshev_scale, polynomial_depth};
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SCALE_TOLERANCE, TensorSpec};
 use crate::step::{Operand, Step, StepKind};
-use crate::{Coefficients, NodeId, PlanFileError};
-use pleura_ckks::{BlockLinearTransform, Params};
+use crate::{BatchLayout, Coefficients, NodeId, PlanFileError};
+use pleura_ckks::{BlockLinearTransform, MatrixTransform, Params};
 
-/// Most ciphertexts of one tensor.
-const MAX_CIPHERTEXTS: usize = 1 << 12;
 /// Largest magnitude of the logarithm of a range.
 const MAX_LOG2_RANGE: f64 = 200.0;
 /// Largest degree of a polynomial.
@@ -65,10 +63,14 @@ impl ServerPlan {
                 check_values(bias, layout, false)?;
                 self.check_transform(*input, transform, layout)?;
                 check_rotations(rotate_and_sum)?;
-                ensure(*scale_up_log2 <= MAX_SCALE_UP, "the factor of an operand")?;
-                let operand_scale = self.program.steps[*input].scale * f64::from(*scale_up_log2).exp2();
-                let divisor = self.divisor(transform.level, transform.target_level);
-                (transform.target_level, operand_scale * transform.scale / divisor)
+                let scale = self.check_scale_up(*input, *scale_up_log2)? * transform.scale;
+                (transform.target_level, scale / self.divisor(transform.level, transform.target_level))
+            }
+            StepKind::Matrix { input, scale_up_log2, transform, bias } => {
+                check_values(bias, layout, false)?;
+                self.check_matrix(*input, transform, layout)?;
+                let scale = self.check_scale_up(*input, *scale_up_log2)? * transform.scale;
+                (transform.target_level, scale / self.divisor(transform.level, transform.target_level))
             }
             StepKind::SetScale { input, factor, bias } => {
                 check_values(bias, layout, false)?;
@@ -140,6 +142,25 @@ impl ServerPlan {
         Ok(())
     }
 
+    /// Scale of an operand that is multiplied by a power of two.
+    fn check_scale_up(&self, input: NodeId, scale_up_log2: u32) -> Result<f64, PlanFileError> {
+        ensure(scale_up_log2 <= MAX_SCALE_UP, "the factor of an operand")?;
+        Ok(self.program.steps[input].scale * f64::from(scale_up_log2).exp2())
+    }
+
+    fn check_matrix(
+        &self,
+        input: NodeId,
+        transform: &MatrixTransform,
+        layout: &Layout,
+    ) -> Result<(), PlanFileError> {
+        let fits = transform.matrix.columns() == self.program.layout(input).ciphertexts
+            && transform.matrix.rows().len() == layout.ciphertexts
+            && transform.level == self.program.level(input)
+            && transform.target_level < transform.level;
+        ensure(fits && transform.scale.is_finite() && transform.scale > 0.0, "a matrix between ciphertexts")
+    }
+
     /// Level and scale of an operand of a product after its division.
     fn check_factor(&self, operand: &Operand, layout: &Layout) -> Result<(usize, f64), PlanFileError> {
         self.check_ciphertexts(operand.node, layout)?;
@@ -177,7 +198,8 @@ impl ClientSpec {
         description.output.check_spec(&self.params)?;
         ensure(description.error.is_finite() && description.error > 0.0, "the expected error")?;
         let classes = description.metadata.classes.len();
-        let outputs = description.output.layout.elements();
+        let outputs = description.output.shape.iter().product();
+        ensure(description.input.batch == description.output.batch, "the layout of a batch")?;
         ensure(classes == 0 || classes == outputs, "the number of class names")
     }
 
@@ -199,6 +221,11 @@ impl TensorSpec {
         ensure(self.level <= params.max_level(), "the level of inputs or results")?;
         check_scale(self.scale, self.level, params)?;
         let elements = self.shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len));
+        let elements = match self.batch {
+            BatchLayout::SideBySide(items) => elements.and_then(|elements| elements.checked_mul(items)),
+            BatchLayout::SlotPerItem if self.layout.copies != Copies::Period(1) => None,
+            BatchLayout::SlotPerItem => elements,
+        };
         ensure(elements == Some(self.layout.elements()), "the shape of inputs or results")?;
         let log2_unit = self.unit.log2();
         let is_power = log2_unit.fract() == 0.0 && log2_unit.exp2() == self.unit;

@@ -57,7 +57,8 @@ impl Client {
         Ok(self.secret.evaluation_keys(self.spec.key_request())?)
     }
 
-    /// The ciphertexts of `items`, `[items, ..input shape]`, one item after the other.
+    /// The ciphertexts of `items`, `[items, ..input shape]`, one group of [`ClientSpec::items`] after the other; the last item
+    /// fills up the last group.
     ///
     /// # Errors
     /// [`InferenceError::ItemShape`], [`InferenceError::ItemValue`], [`InferenceError::Encode`] for values far beyond
@@ -80,13 +81,13 @@ impl Client {
         &self,
         items: ArrayView<'_, f64, D>,
     ) -> Result<Vec<Ciphertext>, InferenceError> {
-        let TensorSpec { shape, layout, unit, scale, .. } = &self.spec.description.input;
+        let input @ TensorSpec { shape, unit, scale, .. } = &self.spec.description.input;
         let items = flat_items(items.into_dyn(), shape)
             .map_err(|got| InferenceError::ItemShape { expected: shape.clone(), got })?;
         if let Some(item) = items.iter().position(|item| item.iter().any(|x| !x.is_finite())) {
             return Err(InferenceError::ItemValue { item });
         }
-        let slots: Vec<Vec<f64>> = items.iter().flat_map(|item| layout.fill(item)).collect();
+        let slots: Vec<Vec<f64>> = items.chunks(input.items()).flat_map(|group| input.fill(group)).collect();
         slots
             .par_iter()
             .map(|slots| {
@@ -96,7 +97,7 @@ impl Client {
             .collect()
     }
 
-    /// The results, `[items, ..output shape]`, rounded to [`ClientSpec::publish_bits`] fractional bits: they may be
+    /// The results of whole groups, `[items, ..output shape]`, rounded to [`ClientSpec::publish_bits`] fractional bits: they may be
     /// shown to others.
     ///
     /// # Errors
@@ -125,7 +126,7 @@ impl Client {
         self.decrypt(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
     }
 
-    /// The results, `[items, ..output shape]`, with all their digits: for the owner of the key alone, since digits
+    /// The results of whole groups, `[items, ..output shape]`, with all their digits: for the owner of the key alone, since digits
     /// that are shown to others may reveal the key.
     ///
     /// # Errors
@@ -139,17 +140,17 @@ impl Client {
         ciphertexts: &[Ciphertext],
         read: impl Fn(&Decrypted) -> Result<Vec<f64>, InferenceError>,
     ) -> Result<ArrayD<f64>, InferenceError> {
-        let TensorSpec { shape, layout, unit, .. } = &self.spec.description.output;
-        self.spec.description.output.check(ciphertexts)?;
+        let output @ TensorSpec { shape, layout, unit, .. } = &self.spec.description.output;
+        output.check(ciphertexts)?;
         let mut values = Vec::new();
         for item in ciphertexts.chunks(layout.ciphertexts) {
             let slots: Vec<Vec<f64>> = item
                 .iter()
                 .map(|ciphertext| read(&self.secret.decrypt(&self.encoder, ciphertext)?))
                 .collect::<Result<_, InferenceError>>()?;
-            values.extend(layout.read(&slots).into_iter().map(|x| x * unit));
+            values.extend(output.read(&slots).into_iter().map(|x| x * unit));
         }
-        let items = ciphertexts.len() / layout.ciphertexts;
+        let items = ciphertexts.len() / layout.ciphertexts * output.items();
         let dimensions: Vec<usize> = std::iter::once(items).chain(shape.iter().copied()).collect();
         ArrayD::from_shape_vec(IxDyn(&dimensions), values)
             .map_err(|_| InferenceError::Internal("a result has other elements than its shape"))

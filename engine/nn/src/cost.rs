@@ -13,6 +13,8 @@ const BUTTERFLY: f64 = 3.6e-11;
 const FOLDING: f64 = 1.5;
 /// Seconds per word of a product that is added to a sum.
 const MULTIPLY: f64 = 1.3e-10;
+/// Seconds per word of a product by a number, of which four share what they read.
+const MATRIX_MULTIPLY: f64 = 5.0e-11;
 /// Seconds per coefficient of a weight that is read and reduced.
 const RESIDUE: f64 = 2.8e-10;
 /// Seconds per weight and limb, however short.
@@ -92,6 +94,14 @@ impl Cost {
         let drop = outputs * 2.0 * self.transforms(extended);
         let keys = (baby_steps + giant_steps) * self.key_bytes(level) * MEMORY;
         (lift + expansion + sums + switch + drop) / self.threads + keys
+    }
+
+    /// Seconds of a matrix between ciphertexts of elements, whose entries count as `diagonals`.
+    pub(crate) fn matrix(&self, work: &LinearWork) -> f64 {
+        let words = 2.0 * self.n * self.limbs(work.level);
+        let products = work.diagonals as f64 * words * MATRIX_MULTIPLY;
+        let drop = work.outputs as f64 * 2.0 * self.transforms(self.limbs(work.level));
+        (products + drop) / self.threads
     }
 
     /// Groups of rotations that together sum what doubling by each of `doublings` sums. A group of `2^k - 1` rotations

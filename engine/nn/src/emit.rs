@@ -16,8 +16,11 @@ use crate::rewrite::is_monic;
 use crate::search::Candidate;
 use crate::step::{LayoutTable, Operand, Program, Step, StepKind};
 use crate::{Coefficients, CompileError, Linear, Node, NodeId, NodeMap, Op};
-use pleura_ckks::{BlockLinearTransform, Diagonal, EncodeError, Encoder, Params};
+use pleura_ckks::{
+    BlockLinearTransform, Diagonal, EncodeError, Encoder, IntegerMatrix, MatrixTransform, Params,
+};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of
 /// what is left.
@@ -117,7 +120,12 @@ impl ProgramBuilder<'_> {
     fn push(&mut self, id: NodeId, node: &Node, emitted: Emitted) {
         let Emitted { kind, scale, slots } = emitted;
         let layouts: &mut LayoutTable = &mut self.program.layouts;
-        let layout = layouts.insert(&self.candidate.layouts[id]);
+        // A slot stands for all of them where each is an item.
+        let layout = if self.candidate.slot_per_item {
+            layouts.insert(&Layout::each(self.params.slots(), node.len()))
+        } else {
+            layouts.insert(&self.candidate.layouts[id])
+        };
         self.program.steps.push(Step {
             name: node.name.clone(),
             kind,
@@ -138,6 +146,7 @@ impl ProgramBuilder<'_> {
             Op::Linear(x, linear) => match LinearKind::of(linear, self.masked[id], self.candidate.pools) {
                 LinearKind::SetScale => self.set_scale(id, *x, linear)?,
                 LinearKind::SumPool => self.sum_pool(id, *x),
+                LinearKind::Transform if self.candidate.slot_per_item => self.matrix(id, *x, linear)?,
                 LinearKind::Transform => self
                     .transform(id, *x, linear)?
                     .map_err(|source| CompileError::Encode { node: node.name.clone(), source })?,
@@ -275,6 +284,47 @@ impl ProgramBuilder<'_> {
         }))
     }
 
+    /// A linear node as a matrix of integers between ciphertexts of elements.
+    fn matrix(&self, id: NodeId, x: NodeId, linear: &Linear) -> Result<Emitted, CompileError> {
+        let levels = &self.candidate.levels;
+        let scale = self.free_scale(id);
+        let weight_scale = scale * self.divisor(levels.level(x), levels.level(id)) / self.scale(x);
+        let rows: Vec<BTreeMap<usize, f64>> =
+            (0..linear.outputs()).into_par_iter().map(|row| weights_of(linear, row)).collect();
+        let largest =
+            rows.iter().flat_map(BTreeMap::values).fold(f64::MIN_POSITIVE, |most, w| most.max(w.abs()));
+        let scale_up = ((largest * weight_scale).log2() - WORD_BITS).ceil().clamp(0.0, 100.0);
+        let scale_of_weights = weight_scale / scale_up.exp2();
+        let entries = rows.iter().map(|row| {
+            let entries =
+                row.iter().map(|(&column, w)| (column as u32, (w * scale_of_weights).round() as i32));
+            entries.filter(|entry| entry.1 != 0).collect()
+        });
+        let matrix = IntegerMatrix::new(linear.inputs(), entries.collect())
+            .map_err(|_| CompileError::Internal("a matrix has rows out of order"))?;
+        let probes = self.slots[x].chunks(linear.inputs());
+        let slots = probes.flat_map(|x| {
+            rows.iter().zip(linear.bias()).map(move |(row, bias)| {
+                vec![row.iter().map(|(&column, weight)| weight * x[column][0]).sum::<f64>() + bias]
+            })
+        });
+        Ok(Emitted {
+            scale,
+            slots: slots.collect(),
+            kind: StepKind::Matrix {
+                input: x,
+                scale_up_log2: scale_up as u32,
+                transform: MatrixTransform {
+                    level: levels.level(x),
+                    target_level: levels.level(id),
+                    scale: scale_of_weights,
+                    matrix,
+                },
+                bias: linear.bias().to_vec(),
+            },
+        })
+    }
+
     /// The diagonals of one ciphertext of a linear node, and its slots for each probe before the bias.
     fn lower(&self, id: NodeId, x: NodeId, linear: &Linear, ciphertext: usize) -> (Diagonals, Slots) {
         let from = self.layout(x);
@@ -371,6 +421,13 @@ impl ProgramBuilder<'_> {
     fn layout(&self, id: NodeId) -> &Layout {
         &self.candidate.layouts[id]
     }
+}
+
+/// The weights of a row, those of an input that comes several times added up.
+fn weights_of(linear: &Linear, row: usize) -> BTreeMap<usize, f64> {
+    let mut weights = BTreeMap::new();
+    linear.row(row, &mut |input, weight| *weights.entry(input).or_insert(0.0) += weight);
+    weights
 }
 
 /// Slots that diagonals make of the slots of their operands.

@@ -1,6 +1,7 @@
 //! Errors of compiling, reading and running plans.
 
 use crate::FitError;
+use crate::layout::MAX_CIPHERTEXTS;
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
 
 /// Why a network has no plan.
@@ -17,6 +18,11 @@ pub enum CompileError {
         /// Requested bits of security.
         security: u32,
     },
+    /// A layout has a ciphertext for each element, and a tensor has too many of them.
+    #[error(
+        "a ciphertext for each element would be more than {MAX_CIPHERTEXTS} ciphertexts, or more weights than a plan holds"
+    )]
+    TooManyElements,
     /// A calibration item has another shape than the network's input.
     #[error("calibration items have shape {got:?}; the network takes items of shape {expected:?}")]
     CalibrationShape {

@@ -11,6 +11,9 @@
 use crate::Window;
 use serde::{Deserialize, Serialize};
 
+/// Most ciphertexts of one tensor.
+pub(crate) const MAX_CIPHERTEXTS: usize = 1 << 12;
+
 /// Places of the elements of one tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Layout {
@@ -149,6 +152,12 @@ impl Layout {
             return Self::new(slots, places, Copies::None, "a vector".into());
         }
         Self::new(slots, places, Copies::Period(period), format!("a vector, every {period} slots"))
+    }
+
+    /// A ciphertext for each element, which is in every slot.
+    pub(crate) fn each(slots: usize, len: usize) -> Self {
+        let places = (0..len).map(|i| (i * slots) as u32).collect();
+        Self::new(slots, places, Copies::Period(1), "a ciphertext per element".into())
     }
 
     /// Every result of a window where the window's first element is.

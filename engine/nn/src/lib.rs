@@ -58,6 +58,8 @@
 
 mod activation;
 mod batch;
+mod batch_layout;
+mod batch_search;
 mod calibration;
 mod check;
 mod client;
@@ -92,6 +94,7 @@ mod window;
 mod wire;
 
 pub use activation::{FitOptions, FittedActivation};
+pub use batch_layout::BatchLayout;
 pub use client::Client;
 pub use error::{CompileError, InferenceError, PlanFileError};
 pub use fit::{Activation, FitError, Fitted, Function, fit};
@@ -101,7 +104,7 @@ pub use network::{Coefficients, Network, NetworkError, Node, Op};
 pub use node_map::{NodeId, NodeMap};
 pub use options::{CompileOptions, Progress};
 pub use plan::{Plan, RangeViolation};
-pub use report::{Fidelity, LayerReport, ParameterReport, Report, label};
+pub use report::{Fidelity, LayerReport, LayoutReport, ParameterReport, Report, label};
 pub use server::{Server, Session};
 pub use server_plan::ServerPlan;
 pub use shape_error::ShapeError;

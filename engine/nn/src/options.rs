@@ -1,6 +1,6 @@
 //! Options of a compilation.
 
-use crate::Metadata;
+use crate::{BatchLayout, Metadata};
 use ndarray::ArrayD;
 use pleura_ckks::{RingKind, Security};
 use std::collections::BTreeMap;
@@ -18,6 +18,11 @@ pub struct CompileOptions {
     /// Largest magnitudes at nodes by their names, seen on more items than `calibration` has, see
     /// [`Network::ranges`](crate::Network::ranges). Other names have no effect. Where values of `calibration` are larger, they count.
     pub ranges: BTreeMap<String, f64>,
+    /// Items that are to be run at a time: the layout that is cheapest for as many is chosen. A batch of one has its items in
+    /// ciphertexts of their own.
+    pub batch: usize,
+    /// The layout of a batch, whatever it costs; the cheapest without one.
+    pub layout: Option<BatchLayout>,
     /// Threads that run times are predicted for.
     pub threads: usize,
     /// Description of inputs and results for the client.
@@ -28,7 +33,7 @@ pub struct CompileOptions {
 pub type Progress<'a> = &'a mut dyn FnMut(&str, usize, usize);
 
 impl Default for CompileOptions {
-    /// 128 bits of security, both kinds of ring, standard normal calibration items, all threads of the processor, no metadata.
+    /// 128 bits of security, both kinds of ring, standard normal calibration items, single items, all threads of the processor, no metadata.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -36,6 +41,8 @@ impl Default for CompileOptions {
             rings: RingKind::ALL.to_vec(),
             calibration: None,
             ranges: BTreeMap::new(),
+            batch: 1,
+            layout: None,
             threads,
             metadata: Metadata::default(),
         }

@@ -2,13 +2,13 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
+use crate::batch_search::{Chosen, search};
 use crate::calibration::{Calibration, HEADROOM, magnitude};
 use crate::emit::emit;
 use crate::options::{CompileOptions, Progress};
-use crate::search::Candidate;
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
-use crate::{CompileError, Network, Node, NodeId, NodeMap, Op, Report};
+use crate::{CompileError, LayoutReport, Network, Node, NodeId, NodeMap, Op, Report};
 use ndarray::{ArrayView, Dimension};
 use pleura_ckks::Params;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub(crate) struct PlanNotes {
     pub(crate) ranges: NodeMap<f64>,
     /// Choices of the compiler, in sentences.
     pub(crate) notes: Vec<String>,
+    /// Layouts that were compared for the batch.
+    pub(crate) layouts: Vec<LayoutReport>,
 }
 
 /// A node whose values leave the range that a plan was calibrated for.
@@ -74,7 +76,8 @@ impl Plan {
         }
         let calibration = Calibration::new(network, options.calibration.as_ref(), &options.ranges)?;
         let ranges = calibration.ranges(network, 1.0)?;
-        let (candidate, choice) = Candidate::best(network, &ranges, &calibration, options, progress)?;
+        let (chosen, layouts) = search(network, &ranges, &calibration, options, progress)?;
+        let Chosen { candidate, layout, calibration, note, .. } = chosen;
         let mut error = candidate.error();
         if let Some((polynomial_error, id)) = candidate.polynomial_error() {
             let Node { name, op, .. } = &candidate.network[id];
@@ -92,6 +95,7 @@ impl Plan {
             shape: shape.to_vec(),
             unit,
             layout: program.layout(id).clone(),
+            batch: layout,
             level: program.level(id),
             scale: program.steps[id].scale,
             range,
@@ -119,12 +123,12 @@ impl Plan {
                 plan_digest: server.digest,
             },
         };
-        Ok(Self::assemble(server, client, PlanNotes { ranges, notes: vec![choice] }))
+        Ok(Self::assemble(server, client, PlanNotes { ranges, notes: vec![note], layouts }))
     }
 
     /// A plan of parts that belong together.
     pub(crate) fn assemble(server: ServerPlan, client: ClientSpec, notes: PlanNotes) -> Self {
-        let report = Report::new(&server, &notes.notes);
+        let report = Report { layouts: notes.layouts.clone(), ..Report::new(&server, &notes.notes) };
         Self { server: Arc::new(server), client: Arc::new(client), notes, report }
     }
 

@@ -3,9 +3,9 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::step::{Program, Step, StepKind};
-use crate::{NodeId, ServerPlan};
+use crate::{BatchLayout, NodeId, ServerPlan};
 use ndarray::{ArrayView, Axis, Dimension};
-use pleura_ckks::{BlockLinearTransform, Ciphertext, EvaluationKeys, Params};
+use pleura_ckks::{BlockLinearTransform, Ciphertext, EvaluationKeys, MatrixTransform, Params};
 use serde::{Deserialize, Serialize};
 
 /// A plan in figures.
@@ -17,13 +17,17 @@ pub struct Report {
     pub parameters: ParameterReport,
     /// The steps, in order.
     pub layers: Vec<LayerReport>,
-    /// Ciphertexts that a client sends for an item.
+    /// Items that a group of ciphertexts holds.
+    pub items: usize,
+    /// How the items of a group share its ciphertexts.
+    pub layout: String,
+    /// Ciphertexts that a client sends for a group.
     pub input_ciphertexts: usize,
-    /// Bytes of one item's ciphertexts on the wire, as sent.
+    /// Bytes of a group's ciphertexts on the wire, as sent.
     pub input_bytes: usize,
-    /// Ciphertexts that come back for an item.
+    /// Ciphertexts that come back for a group.
     pub output_ciphertexts: usize,
-    /// Bytes of one item's results on the wire.
+    /// Bytes of a group's results on the wire.
     pub output_bytes: usize,
     /// Number of rotation keys.
     pub rotation_keys: usize,
@@ -33,12 +37,37 @@ pub struct Report {
     pub key_wire_bytes: usize,
     /// Bytes of all encoded weights.
     pub weight_bytes: usize,
-    /// Predicted peak memory of client and server in one process, in bytes, for one item at a time.
+    /// Predicted peak memory of client and server in one process, in bytes, for one group at a time.
     pub predicted_peak_bytes: usize,
-    /// Predicted seconds of an inference on a CPU, encryption included.
+    /// Predicted seconds of an inference of a group on a CPU, encryption included.
     pub predicted_seconds: f64,
+    /// Layouts that were compared for the batch.
+    pub layouts: Vec<LayoutReport>,
     /// Choices of the compiler, in sentences.
     pub notes: Vec<String>,
+}
+
+/// A way for the items of a batch to share ciphertexts, in figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayoutReport {
+    /// The layout in words.
+    pub layout: String,
+    /// Items of a group; 0 if there is no plan.
+    pub items: usize,
+    /// Kind of the ring, as in [`ParameterReport`].
+    pub ring: String,
+    /// Logarithm of the ring degree.
+    pub log_n: u32,
+    /// Ciphertexts that a client sends for a group.
+    pub input_ciphertexts: usize,
+    /// Most bytes of the ciphertexts that a step reads and makes.
+    pub value_bytes: usize,
+    /// Predicted seconds of the whole batch on a CPU, encryption included.
+    pub predicted_seconds: f64,
+    /// Whether the plan has this layout.
+    pub chosen: bool,
+    /// Why the plan has another.
+    pub refusal: Option<String>,
 }
 
 /// A parameter set in figures.
@@ -69,7 +98,7 @@ pub struct ParameterReport {
 pub struct LayerReport {
     /// Names of the network's nodes that the step computes.
     pub name: String,
-    /// `input`, `linear`, `pool`, `scale`, `square`, `polynomial`, `product`, or `add` for sums and differences.
+    /// `input`, `linear`, `matrix`, `pool`, `scale`, `square`, `polynomial`, `product`, or `add` for sums and differences.
     pub kind: String,
     /// Layout of the result.
     pub layout: String,
@@ -104,7 +133,7 @@ pub struct Fidelity {
 const PROCESS_BYTES: usize = 64 << 20;
 
 impl Report {
-    /// The figures of a plan, with the compiler's notes.
+    /// The figures of a plan, with the compiler's notes; the layouts it compared are not known to it.
     pub fn new(plan: &ServerPlan, notes: &[String]) -> Self {
         let params = &plan.params;
         let program = &plan.program;
@@ -120,6 +149,8 @@ impl Report {
         Self {
             network: plan.network.clone(),
             parameters: ParameterReport::new(params),
+            items: input.items(),
+            layout: input.batch.to_string(),
             input_ciphertexts: input.layout.ciphertexts,
             input_bytes: input.layout.ciphertexts * one(input.level, true),
             output_ciphertexts: output.layout.ciphertexts,
@@ -132,8 +163,16 @@ impl Report {
             predicted_peak_bytes: 2 * (key_bytes + weight_bytes + peak) + PROCESS_BYTES,
             predicted_seconds: layers.iter().map(|layer| layer.predicted_seconds).sum(),
             layers,
+            layouts: Vec::new(),
             notes: notes.to_vec(),
         }
+    }
+}
+
+impl LayoutReport {
+    /// A layout without a plan.
+    pub(crate) fn refused(layout: BatchLayout, reason: String) -> Self {
+        Self { layout: layout.to_string(), refusal: Some(reason), ..Self::default() }
     }
 }
 
@@ -180,6 +219,7 @@ impl LayerReport {
                     + (rotations(&transform.giant_steps) + rotate_and_sum.iter().flatten().count())
                         * transform.outputs;
             }
+            StepKind::Matrix { transform, .. } => report.bytes = matrix_bytes(transform),
             StepKind::SumPool { rotate_and_sum, .. } => {
                 report.rotations = rotate_and_sum.iter().flatten().count() * layout.ciphertexts;
             }
@@ -239,6 +279,7 @@ fn kind(kind: &StepKind) -> &'static str {
     match kind {
         StepKind::Input => "input",
         StepKind::Linear { .. } => "linear",
+        StepKind::Matrix { .. } => "matrix",
         StepKind::SetScale { .. } => "scale",
         StepKind::SumPool { .. } => "pool",
         StepKind::Square { .. } => "square",
@@ -246,6 +287,11 @@ fn kind(kind: &StepKind) -> &'static str {
         StepKind::Mul { .. } => "product",
         StepKind::Add { .. } => "add",
     }
+}
+
+/// Bytes of the columns and values of a matrix.
+fn matrix_bytes(transform: &MatrixTransform) -> usize {
+    8 * transform.matrix.entries()
 }
 
 fn weight_bytes(transform: &BlockLinearTransform) -> usize {
@@ -266,6 +312,12 @@ fn working_bytes(params: &Params, program: &Program, id: NodeId) -> usize {
             let ciphertexts = (2 * inputs + 3 * outputs) * poly(q);
             let per_thread = weight_bytes(transform) + gadget.digits() * inputs * poly(2);
             sums + ciphertexts + per_thread * rayon::current_num_threads()
+        }
+        // What the client encodes and encrypts, and its copy on the device.
+        StepKind::Input => 6 * program.layout(id).ciphertexts * poly(params.limbs(program.steps[id].level).q),
+        StepKind::Matrix { transform, .. } => {
+            let count = transform.matrix.columns() + 3 * transform.matrix.rows().len();
+            2 * count * poly(params.limbs(transform.level).q)
         }
         _ => {
             let level = program.steps[id].start_level(|id| program.level(id));

@@ -5,9 +5,10 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
+use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
 use crate::cost::{Cost, LinearWork};
-use crate::layout::Layout;
+use crate::layout::{Layout, MAX_CIPHERTEXTS};
 use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
 use crate::lower::{Lowering, Place, Split};
 use crate::normalize::{Normalized, normalize};
@@ -42,8 +43,26 @@ const MERGINGS: [Merging; 4] = [
     Merging { pools: Pools::Rotated, convolutions: false },
     Merging { pools: Pools::Merged, convolutions: true },
 ];
+/// Most bytes of the ciphertexts that a step of a layout reads and makes.
+pub(crate) const MAX_VALUE_BYTES: usize = 4 << 30;
+/// Ratio of predicted seconds up to which a way is promising for several items, too, and the most such ways.
+const PROMISING_RATIO: f64 = 1.3;
+const MAX_PROMISING: usize = 4;
+/// Most entries of a matrix between ciphertexts of elements.
+const MAX_ENTRIES: usize = 1 << 24;
 /// Degrees that are tried.
 const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
+
+/// A rewriting, a packing and a kind of ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    merging: Merging,
+    packing: Packing,
+    ring: RingKind,
+}
+
+/// Candidates of a search, the cheapest first.
+pub(crate) struct Ranking(Vec<Candidate>);
 
 /// One way to run a network, as far as its price needs.
 pub(crate) struct Candidate {
@@ -57,7 +76,11 @@ pub(crate) struct Candidate {
     pub(crate) pools: Pools,
     pub(crate) levels: Levels,
     pub(crate) literal: ParamsLiteral,
+    /// Where elements lie; for an item per slot, in ciphertexts of one slot, which stands for all.
     pub(crate) layouts: NodeMap<Arc<Layout>>,
+    /// Whether each slot is an item of its own.
+    pub(crate) slot_per_item: bool,
+    way: Way,
     pub(crate) nodes: NodeMap<NodeChoice>,
     /// Rewriting and packing in words, for the report.
     description: String,
@@ -85,12 +108,16 @@ enum Lowered {
     SumPool {
         doublings: Vec<i64>,
     },
+    /// Numbers between ciphertexts of elements.
+    Matrix {
+        work: LinearWork,
+    },
     /// Any other node.
     Pointwise,
 }
 
 /// A network rewritten in one way, with the ranges of its values.
-struct Rewritten {
+struct Rewritten<'a> {
     network: Arc<Network>,
     /// Nodes whose slots without an element must be zero.
     masked: NodeMap<bool>,
@@ -100,18 +127,25 @@ struct Rewritten {
     merging: Merging,
     ring: RingKind,
     log_n: u32,
+    /// The ways that are tried; all of them without a list.
+    ways: Option<&'a [Way]>,
+    /// Whether each slot is an item of its own.
+    slot_per_item: bool,
 }
 
 impl Candidate {
-    /// The cheapest way to run `network` at the smallest degree that is secure, with a sentence on the choice.
+    /// The ways to run `network` at the smallest degree that is secure, of those in `ways` if there is a list.
     /// `ranges` are the largest magnitudes at its nodes.
-    pub(crate) fn best(
+    pub(crate) fn ranked(
         network: &Network,
         ranges: &NodeMap<f64>,
         calibration: &Calibration,
+        batch_layout: BatchLayout,
+        ways: Option<&[Way]>,
         options: &CompileOptions,
         progress: Progress<'_>,
-    ) -> Result<(Self, String), CompileError> {
+    ) -> Result<Ranking, CompileError> {
+        let slot_per_item = batch_layout == BatchLayout::SlotPerItem;
         let first =
             calibration.items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
         let trace = network.trace(first);
@@ -120,6 +154,11 @@ impl Candidate {
         let mut fewest_levels = usize::MAX;
         for (done, merging) in MERGINGS.into_iter().enumerate() {
             progress("choosing a layout", done, MERGINGS.len());
+            // Nothing rotates between slots that are items.
+            let is_left_out = ways.is_some_and(|ways| ways.iter().all(|way| way.merging != merging));
+            if is_left_out || slot_per_item && merging.pools == Pools::Rotated {
+                continue;
+            }
             let network = Arc::new(
                 rewrite(network, ranges, &trace, merging)
                     .map_err(|_| CompileError::Internal("rewriting breaks the network"))?,
@@ -146,20 +185,24 @@ impl Candidate {
                     merging,
                     ring,
                     log_n,
+                    ways,
+                    slot_per_item,
                 };
                 candidates.extend(rewritten.candidates(options)?);
             }
         }
         progress("choosing a layout", MERGINGS.len(), MERGINGS.len());
-        candidates.sort_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds()));
-        let mut ranked = candidates.into_iter();
-        let too_deep = CompileError::TooDeep { levels: fewest_levels, security: options.security.bits() };
-        let best = ranked.next().ok_or(too_deep)?;
-        let mut choice = format!("layout: {best}");
-        if let Some(next) = ranked.next() {
-            choice = format!("{choice}; next best: {next}");
+        // Rings differ in the items of a group where each slot is one.
+        let price = |candidate: &Self| {
+            let groups = options.batch.max(1).div_ceil(batch_layout.items(candidate.slots()));
+            groups as f64 * candidate.predicted_seconds()
+        };
+        candidates.sort_by(|a, b| price(a).total_cmp(&price(b)));
+        match candidates.is_empty() {
+            true if slot_per_item && fewest_levels <= MAX_LEVELS => Err(CompileError::TooManyElements),
+            true => Err(CompileError::TooDeep { levels: fewest_levels, security: options.security.bits() }),
+            false => Ok(Ranking(candidates)),
         }
-        Ok((best, choice))
     }
 
     /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding
@@ -192,14 +235,55 @@ impl Candidate {
         polynomials.max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
-    /// Predicted seconds of one item.
-    fn predicted_seconds(&self) -> f64 {
+    /// Predicted seconds of one group of items.
+    pub(crate) fn predicted_seconds(&self) -> f64 {
         self.nodes.values().iter().map(|node| node.predicted_seconds).sum()
+    }
+
+    /// Ciphertexts that a client sends.
+    pub(crate) fn input_ciphertexts(&self) -> usize {
+        self.layouts[NodeId::INPUT].ciphertexts
+    }
+
+    /// Most bytes of the ciphertexts that a step reads and makes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let bytes = |id: NodeId| {
+            let limbs =
+                (self.literal.base_bits as usize).div_ceil(PRIME_BITS as usize) + self.levels.level(id);
+            (8 * limbs * self.layouts[id].ciphertexts) << self.literal.log_n
+        };
+        let steps = self.network.iter();
+        let steps = steps.map(|(id, node)| bytes(id) + node.op.reads().into_iter().map(bytes).sum::<usize>());
+        steps.fold(0, usize::max)
+    }
+
+    /// Slots of a ciphertext.
+    pub(crate) fn slots(&self) -> usize {
+        self.literal.ring.slots(1 << self.literal.log_n)
     }
 
     /// Growth of roundings on their way to the slots, in proportion.
     fn noise(&self) -> f64 {
         (f64::from(self.literal.log_n) + self.literal.noise_bits()).exp2()
+    }
+}
+
+impl Ranking {
+    /// Ways that are nearly as cheap as the cheapest: where several items share ciphertexts, one of them is likely to be it.
+    pub(crate) fn promising(&self) -> Vec<Way> {
+        let most = self.0.first().map_or(0.0, Candidate::predicted_seconds) * PROMISING_RATIO;
+        self.0.iter().filter(|c| c.predicted_seconds() <= most).map(|c| c.way).take(MAX_PROMISING).collect()
+    }
+
+    /// The cheapest candidate, with a sentence on the choice.
+    pub(crate) fn best(self) -> Result<(Candidate, String), CompileError> {
+        let mut ranked = self.0.into_iter();
+        let best = ranked.next().ok_or(CompileError::Internal("a ranking is empty"))?;
+        let mut choice = format!("layout: {best}");
+        if let Some(next) = ranked.next() {
+            choice = format!("{choice}; next best: {next}");
+        }
+        Ok((best, choice))
     }
 }
 
@@ -209,15 +293,28 @@ impl fmt::Display for Candidate {
     }
 }
 
-impl Rewritten {
+impl Rewritten<'_> {
     /// One candidate for each packing that leads to a layout of its own.
     fn candidates(&self, options: &CompileOptions) -> Result<Vec<Candidate>, CompileError> {
         let mut seen: Vec<NodeMap<Arc<Layout>>> = Vec::new();
         let mut candidates = Vec::new();
+        if self.slot_per_item {
+            let layouts =
+                NodeMap::new(self.network.len(), |id| Arc::new(Layout::each(1, self.network[id].len())));
+            let way = Way { merging: self.merging, packing: Packing::ALL[0], ring: self.ring };
+            let described = format!("an item per slot, {}{}", self.merging, slots_in_words(self.ring));
+            candidates.extend(self.candidate(way, described, &layouts, options)?);
+            return Ok(candidates);
+        }
         for packing in Packing::ALL {
+            let way = Way { merging: self.merging, packing, ring: self.ring };
+            if self.ways.is_some_and(|ways| !ways.contains(&way)) {
+                continue;
+            }
             let layouts = packing.layouts(&self.network, self.slots(), self.merging.pools);
             if !seen.contains(&layouts) {
-                candidates.extend(self.candidate(packing, &layouts, options)?);
+                let described = format!("{packing}, {}{}", self.merging, slots_in_words(self.ring));
+                candidates.extend(self.candidate(way, described, &layouts, options)?);
                 seen.push(layouts);
             }
         }
@@ -228,7 +325,8 @@ impl Rewritten {
     /// parameters are deep enough.
     fn candidate(
         &self,
-        packing: Packing,
+        way: Way,
+        description: String,
         layouts: &NodeMap<Arc<Layout>>,
         options: &CompileOptions,
     ) -> Result<Option<Candidate>, CompileError> {
@@ -260,7 +358,9 @@ impl Rewritten {
                 levels: levels.clone(),
                 literal,
                 layouts: layouts.clone(),
-                description: format!("{packing}, {}{}", self.merging, slots_in_words(self.ring)),
+                slot_per_item: self.slot_per_item,
+                way,
+                description: description.clone(),
             });
             candidates.extend(priced.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds())));
         }
@@ -271,13 +371,24 @@ impl Rewritten {
             .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error()))))
     }
 
-    /// Diagonals and rotations of a node; none if the layout does not allow the rotations of a pool.
+    /// Diagonals and rotations of a node, or entries of its matrix; none if the layout does not allow the rotations of a pool or has
+    /// too many entries.
     fn lower(&self, id: NodeId, layouts: &NodeMap<Arc<Layout>>) -> Option<Lowered> {
         let masked = self.masked[id];
         let Op::Linear(x, linear) = &self.network[id].op else { return Some(Lowered::Pointwise) };
         Some(match LinearKind::of(linear, masked, self.merging.pools) {
             LinearKind::SetScale => Lowered::Pointwise,
             LinearKind::SumPool => Lowered::SumPool { doublings: pool_doublings(linear, &layouts[*x])? },
+            LinearKind::Transform if self.slot_per_item => {
+                let work = LinearWork {
+                    inputs: linear.inputs(),
+                    outputs: linear.outputs(),
+                    diagonals: entries(linear)?,
+                    period: 1,
+                    ..LinearWork::default()
+                };
+                Lowered::Matrix { work }
+            }
             LinearKind::Transform => {
                 let from = &layouts[*x];
                 let to = &layouts[id];
@@ -338,6 +449,11 @@ impl Rewritten {
                         work: Some(work),
                     }
                 }
+                Lowered::Matrix { work } => {
+                    let work = LinearWork { level: operand_level, ..*work };
+                    let predicted_seconds = cost.matrix(&work);
+                    NodeChoice { predicted_seconds, work: Some(work), ..NodeChoice::default() }
+                }
                 Lowered::SumPool { doublings } => {
                     let rotate_and_sum = cost.rotate_and_sum_groups(doublings, ciphertexts, operand_level);
                     NodeChoice {
@@ -382,6 +498,22 @@ fn slots_in_words(ring: RingKind) -> &'static str {
         RingKind::Cyclotomic => "",
         RingKind::ConjugateInvariant => ", real slots",
     }
+}
+
+/// Entries of a map's matrix, those of an input that comes several times counted as often; none if there are too many, or too many
+/// ciphertexts.
+fn entries(linear: &Linear) -> Option<usize> {
+    let mut entries = 0usize;
+    if linear.inputs().max(linear.outputs()) > MAX_CIPHERTEXTS {
+        return None;
+    }
+    for row in 0..linear.outputs() {
+        linear.row(row, &mut |_, _| entries += 1);
+        if entries > MAX_ENTRIES {
+            return None;
+        }
+    }
+    Some(entries)
 }
 
 /// Largest `sum (1 + k) |c_k|` over the elements: how far errors of the argument and of the basis carry.

@@ -7,8 +7,8 @@ use crate::polynomial::{Form, PreparedPolynomial};
 use crate::step::{Operand, Step, StepKind};
 use crate::{InferenceError, NodeId, NodeMap, ServerPlan};
 use pleura_ckks::{
-    Backend, Ciphertext, CiphertextBatch, EvalError, EvaluationKeys, Evaluator, PreparedKeys,
-    PreparedPlaintext, PreparedTransform,
+    Backend, Ciphertext, CiphertextBatch, EvalError, EvaluationKeys, Evaluator, MatrixTransform,
+    PreparedKeys, PreparedPlaintext, PreparedTransform,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,6 +43,12 @@ enum PreparedStep<B: Backend> {
         scale_up: Option<f64>,
         transform: PreparedTransform<B>,
         rotate_and_sum: Vec<Vec<i64>>,
+        bias: Option<PreparedPlaintext<B>>,
+    },
+    Matrix {
+        input: NodeId,
+        scale_up: Option<f64>,
+        transform: MatrixTransform,
         bias: Option<PreparedPlaintext<B>>,
     },
     SetScale {
@@ -159,7 +165,7 @@ impl<B: Backend> Session<B> {
         &self.prepared.plan
     }
 
-    /// The results for the ciphertexts of some items, one item after the other. `observe` receives each step's
+    /// The results for the ciphertexts of some groups of items, one group after the other. `observe` receives each step's
     /// position in [`Report::layers`](crate::Report::layers) and its seconds; a device that works in the background
     /// has only recorded the step by then.
     ///
@@ -224,6 +230,16 @@ impl<B: Backend> Session<B> {
                     None => evaluator.transform(x, transform, keys)?,
                 };
                 self.plus(self.rotate_and_sum(y, rotate_and_sum)?.with_scale(scale), bias.as_ref())?
+            }
+            PreparedStep::Matrix { input, scale_up, transform, bias } => {
+                let x = self.value(values, *input)?;
+                let y = match scale_up {
+                    Some(factor) => {
+                        evaluator.matrix_transform(&evaluator.mul_const(x, 1.0, *factor)?, transform)?
+                    }
+                    None => evaluator.matrix_transform(x, transform)?,
+                };
+                self.plus(y.with_scale(scale), bias.as_ref())?
             }
             PreparedStep::SetScale { input, negate, bias } => {
                 let x = self.value(values, *input)?;
@@ -322,6 +338,12 @@ impl<B: Backend> PreparedStep<B> {
                 scale_up: power_of_two(*scale_up_log2),
                 transform: evaluator.prepare_blocks(transform)?,
                 rotate_and_sum: rotate_and_sum.clone(),
+                bias: constants.optional_addend(layout, bias, *scale, *level)?,
+            },
+            StepKind::Matrix { input, scale_up_log2, transform, bias } => Self::Matrix {
+                input: *input,
+                scale_up: power_of_two(*scale_up_log2),
+                transform: transform.clone(),
                 bias: constants.optional_addend(layout, bias, *scale, *level)?,
             },
             StepKind::SetScale { input, factor, bias } => Self::SetScale {

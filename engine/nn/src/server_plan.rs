@@ -34,7 +34,7 @@ impl ServerPlan {
         &self.digest
     }
 
-    /// Ciphertexts of an input item.
+    /// Ciphertexts of a group of input items.
     pub fn input_ciphertexts(&self) -> usize {
         self.input.layout.ciphertexts
     }

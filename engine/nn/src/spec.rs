@@ -1,5 +1,6 @@
 //! Client specification: everything that a client needs to use a plan, and no weights.
 
+use crate::BatchLayout;
 use crate::InferenceError;
 use crate::calibration::{HEADROOM, magnitude};
 use crate::layout::Layout;
@@ -39,7 +40,10 @@ pub(crate) struct SpecDescription {
 pub(crate) struct TensorSpec {
     /// Shape of an item.
     pub(crate) shape: Vec<usize>,
+    /// Places of the elements of a group of items.
     pub(crate) layout: Layout,
+    /// How the items of a group share the layout.
+    pub(crate) batch: BatchLayout,
     /// Slots hold values divided by this power of two.
     pub(crate) unit: f64,
     pub(crate) level: usize,
@@ -106,12 +110,22 @@ impl ClientSpec {
         &self.description.output.shape
     }
 
-    /// Ciphertexts of an input item.
+    /// How the items of a group share its ciphertexts.
+    pub fn batch_layout(&self) -> BatchLayout {
+        self.description.input.batch
+    }
+
+    /// Items that a group of ciphertexts holds.
+    pub fn items(&self) -> usize {
+        self.description.input.items()
+    }
+
+    /// Ciphertexts of a group of input items.
     pub fn input_ciphertexts(&self) -> usize {
         self.description.input.layout.ciphertexts
     }
 
-    /// Ciphertexts of a result.
+    /// Ciphertexts of a group's results.
     pub fn output_ciphertexts(&self) -> usize {
         self.description.output.layout.ciphertexts
     }
@@ -157,6 +171,36 @@ impl ClientSpec {
 }
 
 impl TensorSpec {
+    /// Items of a group.
+    pub(crate) fn items(&self) -> usize {
+        self.batch.items(self.layout.slots)
+    }
+
+    /// The slots of a group's ciphertexts. The last item stands in for those that a group lacks: zeros might be far from
+    /// what the network is calibrated for.
+    pub(crate) fn fill(&self, items: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let Some(last) = items.last() else { return Vec::new() };
+        let group: Vec<&Vec<f64>> = items.iter().chain(std::iter::repeat(last)).take(self.items()).collect();
+        match self.batch {
+            BatchLayout::SideBySide(_) => {
+                self.layout.fill(&group.into_iter().flatten().copied().collect::<Vec<_>>())
+            }
+            BatchLayout::SlotPerItem => (0..last.len())
+                .map(|i| group.iter().filter_map(|item| item.get(i)).copied().collect())
+                .collect(),
+        }
+    }
+
+    /// The elements of a group's items, one item after the other, from the slots of its ciphertexts.
+    pub(crate) fn read(&self, slots: &[Vec<f64>]) -> Vec<f64> {
+        match self.batch {
+            BatchLayout::SideBySide(_) => self.layout.read(slots),
+            BatchLayout::SlotPerItem => (0..self.items())
+                .flat_map(|i| slots.iter().filter_map(move |slots| slots.get(i)).copied())
+                .collect(),
+        }
+    }
+
     /// Refuses ciphertexts that do not hold whole items at the level and scale of the tensor.
     pub(crate) fn check(&self, ciphertexts: &[Ciphertext]) -> Result<(), InferenceError> {
         let expected = self.layout.ciphertexts;

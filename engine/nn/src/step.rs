@@ -4,7 +4,7 @@
 
 use crate::layout::Layout;
 use crate::{Coefficients, NodeId, NodeMap};
-use pleura_ckks::{BlockLinearTransform, KeyRequest, Params};
+use pleura_ckks::{BlockLinearTransform, KeyRequest, MatrixTransform, Params};
 use serde::{Deserialize, Serialize};
 use std::ops::Index;
 
@@ -28,7 +28,7 @@ pub(crate) struct Step {
     pub(crate) level: usize,
     /// Scale of the result.
     pub(crate) scale: f64,
-    /// Predicted seconds for one item.
+    /// Predicted seconds for one group of items.
     pub(crate) predicted_seconds: f64,
 }
 
@@ -45,6 +45,15 @@ pub(crate) enum StepKind {
         transform: BlockLinearTransform,
         /// Each entry replaces a result by its sum with its rotations by these steps.
         rotate_and_sum: Vec<Vec<i64>>,
+        /// One entry for each element.
+        bias: Vec<f64>,
+    },
+    /// An affine map between ciphertexts of elements, every slot alike, and a bias.
+    Matrix {
+        input: NodeId,
+        /// As for [`StepKind::Linear`].
+        scale_up_log2: u32,
+        transform: MatrixTransform,
         /// One entry for each element.
         bias: Vec<f64>,
     },
@@ -102,6 +111,7 @@ impl Step {
         match &self.kind {
             StepKind::Input => Vec::new(),
             StepKind::Linear { input, .. }
+            | StepKind::Matrix { input, .. }
             | StepKind::SetScale { input, .. }
             | StepKind::SumPool { input, .. }
             | StepKind::Chebyshev { input, .. } => vec![*input],
@@ -126,7 +136,9 @@ impl Step {
             }
             StepKind::Square { .. } | StepKind::Mul { .. } => request.relin(self.level),
             StepKind::Chebyshev { input, .. } => request.relin(operand_level(*input)),
-            StepKind::Input | StepKind::SetScale { .. } | StepKind::Add { .. } => request,
+            StepKind::Input | StepKind::Matrix { .. } | StepKind::SetScale { .. } | StepKind::Add { .. } => {
+                request
+            }
         }
     }
 
@@ -134,6 +146,7 @@ impl Step {
     pub(crate) fn start_level(&self, operand_level: impl Fn(NodeId) -> usize) -> usize {
         match &self.kind {
             StepKind::Linear { transform, .. } => transform.level,
+            StepKind::Matrix { transform, .. } => transform.level,
             StepKind::Chebyshev { input, .. } => operand_level(*input),
             StepKind::Square { .. } | StepKind::Mul { .. } | StepKind::Input => self.level,
             StepKind::SetScale { .. } | StepKind::SumPool { .. } | StepKind::Add { .. } => {
