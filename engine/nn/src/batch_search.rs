@@ -44,6 +44,18 @@ pub(crate) fn search(
     let mut search =
         Search { network, ranges, calibration, options, batch, ways: None, best: None, tried: Vec::new() };
     if let Some(layout) = options.layout {
+        if !matches!(layout, BatchLayout::SlotPerItem | BatchLayout::SINGLE) {
+            let single = Candidate::ranked(
+                network,
+                ranges,
+                calibration,
+                BatchLayout::SINGLE,
+                None,
+                options,
+                progress,
+            )?;
+            search.ways = Some(single.promising());
+        }
         search.consider(layout, progress)?;
     } else {
         let single = search.consider(BatchLayout::SINGLE, progress)?;
