@@ -1,6 +1,6 @@
 //! Images per second and bytes per image of batches, for each layout, ring and device.
 //!
-//! `cargo bench -p benches --bench throughput [-- NAME...] [--batches 1,2,..] [--device cpu|gpu] [--seconds S] [--csv FILE]`
+//! `cargo bench -p benches --bench throughput [-- NAME...] [--batches 1,2,..] [--layout WORDS] [--device cpu|gpu] [--seconds S] [--csv FILE]`
 //!
 //! Every row is written when it is measured, and rows of a file that is there are not measured again: a run may be interrupted.
 #![expect(clippy::print_stdout, reason = "rows go to standard output")]
@@ -37,6 +37,8 @@ const GROUPS: usize = 16;
 struct Options {
     names: Vec<String>,
     batches: Vec<usize>,
+    /// Part of the names of the layouts that are measured.
+    layout: String,
     device: DeviceSelector,
     /// Larger batches of a layout are left out once one takes so long.
     seconds: f64,
@@ -57,7 +59,9 @@ fn main() -> Result<()> {
         let model = fs::read(file(path, "onnx"))?;
         let network = import(&model, &ImportOptions::default())?.network;
         for ring in CompileOptions::default().rings {
-            for layout in layouts(&network)? {
+            for layout in
+                layouts(&network)?.into_iter().filter(|layout| layout.to_string().contains(&options.layout))
+            {
                 let compile =
                     CompileOptions { rings: vec![ring], layout: Some(layout), ..CompileOptions::default() };
                 let start = Instant::now();
@@ -206,6 +210,7 @@ impl Options {
         let mut options = Self {
             names: Vec::new(),
             batches: (0..9).map(|log| 1 << log).collect(),
+            layout: String::new(),
             device: DeviceSelector::Cpu,
             seconds: 10.0,
             csv: None,
@@ -218,6 +223,7 @@ impl Options {
                 "--batches" => {
                     options.batches = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }
+                "--layout" => options.layout = value()?,
                 "--device" => options.device = value()?.parse()?,
                 "--seconds" => options.seconds = value()?.parse()?,
                 "--csv" => options.csv = Some(value()?.into()),
