@@ -4,7 +4,7 @@
 
 use super::buffer::{CpuBuffer, Pool};
 use super::kernels::Kernels;
-use super::log::TaskLog;
+use super::log::{TaskList, TaskLog};
 use super::simd::Simd;
 use crate::{
     BasisConversion, Batch, CompactPoly, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, RingError,
@@ -64,6 +64,19 @@ impl Cpu {
         let kernels = Kernels::new(simd, ring.n());
         let pool = Arc::default();
         Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default(), log: None })
+    }
+
+    /// A device of one thread that notes how long each task takes.
+    ///
+    /// # Errors
+    /// [`RingError::BadSimd`] if this processor lacks the set.
+    pub fn logging(ring: Arc<Ring>, simd: Simd) -> Result<Self, RingError> {
+        Ok(Self { log: Some(TaskLog::default()), ..Self::with(ring, simd, 1)? })
+    }
+
+    /// Takes what a [`Cpu::logging`] has noted; any other device has nothing.
+    pub fn take_log(&self) -> Vec<TaskList> {
+        self.log.as_ref().map_or_else(Vec::new, TaskLog::take)
     }
 
     /// Name of a processor with this instruction set and number of threads, as [`Backend::name`](crate::Backend::name) gives it.

@@ -4,7 +4,7 @@
     reason = "shapes are asserted where views enter; blocks name rows of the matrix"
 )]
 
-use super::Cpu;
+use super::device::Cpu;
 use super::kernels::ROWS;
 use crate::{Batch, IntegerMatrix, Limbs, Ntt, View, shape};
 use std::collections::BTreeMap;

@@ -1,7 +1,6 @@
 //! Rows of a matrix times a vector of limbs, four at a time: what is read of the vector serves four results.
 
-use super::residues::Prime;
-use super::{LAZY_PRODUCTS, span};
+use super::residues::{LAZY_PRODUCTS, Prime, span};
 use crate::Modulus;
 use crate::cpu::simd::Lanes;
 

@@ -20,11 +20,8 @@ use super::simd::{avx2::Avx2, avx512::Avx512};
 use crate::{Modulus, NttPermutation, NttTable, Shoup};
 pub(crate) use matrix::ROWS;
 use matrix::matrix;
-use residues::{Factor, Prime};
+use residues::{Factor, LAZY_PRODUCTS, Prime, span};
 use transform::{intt, ntt};
-
-/// Products of residues that fit a 64-bit accumulator: `16 q^2 < 2^64`.
-const LAZY_PRODUCTS: usize = 16;
 
 /// Prefetch distance of keys and diagonals, in words. They come from main memory and each word is used once; the processor's own
 /// prefetching stops at the end of a page.
@@ -463,11 +460,4 @@ impl<V: Lanes> Fetch<V> {
             }
         }
     }
-}
-
-/// The common length of the operands.
-#[inline(always)]
-fn span<V: Lanes>(n: usize, others: &[&[u32]]) -> usize {
-    assert!(n.is_multiple_of(V::N) && others.iter().all(|o| o.len() == n), "limbs of unequal length");
-    n
 }

@@ -3,6 +3,9 @@
 use crate::Modulus;
 use crate::cpu::simd::Lanes;
 
+/// Products of residues that fit a 64-bit accumulator: `16 q^2 < 2^64`.
+pub(super) const LAZY_PRODUCTS: usize = 16;
+
 /// A twiddle in every lane, with its quotient ready for the odd lanes.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<V> {
@@ -109,4 +112,11 @@ impl<V: Lanes> Prime<V> {
             V::wide_mac(V::wide_zero(), (reduced, reduced.odd()), (one, one))
         }
     }
+}
+
+/// The common length of the operands.
+#[inline(always)]
+pub(super) fn span<V: Lanes>(n: usize, others: &[&[u32]]) -> usize {
+    assert!(n.is_multiple_of(V::N) && others.iter().all(|o| o.len() == n), "limbs of unequal length");
+    n
 }
