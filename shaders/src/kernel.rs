@@ -166,7 +166,6 @@ impl KernelId {
     }
 
     /// The kernel of this name.
-    #[expect(clippy::too_many_lines, reason = "an arm for each kernel")]
     pub const fn kernel(self) -> Kernel {
         match self {
             Self::Concat => kernel!(word "concat"[], 1, (LimbEntry, RowEntry)),
