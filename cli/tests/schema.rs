@@ -47,7 +47,9 @@ fn check(value: &Value, schema: &Value, at: &str) {
                 }
             }
             "items" => {
-                value.as_array().unwrap().iter().for_each(|item| check(item, rule, &format!("{at}/item")))
+                // Where `type` allows null, there are no items.
+                let items = value.as_array().into_iter().flatten();
+                items.for_each(|item| check(item, rule, &format!("{at}/item")));
             }
             _ => panic!("{at}: unknown keyword {keyword}"),
         }
