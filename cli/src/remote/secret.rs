@@ -19,6 +19,7 @@ const MAX_PEM: usize = 4096;
 /// Conditions that keep a secret from being used.
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
+    #[cfg(unix)]
     #[error(
         "users other than the owner can read {path}, so it is not used: `chmod 600 {path}` makes it private; if others may have read it, \
          make a new one",
