@@ -46,6 +46,9 @@ pub struct StageTimes {
     pub decrypt: f64,
 }
 
+/// Items without a first axis were encrypted, although they are refused.
+const NO_AXIS: InferenceError = InferenceError::Internal("items without an axis were encrypted");
+
 impl Pipeline {
     /// Makes keys and brings the plan and the keys to a device.
     ///
@@ -98,10 +101,10 @@ impl Pipeline {
     /// [`InferenceError`]
     pub fn run<D: Dimension>(&self, items: ArrayView<'_, f64, D>) -> Result<Outcome, InferenceError> {
         let mut times = StageTimes::default();
-        let count = items.shape().first().copied().unwrap_or(0);
+        let count = items.shape().first().copied();
         let sent = timed(&mut times.encrypt, || self.client.encrypt(items))?;
         let received = timed(&mut times.infer, || self.session.infer(&sent))?;
-        self.decrypt(&received, count, times, Vec::new())
+        self.decrypt(&received, count.ok_or(NO_AXIS)?, times, Vec::new())
     }
 
     /// Runs the plan on `items`, `[items, ..input shape]`, and measures each step; `observe` receives the position of
@@ -116,10 +119,10 @@ impl Pipeline {
         observe: &mut dyn FnMut(usize),
     ) -> Result<Outcome, InferenceError> {
         let mut times = StageTimes::default();
-        let count = items.shape().first().copied().unwrap_or(0);
+        let count = items.shape().first().copied();
         let sent = timed(&mut times.encrypt, || self.client.encrypt(items))?;
         let (received, layer_seconds) = timed(&mut times.infer, || self.profile_ciphertexts(&sent, observe))?;
-        self.decrypt(&received, count, times, layer_seconds)
+        self.decrypt(&received, count.ok_or(NO_AXIS)?, times, layer_seconds)
     }
 
     /// As [`Session::infer`], with the seconds of each step in the order of the report's layers; `observe` receives

@@ -13,7 +13,7 @@ use clap::builder::RangedU64ValueParser;
 use pleura::Device;
 use pleura::host_memory::available_bytes;
 use pleura_service::server::{
-    Limits, Options, ServerDevice, Service, Stop, Tls, is_for, new_token, openapi, self_signed,
+    Limits, Options, ServerDevice, Service, Stop, Tls, certificate_is_for, new_token, openapi, self_signed,
 };
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -180,7 +180,7 @@ fn trial(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)> {
     if certificate.exists() && key.exists() {
         let chain = files::read(&certificate, MAX_PEM)?;
         for name in names {
-            if !is_for(&chain, name)? {
+            if !certificate_is_for(&chain, name)? {
                 bail!(
                     "{} was made earlier, and not for {name}: delete it to make one for the new names",
                     certificate.display()

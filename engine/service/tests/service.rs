@@ -9,7 +9,7 @@ use pleura::remote::ClientBundle;
 use pleura_service::api::{KeysState, hex};
 use pleura_service::client::{ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
-use pleura_service::server::{self, Limits, Service, is_for, new_token, self_signed};
+use pleura_service::server::{self, Limits, Service, certificate_is_for, new_token, self_signed};
 use sha2::{Digest, Sha256};
 use std::thread;
 use std::time::Duration;
@@ -270,9 +270,12 @@ fn only_certificates_of_the_authority_are_trusted() {
     let server = Running::start();
     let (other, _) = self_signed(vec!["localhost".into(), "10.0.0.7".into()]).unwrap();
     let names = ["localhost", "10.0.0.7", "ward.example", "10.0.0.8"];
-    let accepted = names.map(|name| is_for(other.as_bytes(), name).unwrap());
+    let accepted = names.map(|name| certificate_is_for(other.as_bytes(), name).unwrap());
     assert_eq!(accepted, [true, true, false, false]);
-    assert!(is_for(other.as_bytes(), "no name").is_err() && is_for(b"no certificate", "localhost").is_err());
+    assert!(
+        certificate_is_for(other.as_bytes(), "no name").is_err()
+            && certificate_is_for(b"no certificate", "localhost").is_err()
+    );
     let token = server.token.clone();
     for authorities in [Some(other.as_bytes()), None] {
         let patience = Duration::from_secs(60);

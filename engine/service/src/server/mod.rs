@@ -26,7 +26,7 @@ mod tokens;
 pub use error::ServiceError;
 pub use listen::Stop;
 pub use routes::openapi;
-pub use tls::{Tls, is_for, self_signed};
+pub use tls::{Tls, certificate_is_for, self_signed};
 pub use tokens::new_token;
 
 use app::App;

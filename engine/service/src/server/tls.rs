@@ -46,7 +46,7 @@ pub fn self_signed(names: Vec<String>) -> Result<(String, String), ServiceError>
 ///
 /// # Errors
 /// [`ServiceError::Certificate`] if there is no certificate or the name is none.
-pub fn is_for(chain: &[u8], name: &str) -> Result<bool, ServiceError> {
+pub fn certificate_is_for(chain: &[u8], name: &str) -> Result<bool, ServiceError> {
     let certificate = CertificateDer::from_pem_slice(chain).map_err(wrong)?;
     let certificate = ParsedCertificate::try_from(&certificate).map_err(wrong)?;
     let name = ServerName::try_from(name).map_err(wrong)?;
