@@ -25,7 +25,7 @@ impl Convolution {
     pub(crate) fn apply(&self, x: Planes, workspace: &mut Workspace) -> Planes {
         let layout = self.layout(&x);
         let x = x.into_layout(layout, workspace);
-        let out = self.apply_to(&x, false, workspace);
+        let out = self.apply_to(&x, false, None, workspace);
         workspace.recycle(x);
         out
     }
@@ -34,8 +34,8 @@ impl Convolution {
     pub(crate) fn block(&self, second: &Self, x: Planes, workspace: &mut Workspace) -> Planes {
         let layout = self.layout(&x);
         let x = x.into_layout(layout, workspace);
-        let inner = self.apply_to(&x, true, workspace);
-        let out = second.apply_to(&inner, true, workspace).add(&x);
+        let inner = self.apply_to(&x, true, None, workspace);
+        let out = second.apply_to(&inner, true, Some(&x), workspace);
         workspace.recycle(inner);
         workspace.recycle(x);
         out
@@ -47,17 +47,22 @@ impl Convolution {
         if tiled && self.winograd.is_some() { Layout::Tiles } else { Layout::Rows }
     }
 
-    /// The convolution of planes in its layout, or of their positive part if `relu`.
-    fn apply_to(&self, x: &Planes, relu: bool, workspace: &mut Workspace) -> Planes {
-        match (&self.winograd, x.layout()) {
-            (Some(winograd), Layout::Tiles) => winograd.apply(x, relu, workspace),
-            _ if relu => {
-                let positive = x.positive(workspace);
-                let out = self.direct.apply(&positive, workspace);
-                workspace.recycle(positive);
-                out
-            }
-            _ => self.direct.apply(x, workspace),
+    /// The convolution of planes in its layout, or of their positive part if `relu`; plus `added`.
+    fn apply_to(&self, x: &Planes, relu: bool, added: Option<&Planes>, workspace: &mut Workspace) -> Planes {
+        if let Some(winograd) = self.winograd.as_ref().filter(|_| x.layout() == Layout::Tiles) {
+            return winograd.apply(x, relu, added, workspace);
+        }
+        let out = if relu {
+            let positive = x.positive(workspace);
+            let out = self.direct.apply(&positive, workspace);
+            workspace.recycle(positive);
+            out
+        } else {
+            self.direct.apply(x, workspace)
+        };
+        match added {
+            Some(added) => out.add(added),
+            None => out,
         }
     }
 }

@@ -42,11 +42,15 @@ impl Direct {
             _ => (0..9).map(|t| t / 3 * stride + t % 3).collect(),
         };
         let span = height.saturating_sub(1) * stride + width;
-        let groups = out.data_mut().par_chunks_mut(GROUP * area).zip(&self.weights).zip(&self.bias);
-        groups.for_each(|((output, weights), bias)| {
-            let task = Task { input: x.data(), area, taps: &taps, span, centre, weights, bias, output };
-            Arch::new().dispatch(task);
-        });
+        // Each thread takes some groups of outputs for one block of positions after the other.
+        let share = self.weights.len().div_ceil(rayon::current_num_threads()).max(1);
+        let shares = out.data_mut().par_chunks_mut(share * GROUP * area);
+        shares.zip(self.weights.par_chunks(share)).zip(self.bias.par_chunks(share)).for_each(
+            |((output, weights), bias)| {
+                let task = Task { input: x.data(), area, taps: &taps, span, centre, weights, bias, output };
+                Arch::new().dispatch(task);
+            },
+        );
         out.data_mut().par_chunks_mut(area).for_each(|plane| wipe_border(plane, width, span + centre));
         out
     }
@@ -63,15 +67,15 @@ fn wipe_border(plane: &mut [f32], width: usize, end: usize) {
     }
 }
 
-/// One group of output planes.
+/// Groups of output planes.
 struct Task<'a> {
     input: &'a [f32],
     area: usize,
     taps: &'a [usize],
     span: usize,
     centre: usize,
-    weights: &'a [[f32; GROUP]],
-    bias: &'a [f32; GROUP],
+    weights: &'a [Vec<[f32; GROUP]>],
+    bias: &'a [[f32; GROUP]],
     output: &'a mut [f32],
 }
 
@@ -91,27 +95,30 @@ impl Task<'_> {
         let tile = V * S::F32_LANES;
         const { assert!(V * S::F32_LANES <= SLACK) }
         for at in (0..self.span).step_by(tile) {
-            let mut sums = [[simd.splat_f32s(0.0); V]; GROUP];
-            for (sum, &bias) in sums.iter_mut().zip(self.bias) {
-                *sum = [simd.splat_f32s(bias); V];
-            }
-            let planes = self.input.chunks_exact(self.area);
-            for (plane, weights) in planes.zip(self.weights.chunks_exact(self.taps.len())) {
-                for (&tap, weights) in self.taps.iter().zip(weights) {
-                    let Some(x) = plane.get(at + tap..at + tap + tile) else { continue };
-                    let Some(x) = S::as_simd_f32s(x).0.first_chunk::<V>() else { continue };
-                    for (sum, &weight) in sums.iter_mut().zip(weights) {
-                        let weight = simd.splat_f32s(weight);
-                        for (sum, &x) in sum.iter_mut().zip(x) {
-                            *sum = simd.mul_add_e_f32s(weight, x, *sum);
+            let groups = self.output.chunks_mut(GROUP * self.area).zip(self.weights).zip(self.bias);
+            for ((output, weights), bias) in groups {
+                let mut sums = [[simd.splat_f32s(0.0); V]; GROUP];
+                for (sum, &bias) in sums.iter_mut().zip(bias) {
+                    *sum = [simd.splat_f32s(bias); V];
+                }
+                let planes = self.input.chunks_exact(self.area);
+                for (plane, weights) in planes.zip(weights.chunks_exact(self.taps.len())) {
+                    for (&tap, weights) in self.taps.iter().zip(weights) {
+                        let Some(x) = plane.get(at + tap..at + tap + tile) else { continue };
+                        let Some(x) = S::as_simd_f32s(x).0.first_chunk::<V>() else { continue };
+                        for (sum, &weight) in sums.iter_mut().zip(weights) {
+                            let weight = simd.splat_f32s(weight);
+                            for (sum, &x) in sum.iter_mut().zip(x) {
+                                *sum = simd.mul_add_e_f32s(weight, x, *sum);
+                            }
                         }
                     }
                 }
-            }
-            let at = self.centre + at;
-            for (plane, sum) in self.output.chunks_exact_mut(self.area).zip(&sums) {
-                let Some(y) = plane.get_mut(at..at + tile) else { continue };
-                S::as_mut_simd_f32s(y).0.copy_from_slice(sum);
+                let at = self.centre + at;
+                for (plane, sum) in output.chunks_exact_mut(self.area).zip(&sums) {
+                    let Some(y) = plane.get_mut(at..at + tile) else { continue };
+                    S::as_mut_simd_f32s(y).0.copy_from_slice(sum);
+                }
             }
         }
     }
