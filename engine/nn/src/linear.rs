@@ -176,8 +176,10 @@ impl LinearMap {
         reason = "rows read inputs below `inputs`, as the maps' constructors check"
     )]
     fn apply(&self, x: &[f64]) -> Vec<f64> {
-        if let Self::Dense(dense) = self {
-            return dense.apply(x);
+        match self {
+            Self::Dense(dense) => return dense.apply(x),
+            Self::Convolution(convolution) => return convolution.apply(x),
+            _ => (),
         }
         let mut out = vec![0.0; self.outputs()];
         for (i, y) in out.iter_mut().enumerate() {

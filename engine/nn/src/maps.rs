@@ -100,6 +100,23 @@ impl Convolution {
         Self::new(channels, self.groups * copies, self.window, self.weights.repeat(copies))
     }
 
+    /// The product with `x`. Each sum is taken in the order of [`Convolution::row`].
+    pub(crate) fn apply(&self, x: &[f64]) -> Vec<f64> {
+        let plane = self.window.output_area();
+        let depth = self.channels[0] / self.groups;
+        let each = self.channels[1] / self.groups;
+        let taps = self.window.kernel_area();
+        let mut out = vec![0.0; self.channels[1] * plane];
+        let planes = out.chunks_exact_mut(plane).zip(self.weights.chunks_exact(depth * taps));
+        for (channel, (y, kernels)) in planes.enumerate() {
+            let inputs = x.chunks_exact(self.window.input_area()).skip(channel / each * depth);
+            for (x, kernel) in inputs.zip(kernels.chunks_exact(taps)) {
+                self.window.add_products(x, kernel, y);
+            }
+        }
+        out
+    }
+
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "`new` checks that each output channel has its weights")]
     pub(crate) fn row(&self, output: usize, f: &mut dyn FnMut(usize, f64)) {

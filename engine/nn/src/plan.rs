@@ -164,7 +164,11 @@ impl Plan {
         if item.len() != network.input_shape().iter().product::<usize>() {
             return Vec::new();
         }
-        let trace = network.trace(&item);
+        self.violations_of(network, &network.trace(&item))
+    }
+
+    /// As [`Plan::range_violations`], of the values that [`Network::trace`] gives for an item.
+    pub fn violations_of(&self, network: &Network, trace: &NodeMap<Vec<f64>>) -> Vec<RangeViolation> {
         let seen = trace.iter().map(|(id, values)| (id, magnitude(values)));
         seen.filter_map(|(id, found)| {
             let calibrated = *self.notes.ranges.get(id)?;

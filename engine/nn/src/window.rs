@@ -155,6 +155,34 @@ impl Window {
             }
         }
     }
+
+    /// Adds to each element of the output plane `y` the products of the kernel's taps with the input plane `x`, tap after tap.
+    pub(crate) fn add_products(&self, x: &[f64], kernel: &[f64], y: &mut [f64]) {
+        let WindowSpec { input, output, kernel: [_, wide], stride, dilation, padding } = self.0;
+        for (tap, &weight) in kernel.iter().enumerate() {
+            let down = tap / wide * dilation[0];
+            let right = tap % wide * dilation[1];
+            // The first column whose tap lies on the input, or right of it.
+            let from = padding[1].saturating_sub(right).div_ceil(stride[1]);
+            let begin = from * stride[1] + right - padding[1];
+            for (row, y) in y.chunks_exact_mut(output[1]).enumerate() {
+                let line = (row * stride[0] + down).wrapping_sub(padding[0]);
+                if line >= input[0] {
+                    continue;
+                }
+                let Some(x) = x.get(line * input[1]..(line + 1) * input[1]).and_then(|x| x.get(begin..))
+                else {
+                    continue;
+                };
+                let Some(y) = y.get_mut(from..) else { continue };
+                if stride[1] == 1 {
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += weight * x);
+                } else {
+                    y.iter_mut().zip(x.iter().step_by(stride[1])).for_each(|(y, x)| *y += weight * x);
+                }
+            }
+        }
+    }
 }
 
 /// Positions from the first tap of the first window to the last tap of the last, both counted.

@@ -211,3 +211,28 @@ fn the_first_layer_splits_off_unless_the_input_is_read_again() {
     assert_eq!((first.name.as_str(), rest.nodes().len()), ("twice", 2));
     assert_eq!(rest.evaluate_flat(&[2.0, 4.0, 6.0]), network.evaluate_flat(&[1.0, 2.0, 3.0]));
 }
+
+#[test]
+fn convolutions_are_sums_in_the_order_of_rows() {
+    for (size, kernel, stride, dilation, padding) in [
+        ([5, 7], [3, 3], [1, 1], [1, 1], [1, 1]),
+        ([8, 6], [2, 3], [2, 3], [1, 2], [0, 4]),
+        ([1, 4], [3, 1], [1, 2], [2, 1], [3, 0]),
+        ([4, 4], [4, 4], [1, 1], [1, 1], [0, 0]),
+    ] {
+        // Windows may lie beyond the input on every side.
+        let output = [4, 5];
+        let window =
+            Window::new(WindowSpec { input: size, output, kernel, stride, dilation, padding }).unwrap();
+        let weights = (0..6 * 2 * kernel[0] * kernel[1]).map(|i| 1.0 / (i + 3) as f64).collect();
+        let linear = Linear::new(Convolution::new([4, 6], 2, window, weights).unwrap());
+        let x: Vec<f64> = (0..linear.inputs()).map(|i| (i as f64 * 0.7).sin()).collect();
+        let found = linear.apply(&x);
+        assert_eq!(found.len(), 6 * 20);
+        for (i, y) in found.iter().enumerate() {
+            let mut sum = 0.0;
+            linear.row(i, &mut |j, weight| sum += weight * x[j]);
+            assert_eq!(y.to_bits(), sum.to_bits(), "{size:?} {kernel:?} {i}");
+        }
+    }
+}
