@@ -42,7 +42,7 @@ impl Work {
         let classifier = Classifier::shipped("pneumonia").unwrap();
         let options = classifier.compile_options(1).unwrap();
         let plan = Plan::compile(classifier.network(), &options, &mut |_, _, _| ()).unwrap();
-        let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier, 1).unwrap();
+        let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier).unwrap();
         let values = classifier.features(&shipped::SAMPLES[15].xray().unwrap()).unwrap().values;
         Self { plan, bundle, values }
     }

@@ -33,13 +33,12 @@ pub(crate) fn identity(classifier: &Classifier) -> String {
     format!("{}@{}", plain(classifier.name()), hex(classifier.digest().iter().take(4)))
 }
 
-/// The plan for groups of `group` X-rays, from the cache or compiled.
-pub(crate) fn plan(classifier: &Classifier, threads: usize, cached: bool, group: usize) -> Result<Plan> {
+/// The plan for `batch` X-rays at a time, from the cache or compiled.
+pub(crate) fn plan(classifier: &Classifier, threads: usize, cached: bool, batch: usize) -> Result<Plan> {
     let key = cache::key().and(classifier.digest()).and(classifier.name().as_bytes());
-    let key = key.and(format!("classify {threads} {group}").as_bytes());
-    let network = classifier.grouped_network(group)?;
-    Ok(planned(&network, key, Security::Bits128, cached, || {
-        Ok(CompileOptions { threads, ..classifier.compile_options(group)? })
+    let key = key.and(format!("classify {threads} {batch}").as_bytes());
+    Ok(planned(classifier.network(), key, Security::Bits128, cached, || {
+        Ok(CompileOptions { threads, ..classifier.compile_options(batch)? })
     })?
     .plan)
 }

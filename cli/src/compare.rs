@@ -308,7 +308,7 @@ fn latent(classifier: Classifier, images: &[Image], device: &DeviceArgs) -> Resu
     let device = device.find(all_cores())?;
     let mut setup_seconds = 0.0;
     let plan = timed(&mut setup_seconds, || classifier::plan(&classifier, all_cores(), true, 1))?;
-    let pipeline = XrayPipeline::with_plan(classifier, &plan, 1, &device)?;
+    let pipeline = XrayPipeline::with_plan(classifier, &plan, &device)?;
     device::tell_fallback(&device);
     setup_seconds += pipeline.pipeline().times().keys;
     let mut client = 0.0;

@@ -169,16 +169,9 @@ impl Records {
         self.sheet.as_ref().map(Sheet::earlier)
     }
 
-    /// Writes rows, and counts them.
-    pub(crate) fn add_all(&mut self, rows: &[Row], summary: &mut Summary) -> Result<()> {
-        for row in rows {
-            summary.count(row);
-            self.add(row)?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, row: &Row) -> Result<()> {
+    /// Writes a row, and counts it.
+    pub(crate) fn add(&mut self, row: &Row, summary: &mut Summary) -> Result<()> {
+        summary.count(row);
         row.warnings.iter().for_each(|text| terminal::warn(text));
         if let Some(sheet) = &mut self.sheet {
             sheet.add(row, &self.device)?;

@@ -89,7 +89,7 @@ fn every_shipped_network_runs_on_plaintexts() {
 #[test]
 fn several_small_images_share_ciphertexts() {
     let place = Place::new();
-    let said = place.pleura(&["classify", "--model", "pneumoniamnist", "--json"]).ok();
+    let said = place.pleura(&["classify", "--model", "pneumoniamnist", "--json", "--threads", "1"]).ok();
     assert!(said.err.contains("8 X-rays"), "{said:?}");
     let rows = lines(&said.out);
     assert_eq!(rows[16]["summary"]["labels_match_plaintext"], 16);

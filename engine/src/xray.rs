@@ -2,7 +2,7 @@
 
 use crate::pipeline::timed;
 use crate::{Device, Pipeline, PipelineError, StageTimes};
-use ndarray::Axis;
+use ndarray::ArrayD;
 use pleura_ckks::Ciphertext;
 use pleura_latent::Xray;
 use pleura_nn::{CompileError, InferenceError, Plan};
@@ -12,7 +12,6 @@ pub use pleura_xray::*;
 pub struct XrayPipeline {
     classifier: Classifier,
     pipeline: Pipeline,
-    group: usize,
 }
 
 /// Scores of an X-ray, computed on ciphertexts.
@@ -56,20 +55,16 @@ impl XrayPipeline {
     pub fn new(classifier: Classifier, device: &Device) -> Result<Self, ClassifyError> {
         let options = classifier.compile_options(1)?;
         let plan = Plan::compile(classifier.network(), &options, &mut |_, _, _| ())?;
-        Ok(Self::with_plan(classifier, &plan, 1, device)?)
+        Ok(Self::with_plan(classifier, &plan, device)?)
     }
 
-    /// Makes keys and brings them to a device with a plan of [`Classifier::grouped_network`] for `group` images.
+    /// Makes keys and brings them to a device with a plan of [`Classifier::network`]. Its layout decides how many X-rays
+    /// share ciphertexts.
     ///
     /// # Errors
     /// [`PipelineError`]
-    pub fn with_plan(
-        classifier: Classifier,
-        plan: &Plan,
-        group: usize,
-        device: &Device,
-    ) -> Result<Self, PipelineError> {
-        Ok(Self { pipeline: Pipeline::new(plan, device)?, classifier, group })
+    pub fn with_plan(classifier: Classifier, plan: &Plan, device: &Device) -> Result<Self, PipelineError> {
+        Ok(Self { pipeline: Pipeline::new(plan, device)?, classifier })
     }
 
     /// The classifier.
@@ -84,7 +79,7 @@ impl XrayPipeline {
 
     /// Number of X-rays that share ciphertexts.
     pub fn group(&self) -> usize {
-        self.group
+        self.pipeline.client().spec().items()
     }
 
     /// Classifies an X-ray on ciphertexts.
@@ -97,13 +92,10 @@ impl XrayPipeline {
         Ok(predictions.remove(0))
     }
 
-    /// Classifies up to [`XrayPipeline::group`] X-rays that share ciphertexts; the seconds are those of all of them.
+    /// Classifies X-rays, [`XrayPipeline::group`] of which share ciphertexts; the seconds are those of all of them.
     ///
     /// # Errors
     /// [`InferenceError`]
-    ///
-    /// # Panics
-    /// If there are more X-rays than a group has.
     pub fn classify_group(
         &self,
         group: &[&Features],
@@ -115,19 +107,23 @@ impl XrayPipeline {
         Ok((predictions, times))
     }
 
-    /// The ciphertexts of up to [`XrayPipeline::group`] X-rays that share them: the first stage of
+    /// The ciphertexts of X-rays, [`XrayPipeline::group`] of which share them: the first stage of
     /// [`XrayPipeline::classify_group`], before the session's inference. Stages of different groups may run at the same
     /// time.
     ///
     /// # Errors
     /// [`InferenceError`]
-    ///
-    /// # Panics
-    /// If there are more X-rays than a group has.
     pub fn encrypt_group(&self, group: &[&Features]) -> Result<Vec<Ciphertext>, InferenceError> {
-        let items: Vec<_> = group.iter().map(|features| features.values.view()).collect();
-        let packed = self.classifier.pack(&items, self.group).insert_axis(Axis(0));
-        self.pipeline.client().encrypt(packed.view())
+        let shape = self.classifier.network().input_shape();
+        let mut items = ArrayD::zeros([&[group.len()], shape].concat());
+        for (mut item, features) in items.outer_iter_mut().zip(group) {
+            if features.values.shape() != shape {
+                let got = features.values.shape().to_vec();
+                return Err(InferenceError::ItemShape { expected: shape.to_vec(), got });
+            }
+            item.assign(&features.values);
+        }
+        self.pipeline.client().encrypt(items.view())
     }
 
     /// The predictions for a group of X-rays of the ciphertexts that the session returned for it.
@@ -140,8 +136,11 @@ impl XrayPipeline {
         group: &[&Features],
     ) -> Result<Vec<Prediction>, InferenceError> {
         let client = self.pipeline.client();
-        let published = self.classifier.unpack(client.publish(received)?.view(), group.len());
-        let unrounded = self.classifier.unpack(client.decrypt_unrounded(received)?.view(), group.len());
+        let published = scores(&client.publish(received)?);
+        let unrounded = scores(&client.decrypt_unrounded(received)?);
+        if published.len() < group.len() {
+            return Err(InferenceError::Internal("a group has fewer results than X-rays"));
+        }
         let predictions =
             published.into_iter().zip(unrounded).zip(group).map(|((scores, unrounded), features)| {
                 Prediction {
@@ -154,4 +153,9 @@ impl XrayPipeline {
             });
         Ok(predictions.collect())
     }
+}
+
+/// Scores of each item of `[items, ..output shape]`, in row-major order.
+fn scores(results: &ArrayD<f64>) -> Vec<Vec<f64>> {
+    results.outer_iter().map(|item| item.iter().copied().collect()).collect()
 }

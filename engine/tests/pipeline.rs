@@ -6,7 +6,7 @@
 )]
 
 use ndarray::Axis;
-use pleura::nn::{Client, Fidelity, Plan};
+use pleura::nn::{BatchLayout, Client, CompileOptions, Fidelity, Plan};
 use pleura::xray::{Classifier, Features, XrayPipeline, shipped};
 use pleura::{Device, Pipeline, Server};
 use std::thread;
@@ -14,9 +14,9 @@ use std::thread;
 /// The smallest shipped classifier, with a plan for groups.
 fn classifier(group: usize) -> (Classifier, Plan) {
     let classifier = Classifier::shipped("pneumoniamnist").unwrap();
-    let network = classifier.grouped_network(group).unwrap();
-    let options = classifier.compile_options(group).unwrap();
-    let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
+    let layout = Some(BatchLayout::SideBySide(group));
+    let options = CompileOptions { layout, ..classifier.compile_options(group).unwrap() };
+    let plan = Plan::compile(classifier.network(), &options, &mut |_, _, _| ()).unwrap();
     (classifier, plan)
 }
 
@@ -76,7 +76,8 @@ fn a_profiled_run_has_the_seconds_of_every_step() {
 fn a_group_that_is_not_full_gives_the_scores_of_its_xrays() {
     let (classifier, plan) = classifier(4);
     let all: Vec<Features> = [1, 9, 14].map(|sample| features(&classifier, sample)).into();
-    let pipeline = XrayPipeline::with_plan(classifier, &plan, 4, &Device::cpu(None)).unwrap();
+    let pipeline = XrayPipeline::with_plan(classifier, &plan, &Device::cpu(None)).unwrap();
+    assert_eq!(pipeline.group(), 4);
     let (predictions, times) = pipeline.classify_group(&all.iter().collect::<Vec<_>>()).unwrap();
     assert_eq!(predictions.len(), 3);
     assert!(times.infer > 0.0);

@@ -101,10 +101,7 @@ impl Pipeline {
                 )
             })?;
             let plaintext = network.evaluate(items.view())?;
-            // A network without axes has one more where items share ciphertexts.
-            let unrounded = unrounded.view().into_shape_with_order(plaintext.shape().to_vec());
-            let unrounded = unrounded.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
-            let found = Fidelity::new(plaintext.view(), unrounded);
+            let found = Fidelity::new(plaintext.view(), unrounded.view());
             Ok((found.max_abs_error, found.mean_abs_error, found.bits, found.label_agreement))
         })
     }
@@ -134,15 +131,12 @@ impl Inner {
         let mut published = Vec::new();
         let mut unrounded = Vec::new();
         let mut times = StageTimes::default();
-        let outputs: usize = bundle.score_shape().iter().product();
         for group in items.axis_chunks_iter(Axis(0), bundle.group()) {
             interruption.check()?;
-            let parts: Vec<ArrayD<f64>> = group.outer_iter().map(|item| item.to_owned()).collect();
-            let outcome = self.pipeline.run(bundle.pack(&parts)?.view())?;
+            let outcome = self.pipeline.run(group)?;
             times += outcome.times;
-            let wanted = parts.len() * outputs;
-            published.extend(outcome.published.iter().copied().take(wanted));
-            unrounded.extend(outcome.unrounded.iter().copied().take(wanted));
+            published.extend(outcome.published);
+            unrounded.extend(outcome.unrounded);
         }
         let spec = bundle.spec();
         if let Some(found) = spec.output_beyond_range(&unrounded) {
@@ -175,13 +169,9 @@ impl Inner {
             return found.into_iter().collect();
         };
         let mut worst: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-        for group in items.axis_chunks_iter(Axis(0), bundle.group()) {
-            let parts: Vec<ArrayD<f64>> = group.outer_iter().map(|item| item.to_owned()).collect();
-            let Ok(packed) = bundle.pack(&parts) else { continue };
-            for violation in plan.range_violations(network, packed.view()) {
-                let entry = worst.entry(violation.node).or_insert((violation.calibrated, violation.found));
-                entry.1 = entry.1.max(violation.found);
-            }
+        for violation in items.outer_iter().flat_map(|item| plan.range_violations(network, item)) {
+            let entry = worst.entry(violation.node).or_insert((violation.calibrated, violation.found));
+            entry.1 = entry.1.max(violation.found);
         }
         let sentences = worst.into_iter().map(|(node, (calibrated, found))| {
             format!(

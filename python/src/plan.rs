@@ -3,9 +3,9 @@
 use crate::arrays::Input;
 use crate::failure::{Failure, Kind};
 use crate::work;
-use ndarray::{ArrayD, Axis, concatenate};
+use ndarray::ArrayD;
 use pleura::ckks::Security;
-use pleura::nn::{self, CompileOptions, FitOptions, Metadata, Network, ScoreTransform};
+use pleura::nn::{self, BatchLayout, CompileOptions, FitOptions, Metadata, Network};
 use pleura::onnx::{ImportOptions, Imported, import};
 use pleura::remote::ClientBundle;
 use pyo3::prelude::*;
@@ -219,17 +219,19 @@ impl Source {
                 )
             }));
         }
-        if self.batch > 1 {
-            network = network.side_by_side(self.batch)?;
-        }
         let calibrated = items.is_some();
-        let calibration = items.map(|items| repeated(&items, self.batch)).transpose()?;
-        // The function of a group would mix its items.
-        let alone = if self.batch == 1 { scores } else { ScoreTransform::Identity };
-        let metadata = Metadata { scores: alone, ..Metadata::default() };
-        let options = CompileOptions { security, calibration, ranges, metadata, ..CompileOptions::default() };
+        let metadata = Metadata { scores, ..Metadata::default() };
+        let options = CompileOptions {
+            security,
+            calibration: items,
+            ranges,
+            batch: self.batch,
+            layout: (self.batch > 1).then_some(BatchLayout::SideBySide(self.batch)),
+            metadata,
+            ..CompileOptions::default()
+        };
         let plan = nn::Plan::compile(&network, &options, &mut |_, _, _| ())?;
-        let bundle = ClientBundle::tensors(plan.client_spec().clone(), self.batch, scores)?;
+        let bundle = ClientBundle::tensor(plan.client_spec().clone())?;
         let mut source = self.clone();
         if !by_itself {
             source.model.clear();
@@ -243,14 +245,4 @@ impl Source {
             notes,
         })
     }
-}
-
-/// Each item `copies` times along the first axis of its shape.
-fn repeated(items: &ArrayD<f64>, copies: usize) -> Result<ArrayD<f64>, Failure> {
-    if copies == 1 {
-        return Ok(items.clone());
-    }
-    let items = if items.ndim() == 1 { items.clone().insert_axis(Axis(1)) } else { items.clone() };
-    concatenate(Axis(1), &vec![items.view(); copies])
-        .map_err(|error| Failure::new(Kind::Internal, format!("items cannot be repeated: {error}")))
 }

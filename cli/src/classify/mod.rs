@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use unit::{Groups, Unit};
-use watch::Arrivals;
+use watch::{Arrival, Arrivals};
 
 pub(crate) use arguments::ClassifyArgs;
 pub(crate) use unit::ood_warning;
@@ -103,7 +103,12 @@ impl Run<'_> {
         let sources = std::mem::take(&mut self.sources);
         thread::scope(|scope| {
             let _stop = Stop(&stopped);
-            let read = crew.stage(scope, self.feed(sources, &stopped), |source| Ok(reader.units(source)));
+            let read = crew.stage(scope, self.feed(sources, &stopped), |arrival| {
+                Ok(match arrival {
+                    Arrival::Source(source) => reader.units(source),
+                    Arrival::Pause => vec![Unit::Pause],
+                })
+            });
             let prepared = crew.stage(scope, spread(read), |unit| {
                 Ok(if let Unit::Item(item) = unit { item.prepare(classifier.preprocessing()) } else { unit })
             });
@@ -119,9 +124,9 @@ impl Run<'_> {
                 false => crew.stage(scope, spread(encrypted), infer),
             };
             let rows = crew.stage(scope, inferred, |unit| {
-                Ok(if let Unit::Group(group) = unit { Unit::Rows(scorer.rows(*group)?) } else { unit })
+                if let Unit::Group(group) = unit { scorer.rows(*group) } else { Ok(vec![unit]) }
             });
-            for unit in rows {
+            for unit in spread(rows) {
                 sink.take(unit?)?;
             }
             Ok(())
@@ -133,15 +138,16 @@ impl Run<'_> {
         &self,
         sources: Vec<Source>,
         stopped: &'b AtomicBool,
-    ) -> Box<dyn Iterator<Item = Result<Source>> + Send + 'b> {
+    ) -> Box<dyn Iterator<Item = Result<Arrival>> + Send + 'b> {
         let ClassifyArgs { watching, shard, inputs, folders, .. } = self.args;
         if !watching.watch {
-            return Box::new(sources.into_iter().map(Ok));
+            return Box::new(sources.into_iter().map(|source| Ok(Arrival::Source(source))));
         }
         let arrivals = Arrivals::new(inputs, !folders.no_recursive, watching.idle, stopped);
         let shard = *shard;
-        Box::new(arrivals.filter(move |source| {
-            source.as_ref().map_or(true, |source| shard.is_none_or(|shard| shard.has(source.path())))
+        Box::new(arrivals.filter(move |arrival| match arrival {
+            Ok(Arrival::Source(source)) => shard.is_none_or(|shard| shard.has(source.path())),
+            _ => true,
         }))
     }
 }
@@ -179,7 +185,7 @@ impl Sink {
     fn take(&mut self, unit: Unit) -> Result<()> {
         let Self { records, summary, bar, .. } = self;
         match unit {
-            Unit::Rows(rows) => bar.suspend(|| records.add_all(&rows, summary)),
+            Unit::Row(row) => bar.suspend(|| records.add(&row, summary)),
             Unit::Before { truth, label, probabilities } => {
                 summary.skip(truth.as_deref(), &label, &probabilities);
                 Ok(())
@@ -191,7 +197,7 @@ impl Sink {
                 bar.inc(1);
                 Ok(())
             }
-            Unit::Item(_) | Unit::Prepared(_) | Unit::Group(_) => {
+            Unit::Item(_) | Unit::Prepared(_) | Unit::Group(_) | Unit::Pause => {
                 ensure!(false, "internal error: an X-ray left the stages without a result; please report it");
                 Ok(())
             }

@@ -1,30 +1,33 @@
 //! Source of scores: the network on ciphertexts, or the plaintext network.
 
 use super::arguments::ClassifyArgs;
-use super::unit::{Group, Prepared, Unit};
+use super::unit::{Group, Prepared, Unit, interleaved};
 use crate::memory;
 use crate::row::{Row, Seconds};
 use crate::stages::Crew;
 use crate::text::{bytes_text, counted};
 use crate::{classifier, device, outcome, terminal};
-use anyhow::Result;
+use anyhow::{Context, Error, Result};
 use ndarray::{ArrayView1, Axis};
-use pleura::nn::{Fidelity, Network, Plan, RangeViolation, Report};
-use pleura::xray::{Classifier, Features, Prediction, XrayPipeline, grouping_pays};
-use pleura::{Device, DeviceKind};
+use pleura::ckks::Ciphertext;
+use pleura::nn::{Fidelity, Plan, RangeViolation, Report};
+use pleura::xray::{Classifier, Features, Prediction, XrayPipeline};
+use pleura::{Device, DeviceKind, StageTimes};
 use std::time::Instant;
+
+/// Most X-rays that a plan is made for. With more, layouts of thousands of items may be chosen, which wait long for their first result.
+const MAX_BATCH: usize = 64;
+/// Comparing the layouts of a batch takes about as long as the inference of this many X-rays.
+const MANY: usize = 128;
+/// Seconds of an inference, in networks whose layouts take long to compare.
+const COSTLY: f64 = 0.1;
+/// Most X-rays of watched folders that a plan is made for.
+const WATCHED: usize = 4;
 
 /// Source of scores.
 pub(super) enum Scorer {
     Plaintext(Classifier),
-    Encrypted {
-        pipeline: Box<XrayPipeline>,
-        device: String,
-        on_processor: bool,
-        plan: Box<Plan>,
-        /// From which the plan was compiled.
-        network: Box<Network>,
-    },
+    Encrypted { pipeline: Box<XrayPipeline>, device: String, on_processor: bool, plan: Box<Plan> },
 }
 
 impl Scorer {
@@ -38,7 +41,8 @@ impl Scorer {
     ) -> Result<(Self, Crew)> {
         let device = args.device.find(threads)?;
         let clock = Instant::now();
-        let (plan, group) = plan(&classifier, threads, !args.no_cache, items, args.watching.watch)?;
+        let plan = plan(&classifier, threads, !args.no_cache, items, args.watching.watch)?;
+        let group = plan.client_spec().items();
         let report = plan.report();
         let fitting = memory::fitting(
             report.predicted_peak_bytes as u64,
@@ -48,11 +52,10 @@ impl Scorer {
         let crew = Crew::new(threads, items.div_ceil(group).min(fitting));
         let compile = clock.elapsed().as_secs_f64();
         let name = classifier.name().to_owned();
-        let network = Box::new(classifier.grouped_network(group)?);
         // Cores that have an X-ray each do not share it.
         let on_processor = device.kind() == DeviceKind::Cpu;
         let place = if on_processor && crew.is_alone() { Device::cpu(Some(1)) } else { device.clone() };
-        let pipeline = XrayPipeline::with_plan(classifier, &plan, group, &place)?;
+        let pipeline = XrayPipeline::with_plan(classifier, &plan, &place)?;
         device::tell_fallback(&device);
         terminal::note(&format!(
             "{name}: n = 2^{}, {} levels, {} bits of security; evaluation keys {}, {} {} up and {} down; compiled in {compile:.2} s, \
@@ -71,7 +74,6 @@ impl Scorer {
             device: device.name(),
             on_processor,
             plan: Box::new(plan),
-            network,
         };
         Ok((scorer, crew))
     }
@@ -115,17 +117,16 @@ impl Scorer {
                 group.times.encrypt = clock.elapsed().as_secs_f64();
                 vec![Unit::Group(group)]
             }
-            Err(_) if group.items.len() > 1 => group
-                .items
-                .into_iter()
-                .flat_map(|item| self.encrypt(Box::new(Group::new(vec![item]))))
-                .collect(),
+            Err(_) if group.items.len() > 1 => {
+                let Group { items, others, .. } = *group;
+                let items = items.into_iter().flat_map(|item| self.encrypt(Box::new(Group::new(vec![item]))));
+                interleaved(items.collect(), others)
+            }
             Err(error) => {
-                let mut failed = Vec::new();
-                if let Some(item) = group.items.pop() {
-                    failed.push(Unit::Failed(item.failure(error.into())));
-                }
-                failed
+                let Group { items, others, .. } = *group;
+                let error = Error::from(error);
+                let failed = items.into_iter().zip(std::iter::once(error));
+                interleaved(failed.map(|(item, error)| Unit::Failed(item.failure(error))).collect(), others)
             }
         }
     }
@@ -140,32 +141,43 @@ impl Scorer {
         Ok(group)
     }
 
-    /// Decrypts the results of a group, and compares them with the plaintext network.
-    pub(super) fn rows(&self, group: Group) -> Result<Vec<Row>> {
-        let Group { items, ciphertexts, times } = group;
-        let Self::Encrypted { pipeline, plan, network, .. } = self else {
+    /// Decrypts the results of a group, and compares them with the plaintext network: rows, and what lay between the X-rays.
+    pub(super) fn rows(&self, group: Group) -> Result<Vec<Unit>> {
+        let Group { items, others, ciphertexts, times } = group;
+        let rows = self.rows_of(items, &ciphertexts, times)?;
+        Ok(interleaved(rows.into_iter().map(|row| Unit::Row(Box::new(row))).collect(), others))
+    }
+
+    fn rows_of(
+        &self,
+        items: Vec<Prepared>,
+        ciphertexts: &[Ciphertext],
+        times: StageTimes,
+    ) -> Result<Vec<Row>> {
+        let Self::Encrypted { pipeline, plan, .. } = self else {
             return Ok(items.into_iter().map(|item| plaintext_row(self.classifier(), item)).collect());
         };
         let clock = Instant::now();
         let features: Vec<&Features> = items.iter().map(|item| &item.features).collect();
-        let predictions = pipeline.decrypt_group(&ciphertexts, &features)?;
+        let predictions = pipeline.decrypt_group(ciphertexts, &features)?;
         let share = 1.0 / items.len().max(1) as f64;
         let decrypt = clock.elapsed().as_secs_f64() * share;
-        let rows =
-            items.into_iter().zip(predictions).map(|(mut item, prediction): (Prepared, Prediction)| {
-                let packed = pipeline.classifier().pack(&[item.features.values.view()], pipeline.group());
-                item.warnings
-                    .extend(beyond_range(&item.name, &plan.range_violations(network, packed.view())));
-                let seconds = Seconds {
-                    encrypt: times.encrypt * share,
-                    infer: times.infer * share,
-                    decrypt,
-                    ..item.seconds
-                };
-                let Prediction { scores, unrounded, .. } = prediction;
-                row(pipeline.classifier(), Prepared { seconds, ..item }, scores, Some(unrounded))
-            });
-        Ok(rows.collect())
+        let classifier = pipeline.classifier();
+        let network = classifier.network();
+        let mut rows = Vec::with_capacity(items.len());
+        for (mut item, prediction) in items.into_iter().zip(predictions) {
+            let values: Vec<f64> = item.features.values.iter().copied().collect();
+            let trace = network.trace(&values);
+            item.warnings.extend(beyond_range(&item.name, &plan.violations_of(network, &trace)));
+            let plaintext = trace.into_values().pop();
+            let plaintext = plaintext.context("internal error: a network has no values; please report it")?;
+            item.seconds.encrypt = times.encrypt * share;
+            item.seconds.infer = times.infer * share;
+            item.seconds.decrypt = decrypt;
+            let Prediction { scores, unrounded, .. } = prediction;
+            rows.push(row(classifier, item, scores, Some([plaintext, unrounded])));
+        }
+        Ok(rows)
     }
 }
 
@@ -194,12 +206,11 @@ fn plaintext_row(classifier: &Classifier, item: Prepared) -> Row {
     row(classifier, Prepared { seconds, ..item }, scores, None)
 }
 
-/// The row of an X-ray with published scores, and scores with all their digits if they were computed on a ciphertext.
-fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Option<Vec<f64>>) -> Row {
-    let Prepared { name, cell, is_lossy, digest, dicom, truth, features, seconds, mut warnings, .. } = item;
-    let (plaintext, fidelity) = match unrounded {
-        Some(unrounded) => {
-            let plaintext = classifier.evaluate(&features);
+/// The row of an X-ray with published scores; if they were computed on a ciphertext, with those of the plaintext network, and all digits.
+fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, encrypted: Option<[Vec<f64>; 2]>) -> Row {
+    let Prepared { name, cell, is_lossy, digest, dicom, truth, seconds, mut warnings, .. } = item;
+    let (plaintext, fidelity) = match encrypted {
+        Some([plaintext, unrounded]) => {
             let expected = ArrayView1::from(&plaintext).insert_axis(Axis(0));
             let fidelity = Fidelity::new(expected, ArrayView1::from(&unrounded).insert_axis(Axis(0)));
             (plaintext, Some(fidelity))
@@ -228,21 +239,33 @@ fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, unrounded: Opt
     }
 }
 
-/// The plan for some X-rays, and how many of them share its ciphertexts: as many as fit, if that is cheaper for each. X-rays of
-/// `watched` folders wait for no others.
-fn plan(
-    classifier: &Classifier,
-    threads: usize,
-    cached: bool,
-    items: usize,
-    watched: bool,
-) -> Result<(Plan, usize)> {
-    let single = classifier::plan(classifier, threads, cached, 1)?;
-    let group = classifier.group_capacity(single.report());
-    if group < 2 || items < group || watched {
-        return Ok((single, 1));
+/// The plan for some X-rays. Layouts of batches are compared only if that takes less time than they save.
+fn plan(classifier: &Classifier, threads: usize, cached: bool, items: usize, watched: bool) -> Result<Plan> {
+    let batch = batch(items, threads, watched);
+    if batch > 1 && items < MANY {
+        let single = classifier::plan(classifier, threads, cached, 1)?;
+        if single.report().predicted_seconds > COSTLY {
+            return Ok(single);
+        }
     }
-    let grouped = classifier::plan(classifier, threads, cached, group)?;
-    let pays = grouping_pays(single.report(), grouped.report(), group);
-    Ok(if pays { (grouped, group) } else { (single, 1) })
+    classifier::plan(classifier, threads, cached, batch)
+}
+
+/// The number of X-rays that a plan is made for: a share for each thread, since a group for each core takes less time than shared limbs.
+/// A power of two, so that the cache of plans holds few. Those of `watched` folders arrive a few at a time.
+fn batch(items: usize, threads: usize, watched: bool) -> usize {
+    let most = if watched { WATCHED } else { MAX_BATCH };
+    1 << items.div_ceil(threads.max(1)).clamp(1, most).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_has_its_share_of_a_batch() {
+        let batches = [1, 2, 3, 16, 400, usize::MAX].map(|items| batch(items, 2, false));
+        assert_eq!(batches, [1, 1, 2, 8, 64, 64]);
+        assert_eq!([1, usize::MAX].map(|items| batch(items, 1, true)), [1, 4]);
+    }
 }

@@ -3,7 +3,7 @@
 use super::arguments::ClassifyArgs;
 use super::reading::SourceReader;
 use super::spread;
-use super::unit::{Groups, Prepared, Unit};
+use super::unit::{Group, Groups, Prepared, Unit, interleaved};
 use crate::model::all_cores;
 use crate::omitted::Omitted;
 use crate::remote::decrypt::{warnings, xray_object, xray_table};
@@ -24,13 +24,15 @@ use std::time::Instant;
 /// Something on its way to the server and back.
 enum Step {
     Request(Box<Request>),
-    Results(Vec<(Prepared, DecryptedItem)>),
+    Result(Box<(Prepared, DecryptedItem)>),
     Other(Unit),
 }
 
 /// X-rays of a request, and their ciphertexts or results.
 struct Request {
     items: Vec<Prepared>,
+    /// Units between the X-rays, each with the number of X-rays before it.
+    others: Vec<(usize, Unit)>,
     bytes: Vec<u8>,
 }
 
@@ -112,7 +114,7 @@ fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &
         });
         let encrypted = crew.stage(scope, Groups::new(prepared, size), |unit| {
             if let Unit::Group(group) = unit {
-                encrypt(connection, group.items)
+                encrypt(connection, *group)
             } else {
                 Ok(vec![Step::Other(unit)])
             }
@@ -126,9 +128,9 @@ fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &
             Ok(Step::Request(request))
         });
         let decrypted = crew.stage(scope, answered, |step| {
-            if let Step::Request(request) = step { decrypt(connection, *request) } else { Ok(step) }
+            if let Step::Request(request) = step { decrypt(connection, *request) } else { Ok(vec![step]) }
         });
-        for step in decrypted {
+        for step in spread(decrypted) {
             let step = step?;
             if let Step::Other(Unit::End(source)) = &step {
                 bar.set_message(plain(&source.name()));
@@ -142,23 +144,26 @@ fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &
 }
 
 /// A request of X-rays. Those whose values cannot be encrypted fail one by one.
-fn encrypt(connection: &Connection, items: Vec<Prepared>) -> Result<Vec<Step>> {
+fn encrypt(connection: &Connection, group: Group) -> Result<Vec<Step>> {
+    let Group { items, others, .. } = group;
     let clock = Instant::now();
     match encrypted(connection, &items) {
         Ok(bytes) => {
-            let mut request = Request { items, bytes };
+            let mut request = Request { items, others, bytes };
             let seconds = request.share(clock);
             request.items.iter_mut().for_each(|item| item.seconds.encrypt = seconds);
             Ok(vec![Step::Request(Box::new(request))])
         }
         Err(_) if items.len() > 1 => {
-            let steps = items.into_iter().map(|item| encrypt(connection, vec![item]));
-            Ok(steps.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+            let steps = items.into_iter().map(|item| encrypt(connection, Group::new(vec![item])));
+            let steps: Vec<Step> = steps.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+            Ok(interleaved(steps, others.into_iter().map(other)))
         }
         Err(error) => {
             let mut items = items;
             let item = items.pop().context("internal error: a request has no X-ray; please report it")?;
-            Ok(vec![Step::Other(Unit::Failed(item.failure(Error::from(error))))])
+            let failed = Step::Other(Unit::Failed(item.failure(Error::from(error))));
+            Ok(interleaved(vec![failed], others.into_iter().map(other)))
         }
     }
 }
@@ -172,7 +177,12 @@ fn encrypted(connection: &Connection, items: &[Prepared]) -> Result<Vec<u8>, Rem
     Ok(encryptor.finish()?.0)
 }
 
-fn decrypt(connection: &Connection, mut request: Request) -> Result<Step> {
+/// A unit in its place between X-rays.
+fn other((place, unit): (usize, Unit)) -> (usize, Step) {
+    (place, Step::Other(unit))
+}
+
+fn decrypt(connection: &Connection, mut request: Request) -> Result<Vec<Step>> {
     let clock = Instant::now();
     let failed = || "cannot use the server's results";
     let mut decryptor = ItemDecryptor::new(&connection.key, &request.bytes[..]).with_context(failed)?;
@@ -183,7 +193,8 @@ fn decrypt(connection: &Connection, mut request: Request) -> Result<Step> {
     ensure!(results.len() == request.items.len(), "{}: they belong to another request", failed());
     let seconds = request.share(clock);
     request.items.iter_mut().for_each(|item| item.seconds.decrypt = seconds);
-    Ok(Step::Results(request.items.into_iter().zip(results).collect()))
+    let results = request.items.into_iter().zip(results).map(|result| Step::Result(Box::new(result)));
+    Ok(interleaved(results.collect(), request.others.into_iter().map(other)))
 }
 
 impl Sink<'_> {
@@ -207,15 +218,16 @@ impl Sink<'_> {
     /// Whether the probabilities of an X-ray add up to one: a sigmoid for each of several classes gives more for high scores.
     fn is_exclusive(&self) -> bool {
         let bundle = self.connection.key.bundle();
-        let outputs = bundle.spec().output_shape().iter().product::<usize>() / bundle.group();
+        let outputs = bundle.spec().output_shape().iter().product();
         let sum: f64 = self.classes.probabilities(&vec![1.0; outputs]).iter().sum();
         (sum - 1.0).abs() < 1e-6
     }
 
     fn take(&mut self, step: Step) -> Result<()> {
         match step {
-            Step::Results(results) => {
-                results.into_iter().try_for_each(|(item, result)| self.add(item, result))
+            Step::Result(result) => {
+                let (item, result) = *result;
+                self.add(item, result)
             }
             Step::Other(Unit::Before { .. }) => {
                 self.before += 1;

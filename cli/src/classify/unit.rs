@@ -12,6 +12,8 @@ use std::time::Instant;
 
 /// Digits of the digest of a file.
 const DIGEST: usize = 8;
+/// Most other units of a group, for each X-ray that it has room for.
+const OTHERS: usize = 8;
 
 /// Something on its way through the stages.
 pub(super) enum Unit {
@@ -20,7 +22,7 @@ pub(super) enum Unit {
     /// An X-ray that waits for its group to be complete.
     Prepared(Box<Prepared>),
     Group(Box<Group>),
-    Rows(Vec<Row>),
+    Row(Box<Row>),
     /// An X-ray that an earlier run did.
     Before {
         truth: Option<String>,
@@ -31,6 +33,8 @@ pub(super) enum Unit {
     Failed(Failure),
     /// The end of a source.
     End(Source),
+    /// The next source may be long in coming: X-rays wait for no others.
+    Pause,
 }
 
 /// An X-ray that was read.
@@ -58,8 +62,11 @@ pub(super) struct Prepared {
 }
 
 /// X-rays that share ciphertexts.
+#[derive(Default)]
 pub(super) struct Group {
     pub(super) items: Vec<Prepared>,
+    /// Units that came between the X-rays, each with the number of X-rays before it.
+    pub(super) others: Vec<(usize, Unit)>,
     pub(super) ciphertexts: Vec<Ciphertext>,
     pub(super) times: StageTimes,
 }
@@ -114,20 +121,39 @@ impl Prepared {
 
 impl Group {
     pub(super) fn new(items: Vec<Prepared>) -> Self {
-        Self { items, ciphertexts: Vec::new(), times: StageTimes::default() }
+        Self { items, ..Self::default() }
     }
 }
 
-/// Gathers X-rays into groups of `size`, the last of which may be smaller; everything else passes.
+/// Results of the X-rays of a group with `others` in their places between them.
+pub(super) fn interleaved<T>(results: Vec<T>, others: impl IntoIterator<Item = (usize, T)>) -> Vec<T> {
+    let mut others = others.into_iter().peekable();
+    let mut all = Vec::with_capacity(results.len());
+    for (before, result) in results.into_iter().enumerate() {
+        while let Some((_, other)) = others.next_if(|(place, _)| *place <= before) {
+            all.push(other);
+        }
+        all.push(result);
+    }
+    all.extend(others.map(|(_, other)| other));
+    all
+}
+
+/// Gathers X-rays into groups of `size`, which are smaller at the end and at a pause. The order of all units stays.
 pub(super) struct Groups<I> {
     units: I,
     size: usize,
-    waiting: Vec<Prepared>,
+    waiting: Group,
 }
 
 impl<I> Groups<I> {
     pub(super) fn new(units: I, size: usize) -> Self {
-        Self { units, size, waiting: Vec::new() }
+        Self { units, size, waiting: Group::default() }
+    }
+
+    /// Whether no further unit is to be gathered. Rows of an earlier run may be many between two X-rays.
+    fn is_full(&self) -> bool {
+        self.waiting.items.len() >= self.size || self.waiting.others.len() >= OTHERS * self.size
     }
 }
 
@@ -136,17 +162,20 @@ impl<I: Iterator<Item = Result<Unit>>> Iterator for Groups<I> {
 
     fn next(&mut self) -> Option<Result<Unit>> {
         loop {
+            let before = self.waiting.items.len();
             match self.units.next() {
-                Some(Ok(Unit::Prepared(item))) => self.waiting.push(*item),
-                None if self.waiting.is_empty() => return None,
-                None => break,
+                Some(Ok(Unit::Prepared(item))) => self.waiting.items.push(*item),
+                Some(Ok(Unit::Pause)) if before == 0 => (),
+                Some(Ok(Unit::Pause)) => break,
+                Some(Ok(other)) if before > 0 => self.waiting.others.push((before, other)),
+                None if before > 0 => break,
                 other => return other,
             }
-            if self.waiting.len() >= self.size {
+            if self.is_full() {
                 break;
             }
         }
-        Some(Ok(Unit::Group(Box::new(Group::new(std::mem::take(&mut self.waiting))))))
+        Some(Ok(Unit::Group(Box::new(std::mem::take(&mut self.waiting)))))
     }
 }
 
@@ -167,4 +196,69 @@ pub(super) fn item_cell(item: &SourceItem) -> String {
 /// First digits of the digest of a file: the same name may stand for another X-ray another day.
 pub(super) fn digest_text(digest: &[u8; 32]) -> String {
     hex(digest.iter().take(DIGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::ArrayD;
+
+    fn prepared(name: &str) -> Unit {
+        Unit::Prepared(Box::new(Prepared {
+            name: name.to_owned(),
+            cell: name.to_owned(),
+            is_lossy: false,
+            named: false,
+            digest: String::new(),
+            dicom: None,
+            truth: None,
+            features: Features { values: ArrayD::zeros(vec![1]), ood_score: None },
+            seconds: Seconds::default(),
+            warnings: Vec::new(),
+        }))
+    }
+
+    fn before(label: &str) -> Unit {
+        Unit::Before { truth: None, label: label.to_owned(), probabilities: Vec::new() }
+    }
+
+    /// Labels of earlier rows, and names of a group's X-rays with what lies between them.
+    fn text(unit: Unit) -> String {
+        match unit {
+            Unit::Before { label, .. } => label,
+            Unit::Prepared(item) => item.name,
+            Unit::Group(group) => {
+                let Group { items, others, .. } = *group;
+                let items = items.into_iter().map(|item| item.name).collect();
+                let others = others.into_iter().map(|(place, unit)| (place, text(unit)));
+                format!("({})", interleaved(items, others).concat())
+            }
+            _ => "?".to_owned(),
+        }
+    }
+
+    #[test]
+    fn groups_keep_the_order_and_wait_for_nothing_at_a_pause() {
+        let units = vec![
+            before("1"),
+            Unit::Pause,
+            prepared("a"),
+            before("2"),
+            prepared("b"),
+            before("3"),
+            prepared("c"),
+            before("4"),
+            before("5"),
+            Unit::Pause,
+            prepared("d"),
+        ];
+        let groups = Groups::new(units.into_iter().map(Ok), 2);
+        let found: Vec<String> = groups.map(|unit| text(unit.unwrap())).collect();
+        assert_eq!(found, ["1", "(a2b)", "3", "(c45)", "(d)"]);
+        let many = (0..100).map(|_| Ok(before("x")));
+        let sizes: Vec<usize> = Groups::new(std::iter::once(Ok(prepared("a"))).chain(many), 2)
+            .map(|unit| text(unit.unwrap()).len())
+            .collect();
+        assert_eq!((sizes[0], sizes.len()), (3 + OTHERS * 2, 1 + 100 - OTHERS * 2));
+    }
 }

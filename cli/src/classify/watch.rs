@@ -48,6 +48,13 @@ impl WatchArgs {
     }
 }
 
+/// A source, or the lack of one.
+pub(super) enum Arrival {
+    Source(Source),
+    /// All files that are complete were given out.
+    Pause,
+}
+
 /// Sources in the order of their arrival.
 pub(super) struct Arrivals<'a> {
     folders: Vec<PathBuf>,
@@ -60,6 +67,8 @@ pub(super) struct Arrivals<'a> {
     /// Sizes and times of other files at the last look.
     growing: HashMap<PathBuf, (u64, Option<SystemTime>)>,
     ready: VecDeque<Source>,
+    /// Whether sources were given out since the last pause.
+    given: bool,
     next_look: Instant,
     last: Instant,
 }
@@ -81,6 +90,7 @@ impl<'a> Arrivals<'a> {
             known: files.iter().cloned().collect(),
             growing: HashMap::new(),
             ready: files.into_iter().map(|path| Source::File { path, named: true }).collect(),
+            given: false,
             next_look: Instant::now(),
             last: Instant::now(),
         }
@@ -113,15 +123,19 @@ impl<'a> Arrivals<'a> {
 }
 
 impl Iterator for Arrivals<'_> {
-    type Item = Result<Source>;
+    type Item = Result<Arrival>;
 
-    fn next(&mut self) -> Option<Result<Source>> {
+    fn next(&mut self) -> Option<Result<Arrival>> {
         loop {
             if self.stopped.load(Ordering::Relaxed) {
                 return None;
             }
             if let Some(source) = self.ready.pop_front() {
-                return Some(Ok(source));
+                self.given = true;
+                return Some(Ok(Arrival::Source(source)));
+            }
+            if std::mem::take(&mut self.given) {
+                return Some(Ok(Arrival::Pause));
             }
             if Instant::now() >= self.next_look {
                 if let Err(error) = self.look() {
@@ -165,6 +179,9 @@ mod tests {
         assert!(names(&mut arrivals).is_empty());
         assert_eq!(names(&mut arrivals), ["a.png"]);
         assert!(names(&mut arrivals).is_empty());
+        arrivals.ready.push_back(Source::File { path: place.path().join("b.png"), named: false });
+        assert!(matches!(arrivals.next(), Some(Ok(Arrival::Source(_)))));
+        assert!(matches!(arrivals.next(), Some(Ok(Arrival::Pause))));
         stopped.store(true, Ordering::Relaxed);
         assert!(arrivals.next().is_none());
     }

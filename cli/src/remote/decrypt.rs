@@ -65,7 +65,7 @@ pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
     items.iter().flat_map(|item| warnings(&key, item)).for_each(|text| terminal::warn(&text));
     match key.bundle().task() {
         Task::Xray(task) => xrays(args, &key, task.classes(), &items),
-        Task::Tensor | Task::TensorGroup(_) => {
+        Task::Tensor => {
             let form = ArrayForm { output: args.output.as_deref(), force: args.force, json: args.json };
             arrays(&form, &key, &items)
         }

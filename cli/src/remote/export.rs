@@ -3,7 +3,7 @@
 use super::output::Written;
 use super::spec::cannot_use;
 use crate::model::{Compiled, CompiledModel, ModelArgs};
-use crate::plan::parameters;
+use crate::plan::{MAX_BATCH, parameters};
 use crate::table::Table;
 use crate::text::{bytes_text, counted, hex, plain};
 use crate::{classifier, files, terminal};
@@ -30,6 +30,7 @@ pub(crate) const SPEC: &str = "client.spec";
     after_help = "\
 Examples:
   pleura export --model pneumonia --output pneumonia/
+  pleura export --model pneumonia --batch 64 --output pneumonia/
   pleura export --model lola.onnx --calibrate typical.npy --output lola/
   pleura export --model mine.onnx --xray --output mine/
 
@@ -48,9 +49,9 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     xray: bool,
 
-    /// Number of X-rays that share a ciphertext, if they are small enough.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
-    group: usize,
+    /// Plan for as many items at a time: they share ciphertexts where that is faster for each.
+    #[arg(long, alias = "group", value_name = "ITEMS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_BATCH as u64))]
+    batch: usize,
 
     /// Replace files that exist.
     #[arg(long)]
@@ -94,25 +95,11 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
         }
         let classifier = classifier::load(&name)?;
         classifier.notes().iter().for_each(|text| terminal::note(text));
-        let (threads, cached, group) = (args.model.threads(), args.model.cached(), args.group);
-        if group > 1 {
-            let capacity =
-                classifier.group_capacity(classifier::plan(&classifier, threads, cached, 1)?.report());
-            if group > capacity {
-                bail!(
-                    "--group {group} exceeds the room in a ciphertext of {name}: {}",
-                    counted(capacity, "X-ray")
-                );
-            }
-        }
-        let plan = classifier::plan(&classifier, threads, cached, group)?;
-        let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier, group);
+        let plan = classifier::plan(&classifier, args.model.threads(), args.model.cached(), args.batch)?;
+        let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier);
         return Ok((plan, bundle.with_context(|| cannot_use(&args.model.model))?));
     }
-    if args.group > 1 {
-        bail!("--group is for X-ray classifiers only: leave it out");
-    }
-    let model = args.model.import()?;
+    let model = args.model.import()?.batched(args.batch);
     let calibrated = model.is_calibrated();
     let CompiledModel { notes, compiled: Compiled { plan, .. }, .. } = model.compile()?;
     notes.iter().chain(&plan.report().notes).for_each(|text| terminal::note(text));
@@ -144,6 +131,7 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
                 "files": files.collect::<serde_json::Map<_, _>>(),
                 "input": input(bundle),
                 "group": bundle.group(),
+                "layout": report.layout,
                 "parameters": report.parameters,
                 "key_bytes": report.key_wire_bytes,
                 "input_bytes": report.input_bytes,
@@ -166,11 +154,7 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
         bytes_text(report.key_wire_bytes as u64),
         bytes_text(report.input_bytes as u64),
         bytes_text(report.output_bytes as u64),
-        if bundle.group() > 1 {
-            format!(", for {}", counted(bundle.group(), "X-ray"))
-        } else {
-            String::new()
-        },
+        if bundle.group() > 1 { format!(", for {}", counted(bundle.group(), "item")) } else { String::new() },
     ))
 }
 
@@ -178,7 +162,7 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
 fn input(bundle: &ClientBundle) -> String {
     match bundle.task() {
         Task::Xray(_) => "X-rays".to_owned(),
-        Task::Tensor | Task::TensorGroup(_) => {
+        Task::Tensor => {
             format!("arrays of shape {}", pleura::npy::shape_text(&bundle.item_shape()))
         }
     }

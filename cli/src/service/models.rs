@@ -51,6 +51,6 @@ fn classifier(name: &str, threads: usize, cached: bool) -> Result<(ServerPlan, C
     let classifier = classifier::load(name)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
     let plan = classifier::plan(&classifier, threads, cached, 1)?;
-    let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier, 1)?;
+    let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier)?;
     Ok((plan.server_plan().as_ref().clone(), bundle))
 }

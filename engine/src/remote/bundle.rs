@@ -1,7 +1,6 @@
 //! Client bundle: everything that a client needs, and no weights of the network.
 
 use super::error::RemoteError;
-use ndarray::{ArrayD, IxDyn};
 use pleura_ckks::wire::{self, ObjectKind};
 use pleura_nn::{ClientSpec, ScoreTransform};
 use pleura_xray::{Classes, Classifier, Preprocessing, Recipe};
@@ -11,8 +10,8 @@ use std::sync::Arc;
 
 /// Bytes of a digest.
 const DIGEST: usize = 32;
-/// Most X-rays that share ciphertexts.
-const MAX_GROUP: usize = 1 << 12;
+/// Most items that share ciphertexts: one for each slot of the largest ring.
+const MAX_GROUP: usize = 1 << 17;
 /// Most axes that a function of scores adds.
 const MAX_AXES: usize = 64;
 
@@ -32,24 +31,13 @@ pub enum Task {
     Tensor,
     /// X-rays and their classes.
     Xray(XrayTask),
-    /// Arrays of numbers, of which several share ciphertexts.
-    TensorGroup(TensorGroup),
 }
 
-/// Arrays of which several share ciphertexts, side by side along the first axis of the network's input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TensorGroup {
-    group: usize,
-    /// Function of the scores of each array; that of the specification would mix the arrays of a group.
-    scores: ScoreTransform,
-}
-
-/// X-rays: the preparation of images, the classes of scores, and how many X-rays share ciphertexts.
+/// X-rays: the preparation of images, and the classes of scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct XrayTask {
     recipe: Recipe,
     classes: Classes,
-    group: usize,
 }
 
 impl ClientBundle {
@@ -61,33 +49,13 @@ impl ClientBundle {
         Self::sealed(spec.into(), Task::Tensor)
     }
 
-    /// The bundle of a plan of [`Network::side_by_side`](pleura_nn::Network::side_by_side) for `group` arrays; `scores`
-    /// is applied to the scores of each. One array alone has the scores of the specification.
+    /// The bundle of a plan of [`Classifier::network`].
     ///
     /// # Errors
     /// [`RemoteError::Bundle`] if the plan is not of that network
-    pub fn tensors(
-        spec: impl Into<Arc<ClientSpec>>,
-        group: usize,
-        scores: ScoreTransform,
-    ) -> Result<Self, RemoteError> {
-        match group {
-            1 => Self::tensor(spec),
-            _ => Self::sealed(spec.into(), Task::TensorGroup(TensorGroup { group, scores })),
-        }
-    }
-
-    /// The bundle of a plan of [`Classifier::grouped_network`] for `group` X-rays.
-    ///
-    /// # Errors
-    /// [`RemoteError::Bundle`] if the plan is not of that network
-    pub fn xray(
-        spec: impl Into<Arc<ClientSpec>>,
-        classifier: &Classifier,
-        group: usize,
-    ) -> Result<Self, RemoteError> {
+    pub fn xray(spec: impl Into<Arc<ClientSpec>>, classifier: &Classifier) -> Result<Self, RemoteError> {
         let recipe = classifier.preprocessing().recipe();
-        let task = XrayTask { recipe, classes: classifier.class_scores().clone(), group };
+        let task = XrayTask { recipe, classes: classifier.class_scores().clone() };
         Self::sealed(spec.into(), Task::Xray(task))
     }
 
@@ -108,34 +76,27 @@ impl ClientBundle {
 
     /// Number of items that share ciphertexts.
     pub fn group(&self) -> usize {
-        match &self.task {
-            Task::Tensor => 1,
-            Task::Xray(task) => task.group,
-            Task::TensorGroup(task) => task.group,
-        }
+        self.spec.items()
     }
 
     /// Whether inputs are arrays of numbers.
     pub fn takes_arrays(&self) -> bool {
-        matches!(self.task, Task::Tensor | Task::TensorGroup(_))
+        matches!(self.task, Task::Tensor)
     }
 
     /// Shape of one item.
     pub fn item_shape(&self) -> Vec<usize> {
-        self.item_part(self.spec.input_shape())
+        self.spec.input_shape().to_vec()
     }
 
     /// Shape of the scores of one item.
     pub fn score_shape(&self) -> Vec<usize> {
-        self.item_part(self.spec.output_shape())
+        self.spec.output_shape().to_vec()
     }
 
     /// Function that the client applies to the decrypted scores of each item.
     pub fn scores(&self) -> ScoreTransform {
-        match &self.task {
-            Task::TensorGroup(task) => task.scores,
-            _ => self.spec.metadata().scores,
-        }
+        self.spec.metadata().scores
     }
 
     /// The preparation of X-rays, which a client needs to encrypt and not to decrypt; none for arrays.
@@ -193,21 +154,9 @@ impl ClientBundle {
         Ok(bundle)
     }
 
-    /// The input `[1, ..input shape]` of the network for a group of items: their values one after the other, then zeros.
-    ///
-    /// # Errors
-    /// [`RemoteError::Internal`] if there are more values than a group has
-    pub fn pack(&self, items: &[ArrayD<f64>]) -> Result<ArrayD<f64>, RemoteError> {
-        let shape: Vec<usize> = std::iter::once(1).chain(self.spec.input_shape().iter().copied()).collect();
-        let mut values: Vec<f64> = items.iter().flatten().copied().collect();
-        values.resize(shape.iter().product(), 0.0);
-        ArrayD::from_shape_vec(IxDyn(&shape), values)
-            .map_err(|_| RemoteError::Internal("a group has other elements than its shape"))
-    }
-
     /// Number of results of one item.
     pub(super) fn item_outputs(&self) -> usize {
-        self.spec.output_shape().iter().product::<usize>() / self.group()
+        self.spec.output_shape().iter().product()
     }
 
     fn sealed(spec: Arc<ClientSpec>, task: Task) -> Result<Self, RemoteError> {
@@ -219,40 +168,26 @@ impl ClientBundle {
         Ok(bundle)
     }
 
-    /// Part of a shape that belongs to one item of a group.
-    fn item_part(&self, shape: &[usize]) -> Vec<usize> {
-        let mut shape = shape.to_vec();
-        if let Some(first) = shape.first_mut() {
-            *first /= self.group();
-        }
-        shape
-    }
-
     fn check(&self) -> Result<(), RemoteError> {
-        for scores in [self.scores(), self.spec.metadata().scores] {
-            if let ScoreTransform::ArgMax { axes, .. } = scores
-                && axes > MAX_AXES
-            {
-                return Err(RemoteError::Bundle { what: "the function of scores" });
-            }
+        if let ScoreTransform::ArgMax { axes, .. } = self.scores()
+            && axes > MAX_AXES
+        {
+            return Err(RemoteError::Bundle { what: "the function of scores" });
         }
-        let group = self.group();
-        if !(1..=MAX_GROUP).contains(&group) {
+        if !(1..=MAX_GROUP).contains(&self.group()) {
             return Err(RemoteError::Bundle { what: "the number of items that share ciphertexts" });
         }
-        let divides =
-            |shape: &[usize]| group == 1 || shape.first().is_some_and(|first| first.is_multiple_of(group));
-        let outputs = self.spec.output_shape().iter().product::<usize>();
-        if !divides(self.spec.input_shape()) || !outputs.is_multiple_of(group) {
-            return Err(RemoteError::Bundle { what: "the shape of inputs or results" });
-        }
-        let Task::Xray(XrayTask { recipe, classes, .. }) = &self.task else { return Ok(()) };
+        let Task::Xray(XrayTask { recipe, classes }) = &self.task else { return Ok(()) };
         if let &Recipe::Pixels { side, .. } = recipe
             && self.item_shape() != [1, side, side]
         {
             return Err(RemoteError::Bundle { what: "the shape of images" });
         }
-        if classes.fit(outputs / group) { Ok(()) } else { Err(RemoteError::Bundle { what: "a class name" }) }
+        if classes.fit(self.item_outputs()) {
+            Ok(())
+        } else {
+            Err(RemoteError::Bundle { what: "a class name" })
+        }
     }
 }
 

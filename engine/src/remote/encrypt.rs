@@ -4,7 +4,7 @@ use super::client_key::ClientKey;
 use super::error::RemoteError;
 use super::frames::{FILE, Frame, ItemHeader, ItemWriter};
 use super::note::{ItemNote, Note};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis, stack};
 use pleura_ckks::ClientError;
 use pleura_ckks::wire::ObjectKind;
 use pleura_ring::sample::Seed;
@@ -71,7 +71,9 @@ impl<'k, W: Write> ItemEncryptor<'k, W> {
     fn encrypt_group(&mut self) -> Result<(), RemoteError> {
         let values = std::mem::take(&mut self.values);
         let note = Note::Items(std::mem::take(&mut self.notes));
-        let ciphertexts = self.key.client().encrypt(self.key.bundle().pack(&values)?.view())?;
+        let group = stack(Axis(0), &values.iter().map(|item| item.view()).collect::<Vec<_>>());
+        let group = group.map_err(|_| RemoteError::Internal("items of a group differ in shape"))?;
+        let ciphertexts = self.key.client().encrypt(group.view())?;
         let note = self.key.sealer().seal(&note, &self.header, self.writer.frames())?;
         self.writer.add(&Frame { note, ciphertexts })?;
         self.items += values.len() as u64;

@@ -45,7 +45,7 @@ mod passphrase;
 mod receipt;
 mod serve;
 
-pub use bundle::{ClientBundle, Task, TensorGroup, XrayTask};
+pub use bundle::{ClientBundle, Task, XrayTask};
 pub use client_key::{ClientKey, MAX_SECRET_BYTES, is_under_passphrase};
 pub use decrypt::{DecryptedItem, ItemDecryptor};
 pub use encrypt::ItemEncryptor;

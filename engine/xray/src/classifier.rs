@@ -5,9 +5,9 @@ use crate::error::XrayError;
 use crate::preprocessing::{Features, PREFIX, Preprocessing};
 use crate::scaling::PixelScaling;
 use crate::shipped::{self, SAMPLES};
-use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use ndarray::ArrayD;
 use pleura_latent::{Codec, Latent, Xray};
-use pleura_nn::{CompileOptions, Metadata, Network, Report, ScoreTransform};
+use pleura_nn::{CompileOptions, Metadata, Network, ScoreTransform};
 use pleura_onnx::{ImportOptions, Imported, import};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -165,109 +165,52 @@ impl Classifier {
         self.classes.probabilities(scores)
     }
 
-    /// Options of a plan for groups of `group` images: 128 bits of security, [`Classifier::calibration`], and what a
-    /// client needs to know of inputs and results.
+    /// Options of a plan for `batch` images at a time: 128 bits of security, [`Classifier::calibration`], and what a
+    /// client needs to know of inputs and results. The plan is of [`Classifier::network`], and its layout decides how
+    /// many images share ciphertexts.
     ///
     /// # Errors
     /// [`XrayError::Sample`], [`XrayError::Codec`]
-    pub fn compile_options(&self, group: usize) -> Result<CompileOptions, XrayError> {
+    pub fn compile_options(&self, batch: usize) -> Result<CompileOptions, XrayError> {
         let preprocessing = match &self.preprocessing {
             Preprocessing::Latent(codec) => format!("codec {} {:016x}", codec.name(), codec.id()),
             Preprocessing::Pixels { side, scaling } => format!("pixels {side}x{side} {scaling}"),
         };
-        // The softmax of a group would be taken over the scores of all its images.
         let scores = match self.classes.scores() {
             ScoreTransform::Sigmoid => ScoreTransform::Sigmoid,
-            _ if group == 1 => ScoreTransform::Softmax,
-            _ => ScoreTransform::Identity,
+            _ => ScoreTransform::Softmax,
         };
         // Of two classes with one score, it is that of the second.
         let names = self.classes.names();
-        let first = names.len() - self.outputs();
-        let classes = (0..group).flat_map(|_| names.iter().skip(first).cloned()).collect();
+        let classes = names.iter().skip(names.len() - self.outputs()).cloned().collect();
         let metadata = Metadata { classes, preprocessing: Some(preprocessing), scores };
         Ok(CompileOptions {
-            calibration: Some(self.calibration(group)?),
+            calibration: Some(self.calibration()?),
             ranges: self.ranges.clone(),
+            batch,
             metadata,
             ..CompileOptions::default()
         })
     }
 
-    /// Items that calibrate a plan for groups of `group` images, made of the sample X-rays: `[items, ..input shape]`.
+    /// Items that calibrate a plan, made of the sample X-rays: `[items, ..input shape]`.
     ///
     /// # Errors
     /// [`XrayError::Sample`], [`XrayError::Codec`]
-    pub fn calibration(&self, group: usize) -> Result<ArrayD<f64>, XrayError> {
-        let mut shape = self.group_shape(group);
+    pub fn calibration(&self) -> Result<ArrayD<f64>, XrayError> {
+        let mut shape = self.network.input_shape().to_vec();
         shape.insert(0, SAMPLES.len());
         let mut items = ArrayD::zeros(shape);
         for (mut item, sample) in items.outer_iter_mut().zip(&SAMPLES) {
-            let features = self.features(&sample.xray()?)?;
-            item.assign(&self.pack(&vec![features.values.view(); group], group));
+            item.assign(&self.features(&sample.xray()?)?.values);
         }
         Ok(items)
-    }
-
-    /// Number of images that fit into the ciphertext of a plan for single images; one if an image fills more than a
-    /// ciphertext.
-    pub fn group_capacity(&self, single: &Report) -> usize {
-        let length: usize = self.network.input_shape().iter().product();
-        match single.input_ciphertexts {
-            // A conjugate-invariant ring has a slot for each coefficient.
-            1 => ((1 << single.parameters.log_n) / length.next_power_of_two()).max(1),
-            _ => 1,
-        }
-    }
-
-    /// The network that evaluates `group` images side by side, along the first axis of input and output.
-    ///
-    /// # Errors
-    /// [`XrayError::Group`]
-    pub fn grouped_network(&self, group: usize) -> Result<Network, XrayError> {
-        if group == 1 { Ok(self.network.clone()) } else { Ok(self.network.side_by_side(group)?) }
-    }
-
-    /// One item of a group of images: their values one after the other along the first axis, then zeros.
-    ///
-    /// # Panics
-    /// If there are more items than `group`, or one has another shape than the network's input.
-    pub fn pack(&self, items: &[ArrayViewD<'_, f64>], group: usize) -> ArrayD<f64> {
-        let mut out = ArrayD::zeros(self.group_shape(group));
-        let length = self.network.input_shape().first().copied().unwrap_or(1);
-        for (position, item) in items.iter().enumerate() {
-            let part = Slice::from(position * length..(position + 1) * length);
-            out.slice_axis_mut(Axis(0), part).assign(item);
-        }
-        out
-    }
-
-    /// Scores of the first `count` images of a group from its output, in row-major order.
-    pub fn unpack(&self, output: ArrayViewD<'_, f64>, count: usize) -> Vec<Vec<f64>> {
-        let scores: Vec<f64> = output.iter().copied().collect();
-        scores.chunks(self.outputs()).take(count).map(<[f64]>::to_vec).collect()
     }
 
     /// Number of scores of an image.
     fn outputs(&self) -> usize {
         self.network.output_shape().iter().product()
     }
-
-    /// Shape of the input of [`Classifier::grouped_network`].
-    fn group_shape(&self, group: usize) -> Vec<usize> {
-        let mut shape = self.network.input_shape().to_vec();
-        match shape.first_mut() {
-            Some(first) => *first *= group,
-            None => shape.push(group),
-        }
-        shape
-    }
-}
-
-/// Whether a plan for groups of `group` images is cheaper for each image than a plan for single images, by predicted
-/// seconds.
-pub fn grouping_pays(single: &Report, grouped: &Report, group: usize) -> bool {
-    grouped.predicted_seconds < single.predicted_seconds * group as f64
 }
 
 #[cfg(test)]
@@ -285,39 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_evaluated_side_by_side() {
+    fn probabilities_add_up_to_one() {
         let classifier = Classifier::shipped("pneumoniamnist").unwrap();
-        let features: Vec<Features> =
-            [0, 15].iter().map(|&i| classifier.features(&SAMPLES[i].xray().unwrap()).unwrap()).collect();
-        let views: Vec<_> = features.iter().map(|features| features.values.view()).collect();
-        let packed = classifier.pack(&views, 3);
-        assert_eq!(packed.shape(), [3, 28, 28]);
-        let network = classifier.grouped_network(3).unwrap();
-        let output = network.evaluate(packed.insert_axis(Axis(0)).view()).unwrap();
-        let scores = classifier.unpack(output.view(), 2);
-        assert_eq!(scores.len(), 2);
-        for (features, scores) in features.iter().zip(&scores) {
-            let alone = classifier.evaluate(features);
-            assert!(alone.iter().zip(scores).all(|(a, b)| (a - b).abs() < 1e-12), "{alone:?} {scores:?}");
-        }
         let p = classifier.probabilities(&[1000.0, 1001.0]);
         assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && p[1] > 0.7, "{p:?}");
-        assert_eq!(classifier.calibration(2).unwrap().shape(), [16, 2, 28, 28]);
-    }
-
-    #[test]
-    fn capacity_is_that_of_one_ciphertext() {
-        let classifier = Classifier::shipped("pneumoniamnist").unwrap();
-        let mut report = Report { input_ciphertexts: 1, ..Report::default() };
-        for (log_n, capacity) in [(12, 4), (10, 1), (9, 1)] {
-            report.parameters.log_n = log_n;
-            assert_eq!(classifier.group_capacity(&report), capacity, "{log_n}");
-        }
-        report.input_ciphertexts = 2;
-        report.parameters.log_n = 12;
-        assert_eq!(classifier.group_capacity(&report), 1);
-        let grouped = Report { predicted_seconds: 3.0, ..Report::default() };
-        report.predicted_seconds = 1.0;
-        assert!(grouping_pays(&report, &grouped, 4) && !grouping_pays(&report, &grouped, 3));
+        assert_eq!(classifier.calibration().unwrap().shape(), [16, 1, 28, 28]);
+        assert_eq!(classifier.compile_options(4).unwrap().batch, 4);
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! A [`Classifier`] is a network with its class names and its [`Preprocessing`]: the latent image of a codec, or
 //! reduced pixels. It turns an X-ray into [`Features`], the numbers that are encrypted, with an out-of-distribution
-//! score; it supplies the items that calibrate a plan; and it places several images side by side in the slots of one
-//! ciphertext where that is cheaper ([`Classifier::group_capacity`], [`Classifier::grouped_network`],
-//! [`Classifier::pack`]). [`shipped`] holds trained networks, codecs and sample X-rays. [`metrics`] evaluates
+//! score, and it supplies the options of a plan with the items that calibrate it ([`Classifier::compile_options`]).
+//! [`shipped`] holds trained networks, codecs and sample X-rays. [`metrics`] evaluates
 //! predictions.
 //!
 //! ```
@@ -32,7 +31,7 @@ pub mod shipped;
 mod sources;
 
 pub use classes::Classes;
-pub use classifier::{Classifier, grouping_pays};
+pub use classifier::Classifier;
 pub use error::{InputMismatch, XrayError};
 pub use folder::{FolderListing, SkipReason, SkippedFile};
 pub use preprocessing::{Features, Preprocessing, Recipe};
