@@ -33,7 +33,7 @@ impl Direct {
     /// The convolution of `x`.
     pub(crate) fn apply(&self, x: &Planes, workspace: &mut Workspace) -> Planes {
         let [_, height, width] = x.shape();
-        let mut out = workspace.zeros([self.outputs, height, width], Layout::Rows);
+        let mut out = workspace.uncleared([self.outputs, height, width], Layout::Rows);
         let stride = x.stride();
         let area = x.area();
         let centre = stride + 1;
@@ -51,19 +51,8 @@ impl Direct {
                 Arch::new().dispatch(task);
             },
         );
-        out.data_mut().par_chunks_mut(area).for_each(|plane| wipe_border(plane, width, span + centre));
+        out.clear_borders();
         out
-    }
-}
-
-fn wipe_border(plane: &mut [f32], width: usize, end: usize) {
-    if let Some(tail) = plane.get_mut(end..) {
-        tail.fill(0.0);
-    }
-    for row in plane.chunks_exact_mut(width + 2) {
-        if let [first, .., last] = row {
-            (*first, *last) = (0.0, 0.0);
-        }
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct Planes {
     height: usize,
     width: usize,
     layout: Layout,
-    data: Vec<f32>,
+    /// The planes, and what their memory has beyond them.
+    memory: Vec<f32>,
 }
 
 /// Memory that one layer leaves to the next, and one image to the next: the system would take as long to give and clear it as the
@@ -43,31 +44,39 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Zeros. Heights and widths of tiles are multiples of [`TILE`].
-    pub(crate) fn zeros(&mut self, shape: [usize; 3], layout: Layout) -> Planes {
+    /// Planes of any content with borders of zeros. Heights and widths of tiles are multiples of [`TILE`].
+    pub(crate) fn bordered(&mut self, shape: [usize; 3], layout: Layout) -> Planes {
         let mut planes = self.uncleared(shape, layout);
-        planes.data.fill(0.0);
+        planes.clear_borders();
         planes
     }
 
     /// Planes of any content, to be overwritten with their borders.
     pub(crate) fn uncleared(&mut self, [channels, height, width]: [usize; 3], layout: Layout) -> Planes {
-        let data = self.spare.pop().unwrap_or_default();
-        let mut planes = Planes { channels, height, width, layout, data };
-        planes.data.resize(channels * planes.area(), 0.0);
+        let mut planes = Planes { channels, height, width, layout, memory: Vec::new() };
+        let length = planes.length();
+        // The smallest that is long enough, or the longest.
+        let spare = self.spare.iter().enumerate();
+        let best = spare.min_by_key(|(_, memory)| (memory.len() < length, memory.len().abs_diff(length)));
+        if let Some((at, _)) = best {
+            planes.memory = self.spare.swap_remove(at);
+        }
+        if planes.memory.len() < length {
+            planes.memory.resize(length, 0.0);
+        }
         planes
     }
 
     /// Keeps the memory of planes for others.
     pub(crate) fn recycle(&mut self, planes: Planes) {
-        self.spare.push(planes.data);
+        self.spare.push(planes.memory);
     }
 }
 
 impl Planes {
     /// The planes of an array `[channels, height, width]`, in rows.
     pub(crate) fn from_array(values: ArrayView3<'_, f32>, workspace: &mut Workspace) -> Self {
-        let mut planes = workspace.zeros(values.dim().into(), Layout::Rows);
+        let mut planes = workspace.bordered(values.dim().into(), Layout::Rows);
         for (row, values) in planes.rows_mut().zip(values.rows()) {
             row.iter_mut().zip(values).for_each(|(to, x)| *to = *x);
         }
@@ -88,7 +97,7 @@ impl Planes {
         if self.layout == layout {
             return self;
         }
-        let mut out = workspace.zeros(self.shape(), layout);
+        let mut out = workspace.bordered(self.shape(), layout);
         let stride = self.width / TILE + 1;
         let phase = out.phase_area();
         let tiles = PHASES * phase;
@@ -103,13 +112,13 @@ impl Planes {
                     match layout {
                         Layout::Tiles => {
                             let Some(from) = self.row(row) else { continue };
-                            let Some(to) = out.data.get_mut(at..at + stride - 1) else { continue };
+                            let Some(to) = out.memory.get_mut(at..at + stride - 1) else { continue };
                             to.iter_mut()
                                 .zip(from.iter().skip(column).step_by(TILE))
                                 .for_each(|(to, x)| *to = *x);
                         }
                         Layout::Rows => {
-                            let Some(from) = self.data.get(at..at + stride - 1) else { continue };
+                            let Some(from) = self.memory.get(at..at + stride - 1) else { continue };
                             let Some(to) = out.row_mut(row) else { continue };
                             to.iter_mut().skip(column).step_by(TILE).zip(from).for_each(|(to, x)| *to = *x);
                         }
@@ -131,34 +140,55 @@ impl Planes {
 
     /// All planes with their borders, one after the other.
     pub(crate) fn data(&self) -> &[f32] {
-        &self.data
+        self.memory.get(..self.length()).unwrap_or_default()
     }
 
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
-        &mut self.data
+        let length = self.length();
+        self.memory.get_mut(..length).unwrap_or_default()
+    }
+
+    /// Clears the borders of all planes, or of all their phases.
+    pub(crate) fn clear_borders(&mut self) {
+        let stride = self.stride();
+        let (length, lines) = match self.layout {
+            Layout::Rows => (self.area(), self.height),
+            Layout::Tiles => (self.phase_area(), self.height / TILE),
+        };
+        let right = if self.layout == Layout::Rows { self.width + 1 } else { 0 };
+        for plane in self.data_mut().chunks_exact_mut(length) {
+            for (number, line) in plane.chunks_mut(stride).enumerate() {
+                if number == 0 || number > lines {
+                    line.fill(0.0);
+                } else if let Some(first) = line.first_mut() {
+                    *first = 0.0;
+                    line.iter_mut().skip(right).take(usize::from(right > 0)).for_each(|last| *last = 0.0);
+                }
+            }
+        }
     }
 
     pub(crate) fn relu(mut self) -> Self {
-        self.data.iter_mut().for_each(|x| *x = x.max(0.0));
+        self.data_mut().iter_mut().for_each(|x| *x = x.max(0.0));
         self
     }
 
     /// The positive part.
     pub(crate) fn positive(&self, workspace: &mut Workspace) -> Self {
-        let mut out = workspace.zeros(self.shape(), self.layout);
-        out.data.iter_mut().zip(&self.data).for_each(|(y, x)| *y = x.max(0.0));
+        let mut out = workspace.uncleared(self.shape(), self.layout);
+        out.data_mut().iter_mut().zip(self.data()).for_each(|(y, x)| *y = x.max(0.0));
         out
     }
 
     pub(crate) fn add(mut self, other: &Self) -> Self {
-        self.data.iter_mut().zip(&other.data).for_each(|(x, y)| *x += y);
+        self.data_mut().iter_mut().zip(other.data()).for_each(|(x, y)| *x += y);
         self
     }
 
     /// `[c, h r, w r] -> [c r^2, h, w]` of planes in rows, channel `c r^2 + dy r + dx`.
     pub(crate) fn unshuffle(self, r: usize, workspace: &mut Workspace) -> Self {
         let shape = [self.channels * r * r, self.height / r, self.width / r];
-        let mut out = workspace.zeros(shape, Layout::Rows);
+        let mut out = workspace.bordered(shape, Layout::Rows);
         let height = self.height;
         let short = out.height;
         let source: Vec<&[f32]> = self.rows().collect();
@@ -178,7 +208,7 @@ impl Planes {
     /// `[c r^2, h, w] -> [c, h r, w r]` of planes in rows, the inverse of [`unshuffle`](Self::unshuffle).
     pub(crate) fn shuffle(self, r: usize, workspace: &mut Workspace) -> Self {
         let shape = [self.channels / (r * r), self.height * r, self.width * r];
-        let mut out = workspace.zeros(shape, Layout::Rows);
+        let mut out = workspace.bordered(shape, Layout::Rows);
         let height = self.height;
         let tall = out.height;
         let source: Vec<&[f32]> = self.rows().collect();
@@ -217,6 +247,11 @@ impl Planes {
         (self.height / TILE + 2) * (self.width / TILE + 1) + 1 + SLACK
     }
 
+    /// Numbers of all planes.
+    fn length(&self) -> usize {
+        self.channels * self.area()
+    }
+
     fn rows(&self) -> impl Iterator<Item = &[f32]> {
         (0..self.channels * self.height).filter_map(|row| self.row(row))
     }
@@ -225,7 +260,7 @@ impl Planes {
         let height = self.height;
         let width = self.width;
         let area = self.area();
-        self.data
+        self.data_mut()
             .chunks_exact_mut(area)
             .flat_map(move |plane| plane.chunks_exact_mut(width + 2).skip(1).take(height))
             .filter_map(move |row| row.get_mut(1..=width))
@@ -234,12 +269,12 @@ impl Planes {
     /// A row of all channels, of planes in rows.
     fn row(&self, row: usize) -> Option<&[f32]> {
         let at = self.row_start(row);
-        self.data.get(at..at + self.width)
+        self.memory.get(at..at + self.width)
     }
 
     fn row_mut(&mut self, row: usize) -> Option<&mut [f32]> {
         let at = self.row_start(row);
-        self.data.get_mut(at..at + self.width)
+        self.memory.get_mut(at..at + self.width)
     }
 
     fn row_start(&self, row: usize) -> usize {
@@ -259,7 +294,7 @@ mod tests {
         // Recycled memory is cleared.
         memory.spare.push(vec![f32::NAN; 10_000]);
         let rows = Planes::from_array(values.view(), &mut memory);
-        let data = rows.data.clone();
+        let data = rows.data().to_vec();
         let tiles = rows.into_layout(Layout::Tiles, &mut memory);
         assert_eq!(tiles.data().iter().filter(|x| **x != 0.0).count(), values.len());
         assert_eq!(tiles.data().iter().sum::<f32>(), values.sum());

@@ -12,6 +12,12 @@ struct Taps {
 
 /// An image of `width` columns as `[side, side]` values, whatever its proportions.
 pub(crate) fn square(values: &[f32], width: usize, height: usize, side: usize) -> Array2<f32> {
+    // Each weight but that of the pixel itself would be zero.
+    if [width, height] == [side, side]
+        && let Ok(same) = Array2::from_shape_vec((side, side), values.to_vec())
+    {
+        return same;
+    }
     let across = line(width, side);
     let down = line(height, side);
     let rows: Vec<f32> = values

@@ -98,7 +98,7 @@ impl Winograd {
                 }
             });
         }
-        out.data_mut().par_chunks_mut(grid.phase).for_each(|phase| wipe_border(phase, grid));
+        out.clear_borders();
         out
     }
 
@@ -194,18 +194,6 @@ fn points(weights: &[f32]) -> Vec<f32> {
         }
     }
     out
-}
-
-/// Clears a phase around its tiles.
-fn wipe_border(phase: &mut [f32], grid: Grid) {
-    let Grid { stride, wide, tiles, .. } = grid;
-    if let Some(head) = phase.get_mut(..=stride) {
-        head.fill(0.0);
-    }
-    if let Some(tail) = phase.get_mut((tiles / wide + 1) * stride..) {
-        tail.fill(0.0);
-    }
-    phase.iter_mut().step_by(stride).for_each(|x| *x = 0.0);
 }
 
 /// The transform of a block of tiles of all input channels.
