@@ -105,6 +105,8 @@ if [ -n "$smoke" ]; then
   step operations 200 bench "${both[@]}" --only rotate --sizes 13 --batch 1,2 --repeat 1
   step profile 200 PLEURA_GPU_PROFILE=1 bench "${gpu[@]}" --only rotate --sizes 14 --batch 1 --repeat 1
   step int32 200 PLEURA_GPU_NO_INT64=1 bench "${gpu[@]}" --only rotate --sizes 13 --batch 1 --repeat 1
+  step robustness 200 PLEURA_GPU_NO_ROBUSTNESS=1 bench "${gpu[@]}" --only rotate --sizes 13 --batch 1 --repeat 1
+  step without-gadget_product 200 PLEURA_GPU_SKIP=gadget_product bench "${gpu[@]}" --only rotate --sizes 13 --batch 1 --repeat 1
   exit 0
 fi
 step check 60 devices --quick --json
@@ -117,4 +119,9 @@ step profile 60 PLEURA_GPU_PROFILE=1 bench "${gpu[@]}" --only rotate,mul_rescale
 step int32 40 PLEURA_GPU_NO_INT64=1 bench "${gpu[@]}" --only rotate,mul_rescale,pneumonia --sizes 14 --batch 1,16 --repeat 3
 step transform 40 bench "${both[@]}" --only ntt,intt,linear_transform_64 --sizes 14 --batch 1,16
 step profile-se 60 PLEURA_GPU_PROFILE=1 bench "${gpu[@]}" --only pneumonia-hefnet-se --repeat 2
+step robustness 30 PLEURA_GPU_NO_ROBUSTNESS=1 bench "${gpu[@]}" --only rotate,mul_rescale,pneumonia --sizes 14 --batch 1,16 --repeat 3
+# Kernels left out one by one: the time that is saved is a kernel's share where others overlap with it.
+for kernel in gadget_product baby_step_sums convert_head ntt_rest ntt_rest_rescaled intt ntt_compact mul_accumulate; do
+  step "without-$kernel" 15 "PLEURA_GPU_SKIP=$kernel" bench "${gpu[@]}" --only rotate,linear_transform_64 --sizes 14 --batch 16 --repeat 3
+done
 step check-all 120 devices --json

@@ -9,7 +9,7 @@ use cpu_time::ThreadTime;
 use ndarray::{ArrayD, Axis, Slice};
 use pleura::ckks::{Backend, Ciphertext};
 use pleura::gpu::{Gpu, Options, adapters};
-use pleura::nn::{Client, CompileOptions, Network, Plan, Server, Session};
+use pleura::nn::{Client, CompileOptions, DeviceClass, Network, Plan, Server, Session};
 use pleura::onnx::{ImportOptions, import};
 use pleura::ring::Cpu;
 use pleura::xray::Classifier;
@@ -27,6 +27,13 @@ struct Times {
     cpu: f64,
 }
 
+/// A plan, a client of it, and an encrypted item.
+struct Planned {
+    plan: Plan,
+    client: Client,
+    sent: Vec<Ciphertext>,
+}
+
 fn main() -> Result<()> {
     let simd = benches::simd();
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()?;
@@ -40,22 +47,21 @@ fn main() -> Result<()> {
     println!("|---|---|---:|---:|---:|---:|");
     for name in names {
         let (network, options) = network(&name)?;
-        let plan = Plan::compile(&network, &options, &mut |_, _, _| ())?;
-        let client = Client::new(plan.client_spec().clone())?;
-        let sent = client.encrypt(item(&network, &options).view())?;
-        let ring = plan.params().ring();
-        let cpu = session(&plan, &client, Cpu::with(ring.clone(), simd, 1)?)?;
-        let Times { wall, cpu } = times(&cpu, &sent, rounds)?;
+        let made = planned(&network, &options, DeviceClass::Processor)?;
+        let cpu = session(&made, Cpu::with(made.plan.params().ring().clone(), simd, 1)?)?;
+        let Times { wall, cpu } = times(&cpu, &made.sent, rounds)?;
         println!("| {name} | CPU | {wall:.1} | {cpu:.1} | | |");
         if let Some(device) = &gpu {
-            let session = session(&plan, &client, Gpu::new(ring.clone(), device.clone())?)?;
-            let Times { wall, cpu } = times(&session, &sent, rounds)?;
+            let made = planned(&network, &options, DeviceClass::Accelerator)?;
+            let sent = &made.sent;
+            let session = session(&made, Gpu::new(made.plan.params().ring().clone(), device.clone())?)?;
+            let Times { wall, cpu } = times(&session, sent, rounds)?;
             let before = device.dispatches_and_submits();
-            session.infer(&sent, &mut |_, _| ())?;
+            session.infer(sent, &mut |_, _| ())?;
             let after = device.dispatches_and_submits();
             let dispatches = after.0 - before.0;
             let submits = after.1 - before.1;
-            println!("| {name} | GPU | {wall:.1} | {cpu:.1} | {dispatches} | {submits} |");
+            println!("| {name} | GPU | {wall:.1} | {cpu:.2} | {dispatches} | {submits} |");
         }
     }
     Ok(())
@@ -98,9 +104,18 @@ fn item(network: &Network, options: &CompileOptions) -> ArrayD<f64> {
     item
 }
 
-fn session<B: Backend>(plan: &Plan, client: &Client, backend: B) -> Result<Session<B>> {
-    let server = Server::new(plan.server_plan().clone(), backend)?;
-    Ok(server.open_session(client.evaluation_keys()?)?)
+/// The plan for a class of devices, a client of it, and an encrypted item.
+fn planned(network: &Network, options: &CompileOptions, device: DeviceClass) -> Result<Planned> {
+    let options = CompileOptions { device, ..options.clone() };
+    let plan = Plan::compile(network, &options, &mut |_, _, _| ())?;
+    let client = Client::new(plan.client_spec().clone())?;
+    let sent = client.encrypt(item(network, &options).view())?;
+    Ok(Planned { plan, client, sent })
+}
+
+fn session<B: Backend>(planned: &Planned, backend: B) -> Result<Session<B>> {
+    let server = Server::new(planned.plan.server_plan().clone(), backend)?;
+    Ok(server.open_session(planned.client.evaluation_keys()?)?)
 }
 
 /// Medians of `rounds` inferences, after one that warms up.

@@ -20,7 +20,7 @@ use pleura_ckks::{
     ParamsLiteral, Polynomial, SecretKey, Security,
 };
 use pleura_gpu::{Device, Gpu, Options};
-use pleura_nn::{Client, CompileOptions, Plan, Server, Session};
+use pleura_nn::{Client, CompileOptions, DeviceClass, Plan, Server, Session};
 use pleura_ring::{Backend, Cpu, RingKind, Simd};
 use std::sync::Arc;
 
@@ -144,11 +144,11 @@ fn operations_are_few_dispatches_in_few_submits() {
 // Networks.
 
 /// A reference network's plan in a ring, a client's keys, and two encrypted items.
-fn network(name: &str, ring: RingKind) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
-    let file = format!("{}/../models/reference/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+fn network(name: &str, rings: Vec<RingKind>, device: DeviceClass) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
+    let file = format!("{}/../models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
     let model = std::fs::read(file).unwrap();
     let network = pleura_onnx::import(&model, &Default::default()).unwrap().network;
-    let options = CompileOptions { rings: vec![ring], ..CompileOptions::default() };
+    let options = CompileOptions { rings, device, ..CompileOptions::default() };
     let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
     let client = Client::new(plan.client_spec().clone()).unwrap();
     let keys = client.evaluation_keys().unwrap();
@@ -160,8 +160,9 @@ fn network(name: &str, ring: RingKind) -> (Plan, EvaluationKeys, Vec<Ciphertext>
 }
 
 /// Runs a reference network on the CPU and on all devices.
-fn network_is_the_same(name: &str, ring: RingKind, options: &[Options]) -> Vec<Arc<Device>> {
-    let (plan, keys, sent) = network(name, ring);
+fn network_is_the_same(ring: RingKind, class: DeviceClass, options: &[Options]) -> Vec<Arc<Device>> {
+    let name = "reference/lola";
+    let (plan, keys, sent) = network(name, vec![ring], class);
     let ring = plan.params().ring();
     let cpu = Cpu::with(ring.clone(), Simd::preferred(), 1).unwrap();
     let expected = infer(&session(&plan, cpu, &keys), &sent);
@@ -186,7 +187,7 @@ fn infer<B: Backend>(session: &Session<B>, sent: &[Ciphertext]) -> Vec<Vec<u8>> 
 /// Sums of rotations that end a layer share decompositions, and constants are uploaded before the first inference.
 #[test]
 fn an_inference_uploads_ciphertexts_and_nothing_else() {
-    let (plan, keys, sent) = network("lola", RingKind::Cyclotomic);
+    let (plan, keys, sent) = network("reference/lola", vec![RingKind::Cyclotomic], DeviceClass::Processor);
     for device in devices(&Options::default()) {
         let session = session(&plan, Gpu::new(plan.params().ring().clone(), device.clone()).unwrap(), &keys);
         infer(&session, &sent);
@@ -200,11 +201,45 @@ fn an_inference_uploads_ciphertexts_and_nothing_else() {
     }
 }
 
+/// Batches are cut by the predicted memory, so it has to be right, within a tenth.
+#[test]
+fn memory_of_a_device_is_as_predicted() {
+    let networks = ["reference/lola", "reference/mlp", "pneumonia/square"];
+    for (name, class) in
+        networks.into_iter().zip([DeviceClass::Processor, DeviceClass::Accelerator, DeviceClass::Accelerator])
+    {
+        let (plan, keys, sent) = network(name, RingKind::ALL.to_vec(), class);
+        let inputs = plan.report().input_ciphertexts;
+        for groups in [1, sent.len() / inputs] {
+            for device in devices(&Options::default()) {
+                let gpu = Gpu::new(plan.params().ring().clone(), device.clone()).unwrap();
+                let session = session(&plan, gpu, &keys);
+                for _ in 0..2 {
+                    infer(&session, &sent[..groups * inputs]);
+                }
+                let measured = device.memory_bytes().1 as f64;
+                let predicted = plan.server_plan().device_bytes(groups) as f64;
+                println!(
+                    "{name}, {groups} groups: {:.1} MB predicted, {:.1} MB taken",
+                    predicted / 1e6,
+                    measured / 1e6
+                );
+                let ratio = predicted / measured;
+                assert!(
+                    (0.9..1.1).contains(&ratio),
+                    "{name}, {groups}: {predicted} predicted, {measured} taken"
+                );
+            }
+        }
+    }
+}
+
 /// A device that has nothing to do gets work while the rest of an inference is recorded: submits are more than one, and double in length.
 #[test]
 fn an_inference_is_submitted_while_it_is_recorded() {
-    for (name, most) in [("lola", 120), ("mlp", 120)] {
-        let (plan, keys, sent) = network(name, RingKind::Cyclotomic);
+    for (name, most) in [("reference/lola", 100), ("reference/mlp", 100), ("pneumonia/square", 48)] {
+        let (plan, keys, mut sent) = network(name, RingKind::ALL.to_vec(), DeviceClass::Accelerator);
+        sent.truncate(plan.report().input_ciphertexts);
         for device in devices(&Options::default()) {
             let gpu = Gpu::new(plan.params().ring().clone(), device.clone()).unwrap();
             let session = session(&plan, gpu, &keys);
@@ -214,7 +249,7 @@ fn an_inference_is_submitted_while_it_is_recorded() {
             let (after, submitted) = device.dispatches_and_submits();
             let dispatches = after - dispatches;
             let submits = submitted - submits;
-            assert!(dispatches <= most, "{name}: {dispatches} dispatches");
+            assert!(dispatches <= most, "{name}: {dispatches} dispatches, {:#?}", plan.report().layers);
             assert!((2..=dispatches.div_ceil(16)).contains(&submits), "{name}: {submits} of {dispatches}");
         }
     }
@@ -223,14 +258,14 @@ fn an_inference_is_submitted_while_it_is_recorded() {
 #[test]
 fn a_network_is_the_same_on_every_device() {
     let [usual, checked, _] = forms();
-    network_is_the_same("lola", RingKind::Cyclotomic, &[usual.clone(), checked]);
-    network_is_the_same("lola", RingKind::ConjugateInvariant, &[usual]);
+    network_is_the_same(RingKind::Cyclotomic, DeviceClass::Processor, &[usual.clone(), checked]);
+    network_is_the_same(RingKind::ConjugateInvariant, DeviceClass::Accelerator, &[usual]);
 }
 
 #[test]
 fn a_network_with_little_memory_and_small_buffers() {
     let little =
         Options { memory_bytes: Some(1 << 27), max_binding_bytes: Some(1 << 23), ..Options::default() };
-    let devices = network_is_the_same("lola", RingKind::Cyclotomic, &[little]);
+    let devices = network_is_the_same(RingKind::Cyclotomic, DeviceClass::Processor, &[little]);
     assert!(devices.iter().all(|device| device.streamed_bytes() > 0), "nothing was streamed");
 }

@@ -5,7 +5,7 @@ use crate::text::{hex, plain};
 use crate::{cache, files};
 use anyhow::{Context, Result};
 use pleura::ckks::Security;
-use pleura::nn::{CompileOptions, Plan};
+use pleura::nn::{CompileOptions, DeviceClass, Plan};
 use pleura::xray::{Classifier, PixelScaling, shipped};
 use std::path::Path;
 
@@ -33,12 +33,21 @@ pub(crate) fn identity(classifier: &Classifier) -> String {
     format!("{}@{}", plain(classifier.name()), hex(classifier.digest().iter().take(4)))
 }
 
+/// Devices that a plan is made for.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) device: DeviceClass,
+    /// Threads of a processor.
+    pub(crate) threads: usize,
+}
+
 /// The plan for `batch` X-rays at a time, from the cache or compiled.
-pub(crate) fn plan(classifier: &Classifier, threads: usize, cached: bool, batch: usize) -> Result<Plan> {
+pub(crate) fn plan(classifier: &Classifier, target: Target, cached: bool, batch: usize) -> Result<Plan> {
+    let Target { device, threads } = target;
     let key = cache::key().and(classifier.digest()).and(classifier.name().as_bytes());
-    let key = key.and(format!("classify {threads} {batch}").as_bytes());
+    let key = key.and(format!("classify {device} {threads} {batch}").as_bytes());
     Ok(planned(classifier.network(), key, Security::Bits128, cached, || {
-        Ok(CompileOptions { threads, ..classifier.compile_options(batch)? })
+        Ok(CompileOptions { device, threads, ..classifier.compile_options(batch)? })
     })?
     .plan)
 }

@@ -7,7 +7,7 @@ use crate::baseline::morph::run_on;
 use crate::baseline::paillier::arm::{labels, measure};
 use crate::baseline::paillier::linear::LinearOutcome;
 use crate::baseline::paillier::published::{self, KINDS};
-use crate::classifier;
+use crate::classifier::{self, Target};
 use crate::clock::timed;
 use crate::compare_page::page;
 use crate::device::{self, DeviceArgs};
@@ -307,7 +307,8 @@ fn linear(images: &[Image]) -> Result<Way> {
 fn latent(classifier: Classifier, images: &[Image], device: &DeviceArgs) -> Result<Way> {
     let device = device.find(all_cores())?;
     let mut setup_seconds = 0.0;
-    let plan = timed(&mut setup_seconds, || classifier::plan(&classifier, all_cores(), true, 1))?;
+    let target = Target { device: device.class(), threads: all_cores() };
+    let plan = timed(&mut setup_seconds, || classifier::plan(&classifier, target, true, 1))?;
     let pipeline = XrayPipeline::with_plan(classifier, &plan, &device)?;
     device::tell_fallback(&device);
     setup_seconds += pipeline.pipeline().times().keys;

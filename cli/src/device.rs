@@ -5,10 +5,11 @@ use crate::text::size;
 use crate::{cache, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pleura::gpu::{self, Adapter, KernelTime};
+use pleura::gpu::{self, Adapter, CompileObserver, DeviceTimes, KernelTime};
 use pleura::ring::Simd;
 use pleura::{Device, DeviceKind, DeviceNote, DeviceSelector, GpuOptions};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The device of a computation.
 #[derive(Args)]
@@ -61,7 +62,10 @@ impl GpuMemory {
             no_int64: switch("PLEURA_GPU_NO_INT64")?,
             checks: switch("PLEURA_GPU_CHECKS")?,
             profile: switch("PLEURA_GPU_PROFILE")?,
+            no_robustness: switch("PLEURA_GPU_NO_ROBUSTNESS")?,
+            skipped_kernel: skipped_kernel(),
             cache: cache::kernels()?,
+            observer: Some(observer()),
             driver_variable: driver_variable(),
             ..GpuOptions::default()
         })
@@ -84,6 +88,26 @@ impl GpuMemory {
     }
 }
 
+/// Time between two lines on kernels that compile; those that compile faster pass without one.
+const COMPILE_LINE: Duration = Duration::from_secs(2);
+
+/// Prints how many kernels are compiled, while that takes long.
+fn observer() -> CompileObserver {
+    let last = Mutex::new(Instant::now());
+    CompileObserver(Arc::new(move |done, of| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if done == 0 {
+            *last = Instant::now();
+        } else if done < of && last.elapsed() >= COMPILE_LINE {
+            *last = Instant::now();
+            terminal::say(
+                "pleura",
+                &format!("compiling kernels of the GPU: {done} of {of}; kept for the next run"),
+            );
+        }
+    }))
+}
+
 /// Devices whose kernels' times are printed in the end.
 static PROFILED: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 
@@ -93,16 +117,31 @@ pub(crate) fn tell_profiles() {
     devices.iter().for_each(|device| tell_profile(device, &device.name()));
 }
 
-/// Prints the times of a device's kernels since the last time, if they are taken.
+/// Prints the times of a device's kernels and submits since the last time, if they are taken.
 pub(crate) fn tell_profile(device: &Device, title: &str) {
     let times = match device.kernel_times() {
-        Ok(Some(times)) if !times.is_empty() => times,
+        Ok(Some(times)) if !times.kernels.is_empty() => times,
         Ok(_) => return,
         Err(error) => return terminal::warn(&format!("no times of kernels: {error}")),
     };
-    let total: f64 = times.iter().map(|time| time.time.as_secs_f64()).sum();
+    terminal::say("profile", title);
+    let tables = [kernels(&times), submits(&times)].map(|table| table.to_string());
+    tables.iter().flat_map(|table| table.lines()).for_each(|line| terminal::say("profile", line));
+    let ms = |time: Duration| 1e3 * time.as_secs_f64();
+    terminal::say(
+        "profile",
+        &format!(
+            "{:.2} ms on the device, {:.2} ms of them while the host recorded",
+            ms(times.device()),
+            ms(times.overlap())
+        ),
+    );
+}
+
+fn kernels(times: &DeviceTimes) -> Table {
+    let total: f64 = times.kernels.iter().map(|time| time.time.as_secs_f64()).sum();
     let mut table = Table::new(1, ["kernel", "dispatches", "ms", "us each", "gap before, us", "share, %"]);
-    for KernelTime { kernel, dispatches, time, gap } in times {
+    for &KernelTime { kernel, dispatches, time, gap } in &times.kernels {
         let each = |seconds: f64| format!("{:.2}", 1e6 * seconds / dispatches as f64);
         table.row([
             kernel.to_owned(),
@@ -113,9 +152,26 @@ pub(crate) fn tell_profile(device: &Device, title: &str) {
             format!("{:.1}", 100.0 * time.as_secs_f64() / total.max(f64::MIN_POSITIVE)),
         ]);
     }
-    terminal::say("profile", title);
-    table.to_string().lines().for_each(|line| terminal::say("profile", line));
+    table
 }
+
+/// Host and device on one clock.
+fn submits(times: &DeviceTimes) -> Table {
+    let mut table = Table::new(
+        0,
+        ["submit", "dispatches", "host records, ms", "submits, ms", "device begins, ms", "ends, ms"],
+    );
+    let skipped = times.submits.len().saturating_sub(MAX_SUBMITS);
+    for (number, submit) in times.submits.iter().enumerate().skip(skipped) {
+        let times = [submit.recorded, submit.submitted, submit.start, submit.end];
+        let [recorded, submitted, start, end] = times.map(|time| format!("{:.3}", 1e3 * time.as_secs_f64()));
+        table.row([number.to_string(), submit.dispatches.to_string(), recorded, submitted, start, end]);
+    }
+    table
+}
+
+/// Submits that are printed: the last ones.
+const MAX_SUBMITS: usize = 32;
 
 /// Starts a device, and prints the library's notes on it.
 pub(crate) fn open(selector: DeviceSelector, threads: usize, options: &GpuOptions) -> Result<Device> {
@@ -161,6 +217,16 @@ pub(crate) fn choose_simd() -> Result<()> {
 /// The variable of the environment that chooses Vulkan's drivers, if one is set.
 fn driver_variable() -> Option<&'static str> {
     gpu::DRIVER_VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some())
+}
+
+/// The kernel that `PLEURA_GPU_SKIP` leaves out, with a warning.
+fn skipped_kernel() -> Option<String> {
+    let kernel = std::env::var_os("PLEURA_GPU_SKIP")?.to_string_lossy().into_owned();
+    if kernel.is_empty() {
+        return None;
+    }
+    terminal::warn(&format!("PLEURA_GPU_SKIP leaves out the kernel {kernel}: all results are wrong"));
+    Some(kernel)
 }
 
 /// Whether a variable of the environment is on.

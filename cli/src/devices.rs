@@ -8,15 +8,15 @@ use crate::text::{bytes_text, chain, plain};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pleura::gpu::{self, AdapterInfo};
-use pleura::{Device, DeviceSelector, GpuOptions, SelfCheck, self_check};
+use pleura::gpu::{self, AdapterInfo, DeviceMemory};
+use pleura::{Device, DeviceSelector, GpuOptions, SelfCheck, self_check, transform_rate};
 use serde::Serialize;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Degrees that are checked, by their logarithms: blocks of several rows share a workgroup at the smallest, and transforms are several
 /// kernels at the largest.
-const DEGREES: [u32; 6] = [4, 7, 10, 12, 13, 14];
+const DEGREES: [u32; 8] = [4, 7, 10, 12, 13, 14, 15, 16];
 /// Degrees that `--quick` checks.
 const QUICK_DEGREES: [u32; 2] = [10, 14];
 
@@ -66,7 +66,7 @@ struct Row {
     kind: String,
     api: Option<String>,
     driver: Option<String>,
-    /// Whether kernels compute with 64-bit integers: the device can, and `PLEURA_GPU_NO_INT64` is not set.
+    /// Whether kernels compute with 64-bit integers: where both forms are possible, the faster one once the device was started.
     shader_int64: bool,
     timestamps: Option<bool>,
     max_binding_bytes: Option<u64>,
@@ -78,6 +78,13 @@ struct Row {
     subgroup: Option<(u32, u32)>,
     /// Words of a block that a workgroup transforms.
     block_words: Option<usize>,
+    /// Identifiers of vendor and model.
+    pci_id: Option<(u32, u32)>,
+    /// Bytes of the GPU's memory, and those that are free.
+    memory_bytes: Option<u64>,
+    free_bytes: Option<u64>,
+    /// Words that are transformed in a second, if the device was checked.
+    transformed_words_per_second: Option<f64>,
     /// An earlier row of the same card, through another interface.
     same_card_as: Option<String>,
     check: Option<Check>,
@@ -136,6 +143,7 @@ impl Row {
         Self {
             device_id: "cpu".to_owned(),
             check: check(&device, degrees, false, bar),
+            transformed_words_per_second: rate(&device, degrees),
             name: device.name(),
             kind: "processor".to_owned(),
             api: None,
@@ -148,6 +156,9 @@ impl Row {
             pci_bus: None,
             subgroup: None,
             block_words: None,
+            pci_id: None,
+            memory_bytes: None,
+            free_bytes: None,
             same_card_as: None,
         }
     }
@@ -159,22 +170,35 @@ impl Row {
         degrees: &[u32],
         bar: &ProgressBar,
     ) -> Self {
+        let mut shader_int64 = info.shader_int64 && !options.no_int64;
+        let mut transformed = None;
         // A list is made without starting anything.
         let check = if degrees.is_empty() {
             None
         } else {
             match Device::gpu(DeviceSelector::Number(number), options) {
-                Ok(device) => check(&device, degrees, options.memory_bytes.is_some(), bar),
+                Ok(device) => {
+                    // The faster form of words, where both are possible.
+                    shader_int64 = device.shader_int64();
+                    let check = check(&device, degrees, options.memory_bytes.is_some(), bar);
+                    transformed = rate(&device, degrees);
+                    check
+                }
                 Err(error) => Some(Check::failed(chain(&error.into()))),
             }
         };
+        let memory = info.memory;
         Self {
             device_id: number.to_string(),
             name: info.name.clone(),
             kind: info.kind.to_string(),
             api: Some(info.api.clone()),
             driver: Some(info.driver.clone()),
-            shader_int64: info.shader_int64 && !options.no_int64,
+            shader_int64,
+            transformed_words_per_second: transformed,
+            pci_id: Some(info.pci_id),
+            memory_bytes: memory.map(|DeviceMemory { total, .. }| total),
+            free_bytes: memory.and_then(|memory| memory.free),
             timestamps: Some(info.timestamps),
             max_binding_bytes: Some(info.max_binding_bytes),
             max_buffer_bytes: Some(info.max_buffer_bytes),
@@ -188,6 +212,17 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Memory in words; a dash where it is unknown.
+    fn memory(&self) -> String {
+        match (self.memory_bytes, self.free_bytes) {
+            (Some(total), Some(free)) => format!("{} of {} free", bytes_text(free), bytes_text(total)),
+            (Some(total), None) => bytes_text(total),
+            _ => "-".to_owned(),
+        }
+    }
+}
+
 impl Devices {
     /// Devices that failed.
     fn failures(&self) -> impl Iterator<Item = &Row> {
@@ -197,7 +232,7 @@ impl Devices {
 
 impl Display for Devices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const HEADINGS: [&str; 12] = [
+        const HEADINGS: [&str; 15] = [
             "device",
             "name",
             "kind",
@@ -205,13 +240,16 @@ impl Display for Devices {
             "driver",
             "64-bit products",
             "self-check",
+            "transforms",
+            "memory",
             "PCI bus",
+            "PCI id",
             "subgroup",
             "largest binding",
             "workgroup memory",
             "block words",
         ];
-        let mut table = Table::new(9, HEADINGS);
+        let mut table = Table::new(12, HEADINGS);
         let dash = || "-".to_owned();
         for row in &self.devices {
             table.row([
@@ -224,7 +262,11 @@ impl Display for Devices {
                 row.driver.clone().unwrap_or_else(dash),
                 if row.shader_int64 { "yes" } else { "no" }.to_owned(),
                 row.check.as_ref().map_or_else(dash, Check::to_string),
+                row.transformed_words_per_second
+                    .map_or_else(dash, |rate| format!("{:.0} Mwords/s", rate / 1e6)),
+                row.memory(),
                 row.pci_bus.clone().unwrap_or_else(dash),
+                row.pci_id.map_or_else(dash, |(vendor, model)| format!("{vendor:04x}:{model:04x}")),
                 row.subgroup.map_or_else(dash, |(least, most)| match least == most {
                     true => least.to_string(),
                     false => format!("{least} to {most}"),
@@ -262,6 +304,11 @@ impl Check {
     fn failed(reason: String) -> Self {
         Self { passed: Some(false), results: 0, reason: Some(reason) }
     }
+}
+
+/// Speed of a device that is checked.
+fn rate(device: &Device, degrees: &[u32]) -> Option<f64> {
+    if degrees.is_empty() { None } else { transform_rate(device) }
 }
 
 /// Checks a device at some degrees; nothing if there are none. A lack of memory is no failure if memory is `limited`.

@@ -15,6 +15,7 @@ mod error;
 mod evaluation;
 mod files;
 mod fit;
+mod latency;
 mod manual;
 mod memory;
 mod model;

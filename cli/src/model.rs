@@ -9,7 +9,7 @@ use clap::builder::RangedU64ValueParser;
 use ndarray::{ArrayD, ArrayViewD};
 use pleura::PlanKey;
 use pleura::ckks::Security;
-use pleura::nn::{CompileOptions, FitOptions, FittedActivation, Metadata, Network, Plan};
+use pleura::nn::{CompileOptions, DeviceClass, FitOptions, FittedActivation, Metadata, Network, Plan};
 use pleura::npy;
 use pleura::onnx::{ImportOptions, Imported, import};
 use serde_json::json;
@@ -59,6 +59,14 @@ pub(crate) struct ModelArgs {
     /// Neither read nor write the cache of plans.
     #[arg(long)]
     no_cache: bool,
+}
+
+/// The class of devices that a plan is made for, where no device is chosen.
+#[derive(Args)]
+pub(crate) struct PlannedFor {
+    /// Class of the devices that will run the plan, cpu or gpu; either runs it, with the same results.
+    #[arg(long = "for", value_name = "CLASS", default_value_t)]
+    pub(crate) device: DeviceClass,
 }
 
 /// A network and what its plan depends on.
@@ -196,6 +204,13 @@ impl Model {
             self.key = self.key.and(b"batch").and(&(batch as u64).to_le_bytes());
             self.options.batch = batch;
         }
+        self
+    }
+
+    /// The model for a class of devices; processors are the default of a plan.
+    pub(crate) fn planned_for(mut self, device: DeviceClass) -> Self {
+        self.key = self.key.and(device.to_string().as_bytes());
+        self.options.device = device;
         self
     }
 

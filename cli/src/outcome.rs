@@ -1,11 +1,12 @@
 //! Report of `pleura run`, as text and as JSON.
 
+use crate::latency::Latency;
 use crate::plan::parameters;
 use crate::table::Table;
 use crate::text::{counted, plain, short};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use pleura::StageTimes;
-use pleura::nn::{Fidelity, ParameterReport, Report, label};
+use pleura::nn::{DeviceClass, Fidelity, ParameterReport, Report, label};
 use serde::Serialize;
 use std::fmt;
 
@@ -20,6 +21,8 @@ pub(crate) struct RunReport<'a> {
     pub(crate) report: &'a Report,
     pub(crate) times: StageTimes,
     pub(crate) layer_seconds: &'a [f64],
+    /// Distribution of repeated inferences, if it was asked for.
+    pub(crate) latency: Option<Latency>,
     /// Compared with the network that was compiled.
     pub(crate) fidelity: Fidelity,
     /// Compared with the network of the model file, if polynomials replace activations of it.
@@ -27,8 +30,6 @@ pub(crate) struct RunReport<'a> {
     /// `[items, ..output shape]`.
     pub(crate) outputs: &'a ArrayD<f64>,
     pub(crate) device: String,
-    /// Whether the device is a GPU; predictions are of a processor.
-    pub(crate) on_gpu: bool,
     pub(crate) from_cache: bool,
     pub(crate) notes: Vec<String>,
 }
@@ -44,7 +45,9 @@ pub(crate) struct Json<'a> {
     layers: Vec<JsonLayer<'a>>,
     fidelity: Fidelity,
     model_fidelity: Option<Fidelity>,
+    latency: Option<&'a Latency>,
     device_name: &'a str,
+    planned_for: DeviceClass,
     parameters: &'a ParameterReport,
     predicted_peak_bytes: usize,
     from_cache: bool,
@@ -96,7 +99,9 @@ impl RunReport<'_> {
             layers: layers.collect(),
             fidelity: self.fidelity,
             model_fidelity: self.model_fidelity,
+            latency: self.latency.as_ref(),
             device_name: &self.device,
+            planned_for: self.report.planned_for,
             parameters: &self.report.parameters,
             predicted_peak_bytes: self.report.predicted_peak_bytes,
             from_cache: self.from_cache,
@@ -106,9 +111,9 @@ impl RunReport<'_> {
     }
 
     fn layers(&self) -> Table {
-        let predicted = if self.on_gpu { "predicted s, cpu" } else { "predicted s" };
-        let headings = ["layer", "kind", "level", "ciphertexts", "rotations", predicted, "measured s"];
-        let mut table = Table::new(2, headings);
+        const HEADINGS: [&str; 7] =
+            ["layer", "kind", "level", "ciphertexts", "rotations", "predicted s", "measured s"];
+        let mut table = Table::new(2, HEADINGS);
         let groups = self.groups();
         for (layer, seconds) in self.report.layers.iter().zip(self.layer_seconds) {
             table.row([
@@ -143,7 +148,13 @@ impl fmt::Display for RunReport<'_> {
             writeln!(f, "layout      {}, {}", self.report.layout, counted(self.groups() as usize, "group"))?;
         }
         writeln!(f, "parameters  {}", parameters(&self.report.parameters))?;
-        writeln!(f, "device      {}\n\n{}", self.device, self.layers())?;
+        writeln!(
+            f,
+            "device      {}, plan for a {}\n\n{}",
+            self.device,
+            self.report.planned_for,
+            self.layers()
+        )?;
         let cached = if self.from_cache { " (cached)" } else { "" };
         write!(
             f,
@@ -151,6 +162,9 @@ impl fmt::Display for RunReport<'_> {
             s.compile, s.keys, s.encrypt
         )?;
         writeln!(f, "infer {:.3}, decrypt {:.3}", s.infer, s.decrypt)?;
+        if let Some(latency) = &self.latency {
+            writeln!(f, "latency     {latency}")?;
+        }
         let labels = self.labels();
         let several = labels.is_some();
         let with = if self.model_fidelity.is_some() { "the fitted network" } else { "the plaintext network" };

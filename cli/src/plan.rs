@@ -1,6 +1,6 @@
 //! `pleura plan`: what a network costs before anything is encrypted.
 
-use crate::model::{CompiledModel, ModelArgs};
+use crate::model::{CompiledModel, ModelArgs, PlannedFor};
 use crate::table::Table;
 use crate::terminal;
 use crate::text::{bytes_text, counted, plain};
@@ -24,6 +24,9 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     model: ModelArgs,
 
+    #[command(flatten)]
+    planned_for: PlannedFor,
+
     /// Plan for as many items at a time, and show the ways for them to share ciphertexts.
     #[arg(long, value_name = "ITEMS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_BATCH as u64))]
     batch: usize,
@@ -35,7 +38,8 @@ pub(crate) struct PlanArgs {
 
 /// Compiles a network, and reports.
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
-    let CompiledModel { mut notes, compiled, .. } = args.model.import()?.batched(args.batch).compile()?;
+    let CompiledModel { mut notes, compiled, .. } =
+        args.model.import()?.planned_for(args.planned_for.device).batched(args.batch).compile()?;
     let mut report = compiled.plan.report().clone();
     notes.append(&mut report.notes);
     report.notes = notes;
@@ -56,7 +60,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
 
 fn heading(report: &Report) -> String {
     let name = plain(&report.network);
-    format!("network     {name}\nparameters  {}\n", parameters(&report.parameters))
+    format!(
+        "network     {name}\nplanned for {}\nparameters  {}\n",
+        report.planned_for,
+        parameters(&report.parameters)
+    )
 }
 
 /// A parameter set in a line.
@@ -79,7 +87,7 @@ fn sizes(report: &Report) -> String {
         "group       {}, {} in ({}), {} out ({})\n\
          keys        {} for rotations; {} sent, {} on the device\n\
          weights     {}\n\
-         memory      {} at the peak\n\
+         memory      {} at the peak, {} of a GPU's memory\n\
          predicted   {:.3} s a group\n",
         counted(report.items, "item"),
         counted(report.input_ciphertexts, "ciphertext"),
@@ -91,6 +99,7 @@ fn sizes(report: &Report) -> String {
         bytes(report.key_bytes),
         bytes(report.weight_bytes),
         bytes(report.predicted_peak_bytes),
+        bytes(report.predicted_device_bytes),
         report.predicted_seconds
     )
 }

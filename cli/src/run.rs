@@ -1,6 +1,7 @@
 //! `pleura run`: a network on encrypted items, from the file to the decrypted result.
 
 use crate::device::{self, DeviceArgs};
+use crate::latency::Latency;
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::{RunReport, USELESS_BITS};
@@ -20,11 +21,16 @@ use pleura::npy;
 use pleura::{Device, Pipeline, StageTimes, host_memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
+
+/// Most repeated inferences.
+const MAX_REPEATS: usize = 1_000_000;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
-const ON_THIS_MACHINE: [&str; 13] = [
+const ON_THIS_MACHINE: [&str; 14] = [
     "batch",
+    "repeat",
     "device",
     "gpu_memory",
     "max_memory",
@@ -74,6 +80,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     insecure_exact_results: bool,
 
+    /// Infer the first group N times more, and print the distribution of the times.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_REPEATS as u64))]
+    repeat: Option<usize>,
+
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 
@@ -112,15 +122,11 @@ fn run_here(args: &RunArgs) -> Result<()> {
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
-    let model = model.calibrated_by(&items).batched(args.batch(&items));
     let device = args.device.find(args.model.threads())?;
+    let model = model.calibrated_by(&items).planned_for(device.class()).batched(args.batch(&items));
     let CompiledModel { original, network, fitted, mut notes, compiled } = model.compile()?;
     let Compiled { plan, seconds, from_cache } = compiled;
     notes.extend_from_slice(&plan.report().notes);
-    let on_gpu = device::is_gpu(&device);
-    if on_gpu {
-        notes.push("layouts are chosen by predicted seconds of a processor".to_owned());
-    }
     if !args.json {
         notes.iter().for_each(|text| terminal::note(text));
     }
@@ -128,7 +134,7 @@ fn run_here(args: &RunArgs) -> Result<()> {
     let mut warnings = beyond_range(&plan, &network, items.view());
     warnings.extend(beyond_fits(&fitted, &network, items.view()));
 
-    let mut run = EncryptedRun::new(&plan, &device, items.view())?;
+    let mut run = EncryptedRun::new(&plan, &device, items.view(), args.repeat)?;
     run.times.compile = seconds;
     let plaintext = network.evaluate(items.view())?;
     let fidelity = Fidelity::new(plaintext.view(), run.unrounded.view());
@@ -153,11 +159,11 @@ fn run_here(args: &RunArgs) -> Result<()> {
         report: plan.report(),
         times: run.times,
         layer_seconds: &run.layer_seconds,
+        latency: run.latency,
         fidelity,
         model_fidelity,
         outputs,
         device: device.name(),
-        on_gpu,
         from_cache,
         notes,
     };
@@ -204,6 +210,8 @@ fn check_memory(needed: u64, limit: Option<u64>) -> Result<()> {
 struct EncryptedRun {
     times: StageTimes,
     layer_seconds: Vec<f64>,
+    /// Times of the first group, repeated.
+    latency: Option<Latency>,
     /// `[items, ..output shape]`, as they may be shown.
     published: ArrayD<f64>,
     /// `[items, ..output shape]`, with all digits.
@@ -212,7 +220,7 @@ struct EncryptedRun {
 
 impl EncryptedRun {
     /// Runs `items`, one group after the other: the memory of a plan is that of one group.
-    fn new(plan: &Plan, device: &Device, items: ArrayViewD<'_, f64>) -> Result<Self> {
+    fn new(plan: &Plan, device: &Device, items: ArrayViewD<'_, f64>, repeat: Option<usize>) -> Result<Self> {
         let layers = plan.report().layers.len();
         let bar = crate::progress::bar().with_prefix("keys");
         let count = items.len_of(Axis(0));
@@ -245,9 +253,38 @@ impl EncryptedRun {
             unrounded.push(outcome.unrounded);
         }
         bar.finish_and_clear();
+        let first = items.axis_chunks_iter(Axis(0), group).next();
+        let latency = match (repeat, first) {
+            (Some(repeats), Some(items)) => latency(&pipeline, items, repeats)?,
+            _ => None,
+        };
         files::on_interruption(None);
-        Ok(Self { times, layer_seconds, published: stack(&published)?, unrounded: stack(&unrounded)? })
+        Ok(Self {
+            times,
+            layer_seconds,
+            latency,
+            published: stack(&published)?,
+            unrounded: stack(&unrounded)?,
+        })
     }
+}
+
+/// Times of inferences of the same ciphertexts: upload, computation and download.
+fn latency(pipeline: &Pipeline, items: ArrayViewD<'_, f64>, repeats: usize) -> Result<Option<Latency>> {
+    let sent = pipeline.client().encrypt(items)?;
+    // One that warms up: steps were waited for before.
+    pipeline.session().infer(&sent)?;
+    let bar = crate::progress::bar().with_prefix("repeat");
+    bar.set_length(repeats as u64);
+    let mut seconds = Vec::with_capacity(repeats);
+    for _ in 0..repeats {
+        let clock = Instant::now();
+        pipeline.session().infer(&sent)?;
+        seconds.push(clock.elapsed().as_secs_f64());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Latency::new(seconds))
 }
 
 /// Arrays one after the other along the batch axis.

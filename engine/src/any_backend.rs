@@ -50,6 +50,14 @@ impl AnyBackend {
         matches!(self, Self::Gpu(_))
     }
 
+    /// Bytes of a GPU's memory that may be used, if that is known; `None` for the processor.
+    pub fn memory_limit(&self) -> Option<u64> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Gpu(gpu) => gpu.device().memory_limit(),
+        }
+    }
+
     /// The most bytes of a GPU's memory that were in use since it was started; `None` for the processor, whose memory
     /// is the process's.
     pub fn peak_memory_bytes(&self) -> Option<u64> {
@@ -80,6 +88,10 @@ impl Backend for AnyBackend {
         words: &[u32],
     ) -> Result<Batch<Self, D>, BackendError> {
         with!(self, device => device.upload(limbs, polys, words).map(wrap))
+    }
+
+    fn expect_constants(&self, words: usize) {
+        with!(self, device => device.expect_constants(words));
     }
 
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
@@ -118,8 +130,8 @@ impl Backend for AnyBackend {
         with!(self, device => assign(x, |x| device.neg_assign(x)));
     }
 
-    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
-        with!(self, device => assign(x, |x| device.mul_scalar_assign(x, scalar)));
+    fn mul_scalar<D: Domain>(&self, x: View<'_, Self, D>, scalar: &[u32]) -> Batch<Self, D> {
+        with!(self, device => wrap(device.mul_scalar(view(x), scalar)))
     }
 
     fn mul_accumulate(

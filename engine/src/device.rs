@@ -1,7 +1,8 @@
 //! Where the server's half runs, chosen at run time.
 
 use crate::any_backend::AnyBackend;
-use pleura_gpu::{self as gpu, Adapter, AdapterInfo, Gpu, GpuError, KernelTime, Kind};
+use pleura_gpu::{self as gpu, Adapter, AdapterInfo, DeviceTimes, Gpu, GpuError, Kind};
+use pleura_nn::DeviceClass;
 use pleura_ring::{Cpu, Ring, RingError, Simd};
 use std::fmt;
 use std::str::FromStr;
@@ -211,11 +212,27 @@ impl Device {
         }
     }
 
+    /// Class of the device, for [`CompileOptions::device`](pleura_nn::CompileOptions::device).
+    pub fn class(&self) -> DeviceClass {
+        match &self.place {
+            Place::Cpu { .. } => DeviceClass::Processor,
+            Place::Gpu { .. } => DeviceClass::Accelerator,
+        }
+    }
+
     /// Facts about a GPU; `None` for the processor.
     pub fn gpu_info(&self) -> Option<&AdapterInfo> {
         match &self.place {
             Place::Cpu { .. } => None,
             Place::Gpu { info, .. } => Some(info),
+        }
+    }
+
+    /// Whether it computes with 64-bit integers, which a processor always does.
+    pub fn shader_int64(&self) -> bool {
+        match &self.place {
+            Place::Cpu { .. } => true,
+            Place::Gpu { device, .. } => device.shader_int64(),
         }
     }
 
@@ -241,12 +258,12 @@ impl Device {
         }
     }
 
-    /// Waits, and returns the time of each kernel since the last call, the longest first; `None` for the processor, and unless
+    /// Waits, and returns the times of all kernels and submits since the last call; `None` for the processor, and unless
     /// [`GpuOptions::profile`] was set and the GPU has time stamps.
     ///
     /// # Errors
     /// [`BackendError`](pleura_ring::BackendError), if the GPU fails.
-    pub fn kernel_times(&self) -> Result<Option<Vec<KernelTime>>, pleura_ring::BackendError> {
+    pub fn kernel_times(&self) -> Result<Option<DeviceTimes>, pleura_ring::BackendError> {
         match &self.place {
             Place::Cpu { .. } => Ok(None),
             Place::Gpu { device, .. } => device.kernel_times(),
@@ -275,6 +292,20 @@ impl Device {
 
     fn at(place: Place, notes: Vec<DeviceNote>) -> Self {
         Self { place, notes: Arc::new(Mutex::new(notes)) }
+    }
+}
+
+impl DeviceSelector {
+    /// Class of the device that it would select, which is not started: `auto` expects that a GPU in hardware starts.
+    pub fn class(self) -> DeviceClass {
+        match self {
+            Self::Cpu => DeviceClass::Processor,
+            Self::Gpu | Self::Number(_) => DeviceClass::Accelerator,
+            Self::Auto if gpu::adapters().iter().any(|adapter| !adapter.is_software()) => {
+                DeviceClass::Accelerator
+            }
+            Self::Auto => DeviceClass::Processor,
+        }
     }
 }
 

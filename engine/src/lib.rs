@@ -72,5 +72,5 @@ pub use pleura_latent as latent;
 pub use pleura_nn as nn;
 pub use pleura_onnx as onnx;
 pub use pleura_ring as ring;
-pub use self_check::{SelfCheck, self_check};
+pub use self_check::{SelfCheck, self_check, transform_rate};
 pub use server::{PipelineError, Server, Session};

@@ -135,7 +135,7 @@ impl Pipeline {
         ciphertexts: &[Ciphertext],
         observe: &mut dyn FnMut(usize),
     ) -> Result<(Vec<Ciphertext>, Vec<f64>), InferenceError> {
-        let mut seconds = Vec::with_capacity(self.layers);
+        let mut seconds = vec![0.0; self.layers];
         let mut waited = Ok(());
         let mut clock = Instant::now();
         let received = self.session.infer_observed(ciphertexts, &mut |step| {
@@ -143,7 +143,9 @@ impl Pipeline {
             if waited.is_ok() {
                 waited = done;
             }
-            seconds.push(clock.elapsed().as_secs_f64());
+            if let Some(seconds) = seconds.get_mut(step) {
+                *seconds += clock.elapsed().as_secs_f64();
+            }
             clock = Instant::now();
             observe(step);
         })?;

@@ -3,9 +3,10 @@
 use crate::{Device, DeviceError};
 use pleura_gpu::GpuError;
 use pleura_ring::conformance::{self, Failure};
-use pleura_ring::{Backend, BackendError, Ring};
+use pleura_ring::{Backend, BackendError, Coeff, Ring, primes_below};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Result of [`self_check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,34 @@ pub fn self_check(device: &Device, log_n: u32) -> SelfCheck {
         |error| matches!(error, DeviceError::Gpu(GpuError::Backend(BackendError::OutOfMemory { .. }))),
     )
 }
+
+/// Words that a device transforms in a second: forward and inverse transforms of 64 polynomials over four primes of 30 bits at
+/// `n = 2^13`, the fastest of three runs. `None` if it fails.
+pub fn transform_rate(device: &Device) -> Option<f64> {
+    let primes = primes_below(30.0, 1 << SPEED_LOG_N, SPEED_PRIMES, &[]).ok()?;
+    let ring = Arc::new(Ring::new(SPEED_LOG_N, &primes, &[]).ok()?);
+    let backend = device.backend(&ring).ok()?;
+    let limbs = ring.limbs();
+    let words = vec![1; ring.words(limbs, SPEED_POLYS)];
+    let mut least: Option<f64> = None;
+    // The first run warms up.
+    for run in 0..=SPEED_RUNS {
+        let x = backend.upload::<Coeff>(limbs, SPEED_POLYS, &words).ok()?;
+        backend.wait().ok()?;
+        let clock = Instant::now();
+        drop(backend.intt(backend.ntt(x)));
+        backend.wait().ok()?;
+        let seconds = clock.elapsed().as_secs_f64();
+        least = if run == 0 { None } else { Some(least.map_or(seconds, |least| least.min(seconds))) };
+    }
+    Some(2.0 * words.len() as f64 / least?)
+}
+
+/// Size of the measurement of a device's speed.
+const SPEED_LOG_N: u32 = 13;
+const SPEED_PRIMES: usize = 4;
+const SPEED_POLYS: usize = 64;
+const SPEED_RUNS: usize = 3;
 
 fn check<B: Backend, E: std::fmt::Display>(
     log_n: u32,

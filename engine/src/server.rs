@@ -11,7 +11,11 @@ use std::sync::Arc;
 pub struct Server(pleura_nn::Server<AnyBackend>);
 
 /// A client's evaluation keys on the device of a [`Server`]. Dropping a session frees the memory of its keys.
-pub struct Session(pleura_nn::Session<AnyBackend>);
+pub struct Session {
+    inner: pleura_nn::Session<AnyBackend>,
+    /// Most ciphertexts that a GPU has memory for at a time, if that is known.
+    at_once: Option<usize>,
+}
 
 /// Failure of a device, or between a plan and its result.
 #[derive(Debug, thiserror::Error)]
@@ -48,26 +52,43 @@ impl Server {
     /// [`InferenceError::Eval`] if a key is missing, the keys belong to other parameters, or the device has no memory
     /// left.
     pub fn open_session(&self, keys: EvaluationKeys) -> Result<Session, InferenceError> {
-        Ok(Session(self.0.open_session(keys)?))
+        let inner = self.0.open_session(keys)?;
+        let plan = self.plan();
+        let at_once = self
+            .0
+            .backend()
+            .memory_limit()
+            .map(|limit| groups_at_once(plan, limit) * plan.input_ciphertexts());
+        Ok(Session { inner, at_once })
     }
 }
+
+/// Most groups of items, a power of two, for which the plan is predicted to take no more than this much memory; at least one.
+fn groups_at_once(plan: &ServerPlan, limit: u64) -> usize {
+    let powers = (1..=MAX_LOG_GROUPS).map(|log| 1 << log);
+    powers.take_while(|&groups| plan.device_bytes(groups) as u64 <= limit).last().unwrap_or(1)
+}
+
+/// Logarithm of the most groups at a time.
+const MAX_LOG_GROUPS: u32 = 10;
 
 impl Session {
     /// The plan of the server.
     pub fn plan(&self) -> &Arc<ServerPlan> {
-        self.0.plan()
+        self.inner.plan()
     }
 
-    /// The results for the ciphertexts of some items, one item after the other.
+    /// The results for the ciphertexts of some items, one item after the other. Items that a GPU has no memory for follow the others.
     ///
     /// # Errors
     /// [`InferenceError::CiphertextCount`], [`InferenceError::CiphertextForm`], [`InferenceError::Eval`]
     pub fn infer(&self, ciphertexts: &[Ciphertext]) -> Result<Vec<Ciphertext>, InferenceError> {
-        self.0.infer(ciphertexts, &mut |_, _| {})
+        self.infer_observed(ciphertexts, &mut |_| ())
     }
 
     /// As [`Session::infer`]; `observe` receives the position of each step in the report's layers as soon as it is
-    /// recorded, which on a device that works in the background is before it is done.
+    /// recorded, which on a device that works in the background is before it is done: once for each part of the items that the device has
+    /// memory for.
     ///
     /// # Errors
     /// As for [`Session::infer`].
@@ -76,7 +97,16 @@ impl Session {
         ciphertexts: &[Ciphertext],
         observe: &mut dyn FnMut(usize),
     ) -> Result<Vec<Ciphertext>, InferenceError> {
-        self.0.infer(ciphertexts, &mut |step, _| observe(step))
+        let at_once = self.at_once.unwrap_or(ciphertexts.len());
+        let is_whole = ciphertexts.len().is_multiple_of(self.plan().input_ciphertexts());
+        if ciphertexts.len() <= at_once || !is_whole {
+            return self.inner.infer(ciphertexts, &mut |step, _| observe(step));
+        }
+        let mut results = Vec::new();
+        for part in ciphertexts.chunks(at_once) {
+            results.extend(self.inner.infer(part, &mut |step, _| observe(step))?);
+        }
+        Ok(results)
     }
 
     /// Waits until the device has done everything that was asked of it.
@@ -84,6 +114,6 @@ impl Session {
     /// # Errors
     /// [`InferenceError::Eval`] if the device failed since the last wait.
     pub fn wait(&self) -> Result<(), InferenceError> {
-        self.0.wait()
+        self.inner.wait()
     }
 }

@@ -5,7 +5,7 @@ use crate::{Device, Pipeline, PipelineError, StageTimes};
 use ndarray::ArrayD;
 use pleura_ckks::Ciphertext;
 use pleura_latent::Xray;
-use pleura_nn::{CompileError, InferenceError, Plan};
+use pleura_nn::{CompileError, CompileOptions, InferenceError, Plan};
 pub use pleura_xray::*;
 
 /// A classifier whose network runs on ciphertexts, client and server in one process.
@@ -48,12 +48,12 @@ pub enum ClassifyError {
 }
 
 impl XrayPipeline {
-    /// Compiles a plan for single X-rays, makes keys, and brings both to a device.
+    /// Compiles a plan for single X-rays and the class of the device, makes keys, and brings both to the device.
     ///
     /// # Errors
     /// [`ClassifyError`]
     pub fn new(classifier: Classifier, device: &Device) -> Result<Self, ClassifyError> {
-        let options = classifier.compile_options(1)?;
+        let options = CompileOptions { device: device.class(), ..classifier.compile_options(1)? };
         let plan = Plan::compile(classifier.network(), &options, &mut |_, _, _| ())?;
         Ok(Self::with_plan(classifier, &plan, device)?)
     }

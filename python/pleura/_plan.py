@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 import numpy
 from numpy.typing import ArrayLike, NDArray
@@ -97,7 +97,7 @@ class Plan:
         p = report["parameters"]
         return (
             f"<pleura.Plan of {report['network']}: n = 2^{p['log_n']}, {p['levels']} levels, {p['security']} bits of "
-            f"security, {report['predicted_seconds']:.3g} s predicted>"
+            f"security, {report['predicted_seconds']:.3g} s predicted on a {report['planned_for'].upper()}>"
         )
 
     def _repr_html_(self) -> str:
@@ -135,6 +135,7 @@ def compile(
     fit: Optional[int] = None,
     input_shape: Optional[Sequence[int]] = None,
     output: Optional[str] = None,
+    device: Union[str, int] = "auto",
 ) -> Plan:
     """Compiles a model to a plan for encrypted data.
 
@@ -146,7 +147,8 @@ def compile(
 
     Ciphertexts compute sums, products and polynomials. `fit` is the degree (1 to 64) of the polynomials that replace
     other activations on the calibrated ranges. `input_shape` is the shape of an item and `output` the name of an output,
-    where the model leaves them open.
+    where the model leaves them open. `device` is the one that the plan will run on, as `pleura.Pipeline` names it; it
+    runs on others, too, with the same results.
 
     Raises `ModelError` for a model that cannot be encrypted, and `InputError` for arguments.
 
@@ -167,7 +169,7 @@ def compile(
     source.fit = whole("fit", fit)
     source.batch = whole("batch", batch) or 0
     source.security = whole("security", security) or 0
-    plan = Plan(_pleura.compile(source, items))
+    plan = Plan(_pleura.compile(source, items, str(device)))
     if items is None:
         warnings.warn(
             "the ranges of values come from normal noise, and larger values may overflow; give typical inputs with "

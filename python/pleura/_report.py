@@ -26,7 +26,7 @@ def to_html(report: dict[str, Any]) -> str:
         ("item", f"{size(report['input_bytes'])} up, {size(report['output_bytes'])} down"),
         ("keys", f"{size(report['key_wire_bytes'])} sent once, {report['rotation_keys']} rotations"),
         ("peak memory", f"{size(report['predicted_peak_bytes'])}, predicted"),
-        ("inference", f"{report['predicted_seconds']:.3g} s, predicted for this processor"),
+        ("inference", f"{report['predicted_seconds']:.3g} s, predicted on a {report['planned_for'].upper()}"),
     ]
     rows = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in facts)
     heads = ["layer", "kind", "layout", "level", "rotations", "diagonals", "weights", "ms"]

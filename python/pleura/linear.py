@@ -65,7 +65,9 @@ class _Estimator(_Secret):
         # The items that reach furthest, and some more.
         order = numpy.argsort(-numpy.abs(x @ weights.T + bias).max(axis=1))[:16]
         batch = self.batch  # type: ignore[attr-defined]
-        self.plan_ = compile(model, calibration=numpy.concatenate([x[order], x[:16]]), batch=batch)
+        device = self.device  # type: ignore[attr-defined]
+        items = numpy.concatenate([x[order], x[:16]])
+        self.plan_ = compile(model, calibration=items, batch=batch, device=device)
         self._pipeline = None
 
     def _scores(self, x: ArrayLike) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Kind};
 use crate::work;
 use pleura::gpu;
-use pleura::nn::Report;
+use pleura::nn::{DeviceClass, Report};
 use pleura::{Device, DeviceNote, DeviceSelector, GpuOptions, SelfCheck, host_memory, self_check};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
@@ -36,6 +36,11 @@ impl Choice {
             ));
         }
         Ok(Self { selector, threads })
+    }
+
+    /// Class of the device, which is not started.
+    pub(crate) fn class(self) -> DeviceClass {
+        self.selector.class()
     }
 
     /// Starts the device.

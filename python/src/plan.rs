@@ -1,11 +1,12 @@
 //! Compiled networks.
 
 use crate::arrays::Input;
+use crate::device::Choice;
 use crate::failure::{Failure, Kind};
 use crate::work;
 use ndarray::ArrayD;
 use pleura::ckks::Security;
-use pleura::nn::{self, BatchLayout, CompileOptions, FitOptions, Metadata, Network};
+use pleura::nn::{self, BatchLayout, CompileOptions, DeviceClass, FitOptions, Metadata, Network};
 use pleura::onnx::{ImportOptions, Imported, import};
 use pleura::remote::ClientBundle;
 use pyo3::prelude::*;
@@ -50,14 +51,16 @@ pub(crate) struct Source {
     security: u32,
 }
 
-/// Compiles a model. `source` has the attributes of [`Source`]; `calibration` is `[items, ..input shape]`.
+/// Compiles a model for a device. `source` has the attributes of [`Source`]; `calibration` is `[items, ..input shape]`.
 #[pyfunction]
-#[pyo3(signature = (source, calibration))]
+#[pyo3(signature = (source, calibration, device))]
 pub(crate) fn compile(
     py: Python<'_>,
     source: Source,
     calibration: Option<&Bound<'_, PyAny>>,
+    device: &str,
 ) -> PyResult<Plan> {
+    let choice = Choice::parse(device, None)?;
     let security = source.security()?;
     if !(1..=MAX_BATCH).contains(&source.batch) {
         return Err(Failure::new(
@@ -76,7 +79,7 @@ pub(crate) fn compile(
     let (imported, by_itself) = work::run(py, move |_| given.import())?;
     let items = calibration.map(|items| Input::batch(items, imported.network.input_shape())).transpose()?;
     let items = items.map(|input| input.values);
-    let inner = work::run(py, move |_| source.compile(imported, by_itself, items, security))?;
+    let inner = work::run(py, move |_| source.compile(imported, by_itself, items, security, choice.class()))?;
     Ok(Plan { inner: Arc::new(inner) })
 }
 
@@ -205,6 +208,7 @@ impl Source {
         by_itself: bool,
         items: Option<ArrayD<f64>>,
         security: Security,
+        device: DeviceClass,
     ) -> Result<Compiled, Failure> {
         let Imported { network: original, scores, mut notes, ranges, .. } = imported;
         let mut network = original.clone();
@@ -225,6 +229,7 @@ impl Source {
             security,
             calibration: items,
             ranges,
+            device,
             batch: self.batch,
             layout: (self.batch > 1).then_some(BatchLayout::SideBySide(self.batch)),
             metadata,

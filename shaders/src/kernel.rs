@@ -30,7 +30,7 @@ pub enum KernelId {
     /// `out = -out`
     NegAssign,
     /// `out *= scalar`, a residue for each limb.
-    MulScalarAssign,
+    MulScalar,
     /// `X -> X^g` of transformed words.
     Automorphism,
     /// `X -> X^g` of coefficients.
@@ -141,7 +141,7 @@ impl KernelId {
             Self::AddAssign,
             Self::SubAssign,
             Self::NegAssign,
-            Self::MulScalarAssign,
+            Self::MulScalar,
             Self::Automorphism,
             Self::AutomorphismCoeff,
             Self::MulAccumulate,
@@ -172,7 +172,7 @@ impl KernelId {
             Self::AddAssign => kernel!(word "add_assign"[], 1, (LimbEntry, RowEntry)),
             Self::SubAssign => kernel!(word "sub_assign"[], 1, (LimbEntry, RowEntry)),
             Self::NegAssign => kernel!(word "neg_assign"[], 0, (LimbEntry, RowEntry)),
-            Self::MulScalarAssign => kernel!(word "mul_scalar_assign"[], 0, (ScalarLimb, RowEntry)),
+            Self::MulScalar => kernel!(word "mul_scalar"[], 1, (ScalarLimb, RowEntry)),
             Self::Automorphism => kernel!(word "automorphism"["automorphism"], 1, (LimbEntry, RowEntry)),
             Self::AutomorphismCoeff => kernel!(word "automorphism_coeff"[], 1, (LimbEntry, RowEntry)),
             Self::MulAccumulate => kernel!(

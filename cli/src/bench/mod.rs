@@ -5,6 +5,7 @@ mod manifest;
 mod record;
 mod report;
 
+use crate::classifier::Target;
 use crate::device::{self, GpuMemory};
 use crate::error::{advice as advice_on, on_gpu};
 use crate::model::all_cores;
@@ -22,6 +23,7 @@ use pleura::bench::{
 };
 use pleura::ckks::{Params, ParamsLiteral};
 use pleura::gpu::Kind;
+use pleura::nn::DeviceClass;
 use pleura::xray::shipped::SAMPLES;
 use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
@@ -311,7 +313,10 @@ fn network(
 ) -> Result<NetworkRecord> {
     bar.set_message(format!("compiling {name}"));
     let classifier = classifier::load(name)?;
-    let plan = classifier::plan(&classifier, threads, true, 1)?;
+    // One plan for all, so that their results can be compared.
+    let on_gpu = devices.iter().any(|place| place.selector != DeviceSelector::Cpu);
+    let device = if on_gpu { DeviceClass::Accelerator } else { DeviceClass::Processor };
+    let plan = classifier::plan(&classifier, Target { device, threads }, true, 1)?;
     memory::check(plan.report().predicted_peak_bytes as u64, None)?;
     bar.set_message(format!("{name} on the client"));
     let xray = SAMPLES.first().context("no sample X-ray is shipped")?.xray()?;

@@ -2,6 +2,7 @@
 
 use super::arguments::ClassifyArgs;
 use super::unit::{Group, Prepared, Unit, interleaved};
+use crate::classifier::Target;
 use crate::memory;
 use crate::row::{Row, Seconds};
 use crate::stages::Crew;
@@ -41,7 +42,8 @@ impl Scorer {
     ) -> Result<(Self, Crew)> {
         let device = args.device.find(threads)?;
         let clock = Instant::now();
-        let plan = plan(&classifier, threads, !args.no_cache, items, args.watching.watch)?;
+        let target = Target { device: device.class(), threads };
+        let plan = plan(&classifier, target, !args.no_cache, items, args.watching.watch)?;
         let group = plan.client_spec().items();
         let report = plan.report();
         let fitting = memory::fitting(
@@ -240,15 +242,15 @@ fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, encrypted: Opt
 }
 
 /// The plan for some X-rays. Layouts of batches are compared only if that takes less time than they save.
-fn plan(classifier: &Classifier, threads: usize, cached: bool, items: usize, watched: bool) -> Result<Plan> {
-    let batch = batch(items, threads, watched);
+fn plan(classifier: &Classifier, target: Target, cached: bool, items: usize, watched: bool) -> Result<Plan> {
+    let batch = batch(items, target.threads, watched);
     if batch > 1 && items < MANY {
-        let single = classifier::plan(classifier, threads, cached, 1)?;
+        let single = classifier::plan(classifier, target, cached, 1)?;
         if single.report().predicted_seconds > COSTLY {
             return Ok(single);
         }
     }
-    classifier::plan(classifier, threads, cached, batch)
+    classifier::plan(classifier, target, cached, batch)
 }
 
 /// The number of X-rays that a plan is made for: a share for each thread, since a group for each core takes less time than shared limbs.

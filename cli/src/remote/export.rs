@@ -2,7 +2,8 @@
 
 use super::output::Written;
 use super::spec::cannot_use;
-use crate::model::{Compiled, CompiledModel, ModelArgs};
+use crate::classifier::Target;
+use crate::model::{Compiled, CompiledModel, ModelArgs, PlannedFor};
 use crate::plan::{MAX_BATCH, parameters};
 use crate::table::Table;
 use crate::text::{bytes_text, counted, hex, plain};
@@ -40,6 +41,9 @@ server.plan has the weights; copy it to the server. client.spec has no weights; 
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    planned_for: PlannedFor,
 
     /// Folder for server.plan and client.spec; made if it does not exist.
     #[arg(long, value_name = "DIR")]
@@ -95,11 +99,12 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
         }
         let classifier = classifier::load(&name)?;
         classifier.notes().iter().for_each(|text| terminal::note(text));
-        let plan = classifier::plan(&classifier, args.model.threads(), args.model.cached(), args.batch)?;
+        let target = Target { device: args.planned_for.device, threads: args.model.threads() };
+        let plan = classifier::plan(&classifier, target, args.model.cached(), args.batch)?;
         let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier);
         return Ok((plan, bundle.with_context(|| cannot_use(&args.model.model))?));
     }
-    let model = args.model.import()?.batched(args.batch);
+    let model = args.model.import()?.planned_for(args.planned_for.device).batched(args.batch);
     let calibrated = model.is_calibrated();
     let CompiledModel { notes, compiled: Compiled { plan, .. }, .. } = model.compile()?;
     notes.iter().chain(&plan.report().notes).for_each(|text| terminal::note(text));
@@ -132,6 +137,7 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
                 "input": input(bundle),
                 "group": bundle.group(),
                 "layout": report.layout,
+                "planned_for": report.planned_for,
                 "parameters": report.parameters,
                 "key_bytes": report.key_wire_bytes,
                 "input_bytes": report.input_bytes,
@@ -147,9 +153,10 @@ fn report(args: &ExportArgs, plan: &Plan, bundle: &ClientBundle, written: &[Writ
         table.row([name.into(), holder.into(), digest, bytes_text(file.bytes)]);
     }
     terminal::print(&format!(
-        "network     {}, on {}\nparameters  {}\nkeys        {}, once for each client\nitem        {} up, {} down{}\n\n{table}",
+        "network     {}, on {}, planned for {}\nparameters  {}\nkeys        {}, once for each client\nitem        {} up, {} down{}\n\n{table}",
         plain(&report.network),
         input(bundle),
+        report.planned_for,
         parameters(&report.parameters),
         bytes_text(report.key_wire_bytes as u64),
         bytes_text(report.input_bytes as u64),

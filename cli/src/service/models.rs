@@ -1,5 +1,6 @@
 //! Networks that a server offers: shipped ones, classifiers of X-rays in ONNX, and folders of `pleura export`.
 
+use crate::classifier::Target;
 use crate::remote::export::{PLAN, SPEC};
 use crate::{classifier, files, memory, terminal};
 use anyhow::{Context, Result, ensure};
@@ -15,7 +16,7 @@ const MAX_SPEC: u64 = 64 << 20;
 /// Plan and bundle of each network.
 pub(super) fn load(
     names: &[String],
-    threads: usize,
+    target: Target,
     cached: bool,
     max_memory: Option<u64>,
 ) -> Result<Vec<(ServerPlan, ClientBundle)>> {
@@ -23,7 +24,7 @@ pub(super) fn load(
     let mut needed = 0;
     for name in names {
         let path = Path::new(name);
-        let model = if path.is_dir() { exported(path)? } else { classifier(name, threads, cached)? };
+        let model = if path.is_dir() { exported(path)? } else { classifier(name, target, cached)? };
         needed += Report::new(&model.0, &[]).predicted_peak_bytes as u64;
         models.push(model);
     }
@@ -47,10 +48,10 @@ fn exported(folder: &Path) -> Result<(ServerPlan, ClientBundle)> {
     Ok((plan, bundle))
 }
 
-fn classifier(name: &str, threads: usize, cached: bool) -> Result<(ServerPlan, ClientBundle)> {
+fn classifier(name: &str, target: Target, cached: bool) -> Result<(ServerPlan, ClientBundle)> {
     let classifier = classifier::load(name)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
-    let plan = classifier::plan(&classifier, threads, cached, 1)?;
+    let plan = classifier::plan(&classifier, target, cached, 1)?;
     let bundle = ClientBundle::xray(plan.client_spec().clone(), &classifier)?;
     Ok((plan.server_plan().as_ref().clone(), bundle))
 }

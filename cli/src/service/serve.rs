@@ -2,6 +2,7 @@
 
 use super::devices::DevicesArgs;
 use super::{models, stop};
+use crate::classifier::Target;
 use crate::device;
 use crate::memory::MemoryArgs;
 use crate::model::all_cores;
@@ -12,6 +13,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::Device;
 use pleura::host_memory::available_bytes;
+use pleura::nn::DeviceClass;
 use pleura_service::server::{
     Limits, Options, ServerDevice, Service, Stop, Tls, certificate_is_for, new_token, openapi, self_signed,
 };
@@ -123,9 +125,11 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     log();
     let tls = tls(args)?;
     let threads = args.threads.unwrap_or_else(all_cores);
-    let models = models::load(&args.model, threads, !args.no_cache, args.memory.max_memory)?;
-    let names: Vec<_> = models.iter().map(|(plan, _)| plan.network().to_owned()).collect();
     let devices = args.device.find(threads)?;
+    let class = devices.first().map_or_else(DeviceClass::default, Device::class);
+    let target = Target { device: class, threads };
+    let models = models::load(&args.model, target, !args.no_cache, args.memory.max_memory)?;
+    let names: Vec<_> = models.iter().map(|(plan, _)| plan.network().to_owned()).collect();
     let device_names: Vec<_> = devices.iter().map(Device::name).collect();
     let devices: Vec<_> = devices
         .into_iter()

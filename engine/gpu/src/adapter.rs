@@ -1,8 +1,10 @@
 //! The GPUs of this machine, their capabilities, and why one may be missing.
 
+use crate::adapter_memory::{DeviceMemory, device_memory};
 use crate::limits::largest_block;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A GPU that a driver offers, not yet opened.
 pub struct Adapter {
@@ -39,6 +41,8 @@ pub struct AdapterInfo {
     pub subgroup: (u32, u32),
     /// Words of the largest block that a workgroup transforms; 0 if it can run no kernel.
     pub block_words: usize,
+    /// Memory of the GPU, where the interface says.
+    pub memory: Option<DeviceMemory>,
 }
 
 /// Kinds of GPU, the fastest first.
@@ -67,12 +71,29 @@ pub struct Options {
     pub no_int64: bool,
     /// Enables bounds checks in the kernels: slow, for tests.
     pub checks: bool,
+    /// Opens a Vulkan device without robust buffer access, which drivers check every access to buffers for: to measure what that costs. Other
+    /// interfaces ignore it.
+    pub no_robustness: bool,
+    /// Name of a kernel that is left out: results are wrong, and the time that is saved is the kernel's share. To measure.
+    pub skipped_kernel: Option<String>,
     /// Takes the time of every kernel, for [`Device::kernel_times`](crate::Device::kernel_times): each dispatch waits for the one before.
     pub profile: bool,
+    /// Receives the numbers of kernels that are compiled, and of all, while a ring's are.
+    pub observer: Option<CompileObserver>,
     /// Folder of the pipeline cache, which keeps compiled kernels between runs.
     pub cache: Option<PathBuf>,
     /// The one of [`DRIVER_VARIABLES`] that is set in the environment, if any; [`diagnosis`] names it.
     pub driver_variable: Option<&'static str>,
+}
+
+/// Receives the progress of a compilation: finished kernels, and all. It is called on several threads.
+#[derive(Clone)]
+pub struct CompileObserver(pub Arc<dyn Fn(usize, usize) + Send + Sync>);
+
+impl fmt::Debug for CompileObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CompileObserver")
+    }
 }
 
 /// All GPUs, the fastest kind first and software last. A GPU's position is the number that users select it by.
@@ -147,6 +168,7 @@ impl Adapter {
             pci_id: (info.vendor, info.device),
             subgroup: (info.subgroup_min_size, info.subgroup_max_size),
             block_words: largest_block(&limits).map_or(0, |log_words| 1 << log_words),
+            memory: device_memory(&adapter),
         };
         Self { adapter, info }
     }
@@ -213,6 +235,7 @@ mod tests {
             pci_id: (0x10de, 1),
             subgroup: (32, 32),
             block_words: 1 << 13,
+            memory: None,
         }
     }
 

@@ -53,20 +53,29 @@ impl Device {
     /// A buffer of at least `words` words, with undefined content. Without memory for it, a marked stand-in.
     fn buffer(&self, words: usize) -> PooledBuffer {
         let bytes = 4 * words as u64;
-        let taken = self.size(bytes).and_then(|size| self.pool.take(size, false));
+        let taken = self.size(bytes).and_then(|size| self.pool.take(size, self.most(size), false));
         taken.or_else(|| self.unused_buffer(bytes)).unwrap_or_else(|| self.missing_buffer(bytes))
     }
 
     /// [`Self::buffer`] for data that the host writes: preferably one that no unsubmitted command uses.
     fn buffer_to_write(&self, words: usize) -> PooledBuffer {
         let bytes = 4 * words as u64;
-        let settled = self.size(bytes).and_then(|size| self.pool.take(size, true));
+        let settled = self.size(bytes).and_then(|size| self.pool.take(size, self.most(size), true));
         settled.or_else(|| self.unused_buffer(bytes)).unwrap_or_else(|| self.buffer(words))
+    }
+
+    /// Size of the largest pooled buffer that is taken for `size` bytes: no larger one than needed where memory is limited.
+    fn most(&self, size: u64) -> u64 {
+        if self.budget.is_some() { size } else { 2 * size }
     }
 
     /// A buffer that no command has used yet.
     pub(crate) fn unused_buffer(&self, bytes: u64) -> Option<PooledBuffer> {
-        let size = self.size(bytes)?;
+        self.buffer_of(self.size(bytes)?)
+    }
+
+    /// A new buffer of exactly this size.
+    fn buffer_of(&self, size: u64) -> Option<PooledBuffer> {
         let room = || self.budget.is_none_or(|budget| self.pool.bytes().0 + size <= budget);
         if !room() {
             self.release();
@@ -194,6 +203,20 @@ impl Device {
         Ok(GpuBuffer { segments, places, writable: false })
     }
 
+    /// Opens a slab of this size for constants, unless they fit the open one or no slab can be had: kernels read from one buffer at a
+    /// time.
+    pub(crate) fn expect_constants(&self, words: usize) {
+        let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
+        if slab.as_ref().is_some_and(|slab| slab.used_words + words <= slab.words) || words > self.max_words {
+            return;
+        }
+        let bytes = 4 * words.next_multiple_of(ALIGN_CONSTANTS) as u64 + SMALLEST;
+        if let Some(buffer) = self.slab_buffer(bytes, bytes) {
+            let words = (buffer.bytes / 4) as usize;
+            *slab = Some(Slab { buffer: Arc::new(buffer), used_words: 0, words });
+        }
+    }
+
     /// Words that kernels only read, in a slab with space for them, or in host memory if the device is full.
     fn constant(&self, words: &[u32]) -> (Segment, u32) {
         let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,7 +247,9 @@ impl Device {
         [size, bytes]
             .into_iter()
             .filter(|size| self.budget.is_none_or(|budget| live + size <= budget / 2))
-            .find_map(|size| self.unused_buffer(size))
+            .map(|size| size.next_multiple_of(SMALLEST))
+            .filter(|&size| size <= self.limits.max_buffer_size)
+            .find_map(|size| self.buffer_of(size))
     }
 
     /// A segment on the device: its own buffer, or a temporary copy.

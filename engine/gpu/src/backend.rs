@@ -97,6 +97,10 @@ impl Backend for Gpu {
         Ok(Batch::from_buffer(buffer, limbs, polys))
     }
 
+    fn expect_constants(&self, words: usize) {
+        self.device.expect_constants(words);
+    }
+
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
         match self.sources(x) {
             Ok(sources) => Download::new(self.device.read(sources)),
@@ -144,9 +148,9 @@ impl Backend for Gpu {
         self.call_simple(KernelId::NegAssign, &entries, rows);
     }
 
-    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
+    fn mul_scalar<D: Domain>(&self, x: View<'_, Self, D>, scalar: &[u32]) -> Batch<Self, D> {
         shape::check_scalar(x, scalar);
-        self.make_writable(x);
+        let out = self.alloc(x.limbs(), x.polys(), Placement::Separate);
         let bases = self.limb_entries(x.limbs(), x.limbs(), x.limbs());
         let moduli = self.ring.moduli(x.limbs());
         let entries: Vec<_> = bases
@@ -154,8 +158,9 @@ impl Backend for Gpu {
             .zip(moduli.zip(scalar))
             .map(|(base, (modulus, &scalar))| ScalarLimb { base, scalar: factor(modulus.shoup(scalar)) })
             .collect();
-        let rows = (0..x.polys()).map(|i| Row::in_place(x.buffer().at(i)));
-        self.call_simple(KernelId::MulScalarAssign, &entries, rows);
+        let rows = (0..x.polys()).map(|i| Row::map(out.at(i), poly(x, i)));
+        self.call_simple(KernelId::MulScalar, &entries, rows);
+        Batch::from_buffer(out, x.limbs(), x.polys())
     }
 
     fn mul_accumulate(

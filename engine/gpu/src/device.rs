@@ -9,6 +9,7 @@ use crate::pipeline_cache::PipelineCache;
 use crate::pipelines::Pipelines;
 use crate::profile::Profile;
 use crate::recorder::{ALIGN_WORDS, ARENA_WORDS, Recorder};
+use crate::robustness::without_robustness;
 use pleura_ring::BackendError;
 use pleura_shaders::Words;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,8 @@ pub struct Device {
     waiting_bytes: AtomicU64,
     pub(crate) streamed_bytes: AtomicU64,
     pub(crate) dispatches: AtomicU64,
+    /// Name of a kernel that is left out.
+    pub(crate) skipped_kernel: Option<String>,
     /// Submits that the driver has reported as finished.
     pub(crate) finished_submits: Arc<AtomicU64>,
     pub(crate) errors: Arc<ErrorSink>,
@@ -68,6 +71,11 @@ impl Adapter {
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
         };
+        if options.no_robustness
+            && let Some(opened) = without_robustness(&self.adapter, &descriptor)
+        {
+            return opened.map_err(|error| self.refused(error));
+        }
         pollster::block_on(self.adapter.request_device(&descriptor)).map_err(|error| self.refused(error))
     }
 }
@@ -96,7 +104,7 @@ impl Device {
         let visible_words = visible_words(&limits);
         let max_binding_words = options.max_binding_bytes.map_or(usize::MAX, |bytes| (bytes / 4) as usize);
         Ok(Self {
-            pipelines: Pipelines::new(&device, words, options.checks, on_disk),
+            pipelines: Pipelines::new(&device, words, options, on_disk),
             device,
             queue,
             info: adapter.info().clone(),
@@ -112,6 +120,7 @@ impl Device {
             waiting_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
+            skipped_kernel: options.skipped_kernel.clone(),
             finished_submits: Arc::default(),
             errors,
             nothing,
@@ -126,6 +135,12 @@ impl Device {
     /// Whether the kernels of this device compute with 64-bit integers: the adapter can, and [`Options::no_int64`] is not set.
     pub fn shader_int64(&self) -> bool {
         self.pipelines.words() == Words::Int64
+    }
+
+    /// Bytes of device memory that may be used: the limit of [`Options::memory_bytes`], or what the driver reported as free; `None` if neither
+    /// is known.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.budget.or_else(|| self.info.memory?.free.map(|free| free / 10 * 9))
     }
 
     /// Bytes of device memory that are in use or pooled: current value and peak.

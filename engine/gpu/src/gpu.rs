@@ -170,7 +170,7 @@ fn kernels(ring: &Ring, max_log_block: u32) -> Vec<KernelId> {
         KernelId::Concat,
         KernelId::AddAssign,
         KernelId::SubAssign,
-        KernelId::MulScalarAssign,
+        KernelId::MulScalar,
         KernelId::MulAccumulate,
         KernelId::GadgetProduct,
         KernelId::BabyStepSums,

@@ -30,6 +30,7 @@
 //! ```
 
 mod adapter;
+mod adapter_memory;
 mod allocation;
 mod backend;
 mod conversion;
@@ -47,14 +48,18 @@ mod pipelines;
 mod profile;
 mod recorder;
 mod ring_tables;
+mod robustness;
 mod sums;
 mod switching;
 mod timestamps;
 mod transform;
 
-pub use adapter::{Adapter, AdapterInfo, DRIVER_VARIABLES, Kind, Options, adapters, diagnosis};
+pub use adapter::{
+    Adapter, AdapterInfo, CompileObserver, DRIVER_VARIABLES, Kind, Options, adapters, diagnosis,
+};
+pub use adapter_memory::DeviceMemory;
 pub use device::Device;
 pub use error::GpuError;
 pub use gpu::{Gpu, GpuCompactPolys};
 pub use memory::GpuBuffer;
-pub use timestamps::KernelTime;
+pub use timestamps::{DeviceTimes, KernelTime, SubmitTime};

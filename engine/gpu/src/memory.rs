@@ -1,7 +1,7 @@
 //! Device memory: pooled buffers, and the places of polynomials in them. `allocation.rs` decides the places.
 
 use pleura_ring::BackendError;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +22,7 @@ pub(crate) struct PooledBuffer {
 /// Pooled buffers, by size.
 #[derive(Default)]
 pub(crate) struct Pool {
-    free: Mutex<HashMap<u64, Vec<Waiting>>>,
+    free: Mutex<BTreeMap<u64, Vec<Waiting>>>,
     next_id: AtomicU64,
     /// Number of submits so far.
     pub(crate) submits: AtomicU64,
@@ -81,12 +81,14 @@ impl Pool {
         bytes > 0
     }
 
-    /// A pooled buffer of a size. With `settled`, one that no unsubmitted command uses.
-    pub(crate) fn take(self: &Arc<Self>, bytes: u64, settled: bool) -> Option<PooledBuffer> {
+    /// The smallest pooled buffer of `bytes` to `most` bytes. With `settled`, one that no unsubmitted command uses.
+    pub(crate) fn take(self: &Arc<Self>, bytes: u64, most: u64, settled: bool) -> Option<PooledBuffer> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = free.get_mut(&bytes)?;
         let now = self.submits.load(Ordering::Relaxed);
-        let found = waiting.iter().rposition(|(_, _, used_in)| !settled || *used_in < now)?;
+        let (&bytes, waiting, found) = free.range_mut(bytes..=most).find_map(|(bytes, waiting)| {
+            let found = waiting.iter().rposition(|(_, _, used_in)| !settled || *used_in < now)?;
+            Some((bytes, waiting, found))
+        })?;
         let (buffer, id, used_in) = waiting.swap_remove(found);
         self.free_bytes.fetch_sub(bytes, Ordering::Relaxed);
         Some(self.adopt(buffer, id, bytes, Some(used_in)))

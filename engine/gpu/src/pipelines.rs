@@ -1,6 +1,7 @@
 //! Compute pipelines, compiled on all cores when a ring comes to a device, or when a kernel is used first, and the layouts of what they
 //! bind.
 
+use crate::adapter::{CompileObserver, Options};
 use crate::limits::{COMMON_BINDINGS, MAX_INPUTS};
 use crate::pipeline_cache::PipelineCache;
 use pleura_shaders::{ENTRY_POINT, Kernel, KernelId, Words};
@@ -19,6 +20,7 @@ pub(crate) struct Pipelines {
     layouts: [Layout; MAX_INPUTS + 1],
     compiled: Mutex<HashMap<KernelId, Arc<OnceLock<wgpu::ComputePipeline>>>>,
     on_disk: Option<PipelineCache>,
+    observer: Option<CompileObserver>,
 }
 
 /// Bindings of kernels with the same number of inputs.
@@ -36,11 +38,18 @@ impl Pipelines {
     pub(crate) fn new(
         device: &wgpu::Device,
         words: Words,
-        checks: bool,
+        options: &Options,
         on_disk: Option<PipelineCache>,
     ) -> Self {
         let layouts = std::array::from_fn(|inputs| Layout::new(device, inputs as u32));
-        Self { words, checks, layouts, compiled: Mutex::default(), on_disk }
+        Self {
+            words,
+            checks: options.checks,
+            layouts,
+            compiled: Mutex::default(),
+            on_disk,
+            observer: options.observer.clone(),
+        }
     }
 
     /// The form of words that the kernels compute with.
@@ -69,11 +78,19 @@ impl Pipelines {
         }
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
+        let done = AtomicUsize::new(0);
+        let observe = |done: usize| {
+            if let Some(CompileObserver(observer)) = &self.observer {
+                observer(done, ids.len());
+            }
+        };
+        observe(0);
         thread::scope(|scope| {
             for _ in 0..cores.min(ids.len()) {
                 scope.spawn(|| {
                     while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                         self.get(device, *id);
+                        observe(done.fetch_add(1, Ordering::Relaxed) + 1);
                     }
                 });
             }

@@ -1,12 +1,24 @@
 //! Time stamps of each dispatch: a pass, and so a barrier, for each. `timestamps.rs` reads them.
 
+use std::time::Instant;
+
 /// Time stamps of dispatches.
 pub(crate) struct Profile {
     queries: wgpu::QuerySet,
-    /// Kernels of the recorded dispatches.
+    /// Kernels of the recorded dispatches, and when the first of them was recorded.
     kernels: Vec<&'static str>,
-    /// Time stamps of submitted dispatches, and their kernels.
-    pub(crate) submitted: Vec<(wgpu::Buffer, Vec<&'static str>)>,
+    since: Option<Instant>,
+    pub(crate) submitted: Vec<Submitted>,
+}
+
+/// Dispatches that were submitted together.
+pub(crate) struct Submitted {
+    /// Their time stamps, two for each.
+    pub(crate) stamps: wgpu::Buffer,
+    pub(crate) kernels: Vec<&'static str>,
+    /// Times of the host: of the first record, and of the submit.
+    pub(crate) recorded: Instant,
+    pub(crate) submitted: Instant,
 }
 
 /// Most dispatches of a submit that is profiled: drivers limit the time stamps of a set.
@@ -19,7 +31,7 @@ impl Profile {
             ty: wgpu::QueryType::Timestamp,
             count: 2 * MAX_DISPATCHES as u32,
         });
-        Self { queries, kernels: Vec::new(), submitted: Vec::new() }
+        Self { queries, kernels: Vec::new(), since: None, submitted: Vec::new() }
     }
 
     /// Whether the next dispatch must be in another submit.
@@ -35,6 +47,7 @@ impl Profile {
     ) -> wgpu::ComputePass<'static> {
         let first = 2 * self.kernels.len() as u32;
         self.kernels.push(kernel);
+        self.since.get_or_insert_with(Instant::now);
         let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some(kernel),
             timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
@@ -63,6 +76,8 @@ impl Profile {
         let staging = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         encoder.resolve_query_set(&self.queries, 0..count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, 8 * u64::from(count));
-        self.submitted.push((staging, kernels));
+        let submitted = Instant::now();
+        let recorded = self.since.take().unwrap_or(submitted);
+        self.submitted.push(Submitted { stamps: staging, kernels, recorded, submitted });
     }
 }

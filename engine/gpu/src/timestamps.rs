@@ -20,6 +20,31 @@ pub struct KernelTime {
     pub gap: Duration,
 }
 
+/// Times of a device's work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTimes {
+    /// Each kernel, the longest first.
+    pub kernels: Vec<KernelTime>,
+    /// Each submit, in order.
+    pub submits: Vec<SubmitTime>,
+}
+
+/// A submit on the clock of the host, from the first record on. The device's clock is set so that no submit begins before it was handed in,
+/// and one of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubmitTime {
+    /// Number of dispatches.
+    pub dispatches: usize,
+    /// When the host recorded the first of them.
+    pub recorded: Duration,
+    /// When the host handed them in.
+    pub submitted: Duration,
+    /// When the device began the first of them.
+    pub start: Duration,
+    /// When the device ended the last of them.
+    pub end: Duration,
+}
+
 impl Device {
     /// Runs `work` and waits for it: the time between the device's own time stamps, where it has them, and that of the clock.
     ///
@@ -39,45 +64,86 @@ impl Device {
         Ok((device, wall))
     }
 
-    /// Waits, and returns the time of each kernel since the last call, the longest first; `None` unless [`Options::profile`] is set and
-    /// the device has time stamps.
+    /// Waits, and returns the times of all kernels since the last call; `None` unless [`Options::profile`] is set and the device has time
+    /// stamps.
     ///
     /// # Errors
     /// As [`pleura_ring::Backend::wait`].
     ///
     /// [`Options::profile`]: crate::Options::profile
-    pub fn kernel_times(&self) -> Result<Option<Vec<KernelTime>>, BackendError> {
+    pub fn kernel_times(&self) -> Result<Option<DeviceTimes>, BackendError> {
         self.wait()?;
         let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(profile) = &mut recorder.profile else { return Ok(None) };
         let submitted = std::mem::take(&mut profile.submitted);
         drop(recorder);
+        let Some(origin) = submitted.first().map(|submit| submit.recorded) else {
+            return Ok(Some(DeviceTimes::default()));
+        };
         let period = f64::from(self.queue.get_timestamp_period());
         let duration = |ticks: u64| Duration::from_nanos((ticks as f64 * period) as u64);
-        let mut times: BTreeMap<&'static str, KernelTime> = BTreeMap::new();
-        for (staging, kernels) in submitted {
-            // Reading reports a buffer that was not mapped.
-            staging.map_async(wgpu::MapMode::Read, .., |_| ());
-            self.wait_for_submits();
-            self.check()?;
-            let mapped = staging
-                .get_mapped_range(..)
-                .map_err(|error| BackendError::DeviceLost { reason: error.to_string() })?;
-            let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&mapped);
+        let mut kernels: BTreeMap<&'static str, KernelTime> = BTreeMap::new();
+        let mut spans: Vec<(u64, u64)> = Vec::with_capacity(submitted.len());
+        for submit in &submitted {
+            let stamps = self.stamps(&submit.stamps)?;
             let mut previous = None;
-            for (kernel, stamps) in kernels.into_iter().zip(stamps.chunks_exact(2)) {
+            for (&kernel, stamps) in submit.kernels.iter().zip(stamps.chunks_exact(2)) {
                 let &[start, end] = stamps else { continue };
                 let zero = KernelTime { kernel, dispatches: 0, time: Duration::ZERO, gap: Duration::ZERO };
-                let entry = times.entry(kernel).or_insert(zero);
+                let entry = kernels.entry(kernel).or_insert(zero);
                 entry.dispatches += 1;
                 entry.time += duration(end.saturating_sub(start));
                 entry.gap += previous.map_or(Duration::ZERO, |end| duration(start.saturating_sub(end)));
                 previous = Some(end);
             }
+            let first = stamps.first().copied();
+            spans.push((first.unwrap_or_default(), previous.or(first).unwrap_or_default()));
         }
-        let mut times: Vec<_> = times.into_values().collect();
-        times.sort_by_key(|entry| std::cmp::Reverse(entry.time));
-        Ok(Some(times))
+        let mut kernels: Vec<_> = kernels.into_values().collect();
+        kernels.sort_by_key(|entry| std::cmp::Reverse(entry.time));
+        // The clocks are not compared: the device is taken to begin no submit before the host handed it in, and one of them at once.
+        let first = spans.first().map_or(0, |(start, _)| *start);
+        let since = |ticks: u64| duration(ticks.saturating_sub(first));
+        let handed_in = submitted.iter().map(|submit| submit.submitted - origin);
+        let shift = handed_in.zip(&spans).map(|(at, (start, _))| at.saturating_sub(since(*start))).max();
+        let shift = shift.unwrap_or(Duration::ZERO);
+        let submits = submitted.iter().zip(&spans).map(|(submit, &(start, end))| SubmitTime {
+            dispatches: submit.kernels.len(),
+            recorded: submit.recorded - origin,
+            submitted: submit.submitted - origin,
+            start: since(start) + shift,
+            end: since(end) + shift,
+        });
+        Ok(Some(DeviceTimes { kernels, submits: submits.collect() }))
+    }
+
+    /// Time stamps in ticks of the device.
+    fn stamps(&self, staging: &wgpu::Buffer) -> Result<Vec<u64>, BackendError> {
+        // Reading reports a buffer that was not mapped.
+        staging.map_async(wgpu::MapMode::Read, .., |_| ());
+        self.wait_for_submits();
+        self.check()?;
+        let mapped = staging
+            .get_mapped_range(..)
+            .map_err(|error| BackendError::DeviceLost { reason: error.to_string() })?;
+        Ok(bytemuck::pod_collect_to_vec(&mapped))
+    }
+}
+
+impl DeviceTimes {
+    /// Time in which the device computed while the host recorded further work.
+    pub fn overlap(&self) -> Duration {
+        let host = self.submits.iter().map(|submit| (submit.recorded, submit.submitted));
+        host.flat_map(|(from, to)| {
+            self.submits.iter().map(move |device| (from.max(device.start), to.min(device.end)))
+        })
+        .map(|(from, to)| to.saturating_sub(from))
+        .sum()
+    }
+
+    /// Time in which the device computed.
+    pub fn device(&self) -> Duration {
+        self.submits.iter().map(|submit| submit.end.saturating_sub(submit.start)).sum()
     }
 }
 

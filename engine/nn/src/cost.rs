@@ -1,37 +1,69 @@
-//! Predicted seconds of operations, from the work they are made of.
+//! Predicted seconds of operations on a class of devices, from the work they are made of.
 //!
-//! The constants were measured on one core of an AVX-512 processor (`cargo bench -p benches --bench networks` prints
-//! prediction and truth side by side); only their ratios decide between plans.
+//! Constants of a processor were measured on one core with AVX-512 (`cargo bench -p benches --bench networks` prints
+//! prediction and truth side by side). Those of a GPU are instructions of the compiled kernels at three quarters of an H100's issue rate,
+//! and bytes at three quarters of its bandwidths (`benches/README.md`, static profile). Only ratios decide between plans.
 
 use crate::lower::{Place, Split};
+use crate::options::DeviceClass;
 use pleura_ckks::{ParamsLiteral, RingKind};
 use std::collections::BTreeSet;
 
-/// Seconds per word and stage of a transform.
-const BUTTERFLY: f64 = 3.6e-11;
+/// Constants of a class of devices.
+#[derive(Debug)]
+struct Rates {
+    /// Seconds per word and stage of a transform.
+    butterfly: f64,
+    /// Seconds per word of a product that is added to a sum.
+    multiply: f64,
+    /// Seconds per word of a product by a number, of which four share what they read.
+    matrix_multiply: f64,
+    /// Seconds per coefficient of a weight that is read and reduced.
+    residue: f64,
+    /// Seconds per weight and limb, however short.
+    weight: f64,
+    /// Seconds per byte that comes from main memory, which threads share.
+    memory: f64,
+    /// Seconds until a kernel that waits for another begins and its first workgroups end.
+    dispatch: f64,
+    /// Most doublings that one group of rotations replaces: one more doubles the keys.
+    max_doublings: usize,
+}
+
+const CPU: Rates = Rates {
+    butterfly: 3.6e-11,
+    multiply: 1.3e-10,
+    matrix_multiply: 5.0e-11,
+    residue: 2.8e-10,
+    weight: 3.0e-7,
+    memory: 1.2e-10,
+    dispatch: 0.0,
+    max_doublings: 3,
+};
+
+const GPU: Rates = Rates {
+    butterfly: 3.5e-13,
+    multiply: 8.0e-13,
+    matrix_multiply: 5.0e-13,
+    residue: 4.0e-13,
+    weight: 1.0e-10,
+    memory: 4.0e-13,
+    dispatch: 4.0e-6,
+    max_doublings: 4,
+};
+
 /// Stages that take as long as the folding of coefficients.
 const FOLDING: f64 = 1.5;
-/// Seconds per word of a product that is added to a sum.
-const MULTIPLY: f64 = 1.3e-10;
-/// Seconds per word of a product by a number, of which four share what they read.
-const MATRIX_MULTIPLY: f64 = 5.0e-11;
-/// Seconds per coefficient of a weight that is read and reduced.
-const RESIDUE: f64 = 2.8e-10;
-/// Seconds per weight and limb, however short.
-const WEIGHT: f64 = 3.0e-7;
-/// Seconds per byte that comes from main memory, which threads share.
-const MEMORY: f64 = 1.2e-10;
+/// Logarithm of the largest degree whose transform is one kernel on most GPUs.
+const LOG_BLOCK: u32 = 13;
 
 /// Seconds to encode and encrypt one ciphertext.
 const ENCRYPT: f64 = 0.003;
-/// Most doublings that one group of rotations replaces.
-const MAX_DOUBLINGS: usize = 3;
-/// Ratio of predicted seconds up to which fewer groups of rotations are preferred.
-const DISPATCH_PREFERENCE: f64 = 1.1;
 
 /// The parameters that costs depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
+    rates: &'static Rates,
     ring: RingKind,
     n: f64,
     /// Passes over the words of a limb in a transform; folding is another one.
@@ -39,6 +71,8 @@ pub(crate) struct Cost {
     base: usize,
     special: usize,
     threads: f64,
+    /// Kernels between coefficients modulo some primes and values modulo others: ModUp, ModDown and rescale.
+    conversion: f64,
 }
 
 /// Work of a linear step.
@@ -58,16 +92,27 @@ pub(crate) struct LinearWork {
 }
 
 impl Cost {
-    pub(crate) fn new(literal: &ParamsLiteral, threads: usize) -> Self {
+    /// Costs for some parameters; `threads` are those of a processor.
+    pub(crate) fn new(literal: &ParamsLiteral, device: DeviceClass, threads: usize) -> Self {
+        let (rates, threads) = match device {
+            DeviceClass::Processor => (&CPU, threads.max(1)),
+            DeviceClass::Accelerator => (&GPU, 1),
+        };
         let base = (f64::from(literal.base_bits) / 30.0).ceil() as usize;
         let n = f64::from(1u32 << literal.log_n);
         Self {
+            rates,
             ring: literal.ring,
             n,
             stages: f64::from(literal.log_n) + folding(literal.ring),
             base,
             special: literal.digit_limbs,
-            threads: threads.max(1) as f64,
+            threads: threads as f64,
+            conversion: match literal.ring {
+                _ if literal.log_n <= LOG_BLOCK => 2.0,
+                RingKind::Cyclotomic => 3.0,
+                RingKind::ConjugateInvariant => 5.0,
+            },
         }
     }
 
@@ -88,20 +133,28 @@ impl Cost {
         let extended = self.extended_limbs(level);
         let lift = if baby_steps > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
         let expansion = self.expansion(self.ring.coefficients(work.period)) * extended * diagonals;
-        let sums = diagonals * extended * 2.0 * self.n * MULTIPLY;
+        let sums = diagonals * extended * 2.0 * self.n * self.rates.multiply;
         let per_giant_step = self.transforms(self.special as f64 + q) + self.mod_up(level) + self.key(level);
         let switch = inputs * baby_steps * self.key(level) + outputs * giant_steps * per_giant_step;
         let drop = outputs * 2.0 * self.transforms(extended);
-        let keys = (baby_steps + giant_steps) * self.key_bytes(level) * MEMORY;
-        (lift + expansion + sums + switch + drop) / self.threads + keys
+        let keys = (baby_steps + giant_steps) * self.key_bytes(level) * self.rates.memory;
+        // Key products, weights and sums are a kernel each.
+        let mut kernels = 3.0 + self.conversion;
+        if baby_steps > 0.0 {
+            kernels += self.conversion;
+        }
+        if giant_steps > 0.0 {
+            kernels += 1.0 + 2.0 * self.conversion;
+        }
+        (lift + expansion + sums + switch + drop) / self.threads + keys + self.dispatches(kernels)
     }
 
     /// Seconds of a matrix between ciphertexts of elements, whose entries count as `diagonals`.
     pub(crate) fn matrix(&self, work: &LinearWork) -> f64 {
         let words = 2.0 * self.n * self.limbs(work.level);
-        let products = work.diagonals as f64 * words * MATRIX_MULTIPLY;
+        let products = work.diagonals as f64 * words * self.rates.matrix_multiply;
         let drop = work.outputs as f64 * 2.0 * self.transforms(self.limbs(work.level));
-        (products + drop) / self.threads
+        (products + drop) / self.threads + self.dispatches(1.0 + self.conversion)
     }
 
     /// Groups of rotations that together sum what doubling by each of `doublings` sums. A group of `2^k - 1` rotations
@@ -114,12 +167,11 @@ impl Cost {
     ) -> Vec<Vec<i64>> {
         let mut best: Vec<Vec<i64>> = doublings.iter().map(|&step| vec![step]).collect();
         let mut best_seconds = self.rotate_and_sum(&best, ciphertexts, level);
-        for doublings_per_group in 2..=MAX_DOUBLINGS {
+        for doublings_per_group in 2..=self.rates.max_doublings {
             let groups = doublings.chunks(doublings_per_group).map(subset_sums).collect::<Vec<_>>();
             let seconds = self.rotate_and_sum(&groups, ciphertexts, level);
-            // Fewer groups are fewer dispatches on a GPU, which is worth a little time of a CPU.
-            if seconds < best_seconds * DISPATCH_PREFERENCE {
-                (best, best_seconds) = (groups, seconds.min(best_seconds));
+            if seconds < best_seconds {
+                (best, best_seconds) = (groups, seconds);
             }
         }
         best
@@ -133,7 +185,10 @@ impl Cost {
             .map(|rotations| {
                 let keys = rotations.len() as f64;
                 let work = self.mod_up(level) + keys * self.key(level) + division;
-                ciphertexts as f64 * work / self.threads + keys * self.key_bytes(level) * MEMORY
+                let key_switch = self.dispatches(1.0 + 2.0 * self.conversion);
+                ciphertexts as f64 * work / self.threads
+                    + keys * self.key_bytes(level) * self.rates.memory
+                    + key_switch
             })
             .sum()
     }
@@ -145,13 +200,17 @@ impl Cost {
 
     /// A product of two ciphertexts, relinearized.
     pub(crate) fn product(&self, count: usize, level: usize) -> f64 {
-        let tensor = 4.0 * self.limbs(level) * self.n * MULTIPLY;
-        count as f64 * (tensor + self.rotation(level)) / self.threads + self.key_bytes(level) * MEMORY
+        let tensor = 4.0 * self.limbs(level) * self.n * self.rates.multiply;
+        let kernels = self.dispatches(2.0 + 2.0 * self.conversion);
+        count as f64 * (tensor + self.rotation(level)) / self.threads
+            + self.key_bytes(level) * self.rates.memory
+            + kernels
     }
 
     /// Products of ciphertexts by plaintexts, and sums.
     pub(crate) fn pointwise(&self, count: usize, level: usize) -> f64 {
-        count as f64 * 4.0 * self.limbs(level) * self.n * MULTIPLY / self.threads
+        count as f64 * 4.0 * self.limbs(level) * self.n * self.rates.multiply / self.threads
+            + self.dispatches(1.0)
     }
 
     /// The split that costs least, with the distinct baby and giant steps that are not zero.
@@ -193,23 +252,29 @@ impl Cost {
     fn mod_up(&self, level: usize) -> f64 {
         let q = self.limbs(level);
         let d = self.digits(level);
-        let conversion = d * (q + self.special as f64) * self.special as f64 * self.n * MULTIPLY;
+        let conversion = d * (q + self.special as f64) * self.special as f64 * self.n * self.rates.multiply;
         self.transforms(d * (q + self.special as f64)) + conversion
     }
 
     /// The products of a key switch.
     fn key(&self, level: usize) -> f64 {
-        self.digits(level) * (self.limbs(level) + self.special as f64) * 2.0 * self.n * MULTIPLY
+        self.digits(level) * (self.limbs(level) + self.special as f64) * 2.0 * self.n * self.rates.multiply
+    }
+
+    /// Seconds between kernels that follow one another.
+    fn dispatches(&self, kernels: f64) -> f64 {
+        kernels * self.rates.dispatch
     }
 
     fn transforms(&self, count: f64) -> f64 {
-        count * self.n * self.stages * BUTTERFLY
+        count * self.n * self.stages * self.rates.butterfly
     }
 
     /// Seconds to expand a compact polynomial of this many coefficients in one limb.
     fn expansion(&self, len: usize) -> f64 {
         let len = len as f64;
-        WEIGHT + len * ((len.log2() + folding(self.ring)) * BUTTERFLY + RESIDUE)
+        self.rates.weight
+            + len * ((len.log2() + folding(self.ring)) * self.rates.butterfly + self.rates.residue)
     }
 }
 

@@ -105,6 +105,7 @@ impl Plan {
         let server = ServerPlan {
             params: params.clone(),
             network: network.name().to_owned(),
+            device: options.device,
             input: tensor(first, ranges[NodeId::INPUT], candidate.input_unit, network.input_shape()),
             output: tensor(last, ranges[network.output()], candidate.output_unit, network.output_shape()),
             program,

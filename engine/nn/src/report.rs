@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::step::{Program, Step, StepKind};
-use crate::{BatchLayout, NodeId, ServerPlan};
+use crate::{BatchLayout, DeviceClass, NodeId, ServerPlan};
 use ndarray::{ArrayView, Axis, Dimension};
 use pleura_ckks::{BlockLinearTransform, Ciphertext, EvaluationKeys, MatrixTransform, Params};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// Name of the network.
     pub network: String,
+    /// Class of devices that the plan was made for.
+    pub planned_for: DeviceClass,
     /// The parameter set.
     pub parameters: ParameterReport,
     /// The steps, in order.
@@ -39,7 +41,9 @@ pub struct Report {
     pub weight_bytes: usize,
     /// Predicted peak memory of client and server in one process, in bytes, for one group at a time.
     pub predicted_peak_bytes: usize,
-    /// Predicted seconds of an inference of a group on a CPU, encryption included.
+    /// Predicted bytes of a GPU's memory for the plan, the keys of one client and one group at a time.
+    pub predicted_device_bytes: usize,
+    /// Predicted seconds of an inference of a group on devices of the class, encryption included.
     pub predicted_seconds: f64,
     /// Layouts that were compared for the batch.
     pub layouts: Vec<LayoutReport>,
@@ -62,7 +66,7 @@ pub struct LayoutReport {
     pub input_ciphertexts: usize,
     /// Most bytes of the ciphertexts that a step reads and makes.
     pub value_bytes: usize,
-    /// Predicted seconds of the whole batch on a CPU, encryption included.
+    /// Predicted seconds of the whole batch on devices of the plan's class, encryption included.
     pub predicted_seconds: f64,
     /// Whether the plan has this layout.
     pub chosen: bool,
@@ -112,7 +116,7 @@ pub struct LayerReport {
     pub level: usize,
     /// Bytes of the step's weights.
     pub bytes: usize,
-    /// Predicted seconds on a CPU.
+    /// Predicted seconds on devices of the plan's class.
     pub predicted_seconds: f64,
 }
 
@@ -148,6 +152,7 @@ impl Report {
         let one = |level: usize, seeded: bool| Ciphertext::encoded_len(params, level, 2, seeded) as usize;
         Self {
             network: plan.network.clone(),
+            planned_for: plan.device,
             parameters: ParameterReport::new(params),
             items: input.items(),
             layout: input.batch.to_string(),
@@ -161,6 +166,7 @@ impl Report {
             weight_bytes,
             // Client and server in one process hold the keys twice, for a moment, and storage is kept for reuse.
             predicted_peak_bytes: 2 * (key_bytes + weight_bytes + peak) + PROCESS_BYTES,
+            predicted_device_bytes: plan.device_bytes(1),
             predicted_seconds: layers.iter().map(|layer| layer.predicted_seconds).sum(),
             layers,
             layouts: Vec::new(),

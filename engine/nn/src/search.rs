@@ -12,7 +12,7 @@ use crate::layout::{Layout, MAX_CIPHERTEXTS};
 use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
 use crate::lower::{Lowering, Place, Split};
 use crate::normalize::{Normalized, normalize};
-use crate::options::{CompileOptions, Progress};
+use crate::options::{CompileOptions, DeviceClass, Progress};
 use crate::packing::Packing;
 use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
 use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
@@ -84,6 +84,7 @@ pub(crate) struct Candidate {
     pub(crate) nodes: NodeMap<NodeChoice>,
     /// Rewriting and packing in words, for the report.
     description: String,
+    device: DeviceClass,
 }
 
 /// How a node is computed, and its price.
@@ -289,7 +290,8 @@ impl Ranking {
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; predicted {:.0} ms on a CPU", self.description, 1e3 * self.predicted_seconds())
+        let class = self.device.to_string().to_uppercase();
+        write!(f, "{}; predicted {:.0} ms on a {class}", self.description, 1e3 * self.predicted_seconds())
     }
 }
 
@@ -349,7 +351,12 @@ impl Rewritten<'_> {
             }
             let literals = literals(self.ring, &levels, options.security, self.log_n);
             let priced = literals.into_iter().map(|literal| Candidate {
-                nodes: self.price(&lowered, layouts, &levels, &Cost::new(&literal, options.threads)),
+                nodes: self.price(
+                    &lowered,
+                    layouts,
+                    &levels,
+                    &Cost::new(&literal, options.device, options.threads),
+                ),
                 network: self.network.clone(),
                 input_unit: self.input_unit,
                 output_unit: self.output_unit,
@@ -361,6 +368,7 @@ impl Rewritten<'_> {
                 slot_per_item: self.slot_per_item,
                 way,
                 description: description.clone(),
+                device: options.device,
             });
             candidates.extend(priced.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds())));
         }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::constants::{Constants, Factor};
+use crate::constants::Constants;
 use crate::polynomial::{Form, PreparedPolynomial};
 use crate::step::{Operand, Step, StepKind};
 use crate::{InferenceError, NodeId, NodeMap, ServerPlan};
@@ -10,6 +10,7 @@ use pleura_ckks::{
     Backend, Ciphertext, CiphertextBatch, EvalError, EvaluationKeys, Evaluator, MatrixTransform,
     PreparedKeys, PreparedPlaintext, PreparedTransform,
 };
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,7 +63,8 @@ enum PreparedStep<B: Backend> {
     },
     Square {
         input: PreparedOperand,
-        slope: Option<Factor<B>>,
+        /// Added to one of the two factors.
+        slope: Option<PreparedPlaintext<B>>,
         constant: Option<PreparedPlaintext<B>>,
     },
     Chebyshev {
@@ -89,6 +91,23 @@ struct PreparedOperand {
     scale: f64,
 }
 
+/// An operand: the value of a node, or what was made of it.
+enum Held<'v, B: Backend> {
+    Value(&'v CiphertextBatch<B>),
+    Own(CiphertextBatch<B>),
+}
+
+impl<B: Backend> Deref for Held<'_, B> {
+    type Target = CiphertextBatch<B>;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Value(value) => value,
+            Self::Own(own) => own,
+        }
+    }
+}
+
 impl<B: Backend> Server<B> {
     /// Encodes the constants of a plan and brings them with its weights to a device made for the plan's ring.
     ///
@@ -100,6 +119,7 @@ impl<B: Backend> Server<B> {
         let evaluator = Evaluator::new(plan.params(), backend)?;
         let constants = Constants::new(&evaluator);
         let steps = &plan.program.steps;
+        evaluator.backend().expect_constants(plan.weights());
         let mut prepared = NodeMap::default();
         for (id, _) in steps.iter() {
             prepared.push(PreparedStep::new(&plan, id, &evaluator, &constants)?);
@@ -252,11 +272,11 @@ impl<B: Backend> Session<B> {
             }
             PreparedStep::Square { input, slope, constant } => {
                 let x = self.operand(values, input)?;
-                let mut y = evaluator.mul(&x, &x, keys)?.with_scale(scale);
-                if let Some(slope) = slope {
-                    evaluator.add_assign(&mut y, &slope.multiply(evaluator, &x)?.with_scale(scale))?;
-                }
-                self.plus(y, constant.as_ref())?
+                let y = match slope {
+                    Some(slope) => evaluator.mul(&x, &evaluator.add_plain(&x, slope)?, keys)?,
+                    None => evaluator.mul(&x, &x, keys)?,
+                };
+                self.plus(y.with_scale(scale), constant.as_ref())?
             }
             PreparedStep::Chebyshev { input, polynomial } => {
                 polynomial.evaluate(evaluator, self.value(values, *input)?, keys)?.with_scale(scale)
@@ -282,19 +302,22 @@ impl<B: Backend> Session<B> {
         values[id].as_ref().ok_or(InferenceError::Internal("a value is read after its last use"))
     }
 
-    fn operand(
+    fn operand<'v>(
         &self,
-        values: &NodeMap<Option<CiphertextBatch<B>>>,
+        values: &'v NodeMap<Option<CiphertextBatch<B>>>,
         operand: &PreparedOperand,
-    ) -> Result<CiphertextBatch<B>, InferenceError> {
+    ) -> Result<Held<'v, B>, InferenceError> {
         let evaluator = &self.prepared.evaluator;
         let x = self.value(values, operand.node)?;
+        if operand.scale_up.is_none() && x.level() == operand.level && x.scale() == operand.scale {
+            return Ok(Held::Value(x));
+        }
         let x = match operand.scale_up {
             // A product with an integer, which costs nothing but modulus: values stay, the scale grows.
             Some(factor) => evaluator.rescale_to(&evaluator.mul_const(x, 1.0, factor)?, operand.level)?,
             None => evaluator.rescale_to(x, operand.level)?,
         };
-        Ok(x.with_scale(operand.scale))
+        Ok(Held::Own(x.with_scale(operand.scale)))
     }
 
     fn plus(
@@ -356,11 +379,9 @@ impl<B: Backend> PreparedStep<B> {
             }
             StepKind::Square { input, slope, constant } => {
                 let input = PreparedOperand::factor(plan, input);
-                let some = slope.iter().any(|slope| *slope != 0.0);
-                let slope = some.then(|| constants.factor(layout, slope, scale / input.scale, *level));
                 Self::Square {
                     input,
-                    slope: slope.transpose()?,
+                    slope: constants.optional_addend(layout, slope, input.scale, input.level)?,
                     constant: constants.optional_addend(layout, &[*constant], *scale, *level)?,
                 }
             }

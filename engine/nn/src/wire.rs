@@ -3,7 +3,7 @@
 //! | object | kind | bytes |
 //! |---|---|---|
 //! | [`ClientSpec`] | 16 | header, parameters, length and bytes of the key request, description, digest |
-//! | [`ServerPlan`] | 17 | header, parameters, description with the weights, digest |
+//! | [`ServerPlan`] | 17 | header, parameters, description with the class of devices and the weights, digest |
 //! | [`Plan`] | 18 | header, lengths and bytes of server plan and client specification, notes, digest |
 //!
 //! Header, parameters and key request are those of [`pleura_ckks::wire`]. Lengths are 64-bit little-endian numbers.
@@ -16,7 +16,7 @@ use crate::plan::{Plan, PlanNotes};
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
 use crate::step::Program;
-use crate::{CompileError, PlanFileError};
+use crate::{CompileError, DeviceClass, PlanFileError};
 use pleura_ckks::wire::{self, ObjectKind};
 use pleura_ckks::{KeyRequest, Params, WireError};
 use serde::de::DeserializeOwned;
@@ -29,6 +29,7 @@ const DIGEST_LEN: usize = 32;
 #[derive(Serialize, Deserialize)]
 struct ServerDescription {
     network: String,
+    device: DeviceClass,
     input: TensorSpec,
     output: TensorSpec,
     program: Program,
@@ -38,6 +39,7 @@ struct ServerDescription {
 #[derive(Serialize)]
 struct ServerDescriptionRef<'a> {
     network: &'a str,
+    device: DeviceClass,
     input: &'a TensorSpec,
     output: &'a TensorSpec,
     program: &'a Program,
@@ -49,8 +51,8 @@ impl ServerPlan {
     /// # Errors
     /// [`PlanFileError::Internal`], for a bug of the serializer.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
-        let Self { params, network, program, input, output, .. } = self;
-        let description = ServerDescriptionRef { network, input, output, program };
+        let Self { params, network, device, program, input, output, .. } = self;
+        let description = ServerDescriptionRef { network, device: *device, input, output, program };
         let mut body = params.to_bytes();
         body.extend(encode(&description)?);
         Ok(seal(ObjectKind::ServerPlan, params, &body))
@@ -76,9 +78,9 @@ impl ServerPlan {
     fn read(bytes: &[u8], read_params: ReadParams<'_>) -> Result<Self, PlanFileError> {
         let (body, digest) = open(ObjectKind::ServerPlan, bytes)?;
         let (params, body) = split_params(body)?;
-        let ServerDescription { network, input, output, program } = decode(body)?;
+        let ServerDescription { network, device, input, output, program } = decode(body)?;
         let params = read_params(params)?;
-        let plan = Self { params, network, program, input, output, digest };
+        let plan = Self { params, network, device, program, input, output, digest };
         plan.check()?;
         Ok(plan)
     }

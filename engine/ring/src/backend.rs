@@ -63,6 +63,11 @@ pub trait Backend: Sized + Send + Sync {
         words: &[u32],
     ) -> Result<Batch<Self, D>, BackendError>;
 
+    /// Announces uploads over special primes (keys, diagonals) of this many words in total, so that they can be placed side by side.
+    fn expect_constants(&self, words: usize) {
+        _ = words;
+    }
+
     /// Begins to download the words that `x` holds after all earlier operations; later changes to its batch do not show.
     /// Downloads may be waited for in any order. The result is [`BackendError::DeviceLost`] if anything failed since the previous
     /// download.
@@ -98,8 +103,8 @@ pub trait Backend: Sized + Send + Sync {
     /// `x = -x`
     fn neg_assign<D: Domain>(&self, x: &mut Batch<Self, D>);
 
-    /// `x *= scalar`, given by its residue in each limb.
-    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]);
+    /// `x scalar`, with the scalar given by its residue in each limb.
+    fn mul_scalar<D: Domain>(&self, x: View<'_, Self, D>, scalar: &[u32]) -> Batch<Self, D>;
 
     /// `out[t.out] += a[t.a] b[t.b]` over all terms, starting from zero: pointwise products, tensor products and
     /// the sums of a linear transform are all of this form. Operands may have more limbs than `limbs`.

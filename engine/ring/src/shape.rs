@@ -43,11 +43,11 @@ pub fn check_assign<B: Backend, D: Domain>(x: &Batch<B, D>, at: usize, count: us
     assert!(count == 0 || y.limbs().contains(x.limbs()), "{:?} lacks limbs of {:?}", y.limbs(), x.limbs());
 }
 
-/// Checks the scalar of [`Backend::mul_scalar_assign`].
+/// Checks the scalar of [`Backend::mul_scalar`].
 ///
 /// # Panics
 /// Unless there is one residue for each limb of `x`.
-pub fn check_scalar<B: Backend, D: Domain>(x: &Batch<B, D>, scalar: &[u32]) {
+pub fn check_scalar<B: Backend, D: Domain>(x: View<'_, B, D>, scalar: &[u32]) {
     assert_eq!(scalar.len(), x.limbs().count(), "one residue per limb");
 }
 

@@ -107,7 +107,7 @@ const OPERATIONS: [&str; 17] = [
     "add_assign",
     "sub_assign",
     "neg_assign",
-    "mul_scalar_assign",
+    "mul_scalar",
     "mul_accumulate",
     "matrix_product",
     "automorphism",
@@ -293,8 +293,8 @@ impl Backend for Faulty {
         self.assign("neg_assign", x, |x| self.cpu.neg_assign(x));
     }
 
-    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
-        self.assign("mul_scalar_assign", x, |x| self.cpu.mul_scalar_assign(x, scalar));
+    fn mul_scalar<D: Domain>(&self, x: View<'_, Self, D>, scalar: &[u32]) -> Batch<Self, D> {
+        self.result("mul_scalar", self.cpu.mul_scalar(self.to_cpu(x).view(), scalar))
     }
 
     fn mul_accumulate(

@@ -204,8 +204,7 @@ impl<B: Backend> Evaluator<B> {
         self.check_params(&x.params)?;
         let residues = self.constant(c, scale, x.level)?;
         self.check_fits(x.scale * scale, x.level)?;
-        let mut data = self.backend.concat(&[x.data.view()], x.data.limbs());
-        self.backend.mul_scalar_assign(&mut data, &residues);
+        let data = self.backend.mul_scalar(x.data.view(), &residues);
         Ok(x.like(data, x.level, x.scale * scale))
     }
 

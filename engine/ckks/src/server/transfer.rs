@@ -38,6 +38,7 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
     pub fn upload_keys(&self, keys: &EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
         self.check_params(&keys.params)?;
+        self.expect_keys(keys.relin().into_iter().chain(keys.galois().values()));
         Ok(PreparedKeys {
             params: self.params().clone(),
             relin: keys.relin().map(|key| self.upload_key(key)).transpose()?,
@@ -55,6 +56,7 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
     pub fn upload_keys_owned(&self, keys: EvaluationKeys) -> Result<PreparedKeys<B>, EvalError> {
         self.check_params(&keys.params)?;
+        self.expect_keys(keys.relin().into_iter().chain(keys.galois().values()));
         let EvaluationKeys { relin, galois, .. } = keys;
         Ok(PreparedKeys {
             params: self.params().clone(),
@@ -74,6 +76,12 @@ impl<B: Backend> Evaluator<B> {
         self.check_params(key.params())?;
         let data = self.upload_polys(key.gadget().limbs, key.rows.iter().flatten())?;
         Ok(PreparedKey { params: self.params().clone(), data, level: key.level() })
+    }
+
+    /// Announces keys to the device.
+    fn expect_keys<'a>(&self, keys: impl Iterator<Item = &'a SwitchingKey>) {
+        let polys = keys.flat_map(|key| key.rows.iter().flatten());
+        self.backend().expect_constants(polys.map(|poly| poly.words().len()).sum());
     }
 
     /// Brings ciphertexts of equal level, scale, slots and parts to the device, side by side.

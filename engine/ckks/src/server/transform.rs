@@ -96,6 +96,9 @@ struct Product {
     output: usize,
 }
 
+/// Most bytes of diagonals that are kept at full length: they take no time of an inference, but reading more would.
+const MAX_EXPANDED_BYTES: usize = 1 << 22;
+
 /// Cost of a giant step in baby steps: it switches keys anew instead of reusing a decomposition (`cargo bench -p benches --bench
 /// ckks -- rotate`).
 const GIANT_COST: usize = 4;
@@ -248,7 +251,14 @@ impl<B: Backend> Evaluator<B> {
         }
         sums.sort_by_key(|(g, _)| *g != GaloisElement::IDENTITY);
         let polys: Vec<_> = diagonals.iter().map(|d| d.poly.clone()).collect();
-        let bytes = polys.iter().map(|p| 4 * p.coefficients.len()).sum();
+        let stored = self.backend().upload_compact(&polys)?;
+        let limbs = params.gadget(*level).limbs;
+        // Few diagonals are expanded once.
+        let stored = if 4 * params.ring().words(limbs, polys.len()) <= MAX_EXPANDED_BYTES {
+            Stored::Polys(self.backend().expand_compact(&stored, 0, polys.len(), limbs))
+        } else {
+            Stored::Compact(stored, polys.iter().map(|p| 4 * p.coefficients.len()).sum())
+        };
         Ok(PreparedTransform {
             params: params.clone(),
             level: *level,
@@ -256,7 +266,7 @@ impl<B: Backend> Evaluator<B> {
             log_slots: params.max_log_slots(),
             inputs: *inputs,
             outputs: *outputs,
-            diagonals: Stored::Compact(self.backend().upload_compact(&polys)?, bytes),
+            diagonals: stored,
             scale: *scale,
             baby_steps: baby_steps.iter().map(rotation).collect(),
             giant_steps: sums,

@@ -22,7 +22,7 @@ pub(super) fn operations<B: Backend>() -> [Operation<B>; 17] {
         ("add_assign", add_assign),
         ("sub_assign", sub_assign),
         ("neg_assign", neg_assign),
-        ("mul_scalar_assign", mul_scalar_assign),
+        ("mul_scalar", mul_scalar),
         ("mul_accumulate", mul_accumulate),
         ("matrix_product", matrix_product),
         ("automorphism", automorphism),
@@ -69,6 +69,10 @@ fn ntt<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
             t.check(&format!("{limbs:?}, {fill:?}"), limbs, 3, |d| d.ntt(x))?;
         }
     }
+    if t.ring().log_n() == MANY_LOG_N {
+        let x = t.input(Limbs::q(1), MANY)?;
+        t.check("many", Limbs::q(1), MANY, |d| d.ntt(x))?;
+    }
     Ok(())
 }
 
@@ -82,7 +86,19 @@ fn intt<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
+/// More polynomials than a dimension of a GPU's grid, at the degree where they are short.
+const MANY: usize = 65_537;
+const MANY_LOG_N: u32 = 4;
+
 fn add_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    if t.ring().log_n() == MANY_LOG_N {
+        let mut x = t.input::<Ntt>(Limbs::q(1), MANY)?;
+        let y = t.input(Limbs::q(1), 3)?;
+        t.check("many", Limbs::q(1), MANY, |d| {
+            d.add_assign(&mut x, 0, MANY, y.view());
+            x
+        })?;
+    }
     zip_assign::<B, Coeff>(t, &[(1, 2)], |d, x, at, count, y| d.add_assign(x, at, count, y))?;
     zip_assign::<B, Ntt>(t, &[(1, 0), (5, 2)], |d, x, at, count, y| d.add_assign(x, at, count, y))
 }
@@ -126,16 +142,14 @@ fn neg_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
-fn mul_scalar_assign<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+fn mul_scalar<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for limbs in t.levels([(1, 0), (5, 2), (7, 3)]) {
         let moduli: Vec<u32> = t.ring().moduli(limbs).map(|m| m.q()).collect();
         for scalar in [|_| 0, |_| 1, |q| q - 1, |q| q / 2, |q| q / 3 + 5] {
-            let mut x = t.input::<Coeff>(limbs, 3)?;
+            let x = t.input::<Coeff>(limbs, 4)?;
             let scalar: Vec<u32> = moduli.iter().copied().map(scalar).collect();
-            t.check(&format!("{limbs:?} by {scalar:?}"), limbs, 3, |d| {
-                d.mul_scalar_assign(&mut x, &scalar);
-                x
-            })?;
+            t.check(&format!("{limbs:?} by {scalar:?}"), limbs, 3, |d| d.mul_scalar(x.slice(1, 3), &scalar))?;
+            t.same("operand", x.view())?;
         }
     }
     Ok(())

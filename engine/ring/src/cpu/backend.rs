@@ -99,14 +99,17 @@ impl Backend for Cpu {
         });
     }
 
-    fn mul_scalar_assign<D: Domain>(&self, x: &mut Batch<Self, D>, scalar: &[u32]) {
+    fn mul_scalar<D: Domain>(&self, x: View<'_, Self, D>, scalar: &[u32]) -> Batch<Self, D> {
         let limbs = x.limbs();
-        let indices = self.indices(x.limbs());
+        let indices = self.indices(limbs);
         shape::check_scalar(x, scalar);
-        self.for_each_limb(x.buffer_mut().limbs_mut(), limbs.count(), |_, limb, words| {
+        let mut out = self.batch(limbs, x.polys());
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, words| {
             let modulus = self.ring.modulus(indices[limb]);
+            words.copy_from_slice(self.limb(x, poly, limbs, limb));
             (self.kernels.mul_scalar)(modulus, words, modulus.shoup(scalar[limb]));
         });
+        out
     }
 
     fn mul_accumulate(

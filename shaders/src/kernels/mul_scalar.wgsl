@@ -1,4 +1,4 @@
-// out *= scalar, a residue for each limb
+// out = x scalar, a residue for each limb
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -9,6 +9,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let limb = load_scalar_limb(id.y);
     let row = load_row_entry(id.z);
     let p = primes[limb.base.prime];
-    let at = out_at(limb.base, row) + i;
-    out[at] = below(shoup(out[at], limb.scalar, p.q), p.q);
+    out[out_at(limb.base, row) + i] = below(shoup(x[x_at(limb.base, row) + i], limb.scalar, p.q), p.q);
 }
