@@ -8,7 +8,7 @@ use crate::text::{bytes_text, chain, plain};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pleura::gpu::{self, AdapterInfo, DeviceMemory};
+use pleura::gpu::{self, AdapterInfo, DeviceMemory, Kind};
 use pleura::{Device, DeviceSelector, GpuOptions, SelfCheck, self_check, transform_rate};
 use serde::Serialize;
 use std::fmt::Display;
@@ -17,6 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Degrees that are checked, by their logarithms: blocks of several rows share a workgroup at the smallest, and transforms are several
 /// kernels at the largest.
 const DEGREES: [u32; 8] = [4, 7, 10, 12, 13, 14, 15, 16];
+/// Largest degree that is checked of a GPU in software.
+const SOFTWARE_LOG_N: u32 = 14;
 /// Degrees that `--quick` checks.
 const QUICK_DEGREES: [u32; 2] = [10, 14];
 
@@ -170,6 +172,9 @@ impl Row {
         degrees: &[u32],
         bar: &ProgressBar,
     ) -> Self {
+        // Software takes minutes for the largest.
+        let largest = if info.kind == Kind::Software { SOFTWARE_LOG_N } else { u32::MAX };
+        let degrees: Vec<u32> = degrees.iter().copied().filter(|degree| *degree <= largest).collect();
         let mut shader_int64 = info.shader_int64 && !options.no_int64;
         let mut transformed = None;
         // A list is made without starting anything.
@@ -180,8 +185,8 @@ impl Row {
                 Ok(device) => {
                     // The faster form of words, where both are possible.
                     shader_int64 = device.shader_int64();
-                    let check = check(&device, degrees, options.memory_bytes.is_some(), bar);
-                    transformed = rate(&device, degrees);
+                    let check = check(&device, &degrees, options.memory_bytes.is_some(), bar);
+                    transformed = rate(&device, &degrees);
                     check
                 }
                 Err(error) => Some(Check::failed(chain(&error.into()))),
