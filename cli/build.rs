@@ -1,8 +1,12 @@
-//! Tells commit and features to `pleura --version`.
+//! Tells commit and features to `pleura --version`, and commit and changes to reports.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What the program is made of, from the root of the repository.
+const SOURCES: [&str; 6] = ["cli", "engine", "shaders", "models", "Cargo.toml", "Cargo.lock"];
 
 /// Features that add commands or formats.
 const FEATURES: [&str; 2] = ["service", "parquet"];
@@ -11,6 +15,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let commit = commit();
     println!("cargo::rustc-env=PLEURA_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    let modified = commit.and_then(|_| modified()).map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+    println!("cargo::rustc-env=PLEURA_MODIFIED={modified}");
     let features: Vec<_> = FEATURES.into_iter().filter(|name| env_of_feature(name).is_some()).collect();
     let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
     println!("cargo::rustc-env=PLEURA_FEATURES={features}");
@@ -32,6 +38,25 @@ fn commit() -> Option<String> {
         }
     }
     git(&["rev-parse", "--short=12", "HEAD"])
+}
+
+/// Whether a source differs from its commit. Cargo asks again when one is touched.
+fn modified() -> Option<bool> {
+    let root = manifest_dir()?.parent()?.canonicalize().ok()?;
+    let crates = ["engine", "."].map(|folder| root.join(folder));
+    let crates = crates.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let sources = crates.map(|entry| entry.path().join("src")).filter(|path| path.is_dir());
+    let files = SOURCES.map(|name| root.join(name)).into_iter().filter(|path| path.is_file());
+    for path in sources.chain([root.join("engine/src")]).chain(files) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    let mut command = Command::new("git");
+    command.current_dir(&root).args(["diff", "--quiet", "HEAD", "--"]).args(SOURCES);
+    match command.status().ok()?.code()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

@@ -12,9 +12,9 @@ use crate::clock::timed;
 use crate::compare_page::page;
 use crate::device::{self, DeviceArgs};
 use crate::model::all_cores;
-use crate::report::ReportArgs;
+use crate::report::{Forms, ReportArgs};
 use crate::statistics::{accuracy_text, auc_text};
-use crate::table::Table;
+use crate::table::{self, Table};
 use crate::text::bytes_text;
 use crate::way::{PAIRED, Protection, TRAINED, Way};
 use crate::{files, sources, terminal};
@@ -114,11 +114,79 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
         let html = page(&ways, &first, images.len(), labelled, args.side)?;
         files::write(path, &[html.as_bytes()], args.force, false)?;
     }
-    let value = json!({ "images": images.len(), "labelled": labelled, "side": args.side, "methods": ways });
-    args.report.publish(&text(&ways, images.len(), labelled), &terminal::json("compare", &value)?, args.force)
+    let report = Methods { ways, count: images.len(), labelled, side: args.side };
+    args.report.publish(&report, args.force)
 }
 
-fn text(ways: &[Way], count: usize, labelled: usize) -> String {
+/// Methods that were measured.
+struct Methods {
+    ways: Vec<Way>,
+    /// Number of X-rays.
+    count: usize,
+    labelled: usize,
+    side: usize,
+}
+
+impl Forms for Methods {
+    fn tables(&self) -> String {
+        let given = protections(&self.ways);
+        format!("{}\n{given}\n{}", costs(&self.ways), self.remarks())
+    }
+
+    fn json(&self) -> Result<String> {
+        let Self { ways, count, labelled, side } = self;
+        let value = json!({ "images": count, "labelled": labelled, "side": side, "methods": ways });
+        terminal::json("compare", &value)
+    }
+
+    fn markdown(&self) -> String {
+        let given = protections(&self.ways).markdown();
+        format!("{}\n{given}\n{}", costs(&self.ways).markdown(), self.remarks())
+    }
+
+    fn csv(&self) -> Result<String> {
+        const HEAD: [&str; 10] = [
+            "method",
+            "accuracy",
+            "auc",
+            "client_s",
+            "server_s",
+            "setup_s",
+            "bytes",
+            "setup_bytes",
+            "protection",
+            "attack_recovers",
+        ];
+        let rows = self.ways.iter().map(|way| {
+            let optional = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+            vec![
+                way.name.to_owned(),
+                optional(way.quality.accuracy.map(|accuracy| accuracy.value)),
+                optional(way.quality.auc.map(|auc| auc.value)),
+                way.client_seconds.to_string(),
+                optional(way.server_seconds),
+                way.setup_seconds.to_string(),
+                way.bytes.to_string(),
+                way.setup_bytes.to_string(),
+                way.protection.text().to_owned(),
+                way.attack_result.clone(),
+            ]
+        });
+        table::csv(std::iter::once(HEAD.map(str::to_owned).to_vec()).chain(rows))
+    }
+}
+
+impl Methods {
+    fn remarks(&self) -> String {
+        let Self { count, labelled, .. } = self;
+        format!(
+            "{count} X-rays, {labelled} with known labels; intervals of 95 %. {PAIRED}\n{TRAINED}\nNot a medical device.\n"
+        )
+    }
+}
+
+/// Accuracy, times and sizes.
+fn costs(ways: &[Way]) -> Table {
     let mut table =
         Table::new(1, ["", "accuracy", "AUC", "client s", "server s", "setup s", "bytes", "setup"]);
     for way in ways {
@@ -133,14 +201,17 @@ fn text(ways: &[Way], count: usize, labelled: usize) -> String {
             bytes_text(way.setup_bytes),
         ]);
     }
+    table
+}
+
+/// Protection and its assumption.
+fn protections(ways: &[Way]) -> Table {
     let mut given = Table::new(4, ["", "protection", "attack recovers", "assumption"]);
     for way in ways {
         let protection = way.protection.text().to_owned();
         given.row([way.name.to_owned(), protection, way.attack_result.clone(), way.assumption.to_owned()]);
     }
-    format!(
-        "{table}\n{given}\n{count} X-rays, {labelled} with known labels; intervals of 95 %. {PAIRED}\n{TRAINED}\nNot a medical device.\n"
-    )
+    given
 }
 
 fn plain(classifier: &Classifier, images: &[Image]) -> Result<Way> {

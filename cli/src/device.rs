@@ -119,13 +119,26 @@ pub(crate) fn tell_profiles() {
 
 /// Prints the times of a device's kernels and submits since the last time, if they are taken.
 pub(crate) fn tell_profile(device: &Device, title: &str) {
-    let times = match device.kernel_times() {
-        Ok(Some(times)) if !times.kernels.is_empty() => times,
-        Ok(_) => return,
-        Err(error) => return terminal::warn(&format!("no times of kernels: {error}")),
-    };
+    if let Some(times) = kernel_times(device) {
+        tell_kernels(&times, title);
+    }
+}
+
+/// Times of a device's kernels and submits since the last time, if they are taken.
+pub(crate) fn kernel_times(device: &Device) -> Option<DeviceTimes> {
+    match device.kernel_times() {
+        Ok(times) => times.filter(|times| !times.kernels.is_empty()),
+        Err(error) => {
+            terminal::warn(&format!("no times of kernels: {error}"));
+            None
+        }
+    }
+}
+
+/// Prints times of kernels and submits.
+pub(crate) fn tell_kernels(times: &DeviceTimes, title: &str) {
     terminal::say("profile", title);
-    let tables = [kernels(&times), submits(&times)].map(|table| table.to_string());
+    let tables = [kernels(times), submits(times)].map(|table| table.to_string());
     tables.iter().flat_map(|table| table.lines()).for_each(|line| terminal::say("profile", line));
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
     terminal::say(

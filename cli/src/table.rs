@@ -1,6 +1,7 @@
 //! Tables of text.
 
 use crate::text::plain;
+use anyhow::{Context, Result};
 use console::Term;
 use std::fmt;
 use unicode_width::UnicodeWidthStr;
@@ -35,6 +36,20 @@ impl Table {
     /// Adds a row of a [`Table::wide`] one.
     pub(crate) fn wide_row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| cut(&plain(cell))).collect());
+    }
+
+    /// The table in Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            let cells: Vec<_> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            text += &format!("| {} |\n", cells.join(" | "));
+            if number == 0 {
+                let marks = (0..row.len()).map(|column| if column < self.words { "---" } else { "---:" });
+                text += &format!("| {} |\n", marks.collect::<Vec<_>>().join(" | "));
+            }
+        }
+        text
     }
 
     fn width(&self, column: usize) -> usize {
@@ -88,6 +103,16 @@ impl fmt::Display for Table {
     }
 }
 
+/// Rows as CSV, the headings among them.
+pub(crate) fn csv(rows: impl IntoIterator<Item = Vec<String>>) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row.iter().map(|cell| plain(cell))).context("cannot write CSV")?;
+    }
+    let bytes = writer.into_inner().context("cannot write CSV")?;
+    String::from_utf8(bytes).context("cannot write CSV")
+}
+
 fn cut(cell: &str) -> String {
     match cell.char_indices().nth(WIDEST) {
         Some(_) => cell.chars().take(WIDEST - 1).chain(['\u{2026}']).collect(),
@@ -105,6 +130,15 @@ mod tests {
         table.row(["a".into(), "1".into(), "0.25".into()]);
         table.row(["longer".into(), "1000".into(), "7".into()]);
         assert_eq!(table.to_string(), "name       n     s\na          1  0.25\nlonger  1000     7\n");
+    }
+
+    #[test]
+    fn tables_are_markdown_and_csv() {
+        let mut table = Table::new(1, ["name", "n"]);
+        table.row(["a|b".into(), "1".into()]);
+        assert_eq!(table.markdown(), "| name | n |\n| --- | ---: |\n| a\\|b | 1 |\n");
+        let rows = vec![vec!["name".to_owned()], vec!["a,\"b\"\u{1b}".to_owned()]];
+        assert_eq!(csv(rows).unwrap(), "name\n\"a,\"\"b\"\"\\u{1b}\"\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `pleura bench compare`: two files of results side by side.
 
 use crate::bench::record;
-use crate::bench::report::device_text;
+use crate::bench::report::{device_text, network_text};
 use crate::table::Table;
 use crate::terminal;
 use crate::text::millis;
@@ -110,8 +110,11 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
 /// Differences between the settings of two runs.
 fn differing(a: &Record, b: &Record) -> Vec<String> {
     let rounds = [a.repeat, b.repeat].map(|rounds| rounds.to_string());
+    let digest = |record: &Record| record.manifest_sha256.clone().unwrap_or_else(|| "none".to_owned());
+    let digests = [a, b].map(digest);
     let facts = [
         ("suite", a.suite.as_str(), b.suite.as_str()),
+        ("list of measurements", &digests[0], &digests[1]),
         ("rounds", &rounds[0], &rounds[1]),
         ("version", &a.version, &b.version),
     ];
@@ -162,7 +165,8 @@ fn entries(record: &Record, device: usize) -> Vec<(String, Entry)> {
         entries.push((what, of(operation.results.get(device), &parameters)));
     }
     for network in &record.networks {
-        let NetworkRecord { name, parameters: p, client, .. } = network;
+        let NetworkRecord { parameters: p, client, .. } = network;
+        let name = network_text(network);
         let parameters = format!("{} {} {}", p.log_n, p.levels, p.scale_bits);
         let result = network.results.get(device);
         entries.push((format!("{name}, inference"), of(result.map(|r| &r.inference), &parameters)));
@@ -218,6 +222,8 @@ mod tests {
             driver: None,
             shader_int64: true,
             memory_bytes: None,
+            roofline: None,
+            roofline_after: None,
         }
     }
 

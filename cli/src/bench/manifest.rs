@@ -1,11 +1,16 @@
 //! Lists of measurements, which are equal on all devices and in all versions.
 
+use crate::text::hex;
 use anyhow::{Result, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
-use pleura::bench::{OPERATIONS, PARAMETER_SETS};
+use pleura::bench::{self, ManifestNetwork, OPERATIONS, PARAMETER_SETS};
 use pleura::ckks::ParamsLiteral;
 use pleura::xray::shipped;
+use sha2::{Digest, Sha256};
+
+/// Version of the lists: raised whenever one of them changes.
+const VERSION: u32 = 1;
 
 /// A list of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,12 +52,26 @@ impl Suite {
         }
     }
 
-    /// Networks, by the names they are shipped under.
-    fn networks(self) -> &'static [&'static str] {
+    /// Networks, by the names they are shipped under, with numbers of items that share ciphertexts.
+    fn networks(self) -> &'static [(&'static str, usize)] {
         match self {
-            Self::Quick => &["pneumonia", "pneumonia-hefnet"],
-            Self::Full => &["pneumonia", "pneumonia-hefnet", "pneumonia-hefnet-se"],
-            Self::Smoke => &["pneumoniamnist"],
+            Self::Quick => &[("pneumonia", 1), ("pneumonia", 2), ("pneumonia", 4), ("pneumonia-hefnet", 1)],
+            Self::Full => &[
+                ("pneumonia", 1),
+                ("pneumonia", 2),
+                ("pneumonia", 4),
+                ("pneumonia-hefnet", 1),
+                ("pneumonia-hefnet-se", 1),
+            ],
+            Self::Smoke => &[("pneumoniamnist", 1), ("pneumoniamnist", 2)],
+        }
+    }
+
+    /// Sample X-rays whose scores are compared with those of the plaintext network.
+    fn samples(self) -> usize {
+        match self {
+            Self::Quick | Self::Full => shipped::SAMPLES.len(),
+            Self::Smoke => 2,
         }
     }
 }
@@ -73,7 +92,8 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "LOG", value_delimiter = ',', value_parser = RangedU64ValueParser::<u32>::new().range(13..=16))]
     sizes: Vec<u32>,
 
-    /// Ciphertexts that operations work on at once, with commas [default: the suite's].
+    /// Ciphertexts that operations work on at once, and X-rays that share ciphertexts of the networks of
+    /// --only, with commas [default: the suite's].
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
     batch: Vec<usize>,
 }
@@ -88,8 +108,29 @@ pub(crate) struct Manifest {
     pub(crate) literals: Vec<ParamsLiteral>,
     /// How many ciphertexts operations work on at once.
     pub(crate) batches: Vec<usize>,
-    /// Networks, by the names they are shipped under.
-    pub(crate) networks: Vec<String>,
+    /// Networks, by the names they are shipped under, with numbers of items that share ciphertexts.
+    pub(crate) networks: Vec<(String, usize)>,
+    /// Sample X-rays whose scores are compared with those of the plaintext network.
+    pub(crate) samples: usize,
+}
+
+impl Manifest {
+    /// The list as it stands in a record.
+    pub(crate) fn record(&self) -> Result<bench::Manifest> {
+        let networks = self.networks.iter().map(|(name, batch)| {
+            let sha256 = hex(&Sha256::digest(shipped::model(name)?.onnx));
+            Ok(ManifestNetwork { name: name.clone(), sha256, batch: *batch })
+        });
+        Ok(bench::Manifest {
+            name: self.suite.to_owned(),
+            version: VERSION,
+            operations: self.operations.iter().map(|name| (*name).to_owned()).collect(),
+            parameters: self.literals.iter().map(Into::into).collect(),
+            batches: self.batches.clone(),
+            networks: networks.collect::<Result<_>>()?,
+            samples: self.samples,
+        })
+    }
 }
 
 impl Choice {
@@ -107,9 +148,11 @@ impl Choice {
         let operations: Vec<_> =
             OPERATIONS.map(|(name, _)| name).into_iter().filter(|name| wanted(name)).collect();
         let networks = if self.only.is_empty() {
-            suite.networks().iter().map(|name| (*name).to_owned()).collect()
+            suite.networks().iter().map(|(name, batch)| ((*name).to_owned(), *batch)).collect()
         } else {
-            self.only.iter().filter(|name| !is_operation(name)).cloned().collect()
+            let batches = if self.batch.is_empty() { &[1] } else { &self.batch[..] };
+            let names = self.only.iter().filter(|name| !is_operation(name));
+            names.flat_map(|name| batches.iter().map(|batch| (name.clone(), *batch))).collect()
         };
         Ok(Manifest {
             suite: suite.name(),
@@ -120,6 +163,7 @@ impl Choice {
             operations,
             batches: if self.batch.is_empty() { suite.batches().to_vec() } else { self.batch.clone() },
             networks,
+            samples: suite.samples(),
         })
     }
 
@@ -150,9 +194,20 @@ mod tests {
         for suite in [Suite::Quick, Suite::Full, Suite::Smoke] {
             let manifest = choice(suite).manifest(false).unwrap();
             assert_eq!(manifest.suite, suite.name());
-            assert!(manifest.networks.iter().all(|name| shipped::model(name).is_ok()));
+            assert!(manifest.networks.iter().all(|(name, _)| shipped::model(name).is_ok()));
             assert_eq!(choice(suite).manifest(true).unwrap().suite, "smoke");
         }
+    }
+
+    #[test]
+    fn lists_change_with_their_version() {
+        let digests = [Suite::Quick, Suite::Full].map(|suite| {
+            let record = choice(suite).manifest(false).unwrap().record().unwrap();
+            assert_eq!(record.version, 1);
+            record.digest().unwrap()
+        });
+        let expected = ["QUICK_DIGEST", "FULL_DIGEST"];
+        assert_eq!(digests, expected, "raise VERSION, and name the digests of the new lists here");
     }
 
     #[test]
@@ -160,7 +215,8 @@ mod tests {
         let only = vec!["rotate".to_owned(), "pneumonia".to_owned()];
         let choice = Choice { only, sizes: vec![16], batch: vec![1, 4], ..choice(Suite::Quick) };
         let manifest = choice.manifest(true).unwrap();
-        assert_eq!((manifest.operations, manifest.networks), (vec!["rotate"], vec!["pneumonia".to_owned()]));
+        let networks = [1, 4].map(|batch| ("pneumonia".to_owned(), batch));
+        assert_eq!((manifest.operations, manifest.networks), (vec!["rotate"], networks.to_vec()));
         assert_eq!(manifest.literals.iter().map(|literal| literal.log_n).collect::<Vec<_>>(), [16]);
         assert_eq!(manifest.batches, [1, 4]);
         let unknown = Choice { only: vec!["spin".to_owned()], ..choice };

@@ -1,6 +1,7 @@
 //! `pleura bench`: one list of measurements on several devices, whose results must agree to the bit.
 
 mod compare;
+mod flat;
 mod manifest;
 mod record;
 mod report;
@@ -11,23 +12,23 @@ use crate::error::{advice as advice_on, on_gpu};
 use crate::model::all_cores;
 use crate::report::ReportArgs;
 use crate::text::{chain, plain};
-use crate::{classifier, files, memory, progress, terminal};
+use crate::{classifier, energy, files, machine, memory, progress, terminal};
 use anyhow::{Context, Result, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use manifest::{Choice, Manifest};
 use pleura::bench::{
-    DeviceRecord, Measurement, NetworkBench, NetworkMeasurement, NetworkRecord, Operands, OperationRecord,
-    Operations, Parameters, Record,
+    DeviceRecord, Kernel, Measurement, Meter, NetworkBench, NetworkMeasurement, NetworkRecord, Operands,
+    OperationRecord, Operations, Parameters, Record, Roofline, Work, roofline,
 };
 use pleura::ckks::{Params, ParamsLiteral};
 use pleura::gpu::Kind;
 use pleura::nn::DeviceClass;
-use pleura::xray::shipped::SAMPLES;
 use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// Arguments of `pleura bench`.
 #[derive(Args)]
@@ -113,9 +114,13 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     }
     args.memory.tell(devices.iter().any(|device| device.selector != DeviceSelector::Cpu));
     let records = devices.iter().map(|device| device.record.clone()).collect();
+    let mut record = Record::new(manifest.record()?, args.repeat, records);
+    record.commit = machine::commit();
+    record.modified = machine::modified();
+    record.machine = Some(machine::machine());
     let mut run = BenchRun {
         args,
-        record: Record::new(manifest.suite, args.repeat, records),
+        record,
         manifest,
         skipped: Vec::new(),
         advice: BTreeSet::new(),
@@ -124,7 +129,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     run.measure(&devices, threads)?;
     run.bar.finish_and_clear();
     files::forget_partial();
-    args.report.publish(&Report(&run.record).to_string(), &record::text(&run.record)?, args.force)?;
+    args.report.publish(&Report(&run.record), args.force)?;
     run.conclude()
 }
 
@@ -148,6 +153,9 @@ impl BenchRun<'_> {
         let most = batches.iter().copied().max().context("no batch is measured")?;
         let sets = literals.len() * batches.len() * names.len();
         self.bar.set_length(((sets + networks.len()) * devices.len()) as u64);
+        for (place, record) in devices.iter().zip(&mut self.record.devices) {
+            record.roofline = place.roofline(&self.bar);
+        }
         for literal in literals {
             self.bar.set_message(format!("keys at n = 2^{}", literal.log_n));
             match operands(literal, most) {
@@ -160,12 +168,16 @@ impl BenchRun<'_> {
             }
             self.keep()?;
         }
-        for name in &networks {
-            match network(name, devices, threads, repeat, &self.bar, &mut self.advice) {
+        for (name, batch) in &networks {
+            let run = NetworkRun { name, batch: *batch, samples: self.manifest.samples, threads, repeat };
+            match run.measure(devices, &self.bar, &mut self.advice) {
                 Ok(network) => self.record.networks.push(network),
                 Err(error) => self.skip(name, &error),
             }
             self.keep()?;
+        }
+        for (place, record) in devices.iter().zip(&mut self.record.devices) {
+            record.roofline_after = place.roofline(&self.bar);
         }
         Ok(())
     }
@@ -177,9 +189,7 @@ impl BenchRun<'_> {
 
     /// Keeps the measured rows for an interruption.
     fn keep(&self) -> Result<()> {
-        let tables = Report(&self.record).to_string();
-        let json = record::text(&self.record)?;
-        let report = self.args.report.form(&tables, &json).to_owned();
+        let report = self.args.report.form(&Report(&self.record))?;
         files::keep_partial(self.args.report.file().cloned(), self.args.force, report);
         Ok(())
     }
@@ -243,6 +253,20 @@ impl BenchDevice {
         self.record.kind == Kind::Software.to_string()
     }
 
+    /// Limits of the device; nothing if it fails, which its first measurement will say.
+    fn roofline(&self, bar: &ProgressBar) -> Option<Roofline> {
+        bar.set_message(format!("limits of {}", plain(&self.record.name)));
+        roofline(&self.open().ok()?).ok()
+    }
+
+    /// Meter of the device's energy, where the platform has one.
+    fn meter(&self, device: &Device) -> Option<Box<dyn Meter>> {
+        match device.gpu_info() {
+            None => energy::processor(),
+            Some(info) => energy::nvidia(info.pci_bus.as_ref()?),
+        }
+    }
+
     /// The device with nothing in its memory.
     fn open(&self) -> Result<Device> {
         Ok(Device::select(self.selector, Some(self.threads), &self.options)?)
@@ -271,6 +295,7 @@ fn operations(
         .map(|(batch, name)| OperationRecord {
             name: name.to_owned(),
             batch,
+            work: Work::of(name, &Parameters::new(operands.params()), batch),
             parameters: Parameters::new(operands.params()),
             identical: None,
             results: Vec::with_capacity(devices.len()),
@@ -302,45 +327,66 @@ fn operations(
     records
 }
 
-/// A shipped network on all devices.
-fn network(
-    name: &str,
-    devices: &[BenchDevice],
+/// A shipped network and how it is measured.
+struct NetworkRun<'a> {
+    name: &'a str,
+    /// X-rays that share ciphertexts.
+    batch: usize,
+    samples: usize,
     threads: usize,
     repeat: usize,
-    bar: &ProgressBar,
-    advice: &mut BTreeSet<&'static str>,
-) -> Result<NetworkRecord> {
-    bar.set_message(format!("compiling {name}"));
-    let classifier = classifier::load(name)?;
-    // One plan for all, so that their results can be compared.
-    let on_gpu = devices.iter().any(|place| place.selector != DeviceSelector::Cpu);
-    let device = if on_gpu { DeviceClass::Accelerator } else { DeviceClass::Processor };
-    let plan = classifier::plan(&classifier, Target { device, threads }, true, 1)?;
-    memory::check(plan.report().predicted_peak_bytes as u64, None)?;
-    bar.set_message(format!("{name} on the client"));
-    let xray = SAMPLES.first().context("no sample X-ray is shipped")?.xray()?;
-    let mut bench = NetworkBench::new(&classifier, &plan, &xray, repeat)?;
-    let mut results = Vec::with_capacity(devices.len());
-    for place in devices {
-        bar.set_message(format!("{name} on {}", plain(&place.record.name)));
-        host_memory::reset_peak();
-        // Opened anew, a device has nothing of another network in its memory.
-        let measured = place.open().and_then(|device| {
-            let measured = bench.measure(&device)?;
-            device::tell_profile(&device, name);
-            Ok(measured)
-        });
-        results.push(match measured {
-            Ok(measured) => NetworkMeasurement {
-                peak_bytes: measured.peak_bytes.or_else(host_memory::peak_bytes),
-                ..measured
-            },
-            Err(error) => {
-                NetworkMeasurement { inference: place.failed(error, advice), ..NetworkMeasurement::default() }
-            }
-        });
-        bar.inc(1);
+}
+
+impl NetworkRun<'_> {
+    /// Measures the network on all devices.
+    fn measure(
+        &self,
+        devices: &[BenchDevice],
+        bar: &ProgressBar,
+        advice: &mut BTreeSet<&'static str>,
+    ) -> Result<NetworkRecord> {
+        let Self { name, batch, samples, threads, repeat } = *self;
+        bar.set_message(format!("compiling {name}"));
+        let classifier = classifier::load(name)?;
+        // One plan for all, so that their results can be compared.
+        let on_gpu = devices.iter().any(|place| place.selector != DeviceSelector::Cpu);
+        let device = if on_gpu { DeviceClass::Accelerator } else { DeviceClass::Processor };
+        let plan = classifier::plan(&classifier, Target { device, threads }, true, batch)?;
+        memory::check(plan.report().predicted_peak_bytes as u64, None)?;
+        bar.set_message(format!("{name} on the client"));
+        let mut bench = NetworkBench::new(&classifier, &plan, batch, samples, repeat)?;
+        let mut results = Vec::with_capacity(devices.len());
+        for place in devices {
+            bar.set_message(format!("{name} on {}", plain(&place.record.name)));
+            results.push(match measure_on(&mut bench, place, name) {
+                Ok(measured) => measured,
+                Err(error) => NetworkMeasurement {
+                    inference: place.failed(error, advice),
+                    ..NetworkMeasurement::default()
+                },
+            });
+            bar.inc(1);
+        }
+        Ok(bench.record(results)?)
     }
-    Ok(bench.record(results)?)
+}
+
+/// A network on a device that is started for it: it has nothing of another network in its memory.
+fn measure_on(bench: &mut NetworkBench<'_>, place: &BenchDevice, name: &str) -> Result<NetworkMeasurement> {
+    host_memory::reset_peak();
+    let clock = Instant::now();
+    let device = place.open()?;
+    let open = clock.elapsed().as_secs_f64();
+    let measured = bench.measure(&device, place.meter(&device))?;
+    let times = device::kernel_times(&device);
+    let kernels = times.iter().flat_map(|times| &times.kernels).map(Kernel::from).collect();
+    if let Some(times) = &times {
+        device::tell_kernels(times, name);
+    }
+    Ok(NetworkMeasurement {
+        open: Some(open),
+        kernels,
+        peak_bytes: measured.peak_bytes.or_else(host_memory::peak_bytes),
+        ..measured
+    })
 }

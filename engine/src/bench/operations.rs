@@ -4,8 +4,8 @@ use crate::bench::times::Times;
 use crate::{AnyBackend, Device, DeviceError};
 use pleura_ckks::{
     Backend, BackendError, Ciphertext, CiphertextBatch, ClientError, Complex64, EncodeError, Encoder,
-    EvalError, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params, ParamsLiteral, PreparedKeys,
-    PreparedTransform, RingKind, SecretKey, Security, TransformError,
+    EvalError, EvaluationKeys, Evaluator, KeyRequest, LinearTransform, Params, ParamsError, ParamsLiteral,
+    PreparedKeys, PreparedTransform, RingKind, SecretKey, Security, TransformError,
 };
 use pleura_ring::{Batch, Coeff, Ntt};
 use sha2::{Digest, Sha256};
@@ -101,6 +101,9 @@ pub enum BenchError {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The parameters do not exist.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
     /// An operation failed.
     #[error(transparent)]
     Eval(#[from] EvalError),

@@ -1,7 +1,9 @@
 //! Results of a benchmark run as they are written and read back.
 
+use crate::bench::facts::{Kernel, Machine, Manifest, Roofline, SampleScores};
 use crate::bench::operations::Measured;
-use crate::bench::times::Times;
+use crate::bench::times::{NOISE_BOUND, Times};
+use crate::bench::work::Work;
 use crate::{Device, GpuOptions};
 use pleura_ckks::Params;
 use pleura_nn::{LayerReport, ParameterReport};
@@ -16,8 +18,26 @@ pub struct Record {
     schema: String,
     /// Version of the program.
     pub version: String,
+    /// Commit that the program was built from.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Whether its sources had changes since that commit.
+    #[serde(default)]
+    pub modified: Option<bool>,
+    /// The machine.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// Name of the list of measurements.
     pub suite: String,
+    /// The list of measurements.
+    #[serde(default)]
+    pub manifest: Option<Manifest>,
+    /// SHA-256 of the list as compact JSON.
+    #[serde(default)]
+    pub manifest_sha256: Option<String>,
+    /// Bound of [`Times::spread`] that was in use.
+    #[serde(default)]
+    pub noise_bound: Option<f64>,
     /// Measurements of each time, after one that warms up.
     pub repeat: usize,
     /// The devices.
@@ -45,6 +65,12 @@ pub struct DeviceRecord {
     pub shader_int64: bool,
     /// Bytes of the GPU's memory that were allowed, if not all.
     pub memory_bytes: Option<u64>,
+    /// Limits of the device, measured before everything else.
+    #[serde(default)]
+    pub roofline: Option<Roofline>,
+    /// The limits again, after everything else: a lower rate tells of throttling or of other work on the device.
+    #[serde(default)]
+    pub roofline_after: Option<Roofline>,
 }
 
 /// Parameters of operations.
@@ -77,6 +103,9 @@ pub struct OperationRecord {
     pub batch: usize,
     /// The parameters.
     pub parameters: Parameters,
+    /// Least work for one ciphertext of the batch.
+    #[serde(default)]
+    pub work: Option<Work>,
     /// Whether all devices gave the same words, each time; none if there are not two results.
     pub identical: Option<bool>,
     /// Results of the devices.
@@ -90,6 +119,9 @@ pub struct Measurement {
     pub seconds: Option<Times>,
     /// The first device's median in units of this one's: above 1, this device is faster.
     pub ratio: Option<f64>,
+    /// Ciphertexts or items in a second, by the median.
+    #[serde(default)]
+    pub items_per_second: Option<f64>,
     /// Runs that each time is the mean of.
     pub runs: usize,
     /// SHA-256 of the words of the result. Keys are made anew each time, so digests of different files are not
@@ -107,6 +139,9 @@ pub struct Measurement {
 pub struct NetworkRecord {
     /// Name of the network.
     pub name: String,
+    /// Items that share ciphertexts.
+    #[serde(default = "one")]
+    pub batch: usize,
     /// The parameters.
     pub parameters: ParameterReport,
     /// Sizes.
@@ -119,6 +154,12 @@ pub struct NetworkRecord {
     pub identical: Option<bool>,
     /// Results of the devices.
     pub results: Vec<NetworkMeasurement>,
+    /// Names of the classes.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Scores of sample X-rays on the first device that gave some.
+    #[serde(default)]
+    pub samples: Vec<SampleScores>,
 }
 
 /// Bytes of an item, and of keys and weights.
@@ -173,14 +214,30 @@ pub struct LayerRecord {
 pub struct NetworkMeasurement {
     /// From ciphertexts to ciphertexts.
     pub inference: Measurement,
-    /// Seconds to bring keys and weights to the device.
+    /// Seconds to start the device.
+    #[serde(default)]
+    pub open: Option<f64>,
+    /// Seconds to bring keys and weights to the device, and to make its kernels ready.
     pub prepare: Option<f64>,
+    /// Seconds of the first inference.
+    #[serde(default)]
+    pub first: Option<f64>,
     /// Seconds of each step when the device is waited for after it: the sum is more than an inference.
     pub layers: Vec<Option<Times>>,
     /// Peak of the GPU's memory, or of the process.
     pub peak_bytes: Option<u64>,
     /// Bits of precision, compared with the plaintext network.
     pub bits: Option<f64>,
+    /// Joules of an inference of one item, where the platform tells.
+    #[serde(default)]
+    pub joules: Option<f64>,
+    /// Times of kernels in all inferences, where they were taken.
+    #[serde(default)]
+    pub kernels: Vec<Kernel>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Why a record that was read is not one.
@@ -196,6 +253,9 @@ pub enum RecordError {
     /// A list of results has another length than the list of devices.
     #[error("devices and results do not fit")]
     Results,
+    /// The digest is of another list of measurements.
+    #[error("the list of measurements was changed")]
+    Manifest,
     /// A time that is negative or not finite.
     #[error("nothing takes {seconds} seconds")]
     Seconds {
@@ -206,11 +266,17 @@ pub enum RecordError {
 
 impl Record {
     /// A record without results.
-    pub fn new(suite: &str, repeat: usize, devices: Vec<DeviceRecord>) -> Self {
+    pub fn new(manifest: Manifest, repeat: usize, devices: Vec<DeviceRecord>) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            suite: suite.to_owned(),
+            commit: None,
+            modified: None,
+            machine: None,
+            suite: manifest.name.clone(),
+            manifest_sha256: manifest.digest(),
+            manifest: Some(manifest),
+            noise_bound: Some(NOISE_BOUND),
             repeat,
             devices,
             operations: Vec::new(),
@@ -232,6 +298,9 @@ impl Record {
         if !(operations && networks) {
             return Err(RecordError::Results);
         }
+        if self.manifest.as_ref().is_some_and(|manifest| manifest.digest() != self.manifest_sha256) {
+            return Err(RecordError::Manifest);
+        }
         match self.times().find(|seconds| !seconds.is_finite() || *seconds < 0.0) {
             Some(seconds) => Err(RecordError::Seconds { seconds }),
             None => Ok(()),
@@ -249,7 +318,8 @@ impl Record {
         let layers = results().flat_map(|result| result.layers.iter().flatten());
         let all = measured.chain(clients).chain(layers);
         let all = all.flat_map(|t| [t.median, t.min, t.max].into_iter().chain(t.all.iter().copied()));
-        all.chain(results().filter_map(|result| result.prepare))
+        let cold = results().flat_map(|result| [result.open, result.prepare, result.first]);
+        all.chain(cold.flatten())
     }
 
     /// All results of all devices.
@@ -279,6 +349,8 @@ impl DeviceRecord {
             driver: info.map(|info| info.driver.clone()),
             shader_int64: info.is_none_or(|info| info.shader_int64 && !options.no_int64),
             memory_bytes: info.and(options.memory_bytes),
+            roofline: None,
+            roofline_after: None,
         }
     }
 }
@@ -318,7 +390,8 @@ impl From<Measured> for Measurement {
     fn from(measured: Measured) -> Self {
         let Measured { times, runs, digest } = measured;
         let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { seconds: Some(times), runs, digest, ..Self::default() }
+        let items_per_second = (times.median > 0.0).then(|| times.median.recip());
+        Self { seconds: Some(times), items_per_second, runs, digest, ..Self::default() }
     }
 }
 
