@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the program is made of, from the root of the repository.
+/// Sources of the program, from the root of the repository.
 const SOURCES: [&str; 6] = ["cli", "engine", "shaders", "models", "Cargo.toml", "Cargo.lock"];
 
 /// Features that add commands or formats.

@@ -1,11 +1,12 @@
 //! `pleura devices`: what there is to compute on, and whether it computes what it should.
 
 use crate::device::{GpuMemory, diagnosis};
+use crate::device_report::{self, Candidate};
 use crate::model::all_cores;
 use crate::table::Table;
-use crate::terminal;
 use crate::text::{bytes_text, chain, plain};
-use anyhow::{Result, bail};
+use crate::{files, terminal};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::gpu::{self, AdapterInfo, DeviceMemory, Kind};
@@ -13,6 +14,7 @@ use pleura::{Device, DeviceSelector, GpuOptions, SelfCheck, self_check, transfor
 use serde::Serialize;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 /// Degrees that are checked, by their logarithms: blocks of several rows share a workgroup at the smallest, and transforms are several
 /// kernels at the largest.
@@ -29,6 +31,7 @@ Examples:
   pleura devices
   pleura devices --quick
   pleura devices --list --json | jq '.devices[].name'
+  pleura devices --report mine.json
 
 The numbers are values of --device. The self-check runs every operation on hard operands, and
 compares every word of its results with the reference on the processor. Failures make the exit
@@ -48,6 +51,14 @@ pub(crate) struct DevicesArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+
+    /// JSON file for self-check, figures and limits of all devices, without anything personal.
+    #[arg(long, value_name = "F.json", conflicts_with = "list")]
+    report: Option<PathBuf>,
+
+    /// Replace the file of --report if it exists.
+    #[arg(long, requires = "report")]
+    force: bool,
 }
 
 /// JSON of `--json`.
@@ -106,6 +117,9 @@ struct Check {
 /// Lists them all.
 pub(crate) fn devices(args: &DevicesArgs) -> Result<()> {
     let options = args.memory.options()?;
+    if let Some(path) = &args.report {
+        files::check_writable(path, args.force)?;
+    }
     let adapters = gpu::adapters();
     let degrees = match (args.list, args.quick) {
         (true, _) => &[],
@@ -118,6 +132,10 @@ pub(crate) fn devices(args: &DevicesArgs) -> Result<()> {
     rows.extend(
         adapters.iter().enumerate().map(|(i, adapter)| Row::gpu(i, adapter.info(), &options, degrees, &bar)),
     );
+    if let Some(path) = &args.report {
+        let candidates = rows.iter().map(Row::candidate).collect::<Result<_>>()?;
+        device_report::write(path, args.force, candidates, &options, &bar)?;
+    }
     bar.finish_and_clear();
     for (i, adapter) in adapters.iter().enumerate() {
         let same = adapters.iter().take(i).position(|other| adapter.info().is_same_card(other.info()));
@@ -225,6 +243,15 @@ impl Row {
             (Some(total), None) => bytes_text(total),
             _ => "-".to_owned(),
         }
+    }
+
+    /// The device for a report. Its address on the bus is left out: it says nothing to others.
+    fn candidate(&self) -> Result<Candidate> {
+        let mut facts = serde_json::to_value(self).context("cannot write the report")?;
+        if let Some(facts) = facts.as_object_mut() {
+            facts.remove("pci_bus");
+        }
+        Ok(Candidate { selector: self.device_id.parse()?, name: self.name.clone(), facts })
     }
 }
 

@@ -54,7 +54,7 @@ impl Rapl {
 
 impl Meter for Rapl {
     fn start(&mut self) {
-        self.started = self.read().unwrap_or_else(Vec::new);
+        self.started = self.read().unwrap_or_default();
     }
 
     fn stop(&mut self) -> Option<f64> {

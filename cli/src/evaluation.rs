@@ -18,6 +18,20 @@ pub(crate) struct Evaluation {
     unlabelled: usize,
 }
 
+/// Results for one class.
+pub(crate) struct ClassQuality {
+    pub(crate) name: String,
+    /// X-rays of the class.
+    pub(crate) items: usize,
+    pub(crate) auc: Option<Estimate>,
+    pub(crate) sensitivity: Option<Estimate>,
+    pub(crate) specificity: Option<Estimate>,
+    /// X-rays of the class by the labels that they got.
+    pub(crate) labels: Vec<usize>,
+    /// ROC curve: false and true positive rates.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
 impl Evaluation {
     /// An evaluation without X-rays.
     pub(crate) fn new(classes: &[String]) -> Self {
@@ -60,6 +74,36 @@ impl Evaluation {
         })
     }
 
+    /// Results for each class.
+    pub(crate) fn classes(&self) -> Vec<ClassQuality> {
+        let all = self.classes.iter().zip(self.matrix.counts().rows()).enumerate();
+        all.map(|(class, (name, counts))| {
+            let [positive, negative] = self.scores(class);
+            let points = roc(&positive, &negative);
+            ClassQuality {
+                name: name.clone(),
+                items: positive.len(),
+                auc: Estimate::auc(&positive, &negative),
+                sensitivity: self.matrix.sensitivity(class),
+                specificity: self.matrix.specificity(class),
+                labels: counts.to_vec(),
+                points: points.iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect(),
+            }
+        })
+        .collect()
+    }
+
+    /// Accuracy in a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let unlabelled = match self.unlabelled {
+            0 => String::new(),
+            count => format!("; {count} have no label"),
+        };
+        let count = counted(self.items.len(), "labelled X-ray");
+        let accuracy = self.matrix.accuracy().map_or_else(dash, percent);
+        format!("Accuracy {accuracy} on {count}{unlabelled}.")
+    }
+
     /// For people: accuracy, and for each class AUC, sensitivity, specificity and labels.
     pub(crate) fn text(&self) -> String {
         let labelled = self.classes.iter().map(|class| format!("labelled {class}"));
@@ -78,13 +122,7 @@ impl Evaluation {
             cells.extend(counts.iter().flat_map(|row| row.iter().map(usize::to_string)));
             table.wide_row(cells);
         }
-        let unlabelled = match self.unlabelled {
-            0 => String::new(),
-            count => format!("; {count} have no label"),
-        };
-        let count = counted(self.items.len(), "labelled X-ray");
-        let accuracy = self.matrix.accuracy().map_or_else(dash, percent);
-        format!("\nAccuracy {accuracy} on {count}{unlabelled}.\n\n{table}")
+        format!("\n{}\n\n{table}", self.sentence())
     }
 
     /// Probabilities of a class, of X-rays of the class and of all others.
@@ -97,7 +135,7 @@ impl Evaluation {
 }
 
 /// `87.5 % (64.0 to 97.2)`
-fn percent(Estimate { value, interval: [low, high] }: Estimate) -> String {
+pub(crate) fn percent(Estimate { value, interval: [low, high] }: Estimate) -> String {
     format!("{:.1} % ({:.1} to {:.1})", 100.0 * value, 100.0 * low, 100.0 * high)
 }
 

@@ -31,13 +31,10 @@ pub(crate) fn modified() -> Option<bool> {
 
 /// Model of the processor.
 fn processor() -> Option<String> {
-    let linux = || value(&fs::read_to_string("/proc/cpuinfo").ok()?, "model name", ':');
-    let macos = || answer("sysctl", &["-n", "machdep.cpu.brand_string"]);
-    let windows = || std::env::var("PROCESSOR_IDENTIFIER").ok();
     match std::env::consts::OS {
-        "linux" => linux(),
-        "macos" => macos(),
-        _ => windows(),
+        "linux" => value(&fs::read_to_string("/proc/cpuinfo").ok()?, "model name", ':'),
+        "macos" => answer("sysctl", &["-n", "machdep.cpu.brand_string"]),
+        _ => std::env::var("PROCESSOR_IDENTIFIER").ok(),
     }
 }
 
@@ -46,11 +43,14 @@ fn system() -> String {
     let os = std::env::consts::OS;
     match os {
         "linux" => {
-            let release = fs::read_to_string("/etc/os-release").unwrap_or_else(|_| String::new());
-            let name = value(&release, "PRETTY_NAME", '=').unwrap_or_else(|| "Linux".to_owned());
+            let release = fs::read_to_string("/etc/os-release").ok();
+            let name = release.and_then(|release| value(&release, "PRETTY_NAME", '='));
+            let name = name.unwrap_or_else(|| "Linux".to_owned());
             let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
-            let kernel = kernel.and_then(|text| number(&text)).map(|kernel| format!(", Linux {kernel}"));
-            name + &kernel.unwrap_or_else(String::new)
+            match kernel.and_then(|text| number(&text)) {
+                Some(kernel) => format!("{name}, Linux {kernel}"),
+                None => name,
+            }
         }
         "macos" => answer("sw_vers", &["-productVersion"])
             .map_or_else(|| os.into(), |version| format!("macOS {version}")),

@@ -2,6 +2,7 @@
 
 use crate::classifier;
 use crate::evaluation::Evaluation;
+use crate::folder_page::{FolderPage, FolderSummary};
 use crate::omitted::Omitted;
 use crate::outcome::USELESS_BITS;
 use crate::row::{Failure, Row, Seconds};
@@ -11,7 +12,7 @@ use crate::text::{chain, counted, plain, short};
 use anyhow::Result;
 use pleura::xray::{Classifier, Source};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Characters of a probability.
@@ -51,6 +52,7 @@ pub(crate) struct Records {
     /// Widths of a table's columns of words.
     widths: [usize; 2],
     sheet: Option<Sheet>,
+    page: Option<FolderPage>,
 }
 
 impl Summary {
@@ -138,6 +140,7 @@ impl Records {
             begun: false,
             widths: [names.clamp(5, 48), labels.max(9)],
             sheet: None,
+            page: None,
         }
     }
 
@@ -164,6 +167,11 @@ impl Records {
         Ok(())
     }
 
+    /// Writes a page, too, when all is done.
+    pub(crate) fn save_page(&mut self, path: PathBuf, force: bool) {
+        self.page = Some(FolderPage::new(path, force, &self.classes));
+    }
+
     /// Rows of earlier runs, if there is a file.
     pub(crate) fn earlier(&self) -> Option<EarlierRows> {
         self.sheet.as_ref().map(Sheet::earlier)
@@ -173,6 +181,9 @@ impl Records {
     pub(crate) fn add(&mut self, row: &Row, summary: &mut Summary) -> Result<()> {
         summary.count(row);
         row.warnings.iter().for_each(|text| terminal::warn(text));
+        if let Some(page) = &mut self.page {
+            page.add(row);
+        }
         if let Some(sheet) = &mut self.sheet {
             sheet.add(row, &self.device)?;
         }
@@ -189,6 +200,9 @@ impl Records {
     pub(crate) fn fail(&mut self, failure: &Failure) -> Result<()> {
         let text = chain(&failure.error);
         terminal::warn(&text);
+        if let Some(page) = &mut self.page {
+            page.fail(failure);
+        }
         if let Some(sheet) = self.sheet.as_mut().filter(|_| !failure.earlier) {
             sheet.fail(failure)?;
         }
@@ -200,10 +214,20 @@ impl Records {
     }
 
     /// Prints the summary, and gives the CSV file its name.
-    pub(crate) fn finish(self, summary: &Summary, omitted: &Omitted) -> Result<()> {
+    pub(crate) fn finish(mut self, summary: &Summary, omitted: &Omitted) -> Result<()> {
         let Summary { done, before, agreeing, right, known, worst, .. } = summary;
         let medians = summary.medians();
-        if let Some(sheet) = self.sheet {
+        if let Some(page) = &self.page {
+            page.write(&FolderSummary {
+                model: &self.model,
+                device: &self.device,
+                counts: self.counts(summary, omitted),
+                before: *before,
+                useless: summary.useless,
+                evaluation: summary.evaluation.as_ref(),
+            })?;
+        }
+        if let Some(sheet) = self.sheet.take() {
             sheet.finish()?;
         }
         if self.json {
@@ -232,6 +256,15 @@ impl Records {
         if done + before == 0 {
             return Ok(());
         }
+        let evaluation = summary.evaluation.as_ref().map_or_else(String::new, Evaluation::text);
+        let counts = self.counts(summary, omitted);
+        terminal::print(&format!("\n{counts}\n{evaluation}Not a medical device.\n"))
+    }
+
+    /// Counts and times in two sentences.
+    fn counts(&self, summary: &Summary, omitted: &Omitted) -> String {
+        let Summary { done, before, agreeing, right, known, worst, .. } = summary;
+        let medians = summary.medians();
         let mut parts = vec![counted(*done, "X-ray")];
         if *known > 0 {
             parts.push(format!("{right} labelled as by the doctors"));
@@ -249,10 +282,8 @@ impl Records {
         if *before > 0 {
             parts.push(format!("{before} resumed"));
         }
-        let evaluation = summary.evaluation.as_ref().map_or_else(String::new, Evaluation::text);
-        terminal::print(&format!(
-            "\n{}. {} X-rays a second; medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.\n{evaluation}Not a \
-             medical device.\n",
+        format!(
+            "{}. {} X-rays a second; medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.",
             parts.join(", "),
             summary.rate(),
             ms(medians.compress),
@@ -260,7 +291,7 @@ impl Records {
             ms(medians.infer),
             ms(medians.decrypt),
             self.device,
-        ))
+        )
     }
 
     fn headings(&self) -> String {

@@ -26,6 +26,8 @@ pub(crate) struct Row {
     pub(crate) fidelity: Option<Fidelity>,
     pub(crate) seconds: Seconds,
     pub(crate) warnings: Vec<String>,
+    /// A small picture as PNG, if it was asked for.
+    pub(crate) thumbnail: Option<Vec<u8>>,
 }
 
 /// An X-ray, or a file, that has no result.

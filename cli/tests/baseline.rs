@@ -446,7 +446,7 @@ fn the_comparison_is_a_table_a_page_and_json() {
     assert_eq!(ways[1]["accuracy"], ways[2]["accuracy"]);
     let html = fs::read_to_string(place.path("c.html")).unwrap();
     assert_eq!(html.matches("data:image/png;base64,").count(), 7);
-    assert!(!html.contains("http") && html.contains("no attack known"));
+    assert!(!html.contains("http:") && !html.contains("https:") && html.contains("no attack known"));
     assert!(html.contains("ridge regression on the stored pictures themselves"));
     place.pleura(&compare).fails(&["exists"]);
     place

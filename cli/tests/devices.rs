@@ -40,9 +40,66 @@ fn gpu(place: &Place) -> bool {
 }
 
 fn bench(place: &Place, devices: &str, file: &str) -> Said {
-    let mut arguments = vec!["bench", "--suite", "smoke", "--repeat", "1", "--json", "--output", file];
+    let page = format!("{file}.html");
+    let mut arguments =
+        vec!["bench", "--suite", "smoke", "--repeat", "1", "--json", "--output", file, "--html", &page];
     devices.split(',').for_each(|device| arguments.extend(["--device", device]));
     place.pleura(&arguments)
+}
+
+/// Numbers that a page has with all their digits.
+fn page_numbers(page: &str) -> Vec<f64> {
+    let parts = page.split("<data value=\"").skip(1);
+    parts.map(|part| part.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+/// All numbers of a record that its page has to have.
+fn record_numbers(record: &Value) -> Vec<f64> {
+    let mut wanted = Vec::new();
+    let mut take = |value: &Value| wanted.extend(value.as_f64());
+    let measurement = |result: &Value| {
+        ["/seconds/median", "/items_per_second", "/ratio"]
+            .map(|at| result.pointer(at).cloned().unwrap_or_default())
+    };
+    for operation in record["operations"].as_array().unwrap() {
+        let results = operation["results"].as_array().unwrap();
+        results.iter().flat_map(measurement).for_each(|value| take(&value));
+    }
+    for network in record["networks"].as_array().unwrap() {
+        network["bytes"].as_object().unwrap().values().for_each(&mut take);
+        for result in network["results"].as_array().unwrap() {
+            measurement(&result["inference"]).iter().for_each(&mut take);
+            ["open", "prepare", "first", "bits", "peak_bytes"].iter().for_each(|name| take(&result[*name]));
+            let layers = result["layers"].as_array().unwrap();
+            layers.iter().for_each(|layer| take(&layer["median"]));
+        }
+        // A batch has the scores of single items, and no table of its own.
+        let samples = network["samples"].as_array().unwrap().iter().filter(|_| network["batch"] == 1);
+        samples.flat_map(|s| s["probabilities"].as_array().unwrap()).for_each(&mut take);
+    }
+    for device in record["devices"].as_array().unwrap() {
+        ["copy_bytes_per_second", "products_per_second"]
+            .iter()
+            .for_each(|name| take(&device["roofline"][*name]));
+    }
+    wanted
+}
+
+/// Checks that a page has every figure of its record, and loads and runs nothing.
+fn check_page(place: &Place, page: &str, record: &Value) {
+    let page = fs::read_to_string(place.path(page)).unwrap();
+    let numbers = page_numbers(&page);
+    let wanted = record_numbers(record);
+    assert!(wanted.len() > 40, "{wanted:?}");
+    for number in wanted {
+        // The parser of JSON may be wrong in the last digit.
+        let found = numbers.iter().any(|other| (other - number).abs() <= 1e-14 * number.abs());
+        assert!(found, "{number} is not in the page");
+    }
+    for tag in ["<script", "<link", "<iframe", "src=\"http", "url("] {
+        assert!(!page.contains(tag), "{tag}");
+    }
+    assert!(page.contains("default-src 'none'") && page.contains("prefers-color-scheme:dark"));
 }
 
 fn read(place: &Place, file: &str) -> Value {
@@ -104,7 +161,12 @@ fn the_processor_is_measured_and_compared() {
         );
         assert_eq!(operation["parameters"]["security"], 128);
     }
+    check_page(&place, "a.json.html", &record);
     let network = &record["networks"][0];
+    assert_eq!(record["networks"][1]["batch"], 2);
+    assert_eq!(record["manifest"]["networks"].as_array().unwrap().len(), 2);
+    assert!(network["samples"].as_array().unwrap().len() == 2 && network["results"][0]["first"].is_number());
+    assert!(record["devices"][0]["roofline"]["copy_bytes_per_second"].as_f64().unwrap() > 1e8);
     assert!(network["results"][0]["bits"].as_f64().unwrap() > 8.0, "{network}");
     let layers = network["results"][0]["layers"].as_array().unwrap();
     assert_eq!(layers.len(), network["layers"].as_array().unwrap().len());
@@ -130,6 +192,21 @@ fn the_processor_is_measured_and_compared() {
         ["intt, ", "sums, ", "mul_rescale, "].map(|what| row(what)["note"].clone()),
         ["not in B", "not in A", "other parameters"]
     );
+
+    let said = place.pleura(&["bench", "compare", "a.json", "b.json", "a.json", "--html", "c.html"]).ok();
+    assert!(said.out.contains("C ms") && said.out.contains("C / A"), "{said:?}");
+    check_page(&place, "c.html", &record);
+    place.pleura(&["bench", "compare", "a.json", "b.json", "--html", "c.html"]).fails(&["c.html exists"]);
+    place
+        .pleura(&["bench", "compare", "a.json", "b.json", "--html", "a.json", "--force"])
+        .fails(&["is an input"]);
+    let mut hostile = record.clone();
+    hostile["devices"][0]["driver"] = "<script>alert(1)</script>\u{202e}".into();
+    hostile["networks"][0]["layers"][0]["name"] = "\"><img src=x onerror=alert(1)>".into();
+    place.write("h.json", hostile.to_string().as_bytes());
+    place.pleura(&["bench", "compare", "a.json", "h.json", "--html", "h.html"]).ok();
+    let page = fs::read_to_string(place.path("h.html")).unwrap();
+    assert!(!page.contains("<script") && !page.contains("<img src=x") && !page.contains('\u{202e}'));
 
     let whole = record.to_string();
     record["schema"] = "thesis".into();
@@ -157,6 +234,8 @@ fn the_processor_is_measured_and_compared() {
         *record.pointer_mut(at).unwrap() = value;
         place.write("x.json", record.to_string().as_bytes());
     };
+    change("/manifest/version", 99.into());
+    compare("a.json", "x.json").fails(&["the list of measurements was changed"]);
     change("/operations/0/results/0/seconds/median", (-1.0).into());
     compare("a.json", "x.json").fails(&["x.json is damaged", "-1 seconds"]);
     change("/networks/0/client/encrypt/all/0", (-1.0).into());
@@ -199,6 +278,9 @@ fn arguments_of_devices_and_bench_are_checked() {
     place.pleura(&["bench", "--suite", "huge"]).misused("quick");
     place.pleura(&["bench", "--repeat", "0"]).misused("--repeat");
     place.pleura(&["bench", "--force"]).misused("--output");
+    place.pleura(&["bench", "--json", "--format", "md"]).misused("--format");
+    place.pleura(&["bench", "--output", "a", "--html", "./a"]).fails(&["choose two files"]);
+    place.pleura(&["devices", "--list", "--report", "a"]).misused("--report");
     place.pleura(&["bench", "--gpu-memory", "6"]).misused("6GB");
     place.pleura(&["bench", "--device", "-1"]).misused("auto, cpu, gpu or the number");
     place.pleura(&["bench", "compare", "a.json"]).misused("B.json");

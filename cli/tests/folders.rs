@@ -80,6 +80,19 @@ fn a_resumed_run_knows_what_failed_and_what_was_right() {
     assert!(table.lines().count() == 4 && !table.contains("cut off"), "{table}");
     place.write("labels.csv", b"a.jpeg,normal\nb.jpeg,tuberculosis\n");
     place.pleura(&run).fails(&["x.csv exists"]);
+    place.write("good.csv", b"a.jpeg,normal\nb.jpeg,pneumonia\n");
+    let page = ["classify", "ward", "--plaintext", "--labels", "good.csv", "--html", "ward.html", "--json"];
+    fs::write(place.path("ward/<b>x.jpeg"), &fs::read(sample(NORMAL)).unwrap()[..2000]).unwrap();
+    let rows = lines(&place.pleura(&page).ok().out);
+    let html = fs::read_to_string(place.path("ward.html")).unwrap();
+    for row in rows.iter().filter(|row| row["label"].is_string()) {
+        let number = row["probabilities"]["pneumonia"].as_f64().unwrap();
+        assert!(html.contains(&format!("<data value=\"{number}\">")), "{number}");
+    }
+    assert_eq!(html.matches("data:image/png;base64,").count(), 3);
+    assert!(html.contains("Confusion matrix") && html.contains("ROC curve of pneumonia"));
+    assert!(html.contains("&lt;b&gt;x") && !html.contains("<b>x") && !html.contains("<script"));
+    place.pleura(&page).fails(&["ward.html exists", "--force"]);
     let run = ["classify", "ward", "--plaintext", "--labels", "labels.csv"];
     place.pleura(&run).fails(&["cannot use the labels in labels.csv", "normal, pneumonia"]);
 }

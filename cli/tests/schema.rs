@@ -1,5 +1,10 @@
 //! JSON outputs compared with the schemas in `docs/schema`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the functions beside the tests are tests too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the functions beside the tests are tests too"
+)]
 
 mod common;
 
@@ -142,6 +147,64 @@ fn reports_match_their_schemas() {
     check(&serde_json::from_str(&said.out).unwrap(), &schema("bench"), "bench");
     place.write("a.json", said.out.as_bytes());
     check_output(&place, "bench-compare", &["bench", "compare", "a.json", "a.json"]);
+}
+
+/// A report of this machine's processor, and those of other machines, of which the table in the docs is made.
+#[test]
+fn device_reports_match_their_schema() {
+    let place = Place::new();
+    let mut command = place.command(&["devices", "--quick", "--report", "r.json"]);
+    for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        command.env(name, "/dev/null");
+    }
+    common::Said::from(command.output().unwrap()).ok();
+    let schema = schema("device-report");
+    let own: Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
+    check(&own, &schema, "device-report");
+    assert!(own["devices"][0]["figures"]["bits"].as_f64().unwrap() > 8.0, "{own}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let entries = fs::read_dir(root.join("benches/results")).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let page = fs::read_to_string(root.join("docs/benchmarks.md")).unwrap();
+    for path in paths {
+        let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        check(&report, &schema, &path.display().to_string());
+        for device in report["devices"].as_array().unwrap() {
+            let row = device_row(&report["machine"], device);
+            assert!(page.contains(&row), "docs/benchmarks.md has no row\n{row}");
+        }
+    }
+}
+
+/// A row of the table of devices.
+fn device_row(machine: &Value, device: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let name = match device["device_id"].as_str() {
+        Some("cpu") => {
+            format!("{}, {} cores, {}", text(&machine["processor"]), machine["cores"], text(&machine["simd"]))
+        }
+        _ => text(&device["device_name"]),
+    };
+    let check = match device["check"]["passed"].as_bool() {
+        Some(true) => "pass",
+        Some(false) => "FAIL",
+        None => "-",
+    };
+    let number = |at: &str, factor: f64| {
+        let value = device["figures"].pointer(at).and_then(Value::as_f64);
+        value.map_or_else(|| "-".to_owned(), |value| format!("{:.2}", value * factor))
+    };
+    let kind = text(&device["kind"]);
+    let driver = text(&device["driver"]);
+    format!(
+        "| {name} | {kind} | {driver} | {check} | {} | {} | {} | {} | {} |",
+        number("/limits/copy_bytes_per_second", 1e-9),
+        number("/limits/products_per_second", 1e-9),
+        number("/ntt/median", 1e3),
+        number("/rotate/median", 1e3),
+        number("/inference/median", 1e3),
+    )
 }
 
 /// Each call that prints JSON names its schema in the first string behind it.

@@ -1,16 +1,17 @@
-//! `pleura bench compare`: two files of results side by side.
+//! `pleura bench compare`: files of results side by side.
 
+use crate::bench::page::{self, Pair, Source};
 use crate::bench::record;
 use crate::bench::report::{device_text, network_text};
 use crate::table::Table;
-use crate::terminal;
 use crate::text::millis;
+use crate::{files, terminal};
 use anyhow::{Result, bail};
 use clap::Args;
 use pleura::bench::{DeviceRecord, Measurement, NetworkRecord, Record};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `pleura bench compare`.
 #[derive(Args)]
@@ -18,8 +19,10 @@ use std::path::PathBuf;
 Examples:
   pleura bench compare before.json after.json
   pleura bench compare mine.json yours.json --json | jq '.rows[] | select(.ratio > 1.1)'
+  pleura bench compare laptop.json server.json card.json --html machines.html
 
-Devices of the same name are compared first, then the others in their order.")]
+Each file is compared with the first. Devices of the same name are compared first, then the others
+in their order.")]
 pub(crate) struct CompareArgs {
     /// File of `pleura bench --json --output A.json`.
     #[arg(value_name = "A.json")]
@@ -29,15 +32,30 @@ pub(crate) struct CompareArgs {
     #[arg(value_name = "B.json")]
     b: PathBuf,
 
+    /// Further files, each compared with A.
+    #[arg(value_name = "C.json", num_args = 0..=24)]
+    more: Vec<PathBuf>,
+
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+
+    /// HTML file for a page with charts, and all figures of each file.
+    #[arg(long, value_name = "F.html")]
+    html: Option<PathBuf>,
+
+    /// Replace the file of --html if it exists.
+    #[arg(long, requires = "html")]
+    force: bool,
 }
 
 #[derive(Serialize)]
 struct Comparison {
+    files: Vec<String>,
     /// Pairs of devices.
     devices: Vec<[String; 2]>,
+    /// Index of the file with the second device of each pair; the first is of the first file.
+    second_files: Vec<usize>,
     rows: Vec<Row>,
     notes: Vec<String>,
 }
@@ -62,44 +80,18 @@ struct Entry {
     parameters: String,
 }
 
-/// Reads two files, and reports.
+/// Reads files, and reports.
 pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
-    let a = record::read(&args.a)?;
-    let b = record::read(&args.b)?;
-    let pairs = pairs(&a.devices, &b.devices);
-    let mut rows = Vec::new();
-    for (pair, (i, j)) in pairs.iter().enumerate() {
-        rows.extend(side_by_side(pair, &entries(&a, *i), &entries(&b, *j)));
+    let paths: Vec<&PathBuf> = [&args.a, &args.b].into_iter().chain(&args.more).collect();
+    if let Some(html) = &args.html {
+        files::check_outputs(&[html], &paths, args.force)?;
     }
-    let name = |devices: &[DeviceRecord], i: usize| devices.get(i).map(device_text).unwrap_or_default();
-    let devices = pairs.iter().map(|&(i, j)| [name(&a.devices, i), name(&b.devices, j)]).collect();
-    if rows.iter().all(|row| row.a.is_none() || row.b.is_none()) {
-        bail!(
-            "{} and {} have no time of the same measurement in them: there is nothing to compare",
-            args.a.display(),
-            args.b.display()
-        );
+    let records = paths.iter().map(|path| record::read(path)).collect::<Result<Vec<_>>>()?;
+    let comparison = Comparison::new(&paths, &records)?;
+    if let Some(path) = &args.html {
+        let page = comparison.page(&records)?;
+        files::write(path, &[page.as_bytes()], args.force, false)?;
     }
-    let mut notes = differing(&a, &b);
-    for (record, mine, file, other) in [(&a, 0, &args.a, &args.b), (&b, 1, &args.b, &args.a)] {
-        let paired = |i: usize| pairs.iter().any(|pair| [pair.0, pair.1].get(mine) == Some(&i));
-        for (_, device) in record.devices.iter().enumerate().filter(|(i, _)| !paired(*i)) {
-            notes.push(format!(
-                "{} has no device to compare with {} of {}",
-                other.display(),
-                device_text(device),
-                file.display()
-            ));
-        }
-        let wrong = record.differences();
-        if wrong > 0 {
-            notes.push(format!(
-                "{wrong} results in {} are NOT the same on all devices, each time: do not trust those times",
-                file.display()
-            ));
-        }
-    }
-    let comparison = Comparison { devices, rows, notes };
     if args.json {
         return terminal::print_json("bench-compare", &comparison);
     }
@@ -107,11 +99,107 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     terminal::print(&comparison.to_string())
 }
 
-/// Differences between the settings of two runs.
-fn differing(a: &Record, b: &Record) -> Vec<String> {
+/// Letter that tables call a file by.
+fn letter(file: usize) -> char {
+    u8::try_from(file).map_or('?', |file| char::from(b'A' + file))
+}
+
+impl Comparison {
+    fn new(paths: &[&PathBuf], records: &[Record]) -> Result<Self> {
+        let mut all = Self {
+            files: paths.iter().map(|path| path.display().to_string()).collect(),
+            devices: Vec::new(),
+            second_files: Vec::new(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+        };
+        let named: Vec<(&PathBuf, &Record)> = paths.iter().copied().zip(records).collect();
+        let [(a_path, a), others @ ..] = &named[..] else {
+            bail!("internal error: no file is compared; please report it");
+        };
+        for (i, (b_path, b)) in others.iter().enumerate() {
+            all.add([a_path, b_path], [a, b], i + 1)?;
+        }
+        for (path, record) in paths.iter().zip(records) {
+            let wrong = record.differences();
+            let note = format!(
+                "{wrong} results in {} are NOT the same on all devices, each time: do not trust those times",
+                path.display()
+            );
+            if wrong > 0 && !all.notes.contains(&note) {
+                all.notes.push(note);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Compares a file with the first one.
+    fn add(&mut self, paths: [&Path; 2], [a, b]: [&Record; 2], file: usize) -> Result<()> {
+        let pairs = pairs(&a.devices, &b.devices);
+        let from = self.devices.len();
+        let mut rows = Vec::new();
+        for (pair, (i, j)) in pairs.iter().enumerate() {
+            rows.extend(side_by_side(from + pair, &entries(a, *i), &entries(b, *j), letter(file)));
+        }
+        if rows.iter().all(|row| row.a.is_none() || row.b.is_none()) {
+            bail!(
+                "{} and {} have no time of the same measurement in them: there is nothing to compare",
+                paths[0].display(),
+                paths[1].display()
+            );
+        }
+        let name = |devices: &[DeviceRecord], i: usize| devices.get(i).map_or_else(String::new, device_text);
+        self.devices.extend(pairs.iter().map(|&(i, j)| [name(&a.devices, i), name(&b.devices, j)]));
+        self.second_files.extend(pairs.iter().map(|_| file));
+        self.rows.extend(rows);
+        self.notes.extend(differing(a, b, letter(file)));
+        for (record, mine, other) in [(a, 0, 1), (b, 1, 0)] {
+            let paired = |i: usize| pairs.iter().any(|pair| [pair.0, pair.1].get(mine) == Some(&i));
+            for (_, device) in record.devices.iter().enumerate().filter(|(i, _)| !paired(*i)) {
+                self.notes.push(format!(
+                    "{} has no device to compare with {} of {}",
+                    paths.get(other).map_or_else(String::new, |path| path.display().to_string()),
+                    device_text(device),
+                    paths.get(mine).map_or_else(String::new, |path| path.display().to_string()),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&self, records: &[Record]) -> Result<String> {
+        let sources: Vec<Source<'_>> = records
+            .iter()
+            .zip(&self.files)
+            .enumerate()
+            .map(|(i, (record, file))| Source { letter: letter(i), file: file.clone(), record })
+            .collect();
+        let pairs = self.devices.iter().zip(&self.second_files).enumerate();
+        let comparisons: Vec<page::Comparison> = pairs
+            .map(|(pair, (devices, file))| page::Comparison {
+                letter: letter(*file),
+                devices: devices.clone(),
+                rows: self
+                    .rows
+                    .iter()
+                    .filter(|row| row.pair == pair)
+                    .map(|row| Pair {
+                        what: row.what.clone(),
+                        seconds: [row.a, row.b],
+                        ratio: row.ratio,
+                        note: row.note.clone(),
+                    })
+                    .collect(),
+            })
+            .collect();
+        page::comparison_page(&sources, &comparisons, &self.notes)
+    }
+}
+
+/// Differences between the settings of two runs, of which the second is called by a letter.
+fn differing(a: &Record, b: &Record, letter: char) -> Vec<String> {
     let rounds = [a.repeat, b.repeat].map(|rounds| rounds.to_string());
-    let digest = |record: &Record| record.manifest_sha256.clone().unwrap_or_else(|| "none".to_owned());
-    let digests = [a, b].map(digest);
+    let digests = [a, b].map(|record| record.manifest_sha256.clone().unwrap_or_else(|| "none".to_owned()));
     let facts = [
         ("suite", a.suite.as_str(), b.suite.as_str()),
         ("list of measurements", &digests[0], &digests[1]),
@@ -119,22 +207,30 @@ fn differing(a: &Record, b: &Record) -> Vec<String> {
         ("version", &a.version, &b.version),
     ];
     let other = facts.into_iter().filter(|(_, a, b)| a != b);
-    other.map(|(what, a, b)| format!("not the same {what}: {a} in A, {b} in B")).collect()
+    other.map(|(what, a, b)| format!("not the same {what}: {a} in A, {b} in {letter}")).collect()
 }
 
 impl std::fmt::Display for Comparison {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (pair, [a, b]) in self.devices.iter().enumerate() {
-            writeln!(f, "A           {a}\nB           {b}\n")?;
-            let mut table = Table::new(1, ["what", "A ms", "B ms", "B / A", "note"]);
+        for (pair, ([a, b], file)) in self.devices.iter().zip(&self.second_files).enumerate() {
+            let letter = letter(*file);
+            writeln!(f, "A           {a}\n{letter}           {b}\n")?;
+            let headings = [
+                "what".into(),
+                "A ms".into(),
+                format!("{letter} ms"),
+                format!("{letter} / A"),
+                "note".into(),
+            ];
+            let mut table = Table::wide(1, headings.to_vec());
             for row in self.rows.iter().filter(|row| row.pair == pair) {
                 let text = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), millis);
                 let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-                table.row([row.what.clone(), text(row.a), text(row.b), ratio, row.note.clone()]);
+                table.wide_row(vec![row.what.clone(), text(row.a), text(row.b), ratio, row.note.clone()]);
             }
             writeln!(f, "{table}")?;
         }
-        writeln!(f, "Medians; below 1, B is the faster one.")
+        writeln!(f, "Medians; below 1, A is the slower one.")
     }
 }
 
@@ -187,22 +283,22 @@ fn entries(record: &Record, device: usize) -> Vec<(String, Entry)> {
     entries
 }
 
-fn side_by_side(pair: usize, a: &[(String, Entry)], b: &[(String, Entry)]) -> Vec<Row> {
+fn side_by_side(pair: usize, a: &[(String, Entry)], b: &[(String, Entry)], letter: char) -> Vec<Row> {
     let by_name: BTreeMap<_, _> = b.iter().map(|(what, entry)| (what, entry)).collect();
     let known: BTreeMap<_, _> = a.iter().map(|(what, entry)| (what, entry)).collect();
     let row = |what: &String, a: Option<&Entry>, b: Option<&Entry>| {
         let note = match (a, b) {
-            (None, _) => "not in A",
-            (_, None) => "not in B",
-            (Some(a), _) if a.failed => "failed in A",
-            (_, Some(b)) if b.failed => "failed in B",
-            (Some(a), Some(b)) if a.parameters != b.parameters => "other parameters",
-            _ => "",
+            (None, _) => "not in A".to_owned(),
+            (_, None) => format!("not in {letter}"),
+            (Some(a), _) if a.failed => "failed in A".to_owned(),
+            (_, Some(b)) if b.failed => format!("failed in {letter}"),
+            (Some(a), Some(b)) if a.parameters != b.parameters => "other parameters".to_owned(),
+            _ => String::new(),
         };
         let a = a.and_then(|a| a.seconds);
         let b = b.and_then(|b| b.seconds);
         let ratio = a.zip(b).map(|(a, b)| b / a).filter(|ratio| ratio.is_finite());
-        Row { what: what.clone(), pair, a, b, ratio, note: note.to_owned() }
+        Row { what: what.clone(), pair, a, b, ratio, note }
     };
     let of_a = a.iter().map(|(what, entry)| row(what, Some(entry), by_name.get(what).copied()));
     let others = b.iter().filter(|(what, _)| !known.contains_key(what));
@@ -246,7 +342,7 @@ mod tests {
         };
         let a = [("x".to_owned(), entry(2.0, "p")), ("y".to_owned(), entry(1.0, "p"))];
         let b = [("x".to_owned(), entry(1.0, "q")), ("z".to_owned(), entry(1.0, "p"))];
-        let rows = side_by_side(0, &a, &b);
+        let rows = side_by_side(0, &a, &b, 'B');
         let said: Vec<_> = rows.iter().map(|r| (r.what.as_str(), r.ratio, r.note.as_str())).collect();
         let expected =
             [("x", Some(0.5), "other parameters"), ("y", None, "not in B"), ("z", None, "not in A")];

@@ -206,7 +206,10 @@ mod tests {
             assert_eq!(record.version, 1);
             record.digest().unwrap()
         });
-        let expected = ["QUICK_DIGEST", "FULL_DIGEST"];
+        let expected = [
+            "91edb74bbe3a1b7fa34549051872660e5f8d64434b452acc2c86abb8e8d00659",
+            "1fba84eaa67abcdee7b4801e7c617b24b6b7670c892a8ced313d33b727968056",
+        ];
         assert_eq!(digests, expected, "raise VERSION, and name the digests of the new lists here");
     }
 

@@ -3,6 +3,7 @@
 mod compare;
 mod flat;
 mod manifest;
+mod page;
 mod record;
 mod report;
 
@@ -15,7 +16,7 @@ use crate::text::{chain, plain};
 use crate::{classifier, energy, files, machine, memory, progress, terminal};
 use anyhow::{Context, Result, bail};
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use indicatif::ProgressBar;
 use manifest::{Choice, Manifest};
 use pleura::bench::{
@@ -28,17 +29,20 @@ use pleura::nn::DeviceClass;
 use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Arguments of `pleura bench`.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
+    group(ArgGroup::new("written").args(["output", "html"]).multiple(true)),
     after_help = "\
 Examples:
   pleura bench
   pleura bench --device cpu --device gpu --suite full --json --output today.json
   pleura bench --device 0 --device 1 --repeat 15
+  pleura bench --html today.html --format md --output today.md
   pleura bench compare before.json today.json
 
 All devices get the same keys and ciphertexts, and every word of their results is compared. The exit
@@ -63,12 +67,16 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     report: ReportArgs,
 
+    /// HTML file for a page with charts, beside the report.
+    #[arg(long, value_name = "F.html")]
+    html: Option<PathBuf>,
+
     /// Print the time of each kernel of a GPU; it makes everything slower.
     #[arg(long)]
     profile: bool,
 
-    /// Replace the file of --output if it exists.
-    #[arg(long, requires = "output")]
+    /// Replace the files of --output and --html if they exist.
+    #[arg(long, requires = "written")]
     force: bool,
 
     /// CPU threads [default: all cores].
@@ -98,9 +106,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     if let Some(BenchCommand::Compare(args)) = &args.command {
         return compare::compare(args);
     }
-    if let Some(path) = args.report.file() {
-        files::check_writable(path, args.force)?;
-    }
+    args.check_outputs()?;
     let threads = args.threads.unwrap_or_else(all_cores);
     let options = args.memory.options()?;
     let options = GpuOptions { profile: options.profile || args.profile, ..options };
@@ -129,6 +135,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     run.measure(&devices, threads)?;
     run.bar.finish_and_clear();
     files::forget_partial();
+    if let Some(path) = &args.html {
+        files::write(path, &[page::record_page(&run.record)?.as_bytes()], args.force, false)?;
+    }
     args.report.publish(&Report(&run.record), args.force)?;
     run.conclude()
 }
@@ -212,6 +221,16 @@ impl BenchRun<'_> {
 }
 
 impl BenchArgs {
+    fn check_outputs(&self) -> Result<()> {
+        let outputs: Vec<&PathBuf> = [self.report.file(), self.html.as_ref()].into_iter().flatten().collect();
+        if let [output, html] = outputs[..]
+            && files::same(html, output)
+        {
+            bail!("--html and --output both write {}: choose two files", html.display());
+        }
+        outputs.iter().try_for_each(|path| files::check_writable(path, self.force))
+    }
+
     fn devices(&self) -> Vec<DeviceSelector> {
         if self.device.is_empty() {
             return vec![DeviceSelector::Cpu, DeviceSelector::Auto];
@@ -253,8 +272,11 @@ impl BenchDevice {
         self.record.kind == Kind::Software.to_string()
     }
 
-    /// Limits of the device; nothing if it fails, which its first measurement will say.
+    /// Limits of the device; nothing of a GPU in software, and nothing if it fails, which its first measurement will say.
     fn roofline(&self, bar: &ProgressBar) -> Option<Roofline> {
+        if self.is_software() {
+            return None;
+        }
         bar.set_message(format!("limits of {}", plain(&self.record.name)));
         roofline(&self.open().ok()?).ok()
     }

@@ -378,7 +378,8 @@ fn ratio_text(outcome: &Measurement) -> String {
         .map_or_else(dash, |ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") })
 }
 
-fn same_text(identical: Option<bool>, outcome: &Measurement) -> String {
+/// Whether a result was the same everywhere, in a word.
+pub(crate) fn same_text(identical: Option<bool>, outcome: &Measurement) -> String {
     match (identical, &outcome.error) {
         (_, Some(_)) => "failed".to_owned(),
         (Some(true), _) => "yes".to_owned(),

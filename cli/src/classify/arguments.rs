@@ -9,20 +9,30 @@ use crate::service::args::ServerArgs;
 use crate::sheet::TableFormat;
 use crate::sources::FolderArgs;
 use anyhow::Result;
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{ArgGroup, Args};
 use pleura::xray::shipped::MODELS;
 use pleura::xray::{PixelScaling, SourceList};
 use std::path::PathBuf;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
-const ON_THIS_MACHINE: [&str; 8] =
-    ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "labels", "watch"];
+const ON_THIS_MACHINE: [&str; 9] = [
+    "device",
+    "gpu_memory",
+    "max_memory",
+    "no_cache",
+    "plaintext",
+    "pixel_scaling",
+    "labels",
+    "watch",
+    "html",
+];
 
 /// Arguments of `pleura classify`.
 #[derive(Args)]
 #[cfg_attr(feature = "service", command(mut_arg("server", |server| server.conflicts_with_all(ON_THIS_MACHINE))))]
+#[command(group(ArgGroup::new("written").args(["output", "html"]).multiple(true)))]
 #[command(after_help = "\
 Examples:
   pleura classify
@@ -30,6 +40,7 @@ Examples:
   pleura classify ward/ --model covid --output ward.csv
   pleura classify ward/ --device gpu --gpu-memory 6GB
   pleura classify ward/ --labels doctors.csv --output ward.jsonl
+  pleura classify ward/ --html ward.html
   pleura classify inbox/ --watch --output inbox.csv
   pleura classify chest.png --json | jq '.probabilities // empty'
 
@@ -98,8 +109,13 @@ pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     pub(super) watching: WatchArgs,
 
-    /// Replace the file of --output if it exists.
-    #[arg(long, requires = "output")]
+    /// HTML file for a page with pictures, scores, warnings and failures; with --labels, ROC curves and the
+    /// confusion matrix.
+    #[arg(long, value_name = "F.html")]
+    pub(super) html: Option<PathBuf>,
+
+    /// Replace the files of --output and --html if they exist.
+    #[arg(long, requires = "written")]
     pub(super) force: bool,
 
     #[command(flatten)]

@@ -46,10 +46,17 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let classifier = classifier::load_scaled(args.model(), args.pixel_scaling)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
     let SourceList { sources, skipped, .. } = args.sources()?;
-    let outputs: Vec<_> = args.output.iter().flat_map(|path| [path.clone(), sheet::part(path)]).collect();
+    let outputs = args.output.iter().flat_map(|path| [path.clone(), sheet::part(path)]);
+    let outputs: Vec<_> = outputs.chain(args.html.clone()).collect();
     let format = args.output.as_deref().map(|path| args.format.map_or_else(|| TableFormat::of(path), Ok));
-    if let Some(path) = &args.output {
-        files::check_outputs(&[path], sources.iter().map(Source::path), args.force)?;
+    let written: Vec<_> = args.output.iter().chain(&args.html).collect();
+    files::check_outputs(&written, sources.iter().map(Source::path), args.force)?;
+    if let [output, html] = written[..] {
+        ensure!(
+            !files::same(output, html),
+            "--output and --html both write {}: choose two files",
+            html.display()
+        );
     }
     let labels = args.labels.as_ref().map(|path| Labels::read(path, classifier.classes())).transpose()?;
     labels.iter().try_for_each(|labels| labels.check(&sources))?;
@@ -67,6 +74,9 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let mut records = Records::new(scorer.classifier(), scorer.device(), args.json, args.plaintext, &sources);
     if let Some((path, format)) = args.output.as_ref().zip(format.transpose()?) {
         records.save(path, format, &sources, args.force)?;
+    }
+    if let Some(path) = &args.html {
+        records.save_page(path.clone(), args.force);
     }
     let summary = Summary::new(evaluation);
     let bar = crate::progress::bar().with_prefix("classify");
@@ -99,6 +109,7 @@ impl Run<'_> {
             earlier: sink.records.earlier(),
             labels: self.labels,
         };
+        let pictures = self.args.html.is_some();
         let stopped = AtomicBool::new(false);
         let sources = std::mem::take(&mut self.sources);
         thread::scope(|scope| {
@@ -110,7 +121,11 @@ impl Run<'_> {
                 })
             });
             let prepared = crew.stage(scope, spread(read), |unit| {
-                Ok(if let Unit::Item(item) = unit { item.prepare(classifier.preprocessing()) } else { unit })
+                Ok(if let Unit::Item(item) = unit {
+                    item.prepare(classifier.preprocessing(), pictures)
+                } else {
+                    unit
+                })
             });
             let groups = Groups::new(prepared, scorer.group());
             let encrypted = crew.stage(scope, groups, |unit| {

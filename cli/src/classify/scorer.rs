@@ -210,7 +210,7 @@ fn plaintext_row(classifier: &Classifier, item: Prepared) -> Row {
 
 /// The row of an X-ray with published scores; if they were computed on a ciphertext, with those of the plaintext network, and all digits.
 fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, encrypted: Option<[Vec<f64>; 2]>) -> Row {
-    let Prepared { name, cell, is_lossy, digest, dicom, truth, seconds, mut warnings, .. } = item;
+    let Prepared { name, cell, is_lossy, digest, dicom, truth, seconds, mut warnings, thumbnail, .. } = item;
     let (plaintext, fidelity) = match encrypted {
         Some([plaintext, unrounded]) => {
             let expected = ArrayView1::from(&plaintext).insert_axis(Axis(0));
@@ -238,6 +238,7 @@ fn row(classifier: &Classifier, item: Prepared, scores: Vec<f64>, encrypted: Opt
         fidelity,
         seconds,
         warnings,
+        thumbnail,
     }
 }
 

@@ -110,7 +110,7 @@ fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &
     thread::scope(|scope| {
         let read = crew.stage(scope, sources.into_iter().map(Ok), |source| Ok(reader.units(source)));
         let prepared = crew.stage(scope, spread(read), |unit| {
-            Ok(if let Unit::Item(item) = unit { item.prepare(preprocessing) } else { unit })
+            Ok(if let Unit::Item(item) = unit { item.prepare(preprocessing, false) } else { unit })
         });
         let encrypted = crew.stage(scope, Groups::new(prepared, size), |unit| {
             if let Unit::Group(group) = unit {
@@ -263,6 +263,7 @@ impl Sink<'_> {
                 fidelity: None,
                 seconds,
                 warnings,
+                thumbnail: None,
             };
             sheet.add(&row, "server")?;
         }

@@ -1,5 +1,6 @@
 //! Messages between the stages of `classify`.
 
+use crate::baseline::images;
 use crate::names::path_cell;
 use crate::row::{Failure, Row, Seconds};
 use crate::text::hex;
@@ -14,6 +15,8 @@ use std::time::Instant;
 const DIGEST: usize = 8;
 /// Most other units of a group, for each X-ray that it has room for.
 const OTHERS: usize = 8;
+/// Side of a small picture in pixels.
+const THUMBNAIL: usize = 64;
 
 /// Something on its way through the stages.
 pub(super) enum Unit {
@@ -59,6 +62,8 @@ pub(super) struct Prepared {
     pub(super) features: Features,
     pub(super) seconds: Seconds,
     pub(super) warnings: Vec<String>,
+    /// A small picture as PNG, if it was asked for.
+    pub(super) thumbnail: Option<Vec<u8>>,
 }
 
 /// X-rays that share ciphertexts.
@@ -73,7 +78,7 @@ pub(super) struct Group {
 
 impl Item {
     /// The input of a network; an X-ray that has none fails by itself.
-    pub(super) fn prepare(self, preprocessing: &Preprocessing) -> Unit {
+    pub(super) fn prepare(self, preprocessing: &Preprocessing, thumbnails: bool) -> Unit {
         let Self { item, truth, named, read } = self;
         let digest = digest_text(&item.digest);
         let name = item.name();
@@ -106,7 +111,16 @@ impl Item {
             features,
             seconds,
             warnings,
+            thumbnail: if thumbnails { thumbnail(&content) } else { None },
         }))
+    }
+}
+
+/// A small picture of an X-ray; of a latent there is none.
+fn thumbnail(content: &Content) -> Option<Vec<u8>> {
+    match content {
+        Content::Xray(xray) => images::png(&images::small(xray, THUMBNAIL)).ok(),
+        Content::Latent(_) => None,
     }
 }
 
@@ -215,6 +229,7 @@ mod tests {
             features: Features { values: ArrayD::zeros(vec![1]), ood_score: None },
             seconds: Seconds::default(),
             warnings: Vec::new(),
+            thumbnail: None,
         }))
     }
 

@@ -1,7 +1,7 @@
 //! Facts of a benchmark run beside its times: what was measured, on what, and with what results.
 
 use crate::bench::times::Times;
-use pleura_ckks::{ParamsLiteral, RingKind};
+use pleura_ckks::{Params, ParamsLiteral, RingKind};
 use pleura_gpu::KernelTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +44,27 @@ pub struct ManifestParameters {
     pub security: u32,
 }
 
+/// Parameters of operations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Logarithm of the ring's degree.
+    pub log_n: u32,
+    /// Levels.
+    pub levels: usize,
+    /// Primes of a ciphertext.
+    pub limbs: usize,
+    /// Special primes.
+    pub special: usize,
+    /// Digits of key switching.
+    pub digits: usize,
+    /// Bits of the scale.
+    pub scale_bits: u32,
+    /// Bits of ciphertext and special primes.
+    pub log2_qp: f64,
+    /// Bits of security.
+    pub security: u32,
+}
+
 /// A network in a list of measurements.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestNetwork {
@@ -72,7 +93,7 @@ pub struct Machine {
     pub architecture: String,
 }
 
-/// Limits of a device, measured with two operations of the library.
+/// Limits of a device, by the fastest samples of two operations of the library.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// Bytes read and written in a second by a copy of 128 MiB.
@@ -116,6 +137,24 @@ impl Manifest {
     pub fn digest(&self) -> Option<String> {
         let text = serde_json::to_vec(self).ok()?;
         Some(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl Parameters {
+    /// The figures of a parameter set.
+    pub fn new(params: &Params) -> Self {
+        let top = params.max_level();
+        let gadget = params.gadget(top);
+        Self {
+            log_n: params.literal().log_n,
+            levels: top,
+            limbs: gadget.limbs.q,
+            special: gadget.limbs.p,
+            digits: gadget.digits(),
+            scale_bits: params.literal().scale_bits,
+            log2_qp: params.log2_qp(top),
+            security: params.literal().security.bits(),
+        }
     }
 }
 

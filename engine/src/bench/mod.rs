@@ -9,12 +9,14 @@ mod roofline;
 mod times;
 mod work;
 
-pub use facts::{Kernel, Machine, Manifest, ManifestNetwork, ManifestParameters, Roofline, SampleScores};
+pub use facts::{
+    Kernel, Machine, Manifest, ManifestNetwork, ManifestParameters, Parameters, Roofline, SampleScores,
+};
 pub use network::{Meter, NetworkBench};
 pub use operations::{BenchError, Measured, OPERATIONS, Operands, Operations, PARAMETER_SETS};
 pub use record::{
     Bytes, ClientTimes, DeviceRecord, LayerRecord, Measurement, NetworkMeasurement, NetworkRecord,
-    OperationRecord, Parameters, Record, RecordError,
+    OperationRecord, Record, RecordError,
 };
 pub use roofline::roofline;
 pub use times::{NOISE_BOUND, Times};

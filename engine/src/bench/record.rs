@@ -1,11 +1,10 @@
 //! Results of a benchmark run as they are written and read back.
 
-use crate::bench::facts::{Kernel, Machine, Manifest, Roofline, SampleScores};
+use crate::bench::facts::{Kernel, Machine, Manifest, Parameters, Roofline, SampleScores};
 use crate::bench::operations::Measured;
 use crate::bench::times::{NOISE_BOUND, Times};
 use crate::bench::work::Work;
 use crate::{Device, GpuOptions};
-use pleura_ckks::Params;
 use pleura_nn::{LayerReport, ParameterReport};
 use serde::{Deserialize, Serialize};
 
@@ -71,27 +70,6 @@ pub struct DeviceRecord {
     /// The limits again, after everything else: a lower rate tells of throttling or of other work on the device.
     #[serde(default)]
     pub roofline_after: Option<Roofline>,
-}
-
-/// Parameters of operations.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Parameters {
-    /// Logarithm of the ring's degree.
-    pub log_n: u32,
-    /// Levels.
-    pub levels: usize,
-    /// Primes of a ciphertext.
-    pub limbs: usize,
-    /// Special primes.
-    pub special: usize,
-    /// Digits of key switching.
-    pub digits: usize,
-    /// Bits of the scale.
-    pub scale_bits: u32,
-    /// Bits of ciphertext and special primes.
-    pub log2_qp: f64,
-    /// Bits of security.
-    pub security: u32,
 }
 
 /// An operation on all devices.
@@ -351,24 +329,6 @@ impl DeviceRecord {
             memory_bytes: info.and(options.memory_bytes),
             roofline: None,
             roofline_after: None,
-        }
-    }
-}
-
-impl Parameters {
-    /// The figures of a parameter set.
-    pub fn new(params: &Params) -> Self {
-        let top = params.max_level();
-        let gadget = params.gadget(top);
-        Self {
-            log_n: params.literal().log_n,
-            levels: top,
-            limbs: gadget.limbs.q,
-            special: gadget.limbs.p,
-            digits: gadget.digits(),
-            scale_bits: params.literal().scale_bits,
-            log2_qp: params.log2_qp(top),
-            security: params.literal().security.bits(),
         }
     }
 }

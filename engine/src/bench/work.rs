@@ -1,6 +1,6 @@
 //! The least that an operation has to do, whatever computes it.
 
-use crate::bench::record::Parameters;
+use crate::bench::facts::Parameters;
 use serde::{Deserialize, Serialize};
 
 /// Integer products in a modular product by Shoup's method: the quotient, and two low halves.
