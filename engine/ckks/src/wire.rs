@@ -30,6 +30,7 @@ use crate::wire_error::WireError;
 use crate::{Params, ParamsError, ParamsLiteral, SecretKey, Security};
 use pleura_ring::sample::Seed;
 use pleura_ring::{GaloisElement, Limbs, Ntt, Poly, RingKind};
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 const MAGIC: [u8; 4] = *b"PLEU";
@@ -297,9 +298,18 @@ impl EvaluationKeys {
         let request = KeyRequest::read(&mut reader, params)?;
         reader.expect_total(Self::encoded_len(params, &request))?;
 
-        let mut read = |level| SwitchingKey::read_rows(&mut reader, params, level);
-        let relin = request.relin.map(&mut read).transpose()?;
-        let galois = request.galois.into_iter().map(|(g, level)| Ok((g, read(level)?)));
+        let relin =
+            request.relin.map(|level| SwitchingKey::read_rows(&mut reader, params, level)).transpose()?;
+        // Seeds are expanded and residues unpacked on all threads: this is most of what a server does before an inference.
+        let bytes = request
+            .galois
+            .into_iter()
+            .map(|(g, level)| Ok((g, level, reader.take(SwitchingKey::rows_len(params, level))?)));
+        let bytes: Vec<_> = bytes.collect::<Result<_, WireError>>()?;
+        let galois = bytes.into_par_iter().map(|(g, level, bytes)| {
+            let mut reader = Reader { rest: bytes, total: bytes.len() };
+            Ok((g, SwitchingKey::read_rows(&mut reader, params, level)?))
+        });
         Ok(Self { params: params.clone(), relin, galois: galois.collect::<Result<_, WireError>>()? })
     }
 }
