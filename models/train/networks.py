@@ -31,7 +31,7 @@ class Activation(nn.Module):
             return F.relu(x)
         a, b, c = (self.coefficients[:, k].view(-1, *[1] * (x.dim() - 2)) for k in range(3))
         quadratic = (a * x + b) * x + c
-        return quadratic if self.blend == 1 else torch.lerp(F.relu(x), quadratic, self.blend)
+        return quadratic if self.blend == 1 else torch.lerp(F.relu(x).to(quadratic.dtype), quadratic, self.blend)
 
 
 class SqueezeExcitation(nn.Module):

@@ -33,7 +33,7 @@ try:
 except ImportError as error:
     raise ImportError("pleura.train needs torch; pip install 'pleura[torch]'") from error
 
-__all__ = ["Quadratic", "Trained", "fit", "polynomial"]
+__all__ = ["Quadratic", "Trained", "fit", "polynomial", "ranges"]
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
@@ -49,6 +49,8 @@ TEMPERATURE = 2.0
 """Temperature at which scores are compared with those of the original."""
 KEPT = 64
 """Items that calibrate plans."""
+SEEN = 1024
+"""Items from which ranges are taken."""
 
 
 class Quadratic(nn.Module):
@@ -97,7 +99,7 @@ class Trained:
     module: nn.Module
     """The network with quadratics."""
     ranges: dict[str, float]
-    """Largest magnitude at each node of the ONNX file's network, on the calibration items; `compile` reads it from the file."""
+    """Largest magnitude at each node of the ONNX file's network, on items of the training set; `compile` reads it from the file."""
     calibration: NDArray[Any]
     """Items of the training set that calibrate plans."""
     metadata: dict[str, str] = field(default_factory=dict)
@@ -244,8 +246,14 @@ def fit(
         student.load_state_dict(best[1])
     _blend(student, 1.0)
     student.eval()
-    kept = x[torch.randperm(len(x), generator=generator)[:KEPT]]
-    return Trained(original, student, _ranges(student, kept.double().numpy()), kept.double().numpy(), dict(metadata or {}))
+    chosen = x[torch.randperm(len(x), generator=generator)[:SEEN]]
+    kept, seen = chosen[:KEPT].double().numpy(), chosen.double().numpy()
+    return Trained(original, student, ranges(student, seen), kept, dict(metadata or {}))
+
+
+def ranges(module: nn.Module, items: NDArray[Any]) -> dict[str, float]:
+    """Largest magnitude at each node of the module's ONNX file over `items`, `[items, ...]`: `Trained.ranges`."""
+    return _pleura.ranges(Source(export_torch(module, items)), items)
 
 
 def _tensor(x: Any) -> Any:
@@ -272,7 +280,3 @@ def _scores(module: nn.Module, x: Any) -> Any:
 def _accuracy(module: nn.Module, x: Any, y: Any) -> float:
     y = torch.as_tensor(numpy.asarray(y)).reshape(-1).long()
     return float((_scores(module, _tensor(x)).argmax(1) == y).double().mean())
-
-
-def _ranges(module: nn.Module, items: NDArray[Any]) -> dict[str, float]:
-    return _pleura.ranges(Source(export_torch(module, items)), items)
