@@ -1,0 +1,246 @@
+//! Other people's files from outside: folders, small images, scalings of pixels, strange names, and tables that are resumed.
+use crate::common::{Place, Said, npy, reference};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+const NORMAL: &str = "NORMAL2-IM-1438-0001.jpeg";
+const PNEUMONIA: &str = "person1951_bacteria_4882.jpeg";
+
+fn sample(name: &str) -> String {
+    reference(&format!("../samples/{name}"))
+}
+
+/// Rows and summary.
+fn json(said: &Said) -> (Vec<Value>, Value) {
+    let mut lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = lines.pop().unwrap()["summary"].take();
+    (lines, summary)
+}
+
+fn scores(row: &Value) -> Vec<f64> {
+    row["scores"].as_object().unwrap().values().map(|score| score.as_f64().unwrap()).collect()
+}
+
+/// A folder with two X-rays, one of them deeper, and two other files.
+fn ward(place: &Place) {
+    fs::create_dir_all(place.path("ward/deep")).unwrap();
+    fs::copy(sample(NORMAL), place.path("ward/first.txt")).unwrap();
+    fs::copy(sample(PNEUMONIA), place.path("ward/deep/second")).unwrap();
+    place.write("ward/notes.png", b"years of work");
+    place.write("ward/.hidden", b"");
+}
+
+/// A grey picture of noise, and its pixels.
+fn noise(path: &Path, side: u32) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..side * side).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    image::save_buffer(path, &pixels, side, side, image::ExtendedColorType::L8).unwrap();
+    pixels
+}
+
+#[test]
+fn folders_are_entered_and_files_known_by_their_content() {
+    let place = Place::new();
+    ward(&place);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(place.path("ward"), place.path("ward/deep/loop")).unwrap();
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--json"]).ok();
+    let (rows, summary) = json(&said);
+    let names: Vec<_> = rows.iter().map(|row| row["image"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ward/deep/second", "ward/first.txt"]);
+    assert_eq!([&rows[0]["label"], &rows[1]["label"]], ["pneumonia", "normal"]);
+    assert_eq!(
+        (&summary["images"], &summary["failed"], &summary["skipped"]),
+        (&2.into(), &0.into(), &2.into())
+    );
+    let skipped = serde_json::json!([
+        { "file": "ward/.hidden", "reason": "hidden" },
+        { "file": "ward/notes.png", "reason": "neither an image nor latents" },
+    ]);
+    assert_eq!(summary["skipped_files"], skipped);
+    let sentence =
+        "warning: 2 files skipped: ward/.hidden (hidden), ward/notes.png (neither an image nor latents)";
+    assert!(said.err.contains(sentence), "{said:?}");
+    let strict = ["classify", "ward", "--plaintext", "--strict", "--output", "ward.csv"];
+    place.pleura(&strict).fails_late(&["2 files", "--strict"]);
+    assert_eq!(fs::read_to_string(place.path("ward.csv")).unwrap().lines().count(), 3);
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--no-recursive", "--json"]).ok();
+    assert_eq!(json(&said).0.len(), 1);
+    assert!(said.err.contains("1 folder in ward not entered"), "{said:?}");
+    place.pleura(&["classify", "ward/first.txt", "--plaintext", "--strict"]).ok();
+    // The table of an earlier run in the folder is not something that was skipped.
+    place.pleura(&["classify", "ward", "--plaintext", "--output", "ward/table"]).ok();
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--output", "ward/table", "--force"]).ok();
+    assert!(said.err.contains("2 files skipped"), "{said:?}");
+}
+
+#[test]
+fn folders_are_compressed_as_they_are_classified() {
+    let place = Place::new();
+    ward(&place);
+    let cut = &fs::read(sample(NORMAL)).unwrap()[..2000];
+    place.write("ward/cut", cut);
+    let said = place.pleura(&["compress", "ward", "--output", "a.safetensors", "--json"]).ok();
+    let summary: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(summary["images"].as_array().unwrap().len(), 2);
+    assert_eq!((&summary["failed"], &summary["skipped"]), (&1.into(), &2.into()));
+    assert_eq!(summary["failed_files"][0]["image"], "ward/cut");
+    assert!(summary["failed_files"][0]["error"].as_str().unwrap().contains("cut off"));
+    place
+        .pleura(&["compress", "ward", "--output", "b.safetensors", "--strict"])
+        .fails_late(&["3 files", "--strict"]);
+    assert!(place.path("b.safetensors").exists());
+}
+
+#[test]
+fn images_of_the_networks_own_size_are_taken_as_they_are() {
+    let place = Place::new();
+    let pixels = noise(&place.path("own.png"), 28);
+    let said =
+        place.pleura(&["classify", "own.png", "--model", "pneumoniamnist", "--plaintext", "--json"]).ok();
+    let (rows, summary) = json(&said);
+    assert!(rows[0].get("warnings").is_none(), "{rows:?}");
+    assert_eq!(summary["pixel_scaling"], "signed");
+    let values: Vec<u8> = pixels.iter().flat_map(|&x| (f64::from(x) / 127.5 - 1.0).to_le_bytes()).collect();
+    place.write("x.npy", &npy("<f8", "(1, 1, 28, 28)", &values));
+    let model = reference("../pneumoniamnist/tiny.onnx");
+    let run = place.pleura(&["run", "--model", &model, "--input", "x.npy", "--json"]).json();
+    let expected: Vec<f64> =
+        run["outputs"][0].as_array().unwrap().iter().map(|score| score.as_f64().unwrap()).collect();
+    let got = scores(&rows[0]);
+    assert!(
+        got.len() == 2 && got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.01),
+        "{got:?} {expected:?}"
+    );
+
+    noise(&place.path("small.png"), 20);
+    let said =
+        place.pleura(&["classify", "small.png", "--model", "pneumoniamnist", "--plaintext", "--json"]).ok();
+    let warnings = json(&said).0[0]["warnings"].to_string();
+    assert!(warnings.contains("only 20x20 pixels and was enlarged to 28x28"), "{warnings}");
+    noise(&place.path("tiny.png"), 3);
+    place
+        .pleura(&["classify", "tiny.png", "--model", "pneumoniamnist", "--plaintext"])
+        .fails(&["3x3 pixels", "at least 4"]);
+    place.pleura(&["classify", "own.png", "--plaintext"]).fails(&[
+        "28x28 pixels",
+        "at least 32",
+        "better 256",
+    ]);
+}
+
+#[test]
+fn the_scaling_of_pixels_is_never_guessed() {
+    let place = Place::new();
+    let mut model = fs::read(reference("../pneumoniamnist/tiny.onnx")).unwrap();
+    let key = b"pleura.pixel_scaling";
+    let at = model.windows(key.len()).position(|window| window == key).unwrap();
+    model[at] = b'q';
+    place.write("own.onnx", &model);
+    let image = sample(NORMAL);
+    let classify = |arguments: &[&str]| {
+        place.pleura(&[&["classify", &image, "--plaintext", "--json", "--model"], arguments].concat())
+    };
+    classify(&["own.onnx"]).fails(&["which numbers stand for black and white", "--pixel-scaling"]);
+    let of = |said: Said| {
+        let (rows, summary) = json(&said);
+        (scores(&rows[0]), summary["pixel_scaling"].clone())
+    };
+    let shipped = of(classify(&["pneumoniamnist"]).ok());
+    assert_eq!(of(classify(&["own.onnx", "--pixel-scaling", "signed"]).ok()), shipped);
+    let same = of(classify(&["own.onnx", "--pixel-scaling", "0.5,0.5"]).ok());
+    assert_eq!(same.1, "0.5,0.5");
+    assert!(same.0.iter().zip(&shipped.0).all(|(a, b)| (a - b).abs() < 1e-9), "{same:?} {shipped:?}");
+    let unit = of(classify(&["own.onnx", "--pixel-scaling", "unit"]).ok());
+    assert!(unit.0.iter().zip(&shipped.0).any(|(a, b)| (a - b).abs() > 0.1), "{unit:?} {shipped:?}");
+    // Against the file, with a word.
+    let said = classify(&["pneumoniamnist", "--pixel-scaling", "xrv"]).ok();
+    assert!(said.err.contains("names another scaling of pixels than xrv"), "{said:?}");
+    classify(&["pneumonia", "--pixel-scaling", "unit"]).fails(&["takes latents", "leave out the scaling"]);
+    classify(&["own.onnx", "--pixel-scaling", "123.7,58.4"]).misused("MEAN,DEVIATION");
+}
+
+#[test]
+fn an_unfinished_table_goes_on_with_its_own_files_alone() {
+    let place = Place::new();
+    ward(&place);
+    let classify =
+        |inputs: &[&str]| place.pleura(&[&["classify", "--plaintext", "--output", "x.csv"], inputs].concat());
+    classify(&["ward"]).ok();
+    let whole = fs::read_to_string(place.path("x.csv")).unwrap();
+    fs::rename(place.path("x.csv"), place.path("x.csv.part")).unwrap();
+    let image = sample(NORMAL);
+    classify(&[&image])
+        .fails(&["x.csv.part has rows of 2 files that this command does not name", "ward/first.txt"]);
+    assert_eq!(fs::read_to_string(place.path("x.csv.part")).unwrap(), whole);
+    place.write("x.csv.part", whole.replace(",normal,", ",nornal,").as_bytes());
+    classify(&["ward"]).fails(&["x.csv.part is damaged in line "]);
+    // One of the files has changed in between.
+    place.write("x.csv.part", whole.as_bytes());
+    fs::copy(sample(PNEUMONIA), place.path("ward/first.txt")).unwrap();
+    let said = classify(&["ward"]).ok();
+    assert!(
+        said.err.contains("1 row of earlier runs left out") && said.err.contains("ward/first.txt"),
+        "{said:?}"
+    );
+    let table = fs::read_to_string(place.path("x.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert_eq!(table.matches("ward/first.txt").count(), 1, "{table}");
+    assert!(!table.contains(",normal,") && !place.path("x.csv.part").exists(), "{table}");
+}
+
+#[test]
+#[cfg(unix)]
+fn strange_names_are_shown_harmlessly_and_can_be_read_back() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let names: [&[u8]; 3] = [b"=1,\n#%.png", "x\u{202e}gnp.a".as_bytes(), b"\xff.png"];
+    for name in names {
+        fs::copy(sample(NORMAL), place.path("").join(OsStr::from_bytes(name))).unwrap();
+    }
+    let mut command = place.command(&["classify", "--plaintext", "--output", "x.csv"]);
+    let said = Said::from(command.args(names.map(OsStr::from_bytes)).output().unwrap()).ok();
+    for text in [&said.out, &said.err] {
+        assert!(!text.contains('\u{202e}') && !text.contains("=1,\n"), "{said:?}");
+    }
+    assert!(said.out.contains("x\\u{202e}gnp.a") && said.out.contains("=1,\\n#%.png"), "{said:?}");
+    let table = fs::read_to_string(place.path("x.csv")).unwrap();
+    for cell in ["\n\"%3D1,%0A%23%25.png\",", "\nx%E2%80%AEgnp.a,", "\n%FF.png,"] {
+        assert!(table.contains(cell), "{table}");
+    }
+    let mut command = place.command(&["classify", "--plaintext", "--json"]);
+    let said = Said::from(command.args(names.map(OsStr::from_bytes)).output().unwrap()).ok();
+    let (rows, _) = json(&said);
+    assert_eq!(rows[2]["image_escaped"], "%FF.png");
+    assert!(rows[1].get("image_escaped").is_none() && rows[1]["image"] == "x\u{202e}gnp.a", "{rows:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn links_and_pipes_in_place_of_an_unfinished_table_are_refused() {
+    let place = Place::new();
+    let image = sample(NORMAL);
+    place.write("victim", b"");
+    std::os::unix::fs::symlink("victim", place.path("x.csv.part")).unwrap();
+    let classify = || place.pleura(&["classify", &image, "--plaintext", "--output", "x.csv"]);
+    classify().fails(&["x.csv.part is not a regular file"]);
+    fs::remove_file(place.path("x.csv.part")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(place.path("x.csv.part")).status().unwrap().success());
+    classify().fails(&["x.csv.part is not a regular file"]);
+    assert_eq!(fs::read(place.path("victim")).unwrap(), b"");
+    assert!(!place.path("x.csv").exists());
+}
+
+#[test]
+fn values_far_beyond_those_of_calibration_are_told_on_the_row() {
+    let place = Place::new();
+    let pixels: Vec<u8> = (0..256 * 256).map(|i| if (i / 8) % 2 == 0 { 0 } else { 255 }).collect();
+    image::save_buffer(place.path("bars.png"), &pixels, 256, 256, image::ExtendedColorType::L8).unwrap();
+    let image = sample(NORMAL);
+    let said = place.pleura(&["classify", "bars.png", &image, "--device", "cpu", "--json"]).ok();
+    let (rows, _) = json(&said);
+    let warnings = rows[0]["warnings"].to_string();
+    assert!(warnings.contains("times as large as those that it was calibrated for"), "{warnings}");
+    assert!(rows[1].get("warnings").is_none(), "{rows:?}");
+}

@@ -1,0 +1,128 @@
+//! Folders of X-rays: tables in several formats, labels, shards, arrivals, and runs that were interrupted.
+use crate::common::{Place, reference};
+use serde_json::Value;
+use std::fs;
+use std::time::Duration;
+
+const NORMAL: &str = "NORMAL2-IM-1438-0001.jpeg";
+const PNEUMONIA: &str = "person1951_bacteria_4882.jpeg";
+
+fn sample(name: &str) -> String {
+    reference(&format!("../samples/{name}"))
+}
+
+/// A folder of two X-rays, and a file that is cut off.
+fn ward(place: &Place) {
+    fs::create_dir(place.path("ward")).unwrap();
+    fs::copy(sample(NORMAL), place.path("ward/a.jpeg")).unwrap();
+    fs::copy(sample(PNEUMONIA), place.path("ward/b.jpeg")).unwrap();
+    let jpeg = fs::read(sample(NORMAL)).unwrap();
+    place.write("ward/cut.jpeg", &jpeg[..2000]);
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn summary(text: &str) -> Value {
+    lines(text).pop().unwrap()["summary"].clone()
+}
+
+#[test]
+fn json_lines_have_a_row_for_each_file() {
+    let place = Place::new();
+    ward(&place);
+    place.pleura(&["classify", "ward", "--plaintext", "--output", "ward.jsonl"]).ok();
+    let rows = lines(&fs::read_to_string(place.path("ward.jsonl")).unwrap());
+    assert_eq!(rows.len(), 3);
+    assert_eq!((&rows[0]["image"], &rows[0]["label"]), (&"ward/a.jpeg".into(), &"normal".into()));
+    assert!(rows[1]["probabilities"]["pneumonia"].as_f64().unwrap() > 0.5 && rows[1]["error"].is_null());
+    assert!(rows[2]["error"].as_str().unwrap().contains("cut off") && rows[2]["label"].is_null(), "{rows:?}");
+    assert!(!place.path("ward.jsonl.part").exists());
+    let said = place.pleura(&["classify", "ward", "--plaintext", "--output", "-", "--format", "jsonl"]).ok();
+    assert_eq!(lines(&said.out).len(), 3);
+    if !cfg!(feature = "parquet") {
+        let table = ["classify", "ward", "--plaintext", "--output", "ward.parquet"];
+        place.pleura(&table).fails(&["without Parquet", ".jsonl"]);
+    }
+}
+
+#[test]
+fn a_resumed_run_knows_what_failed_and_what_was_right() {
+    let place = Place::new();
+    ward(&place);
+    place.write("labels.csv", b"file,class\na.jpeg,normal\nb.jpeg,Pneumonia\n");
+    let run = ["classify", "ward", "--plaintext", "--output", "x.csv", "--labels", "labels.csv", "--json"];
+    let whole = summary(&place.pleura(&run).ok().out);
+    let table = fs::read_to_string(place.path("x.csv")).unwrap();
+    fs::rename(place.path("x.csv"), place.path("x.csv.part")).unwrap();
+    let again = summary(&place.pleura(&run).ok().out);
+    assert_eq!(fs::read_to_string(place.path("x.csv")).unwrap(), table);
+    assert_eq!((&again["resumed"], &again["failed"], &again["images"]), (&2.into(), &1.into(), &0.into()));
+    assert_eq!(again["evaluation"], whole["evaluation"]);
+    assert_eq!(whole["evaluation"]["accuracy"]["value"], 1.0);
+    assert_eq!(whole["evaluation"]["confusion"], serde_json::json!([[1, 0], [0, 1]]));
+    assert_eq!(whole["evaluation"]["classes"][1]["auc"]["value"], 1.0);
+    // A file that can be read now has one row.
+    fs::rename(place.path("x.csv"), place.path("x.csv.part")).unwrap();
+    fs::copy(sample(NORMAL), place.path("ward/cut.jpeg")).unwrap();
+    let again = summary(&place.pleura(&run).ok().out);
+    assert_eq!((&again["resumed"], &again["failed"], &again["images"]), (&2.into(), &0.into(), &1.into()));
+    let table = fs::read_to_string(place.path("x.csv")).unwrap();
+    assert!(table.lines().count() == 4 && !table.contains("cut off"), "{table}");
+    place.write("labels.csv", b"a.jpeg,normal\nb.jpeg,tuberculosis\n");
+    place.pleura(&run).fails(&["x.csv exists"]);
+    place.write("good.csv", b"a.jpeg,normal\nb.jpeg,pneumonia\n");
+    let page = ["classify", "ward", "--plaintext", "--labels", "good.csv", "--html", "ward.html", "--json"];
+    fs::write(place.path("ward/<b>x.jpeg"), &fs::read(sample(NORMAL)).unwrap()[..2000]).unwrap();
+    let rows = lines(&place.pleura(&page).ok().out);
+    let html = fs::read_to_string(place.path("ward.html")).unwrap();
+    for row in rows.iter().filter(|row| row["label"].is_string()) {
+        let number = row["probabilities"]["pneumonia"].as_f64().unwrap();
+        assert!(html.contains(&format!("<data value=\"{number}\">")), "{number}");
+    }
+    assert_eq!(html.matches("data:image/png;base64,").count(), 3);
+    assert!(html.contains("Confusion matrix") && html.contains("ROC curve of pneumonia"));
+    assert!(html.contains("&lt;b&gt;x") && !html.contains("<b>x") && !html.contains("<script"));
+    place.pleura(&page).fails(&["ward.html exists", "--force"]);
+    let run = ["classify", "ward", "--plaintext", "--labels", "labels.csv"];
+    place.pleura(&run).fails(&["cannot use the labels in labels.csv", "normal, pneumonia"]);
+}
+
+#[test]
+fn shards_share_a_folder() {
+    let place = Place::new();
+    fs::create_dir(place.path("ward")).unwrap();
+    for k in 0..12 {
+        fs::copy(sample(NORMAL), place.path(&format!("ward/{k}.jpeg"))).unwrap();
+    }
+    let mut names = Vec::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        let said = place.pleura(&["classify", "ward", "--plaintext", "--json", "--shard", shard]).ok();
+        names.extend(lines(&said.out).iter().filter_map(|row| Some(row.get("image")?.as_str()?.to_owned())));
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 12, "{names:?}");
+    place.pleura(&["classify", "ward", "--shard", "4/3"]).misused("2/8");
+}
+
+#[test]
+fn arrivals_are_classified_when_they_are_complete() {
+    let place = Place::new();
+    fs::create_dir(place.path("inbox")).unwrap();
+    let jpeg = fs::read(sample(PNEUMONIA)).unwrap();
+    let run = ["classify", "inbox", "--plaintext", "--watch", "--idle", "4", "--output", "inbox.csv"];
+    let child = place.command(&run).spawn().unwrap();
+    fs::copy(sample(NORMAL), place.path("inbox/a.jpeg")).unwrap();
+    // In pieces.
+    for piece in 1..=4 {
+        place.write("inbox/b.jpeg", &jpeg[..jpeg.len() * piece / 4]);
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    assert!(child.wait_with_output().unwrap().status.success());
+    let table = fs::read_to_string(place.path("inbox.csv")).unwrap();
+    assert!(table.lines().count() == 3 && table.contains("inbox/b.jpeg"), "{table}");
+    assert!(!table.contains("cut off"), "{table}");
+    place.pleura(&["classify", "--watch", "--plaintext"]).fails(&["--watch needs a folder"]);
+}
