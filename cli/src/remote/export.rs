@@ -54,7 +54,7 @@ pub(crate) struct ExportArgs {
     xray: bool,
 
     /// Plan for as many items at a time: they share ciphertexts where that is faster for each.
-    #[arg(long, alias = "group", value_name = "ITEMS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_BATCH as u64))]
+    #[arg(long, value_name = "ITEMS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_BATCH as u64))]
     batch: usize,
 
     /// Replace files that exist.
