@@ -1,50 +1,34 @@
 //! The command line of Pleura.
 
-mod baseline;
-mod bench;
 mod cache;
 mod classifier;
-mod classify;
 mod clock;
-mod compare;
-mod compare_page;
-mod compress;
+mod cmd;
 mod device;
-mod device_report;
-mod devices;
 mod energy;
 mod error;
 mod evaluation;
 mod files;
-mod fit;
 mod folder_page;
 mod html;
 mod latency;
 mod machine;
-mod manual;
 mod memory;
 mod model;
-mod models;
 mod names;
 mod omitted;
 mod outcome;
-mod plan;
 mod progress;
-mod records;
-mod remote;
 mod report;
 mod row;
-mod run;
-#[cfg(feature = "service")]
-mod service;
-mod sheet;
+mod row_file;
+mod row_writer;
 mod sources;
 mod stages;
 mod statistics;
 mod table;
 mod terminal;
 mod text;
-mod way;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -109,49 +93,49 @@ struct Pleura {
 #[derive(Subcommand)]
 enum Command {
     /// Classify encrypted X-rays, and compare with the plaintext network.
-    Classify(classify::ClassifyArgs),
+    Classify(cmd::classify::ClassifyArgs),
     /// Compress X-rays into latents.
-    Compress(compress::CompressArgs),
+    Compress(cmd::compress::CompressArgs),
     /// Decode latents into pictures.
-    Reconstruct(compress::ReconstructArgs),
+    Reconstruct(cmd::compress::ReconstructArgs),
     /// Run two older schemes, and the attacks that break them.
-    Baseline(baseline::BaselineArgs),
+    Baseline(cmd::baseline::BaselineArgs),
     /// Compare methods of private classification: accuracy, cost, protection.
-    Compare(compare::CompareArgs),
+    Compare(cmd::compare::CompareArgs),
     /// List the shipped networks and codecs, and print their cards.
-    Models(models::ModelsArgs),
+    Models(cmd::models::ModelsArgs),
     /// Run a network on encrypted items, and compare with the plaintext network.
-    Run(run::RunArgs),
+    Run(cmd::run::RunArgs),
     /// Compile a network into a plan for a server and a specification for clients.
-    Export(remote::ExportArgs),
+    Export(cmd::remote::ExportArgs),
     /// Make the client's secret key and the server's evaluation keys.
-    Keygen(remote::KeygenArgs),
+    Keygen(cmd::remote::KeygenArgs),
     /// Encrypt X-rays or arrays, on the client.
-    Encrypt(remote::EncryptArgs),
+    Encrypt(cmd::remote::EncryptArgs),
     /// Run a network on ciphertexts, on the server.
-    Infer(remote::InferArgs),
+    Infer(cmd::remote::InferArgs),
     /// Decrypt results, on the client.
-    Decrypt(remote::DecryptArgs),
+    Decrypt(cmd::remote::DecryptArgs),
     /// Check a server's receipt by computing the results again.
-    Audit(remote::AuditArgs),
+    Audit(cmd::remote::AuditArgs),
     /// Serve networks on encrypted data over HTTPS.
     #[cfg(feature = "service")]
-    Serve(service::serve::ServeArgs),
+    Serve(cmd::service::serve::ServeArgs),
     /// Compile a network, and print what it needs.
-    Plan(plan::PlanArgs),
+    Plan(cmd::plan::PlanArgs),
     /// Show the error of polynomial approximations of an activation.
-    Fit(fit::FitArgs),
+    Fit(cmd::fit::FitArgs),
     /// List the processor and the GPUs, and check their results.
-    Devices(devices::DevicesArgs),
+    Devices(cmd::devices::DevicesArgs),
     /// Time operations and networks on devices, and compare results bit by bit.
-    Bench(bench::BenchArgs),
+    Bench(cmd::bench::BenchArgs),
     /// Show the cache of compiled plans and kernels, or clear it.
     Cache(cache::CacheArgs),
     /// Print a completion script for a shell.
-    Completions(manual::CompletionsArgs),
+    Completions(cmd::manual::CompletionsArgs),
     /// Write man pages into a folder.
     #[command(hide = true)]
-    Man(manual::ManArgs),
+    Man(cmd::manual::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -185,29 +169,29 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         #[cfg(feature = "service")]
         Command::Serve(args) => {
-            let served = service::serve::serve(&args);
+            let served = cmd::service::serve::serve(&args);
             served.map_err(|error| error::on_gpu(error, args.device.memory_limit()))
         }
-        Command::Classify(args) => on_device(classify::classify(&args), &args.device),
-        Command::Compress(args) => compress::compress(&args),
-        Command::Reconstruct(args) => compress::reconstruct(&args),
-        Command::Baseline(args) => baseline::baseline(&args),
-        Command::Compare(args) => on_device(compare::compare(&args), &args.device),
-        Command::Models(args) => models::models(&args),
-        Command::Run(args) => on_device(run::run(&args), &args.device),
-        Command::Export(args) => remote::export(&args),
-        Command::Keygen(args) => remote::keygen(&args),
-        Command::Encrypt(args) => remote::encrypt(&args),
-        Command::Infer(args) => on_device(remote::infer(&args), &args.compute.device),
-        Command::Decrypt(args) => remote::decrypt(&args),
-        Command::Audit(args) => on_device(remote::audit(&args), &args.compute.device),
-        Command::Plan(args) => plan::plan(&args),
-        Command::Fit(args) => fit::run(&args),
-        Command::Devices(args) => devices::devices(&args),
-        Command::Bench(args) => bench::bench(&args),
+        Command::Classify(args) => on_device(cmd::classify::classify(&args), &args.device),
+        Command::Compress(args) => cmd::compress::compress(&args),
+        Command::Reconstruct(args) => cmd::compress::reconstruct(&args),
+        Command::Baseline(args) => cmd::baseline::baseline(&args),
+        Command::Compare(args) => on_device(cmd::compare::compare(&args), &args.device),
+        Command::Models(args) => cmd::models::models(&args),
+        Command::Run(args) => on_device(cmd::run::run(&args), &args.device),
+        Command::Export(args) => cmd::remote::export(&args),
+        Command::Keygen(args) => cmd::remote::keygen(&args),
+        Command::Encrypt(args) => cmd::remote::encrypt(&args),
+        Command::Infer(args) => on_device(cmd::remote::infer(&args), &args.compute.device),
+        Command::Decrypt(args) => cmd::remote::decrypt(&args),
+        Command::Audit(args) => on_device(cmd::remote::audit(&args), &args.compute.device),
+        Command::Plan(args) => cmd::plan::plan(&args),
+        Command::Fit(args) => cmd::fit::run(&args),
+        Command::Devices(args) => cmd::devices::devices(&args),
+        Command::Bench(args) => cmd::bench::bench(&args),
         Command::Cache(args) => cache::cache(&args),
-        Command::Completions(args) => manual::completions(&args, Pleura::command()),
-        Command::Man(args) => manual::man(&args, Pleura::command()),
+        Command::Completions(args) => cmd::manual::completions(&args, Pleura::command()),
+        Command::Man(args) => cmd::manual::man(&args, Pleura::command()),
     }
 }
 
@@ -234,7 +218,7 @@ fn handle_signals() -> Result<()> {
 /// Asks a server to finish what it has accepted, or ends the process with a code.
 fn interrupt(code: i32) {
     #[cfg(feature = "service")]
-    if service::stop::ask() {
+    if cmd::service::stop::ask() {
         return;
     }
     files::interrupted(code)

@@ -1,7 +1,7 @@
 //! Report of `pleura run`, as text and as JSON.
 
+use crate::cmd::plan::parameters;
 use crate::latency::Latency;
-use crate::plan::parameters;
 use crate::table::Table;
 use crate::text::{counted, plain, short};
 use ndarray::{ArrayD, ArrayViewD, Axis};

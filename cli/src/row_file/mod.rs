@@ -1,0 +1,361 @@
+//! A table in the making: `FILE.part` takes a row at a time, as CSV whatever the format of the table, and an interrupted run resumes
+//! from it.
+//!
+//! A kill leaves whole rows. A loss of power may leave less of the last ones, or what is refused as damaged: the file is synced when it
+//! is complete, before it gets its name.
+
+mod export;
+mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
+
+use crate::files::{self, FileError};
+use crate::names::path_cell;
+use crate::row::{Failure, Row};
+use crate::terminal;
+use crate::text::counted;
+use anyhow::{Context, Result, anyhow, bail};
+use lines::{Left, RowsByKey, header, key, line};
+use pleura::xray::Source;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tempfile::TempPath;
+
+pub(crate) use export::TableFormat;
+pub(crate) use lines::{EarlierRow, RowFormat};
+
+/// Names that an error lists.
+const NAMED: usize = 3;
+
+/// Rows of earlier runs that nobody has asked for yet. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct EarlierRows(Arc<Mutex<RowsByKey>>);
+
+/// Rows on their way into a file.
+pub(crate) struct RowFile {
+    path: PathBuf,
+    part: PathBuf,
+    replace: bool,
+    format: RowFormat,
+    table: TableFormat,
+    file: File,
+    earlier: EarlierRows,
+    /// All rows that are in it.
+    rows: usize,
+}
+
+impl RowFile {
+    /// Begins a file, or resumes what an interrupted run on `sources` left; `replace` begins anew.
+    pub(crate) fn open(
+        path: &Path,
+        format: RowFormat,
+        table: TableFormat,
+        sources: &[Source],
+        replace: bool,
+    ) -> Result<Self> {
+        files::check_writable(path, replace)?;
+        if files::is_standard(path) {
+            return Self::standard(path, format, table);
+        }
+        let part = part(path);
+        let mut file = open_part(&part)?;
+        let failed = || files::cannot_write(&part);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(failed)?;
+        let found = Left::read(&bytes, &format).map_err(|error| anyhow!("{} {error}", part.display()))?;
+        let Left { whole, done } = if replace { Left::default() } else { found };
+        check_images(&done, sources, &part)?;
+        file.set_len(whole as u64).with_context(failed)?;
+        file.seek(SeekFrom::End(0)).with_context(failed)?;
+        let rows = done.values().map(Vec::len).sum();
+        let earlier = EarlierRows(Arc::new(Mutex::new(done)));
+        let mut row_file = Self { path: path.into(), part, replace, format, table, file, earlier, rows };
+        if whole == 0 {
+            row_file.write(&header(&row_file.format.classes))?;
+        }
+        files::keeps(row_file.rows, &row_file.part);
+        Ok(row_file)
+    }
+
+    /// Rows for standard output, which gets them at the end.
+    fn standard(path: &Path, format: RowFormat, table: TableFormat) -> Result<Self> {
+        let file = tempfile::tempfile().context("cannot create a temporary file")?;
+        let mut row_file = Self {
+            path: path.into(),
+            part: path.into(),
+            replace: false,
+            format,
+            table,
+            file,
+            earlier: EarlierRows::default(),
+            rows: 0,
+        };
+        row_file.write(&header(&row_file.format.classes))?;
+        Ok(row_file)
+    }
+
+    /// Number of rows of earlier runs, and their file.
+    pub(crate) fn resumed(&self) -> (usize, &Path) {
+        (self.rows, &self.part)
+    }
+
+    /// Rows of earlier runs.
+    pub(crate) fn earlier(&self) -> EarlierRows {
+        self.earlier.clone()
+    }
+
+    /// Adds a row.
+    pub(crate) fn add(&mut self, row: &Row, device: &str) -> Result<()> {
+        self.add_cells(&self.format.row(row, device))
+    }
+
+    /// Adds the row of an image without a result.
+    pub(crate) fn fail(&mut self, failure: &Failure) -> Result<()> {
+        self.add_cells(&self.format.failure(failure))
+    }
+
+    fn add_cells(&mut self, cells: &[String]) -> Result<()> {
+        self.write(cells)?;
+        self.rows += 1;
+        if !files::is_standard(&self.path) {
+            files::keeps(self.rows, &self.part);
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name; without a row there is none. Rows of images that are now others are left out.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        if files::is_standard(&self.path) {
+            self.file.seek(SeekFrom::Start(0))?;
+            let mut bytes = Vec::new();
+            self.table.write(&self.file, &self.format, &mut bytes)?;
+            return terminal::print_bytes(&bytes);
+        }
+        let stale = self.earlier.left();
+        if !stale.is_empty() {
+            self.leave_out(&stale)?;
+        }
+        let Self { path, part, replace, mut file, rows, table, format, .. } = self;
+        files::on_interruption(None);
+        let failed = || files::cannot_write(&path);
+        if !files::is_at(&file, &part).with_context(failed)? {
+            bail!("another program has replaced {}: nothing is written; try again", part.display());
+        }
+        if rows == 0 {
+            return fs::remove_file(&part).with_context(failed);
+        }
+        file.sync_all().with_context(failed)?;
+        if table != TableFormat::Csv {
+            file.seek(SeekFrom::Start(0)).with_context(failed)?;
+            files::write_by(&path, replace, false, |out| table.write(&file, &format, out))?;
+            return fs::remove_file(&part).with_context(failed);
+        }
+        if replace {
+            fs::rename(&part, &path).with_context(failed)?;
+        } else {
+            let moved = TempPath::try_from_path(&part).with_context(failed)?.persist_noclobber(&path);
+            let moved = moved.map_err(|error| {
+                // The rows stay, whatever came in between.
+                let _ = error.path.keep();
+                error.error
+            });
+            moved.with_context(failed)?;
+        }
+        files::sync_folder(&path).with_context(failed)
+    }
+
+    /// Rewrites the file without some of its lines; what another run could go on with is there at every moment.
+    fn leave_out(&mut self, stale: &HashMap<usize, String>) -> Result<()> {
+        let names: BTreeSet<&str> = stale.values().map(String::as_str).collect();
+        terminal::warn(&format!(
+            "{} of earlier runs left out, since the files have changed or could not be read this time: {}",
+            counted(stale.len(), "row"),
+            listed(&names)
+        ));
+        let failed = || files::cannot_write(&self.part);
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(0)).with_context(failed)?;
+        self.file.read_to_end(&mut bytes).with_context(failed)?;
+        let lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
+        let kept: Vec<u8> = lines
+            .filter(|(number, _)| !stale.contains_key(number))
+            .flat_map(|(_, line)| line)
+            .copied()
+            .collect();
+        files::write(&self.part, &[&kept], true, false)?;
+        self.rows -= stale.len();
+        self.file = open_part(&self.part)?;
+        Ok(())
+    }
+
+    /// In one piece, so that an interruption leaves whole rows.
+    fn write(&mut self, cells: &[String]) -> Result<()> {
+        let failed = || files::cannot_write(&self.part);
+        let line = line(cells).with_context(failed)?;
+        self.file.write_all(&line).with_context(failed)
+    }
+}
+
+impl EarlierRows {
+    /// The row of an earlier run on this X-ray; each row counts once.
+    pub(crate) fn take(&self, image: &str, digest: &str) -> Option<EarlierRow> {
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.get_mut(&key(image, digest))?.pop().map(|(_, row)| row)
+    }
+
+    /// Numbers of the lines that nobody asked for, and their images.
+    fn left(&self) -> HashMap<usize, String> {
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let images = rows.iter().filter_map(|(key, rows)| Some((key.split_once(' ')?.1, rows)));
+        images.flat_map(|(image, rows)| rows.iter().map(|(line, _)| (*line, image.to_owned()))).collect()
+    }
+}
+
+/// Where the rows of an unfinished file are.
+pub(crate) fn part(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+/// Opens a regular file, made if there is none, and locks it. Links are not followed.
+fn open_part(part: &Path) -> Result<File> {
+    let failed = || files::cannot_write(part);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    let file = match fs::symlink_metadata(part) {
+        Ok(found) if !found.is_file() => return Err(FileError::Special(part.into()).into()),
+        Ok(_) => options.open(part),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(part),
+        Err(error) => Err(error),
+    };
+    let file = file.with_context(failed)?;
+    match file.try_lock() {
+        Ok(()) => (),
+        Err(TryLockError::WouldBlock) => bail!("another run is writing to {}", part.display()),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", part.display()));
+        }
+    }
+    // Before the lock, the path may have been given to another file.
+    if !files::is_at(&file, part).with_context(failed)? {
+        bail!("another program has just replaced {}; try again", part.display());
+    }
+    if files::has_other_names(&file).with_context(failed)? {
+        bail!("{} is a hard link to a file with another name: delete it", part.display());
+    }
+    Ok(file)
+}
+
+/// Rows of an image that is none of the sources would mix two folders in one table.
+fn check_images<T>(done: &HashMap<String, T>, sources: &[Source], part: &Path) -> Result<()> {
+    let known: HashSet<String> = sources.iter().map(|source| path_cell(source.path(), None)).collect();
+    let file = |key: &str| Some(key.split_once(' ')?.1.split('#').next()?.to_owned());
+    let others: BTreeSet<String> =
+        done.keys().filter_map(|key| file(key)).filter(|image| !known.contains(image)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} has rows of {} that this command does not name ({}): finish it with the command that began it, or delete it",
+        part.display(),
+        counted(others.len(), "file"),
+        listed(&others)
+    )
+}
+
+fn listed<T: AsRef<str> + Ord>(names: &BTreeSet<T>) -> String {
+    let some = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(NAMED);
+    if more == 0 { some } else { format!("{some}, and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "a.png,0123456789abcdef,m,x,0.750000,0.250000,x,1.0e-6,20.1,0.1,0.1,0.1,0.1,0.1,cpu,,,,\n";
+
+    fn format() -> RowFormat {
+        RowFormat { model: "m".into(), classes: vec!["x".into(), "=y".into()], exclusive: true }
+    }
+
+    fn top() -> String {
+        String::from_utf8(line(header(&format().classes)).unwrap()).unwrap()
+    }
+
+    fn open(path: &Path, sources: &[&str]) -> Result<RowFile> {
+        RowFile::open(
+            path,
+            format(),
+            TableFormat::Csv,
+            &sources
+                .iter()
+                .map(|path: &&str| Source::File { path: path.into(), named: true })
+                .collect::<Vec<_>>(),
+            false,
+        )
+    }
+
+    #[test]
+    fn rows_of_other_files_are_refused_and_rows_of_changed_files_left_out() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.csv");
+        let rows = top() + GOOD + &GOOD.replace("a.png", "b.png");
+        fs::write(part(&path), &rows).unwrap();
+        let error = open(&path, &["a.png"]).err().unwrap().to_string();
+        assert!(error.contains("rows of 1 file that this command does not name (b.png)"), "{error}");
+        assert_eq!(fs::read_to_string(part(&path)).unwrap(), rows);
+        let row_file = open(&path, &["a.png", "b.png"]).unwrap();
+        assert_eq!(row_file.resumed().0, 2);
+        let earlier = row_file.earlier();
+        assert!(earlier.take("a.png", "0000000000000000").is_none());
+        assert!(earlier.take("b.png", "0123456789abcdef").is_some());
+        assert!(earlier.take("b.png", "0123456789abcdef").is_none(), "each row counts once");
+        row_file.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), top() + &GOOD.replace("a.png", "b.png"));
+        assert!(!part(&path).exists());
+    }
+
+    #[test]
+    fn two_runs_cannot_share_a_file() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.csv");
+        let first = open(&path, &[]).unwrap();
+        assert!(open(&path, &[]).err().unwrap().to_string().starts_with("another run is writing to "));
+        first.finish().unwrap();
+        assert!(!path.exists(), "no row, no file");
+        drop(open(&path, &[]).unwrap());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_pipes_and_replaced_files_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.csv");
+        let victim = place.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        std::os::unix::fs::symlink(&victim, part(&path)).unwrap();
+        let error = |text: &str| {
+            let error = open(&path, &[]).err().unwrap().to_string();
+            assert!(error.contains(text), "{error}");
+            fs::remove_file(part(&path)).unwrap();
+        };
+        error("not a regular file");
+        assert!(std::process::Command::new("mkfifo").arg(part(&path)).status().unwrap().success());
+        error("not a regular file");
+        fs::hard_link(&victim, part(&path)).unwrap();
+        error("a hard link");
+        assert_eq!(fs::read(&victim).unwrap(), b"");
+        let row_file = open(&path, &[]).unwrap();
+        fs::rename(part(&path), place.path().join("moved")).unwrap();
+        fs::write(part(&path), "theirs").unwrap();
+        let error = row_file.finish().unwrap_err().to_string();
+        assert!(error.contains("another program has replaced"), "{error}");
+        assert_eq!(fs::read(part(&path)).unwrap(), b"theirs");
+    }
+}
