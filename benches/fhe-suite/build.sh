@@ -15,7 +15,8 @@ model=$2
 shift 2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
-cargo build --release --manifest-path "$root/Cargo.toml" -p benches --example fhe-suite
+# All of the workspace, so that other builds and this one share what they compile.
+cargo build --release --manifest-path "$root/Cargo.toml" --workspace --example fhe-suite
 program=${CARGO_TARGET_DIR:-$root/target}/release/examples/fhe-suite
 submission=$folder/submission
 mkdir -p "$submission/build"
