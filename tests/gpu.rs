@@ -249,6 +249,8 @@ fn an_inference_is_submitted_while_it_is_recorded() {
             let (after, submitted) = device.dispatches_and_submits();
             let dispatches = after - dispatches;
             let submits = submitted - submits;
+            // Where a workgroup transforms less than 2^13 words, a transform of the default network is two kernels.
+            let most = if device.info().block_words < 1 << 13 { most.max(62) } else { most };
             assert!(dispatches <= most, "{name}: {dispatches} dispatches, {:#?}", plan.report().layers);
             assert!((2..=dispatches.div_ceil(16)).contains(&submits), "{name}: {submits} of {dispatches}");
         }
