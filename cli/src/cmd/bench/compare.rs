@@ -255,7 +255,8 @@ fn entries(record: &Record, device: usize) -> Vec<(String, Entry)> {
     };
     let mut entries = Vec::new();
     for operation in &record.operations {
-        let (name, p) = (&operation.name, &operation.parameters);
+        let name = &operation.name;
+        let p = &operation.parameters;
         let parameters = format!("{} {} {} {} {}", p.levels, p.limbs, p.special, p.digits, p.scale_bits);
         let what = format!("{name}, n = 2^{}, {} at once", p.log_n, operation.batch);
         entries.push((what, of(operation.results.get(device), &parameters)));
