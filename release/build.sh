@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
-# Makes release/out: an archive and a .deb for Linux on x86-64, an SBOM, and checksums. `--no-build` takes the binary that is there.
+# Makes release/out: an archive and a .deb for Linux on x86-64, an SBOM, and checksums. The same commit and toolchain give the same bytes in
+# any folder. `--no-build` takes the binary that is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
-target_dir=${CARGO_TARGET_DIR:-target}
+# Other flags than those of `cargo build`, so a folder of its own.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/archive
 name=pleura-$version-x86_64-linux
 out=release/out
 rm -rf "$out"
 mkdir -p "$out/$name"
 
-[ "${1:-}" = --no-build ] || cargo build --release --locked -p pleura-cli --features service
-install -m 755 "$target_dir/release/pleura" "$out/$name/pleura"
+if [ "${1:-}" != --no-build ]; then
+  # Without the paths of this machine.
+  sources=${CARGO_HOME:-$HOME/.cargo}/registry/src
+  remaps=(--remap-path-prefix="$PWD"=/pleura --remap-path-prefix="$sources"=/crates)
+  CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${remaps[*]}") CFLAGS="-ffile-prefix-map=$sources=/crates ${CFLAGS:-}" \
+    cargo build --release --locked -p pleura-cli --features service
+fi
+install -m 755 "$CARGO_TARGET_DIR/release/pleura" "$out/$name/pleura"
 strip "$out/$name/pleura"
 cp README.md LICENSE-APACHE LICENSE-MIT "$out/$name/"
 python3 release/dependencies.py --version "$version" --sbom "$out/$name/sbom.cdx.json" --licences "$out/$name/THIRD-PARTY-LICENCES.txt"
