@@ -6,7 +6,8 @@
 The network is that of He et al. 2016 (arXiv 1512.03385) with one activation in the stem and one inside each of its nine
 blocks, none after an addition: half the depth in products, which is what encryption pays for. The schedule is a matter
 of time and not of epochs, so that a slow machine ends with fewer epochs and a whole schedule: ReLU turns into quadratics
-with coefficients for each channel between 45 % and 65 % of the time, and batch norms stand still after 90 %. The first half of
+with coefficients for each channel between 45 % and 65 % of the time, and batch norms stand still after 90 %. A process
+that was stopped goes on where it was: a step counts as five seconds at most. The first half of
 the time goes on crops of 24x24, which cost half as much.
 Values that enter an activation far from where batch norm puts them are fined, since a quadratic grows where ReLU does not.
 """
@@ -35,6 +36,7 @@ FINE = 0.05
 # Training images from which the ranges of all values are taken, and those that compilation calibrates with.
 RANGE_ITEMS = 128
 KEPT = 16
+LONGEST_STEP = 5.0
 MODELS = Path(__file__).resolve().parent.parent / "cifar10"
 
 
@@ -109,19 +111,22 @@ def train(args):
     for module in network.modules():
         if isinstance(module, Activation):
             module.register_forward_pre_hook(lambda _, x: fines.append((x[0].abs() - FAR).relu().square().mean()))
-    done, epoch = 0.0, 0
+    seconds, epoch = 0.0, 0
     if checkpoint_path().exists():
         state = torch.load(checkpoint_path(), weights_only=True)
         network.load_state_dict(state["network"]), sgd.load_state_dict(state["sgd"])
-        done, epoch = state["seconds"], state["epoch"]
-    start = time.monotonic() - done
-    while (progress := (time.monotonic() - start) / (60 * args.minutes)) < 1:
+        seconds, epoch = state["seconds"], state["epoch"]
+    last = time.monotonic()
+    while (progress := seconds / (60 * args.minutes)) < 1:
         rng = np.random.default_rng([args.seed, epoch])
         right, total = 0, 0.0
         order = rng.permutation(len(labels))
         steps = len(order) // BATCH
         for step in range(steps):
-            progress = min(1.0, (time.monotonic() - start) / (60 * args.minutes))
+            now = time.monotonic()
+            seconds += min(now - last, LONGEST_STEP)
+            last = now
+            progress = min(1.0, seconds / (60 * args.minutes))
             rows = order[step * BATCH : (step + 1) * BATCH]
             set_blend(network, min(1.0, max(0.0, (progress - 0.45) / 0.2)))
             for group in sgd.param_groups:
@@ -144,13 +149,12 @@ def train(args):
             right += int((scores.argmax(1) == labels[rows]).sum())
             total += float(loss.detach())
             if step % 100 == 0 or step + 1 == steps:
-                seconds = time.monotonic() - start
                 print(f"epoch {epoch} step {step}: {seconds:.0f} s, loss {total / (step + 1):.3f}, "
                       f"accuracy {right / (step + 1) / BATCH:.3f}, fine {float(sum(fines).detach()):.3f}", flush=True)
             if progress == 1:
                 break
         epoch += 1
-        save(network, sgd, epoch, time.monotonic() - start)
+        save(network, sgd, epoch, seconds)
     print(f"{epoch} epochs, the last one in part")
 
 
