@@ -1,10 +1,11 @@
 """Measures what was trained on `cxr256_val`, the encrypted networks through the program itself, and writes the cards.
 
     python evaluate.py images                       the validation images as PNG files, for the program
+    python evaluate.py curves                       roc.json of every task, from the plaintext networks in the program
     python evaluate.py encrypted --model pneumonia  every one of them encrypted, classified, decrypted
     python evaluate.py cards                        the README.md of every task, from what was measured
 
-`encrypted` needs `cargo build --release`, and leaves what it measured in the work folder; `cards` takes what is there.
+`curves` and `encrypted` need `cargo build --release`. `encrypted` leaves what it measured in the work folder; `cards` takes what is there.
 """
 
 import argparse
@@ -41,9 +42,42 @@ def folder_of(task):
 
 
 def write_images():
-    for task in ("pneumonia", "covid"):
+    for task in TASKS:
         for k, pixels in enumerate(tqdm(split_of(task).pixels, desc=task)):
             Image.fromarray(pixels).save(folder_of(task) / f"{k:05}.png")
+
+
+def write_curves():
+    """ROC curves on the validation images. The plaintext networks are asked: labels of the encrypted ones equal theirs, and their scores to
+    the error that the cards state."""
+    for task, (classes, names) in TASKS.items():
+        labels = data.work_folder("val") / f"{task}.csv"
+        rows = [f"{k:05}.png,{classes[label]}" for k, label in enumerate(split_of(task).label)]
+        labels.write_text("\n".join(["file,class", *rows]) + "\n")
+        curves = {}
+        for name in names:
+            model = task + NAMES[name]
+            command = [PROGRAM, "classify", folder_of(task), "--labels", labels, "--plaintext", "--json", "--model", model]
+            lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+            evaluation = json.loads(lines[-1])["summary"]["evaluation"]
+            assert evaluation["labelled"] == len(rows)
+            curves[model] = {"images": len(rows), "classes": [curve_of(c) for c in evaluation["classes"]]}
+        # A line for each network.
+        lines = [f'"{model}": {json.dumps(curve, separators=(",", ":"))}' for model, curve in curves.items()]
+        (codecs.MODELS / task / "roc.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def curve_of(evaluated):
+    """The corners of a curve to four digits, and its area."""
+    points = [[round(x, 4), round(y, 4)] for x, y, _ in evaluated["roc"]]
+    corners = [p for k, p in enumerate(points) if k in (0, len(points) - 1) or not straight(points[k - 1], p, points[k + 1])]
+    auc = evaluated["auc"]
+    return {"class": evaluated["class"], "auc": round(auc["value"], 4), "interval": [round(x, 4) for x in auc["interval"]], "points": corners}
+
+
+def straight(a, b, c):
+    """Whether three points share a coordinate: those between corners say nothing."""
+    return a[0] == b[0] == c[0] or a[1] == b[1] == c[1]
 
 
 def encrypted(model, every):
@@ -153,7 +187,7 @@ def write_card(task):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["images", "encrypted", "cards"])
+    parser.add_argument("command", choices=["images", "curves", "encrypted", "cards"])
     parser.add_argument("--model", choices=[task + NAMES[n] for task in TASKS for n in TASKS[task][1]])
     parser.add_argument("--every", type=int, default=1, help="take one image in so many")
     args = parser.parse_args()
@@ -161,6 +195,8 @@ def main():
         parser.error("which --model?")
     if args.command == "images":
         write_images()
+    elif args.command == "curves":
+        write_curves()
     elif args.command == "encrypted":
         encrypted(args.model, args.every)
     else:

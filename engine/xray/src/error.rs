@@ -27,6 +27,14 @@ pub enum XrayError {
     /// The model file is no network that can run on ciphertexts.
     #[error("cannot import the network")]
     Import(#[from] ImportError),
+    /// The ROC curves that are shipped with a network cannot be read.
+    #[error("internal error: the ROC curves of {name}: {reason}")]
+    Validation {
+        /// Name of the network.
+        name: &'static str,
+        /// The cause.
+        reason: String,
+    },
     /// The network's input is not made of X-rays.
     #[error("{model} takes items of shape {}, and {reason}: it cannot classify X-rays", shape_text(shape))]
     Input {

@@ -2,6 +2,8 @@
 
 use crate::error::XrayError;
 use pleura_latent::{Codec, Xray};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// A trained network.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +16,32 @@ pub struct ShippedModel {
     pub onnx: &'static [u8],
     /// Model card of the task, in Markdown: training, evaluation and limits of all its networks.
     pub card: &'static str,
+    /// ROC curves of the task's networks, in JSON; [`ShippedModel::validation`] reads them.
+    pub roc: Option<&'static str>,
+}
+
+/// ROC curves of a network on validation images, which no choice depended on.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Number of images.
+    pub images: usize,
+    /// One curve for each class, in the order of the scores.
+    pub classes: Vec<RocCurve>,
+}
+
+/// ROC curve of one class against the others.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RocCurve {
+    /// Name of the class.
+    pub class: String,
+    /// Area under the curve.
+    pub auc: f64,
+    /// 95 % confidence interval of the area.
+    pub interval: [f64; 2],
+    /// False positive rate and true positive rate at the corners of the curve, in ascending order.
+    pub points: Vec<[f64; 2]>,
 }
 
 /// A sample chest X-ray with its diagnosis.
@@ -39,6 +67,12 @@ macro_rules! card {
     };
 }
 
+macro_rules! roc {
+    ($task:literal) => {
+        Some(include_str!(concat!("../../../models/", $task, "/roc.json")))
+    };
+}
+
 macro_rules! sample {
     ($truth:literal, $name:literal) => {
         Sample {
@@ -56,48 +90,56 @@ pub static MODELS: [ShippedModel; 8] = [
         about: "made for the scheme: one convolution, one quadratic, one dense layer",
         onnx: file!("pneumonia/square.onnx"),
         card: card!("pneumonia"),
+        roc: roc!("pneumonia"),
     },
     ShippedModel {
         name: "pneumonia-hefnet",
         about: "hefNet as published, per-channel quadratics",
         onnx: file!("pneumonia/hefnet.onnx"),
         card: card!("pneumonia"),
+        roc: roc!("pneumonia"),
     },
     ShippedModel {
         name: "pneumonia-hefnet-se",
         about: "hefNet with squeeze-and-excitation",
         onnx: file!("pneumonia/hefnet_se.onnx"),
         card: card!("pneumonia"),
+        roc: roc!("pneumonia"),
     },
     ShippedModel {
         name: "pneumonia-linear",
         about: "logistic regression: what Paillier can evaluate, too",
         onnx: file!("pneumonia/linear.onnx"),
         card: card!("pneumonia"),
+        roc: None,
     },
     ShippedModel {
         name: "covid",
         about: "made for the scheme, three classes",
         onnx: file!("covid/square.onnx"),
         card: card!("covid"),
+        roc: roc!("covid"),
     },
     ShippedModel {
         name: "covid-hefnet",
         about: "hefNet, three classes",
         onnx: file!("covid/hefnet.onnx"),
         card: card!("covid"),
+        roc: roc!("covid"),
     },
     ShippedModel {
         name: "covid-hefnet-se",
         about: "hefNet with squeeze-and-excitation, three classes",
         onnx: file!("covid/hefnet_se.onnx"),
         card: card!("covid"),
+        roc: roc!("covid"),
     },
     ShippedModel {
         name: "pneumoniamnist",
         about: "28x28 images without a codec, made for the scheme",
         onnx: file!("pneumoniamnist/tiny.onnx"),
         card: card!("pneumoniamnist"),
+        roc: roc!("pneumoniamnist"),
     },
 ];
 
@@ -156,6 +198,20 @@ pub fn codec(name: &str) -> Result<Codec, XrayError> {
     Codec::from_bytes(bytes).map_err(|source| XrayError::Codec { name: name.to_owned(), source })
 }
 
+impl ShippedModel {
+    /// ROC curves on the validation images that the card names; `None` if none are shipped.
+    ///
+    /// # Errors
+    /// [`XrayError::Validation`]
+    pub fn validation(&self) -> Result<Option<Validation>, XrayError> {
+        let Some(roc) = self.roc else { return Ok(None) };
+        let invalid = |reason: String| XrayError::Validation { name: self.name, reason };
+        let mut curves: BTreeMap<String, Validation> =
+            serde_json::from_str(roc).map_err(|error| invalid(error.to_string()))?;
+        curves.remove(self.name).map(Some).ok_or_else(|| invalid("the network is missing".to_owned()))
+    }
+}
+
 impl Sample {
     /// The decoded image.
     ///
@@ -182,5 +238,24 @@ mod tests {
         let weights = MODELS.iter().map(|m| m.onnx.len()).chain(CODECS.iter().map(|(_, b)| b.len()));
         assert!(weights.sum::<usize>() < 20_000_000);
         assert!(matches!(codec("f3"), Err(XrayError::UnknownCodec { .. })));
+    }
+
+    #[test]
+    fn curves_have_the_area_that_the_card_states() {
+        for model in MODELS {
+            let Some(validation) = model.validation().unwrap() else { continue };
+            let classes = crate::Classifier::shipped(model.name).unwrap();
+            assert_eq!(classes.classes(), validation.classes.iter().map(|c| &*c.class).collect::<Vec<_>>());
+            for curve in &validation.classes {
+                let ends = curve.points.windows(2).filter_map(|w| Some((w.first()?, w.last()?)));
+                let area: f64 = ends.map(|([x0, y0], [x1, y1])| (x1 - x0) * (y0 + y1) / 2.0).sum();
+                assert!((area - curve.auc).abs() < 5e-4, "{}: {area} {}", model.name, curve.auc);
+                assert!(curve.interval[0] < curve.auc && curve.auc < curve.interval[1]);
+            }
+            let mean =
+                validation.classes.iter().map(|c| c.auc).sum::<f64>() / validation.classes.len() as f64;
+            let row = format!("| {} | {mean:.4} (", validation.images);
+            assert!(model.card.contains(&row), "{}: {row}", model.name);
+        }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn record_page(record: &Record) -> Result<String> {
     let body = html! {
         (record_facts(record))
         (remarks(record))
-        (sections(record))
+        (sections(record)?)
         (pictures)
         (limits())
     };
@@ -71,7 +71,7 @@ pub(crate) fn comparison_page(
         @for source in sources {
             details {
                 summary { "All of " (source.letter) ": " (plain(&source.file)) }
-                (sections(source.record))
+                (sections(source.record)?)
             }
         }
         @if let Some(pictures) = pictures { (pictures) }
@@ -95,12 +95,13 @@ fn remarks(record: &Record) -> Markup {
     }
 }
 
-fn sections(record: &Record) -> Markup {
-    html! {
+fn sections(record: &Record) -> Result<Markup> {
+    let scores = scores::section(record)?;
+    Ok(html! {
         (operations::section(record))
         (networks::section(record))
-        (scores::section(record))
-    }
+        (scores)
+    })
 }
 
 fn compared(comparison: &Comparison) -> Markup {
@@ -147,8 +148,8 @@ fn limits() -> Markup {
             li { "The figures of different lists of measurements, parameters or versions are not comparable; the digest of the list \
                 tells whether two records have the same one." }
             li { "A GPU in software tells of correctness, and of no card's speed." }
-            li { "Sample X-rays are few: their ROC curve shows that encryption changes no score, and says little of a model's quality. \
-                Model cards (" code { "pleura models NAME" } ") have the evaluation." }
+            li { "Sample X-rays are few: their scores show what encryption changes, and say little about a model's quality. ROC curves \
+                are of the validation images in the model cards (" code { "pleura models NAME" } "), measured when the model was made." }
         }
     }
 }

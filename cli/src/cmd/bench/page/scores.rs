@@ -1,15 +1,19 @@
-//! Fidelity: scores of sample X-rays beside those of the plaintext network, and the ROC curve of the decrypted ones.
+//! Fidelity: scores of sample X-rays beside those of the plaintext network, and the ROC curves of the model cards.
 
 use crate::cmd::bench::page::cells::measured;
 use crate::html::chart::{Series, lines};
 use crate::html::{self, Cell};
 use crate::text::{plain, short};
+use anyhow::Result;
 use maud::{Markup, html};
 use pleura::bench::{NetworkRecord, Record};
-use pleura::xray::metrics::{Estimate, roc};
+use pleura::xray::shipped;
 
 /// The section; empty without scores of samples.
-pub(super) fn section(record: &Record) -> Markup {
+///
+/// # Errors
+/// If the curves that are shipped with a network cannot be read.
+pub(super) fn section(record: &Record) -> Result<Markup> {
     let mut shown: Vec<(String, &NetworkRecord)> = Vec::new();
     // A batch has the scores of single items.
     for (name, network) in measured(record).filter(|(_, network)| !network.samples.is_empty()) {
@@ -17,14 +21,15 @@ pub(super) fn section(record: &Record) -> Markup {
             shown.push((name, network));
         }
     }
-    html! {
+    let curves = shown.iter().map(|(name, network)| curve(name, network)).collect::<Result<Vec<_>>>()?;
+    Ok(html! {
         @if !shown.is_empty() {
             h2 { "Fidelity" }
             p { "Scores of the shipped sample X-rays, decrypted, beside those of the plaintext network. Points lie on the diagonal." }
-            div.charts { @for (name, network) in &shown { (scatter(name, network)) (curve(name, network)) } }
+            div.charts { @for ((name, network), curve) in shown.iter().zip(&curves) { (scatter(name, network)) (curve) } }
             @for (name, network) in &shown { (table(name, network)) }
         }
-    }
+    })
 }
 
 fn scatter(name: &str, network: &NetworkRecord) -> Markup {
@@ -50,22 +55,16 @@ fn scatter(name: &str, network: &NetworkRecord) -> Markup {
     )
 }
 
-/// The ROC curve of the last class, which is the disease.
-fn curve(name: &str, network: &NetworkRecord) -> Markup {
-    let Some(class) = network.classes.last() else { return html! {} };
-    let [positive, negative] = [true, false].map(|of_class| {
-        let of = network.samples.iter().filter(|sample| (sample.truth == *class) == of_class);
-        of.filter_map(|sample| sample.probabilities.last().copied()).collect::<Vec<f64>>()
-    });
-    let Some(auc) = Estimate::auc(&positive, &negative) else { return html! {} };
-    let points =
-        roc(&positive, &negative).iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect();
-    html! {
-        (html::roc_figure(points, &format!(
-            "{name}: ROC curve of {class} on {} samples, by the decrypted scores. AUC {:.3} (95 %: {:.2} to {:.2}).",
-            network.samples.len(), auc.value, auc.interval[0], auc.interval[1]
-        )))
-    }
+/// The ROC curve of the last class, which is the disease, on the validation images of the model card.
+fn curve(name: &str, network: &NetworkRecord) -> Result<Markup> {
+    let Ok(model) = shipped::model(&network.name) else { return Ok(html! {}) };
+    let Some(validation) = model.validation()? else { return Ok(html! {}) };
+    let Some(curve) = validation.classes.last() else { return Ok(html! {}) };
+    let caption = format!(
+        "{name}: ROC curve of {} on the {} validation images of the model card. AUC {:.3} (95 %: {:.3} to {:.3}).",
+        curve.class, validation.images, curve.auc, curve.interval[0], curve.interval[1]
+    );
+    Ok(html::roc_figure(curve.points.iter().map(|[x, y]| (*x, *y)).collect(), &caption))
 }
 
 fn table(name: &str, network: &NetworkRecord) -> Markup {
