@@ -195,10 +195,10 @@ impl<I: Iterator<Item = Result<Unit>>> Iterator for Groups<I> {
 
 /// Warning about an X-ray that is far from those that the codec was trained on.
 pub(crate) fn ood_warning(name: &str, ood_score: Option<f64>) -> Option<String> {
-    let times = ood_score.filter(|&score| score > 1.0)?;
+    let score = ood_score.filter(|&score| score > 1.0)?;
     Some(format!(
-        "{name} does not look like a chest X-ray ({times:.1} times as far from the training images as nearly all of \
-         them): its scores mean nothing"
+        "{name} does not look like a chest X-ray (ood_score {score:.3}; training images stay below 1): its scores mean \
+         nothing"
     ))
 }
 
