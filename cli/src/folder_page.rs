@@ -30,7 +30,7 @@ struct Listed {
     truth: Option<String>,
     label: String,
     probabilities: Vec<f64>,
-    /// Whether the plaintext network gives the label, too.
+    /// Whether the plaintext network gives the label, too, where it is known.
     agrees: bool,
     error: Option<f64>,
     warnings: Vec<String>,
@@ -67,7 +67,7 @@ impl FolderPage {
             truth: row.truth.clone(),
             label: row.label.clone(),
             probabilities: row.probabilities.clone(),
-            agrees: row.label == row.plaintext_label,
+            agrees: row.plaintext_label.is_empty() || row.label == row.plaintext_label,
             error: row.fidelity.map(|fidelity| fidelity.max_abs_error),
             warnings: row.warnings.clone(),
         });

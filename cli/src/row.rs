@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub(crate) probabilities: Vec<f64>,
     /// Scores as published.
     pub(crate) scores: Vec<f64>,
-    /// Label of the plaintext network.
+    /// Label of the plaintext network; empty where only a server has it.
     pub(crate) plaintext_label: String,
     /// Differences from the plaintext network, of scores that were encrypted.
     pub(crate) fidelity: Option<Fidelity>,

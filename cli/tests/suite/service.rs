@@ -126,8 +126,20 @@ fn a_ward_is_classified_on_a_server_as_in_one_process() {
     let text = fs::read_to_string(place.path("ward.csv")).unwrap();
     let half: String = text.split_inclusive('\n').take(9).collect();
     place.write("half.csv.part", half.as_bytes());
-    let said = server.classify(&[samples, "--secret", "secret.key", "--output", "half.csv", "-v"]).ok();
+    let labels = ward.iter().map(|row| {
+        let class = if row.0.contains("person") { "pneumonia" } else { "normal" };
+        format!("{},{class}\n", row.0)
+    });
+    place.write("doctors.csv", labels.collect::<String>().as_bytes());
+    let resumed = [samples, "--secret", "secret.key", "--output", "half.csv", "-v"];
+    let labelled = ["--labels", "doctors.csv", "--html", "ward.html"];
+    let said = server.classify(&[&resumed[..], &labelled].concat()).ok();
     assert!(said.out.contains("8 X-rays, 1 file skipped, 8 resumed"), "{}", said.out);
+    assert!(said.out.contains("on 16 labelled X-rays"), "{}", said.out);
+    let page = fs::read_to_string(place.path("ward.html")).unwrap();
+    assert!(page.contains("8 X-rays of an earlier run") && page.contains("ROC curve of pneumonia"), "{page}");
+    assert_eq!(page.matches("data:image/png;base64").count(), 8);
+    assert!(!page.contains("not the plaintext network"), "{page}");
     let found: Vec<_> = rows(&place.path("half.csv")).into_iter().map(|row| row.1).collect();
     assert_eq!(found, ward.into_iter().map(|row| row.1).collect::<Vec<_>>());
 }

@@ -17,17 +17,8 @@ use std::path::PathBuf;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
-const ON_THIS_MACHINE: [&str; 9] = [
-    "device",
-    "gpu_memory",
-    "max_memory",
-    "no_cache",
-    "plaintext",
-    "pixel_scaling",
-    "labels",
-    "watch",
-    "html",
-];
+const ON_THIS_MACHINE: [&str; 7] =
+    ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "watch"];
 
 /// Arguments of `pleura classify`.
 #[derive(Args)]

@@ -25,7 +25,7 @@ use labels::Labels;
 use pleura::xray::{Source, SourceList};
 use reading::SourceReader;
 use scorer::Scorer;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use unit::{Groups, Unit};
@@ -46,18 +46,8 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let classifier = classifier::load_scaled(args.model(), args.pixel_scaling)?;
     classifier.notes().iter().for_each(|text| terminal::note(text));
     let SourceList { sources, skipped, .. } = args.sources()?;
-    let outputs = args.output.iter().flat_map(|path| [path.clone(), row_file::part(path)]);
-    let outputs: Vec<_> = outputs.chain(args.html.clone()).collect();
+    let outputs = checked_outputs(args, sources.iter().map(Source::path))?;
     let format = args.output.as_deref().map(|path| args.format.map_or_else(|| TableFormat::of(path), Ok));
-    let written: Vec<_> = args.output.iter().chain(&args.html).collect();
-    files::check_outputs(&written, sources.iter().map(Source::path), args.force)?;
-    if let [output, html] = written[..] {
-        ensure!(
-            !files::same(output, html),
-            "--output and --html both write {}: choose two files",
-            html.display()
-        );
-    }
     let labels = args.labels.as_ref().map(|path| Labels::read(path, classifier.classes())).transpose()?;
     labels.iter().try_for_each(|labels| labels.check(&sources))?;
     let omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
@@ -89,6 +79,21 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let mut sink = Sink { writer, summary, omitted, bar, only, total: 0 };
     run.all(&mut sink)?;
     sink.finish(args.folders.strict)
+}
+
+/// Files that a run makes, once none of them is an input, or another output, or exists without `--force`.
+fn checked_outputs<'a>(args: &ClassifyArgs, inputs: impl Iterator<Item = &'a Path>) -> Result<Vec<PathBuf>> {
+    let written: Vec<_> = args.output.iter().chain(&args.html).collect();
+    files::check_outputs(&written, inputs, args.force)?;
+    if let [output, html] = written[..] {
+        ensure!(
+            !files::same(output, html),
+            "--output and --html both write {}: choose two files",
+            html.display()
+        );
+    }
+    let outputs = args.output.iter().flat_map(|path| [path.clone(), row_file::part(path)]);
+    Ok(outputs.chain(args.html.clone()).collect())
 }
 
 /// A run over sources.

@@ -1,18 +1,22 @@
 //! `pleura classify` on a server: X-rays compressed, encrypted and decrypted here, classified there.
 
 use super::arguments::ClassifyArgs;
+use super::checked_outputs;
+use super::labels::Labels;
 use super::reading::SourceReader;
 use super::spread;
 use super::unit::{Group, Groups, Prepared, Unit, interleaved};
 use crate::cmd::remote::decrypt::{warnings, xray_object, xray_table};
 use crate::cmd::service::args::{Connection, GROUPS};
+use crate::evaluation::Evaluation;
+use crate::folder_page::{FolderPage, FolderSummary};
 use crate::model::all_cores;
 use crate::omitted::Omitted;
 use crate::row::{Failure, Row};
-use crate::row_file::{self, RowFile, RowFormat, TableFormat};
+use crate::row_file::{RowFile, RowFormat, TableFormat};
 use crate::stages::Crew;
+use crate::terminal;
 use crate::text::{chain, counted, hex, plain};
-use crate::{files, terminal};
 use anyhow::{Context, Error, Result, bail, ensure};
 use pleura::remote::{DecryptedItem, ItemDecryptor, ItemEncryptor, ItemNote, RemoteError, Task};
 use pleura::xray::{Classes, Preprocessing, Source, SourceList};
@@ -48,6 +52,8 @@ struct Sink<'a> {
     connection: &'a Connection,
     classes: &'a Classes,
     row_file: Option<RowFile>,
+    page: Option<FolderPage>,
+    evaluation: Option<Evaluation>,
     json: bool,
     /// Whether there is one source.
     only: bool,
@@ -62,12 +68,9 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(all_cores);
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let SourceList { sources, skipped, .. } = args.sources()?;
-    let outputs: Vec<_> = args.output.iter().flat_map(|path| [path.clone(), row_file::part(path)]).collect();
-    if let Some(path) = &args.output {
-        let inputs = sources.iter().map(Source::path);
-        let inputs = inputs.chain(args.server.files().into_iter().map(PathBuf::as_path));
-        files::check_outputs(&[path], inputs, args.force)?;
-    }
+    let inputs = sources.iter().map(Source::path);
+    let inputs = inputs.chain(args.server.files().into_iter().map(PathBuf::as_path));
+    let outputs = checked_outputs(args, inputs)?;
     let omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     let connection = args.server.connect(args.model.as_deref())?;
     let Task::Xray(task) = connection.key.bundle().task() else {
@@ -76,10 +79,15 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
     let preprocessing = connection.key.bundle().preprocessing()?;
     let preprocessing = preprocessing
         .context("the client bundle has no preparation of X-rays: get it from a server of this release")?;
+    let classes = task.classes();
+    let labels = args.labels.as_ref().map(|path| Labels::read(path, classes.names())).transpose()?;
+    labels.iter().try_for_each(|labels| labels.check(&sources))?;
     let mut sink = Sink {
         connection: &connection,
-        classes: task.classes(),
+        classes,
         row_file: None,
+        page: args.html.clone().map(|path| FolderPage::new(path, args.force, classes.names())),
+        evaluation: labels.is_some().then(|| Evaluation::new(classes.names())),
         json: args.json,
         only: sources.len() == 1,
         omitted,
@@ -92,7 +100,7 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
     }
     let total = sources.len();
     let crew = Crew::new(threads, sources.len());
-    run(sources, &crew, &preprocessing, &mut sink)?;
+    run(sources, labels.as_ref(), &crew, &preprocessing, &mut sink)?;
     let done = sink.done + sink.before;
     let omitted = sink.finish()?;
     omitted.tell();
@@ -100,17 +108,24 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
 }
 
 /// Reads, prepares, encrypts, sends and decrypts, each stage beside the others.
-fn run(sources: Vec<Source>, crew: &Crew, preprocessing: &Preprocessing, sink: &mut Sink<'_>) -> Result<()> {
+fn run(
+    sources: Vec<Source>,
+    labels: Option<&Labels>,
+    crew: &Crew,
+    preprocessing: &Preprocessing,
+    sink: &mut Sink<'_>,
+) -> Result<()> {
     let connection = sink.connection;
-    let reader =
-        SourceReader { preprocessing, earlier: sink.row_file.as_ref().map(RowFile::earlier), labels: None };
+    let earlier = sink.row_file.as_ref().map(RowFile::earlier);
+    let reader = SourceReader { preprocessing, earlier, labels };
+    let pictures = sink.page.is_some();
     let bar = crate::progress::bar().with_prefix("classify");
     bar.set_length(sources.len() as u64);
     let size = GROUPS * connection.key.bundle().group();
     thread::scope(|scope| {
         let read = crew.stage(scope, sources.into_iter().map(Ok), |source| Ok(reader.units(source)));
         let prepared = crew.stage(scope, spread(read), |unit| {
-            Ok(if let Unit::Item(item) = unit { item.prepare(preprocessing, false) } else { unit })
+            Ok(if let Unit::Item(item) = unit { item.prepare(preprocessing, pictures) } else { unit })
         });
         let encrypted = crew.stage(scope, Groups::new(prepared, size), |unit| {
             if let Unit::Group(group) = unit {
@@ -229,8 +244,11 @@ impl Sink<'_> {
                 let (item, result) = *result;
                 self.add(item, result)
             }
-            Step::Other(Unit::Before { .. }) => {
+            Step::Other(Unit::Before { truth, label, probabilities }) => {
                 self.before += 1;
+                if let Some(evaluation) = &mut self.evaluation {
+                    evaluation.add(truth.as_deref(), &label, &probabilities);
+                }
                 Ok(())
             }
             Step::Other(Unit::Failed(failure)) => self.fail(failure),
@@ -246,26 +264,32 @@ impl Sink<'_> {
         let warnings = warnings(key, &result);
         warnings.iter().for_each(|text| terminal::warn(text));
         self.done += 1;
+        let Prepared { name, cell, is_lossy, digest, dicom, truth, seconds, thumbnail, .. } = item;
+        let row = Row {
+            name,
+            cell,
+            is_lossy,
+            digest,
+            dicom,
+            truth,
+            label: self.classes.label(&result.scores).to_owned(),
+            probabilities: self.classes.probabilities(&result.scores),
+            scores: result.scores.clone(),
+            // The client does not have the plaintext network.
+            plaintext_label: String::new(),
+            fidelity: None,
+            seconds,
+            warnings,
+            thumbnail,
+        };
         if let Some(row_file) = &mut self.row_file {
-            let Prepared { name, cell, is_lossy, digest, dicom, truth, seconds, .. } = item;
-            let row = Row {
-                name,
-                cell,
-                is_lossy,
-                digest,
-                dicom,
-                truth,
-                label: self.classes.label(&result.scores).to_owned(),
-                probabilities: self.classes.probabilities(&result.scores),
-                scores: result.scores.clone(),
-                // The client does not have the plaintext network.
-                plaintext_label: String::new(),
-                fidelity: None,
-                seconds,
-                warnings,
-                thumbnail: None,
-            };
             row_file.add(&row, "server")?;
+        }
+        if let Some(page) = &mut self.page {
+            page.add(&row);
+        }
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.add(row.truth.as_deref(), &row.label, &row.probabilities);
         }
         if self.json {
             return terminal::print_json("decrypt", &xray_object(key, self.classes, &result));
@@ -281,41 +305,65 @@ impl Sink<'_> {
         }
         terminal::warn(&chain(&failure.error));
         self.omitted.fail(failure.name.clone(), failure.named, &failure.error);
+        if let Some(page) = &mut self.page {
+            page.fail(&failure);
+        }
         match self.row_file.as_mut().filter(|_| !failure.earlier) {
             Some(row_file) => row_file.fail(&failure),
             None => Ok(()),
         }
     }
 
-    /// Gives the table its name, and prints the results.
+    /// Writes the page, gives the table its name, and prints the results.
     fn finish(self) -> Result<Omitted> {
-        let Self { connection, classes, row_file, json, omitted, shown, done, before, .. } = self;
+        let counts = self.counts();
+        let Self {
+            connection, classes, row_file, page, evaluation, json, omitted, shown, done, before, ..
+        } = self;
         let network = connection.key.bundle().spec().network();
+        if let Some(page) = page {
+            page.write(&FolderSummary {
+                model: network,
+                device: "server",
+                counts: counts.clone(),
+                before,
+                useless: 0,
+                evaluation: evaluation.as_ref(),
+            })?;
+        }
         if let Some(row_file) = row_file {
             row_file.finish()?;
         }
         if json {
-            let summary =
+            let mut summary =
                 json!({ "model": network, "images": done, "key": hex(&connection.key.origin().key) });
+            if let (Some(evaluation), Some(fields)) = (&evaluation, summary.as_object_mut()) {
+                fields.insert("evaluation".to_owned(), evaluation.json());
+            }
             terminal::print_json("decrypt", &json!({ "summary": summary }))?;
             return Ok(omitted);
         }
-        let mut parts = vec![counted(done, "X-ray")];
-        if omitted.failed() > 0 {
-            parts.push(format!("{} could not be read", omitted.failed()));
-        }
-        if omitted.skipped() > 0 {
-            parts.push(format!("{} skipped", counted(omitted.skipped(), "file")));
-        }
-        if before > 0 {
-            parts.push(format!("{before} resumed"));
-        }
         let table = xray_table(classes, &shown);
-        let parts = parts.join(", ");
+        let evaluation = evaluation.as_ref().map_or_else(String::new, Evaluation::text);
         terminal::print(&format!(
-            "{table}\n{parts}, by {}, on a server.\nNot a medical device.\n",
+            "{table}\n{counts}, by {}, on a server.\n{evaluation}Not a medical device.\n",
             plain(network)
         ))?;
         Ok(omitted)
+    }
+
+    /// X-rays with results, without, and those of an earlier run.
+    fn counts(&self) -> String {
+        let mut parts = vec![counted(self.done, "X-ray")];
+        if self.omitted.failed() > 0 {
+            parts.push(format!("{} could not be read", self.omitted.failed()));
+        }
+        if self.omitted.skipped() > 0 {
+            parts.push(format!("{} skipped", counted(self.omitted.skipped(), "file")));
+        }
+        if self.before > 0 {
+            parts.push(format!("{} resumed", self.before));
+        }
+        parts.join(", ")
     }
 }
