@@ -5,12 +5,13 @@ use pleura::xray::metrics::BinaryMetrics;
 use serde::Serialize;
 
 /// Note on pairs of methods that can be compared.
-pub(crate) const PAIRED: &str = "MpLe's network is hefNet: compare it with the plain one of that name.";
+pub(crate) const PAIRED: &str = "MpLe runs hefNet: compare it with `plain, hefNet`.";
 /// Note on training data of the methods.
 pub(crate) const TRAINED: &str = "\
-Published Paillier is labelled by ridge regression on the stored pictures themselves, for 48 X-rays or
-more that all have labels; the networks of the other methods were trained before. Attacks recover of its
-pictures: bits of each pixel, the picture, and labels by the same regression once pictures are opened.";
+Labels of published Paillier come from ridge regression on the stored pictures, where there are at least
+48 X-rays and all have labels; the networks of the other methods were trained before. Its attacks are
+measured by the recovered bits of each pixel, the PSNR of the recovered picture, and the labels that the
+same regression finds in recovered pictures.";
 
 /// A method of classification with its figures.
 #[derive(Serialize)]

@@ -95,35 +95,35 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     let bar = crate::progress::bar().with_prefix("compare");
     bar.set_length((4 + KINDS.len() * images.len()) as u64);
-    let mut ways = Vec::new();
+    let mut methods = Vec::new();
     let classifier = classifier::load(MODELS[0].name)?;
-    ways.push(plain(&classifier, &images)?);
+    methods.push(plain(&classifier, &images)?);
     bar.inc(1);
-    ways.extend(morphed(&images)?);
+    methods.extend(morphed(&images)?);
     bar.inc(1);
     let learnable = labels(&images);
     for randomness in KINDS {
-        ways.push(published(&images, learnable.as_deref(), args.side, randomness, &bar)?);
+        methods.push(published(&images, learnable.as_deref(), args.side, randomness, &bar)?);
     }
     bar.set_message("");
-    ways.push(linear(&images)?);
+    methods.push(linear(&images)?);
     bar.inc(1);
-    ways.push(latent(classifier, &images, &args.device)?);
+    methods.push(latent(classifier, &images, &args.device)?);
     bar.finish_and_clear();
     let first: Vec<u8> =
         images.first().map(|image| image.xray.pixels().into_iter().collect()).unwrap_or_default();
     let labelled = images.iter().filter(|image| image.sick.is_some()).count();
     if let Some(path) = &args.html {
-        let html = page(&ways, &first, images.len(), labelled, args.side)?;
+        let html = page(&methods, &first, images.len(), labelled, args.side)?;
         files::write(path, &[html.as_bytes()], args.force, false)?;
     }
-    let report = Methods { ways, count: images.len(), labelled, side: args.side };
+    let report = Methods { methods, count: images.len(), labelled, side: args.side };
     args.report.publish(&report, args.force)
 }
 
 /// Methods that were measured.
 struct Methods {
-    ways: Vec<Method>,
+    methods: Vec<Method>,
     /// Number of X-rays.
     count: usize,
     labelled: usize,
@@ -132,19 +132,19 @@ struct Methods {
 
 impl Forms for Methods {
     fn tables(&self) -> String {
-        let given = protections(&self.ways);
-        format!("{}\n{given}\n{}", costs(&self.ways), self.remarks())
+        let given = protections(&self.methods);
+        format!("{}\n{given}\n{}", costs(&self.methods), self.remarks())
     }
 
     fn json(&self) -> Result<String> {
-        let Self { ways, count, labelled, side } = self;
-        let value = json!({ "images": count, "labelled": labelled, "side": side, "methods": ways });
+        let Self { methods, count, labelled, side } = self;
+        let value = json!({ "images": count, "labelled": labelled, "side": side, "methods": methods });
         terminal::json("compare", &value)
     }
 
     fn markdown(&self) -> String {
-        let given = protections(&self.ways).markdown();
-        format!("{}\n{given}\n{}", costs(&self.ways).markdown(), self.remarks())
+        let given = protections(&self.methods).markdown();
+        format!("{}\n{given}\n{}", costs(&self.methods).markdown(), self.remarks())
     }
 
     fn csv(&self) -> Result<String> {
@@ -160,19 +160,19 @@ impl Forms for Methods {
             "protection",
             "attack_recovers",
         ];
-        let rows = self.ways.iter().map(|way| {
+        let rows = self.methods.iter().map(|method| {
             let optional = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
             vec![
-                way.name.to_owned(),
-                optional(way.quality.accuracy.map(|accuracy| accuracy.value)),
-                optional(way.quality.auc.map(|auc| auc.value)),
-                way.client_seconds.to_string(),
-                optional(way.server_seconds),
-                way.setup_seconds.to_string(),
-                way.bytes.to_string(),
-                way.setup_bytes.to_string(),
-                way.protection.text().to_owned(),
-                way.attack_result.clone(),
+                method.name.to_owned(),
+                optional(method.quality.accuracy.map(|accuracy| accuracy.value)),
+                optional(method.quality.auc.map(|auc| auc.value)),
+                method.client_seconds.to_string(),
+                optional(method.server_seconds),
+                method.setup_seconds.to_string(),
+                method.bytes.to_string(),
+                method.setup_bytes.to_string(),
+                method.protection.text().to_owned(),
+                method.attack_result.clone(),
             ]
         });
         table::csv(std::iter::once(HEAD.map(str::to_owned).to_vec()).chain(rows))
@@ -189,30 +189,35 @@ impl Methods {
 }
 
 /// Accuracy, times and sizes.
-fn costs(ways: &[Method]) -> Table {
+fn costs(methods: &[Method]) -> Table {
     let mut table =
         Table::new(1, ["", "accuracy", "AUC", "client s", "server s", "setup s", "bytes", "setup"]);
-    for way in ways {
+    for method in methods {
         table.row([
-            way.name.to_owned(),
-            accuracy_text(&way.quality),
-            auc_text(&way.quality),
-            format!("{:.4}", way.client_seconds),
-            way.server_seconds.map_or_else(|| "-".into(), |s| format!("{s:.4}")),
-            format!("{:.2}", way.setup_seconds),
-            bytes_text(way.bytes),
-            bytes_text(way.setup_bytes),
+            method.name.to_owned(),
+            accuracy_text(&method.quality),
+            auc_text(&method.quality),
+            format!("{:.4}", method.client_seconds),
+            method.server_seconds.map_or_else(|| "-".into(), |s| format!("{s:.4}")),
+            format!("{:.2}", method.setup_seconds),
+            bytes_text(method.bytes),
+            bytes_text(method.setup_bytes),
         ]);
     }
     table
 }
 
 /// Protection and its assumption.
-fn protections(ways: &[Method]) -> Table {
+fn protections(methods: &[Method]) -> Table {
     let mut given = Table::new(4, ["", "protection", "attack recovers", "assumption"]);
-    for way in ways {
-        let protection = way.protection.text().to_owned();
-        given.row([way.name.to_owned(), protection, way.attack_result.clone(), way.assumption.to_owned()]);
+    for method in methods {
+        let protection = method.protection.text().to_owned();
+        given.row([
+            method.name.to_owned(),
+            protection,
+            method.attack_result.clone(),
+            method.assumption.to_owned(),
+        ]);
     }
     given
 }
@@ -286,7 +291,7 @@ fn morphed(images: &[Image]) -> Result<[Method; 2]> {
             "{} of it, in {attack:.2} s for all",
             quality_of.map_or_else(String::new, decibels)
         ),
-        assumption: "nobody solves linear equations",
+        assumption: "the attacker solves no linear equations",
         protection: Protection::Recoverable,
         picture,
     };
@@ -318,17 +323,17 @@ fn published(
     let (recovered, assumption, protection) = match randomness {
         Randomness::Fresh if information == 0.0 => (
             "nothing: no more bits than chance".to_owned(),
-            "composite residuosity; but no use",
+            "composite residuosity; stored levels are noise",
             Protection::Encrypted,
         ),
         Randomness::Fresh => (
             format!("{information:.2} bits, more than chance"),
-            "composite residuosity; but no use",
+            "composite residuosity; stored levels are noise",
             Protection::Encrypted,
         ),
         _ => (
             format!("{information:.1} bits, {found}{opened}"),
-            "nobody compares pixels",
+            "the attacker compares no pixels",
             Protection::Recoverable,
         ),
     };
