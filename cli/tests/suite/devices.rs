@@ -204,6 +204,9 @@ fn the_processor_is_measured_and_compared() {
     let other = record.to_string();
     record["schema"] = "pleura.bench/1".into();
     record["operations"][0]["results"] = serde_json::json!([]);
+    place.write("devices.json", br#"{"schema": "pleura.device-report/1", "devices": []}"#);
+    let named = "it is \"pleura.device-report/1\", not \"pleura.bench/1\"";
+    place.pleura(&["bench", "compare", "devices.json", "a.json"]).fails(&[named]);
     let damaged = [&whole[..whole.len() / 2], "{}", "[1, 2]", "\u{7f}ELF", &other, &record.to_string()];
     for text in damaged {
         place.write("x.json", text.as_bytes());

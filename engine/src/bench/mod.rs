@@ -16,7 +16,7 @@ pub use network::{Meter, NetworkBench};
 pub use operations::{BenchError, Measured, OPERATIONS, Operands, Operations, PARAMETER_SETS};
 pub use record::{
     Bytes, ClientTimes, DeviceRecord, LayerRecord, Measurement, NetworkMeasurement, NetworkRecord,
-    OperationRecord, Record, RecordError,
+    OperationRecord, Record, RecordError, SCHEMA,
 };
 pub use roofline::roofline;
 pub use times::{NOISE_BOUND, Times};

@@ -9,7 +9,7 @@ use pleura_nn::{LayerReport, ParameterReport};
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the format.
-const SCHEMA: &str = "pleura.bench/1";
+pub const SCHEMA: &str = "pleura.bench/1";
 
 /// Results of a run. Lists of results have one entry for each device, in their order.
 #[derive(Clone, Debug, Serialize, Deserialize)]

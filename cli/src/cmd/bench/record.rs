@@ -2,7 +2,8 @@
 
 use crate::files;
 use anyhow::{Context, Result, anyhow, bail};
-use pleura::bench::{Record, RecordError};
+use pleura::bench::{Record, RecordError, SCHEMA};
+use serde::Deserialize;
 use serde_json::error::Category;
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub(crate) fn read(path: &Path) -> Result<Record> {
     let bytes = files::read(path, MAX_BYTES)?;
     let wrong =
         |why: String| anyhow!("{} is not a file of `pleura bench --json --output`: {why}", path.display());
-    let record: Record = serde_json::from_slice(&bytes).map_err(|error| wrong(unlike(&error)))?;
+    let record: Record = serde_json::from_slice(&bytes).map_err(|error| wrong(unlike(&bytes, &error)))?;
     match record.check() {
         Ok(()) => Ok(record),
         Err(error @ RecordError::Seconds { .. }) => bail!("{} is damaged: {error}", path.display()),
@@ -33,11 +34,19 @@ pub(crate) fn text(record: &Record) -> Result<String> {
     Ok(serde_json::to_string_pretty(record).context("cannot write the result as JSON")? + "\n")
 }
 
-/// Why JSON is not a record, without names of types.
-fn unlike(error: &serde_json::Error) -> String {
+/// Why bytes are not a record, without names of types.
+fn unlike(bytes: &[u8], error: &serde_json::Error) -> String {
+    #[derive(Deserialize)]
+    struct Tagged {
+        schema: String,
+    }
+
     match error.classify() {
         Category::Eof => "it ends too early".to_owned(),
-        Category::Data => format!("line {}, column {} has another form", error.line(), error.column()),
+        Category::Data => match serde_json::from_slice::<Tagged>(bytes) {
+            Ok(Tagged { schema }) if schema != SCHEMA => RecordError::Format { found: schema }.to_string(),
+            _ => format!("line {}, column {} has another form", error.line(), error.column()),
+        },
         _ => format!("it is not JSON at line {}, column {}", error.line(), error.column()),
     }
 }
