@@ -27,6 +27,9 @@ use transform::{intt, ntt};
 /// prefetching stops at the end of a page.
 const AHEAD: usize = 512;
 
+/// Vectors that sums over few terms take at a time.
+const BLOCK: usize = 4;
+
 /// One limb's share of a gadget product, or a part of it as long as the outputs.
 pub(crate) struct GadgetLimb<'a> {
     /// The first word of the part, a multiple of the vector width.
@@ -329,13 +332,14 @@ unsafe fn convert<V: Lanes>(modulus: &Modulus, sources: &[&[u32]], weights: &[u3
     // SAFETY: see `Factor`.
     unsafe {
         let p = Prime::<V>::new(modulus);
-        for i in (0..n).step_by(V::N) {
-            let mut acc = V::wide_zero();
-            for (source, &weight) in sources.iter().zip(weights) {
-                let y = V::load(source.as_ptr().add(i));
-                let w = V::splat(weight);
-                acc = V::wide_mac(acc, (y, y.odd()), (w, w));
+        let blocks = n - n % (BLOCK * V::N);
+        for i in (0..blocks).step_by(BLOCK * V::N) {
+            for (k, acc) in weighted_sums::<V, BLOCK>(sources, weights, i).into_iter().enumerate() {
+                p.montgomery(acc).store(out.as_mut_ptr().add(i + k * V::N));
             }
+        }
+        for i in (blocks..n).step_by(V::N) {
+            let [acc] = weighted_sums::<V, 1>(sources, weights, i);
             p.montgomery(acc).store(out.as_mut_ptr().add(i));
         }
     }
@@ -344,17 +348,42 @@ unsafe fn convert<V: Lanes>(modulus: &Modulus, sources: &[&[u32]], weights: &[u3
 #[inline(always)]
 unsafe fn quotient<V: Lanes>(sources: &[&[u32]], weights: &[u32], shift: u32, out: &mut [u32]) {
     let n = span::<V>(out.len(), sources);
+    let half = 1 << (shift - 1);
     // SAFETY: see `Factor`.
     unsafe {
-        for i in (0..n).step_by(V::N) {
-            let mut acc = V::wide_zero();
-            for (source, &weight) in sources.iter().zip(weights) {
-                let y = V::load(source.as_ptr().add(i));
-                let w = V::splat(weight);
-                acc = V::wide_mac(acc, (y, y.odd()), (w, w));
+        let blocks = n - n % (BLOCK * V::N);
+        for i in (0..blocks).step_by(BLOCK * V::N) {
+            for (k, acc) in weighted_sums::<V, BLOCK>(sources, weights, i).into_iter().enumerate() {
+                V::wide_round(acc, half, shift).store(out.as_mut_ptr().add(i + k * V::N));
             }
-            V::wide_round(acc, 1 << (shift - 1), shift).store(out.as_mut_ptr().add(i));
         }
+        for i in (blocks..n).step_by(V::N) {
+            let [acc] = weighted_sums::<V, 1>(sources, weights, i);
+            V::wide_round(acc, half, shift).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+/// `sum source weight` of the `B` vectors from word `i` on: several at a time, so that pointers and weights are read once for
+/// all of them.
+#[inline(always)]
+unsafe fn weighted_sums<V: Lanes, const B: usize>(
+    sources: &[&[u32]],
+    weights: &[u32],
+    i: usize,
+) -> [V::Wide; B] {
+    // SAFETY: see `Factor`.
+    unsafe {
+        let mut acc = [V::wide_zero(); B];
+        for (source, &weight) in sources.iter().zip(weights) {
+            let w = V::splat(weight);
+            let source = source.as_ptr().add(i);
+            for (k, acc) in acc.iter_mut().enumerate() {
+                let y = V::load(source.add(k * V::N));
+                *acc = V::wide_mac(*acc, (y, y.odd()), (w, w));
+            }
+        }
+        acc
     }
 }
 

@@ -122,14 +122,19 @@ unsafe fn forward_pass<V: Lanes, const C: usize>(
     // SAFETY: see `Factor`.
     unsafe {
         let w = subtree_factors::<V, C>(table.forward(), k);
+        // Transforms of less than eight words end here. Outside the loop, which the compiler vectorizes for one lane.
+        if V::N == 1 && stride == 1 {
+            let mut v = load_strided(x, stride);
+            subtree(&mut v, &w, p);
+            for x in &mut v {
+                *x = p.below_q(p.below_2q(*x));
+            }
+            store_strided(v, x, stride);
+            return;
+        }
         for j in (0..stride).step_by(V::N) {
             let mut v = load_strided(x.add(j), stride);
             subtree(&mut v, &w, p);
-            if V::N == 1 && stride == 1 {
-                for x in &mut v {
-                    *x = p.below_q(p.below_2q(*x));
-                }
-            }
             store_strided(v, x.add(j), stride);
         }
     }
