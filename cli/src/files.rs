@@ -71,13 +71,18 @@ struct Partial {
 
 /// Notes the number of rows in a file from which another run can resume.
 pub(crate) fn keeps(rows: usize, path: &Path) {
-    let verb = if rows == 1 { "is" } else { "are" };
+    keeps_all(rows, "row", path);
+}
+
+/// Notes the number of things in a file from which another run can resume.
+pub(crate) fn keeps_all(count: usize, thing: &str, path: &Path) {
+    let verb = if count == 1 { "is" } else { "are" };
     let kept = format!(
         "{} {verb} kept in {}; the same command resumes from them",
-        text::counted(rows, "row"),
+        text::counted(count, thing),
         path.display()
     );
-    on_interruption((rows > 0).then_some(kept));
+    on_interruption((count > 0).then_some(kept));
 }
 
 /// Notes the sentence that an interruption prints.

@@ -18,6 +18,7 @@ mod model;
 mod names;
 mod omitted;
 mod outcome;
+mod part_file;
 mod progress;
 mod report;
 mod row;

@@ -4,6 +4,7 @@ use crate::text::{bytes_text, size};
 use anyhow::{Result, bail};
 use clap::Args;
 use pleura::host_memory::available_bytes;
+use pleura::nn::Report;
 
 /// Limit of memory.
 #[derive(Args)]
@@ -11,6 +12,11 @@ pub(crate) struct MemoryArgs {
     /// Memory that the network may use, e.g. 6GB or 512MiB [default: what is available].
     #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
     pub(crate) max_memory: Option<u64>,
+}
+
+/// Bytes that an inference takes beside keys and weights, about.
+pub(crate) fn working_bytes(report: &Report) -> u64 {
+    report.predicted_peak_bytes.saturating_sub(report.key_bytes + report.weight_bytes) as u64
 }
 
 /// Number of items that can be worked on at a time, if the first needs some bytes and each other one `further` bytes, and `limit`

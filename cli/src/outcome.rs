@@ -16,10 +16,14 @@ pub(crate) const USELESS_BITS: f64 = 6.0;
 /// Labels beyond which a list is cut.
 const LABELS: usize = 16;
 
-/// Results of `pleura run`. Seconds are over all items.
+/// Results of `pleura run`. Seconds are added up over all items.
 pub(crate) struct RunReport<'a> {
     pub(crate) report: &'a Report,
     pub(crate) times: StageTimes,
+    /// Seconds from the first encryption to the last result.
+    pub(crate) elapsed: f64,
+    /// Groups that were worked on at a time.
+    pub(crate) at_a_time: usize,
     pub(crate) layer_seconds: &'a [f64],
     /// Distribution of repeated inferences, if it was asked for.
     pub(crate) latency: Option<Latency>,
@@ -42,6 +46,8 @@ pub(crate) struct Json<'a> {
     layout: &'a str,
     group_items: usize,
     seconds: StageTimes,
+    elapsed_seconds: f64,
+    groups_at_a_time: usize,
     layers: Vec<JsonLayer<'a>>,
     fidelity: Fidelity,
     model_fidelity: Option<Fidelity>,
@@ -72,7 +78,7 @@ impl RunReport<'_> {
         self.outputs.len_of(Axis(0))
     }
 
-    /// Groups of items that ran one after the other.
+    /// Groups of items that share ciphertexts.
     fn groups(&self) -> f64 {
         self.items().div_ceil(self.report.items.max(1)) as f64
     }
@@ -96,6 +102,8 @@ impl RunReport<'_> {
             layout: &self.report.layout,
             group_items: self.report.items,
             seconds: self.times,
+            elapsed_seconds: self.elapsed,
+            groups_at_a_time: self.at_a_time,
             layers: layers.collect(),
             fidelity: self.fidelity,
             model_fidelity: self.model_fidelity,
@@ -162,6 +170,11 @@ impl fmt::Display for RunReport<'_> {
             s.compile, s.keys, s.encrypt
         )?;
         writeln!(f, "infer {:.3}, decrypt {:.3}", s.infer, s.decrypt)?;
+        if self.groups() > 1.0 {
+            let rate = items as f64 / self.elapsed;
+            let at_a_time = counted(self.at_a_time, "group");
+            writeln!(f, "elapsed     {:.3} s, {at_a_time} at a time, {} items/s", self.elapsed, short(rate))?;
+        }
         if let Some(latency) = &self.latency {
             writeln!(f, "latency     {latency}")?;
         }

@@ -35,6 +35,11 @@ impl Crew {
         Self { workers, alone: workers >= threads, idle: Mutex::new(workers), released: Condvar::new() }
     }
 
+    /// How many items are worked on at a time.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// Whether one core works on one item.
     pub(crate) fn is_alone(&self) -> bool {
         self.alone

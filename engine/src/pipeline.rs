@@ -104,7 +104,9 @@ impl Pipeline {
         let count = items.shape().first().copied();
         let sent = timed(&mut times.encrypt, || self.client.encrypt(items))?;
         let received = timed(&mut times.infer, || self.session.infer(&sent))?;
-        self.decrypt(&received, count.ok_or(NO_AXIS)?, times, Vec::new())
+        let mut outcome = self.decrypt(&received, count.ok_or(NO_AXIS)?)?;
+        outcome.times += times;
+        Ok(outcome)
     }
 
     /// Runs the plan on `items`, `[items, ..input shape]`, and measures each step; `observe` receives the position of
@@ -122,7 +124,9 @@ impl Pipeline {
         let count = items.shape().first().copied();
         let sent = timed(&mut times.encrypt, || self.client.encrypt(items))?;
         let (received, layer_seconds) = timed(&mut times.infer, || self.profile_ciphertexts(&sent, observe))?;
-        self.decrypt(&received, count.ok_or(NO_AXIS)?, times, layer_seconds)
+        let mut outcome = self.decrypt(&received, count.ok_or(NO_AXIS)?)?;
+        outcome.times += times;
+        Ok(Outcome { layer_seconds, ..outcome })
     }
 
     /// As [`Session::infer`], with the seconds of each step in the order of the report's layers; `observe` receives
@@ -154,21 +158,22 @@ impl Pipeline {
         Ok((received, seconds))
     }
 
-    /// The results of the first `count` items.
-    fn decrypt(
-        &self,
-        received: &[Ciphertext],
-        count: usize,
-        mut times: StageTimes,
-        layer_seconds: Vec<f64>,
-    ) -> Result<Outcome, InferenceError> {
+    /// Decrypts the results of a group, of which the first `count` items count: the last group may hold fewer items than it has
+    /// room for. The seconds are those of decryption alone.
+    ///
+    /// # Errors
+    /// [`InferenceError`]
+    pub fn decrypt(&self, received: &[Ciphertext], count: usize) -> Result<Outcome, InferenceError> {
+        let mut times = StageTimes::default();
         let mut published = timed(&mut times.decrypt, || self.client.publish(received))?;
         let mut unrounded = self.client.decrypt_unrounded(received)?;
-        // The last group may hold fewer items than it has room for.
         for results in [&mut published, &mut unrounded] {
+            if count > results.len_of(Axis(0)) {
+                return Err(InferenceError::Internal("a group has fewer results than items"));
+            }
             results.slice_axis_inplace(Axis(0), (..count).into());
         }
-        Ok(Outcome { published, unrounded, times, layer_seconds })
+        Ok(Outcome { published, unrounded, times, layer_seconds: Vec::new() })
     }
 }
 

@@ -9,26 +9,24 @@ mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use crate::files::{self, FileError};
-use crate::names::path_cell;
+use crate::files;
+use crate::part_file;
 use crate::row::{Failure, Row};
 use crate::terminal;
 use crate::text::counted;
 use anyhow::{Context, Result, anyhow, bail};
 use lines::{Left, RowsByKey, header, key, line};
 use pleura::xray::Source;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempPath;
 
+pub(crate) use crate::part_file::part;
 pub(crate) use export::TableFormat;
 pub(crate) use lines::{EarlierRow, RowFormat};
-
-/// Names that an error lists.
-const NAMED: usize = 3;
 
 /// Rows of earlier runs that nobody has asked for yet. Clones share them.
 #[derive(Clone, Default)]
@@ -61,13 +59,13 @@ impl RowFile {
             return Self::standard(path, format, table);
         }
         let part = part(path);
-        let mut file = open_part(&part)?;
+        let mut file = part_file::open(&part, false)?;
         let failed = || files::cannot_write(&part);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(failed)?;
         let found = Left::read(&bytes, &format).map_err(|error| anyhow!("{} {error}", part.display()))?;
         let Left { whole, done } = if replace { Left::default() } else { found };
-        check_images(&done, sources, &part)?;
+        part_file::check_images(done.keys().filter_map(|key| image(key)), sources, &part)?;
         file.set_len(whole as u64).with_context(failed)?;
         file.seek(SeekFrom::End(0)).with_context(failed)?;
         let rows = done.values().map(Vec::len).sum();
@@ -173,7 +171,7 @@ impl RowFile {
         terminal::warn(&format!(
             "{} of earlier runs left out, since the files have changed or could not be read this time: {}",
             counted(stale.len(), "row"),
-            listed(&names)
+            part_file::listed(&names)
         ));
         let failed = || files::cannot_write(&self.part);
         let mut bytes = Vec::new();
@@ -187,7 +185,7 @@ impl RowFile {
             .collect();
         files::write(&self.part, &[&kept], true, false)?;
         self.rows -= stale.len();
-        self.file = open_part(&self.part)?;
+        self.file = part_file::open(&self.part, false)?;
         Ok(())
     }
 
@@ -209,68 +207,14 @@ impl EarlierRows {
     /// Numbers of the lines that nobody asked for, and their images.
     fn left(&self) -> HashMap<usize, String> {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let images = rows.iter().filter_map(|(key, rows)| Some((key.split_once(' ')?.1, rows)));
+        let images = rows.iter().filter_map(|(key, rows)| Some((image(key)?, rows)));
         images.flat_map(|(image, rows)| rows.iter().map(|(line, _)| (*line, image.to_owned()))).collect()
     }
 }
 
-/// Where the rows of an unfinished file are.
-pub(crate) fn part(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
-}
-
-/// Opens a regular file, made if there is none, and locks it. Links are not followed.
-fn open_part(part: &Path) -> Result<File> {
-    let failed = || files::cannot_write(part);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    let file = match fs::symlink_metadata(part) {
-        Ok(found) if !found.is_file() => return Err(FileError::Special(part.into()).into()),
-        Ok(_) => options.open(part),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(part),
-        Err(error) => Err(error),
-    };
-    let file = file.with_context(failed)?;
-    match file.try_lock() {
-        Ok(()) => (),
-        Err(TryLockError::WouldBlock) => bail!("another run is writing to {}", part.display()),
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("cannot lock {}", part.display()));
-        }
-    }
-    // Before the lock, the path may have been given to another file.
-    if !files::is_at(&file, part).with_context(failed)? {
-        bail!("another program has just replaced {}; try again", part.display());
-    }
-    if files::has_other_names(&file).with_context(failed)? {
-        bail!("{} is a hard link to a file with another name: delete it", part.display());
-    }
-    Ok(file)
-}
-
-/// Rows of an image that is none of the sources would mix two folders in one table.
-fn check_images<T>(done: &HashMap<String, T>, sources: &[Source], part: &Path) -> Result<()> {
-    let known: HashSet<String> = sources.iter().map(|source| path_cell(source.path(), None)).collect();
-    let file = |key: &str| Some(key.split_once(' ')?.1.split('#').next()?.to_owned());
-    let others: BTreeSet<String> =
-        done.keys().filter_map(|key| file(key)).filter(|image| !known.contains(image)).collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "{} has rows of {} that this command does not name ({}): finish it with the command that began it, or delete it",
-        part.display(),
-        counted(others.len(), "file"),
-        listed(&others)
-    )
-}
-
-fn listed<T: AsRef<str> + Ord>(names: &BTreeSet<T>) -> String {
-    let some = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    let more = names.len().saturating_sub(NAMED);
-    if more == 0 { some } else { format!("{some}, and {more} more") }
+/// The image of a [`key`].
+fn image(key: &str) -> Option<&str> {
+    Some(key.split_once(' ')?.1)
 }
 
 #[cfg(test)]

@@ -327,6 +327,35 @@ fn run_on_a_perceptron_prints_json() {
 }
 
 #[test]
+fn groups_of_items_overlap_and_keep_their_order() {
+    let place = Place::new();
+    let (_, values) = read_npy(reference("mlp.input.npy"));
+    let expected = read_npy(reference("mlp.output.npy")).1;
+    let first = [true, false, false, true, false, true, true];
+    let pick = |values: &[f64]| -> Vec<f64> {
+        let (a, b) = values.split_at(values.len() / 2);
+        first.iter().flat_map(|&first| if first { a } else { b }.to_vec()).collect()
+    };
+    let bytes: Vec<u8> = pick(&values).iter().flat_map(|x| x.to_le_bytes()).collect();
+    place.write("x.npy", &npy("<f8", "(7, 1, 28, 28)", &bytes));
+    let model = reference("mlp.onnx");
+    let run = [
+        "run", "--model", &model, "--input", "x.npy", "--output", "y.npy", "--batch", "1", "--device", "cpu",
+        "--json",
+    ];
+    let said = place.pleura(&[&run[..], &["--threads", "3"]].concat()).json();
+    assert_eq!((&said["groups_at_a_time"], &said["items"]), (&3.into(), &7.into()));
+    assert!(
+        said["elapsed_seconds"].as_f64().unwrap() > 0.0 && said["fidelity"]["bits"].as_f64().unwrap() > 8.0
+    );
+    assert!(largest_difference(&read_npy(place.path("y.npy")).1, &pick(&expected)) < 1e-2);
+    // A group that repeats has all threads.
+    let said = place.pleura(&[&run[..], &["--threads", "3", "--repeat", "2", "--force"]].concat()).json();
+    assert_eq!((&said["groups_at_a_time"], &said["latency"]["repeats"]), (&1.into(), &2.into()));
+    assert!(largest_difference(&read_npy(place.path("y.npy")).1, &pick(&expected)) < 1e-2);
+}
+
+#[test]
 fn run_on_a_single_item_without_batch_axis() {
     let place = Place::new();
     let (header, values) = read_npy(reference("mlp.input.npy"));

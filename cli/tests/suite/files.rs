@@ -93,6 +93,54 @@ fn folders_are_compressed_as_they_are_classified() {
 }
 
 #[test]
+fn an_interrupted_compression_resumes() {
+    let place = Place::new();
+    fs::copy(sample(NORMAL), place.path("a.jpeg")).unwrap();
+    fs::copy(sample(PNEUMONIA), place.path("b.jpeg")).unwrap();
+    let jpeg = fs::read(sample(NORMAL)).unwrap();
+    place.write("c.jpeg", &jpeg[..2000]);
+    let compress = ["compress", "a.jpeg", "b.jpeg", "c.jpeg", "--output", "x.safetensors", "--json"];
+    place.pleura(&compress).fails_late(&["cut off"]);
+    let part = place.path("x.safetensors.part");
+    let kept = fs::read(&part).unwrap();
+    assert_eq!(kept.iter().filter(|&&byte| byte == b'\n').count(), 2);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&part).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // What would mix latents, or is damaged, is refused and kept.
+    place.pleura(&[&compress[..], &["--codec", "f16"]].concat()).fails_late(&["of another codec"]);
+    place.pleura(&[&compress[..], &["--quantize"]].concat()).fails_late(&["of another codec or kind"]);
+    place
+        .pleura(&["compress", "a.jpeg", "--output", "x.safetensors"])
+        .fails_late(&["does not name (b.jpeg)"]);
+    let mut damaged = kept.clone();
+    damaged[kept.len() - 100] ^= 1;
+    fs::write(&part, &damaged).unwrap();
+    place.pleura(&compress).fails_late(&["x.safetensors.part is damaged in line 2"]);
+    assert_eq!(fs::read(&part).unwrap(), damaged);
+    // A line that is cut off is made again, and so is the latent of a file that has changed.
+    fs::write(place.path("c.jpeg"), &jpeg).unwrap();
+    fs::write(&part, &kept[..kept.len() - 100]).unwrap();
+    let said = place.pleura(&compress).json();
+    assert_eq!((&said["resumed"], said["images"].as_array().unwrap().len()), (&1.into(), 3));
+    assert!(!part.exists());
+    let whole = fs::read(place.path("x.safetensors")).unwrap();
+    let fresh = place.pleura(&[&compress[..], &["--force"]].concat()).json();
+    assert_eq!((&fresh["resumed"], &fresh["images"]), (&0.into(), &said["images"]));
+    assert!(fs::read(place.path("x.safetensors")).unwrap() == whole);
+    fs::remove_file(place.path("x.safetensors")).unwrap();
+    fs::write(&part, &kept).unwrap();
+    fs::write(place.path("b.jpeg"), &jpeg).unwrap();
+    let said = place.pleura(&compress).ok();
+    assert!(
+        said.out.contains("\"resumed\":1") && said.err.contains("1 latent of earlier runs left out"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn images_of_the_networks_own_size_are_taken_as_they_are() {
     let place = Place::new();
     let pixels = noise(&place.path("own.png"), 28);

@@ -11,7 +11,7 @@ use crate::{classifier, device, outcome, terminal};
 use anyhow::{Context, Error, Result};
 use ndarray::{ArrayView1, Axis};
 use pleura::ckks::Ciphertext;
-use pleura::nn::{Fidelity, Plan, RangeViolation, Report};
+use pleura::nn::{Fidelity, Plan, RangeViolation};
 use pleura::xray::{Classifier, Features, Prediction, XrayPipeline};
 use pleura::{Device, DeviceKind, StageTimes};
 use std::time::Instant;
@@ -48,7 +48,7 @@ impl Scorer {
         let report = plan.report();
         let fitting = memory::fitting(
             report.predicted_peak_bytes as u64,
-            working_bytes(report),
+            memory::working_bytes(report),
             args.memory.max_memory,
         )?;
         let crew = Crew::new(threads, items.div_ceil(group).min(fitting));
@@ -193,11 +193,6 @@ fn beyond_range(name: &str, violations: &[RangeViolation]) -> Option<String> {
         times(worst),
         worst.node
     ))
-}
-
-/// Bytes that an inference takes beside keys and weights, about.
-fn working_bytes(report: &Report) -> u64 {
-    report.predicted_peak_bytes.saturating_sub(report.key_bytes + report.weight_bytes) as u64
 }
 
 /// The row of an X-ray with the scores of the plaintext network.

@@ -1,22 +1,26 @@
 //! `pleura compress` and `pleura reconstruct`: the codec by itself.
 
+mod unfinished;
+
 use crate::model::all_cores;
+use crate::names::path_cell;
 use crate::omitted::Omitted;
 use crate::sources::FolderArgs;
 use crate::stages::Crew;
 use crate::table::Table;
-use crate::text::{bytes_text, chain, counted, plain};
-use crate::{files, terminal};
+use crate::text::{bytes_text, chain, counted, hex, plain};
+use crate::{files, part_file, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pleura::latent::{Codec, Latent, LatentFile, SIDE, StoredLatent, Xray, psnr, ssim};
 use pleura::xray::shipped::{self, CODECS};
-use pleura::xray::{Content, Source, SourceItem, SourceList};
+use pleura::xray::{Content, Source, SourceBytes, SourceItem, SourceList};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use unfinished::{EarlierLatents, Key, Unfinished};
 
 /// Files of latents are no larger.
 const MAX_LATENTS: u64 = 1 << 30;
@@ -32,6 +36,9 @@ Examples:
 
 Folders are searched recursively. A file is an X-ray by its content, not by its name. Other and
 unreadable files are reported and skipped; with --strict, they make the command fail.
+
+An interrupted run resumes from FILE.part and compresses no finished image again; changed files are
+compressed again. The files and the codec must be the same. --force begins anew.
 
 The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify
 continuous latents: the networks were trained on them.")]
@@ -96,16 +103,29 @@ struct Quality {
 }
 
 /// An X-ray as a latent.
-struct Compressed {
+pub(super) struct Compressed {
     notes: Vec<String>,
     quality: Quality,
     latent: StoredLatent,
+    /// Whether an earlier run made it.
+    is_earlier: bool,
 }
 
 impl Compressed {
-    fn new(source: &Source, codec: &Codec, quantize: bool) -> Result<Self> {
+    /// The latent of a source, of an earlier run if its file is the same, and what it is known by.
+    fn new(source: &Source, codec: &Codec, quantize: bool, earlier: &EarlierLatents) -> Result<(Key, Self)> {
+        let bytes = source.load()?;
+        let key = (path_cell(source.path(), None), hex(bytes.digest()));
+        let compressed = match earlier.take(&key) {
+            Some(compressed) => compressed,
+            None => Self::encoded(source, &bytes, codec, quantize)?,
+        };
+        Ok((key, compressed))
+    }
+
+    fn encoded(source: &Source, bytes: &SourceBytes<'_>, codec: &Codec, quantize: bool) -> Result<Self> {
         let name = source.name();
-        let (xray, notes) = match source.read(Some(codec), SIDE)?.into_iter().next() {
+        let (xray, notes) = match bytes.items(Some(codec), SIDE)?.into_iter().next() {
             Some(SourceItem { content: Content::Xray(xray), notes, .. }) => (xray, notes),
             _ => bail!("{name} holds latents already; give it images"),
         };
@@ -118,7 +138,7 @@ impl Compressed {
         let continuous = compare(&decoded(&latent)?);
         let quality = Quality { name, continuous, quantized: compare(&decoded(&dequantized)?) };
         let latent = if quantize { StoredLatent::Codes(codes) } else { StoredLatent::Latent(latent) };
-        Ok(Self { notes, quality, latent })
+        Ok(Self { notes, quality, latent, is_earlier: false })
     }
 }
 
@@ -127,49 +147,103 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     let SourceList { sources, skipped, .. } = args.folders.list(&args.images)?;
     files::check_outputs(&[&args.output], sources.iter().map(Source::path), args.force)?;
-    let mut omitted = Omitted::new(&skipped, &[&args.output]);
-    let bar = crate::progress::bar().with_prefix("compress");
-    bar.set_length(sources.len() as u64);
-    let mut stored = Vec::new();
-    let mut qualities = Vec::new();
-    let crew = Crew::new(all_cores(), sources.len());
-    thread::scope(|scope| -> Result<()> {
-        let compressed = crew.stage(scope, sources.iter().map(Ok), |source| {
-            Ok((source, Compressed::new(source, &codec, args.quantize)))
-        });
-        for result in compressed {
-            let (source, compressed) = result?;
-            bar.set_message(plain(&source.name()));
-            bar.inc(1);
-            match compressed {
-                Ok(Compressed { notes, quality, latent }) => {
-                    bar.suspend(|| notes.iter().for_each(|note| terminal::note(note)));
-                    stored.push((quality.name.clone(), latent));
-                    qualities.push(quality);
-                }
-                Err(error) if source.is_named() => return Err(error),
-                Err(error) => {
-                    omitted.fail(source.name(), source.is_named(), &error);
-                    bar.suspend(|| terminal::warn(&chain(&error)));
-                }
-            }
-        }
-        Ok(())
-    })?;
-    bar.finish_and_clear();
+    let omitted = Omitted::new(&skipped, &[&args.output, &part_file::part(&args.output)]);
+    let opened = match files::is_standard(&args.output) {
+        true => None,
+        false => Some(Unfinished::open(&args.output, &codec, args.quantize, &sources, args.force)?),
+    };
+    let (unfinished, earlier) = match opened {
+        Some((unfinished, earlier)) => (Some(unfinished), earlier),
+        None => (None, EarlierLatents::default()),
+    };
+    let mut latents =
+        Latents { codec: &codec, unfinished, omitted, stored: Vec::new(), qualities: Vec::new(), resumed: 0 };
+    latents.take_all(args, &sources, &earlier)?;
+    let Latents { unfinished, omitted, stored, qualities, resumed, .. } = latents;
     if stored.is_empty() {
         let failed = omitted.failed();
         bail!("{failed} of {} could not be read (see warnings)", sources.len());
     }
+    let stale = earlier.left();
+    if stale > 0 {
+        terminal::warn(&format!(
+            "{} of earlier runs left out, since the files have changed or could not be read this time",
+            counted(stale, "latent")
+        ));
+    }
     let bytes = LatentFile::new(&codec, stored).with_context(|| cannot_use(&args.output))?.to_bytes();
     // They are as private as the X-rays.
     files::write(&args.output, &[&bytes], args.force, true)?;
-    report(args, &qualities, bytes.len() as u64, &omitted)?;
+    unfinished.map(Unfinished::finish).transpose()?;
+    report(args, &qualities, bytes.len() as u64, resumed, &omitted)?;
     omitted.tell();
     omitted.verdict(qualities.len(), sources.len(), args.folders.strict)
 }
 
-fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omitted) -> Result<()> {
+/// Latents of all sources.
+struct Latents<'a> {
+    codec: &'a Codec,
+    /// Where they are kept until all are there.
+    unfinished: Option<Unfinished>,
+    omitted: Omitted,
+    stored: Vec<(String, StoredLatent)>,
+    qualities: Vec<Quality>,
+    /// Number of latents of earlier runs.
+    resumed: usize,
+}
+
+impl Latents<'_> {
+    fn take_all(&mut self, args: &CompressArgs, sources: &[Source], earlier: &EarlierLatents) -> Result<()> {
+        let codec = self.codec;
+        let bar = crate::progress::bar().with_prefix("compress");
+        bar.set_length(sources.len() as u64);
+        let crew = Crew::new(all_cores(), sources.len());
+        thread::scope(|scope| -> Result<()> {
+            let compressed = crew.stage(scope, sources.iter().map(Ok), |source| {
+                Ok((source, Compressed::new(source, codec, args.quantize, earlier)))
+            });
+            for result in compressed {
+                let (source, compressed) = result?;
+                bar.set_message(plain(&source.name()));
+                bar.inc(1);
+                match compressed {
+                    Ok((key, compressed)) => {
+                        bar.suspend(|| compressed.notes.iter().for_each(|note| terminal::note(note)));
+                        self.take(key, compressed)?;
+                    }
+                    Err(error) if source.is_named() => return Err(error),
+                    Err(error) => {
+                        self.omitted.fail(source.name(), source.is_named(), &error);
+                        bar.suspend(|| terminal::warn(&chain(&error)));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn take(&mut self, key: Key, compressed: Compressed) -> Result<()> {
+        if compressed.is_earlier {
+            self.resumed += 1;
+        } else if let Some(unfinished) = &mut self.unfinished {
+            unfinished.add(self.codec, key, &compressed)?;
+        }
+        let Compressed { quality, latent, .. } = compressed;
+        self.stored.push((quality.name.clone(), latent));
+        self.qualities.push(quality);
+        Ok(())
+    }
+}
+
+fn report(
+    args: &CompressArgs,
+    qualities: &[Quality],
+    bytes: u64,
+    resumed: usize,
+    omitted: &Omitted,
+) -> Result<()> {
     let mean =
         |of: fn(&Quality) -> f64| qualities.iter().map(of).sum::<f64>() / qualities.len().max(1) as f64;
     let means = [
@@ -184,6 +258,7 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omit
                 "codec": args.codec,
                 "path": args.output.to_string_lossy(),
                 "bytes": bytes,
+                "resumed": resumed,
                 "failed": omitted.failed(),
                 "failed_files": omitted.failed_json(),
                 "skipped": omitted.skipped(),
@@ -204,8 +279,9 @@ fn report(args: &CompressArgs, qualities: &[Quality], bytes: u64, omitted: &Omit
     if qualities.len() > 1 {
         row("mean", means);
     }
+    let resumed = if resumed > 0 { format!(" ({resumed} resumed)") } else { String::new() };
     terminal::print(&format!(
-        "{table}\n{} in {}, {}\n",
+        "{table}\n{}{resumed} in {}, {}\n",
         counted(qualities.len(), "latent"),
         plain(&args.output.to_string_lossy()),
         bytes_text(bytes)
