@@ -34,13 +34,14 @@ TERMS = 64
 SOURCES = 4
 TRIPS = {
     "gadget_product": {"main.0": 1, "main.1": 3},
+    "gadget_product_pair": {"main.0": 1, "main.1": 3},
     "baby_step_sums": {"main.0": TERMS / 2, "main.1": 0},
     "mul_accumulate": {"main.0": TERMS / 2, "main.1": 0},
     # Four threads share four primes converted from and eight converted to.
     "convert_head": {"main.0": 1, "main.1": SOURCES, "main.2": 2, "converted8.0": 2 * SOURCES},
 }
-# Words of a thread, where a loop has several at a time.
-WORDS = {"convert_head": 2 * 16}
+# Words of a thread, where a loop has several at a time or a thread has those of two rows.
+WORDS = {"convert_head": 2 * 16, "gadget_product_pair": 2 * 4}
 
 # Kernels whose loops go over terms: their reductions run once in sixteen products.
 COLD = 15

@@ -41,6 +41,8 @@ pub enum KernelId {
     MatrixProduct,
     /// Sums of products of digits with keys.
     GadgetProduct,
+    /// [`GadgetProduct`](Self::GadgetProduct) of two rows at a time, which take the same keys.
+    GadgetProductPair,
     /// Sums of products of diagonals with baby steps.
     BabyStepSums,
     /// Transformed compact polynomials at full length.
@@ -131,11 +133,15 @@ macro_rules! kernel {
     (word4 $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
         kernel!($file, $file["modular4" $(, $piece)*], Grid::Word4, $inputs, $tables)
     };
+    // The same, of two rows.
+    (word4_pair $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
+        kernel!($file, $file["modular4" $(, $piece)*], Grid::Word4Pair, $inputs, $tables)
+    };
 }
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
-    pub const fn all(block: Block) -> [Self; 25] {
+    pub const fn all(block: Block) -> [Self; 26] {
         [
             Self::Concat,
             Self::AddAssign,
@@ -147,6 +153,7 @@ impl KernelId {
             Self::MulAccumulate,
             Self::MatrixProduct,
             Self::GadgetProduct,
+            Self::GadgetProductPair,
             Self::BabyStepSums,
             Self::ExpandCompact,
             Self::Ntt(block),
@@ -180,7 +187,10 @@ impl KernelId {
             Self::MatrixProduct => kernel!(
                 word4 "matrix_product"["operands_vectors", "residue"], 1, (LimbEntry, SumRow, WeightTerm)),
             Self::GadgetProduct => kernel!(
-                word4 "gadget_product"["operands_vectors", "automorphism", "automorphism4"],
+                word4 "gadget_product"["operands_vectors", "automorphism", "automorphism4", "gadget"],
+                4, (GadgetLimb, SumRow, GadgetTerm)),
+            Self::GadgetProductPair => kernel!(
+                word4_pair "gadget_product_pair"["operands_vectors", "automorphism", "automorphism4", "gadget"],
                 4, (GadgetLimb, SumRow, GadgetTerm)),
             Self::BabyStepSums => kernel!(
                 word4 "baby_step_sums"["operands_diagonals"], 2, (LimbEntry, SumRow, BabyStepTerm)),

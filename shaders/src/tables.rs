@@ -107,8 +107,6 @@ tables! {
         log_run: u32,
         /// Words from one extended digit to the next.
         digit_words: u32,
-        /// Words in a poly of a key.
-        key_words: u32,
         /// Logarithm of the distance between the exponents of the points that polynomials are evaluated at.
         log_spacing: u32,
         /// Number of the rows' entries.
@@ -182,10 +180,11 @@ tables! {
     GadgetLimb {
         /// The limb.
         base: LimbEntry,
-        /// Factor of addends: `P mod q`, 1 where they count as they are, 0 where they vanish.
+        /// Factor of addends, times `2^-32` as sums have it before they are corrected: `P mod q`, 1 where addends count as they are, 0 where
+        /// they vanish.
         lift: Factor,
-        /// Offset of the limb in a poly of a key, in `w`.
-        key_offset: u32,
+        /// All bits where the limb is of a special prime, which a key may have further on ([`GadgetTerm::key_gap`]); else 0.
+        special: u32,
         /// Number of the digit that has this limb as its own, which is read from `y`; [`NONE`] if all digits are in `x`.
         own_digit: u32,
     }
@@ -260,6 +259,11 @@ tables! {
         first_digit: u32,
         /// Number of digits; 0 for a term of addends alone.
         digit_count: u32,
+        /// Words in a poly of the key.
+        key_words: u32,
+        /// Words by which the key's special limbs lie further on than those of the polynomial that was extended to them: the key may be of a
+        /// higher level.
+        key_gap: u32,
     }
 
     /// A prime `d` of those converted from; `D` is their product.

@@ -73,7 +73,10 @@ impl Device {
         let columns = kernel.grid.workgroups(dispatch.params.log_n);
         // No single dispatch is much longer than what is submitted at once, unless it is one limb of one row.
         let pieces = dispatch.cost.div_ceil(SUBMIT_COST).max(1) as usize;
-        let rows_at_once = dispatch.rows.len().div_ceil(pieces).clamp(1, MAX_GRID);
+        // Rows of one workgroup stay together.
+        let together = kernel.grid.rows() as usize;
+        let most_rows = MAX_GRID / together * together;
+        let rows_at_once = dispatch.rows.len().div_ceil(pieces).next_multiple_of(together).clamp(1, most_rows);
         let pieces_of_rows = dispatch.rows.len().div_ceil(rows_at_once).max(1);
         let limbs_at_once = dispatch.limbs.len().div_ceil(pieces.div_ceil(pieces_of_rows)).clamp(1, MAX_GRID);
         for limbs in dispatch.limbs.chunks(limbs_at_once) {

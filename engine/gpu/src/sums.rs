@@ -27,10 +27,10 @@ pub(crate) fn mul_accumulate(
         let x = poly(a, term.a);
         let y = poly(b, term.b);
         let inputs = Inputs { x: Some(x.segment), y: Some(y.segment), ..Inputs::default() };
-        sums.add(term.out, 0, inputs, ProductTerm { x_offset: x.offset, y_offset: y.offset });
+        sums.add(term.out, inputs, ProductTerm { x_offset: x.offset, y_offset: y.offset });
     }
     let table = SumTable { params: gpu.params(), limbs: limb_entries };
-    sums.run(gpu, KernelId::MulAccumulate, &[table], 1);
+    sums.run(gpu, SumKernels::single(KernelId::MulAccumulate), &table, 1);
     Batch::from_buffer(out, limbs, outputs)
 }
 
@@ -50,11 +50,11 @@ pub(crate) fn matrix_product(
         for &(column, weight) in row {
             let x = poly(x, vector * matrix.columns() + column as usize);
             let inputs = Inputs { x: Some(x.segment), ..Inputs::default() };
-            sums.add(i, 0, inputs, WeightTerm { x_offset: x.offset, weight: weight.cast_unsigned() });
+            sums.add(i, inputs, WeightTerm { x_offset: x.offset, weight: weight.cast_unsigned() });
         }
     }
     let table = SumTable { params: gpu.params(), limbs: gpu.limb_entries(limbs, limbs, x.limbs()) };
-    sums.run(gpu, KernelId::MatrixProduct, &[table], 2);
+    sums.run(gpu, SumKernels::single(KernelId::MatrixProduct), &table, 2);
     Batch::from_buffer(out, limbs, outputs)
 }
 
@@ -75,10 +75,18 @@ pub(crate) struct Inputs<'a> {
     pub(crate) w: Option<&'a Segment>,
 }
 
-/// Limbs that terms are for, with the parameters of their dispatches.
+/// Limbs of sums, with the parameters of their dispatches.
 pub(crate) struct SumTable<L> {
     pub(crate) params: KernelParams,
     pub(crate) limbs: Vec<L>,
+}
+
+/// A kernel of sums, and one of two rows at a time whose terms agree two by two.
+#[derive(Clone, Copy)]
+pub(crate) struct SumKernels<T> {
+    pub(crate) single: KernelId,
+    pub(crate) pair: Option<KernelId>,
+    pub(crate) agree: fn(&T, &T) -> bool,
 }
 
 /// Sums of terms into rows.
@@ -89,7 +97,6 @@ pub(crate) struct Sums<'a, T> {
 
 /// Terms that one dispatch can read.
 struct SumDispatch<'a, T> {
-    table: usize,
     operands: Operands<&'a Segment>,
     /// Position of each row in `rows`.
     places: HashMap<usize, usize>,
@@ -115,44 +122,44 @@ impl<'a, T: Entry> Sums<'a, T> {
         Self { targets, dispatches: Vec::new() }
     }
 
-    /// Adds a term to a row; `table` is the position of the limbs that it is for.
-    pub(crate) fn add(&mut self, row: usize, table: usize, inputs: Inputs<'a>, term: T) {
+    /// Adds a term to a row.
+    pub(crate) fn add(&mut self, row: usize, inputs: Inputs<'a>, term: T) {
         let Inputs { x, y, z, w } = inputs;
-        let dispatch = self.dispatch(table, Operands { out: self.target(row).segment, x, y, z, w });
+        let dispatch = self.dispatch(Operands { out: self.target(row).segment, x, y, z, w });
         dispatch.row(row).push(term);
     }
 
     /// Runs a kernel of sums; rows without terms become zero. `cost` is the modular products of a term.
-    pub(crate) fn run<L: Entry>(mut self, gpu: &Gpu, kernel: KernelId, tables: &[SumTable<L>], cost: u64) {
+    pub(crate) fn run<L: Entry>(mut self, gpu: &Gpu, kernels: SumKernels<T>, table: &SumTable<L>, cost: u64) {
         self.add_empty_rows();
         let mut written = vec![false; self.targets.len()];
         for dispatch in &self.dispatches {
             let mut terms = Vec::new();
-            let mut rows = Vec::with_capacity(dispatch.rows.len());
+            let mut entries = Vec::with_capacity(dispatch.rows.len());
             for (row, row_terms) in &dispatch.rows {
                 #[expect(clippy::indexing_slicing, reason = "rows are positions of targets")]
                 let again = std::mem::replace(&mut written[*row], true);
                 let target = self.target(*row);
-                let entry = SumRow {
+                entries.push(SumRow {
                     out_offset: target.out_offset,
                     second_out_offset: target.second_out_offset,
                     first_term: terms.len() as u32,
                     terms: row_terms.len() as u32,
                     accumulate: again.into(),
-                };
+                });
                 terms.extend_from_slice(row_terms);
-                rows.push(Row { operands: dispatch.operands, entry });
             }
-            #[expect(clippy::indexing_slicing, reason = "terms name a table")]
-            let SumTable { params, limbs } = &tables[dispatch.table];
+            let paired =
+                kernels.pair.and_then(|kernel| Some((kernel, dispatch.pairs(&entries, kernels.agree)?)));
+            let (kernel, entries) = paired.unwrap_or((kernels.single, entries));
             let call = Call {
                 kernel,
-                params: *params,
-                limbs: Table::of(limbs),
+                params: table.params,
+                limbs: Table::of(&table.limbs),
                 terms: Table::of(&terms),
-                cost: (cost * terms.len() as u64).div_ceil(rows.len().max(1) as u64),
+                cost: (cost * terms.len() as u64).div_ceil(entries.len().max(1) as u64),
             };
-            gpu.call(&call, rows);
+            gpu.call(&call, entries.into_iter().map(|entry| Row { operands: dispatch.operands, entry }));
         }
     }
 
@@ -161,19 +168,14 @@ impl<'a, T: Entry> Sums<'a, T> {
         self.targets[row]
     }
 
-    /// The dispatch of a table that reads these segments, or one whose operands leave room for them.
-    fn dispatch(&mut self, table: usize, operands: Operands<&'a Segment>) -> &mut SumDispatch<'a, T> {
+    /// The dispatch that reads these segments, or one whose operands leave room for them.
+    fn dispatch(&mut self, operands: Operands<&'a Segment>) -> &mut SumDispatch<'a, T> {
         let found = self
             .dispatches
             .iter()
-            .rposition(|d: &SumDispatch<'a, T>| d.table == table && d.merged(operands).is_some())
+            .rposition(|d: &SumDispatch<'a, T>| d.merged(operands).is_some())
             .unwrap_or_else(|| {
-                self.dispatches.push(SumDispatch {
-                    table,
-                    operands,
-                    places: HashMap::new(),
-                    rows: Vec::new(),
-                });
+                self.dispatches.push(SumDispatch { operands, places: HashMap::new(), rows: Vec::new() });
                 self.dispatches.len() - 1
             });
         #[expect(clippy::indexing_slicing, reason = "found or pushed")]
@@ -192,9 +194,15 @@ impl<'a, T: Entry> Sums<'a, T> {
         }
         let empty: Vec<usize> = (0..).zip(named).filter(|(_, named)| !named).map(|(row, _)| row).collect();
         for row in empty {
-            let table = self.dispatches.first().map_or(0, |dispatch| dispatch.table);
-            self.dispatch(table, Operands::in_place(self.target(row).segment)).row(row);
+            self.dispatch(Operands::in_place(self.target(row).segment)).row(row);
         }
+    }
+}
+
+impl<T> SumKernels<T> {
+    /// A kernel of single rows.
+    pub(crate) fn single(single: KernelId) -> Self {
+        Self { single, pair: None, agree: |_, _| false }
     }
 }
 
@@ -216,6 +224,22 @@ impl<'a, T> SumDispatch<'a, T> {
             z: merge(z, other.z)?,
             w: merge(w, other.w)?,
         })
+    }
+
+    /// Entries of rows two by two: neighbours whose terms agree, and rows without such a neighbour twice. `None` if few have one.
+    fn pairs(&self, entries: &[SumRow], agree: fn(&T, &T) -> bool) -> Option<Vec<SumRow>> {
+        let mut rows = self.rows.iter().map(|(_, terms)| terms).zip(entries).peekable();
+        let mut paired = Vec::with_capacity(entries.len());
+        let mut alone = 0;
+        while let Some((terms, &entry)) = rows.next() {
+            let partner = rows.next_if(|(others, other)| {
+                let agrees = terms.iter().zip(*others).all(|(a, b)| agree(a, b));
+                agrees && terms.len() == others.len() && entry.accumulate == other.accumulate
+            });
+            alone += usize::from(partner.is_none());
+            paired.extend([entry, *partner.map_or(&entry, |(_, other)| other)]);
+        }
+        (4 * alone <= paired.len()).then_some(paired)
     }
 
     /// The terms of a row, which is there from now on.

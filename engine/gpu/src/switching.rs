@@ -6,7 +6,7 @@ use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
 use crate::memory::{GpuBuffer, Location};
 use crate::recorder::SUBMIT_COST;
 use crate::ring_tables::factor;
-use crate::sums::{Inputs, SumTable, Sums, Target};
+use crate::sums::{Inputs, SumKernels, SumTable, Sums, Target};
 use crate::transform::{LOG_THREAD_WORDS, TransformedCompact, ntt_compact};
 use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, Limbs, Ntt, Term, View};
 use pleura_shaders::{BabyStepTerm, GadgetLimb, GadgetTerm, KernelId, KernelParams, LimbEntry, NONE};
@@ -57,10 +57,10 @@ pub(crate) fn baby_step_sums(
                 first_y_offset: first.offset,
                 second_y_offset: second.offset,
             };
-            all.add(term.out, 0, inputs, entry);
+            all.add(term.out, inputs, entry);
         }
         let table = SumTable { params: gpu.params(), limbs: factors.limb_entries(gpu, limbs, range) };
-        all.run(gpu, KernelId::BabyStepSums, &[table], 2);
+        all.run(gpu, SumKernels::single(KernelId::BabyStepSums), &table, 2);
     }
     Batch::from_buffer(out, limbs, 2 * sums)
 }
@@ -193,43 +193,31 @@ impl<'a> Switching<'a> {
         let GadgetProduct { gadget, terms, batch, outputs, .. } = *self.product;
         let rows = outputs * batch;
         let mut sums = Sums::new((0..rows).map(|i| Target::two(out.at(i), out.at(rows + i))).collect());
-        // A table for each set of limbs that keys are over.
-        let mut key_limbs = vec![gadget.limbs];
         for (term, copy) in terms.iter().zip(&self.keys) {
-            let over = term.key.map_or(gadget.limbs, |key| key.limbs());
-            let table = key_limbs.iter().position(|&limbs| limbs == over).unwrap_or_else(|| {
-                key_limbs.push(over);
-                key_limbs.len() - 1
-            });
             for item in 0..batch {
-                self.add_terms(&mut sums, table, term, copy.as_ref(), item);
+                self.add_terms(&mut sums, term, copy.as_ref(), item);
             }
         }
         let (digit_words, _) = self.digit_words();
-        let tables: Vec<_> = key_limbs
-            .iter()
-            .map(|&over| SumTable {
-                params: KernelParams {
-                    digit_words,
-                    key_words: self.gpu.offset(over.count()),
-                    ..self.gpu.params()
-                },
-                limbs: self.limb_entries(limbs.clone(), over),
-            })
-            .collect();
-        sums.run(self.gpu, KernelId::GadgetProduct, &tables, 2 * gadget.digits() as u64);
+        let params = KernelParams { digit_words, ..self.gpu.params() };
+        let table = SumTable { params, limbs: self.limb_entries(limbs) };
+        let kernels = SumKernels {
+            single: KernelId::GadgetProduct,
+            pair: Some(KernelId::GadgetProductPair),
+            agree: |a: &GadgetTerm, b: &GadgetTerm| keys_of(a) == keys_of(b),
+        };
+        sums.run(self.gpu, kernels, &table, 2 * gadget.digits() as u64);
     }
 
     /// The kernel's terms of one term and item: its addends once, and its digits with their keys.
     fn add_terms<'b>(
         &'b self,
         sums: &mut Sums<'b, GadgetTerm>,
-        table: usize,
         term: &pleura_ring::GadgetTerm<'b, Gpu>,
         key_copy: Option<&'b GpuBuffer>,
         item: usize,
     ) {
-        let GadgetProduct { x, digits, first_switched, batch, .. } = *self.product;
+        let GadgetProduct { gadget, x, digits, first_switched, batch, .. } = *self.product;
         let row = term.output * batch + item;
         let addend = |part: usize| poly(x, (part * self.inputs + term.input) * batch + item);
         let without = GadgetTerm {
@@ -241,6 +229,8 @@ impl<'a> Switching<'a> {
             galois: term.galois.exponent(),
             first_digit: 0,
             digit_count: 0,
+            key_words: 0,
+            key_gap: 0,
         };
         let first = addend(0);
         let mut addends = GadgetTerm { first_addend: first.offset, ..without };
@@ -251,12 +241,12 @@ impl<'a> Switching<'a> {
                 addends.second_addend = second.offset;
             } else {
                 let inputs = Inputs { z: Some(second.segment), ..Inputs::default() };
-                sums.add(row, table, inputs, GadgetTerm { second_addend: second.offset, ..without });
+                sums.add(row, inputs, GadgetTerm { second_addend: second.offset, ..without });
             }
         }
         let spans = self.spans(term, key_copy, item);
         if spans.is_empty() {
-            sums.add(row, table, Inputs { z: Some(first.segment), ..Inputs::default() }, addends);
+            sums.add(row, Inputs { z: Some(first.segment), ..Inputs::default() }, addends);
         }
         let own = match digits {
             Digits::Fresh(view) if term.key.is_some() => {
@@ -264,6 +254,8 @@ impl<'a> Switching<'a> {
             }
             _ => None,
         };
+        // A key has at least the gadget's limbs.
+        let key_limbs = term.key.map_or(gadget.limbs, |key| key.limbs());
         for (i, span) in spans.iter().enumerate() {
             let entry = GadgetTerm {
                 digits: span.extended.offset,
@@ -271,6 +263,8 @@ impl<'a> Switching<'a> {
                 key: span.key.offset,
                 first_digit: span.digits.start as u32,
                 digit_count: span.digits.len() as u32,
+                key_words: self.gpu.offset(key_limbs.count()),
+                key_gap: self.gpu.offset(key_limbs.q - gadget.limbs.q),
                 ..if i == 0 { addends } else { without }
             };
             let inputs = Inputs {
@@ -279,7 +273,7 @@ impl<'a> Switching<'a> {
                 z: Some(first.segment),
                 w: Some(span.key.segment),
             };
-            sums.add(row, table, inputs, entry);
+            sums.add(row, inputs, entry);
         }
     }
 
@@ -326,14 +320,15 @@ impl<'a> Switching<'a> {
         (self.gpu.offset(limbs.count()), gadget.digits())
     }
 
-    /// The kernel's entries of some limbs, for keys over `key_limbs`.
-    fn limb_entries(&self, range: Range<usize>, key_limbs: Limbs) -> Vec<GadgetLimb> {
+    /// The kernel's entries of some limbs.
+    fn limb_entries(&self, range: Range<usize>) -> Vec<GadgetLimb> {
         let limbs = self.product.gadget.limbs;
         let indices = self.gpu.ring.indices(limbs).enumerate().skip(range.start).take(range.len());
-        indices.map(|(limb, prime)| self.limb_entry(limb, prime, range.start, key_limbs)).collect()
+        indices.map(|(limb, prime)| self.limb_entry(limb, prime, range.start)).collect()
     }
 
-    fn limb_entry(&self, limb: usize, prime: usize, start: usize, key_limbs: Limbs) -> GadgetLimb {
+    #[expect(clippy::indexing_slicing, reason = "a prime of the ring")]
+    fn limb_entry(&self, limb: usize, prime: usize, start: usize) -> GadgetLimb {
         let GadgetProduct { gadget, digits, .. } = *self.product;
         let ring = &self.gpu.ring;
         let limbs = gadget.limbs;
@@ -357,10 +352,23 @@ impl<'a> Switching<'a> {
                 x_offset: self.gpu.offset(extended),
                 y_offset: self.gpu.offset(limb),
             },
-            lift: factor(modulus.shoup(lift)),
-            key_offset: self.gpu.offset(key_limbs.position(limbs, limb)),
+            // Addends join the sums before these are corrected by 2^32.
+            lift: factor(modulus.shoup(modulus.mul(lift, self.gpu.r_inverses[prime]))),
+            special: if limb < limbs.q { 0 } else { u32::MAX },
             own_digit,
         }
+    }
+}
+
+/// A term with what two rows of a pair may differ in left out.
+fn keys_of(term: &GadgetTerm) -> GadgetTerm {
+    let has = |addend: u32| if addend == NONE { NONE } else { 0 };
+    GadgetTerm {
+        digits: 0,
+        own: 0,
+        first_addend: has(term.first_addend),
+        second_addend: has(term.second_addend),
+        ..*term
     }
 }
 

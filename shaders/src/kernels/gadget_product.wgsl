@@ -10,29 +10,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = load_sum_row(id.z);
     let p = primes[limb.base.prime];
 
-    var sum0 = vec4(0u);
-    var sum1 = vec4(0u);
     var total0 = total4_zero();
     var total1 = total4_zero();
     var room = LAZY_PRODUCTS;
     let terms = params.terms;
     let digit_words = params.digit_words;
-    let key_words = params.key_words;
     let end = row.first_term + row.terms;
     for (var t = row.first_term; t < end; t++) {
         let term = load_gadget_term(terms, t);
         let source = source_of(i, term.galois);
-        let addend_at = limb.base.y_offset + source;
-        if term.first_addend != NONE && limb.lift.x != 0u {
-            let addend = turned(z[(term.first_addend + addend_at) >> 2u], source, term.galois);
-            sum0 = add_mod4(sum0, mul_factor4(addend, limb.lift, p.q), p.q);
-        }
-        if term.second_addend != NONE && limb.lift.x != 0u {
-            let addend = turned(z[(term.second_addend + addend_at) >> 2u], source, term.galois);
-            sum1 = add_mod4(sum1, mul_factor4(addend, limb.lift, p.q), p.q);
-        }
-        var key = term.key + limb.key_offset + i;
+        add_addends(&total0, &total1, term, limb, source, p.q);
+        var key = first_key(term, limb) + i;
         var digit_at = term.digits + limb.base.x_offset + source;
+        let own_at = term.own + limb.base.y_offset + source;
         let end_digit = term.first_digit + term.digit_count;
         for (var d = term.first_digit; d < end_digit; d++) {
             if room == 0u {
@@ -43,28 +33,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             room -= 1u;
             // All that is read, then the products.
             let key0 = w[key >> 2u];
-            let key1 = w[(key + key_words) >> 2u];
+            let key1 = w[(key + term.key_words) >> 2u];
             var digit: vec4<u32>;
             if d == limb.own_digit {
-                digit = y[(term.own + addend_at) >> 2u];
+                digit = y[own_at >> 2u];
             } else {
                 digit = x[digit_at >> 2u];
             }
             digit = turned(digit, source, term.galois);
             total4_add(&total0, digit, key0);
             total4_add(&total1, digit, key1);
-            key += 2u * key_words;
+            key += 2u * term.key_words;
             digit_at += digit_words;
         }
     }
-    sum0 = add_mod4(sum0, total4_residue(&total0, p), p.q);
-    sum1 = add_mod4(sum1, total4_residue(&total1, p), p.q);
-    let to0 = (row.out_offset + limb.base.out_offset + i) >> 2u;
-    let to1 = (row.second_out_offset + limb.base.out_offset + i) >> 2u;
-    if row.accumulate != 0u {
-        sum0 = add_mod4(sum0, out[to0], p.q);
-        sum1 = add_mod4(sum1, out[to1], p.q);
-    }
-    out[to0] = sum0;
-    out[to1] = sum1;
+    store_sums(row, limb.base.out_offset + i, &total0, &total1, p);
 }

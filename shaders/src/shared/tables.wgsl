@@ -40,9 +40,8 @@ struct KernelParams {
     galois: u32,
     // Logarithm of how many words of a limb each word of a compact polynomial counts for.
     log_run: u32,
-    // Words from one extended digit to the next, and in a poly of a key.
+    // Words from one extended digit to the next.
     digit_words: u32,
-    key_words: u32,
     // Logarithm of the distance of the exponents of the points: 1, or 2 in a conjugate-invariant ring.
     log_spacing: u32,
     // Entries of rows.
@@ -82,10 +81,10 @@ struct ConvertedLimb {
 // A limb of a gadget product: offsets of extended digits in `x`, of addends and of the polynomial that was extended in `z` and `y`.
 struct GadgetLimb {
     base: LimbEntry,
-    // What addends are multiplied by: P mod q, 1 where they count as they are, 0 where they vanish.
+    // What addends are multiplied by, over 2^32: P mod q, 1 where they count as they are, 0 where they vanish.
     lift: Factor,
-    // In `w`.
-    key_offset: u32,
+    // All bits in a limb of a special prime, else 0.
+    special: u32,
     // The digit that has this limb as its own, which is read from `y`; NONE if all digits are in `x`.
     own_digit: u32,
 }
@@ -140,6 +139,9 @@ struct GadgetTerm {
     galois: u32,
     first_digit: u32,
     digit_count: u32,
+    // Words in a poly of the key, which may be of a higher level, and those that its special limbs lie further on for that.
+    key_words: u32,
+    key_gap: u32,
 }
 
 // A prime d of those converted from, with D their product: D/d, and 1/d in fixed point, its share of the quotient.
@@ -256,7 +258,7 @@ fn load_baby_step_term(terms: u32, i: u32) -> BabyStepTerm {
 }
 
 fn load_gadget_term(terms: u32, i: u32) -> GadgetTerm {
-    let at = terms + 8u * i;
+    let at = terms + 10u * i;
     return GadgetTerm(
         tables[at],
         tables[at + 1u],
@@ -266,6 +268,8 @@ fn load_gadget_term(terms: u32, i: u32) -> GadgetTerm {
         tables[at + 5u],
         tables[at + 6u],
         tables[at + 7u],
+        tables[at + 8u],
+        tables[at + 9u],
     );
 }
 

@@ -267,7 +267,7 @@ struct Switch {
     batch: usize,
     outputs: usize,
     first_switched: usize,
-    /// Surplus of the key over what the product needs: limbs of both kinds, and digits.
+    /// Surplus of some keys over what the product needs: limbs of both kinds, and of all keys: digits.
     spare: usize,
     /// Input, output, whether there is a key, automorphism (by no step: none).
     terms: &'static [(usize, usize, bool, By)],
@@ -288,7 +288,7 @@ const SWITCHES: [Switch; 11] = {
             terms: &[(0, 0, false, NOTHING), (0, 1, true, Steps(1)), (0, 2, true, Steps(-5)), (0, 3, true, Conjugation)] },
         Switch { name: "sum of rotations", gadget: (5, 2, 2), parts: 2, over_q: false, batch: 2, outputs: 1, first_switched: 1, spare: 1,
             terms: &[(0, 0, false, NOTHING), (1, 0, true, Steps(8)), (2, 0, true, Steps(-8)), (3, 0, true, Conjugation)] },
-        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, over_q: true, batch: 2, outputs: 3, first_switched: 1, spare: 0,
+        Switch { name: "sums, one empty", gadget: (5, 3, 3), parts: 2, over_q: true, batch: 2, outputs: 3, first_switched: 1, spare: 1,
             terms: &[(2, 2, true, Steps(2)), (0, 0, false, Steps(2)), (1, 0, true, NOTHING), (1, 2, true, Conjugation), (0, 2, false, NOTHING)] },
         Switch { name: "three extended parts", gadget: (5, 2, 2), parts: 3, over_q: false, batch: 2, outputs: 2, first_switched: 1, spare: 1,
             terms: &[(0, 1, false, Conjugation), (1, 0, true, Steps(1)), (1, 1, true, NOTHING)] },
@@ -366,7 +366,7 @@ fn switch<B: Backend>(
         true => t.filled(base, 1 + switched, fill)?,
         false => t.filled(limbs, 1 + switched * count, fill)?,
     };
-    let keys = keys(t, case, wider, count + spare, fill)?;
+    let keys = keys(t, case, [wider, limbs], count + spare, fill)?;
     let mut products = Vec::new();
     for (&(input, output, _, by), key) in terms.iter().zip(&keys) {
         let key = key.as_ref().map(Batch::view);
@@ -417,16 +417,17 @@ fn terms_of_both_parts(terms: &[Term], sums: usize, steps: usize) -> Vec<Term> {
     both
 }
 
-/// The key of each term that has one.
+/// The key of each term that has one, in turn over more limbs and over those of the gadget.
 fn keys<B: Backend>(
     t: &mut Trial<'_, B>,
     case: &Switch,
-    limbs: Limbs,
+    [wider, exact]: [Limbs; 2],
     digits: usize,
     fill: Fill,
 ) -> Result<Vec<Option<Batch<B, Ntt>>>, Failure> {
     let mut keys = Vec::new();
     for (i, (.., keyed, _)) in case.terms.iter().enumerate() {
+        let limbs = if i / 2 % 2 == 0 { wider } else { exact };
         let key = keyed.then(|| t.filled(limbs, 2 * digits, fill)).transpose()?;
         // A key that was computed may lie elsewhere than one that came from the host.
         keys.push(if i % 2 == 0 { key } else { key.map(|key| t.device.concat(&[key.view()], limbs)) });
