@@ -143,7 +143,7 @@ impl Device {
             destination.check()?;
             let here = buffer.places.iter().filter(|(segment, _)| *segment == i).count();
             let (words, after) = rest.split_at((here * poly_words).min(rest.len()));
-            self.write(destination, 0, words);
+            self.upload_words(destination, words);
             rest = after;
         }
         Ok(buffer)

@@ -8,8 +8,9 @@ use crate::memory::{Pool, PooledBuffer, Slab};
 use crate::pipeline_cache::PipelineCache;
 use crate::pipelines::Pipelines;
 use crate::profile::Profile;
-use crate::recorder::{ALIGN_WORDS, ARENA_WORDS, Recorder};
+use crate::recorder::Recorder;
 use crate::robustness::without_robustness;
+use crate::table_arena::{ALIGN_WORDS, ARENA_WORDS, TableArena};
 use pleura_ring::BackendError;
 use pleura_shaders::Words;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,9 @@ pub struct Device {
 
 /// Uploads wait in the host's memory until this many bytes are submitted together.
 const SUBMIT_UPLOADED: u64 = 1 << 26;
+
+/// Bytes of an upload that passes through staging memory, which is kept.
+const MAX_STAGED: u64 = 1 << 24;
 
 impl Adapter {
     fn refused(&self, reason: impl ToString) -> GpuError {
@@ -94,13 +98,14 @@ impl Device {
             let buffer = pool.create(&device, 4 * words as u64);
             buffer.ok_or_else(|| adapter.refused("it has no memory left"))
         };
-        let arena = buffer(ARENA_WORDS)?;
+        let arena = TableArena::new(buffer(ARENA_WORDS)?);
         let nothing = buffer(ALIGN_WORDS)?;
         let int64 = device.features().contains(wgpu::Features::SHADER_INT64);
         let words = if int64 { Words::Int64 } else { Words::Int32 };
         let has_timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let profile = (options.profile && has_timestamps).then(|| Profile::new(&device));
         let on_disk = PipelineCache::open(&device, adapter, options);
+        let recorder = Mutex::new(Recorder::new(&device, arena, profile));
         let visible_words = visible_words(&limits);
         let max_binding_words = options.max_binding_bytes.map_or(usize::MAX, |bytes| (bytes / 4) as usize);
         Ok(Self {
@@ -115,7 +120,7 @@ impl Device {
             max_log_block,
             pool,
             slab: Mutex::default(),
-            recorder: Mutex::new(Recorder::new(arena, profile)),
+            recorder,
             uploaded_bytes: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),
@@ -175,6 +180,15 @@ impl Device {
         self.errors.take()
     }
 
+    /// Writes words to the beginning of a buffer, in program order: through memory that the driver keeps mapped, unless they are many.
+    pub(crate) fn upload_words(&self, buffer: &PooledBuffer, words: &[u32]) {
+        let bytes = 4 * words.len() as u64;
+        if bytes > MAX_STAGED || !self.recorder().upload(&self.device, &buffer.buffer, words) {
+            return self.write(buffer, 0, words);
+        }
+        self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Writes words from an offset on, after all recorded commands.
     pub(crate) fn write(&self, buffer: &PooledBuffer, at: usize, words: &[u32]) {
         if buffer.is_in_use() {
@@ -198,11 +212,6 @@ impl Device {
     /// Waits until the device has finished everything that was submitted.
     pub(crate) fn wait_for_submits(&self) {
         self.errors.wait(&self.device, None, &self.finished_submits);
-    }
-
-    /// Polls the driver.
-    pub(crate) fn poll(&self, kind: wgpu::PollType) {
-        self.errors.poll(&self.device, kind);
     }
 }
 

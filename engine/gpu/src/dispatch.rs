@@ -3,7 +3,8 @@
 use crate::device::Device;
 use crate::limits::COMMON_BINDINGS;
 use crate::memory::PooledBuffer;
-use crate::recorder::{ALIGN_WORDS, Recorder, SUBMIT_COST};
+use crate::recorder::{Recorder, SUBMIT_COST};
+use crate::table_arena::TableArena;
 use pleura_ring::BackendError;
 use pleura_shaders::{Entry, EntryType, Kernel, KernelId, KernelParams};
 use std::num::NonZero;
@@ -52,9 +53,6 @@ pub(crate) struct Table<'a> {
 /// Most entries in the second and third dimension of a dispatch.
 const MAX_GRID: usize = 65_535;
 
-/// Words of the parameters.
-const PARAMS_WORDS: usize = size_of::<KernelParams>() / 4;
-
 impl Device {
     /// Records one dispatch, in pieces if it is too long.
     pub(crate) fn dispatch(&self, dispatch: &Dispatch<'_>) {
@@ -76,15 +74,16 @@ impl Device {
         // Rows of one workgroup stay together.
         let together = kernel.grid.rows() as usize;
         let most_rows = MAX_GRID / together * together;
-        let rows_at_once = dispatch.rows.len().div_ceil(pieces).next_multiple_of(together).clamp(1, most_rows);
+        let rows_at_once =
+            dispatch.rows.len().div_ceil(pieces).next_multiple_of(together).clamp(1, most_rows);
         let pieces_of_rows = dispatch.rows.len().div_ceil(rows_at_once).max(1);
         let limbs_at_once = dispatch.limbs.len().div_ceil(pieces.div_ceil(pieces_of_rows)).clamp(1, MAX_GRID);
         for limbs in dispatch.limbs.chunks(limbs_at_once) {
             for rows in dispatch.rows.chunks(rows_at_once) {
-                let words = ALIGN_WORDS + limbs.words.len() + rows.words.len() + dispatch.terms.words.len();
-                let Some(mut recorder) = self.recorder_with_room(words) else { return };
                 let params = KernelParams { row_count: rows.len() as u32, ..dispatch.params };
-                let params_at = recorder.push_tables(params, limbs.words, rows.words, dispatch.terms.words);
+                let tables = [limbs.words, rows.words, dispatch.terms.words];
+                let mut recorder = self.recorder();
+                let Some(params_at) = self.place_tables(&mut recorder, params, tables) else { return };
                 if recorder.dispatches == 0 && self.is_idle() {
                     recorder.device_is_idle();
                 }
@@ -114,28 +113,34 @@ impl Device {
         self.recorder().bind_groups.clear();
     }
 
-    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+    pub(crate) fn recorder(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The recorder, with room for this many words of tables, if that can be had.
-    fn recorder_with_room(&self, words: usize) -> Option<MutexGuard<'_, Recorder>> {
-        let mut recorder = self.recorder();
-        let words = words + ALIGN_WORDS;
-        if recorder.tables.len() + words <= recorder.arena_words() {
-            return Some(recorder);
+    /// Where the parameters of a dispatch begin in the arena, followed by its tables; `None` if no arena large enough can be had.
+    fn place_tables(
+        &self,
+        recorder: &mut Recorder,
+        params: KernelParams,
+        tables: [&[u32]; 3],
+    ) -> Option<u32> {
+        if let Some(at) = recorder.arena.find(params, tables).or_else(|| recorder.arena.add(params, tables)) {
+            return Some(at);
         }
-        self.submit(&mut recorder);
-        if words > recorder.arena_words() {
-            let words = words.next_power_of_two();
-            let Some(arena) = self.pool.create(&self.device, 4 * words as u64) else {
-                self.errors.set(BackendError::OutOfMemory { bytes: 4 * words });
-                return None;
-            };
-            recorder.arena = arena;
-            recorder.bind_groups.clear();
+        self.submit(recorder);
+        recorder.arena.clear();
+        if let Some(at) = recorder.arena.add(params, tables) {
+            return Some(at);
         }
-        Some(recorder)
+        let words = tables.iter().map(|table| table.len()).sum::<usize>() + size_of::<KernelParams>() / 4;
+        let bytes = 4 * words.next_power_of_two();
+        let Some(buffer) = self.pool.create(&self.device, bytes as u64) else {
+            self.errors.set(BackendError::OutOfMemory { bytes });
+            return None;
+        };
+        recorder.arena = TableArena::new(buffer);
+        recorder.bind_groups.clear();
+        recorder.arena.add(params, tables)
     }
 
     /// Whether the device is known to have finished all submitted commands: the driver says so when it is polled.
@@ -143,17 +148,17 @@ impl Device {
         self.finished_submits.load(Ordering::Relaxed) >= self.pool.submits.load(Ordering::Relaxed)
     }
 
-    fn submit(&self, recorder: &mut Recorder) {
-        let Some(commands) = recorder.finish(&self.device) else { return };
-        self.queue.write_buffer(&recorder.arena.buffer, 0, bytemuck::cast_slice(&recorder.tables));
-        recorder.tables.clear();
-        self.queue.submit([commands]);
+    /// Submits what was recorded, if anything was.
+    pub(crate) fn submit(&self, recorder: &mut Recorder) -> Option<wgpu::SubmissionIndex> {
+        let commands = recorder.finish(&self.device)?;
+        recorder.arena.write(&self.queue);
+        // In passing, the driver says what it has finished, and frees buffers that it is done with.
+        let submission = self.queue.submit([commands]);
         self.pool.submits.fetch_add(1, Ordering::Relaxed);
         let finished = self.finished_submits.clone();
         self.queue.on_submitted_work_done(move || _ = finished.fetch_add(1, Ordering::Relaxed));
-        recorder.device_is_busy();
-        // Buffers that the device is done with are freed in passing.
-        self.poll(wgpu::PollType::Poll);
+        recorder.submitted();
+        Some(submission)
     }
 
     fn bind_group(
@@ -169,11 +174,12 @@ impl Device {
             return bind_group.clone();
         }
         let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &recorder.arena.buffer,
+            buffer: &recorder.arena.buffer.buffer,
             offset: 0,
             size: NonZero::new(size_of::<KernelParams>() as u64),
         });
-        let storage = [&recorder.arena, primes, twiddles, out, x, y, z, w].map(|bound| self.storage(bound));
+        let storage =
+            [&recorder.arena.buffer, primes, twiddles, out, x, y, z, w].map(|bound| self.storage(bound));
         let entries: Vec<_> = std::iter::once(params)
             .chain(storage)
             .take((COMMON_BINDINGS + kernel.inputs) as usize)
@@ -197,24 +203,6 @@ impl Device {
             offset: 0,
             size: NonZero::new(size / 4 * 4),
         })
-    }
-}
-
-impl Recorder {
-    /// Writes the tables of a dispatch, and the first word of its parameters.
-    fn push_tables(&mut self, params: KernelParams, limbs: &[u32], rows: &[u32], terms: &[u32]) -> u32 {
-        let params_at = self.tables.len().next_multiple_of(ALIGN_WORDS);
-        let limbs_at = params_at + PARAMS_WORDS;
-        let rows_at = limbs_at + limbs.len();
-        let terms_at = rows_at + rows.len();
-        let params =
-            KernelParams { limbs: limbs_at as u32, rows: rows_at as u32, terms: terms_at as u32, ..params };
-        self.tables.resize(params_at, 0);
-        self.tables.extend_from_slice(bytemuck::cast_slice(&[params]));
-        for table in [limbs, rows, terms] {
-            self.tables.extend_from_slice(table);
-        }
-        params_at as u32
     }
 }
 

@@ -47,8 +47,7 @@ struct Told {
 impl Device {
     /// Begins a download of the words as they are after all recorded commands.
     pub(crate) fn read<'a>(&self, sources: impl IntoIterator<Item = Source<'a>>) -> Readback {
-        self.flush();
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut recorder = self.recorder();
         let mut pieces = Vec::new();
         for source in sources {
             match source {
@@ -58,13 +57,14 @@ impl Device {
                     for start in (4 * u64::from(at)..end).step_by(DOWNLOAD_BYTES) {
                         let bytes = (end - start).min(DOWNLOAD_BYTES as u64);
                         let staging = self.staging(bytes);
-                        encoder.copy_buffer_to_buffer(buffer, start, &staging, 0, bytes);
+                        recorder.copy(&self.device, buffer, start, &staging, bytes);
                         pieces.push(Piece::Staging(staging));
                     }
                 }
             }
         }
-        let submission = self.queue.submit([encoder.finish()]);
+        let submission = self.submit(&mut recorder).unwrap_or_else(|| self.queue.submit([]));
+        drop(recorder);
         let signal = Arc::<Signal>::default();
         for piece in &pieces {
             if let Piece::Staging(staging) = piece {
@@ -78,8 +78,7 @@ impl Device {
 
     /// Submits all recorded commands.
     pub(crate) fn finish(&self) -> Readback {
-        self.flush();
-        let submission = self.queue.submit([]);
+        let submission = self.submit(&mut self.recorder()).unwrap_or_else(|| self.queue.submit([]));
         let signal = Arc::<Signal>::default();
         let heard = signal.expect();
         self.queue.on_submitted_work_done(move || heard.hear());

@@ -51,6 +51,7 @@ mod ring_tables;
 mod robustness;
 mod sums;
 mod switching;
+mod table_arena;
 mod timestamps;
 mod transform;
 

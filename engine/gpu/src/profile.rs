@@ -62,6 +62,9 @@ impl Profile {
     /// Writes the time stamps of the recorded dispatches where they can be read.
     pub(crate) fn finish(&mut self, device: &wgpu::Device, encoder: &mut wgpu::CommandEncoder) {
         let kernels = std::mem::take(&mut self.kernels);
+        if kernels.is_empty() {
+            return;
+        }
         let count = 2 * kernels.len() as u32;
         let buffer = |usage| {
             let size = 8 * u64::from(count);

@@ -1,17 +1,19 @@
 //! Commands that are recorded and not submitted yet, with the tables that they read.
 
-use crate::memory::PooledBuffer;
 use crate::profile::Profile;
+use crate::table_arena::TableArena;
 use std::collections::HashMap;
+use std::num::NonZero;
+use wgpu::util::StagingBelt;
 
 /// Commands that are not submitted yet.
 pub(crate) struct Recorder {
-    /// The encoder and its pass, if anything is recorded.
-    pub(crate) open: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
-    /// The words of the tables of these commands.
-    pub(crate) tables: Vec<u32>,
-    /// The buffer that the tables are written to.
-    pub(crate) arena: PooledBuffer,
+    /// The commands, if there are any.
+    open: Option<Open>,
+    /// The tables of these commands, and of earlier ones.
+    pub(crate) arena: TableArena,
+    /// Memory of the host for what is uploaded.
+    belt: StagingBelt,
     pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     /// Modular products in these commands.
     pub(crate) cost: u64,
@@ -20,6 +22,12 @@ pub(crate) struct Recorder {
     submit_after: usize,
     /// Time stamps of all dispatches, if they are wanted.
     pub(crate) profile: Option<Profile>,
+}
+
+/// An encoder, and its pass.
+struct Open {
+    encoder: wgpu::CommandEncoder,
+    pass: Option<wgpu::ComputePass<'static>>,
 }
 
 /// Buffers of a bind group, by their names, and how many inputs it has. The arena is the same for all.
@@ -34,22 +42,22 @@ pub(crate) const SUBMIT_COST: u64 = 1 << 30;
 const FIRST_SUBMIT_DISPATCHES: usize = 16;
 const MAX_SUBMIT_DISPATCHES: usize = 2048;
 
-/// Words of the arena at first.
-pub(crate) const ARENA_WORDS: usize = 1 << 20;
+/// Bytes of a piece of staging memory.
+const STAGING_BYTES: u64 = 1 << 20;
 
-/// Alignment of a dispatch's parameters in words: the largest that any device requires.
-pub(crate) const ALIGN_WORDS: usize = 64;
+/// Alignment of what is copied between buffers.
+const COPY_ALIGNMENT: NonZero<u64> = NonZero::new(wgpu::COPY_BUFFER_ALIGNMENT).expect("no zero");
 
 /// Bind groups that are kept.
 const MAX_BIND_GROUPS: usize = 1 << 14;
 
 impl Recorder {
     /// Nothing recorded.
-    pub(crate) fn new(arena: PooledBuffer, profile: Option<Profile>) -> Self {
+    pub(crate) fn new(device: &wgpu::Device, arena: TableArena, profile: Option<Profile>) -> Self {
         Self {
             open: None,
-            tables: Vec::new(),
             arena,
+            belt: StagingBelt::new(device.clone(), STAGING_BYTES),
             bind_groups: HashMap::new(),
             cost: 0,
             dispatches: 0,
@@ -58,34 +66,47 @@ impl Recorder {
         }
     }
 
-    /// Words that fit the arena.
-    pub(crate) fn arena_words(&self) -> usize {
-        self.arena.buffer.size() as usize / 4
-    }
-
     /// The pass that the next dispatch of a kernel goes to.
     pub(crate) fn pass(
         &mut self,
         device: &wgpu::Device,
         kernel: &'static str,
     ) -> &mut wgpu::ComputePass<'static> {
+        let Open { encoder, pass } = self.open.get_or_insert_with(|| Open::new(device));
         if let Some(profile) = &mut self.profile {
-            let mut encoder = match self.open.take() {
-                Some((encoder, pass)) => {
-                    drop(pass);
-                    encoder
-                }
-                None => device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()),
-            };
-            let pass = profile.pass(&mut encoder, kernel);
-            return &mut self.open.insert((encoder, pass)).1;
+            *pass = None;
+            return pass.insert(profile.pass(encoder, kernel));
         }
-        let (_, pass) = self.open.get_or_insert_with(|| {
-            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
-            (encoder, pass)
-        });
-        pass
+        pass.get_or_insert_with(|| {
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+        })
+    }
+
+    /// Copies bytes of a buffer to the beginning of another one.
+    pub(crate) fn copy(
+        &mut self,
+        device: &wgpu::Device,
+        from: &wgpu::Buffer,
+        start: u64,
+        to: &wgpu::Buffer,
+        bytes: u64,
+    ) {
+        self.open
+            .get_or_insert_with(|| Open::new(device))
+            .encoder()
+            .copy_buffer_to_buffer(from, start, to, 0, bytes);
+    }
+
+    /// Writes words to the beginning of a buffer, after the commands so far; `false` without staging memory, of a lost device for one.
+    pub(crate) fn upload(&mut self, device: &wgpu::Device, to: &wgpu::Buffer, words: &[u32]) -> bool {
+        let Some(bytes) = NonZero::new(4 * words.len() as u64) else { return true };
+        let staged = self.belt.allocate(bytes, COPY_ALIGNMENT);
+        let Ok(mut mapped) = staged.get_mapped_range_mut() else { return false };
+        mapped.copy_from_slice(bytemuck::cast_slice(words));
+        drop(mapped);
+        let encoder = self.open.get_or_insert_with(|| Open::new(device)).encoder();
+        encoder.copy_buffer_to_buffer(staged.buffer(), staged.offset(), to, 0, bytes.get());
+        true
     }
 
     /// Keeps a bind group for the next dispatch of the same buffers.
@@ -109,19 +130,34 @@ impl Recorder {
     }
 
     /// Commands were submitted: the next ones may wait until there are more of them.
-    pub(crate) fn device_is_busy(&mut self) {
+    pub(crate) fn submitted(&mut self) {
         self.submit_after = (2 * self.submit_after).min(MAX_SUBMIT_DISPATCHES);
+        self.belt.recall();
     }
 
-    /// The recorded commands, if there are any. Their tables stay until the caller has written them to the arena.
+    /// The recorded commands, if there are any. The caller writes their tables to the arena, and says when they are submitted.
     pub(crate) fn finish(&mut self, device: &wgpu::Device) -> Option<wgpu::CommandBuffer> {
-        let (mut encoder, pass) = self.open.take()?;
+        let Open { mut encoder, pass } = self.open.take()?;
         drop(pass);
         if let Some(profile) = &mut self.profile {
             profile.finish(device, &mut encoder);
         }
+        self.belt.finish();
         self.cost = 0;
         self.dispatches = 0;
         Some(encoder.finish())
+    }
+}
+
+impl Open {
+    fn new(device: &wgpu::Device) -> Self {
+        let encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        Self { encoder, pass: None }
+    }
+
+    /// The encoder, outside of a pass.
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        &mut self.encoder
     }
 }

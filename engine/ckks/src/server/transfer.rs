@@ -180,7 +180,7 @@ impl<B: Backend> Evaluator<B> {
         polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
     ) -> Result<Batch<B, Ntt>, EvalError> {
         let polys: Vec<_> = polys.into_iter().collect();
-        let words: Vec<u32> = polys.iter().flat_map(|p| p.words()).copied().collect();
+        let words = polys.iter().map(|poly| poly.words()).collect::<Vec<_>>().concat();
         Ok(self.backend().upload(limbs, polys.len(), &words)?)
     }
 }
