@@ -45,6 +45,8 @@ pub enum KernelId {
     GadgetProductPair,
     /// Sums of products of diagonals with baby steps.
     BabyStepSums,
+    /// [`BabyStepSums`](Self::BabyStepSums) of two rows at a time, which take the same baby steps.
+    BabyStepSumsPair,
     /// Transformed compact polynomials at full length.
     ExpandCompact,
     /// Forward transform of limbs that fit a block.
@@ -141,7 +143,7 @@ macro_rules! kernel {
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
-    pub const fn all(block: Block) -> [Self; 26] {
+    pub const fn all(block: Block) -> [Self; 27] {
         [
             Self::Concat,
             Self::AddAssign,
@@ -155,6 +157,7 @@ impl KernelId {
             Self::GadgetProduct,
             Self::GadgetProductPair,
             Self::BabyStepSums,
+            Self::BabyStepSumsPair,
             Self::ExpandCompact,
             Self::Ntt(block),
             Self::NttHead,
@@ -186,14 +189,14 @@ impl KernelId {
                 word4 "mul_accumulate"["operands_vectors"], 2, (LimbEntry, SumRow, ProductTerm)),
             Self::MatrixProduct => kernel!(
                 word4 "matrix_product"["operands_vectors", "residue"], 1, (LimbEntry, SumRow, WeightTerm)),
-            Self::GadgetProduct => kernel!(
-                word4 "gadget_product"["operands_vectors", "automorphism", "automorphism4", "gadget"],
-                4, (GadgetLimb, SumRow, GadgetTerm)),
-            Self::GadgetProductPair => kernel!(
-                word4_pair "gadget_product_pair"["operands_vectors", "automorphism", "automorphism4", "gadget"],
-                4, (GadgetLimb, SumRow, GadgetTerm)),
-            Self::BabyStepSums => kernel!(
-                word4 "baby_step_sums"["operands_diagonals"], 2, (LimbEntry, SumRow, BabyStepTerm)),
+            Self::GadgetProduct => kernel!(word4 "gadget_product"
+                ["operands_vectors", "automorphism", "automorphism4", "gadget", "store_sums"], 4, (GadgetLimb, SumRow, GadgetTerm)),
+            Self::GadgetProductPair => kernel!(word4_pair "gadget_product_pair"
+                ["operands_vectors", "automorphism", "automorphism4", "gadget", "store_sums"], 4, (GadgetLimb, SumRow, GadgetTerm)),
+            Self::BabyStepSums => kernel!(word4 "baby_step_sums"
+                ["operands_diagonals", "diagonals", "store_sums"], 2, (LimbEntry, SumRow, BabyStepTerm)),
+            Self::BabyStepSumsPair => kernel!(word4_pair "baby_step_sums_pair"
+                ["operands_diagonals", "diagonals", "store_sums"], 2, (LimbEntry, SumRow, BabyStepTerm)),
             Self::ExpandCompact => kernel!(word "expand_compact"[], 1, (LimbEntry, RowEntry)),
             Self::Ntt(block) => kernel!(
                 block(block) "ntt", "ntt"["limb", "load16", "fold", "load_folded", "store_out"],

@@ -178,6 +178,7 @@ fn kernels(ring: &Ring, max_log_block: u32) -> Vec<KernelId> {
         KernelId::GadgetProduct,
         KernelId::GadgetProductPair,
         KernelId::BabyStepSums,
+        KernelId::BabyStepSumsPair,
         KernelId::Intt(block),
     ];
     if folds {

@@ -6,7 +6,6 @@ use crate::gpu::{Call, Gpu, Row, poly};
 use crate::memory::{Location, Segment};
 use pleura_ring::{Batch, IntegerMatrix, Limbs, Ntt, Term, View, shape};
 use pleura_shaders::{Entry, KernelId, KernelParams, LimbEntry, ProductTerm, SumRow, WeightTerm};
-use std::collections::HashMap;
 
 /// `out[t.out] += a[t.a] b[t.b]`
 pub(crate) fn mul_accumulate(
@@ -81,12 +80,20 @@ pub(crate) struct SumTable<L> {
     pub(crate) limbs: Vec<L>,
 }
 
-/// A kernel of sums, and one of two rows at a time whose terms agree two by two.
+/// A kernel of sums, and one of two rows at a time.
 #[derive(Clone, Copy)]
 pub(crate) struct SumKernels<T> {
     pub(crate) single: KernelId,
-    pub(crate) pair: Option<KernelId>,
+    pub(crate) pair: Option<PairKernel<T>>,
+}
+
+/// A kernel of two rows whose terms agree in what it reads once for both.
+#[derive(Clone, Copy)]
+pub(crate) struct PairKernel<T> {
+    pub(crate) kernel: KernelId,
     pub(crate) agree: fn(&T, &T) -> bool,
+    /// The key by which terms, and rows by their first terms, are sorted, so that those that agree are neighbours.
+    pub(crate) order: fn(&T) -> u32,
 }
 
 /// Sums of terms into rows.
@@ -98,8 +105,8 @@ pub(crate) struct Sums<'a, T> {
 /// Terms that one dispatch can read.
 struct SumDispatch<'a, T> {
     operands: Operands<&'a Segment>,
-    /// Position of each row in `rows`.
-    places: HashMap<usize, usize>,
+    /// Position of each row in `rows`, before these are sorted.
+    places: Vec<Option<usize>>,
     /// Each row with its terms.
     rows: Vec<(usize, Vec<T>)>,
 }
@@ -133,6 +140,11 @@ impl<'a, T: Entry> Sums<'a, T> {
     pub(crate) fn run<L: Entry>(mut self, gpu: &Gpu, kernels: SumKernels<T>, table: &SumTable<L>, cost: u64) {
         self.add_empty_rows();
         let mut written = vec![false; self.targets.len()];
+        for dispatch in &mut self.dispatches {
+            if let Some(pair) = kernels.pair {
+                dispatch.sort(pair.order);
+            }
+        }
         for dispatch in &self.dispatches {
             let mut terms = Vec::new();
             let mut entries = Vec::with_capacity(dispatch.rows.len());
@@ -150,7 +162,7 @@ impl<'a, T: Entry> Sums<'a, T> {
                 terms.extend_from_slice(row_terms);
             }
             let paired =
-                kernels.pair.and_then(|kernel| Some((kernel, dispatch.pairs(&entries, kernels.agree)?)));
+                kernels.pair.and_then(|pair| Some((pair.kernel, dispatch.pairs(&entries, pair.agree)?)));
             let (kernel, entries) = paired.unwrap_or((kernels.single, entries));
             let call = Call {
                 kernel,
@@ -175,7 +187,7 @@ impl<'a, T: Entry> Sums<'a, T> {
             .iter()
             .rposition(|d: &SumDispatch<'a, T>| d.merged(operands).is_some())
             .unwrap_or_else(|| {
-                self.dispatches.push(SumDispatch { operands, places: HashMap::new(), rows: Vec::new() });
+                self.dispatches.push(SumDispatch { operands, places: Vec::new(), rows: Vec::new() });
                 self.dispatches.len() - 1
             });
         #[expect(clippy::indexing_slicing, reason = "found or pushed")]
@@ -202,7 +214,7 @@ impl<'a, T: Entry> Sums<'a, T> {
 impl<T> SumKernels<T> {
     /// A kernel of single rows.
     pub(crate) fn single(single: KernelId) -> Self {
-        Self { single, pair: None, agree: |_, _| false }
+        Self { single, pair: None }
     }
 }
 
@@ -226,6 +238,14 @@ impl<'a, T> SumDispatch<'a, T> {
         })
     }
 
+    /// Sorts the terms of rows, and rows by their first terms, when no more are added.
+    fn sort(&mut self, order: fn(&T) -> u32) {
+        for (_, terms) in &mut self.rows {
+            terms.sort_by_key(order);
+        }
+        self.rows.sort_by_key(|(_, terms)| terms.first().map(order));
+    }
+
     /// Entries of rows two by two: neighbours whose terms agree, and rows without such a neighbour twice. `None` if few have one.
     fn pairs(&self, entries: &[SumRow], agree: fn(&T, &T) -> bool) -> Option<Vec<SumRow>> {
         let mut rows = self.rows.iter().map(|(_, terms)| terms).zip(entries).peekable();
@@ -244,7 +264,11 @@ impl<'a, T> SumDispatch<'a, T> {
 
     /// The terms of a row, which is there from now on.
     fn row(&mut self, row: usize) -> &mut Vec<T> {
-        let place = *self.places.entry(row).or_insert(self.rows.len());
+        if self.places.len() <= row {
+            self.places.resize(row + 1, None);
+        }
+        #[expect(clippy::indexing_slicing, reason = "there are as many places")]
+        let place = *self.places[row].get_or_insert(self.rows.len());
         if place == self.rows.len() {
             self.rows.push((row, Vec::new()));
         }

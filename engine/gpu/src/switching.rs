@@ -6,7 +6,7 @@ use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
 use crate::memory::{GpuBuffer, Location};
 use crate::recorder::SUBMIT_COST;
 use crate::ring_tables::factor;
-use crate::sums::{Inputs, SumKernels, SumTable, Sums, Target};
+use crate::sums::{Inputs, PairKernel, SumKernels, SumTable, Sums, Target};
 use crate::transform::{LOG_THREAD_WORDS, TransformedCompact, ntt_compact};
 use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, Limbs, Ntt, Term, View};
 use pleura_shaders::{BabyStepTerm, GadgetLimb, GadgetTerm, KernelId, KernelParams, LimbEntry, NONE};
@@ -14,6 +14,15 @@ use std::ops::Range;
 
 /// Bytes of the steps between a gadget product and their sums: small enough for the cache of a large GPU.
 const SCRATCH_BYTES: usize = 1 << 27;
+
+const BABY_STEP_SUMS: SumKernels<BabyStepTerm> = SumKernels {
+    single: KernelId::BabyStepSums,
+    pair: Some(PairKernel {
+        kernel: KernelId::BabyStepSumsPair,
+        agree: |a, b| (a.first_y_offset, a.second_y_offset) == (b.first_y_offset, b.second_y_offset),
+        order: |term| term.first_y_offset,
+    }),
+};
 
 /// Key switching up to ModDown.
 pub(crate) fn gadget_product(gpu: &Gpu, product: &GadgetProduct<'_, Gpu>) -> Batch<Gpu, Ntt> {
@@ -60,7 +69,7 @@ pub(crate) fn baby_step_sums(
             all.add(term.out, inputs, entry);
         }
         let table = SumTable { params: gpu.params(), limbs: factors.limb_entries(gpu, limbs, range) };
-        all.run(gpu, SumKernels::single(KernelId::BabyStepSums), &table, 2);
+        all.run(gpu, BABY_STEP_SUMS, &table, 2);
     }
     Batch::from_buffer(out, limbs, 2 * sums)
 }
@@ -203,8 +212,12 @@ impl<'a> Switching<'a> {
         let table = SumTable { params, limbs: self.limb_entries(limbs) };
         let kernels = SumKernels {
             single: KernelId::GadgetProduct,
-            pair: Some(KernelId::GadgetProductPair),
-            agree: |a: &GadgetTerm, b: &GadgetTerm| keys_of(a) == keys_of(b),
+            pair: Some(PairKernel {
+                kernel: KernelId::GadgetProductPair,
+                agree: |a: &GadgetTerm, b: &GadgetTerm| keys_of(a) == keys_of(b),
+                // Items of a batch are neighbours.
+                order: |_| 0,
+            }),
         };
         sums.run(self.gpu, kernels, &table, 2 * gadget.digits() as u64);
     }

@@ -1,11 +1,5 @@
 // Both parts of sums of diagonals times baby steps, four neighbouring words in each thread.
 
-// Four words of a diagonal, each of whose words counts for 2^log_run neighbours.
-fn diagonal(term: BabyStepTerm, offset: u32) -> vec4<u32> {
-    let at = term.x_offset + (offset >> term.log_run);
-    return vec4(x[at], x[at + (1u >> term.log_run)], x[at + (2u >> term.log_run)], x[at + (3u >> term.log_run)]);
-}
-
 @compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let i = 4u * id.x;
@@ -54,14 +48,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         total4_add(&total0, factors, y[(term.first_y_offset + y_offset) >> 2u]);
         total4_add(&total1, factors, y[(term.second_y_offset + y_offset) >> 2u]);
     }
-    let to0 = (row.out_offset + limb.out_offset + i) >> 2u;
-    let to1 = (row.second_out_offset + limb.out_offset + i) >> 2u;
-    var sum0 = total4_residue(&total0, p);
-    var sum1 = total4_residue(&total1, p);
-    if row.accumulate != 0u {
-        sum0 = add_mod4(sum0, out[to0], p.q);
-        sum1 = add_mod4(sum1, out[to1], p.q);
-    }
-    out[to0] = sum0;
-    out[to1] = sum1;
+    store_sums(row, limb.out_offset + i, &total0, &total1, p);
 }

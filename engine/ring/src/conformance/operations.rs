@@ -256,6 +256,9 @@ fn mod_up<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
+/// Sums of [`baby_step_sums`].
+const SUMS: usize = 6;
+
 /// A case of [`gadget_product`] and [`baby_step_sums`].
 struct Switch {
     name: &'static str,
@@ -316,14 +319,20 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for case in SWITCHES.iter().filter(|case| case.outputs > 1) {
         let steps = case.outputs * case.batch;
-        // Sums of all steps once, of one, of none, and of enough terms that accumulators are folded.
-        let counts = [steps, 1, 0, 35].into_iter().enumerate();
-        let terms =
-            counts.flat_map(|(out, n)| (0..n).map(move |i| Term { out, a: (i + out) % 5, b: i % steps }));
-        let terms: Vec<_> = terms.collect();
-        for (fill, fresh, weights) in
-            [(Fill::Mixed, false, false), (Fill::Largest, true, false), (Fill::Mixed, true, true)]
-        {
+        // Sums of all steps once, of one, of none, and of enough terms that accumulators are folded; and sums two by two of the
+        // same steps.
+        let apart: [usize; SUMS] = [steps, 1, 0, 35, 0, 0];
+        let in_pairs = [35, 35, steps, 0, 1, steps];
+        for (fill, fresh, weights, counts) in [
+            (Fill::Mixed, false, false, apart),
+            (Fill::Largest, true, false, apart),
+            (Fill::Largest, true, false, in_pairs),
+            (Fill::Mixed, true, true, in_pairs),
+        ] {
+            let mut terms = Vec::new();
+            for (out, count) in counts.into_iter().enumerate() {
+                terms.extend((0..count).map(|i| Term { out, a: (i + out) % 5, b: i % steps }));
+            }
             switch(t, case, fill, fresh, Some((&terms, weights)))?;
         }
     }
@@ -391,17 +400,17 @@ fn switch<B: Backend>(
     let by_definition = t.expected.is_none();
     match sums {
         None => t.check(&name, limbs, 2 * outputs * batch, |d| d.gadget_product(&product))?,
-        Some((terms, as_compact)) => t.check(&name, limbs, 8, |d| {
+        Some((terms, as_compact)) => t.check(&name, limbs, 2 * SUMS, |d| {
             if !by_definition {
                 let diagonals =
                     if as_compact { Diagonals::Compact(&compact) } else { Diagonals::Polys(polys) };
-                return d.baby_step_sums(&product, diagonals, terms, 4);
+                return d.baby_step_sums(&product, diagonals, terms, SUMS);
             }
             // The reference's own fused form is tested too.
             let expanded = d.expand_compact(&compact, 0, 5, limbs);
             let factors = if as_compact { expanded.view() } else { polys };
-            let terms = terms_of_both_parts(terms, 4, outputs * batch);
-            d.mul_accumulate(factors, d.gadget_product(&product).view(), &terms, 8, limbs)
+            let terms = terms_of_both_parts(terms, SUMS, outputs * batch);
+            d.mul_accumulate(factors, d.gadget_product(&product).view(), &terms, 2 * SUMS, limbs)
         })?,
     }
     t.same("operand", x.view())?;
