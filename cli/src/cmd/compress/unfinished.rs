@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 2 << 30;
 /// Bytes of the digest of a line.
 const DIGEST: usize = 8;
 
-/// What an X-ray is known by: its name as a cell, and the digest of its file.
+/// Key of an X-ray: its name as a cell, and the digest of its file.
 pub(super) type Key = (String, String);
 
 /// Latents of earlier runs that nobody has asked for yet.
@@ -127,8 +127,7 @@ impl Unfinished {
     /// Deletes the lines after the whole file is written.
     pub(super) fn finish(mut self) -> Result<()> {
         files::on_interruption(None);
-        let failed = || files::cannot_write(&self.part);
-        if !files::is_at(&self.file, &self.part).with_context(failed)? {
+        if !files::is_at(&self.file, &self.part).with_context(|| files::cannot_write(&self.part))? {
             bail!("another program has replaced {}, which is not deleted", self.part.display());
         }
         // Dropping deletes it.

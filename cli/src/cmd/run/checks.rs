@@ -17,7 +17,7 @@ pub(super) struct Checks<'a> {
 #[derive(Default)]
 pub(super) struct Findings {
     items: usize,
-    /// Of nodes beyond their range: what they were calibrated for, the largest value, and the number of items.
+    /// Nodes beyond their range: the range they were calibrated for, the largest value, and the number of items.
     beyond: BTreeMap<String, (f64, f64, usize)>,
     /// The smallest and the largest operand of each fitted activation.
     operands: Vec<[f64; 2]>,

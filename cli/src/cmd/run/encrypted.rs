@@ -39,7 +39,7 @@ struct Group<'a> {
     layer_seconds: Vec<f64>,
 }
 
-/// What a group gave.
+/// Results of a group.
 struct GroupResult {
     outcome: Outcome,
     /// `[items, values]` of the plaintext network, row by row.
