@@ -4,10 +4,9 @@
 //! prediction and truth side by side). Those of a GPU are instructions of the compiled kernels at three quarters of an H100's issue rate,
 //! and bytes at three quarters of its bandwidths (`benches/README.md`, static profile). Only ratios decide between plans.
 
-use crate::lower::{Place, Split};
+use crate::lower::{Split, SplitSteps};
 use crate::options::DeviceClass;
 use pleura_ckks::{ParamsLiteral, RingKind};
-use std::collections::BTreeSet;
 
 /// Constants of a class of devices.
 #[derive(Debug)]
@@ -213,22 +212,12 @@ impl Cost {
             + self.dispatches(1.0)
     }
 
-    /// The split that costs least, with the distinct baby and giant steps that are not zero.
-    pub(crate) fn split(
-        &self,
-        places: &BTreeSet<Place>,
-        slots: usize,
-        work: LinearWork,
-    ) -> (Split, LinearWork) {
-        let steps: BTreeSet<i64> = places.iter().map(|p| p.step).collect();
-        let best = Split::all(slots).map(|split| {
-            let count = |part: fn((i64, i64)) -> i64| {
-                let parts: BTreeSet<i64> = steps.iter().map(|&s| part(split.parts(s))).collect();
-                parts.len() - usize::from(parts.contains(&0))
-            };
-            (split, LinearWork { baby_steps: count(|p| p.0), giant_steps: count(|p| p.1), ..work })
+    /// The split that costs least, and the work with its baby and giant steps.
+    pub(crate) fn split(&self, splits: &[SplitSteps], work: LinearWork) -> (Split, LinearWork) {
+        let priced = splits.iter().map(|&SplitSteps { split, baby_steps, giant_steps }| {
+            (split, LinearWork { baby_steps, giant_steps, ..work })
         });
-        let best = best.min_by(|a, b| self.linear(&a.1).total_cmp(&self.linear(&b.1)));
+        let best = priced.min_by(|a, b| self.linear(&a.1).total_cmp(&self.linear(&b.1)));
         best.unwrap_or((Split::NONE, work))
     }
 

@@ -37,6 +37,40 @@ pub(crate) struct Split {
     pub(crate) shift: i64,
 }
 
+/// A split, and how many of its baby and giant steps are not zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SplitSteps {
+    pub(crate) split: Split,
+    pub(crate) baby_steps: usize,
+    pub(crate) giant_steps: usize,
+}
+
+impl SplitSteps {
+    /// All splits of the rotations of some places.
+    pub(crate) fn all(places: &BTreeSet<Place>, slots: usize) -> Vec<Self> {
+        let steps = distinct(places.iter().map(|place| place.step));
+        Split::all(slots)
+            .map(|split| {
+                let count = |part: fn((i64, i64)) -> i64| {
+                    distinct(steps.iter().map(|&step| part(split.parts(step))))
+                        .iter()
+                        .filter(|&&step| step != 0)
+                        .count()
+                };
+                Self { split, baby_steps: count(|parts| parts.0), giant_steps: count(|parts| parts.1) }
+            })
+            .collect()
+    }
+}
+
+/// Every number once, in order.
+fn distinct(numbers: impl Iterator<Item = i64>) -> Vec<i64> {
+    let mut numbers: Vec<i64> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
 impl<'a> Lowering<'a> {
     /// With `masked`, slots without an element are zero.
     pub(crate) fn new(linear: &'a Linear, from: &'a Layout, to: &'a Layout, masked: bool) -> Self {

@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::cost::{Cost, LinearWork};
 use crate::layout::{Layout, MAX_CIPHERTEXTS};
 use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
-use crate::lower::{Lowering, Place, Split};
+use crate::lower::{Lowering, Split, SplitSteps};
 use crate::normalize::{Normalized, normalize};
 use crate::options::{CompileOptions, DeviceClass, Progress};
 use crate::packing::Packing;
@@ -18,7 +18,6 @@ use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
 use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
 use pleura_ckks::{ParamsLiteral, RingKind, Security};
 use rayon::prelude::*;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -102,7 +101,7 @@ pub(crate) struct NodeChoice {
 /// A linear node that is computed with diagonals or sums of rotations, before parameters are chosen.
 enum Lowered {
     Transform {
-        places: BTreeSet<Place>,
+        splits: Vec<SplitSteps>,
         work: LinearWork,
         doublings: Vec<i64>,
     },
@@ -401,13 +400,19 @@ impl Rewritten<'_> {
                 let from = &layouts[*x];
                 let to = &layouts[id];
                 let lowering = Lowering::new(linear, from, to, masked);
+                let places = lowering.places();
                 let work = LinearWork {
                     inputs: from.ciphertexts,
                     outputs: to.ciphertexts,
+                    diagonals: places.len(),
                     period: self.estimated_period(linear, to, masked),
                     ..LinearWork::default()
                 };
-                Lowered::Transform { places: lowering.places(), work, doublings: lowering.doublings() }
+                Lowered::Transform {
+                    splits: SplitSteps::all(&places, self.slots()),
+                    work,
+                    doublings: lowering.doublings(),
+                }
             }
         })
     }
@@ -437,7 +442,6 @@ impl Rewritten<'_> {
         levels: &Levels,
         cost: &Cost,
     ) -> NodeMap<NodeChoice> {
-        let slots = self.slots();
         NodeMap::new(self.network.len(), |id| {
             let node = &self.network[id];
             let ciphertexts = layouts[id].ciphertexts;
@@ -445,9 +449,8 @@ impl Rewritten<'_> {
             let operand_level = node.op.reads().into_iter().map(|read| levels.level(read)).min();
             let operand_level = operand_level.unwrap_or(levels.total);
             match &lowered[id] {
-                Lowered::Transform { places, work, doublings } => {
-                    let work = LinearWork { diagonals: places.len(), level: operand_level, ..*work };
-                    let (split, work) = cost.split(places, slots, work);
+                Lowered::Transform { splits, work, doublings } => {
+                    let (split, work) = cost.split(splits, LinearWork { level: operand_level, ..*work });
                     let rotate_and_sum = cost.rotate_and_sum_groups(doublings, ciphertexts, level);
                     let sums = cost.rotate_and_sum(&rotate_and_sum, ciphertexts, level);
                     NodeChoice {
