@@ -10,6 +10,8 @@ mod error;
 mod evaluation;
 mod files;
 mod folder_page;
+#[cfg(test)]
+mod fuzz;
 mod html;
 mod latency;
 mod machine;

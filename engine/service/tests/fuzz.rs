@@ -9,6 +9,7 @@ mod mutations;
 use common::{Running, SETUP};
 use mutations::Mutations;
 use pleura_service::api::hex;
+use pleura_service::server::{Tls, certificate_is_for, self_signed};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,8 +68,7 @@ fn mutated_requests_are_refused() {
             scope.spawn(move || {
                 let mut mutations = Mutations::new(number);
                 while start.elapsed() < Duration::from_secs_f64(seconds) {
-                    let seed = mutations.below(seeds.len());
-                    let mutated = mutations.of(&seeds[seed]);
+                    let mutated = mutations.of_any(seeds);
                     count.fetch_add(1, Ordering::Relaxed);
                     // What is no HTTP may get no answer.
                     let Some(answer) = server.try_exchange(&[&mutated]) else { continue };
@@ -83,4 +83,19 @@ fn mutated_requests_are_refused() {
     assert_eq!(PANICS.load(Ordering::Relaxed), 0);
     assert_eq!(client.infer(&id, &SETUP.sent).unwrap(), expected);
     println!("{} requests", count.into_inner());
+}
+
+#[test]
+fn mutated_certificates_are_refused_or_used() {
+    let seconds = std::env::var("PLEURA_FUZZ_SECONDS").map_or(0.5, |text| text.parse().unwrap());
+    let (chain, key) = self_signed(vec!["localhost".to_owned()]).unwrap();
+    assert!(certificate_is_for(chain.as_bytes(), "localhost").unwrap());
+    let mut mutations = Mutations::new(0);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs_f64(seconds) {
+        let [changed_chain, changed_key] = [&chain, &key].map(|text| mutations.of(text.as_bytes()));
+        drop(Tls::from_pem(&changed_chain, key.as_bytes()));
+        drop(Tls::from_pem(chain.as_bytes(), &changed_key));
+        drop(certificate_is_for(&changed_chain, "localhost"));
+    }
 }

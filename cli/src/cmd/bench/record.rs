@@ -18,10 +18,13 @@ pub(crate) fn read(path: &Path) -> Result<Record> {
     if !found.is_file() && !found.is_dir() {
         bail!("{} is not a regular file", path.display());
     }
-    let bytes = files::read(path, MAX_BYTES)?;
+    from_bytes(&files::read(path, MAX_BYTES)?, path)
+}
+
+fn from_bytes(bytes: &[u8], path: &Path) -> Result<Record> {
     let wrong =
         |why: String| anyhow!("{} is not a file of `pleura bench --json --output`: {why}", path.display());
-    let record: Record = serde_json::from_slice(&bytes).map_err(|error| wrong(unlike(&bytes, &error)))?;
+    let record: Record = serde_json::from_slice(bytes).map_err(|error| wrong(unlike(bytes, &error)))?;
     match record.check() {
         Ok(()) => Ok(record),
         Err(error @ RecordError::Seconds { .. }) => bail!("{} is damaged: {error}", path.display()),
@@ -48,5 +51,20 @@ fn unlike(bytes: &[u8], error: &serde_json::Error) -> String {
             _ => format!("line {}, column {} has another form", error.line(), error.column()),
         },
         _ => format!("it is not JSON at line {}, column {}", error.line(), error.column()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutated_records_are_refused_or_can_be_written() {
+        let seed = include_bytes!("../../../../benches/results/epyc-two-cores.json");
+        crate::fuzz::fuzz(&[seed], |bytes| {
+            if let Ok(record) = from_bytes(bytes, Path::new("a.json")) {
+                text(&record).unwrap();
+            }
+        });
     }
 }

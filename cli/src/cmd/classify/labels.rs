@@ -125,4 +125,13 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
     }
+    #[test]
+    fn mutated_labels_have_known_classes() {
+        let seed = "file,class\nward/a.png, Normal\n\"b,.png\",pneumonia,more\n";
+        crate::fuzz::fuzz(&[seed.as_bytes()], |bytes| {
+            let read = Labels::from_bytes(bytes, &["normal".to_owned(), "pneumonia".to_owned()]);
+            let Ok(read) = read else { return };
+            assert!(read.classes.values().all(|class| class == "normal" || class == "pneumonia"));
+        });
+    }
 }
