@@ -1,12 +1,13 @@
 //! Formats of a finished table.
 
-use super::lines::{AHEAD, RowFormat, column, records};
+use super::lines::{AHEAD, RowFormat, column, header, records};
 use crate::names::cell;
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
+use csv::Writer;
 use serde_json::{Map, Number, Value};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// Format of a table.
@@ -40,15 +41,25 @@ impl TableFormat {
         }
     }
 
-    /// Writes the rows of a CSV file in this format.
-    pub(super) fn write(self, mut rows: &File, format: &RowFormat, mut out: impl Write + Send) -> Result<()> {
+    /// Writes the rows of an unfinished table in this format.
+    pub(super) fn write(self, rows: &File, format: &RowFormat, out: impl Write + Send) -> Result<()> {
         match self {
-            Self::Csv => io::copy(&mut rows, &mut out).map(|_| ()).context("cannot copy the table"),
+            Self::Csv => write_csv(rows, format, out),
             Self::Jsonl => write_lines(rows, format, out),
             #[cfg(feature = "parquet")]
             Self::Parquet => super::parquet::write(rows, format, out),
         }
     }
+}
+
+fn write_csv(rows: &File, format: &RowFormat, out: impl Write) -> Result<()> {
+    let failed = "cannot write the table";
+    let mut writer = Writer::from_writer(out);
+    writer.write_record(header(&format.classes)).context(failed)?;
+    for record in records(rows) {
+        writer.write_record(&record?).context(failed)?;
+    }
+    writer.flush().context(failed)
 }
 
 fn write_lines(rows: &File, format: &RowFormat, out: impl Write) -> Result<()> {
@@ -83,6 +94,7 @@ fn number(text: &str) -> Result<Number> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::Left;
     use super::*;
     use std::io::Seek;
 
@@ -97,12 +109,16 @@ mod tests {
     #[test]
     fn json_lines_have_numbers_and_nulls() {
         let format = RowFormat { model: "m".into(), classes: vec!["x".into(), "=y".into()], exclusive: true };
-        let mut file = tempfile::tempfile().unwrap();
         let text = "image,sha256,model,label,p(x),p(%3Dy),plaintext_label,max_abs_error,bits,read_s,compress_s,encrypt_s,\
             infer_s,decrypt_s,device,study_uid,series_uid,instance_uid,error\n\
             a.png,0123456789abcdef,m,x,0.750000,0.250000,x,1.0e-6,20.1,0.1,0.1,0.1,0.1,0.1,cpu,1.2,,,\n\
             b.png,,m,,,,,,,,,,,,,,,,\"cut, off\"\n";
-        file.write_all(text.as_bytes()).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&Left::with_checks(text.as_bytes(), &format).unwrap()).unwrap();
+        file.rewind().unwrap();
+        let mut csv = Vec::new();
+        TableFormat::Csv.write(&file, &format, &mut csv).unwrap();
+        assert_eq!(String::from_utf8(csv).unwrap(), text);
         file.rewind().unwrap();
         let mut out = Vec::new();
         TableFormat::Jsonl.write(&file, &format, &mut out).unwrap();

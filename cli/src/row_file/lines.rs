@@ -1,11 +1,12 @@
-//! Lines of a table: columns, and rows that an interrupted run left.
+//! Lines of a table: columns, and rows that an interrupted run left. An unfinished table has a column more, with a digest of each row.
 
 use crate::names::cell;
 use crate::row::{Failure, Row};
 use crate::text::chain;
-use anyhow::{Context, Result as Anyhow};
+use anyhow::{Context, Result as Anyhow, bail};
 use csv::{ReaderBuilder, StringRecord, Writer};
 use pleura::latent::DicomIdentity;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -30,6 +31,8 @@ const BEHIND: [&str; 13] = [
     "instance_uid",
     "error",
 ];
+/// Last column of an unfinished table.
+const CHECK: &str = "row_sha256";
 /// Columns after the probabilities that are numbers.
 const NUMBERS: std::ops::RangeInclusive<usize> = 1..=7;
 /// Rounding of a probability in a row.
@@ -66,6 +69,8 @@ pub(super) struct Left {
     /// Bytes of whole rows, the header among them.
     pub(super) whole: usize,
     pub(super) done: RowsByKey,
+    /// Whether the rows have no digests, as in a finished table.
+    pub(super) unchecked: bool,
 }
 
 /// Why a run cannot resume from a file: the end of a sentence about it.
@@ -87,11 +92,36 @@ pub(super) fn header(classes: &[String]) -> Vec<String> {
     AHEAD.map(str::to_owned).into_iter().chain(probabilities).chain(BEHIND.map(str::to_owned)).collect()
 }
 
+/// The header of an unfinished table.
+pub(super) fn part_header(classes: &[String]) -> Vec<String> {
+    header(classes).into_iter().chain([CHECK.to_owned()]).collect()
+}
+
 /// The bytes of a line.
 pub(super) fn line<T: AsRef<[u8]>>(cells: impl IntoIterator<Item = T>) -> io::Result<Vec<u8>> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(cells).map_err(io::Error::other)?;
     writer.into_inner().map_err(|error| error.into_error())
+}
+
+/// The bytes of a row of an unfinished table: its cells, and a digest of them.
+pub(super) fn checked_line<T: AsRef<[u8]>>(cells: &[T]) -> io::Result<Vec<u8>> {
+    let check = check(cells)?;
+    line(cells.iter().map(AsRef::as_ref).chain([check.as_bytes()]))
+}
+
+/// First digits of the SHA-256 of a line.
+fn check<T: AsRef<[u8]>>(cells: impl IntoIterator<Item = T>) -> io::Result<String> {
+    let digest = Sha256::digest(line(cells)?);
+    Ok(digest.iter().take(DIGEST / 2).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The row before its digest, if it has that digest.
+fn verified(mut row: StringRecord) -> Option<StringRecord> {
+    let cells = row.len().checked_sub(1)?;
+    let found = row.get(cells)?.to_owned();
+    row.truncate(cells);
+    (check(&row).ok()? == found).then_some(row)
 }
 
 /// The cells of a line that is as this program writes it.
@@ -101,10 +131,13 @@ pub(super) fn record(bytes: &[u8]) -> Option<StringRecord> {
     (line(&row).ok()? == bytes).then_some(row)
 }
 
-/// The rows of a CSV file, without its header.
+/// The rows of an unfinished table, without its header and their digests.
 pub(super) fn records(rows: &File) -> impl Iterator<Item = Anyhow<StringRecord>> {
     let reader = ReaderBuilder::new().from_reader(BufReader::new(rows));
-    reader.into_records().map(|record| record.context("cannot read the rows back"))
+    reader.into_records().map(|record| match verified(record.context("cannot read the rows back")?) {
+        Some(row) => Ok(row),
+        None => bail!("the rows on disk are not those that were written: run the same command again"),
+    })
 }
 
 /// Number of columns.
@@ -114,13 +147,14 @@ pub(super) fn columns(format: &RowFormat) -> usize {
 }
 
 /// Name of a column, where it stands, and whether it holds numbers.
+#[expect(clippy::indexing_slicing, reason = "a row has the columns of the header")]
 pub(super) fn column(position: usize, format: &RowFormat) -> (String, bool) {
     let behind = AHEAD.len() + format.classes.len();
     match position.checked_sub(behind) {
-        Some(later) => (BEHIND.get(later).copied().unwrap_or_default().to_owned(), NUMBERS.contains(&later)),
-        None => match position.checked_sub(AHEAD.len()).and_then(|class| format.classes.get(class)) {
-            Some(class) => (format!("p({class})"), true),
-            None => (AHEAD.get(position).copied().unwrap_or_default().to_owned(), false),
+        Some(later) => (BEHIND[later].to_owned(), NUMBERS.contains(&later)),
+        None => match position.checked_sub(AHEAD.len()) {
+            Some(class) => (format!("p({})", format.classes[class]), true),
+            None => (AHEAD[position].to_owned(), false),
         },
     }
 }
@@ -207,7 +241,7 @@ fn is_digest(text: &str) -> bool {
 
 impl Left {
     pub(super) fn read(bytes: &[u8], format: &RowFormat) -> Result<Self, NotOurs> {
-        let header = header(&format.classes);
+        let header = part_header(&format.classes);
         let Some(last) = bytes.iter().rposition(|&b| b == b'\n') else {
             // Not even the header was written.
             let begun = header.join(",").as_bytes().starts_with(bytes);
@@ -215,24 +249,41 @@ impl Left {
         };
         let whole = bytes.get(..=last).unwrap_or(bytes);
         let mut lines = whole.split_inclusive(|&b| b == b'\n');
-        let top = lines.next().and_then(record);
-        if !top.as_ref().is_some_and(|top| *top == *header) {
+        let Some(top) = lines.next().and_then(record) else { return Err(NotOurs::Other) };
+        let unchecked = top == *self::header(&format.classes);
+        if !unchecked && top != *header {
             // A header alone binds nobody.
-            let bare = top.is_some_and(|top| top.get(0) == AHEAD.first().copied()) && lines.next().is_none();
+            let bare = top.get(0) == AHEAD.first().copied() && lines.next().is_none();
             return if bare { Ok(Self::default()) } else { Err(NotOurs::Other) };
         }
         let mut done = RowsByKey::new();
         for (above, line) in lines.enumerate() {
             // People count the header, from one.
             let damaged = NotOurs::Damaged(above + 2);
-            let Some(row) = record(line).filter(|row| row.len() == header.len()) else { return Err(damaged) };
+            let Some(row) = record(line).filter(|row| row.len() == top.len()) else { return Err(damaged) };
+            let row = if unchecked { Some(row) } else { verified(row) };
+            let Some(row) = row else { return Err(damaged) };
             if row.get(2) != Some(cell(&format.model).as_str()) {
                 return Err(NotOurs::Other);
             }
             let Some((key, result)) = format.read(&row) else { return Err(damaged) };
             done.entry(key).or_default().push((above + 1, result));
         }
-        Ok(Self { whole: whole.len(), done })
+        if unchecked && done.is_empty() {
+            return Ok(Self::default());
+        }
+        Ok(Self { whole: whole.len(), done, unchecked })
+    }
+
+    /// The bytes of a table whose rows have no digests, with digests.
+    pub(super) fn with_checks(bytes: &[u8], format: &RowFormat) -> io::Result<Vec<u8>> {
+        let mut out = line(part_header(&format.classes))?;
+        for row in bytes.split_inclusive(|&b| b == b'\n').skip(1) {
+            let row =
+                record(row).ok_or_else(|| io::Error::other("a row that was read cannot be read again"))?;
+            out.extend(checked_line(&row.iter().collect::<Vec<_>>())?);
+        }
+        Ok(out)
     }
 }
 
@@ -292,7 +343,7 @@ mod tests {
     fn whole_rows_are_kept() {
         let two = top() + &text(&GOOD) + &text(&GOOD);
         let done = HashMap::from([("0123456789abcdef a.png".to_owned(), vec![(1, good()), (2, good())])]);
-        let kept = Left { whole: two.len(), done };
+        let kept = Left { whole: two.len(), done, unchecked: true };
         assert_eq!(left(&two), Ok(kept));
         assert_eq!(left(&format!("{two}b.pn")).unwrap().whole, two.len());
         assert_eq!(Left::read(&[two.as_bytes(), &[0xc3]].concat(), &format()).unwrap().whole, two.len());
@@ -300,6 +351,52 @@ mod tests {
             assert_eq!(left(nothing), Ok(Left::default()), "{nothing}");
         }
         assert!(left(&(top() + &with(3, "%3Dy").replace("0.750000,0.250000", "0.2500,0.7500"))).is_ok());
+    }
+
+    #[test]
+    fn a_changed_byte_of_an_unfinished_table_is_refused_or_its_row_left_out() {
+        let mut failed = [""; 19];
+        (failed[0], failed[1], failed[2], failed[18]) = ("b,%0A.png", "0123456789abcdef", "m", "cut, off");
+        let rows = top() + &text(&GOOD) + &text(&failed);
+        let part = Left::with_checks(rows.as_bytes(), &format()).unwrap();
+        let left = Left::read(&part, &format()).unwrap();
+        assert_eq!((left.whole, left.done.len(), left.unchecked), (part.len(), 2, false));
+        let last = part.len() - 1;
+        for at in 0..part.len() {
+            for flip in (0..8).map(|bit| 1 << bit).chain([b'0' ^ b'9', b'4' ^ b'7', b'a' ^ b'b']) {
+                let mut changed = part.clone();
+                changed[at] ^= flip;
+                match Left::read(&changed, &format()) {
+                    Err(_) => (),
+                    // Without its end, the last row is one that was not finished.
+                    Ok(left) => assert!(at == last && left.done.len() == 1, "byte {at} xor {flip}"),
+                }
+            }
+        }
+        for column in 0..GOOD.len() + 1 {
+            let mut shorter = String::from_utf8(part.clone()).unwrap();
+            let row = shorter.lines().nth(1).unwrap().to_owned();
+            let cells: Vec<&str> =
+                row.split(',').enumerate().filter(|(k, _)| *k != column).map(|(_, cell)| cell).collect();
+            shorter = shorter.replace(&row, &cells.join(","));
+            assert_eq!(Left::read(shorter.as_bytes(), &format()), Err(NotOurs::Damaged(2)));
+        }
+    }
+
+    #[test]
+    fn mutated_tables_are_refused_or_have_rows_that_were_written() {
+        let rows = top() + &text(&GOOD) + &with(0, "b%0A.png") + &with(3, "z");
+        let finished = top() + &text(&GOOD);
+        let part = Left::with_checks(rows.as_bytes(), &format()).unwrap();
+        crate::fuzz::fuzz(&[&part, finished.as_bytes()], |bytes| {
+            let Ok(left) = Left::read(bytes, &format()) else { return };
+            assert!(left.whole <= bytes.len());
+            if !left.unchecked {
+                let known = ["0123456789abcdef a.png", "0123456789abcdef b%0A.png"];
+                assert!(left.done.keys().all(|key| known.contains(&key.as_str())), "{:?}", left.done);
+                assert!(left.done.values().flatten().all(|(_, row)| *row == good()), "{:?}", left.done);
+            }
+        });
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A table in the making: `FILE.part` takes a row at a time, as CSV whatever the format of the table, and an interrupted run resumes
 //! from it.
 //!
-//! A kill leaves whole rows. A loss of power may leave less of the last ones, or what is refused as damaged: the file is synced when it
-//! is complete, before it gets its name.
+//! Each row has a digest there, so that a damaged cell is found. A kill leaves whole rows. A loss of power may leave less of the last
+//! ones, or what is refused as damaged. The finished table has no digests, and is synced before it gets its name.
 
 mod export;
 mod lines;
@@ -15,14 +15,13 @@ use crate::row::{Failure, Row};
 use crate::terminal;
 use crate::text::counted;
 use anyhow::{Context, Result, anyhow, bail};
-use lines::{Left, RowsByKey, header, key, line};
+use lines::{Left, RowsByKey, checked_line, key, line, part_header};
 use pleura::xray::Source;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tempfile::TempPath;
 
 pub(crate) use crate::part_file::part;
 pub(crate) use export::TableFormat;
@@ -64,15 +63,26 @@ impl RowFile {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(failed)?;
         let found = Left::read(&bytes, &format).map_err(|error| anyhow!("{} {error}", part.display()))?;
-        let Left { whole, done } = if replace { Left::default() } else { found };
+        let Left { whole, done, unchecked } = if replace { Left::default() } else { found };
         part_file::check_images(done.keys().filter_map(|key| image(key)), sources, &part)?;
         file.set_len(whole as u64).with_context(failed)?;
-        file.seek(SeekFrom::End(0)).with_context(failed)?;
         let rows = done.values().map(Vec::len).sum();
+        if unchecked {
+            terminal::warn(&format!(
+                "{} of {} without digests, as in a finished table: their cells are taken as they are",
+                counted(rows, "row"),
+                part.display()
+            ));
+            bytes.truncate(whole);
+            let checked = Left::with_checks(&bytes, &format).with_context(failed)?;
+            files::write(&part, &[&checked], true, false)?;
+            file = part_file::open(&part, false)?;
+        }
+        file.seek(SeekFrom::End(0)).with_context(failed)?;
         let earlier = EarlierRows(Arc::new(Mutex::new(done)));
         let mut row_file = Self { path: path.into(), part, replace, format, table, file, earlier, rows };
         if whole == 0 {
-            row_file.write(&header(&row_file.format.classes))?;
+            row_file.begin()?;
         }
         files::keeps(row_file.rows, &row_file.part);
         Ok(row_file)
@@ -91,7 +101,7 @@ impl RowFile {
             earlier: EarlierRows::default(),
             rows: 0,
         };
-        row_file.write(&header(&row_file.format.classes))?;
+        row_file.begin()?;
         Ok(row_file)
     }
 
@@ -145,24 +155,9 @@ impl RowFile {
         if rows == 0 {
             return fs::remove_file(&part).with_context(failed);
         }
-        file.sync_all().with_context(failed)?;
-        if table != TableFormat::Csv {
-            file.seek(SeekFrom::Start(0)).with_context(failed)?;
-            files::write_by(&path, replace, false, |out| table.write(&file, &format, out))?;
-            return fs::remove_file(&part).with_context(failed);
-        }
-        if replace {
-            fs::rename(&part, &path).with_context(failed)?;
-        } else {
-            let moved = TempPath::try_from_path(&part).with_context(failed)?.persist_noclobber(&path);
-            let moved = moved.map_err(|error| {
-                // The rows stay, whatever came in between.
-                let _ = error.path.keep();
-                error.error
-            });
-            moved.with_context(failed)?;
-        }
-        files::sync_folder(&path).with_context(failed)
+        file.seek(SeekFrom::Start(0)).with_context(failed)?;
+        files::write_by(&path, replace, false, |out| table.write(&file, &format, out))?;
+        fs::remove_file(&part).with_context(failed)
     }
 
     /// Rewrites the file without some of its lines; what another run could go on with is there at every moment.
@@ -189,11 +184,19 @@ impl RowFile {
         Ok(())
     }
 
-    /// In one piece, so that an interruption leaves whole rows.
+    fn begin(&mut self) -> Result<()> {
+        let header = line(part_header(&self.format.classes));
+        self.put(&header.with_context(|| files::cannot_write(&self.part))?)
+    }
+
     fn write(&mut self, cells: &[String]) -> Result<()> {
-        let failed = || files::cannot_write(&self.part);
-        let line = line(cells).with_context(failed)?;
-        self.file.write_all(&line).with_context(failed)
+        let line = checked_line(cells);
+        self.put(&line.with_context(|| files::cannot_write(&self.part))?)
+    }
+
+    /// In one piece, so that an interruption leaves whole rows.
+    fn put(&mut self, line: &[u8]) -> Result<()> {
+        self.file.write_all(line).with_context(|| files::cannot_write(&self.part))
     }
 }
 
@@ -220,6 +223,7 @@ fn image(key: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lines::header;
 
     const GOOD: &str =
         "a.png,0123456789abcdef,m,x,0.750000,0.250000,x,1.0e-6,20.1,0.1,0.1,0.1,0.1,0.1,cpu,,,,\n";
@@ -263,6 +267,37 @@ mod tests {
         row_file.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), top() + &GOOD.replace("a.png", "b.png"));
         assert!(!part(&path).exists());
+    }
+
+    #[test]
+    fn rows_of_a_finished_table_get_digests() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.csv");
+        let finished = top() + GOOD;
+        fs::write(part(&path), format!("{finished}b.png,0123")).unwrap();
+        let row_file = open(&path, &["a.png"]).unwrap();
+        let unfinished = fs::read_to_string(part(&path)).unwrap();
+        assert!(unfinished.lines().all(|line| line.matches(',').count() == 19), "{unfinished}");
+        assert!(row_file.earlier().take("a.png", "0123456789abcdef").is_some());
+        row_file.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), finished);
+        fs::write(part(&path), unfinished.replace("20.1", "21.1")).unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = open(&path, &["a.png"]).err().unwrap().to_string();
+        assert!(error.contains("is damaged in line 2"), "{error}");
+    }
+
+    #[test]
+    fn rows_that_change_while_a_table_is_made_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.csv");
+        fs::write(part(&path), top() + GOOD).unwrap();
+        let row_file = open(&path, &["a.png"]).unwrap();
+        assert!(row_file.earlier().take("a.png", "0123456789abcdef").is_some());
+        let unfinished = fs::read_to_string(part(&path)).unwrap();
+        fs::write(part(&path), unfinished.replace("20.1", "21.1")).unwrap();
+        let error = row_file.finish().unwrap_err().to_string();
+        assert!(error.contains("not those that were written") && !path.exists(), "{error}");
     }
 
     #[test]

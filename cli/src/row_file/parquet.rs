@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Rows that are held in memory.
 const ROWS: usize = 1 << 14;
 
-/// Writes the rows of a CSV file: a column of text or doubles for each of its columns, in which empty cells are nulls.
+/// Writes the rows of an unfinished table: a column of text or doubles for each of its columns, in which empty cells are nulls.
 pub(super) fn write(rows: &File, format: &RowFormat, out: impl Write + Send) -> Result<()> {
     let failed = "cannot write the table";
     let columns: Vec<(String, bool)> =
@@ -64,6 +64,7 @@ fn schema(columns: &[(String, bool)]) -> Result<Type, ParquetError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::Left;
     use super::*;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::RowAccessor;
@@ -78,7 +79,7 @@ mod tests {
             ",".repeat(18)
         );
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        file.write_all(&Left::with_checks(text.as_bytes(), &format).unwrap()).unwrap();
         file.rewind().unwrap();
         let mut out = tempfile::tempfile().unwrap();
         write(&file, &format, &mut out).unwrap();
