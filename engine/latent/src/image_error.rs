@@ -140,4 +140,7 @@ pub enum DicomError {
         /// The greatest value.
         high: f64,
     },
+    /// A bug of this library.
+    #[error("internal error: {0}; please report it")]
+    Internal(&'static str),
 }

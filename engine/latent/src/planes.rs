@@ -7,6 +7,11 @@
 //!   tiles of 4x4 numbers, and zeros for tiles above, below and beside the plane. Each of the 6x6 numbers around a tile is one
 //!   offset for all tiles, so that vectors hold neighbouring tiles and nothing is shuffled.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "places follow from the planes' shape: one outside of them is a bug, and stops"
+)]
+
 use ndarray::{Array3, ArrayView3};
 
 /// Side of a tile.
@@ -111,16 +116,20 @@ impl Planes {
                     let row = channel * self.height + y;
                     match layout {
                         Layout::Tiles => {
-                            let Some(from) = self.row(row) else { continue };
-                            let Some(to) = out.memory.get_mut(at..at + stride - 1) else { continue };
-                            to.iter_mut()
+                            let from = self.row(row);
+                            out.memory[at..at + stride - 1]
+                                .iter_mut()
                                 .zip(from.iter().skip(column).step_by(TILE))
                                 .for_each(|(to, x)| *to = *x);
                         }
                         Layout::Rows => {
-                            let Some(from) = self.memory.get(at..at + stride - 1) else { continue };
-                            let Some(to) = out.row_mut(row) else { continue };
-                            to.iter_mut().skip(column).step_by(TILE).zip(from).for_each(|(to, x)| *to = *x);
+                            let from = &self.memory[at..at + stride - 1];
+                            out.row_mut(row)
+                                .iter_mut()
+                                .skip(column)
+                                .step_by(TILE)
+                                .zip(from)
+                                .for_each(|(to, x)| *to = *x);
                         }
                     }
                 }
@@ -140,12 +149,12 @@ impl Planes {
 
     /// All planes with their borders, one after the other.
     pub(crate) fn data(&self) -> &[f32] {
-        self.memory.get(..self.length()).unwrap_or_default()
+        &self.memory[..self.length()]
     }
 
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         let length = self.length();
-        self.memory.get_mut(..length).unwrap_or_default()
+        &mut self.memory[..length]
     }
 
     /// Clears the borders of all planes, or of all their phases.
@@ -198,7 +207,7 @@ impl Planes {
             let c = channel / (r * r);
             let dy = channel / r % r;
             let dx = channel % r;
-            let Some(from) = source.get(c * height + y * r + dy) else { continue };
+            let from = source[c * height + y * r + dy];
             row.iter_mut().zip(from.iter().skip(dx).step_by(r)).for_each(|(to, x)| *to = *x);
         }
         workspace.recycle(self);
@@ -217,8 +226,8 @@ impl Planes {
             let y = k % tall;
             for dx in 0..r {
                 let channel = c * r * r + y % r * r + dx;
-                let Some(from) = source.get(channel * height + y / r) else { continue };
-                row.iter_mut().skip(dx).step_by(r).zip(*from).for_each(|(to, x)| *to = *x);
+                let from = source[channel * height + y / r];
+                row.iter_mut().skip(dx).step_by(r).zip(from).for_each(|(to, x)| *to = *x);
             }
         }
         workspace.recycle(self);
@@ -253,7 +262,7 @@ impl Planes {
     }
 
     fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        (0..self.channels * self.height).filter_map(|row| self.row(row))
+        (0..self.channels * self.height).map(|row| self.row(row))
     }
 
     fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
@@ -263,18 +272,18 @@ impl Planes {
         self.data_mut()
             .chunks_exact_mut(area)
             .flat_map(move |plane| plane.chunks_exact_mut(width + 2).skip(1).take(height))
-            .filter_map(move |row| row.get_mut(1..=width))
+            .map(move |row| &mut row[1..=width])
     }
 
     /// A row of all channels, of planes in rows.
-    fn row(&self, row: usize) -> Option<&[f32]> {
+    fn row(&self, row: usize) -> &[f32] {
         let at = self.row_start(row);
-        self.memory.get(at..at + self.width)
+        &self.memory[at..at + self.width]
     }
 
-    fn row_mut(&mut self, row: usize) -> Option<&mut [f32]> {
+    fn row_mut(&mut self, row: usize) -> &mut [f32] {
         let at = self.row_start(row);
-        self.memory.get_mut(at..at + self.width)
+        &mut self.memory[at..at + self.width]
     }
 
     fn row_start(&self, row: usize) -> usize {

@@ -11,6 +11,11 @@
 //! whatever the vector width and the number of threads. Results differ from the direct sum by roundings: some 5e-6 of the largest
 //! result (tested).
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "places follow from the planes' shape: one outside of them is a bug, and stops"
+)]
+
 use crate::groups::{GROUP, interleaved};
 use crate::planes::{Layout, PHASES, Planes, SLACK, TILE, Workspace};
 use pulp::{Arch, Simd, WithSimd};
@@ -74,12 +79,12 @@ impl Winograd {
         if scratch.len() < needed {
             scratch.resize(needed, 0.0);
         }
-        let transformed = scratch.get_mut(..needed).unwrap_or_default();
+        let transformed = &mut scratch[..needed];
         let added = added.map(Planes::data);
         if alone {
             for at in (0..tiles).step_by(BLOCK) {
                 let length = (tiles - at).min(BLOCK) * each;
-                let block = transformed.get_mut(..length).unwrap_or_default();
+                let block = &mut transformed[..length];
                 self.transform(x, relu, grid, at, block);
                 self.multiply(block, grid, at, 0, added, out.data_mut());
             }
@@ -119,9 +124,9 @@ impl Winograd {
         output: &mut [f32],
     ) {
         let tiles = inputs.len() / (POINTS * self.inputs);
-        let weights = self.weights.get(first..).unwrap_or_default();
-        let bias = self.bias.get(first..).unwrap_or_default();
-        let added = added.and_then(|added| added.get(first * GROUP * PHASES * grid.phase..));
+        let weights = &self.weights[first..];
+        let bias = &self.bias[first..];
+        let added = added.map(|added| &added[first * GROUP * PHASES * grid.phase..]);
         Arch::new().dispatch(Outputs { inputs, tiles, weights, bias, grid, at, added, output });
     }
 }
@@ -232,14 +237,11 @@ impl WithSimd for Inputs<'_> {
                     let mut d = [zero; REACH];
                     for (row, d) in d.iter_mut().enumerate() {
                         let at = place + around(row, column, phase, stride);
-                        let Some(x) = plane.get(at..at + S::F32_LANES) else { continue };
-                        let Some(x) = S::as_simd_f32s(x).0.first() else { continue };
-                        *d = if self.relu { simd.max_f32s(*x, zero) } else { *x };
+                        let x = S::as_simd_f32s(&plane[at..at + S::F32_LANES]).0[0];
+                        *d = if self.relu { simd.max_f32s(x, zero) } else { x };
                     }
                     for (half, x) in half.iter_mut().zip(&input_transform(simd, d)) {
-                        if let Some(half) = half.get_mut(column) {
-                            *half = *x;
-                        }
+                        half[column] = *x;
                     }
                 }
                 let first = tile - self.at;
@@ -247,7 +249,7 @@ impl WithSimd for Inputs<'_> {
                     for (column, &x) in input_transform(simd, *half).iter().enumerate() {
                         let at = ((row * REACH + column) * channels + channel) * self.tiles;
                         let length = S::F32_LANES.min(self.tiles - first);
-                        let Some(to) = self.output.get_mut(at + first..at + first + length) else { continue };
+                        let to = &mut self.output[at + first..at + first + length];
                         match S::as_mut_simd_f32s(to).0 {
                             [to] => *to = x,
                             _ => simd.partial_store_f32s(to, x),
@@ -350,8 +352,7 @@ impl Outputs<'_> {
                 for ((sums, inputs), weights) in products.iter_mut().zip(points).zip(weights) {
                     let mut totals = [[zero; V]; GROUP];
                     for (tiles, weights) in inputs.chunks_exact(self.tiles).zip(weights) {
-                        let Some(x) = tiles.get(first..first + width) else { continue };
-                        let Some(x) = S::as_simd_f32s(x).0.first_chunk::<V>() else { continue };
+                        let x = &S::as_simd_f32s(&tiles[first..first + width]).0[..V];
                         for (total, &weight) in totals.iter_mut().zip(weights) {
                             let weight = simd.splat_f32s(weight);
                             for (total, &x) in total.iter_mut().zip(x) {
@@ -367,13 +368,11 @@ impl Outputs<'_> {
                     let mut runs = [Run::default(); SLACK];
                     let count =
                         self.grid.runs(self.at + first + v * S::F32_LANES, S::F32_LANES, end, &mut runs);
-                    let runs = runs.get(..count).unwrap_or_default();
-                    let from = group * GROUP * area;
-                    let added = self.added.and_then(|added| added.get(from..)).unwrap_or_default();
-                    let mut added = added.chunks_exact(area);
+                    let runs = &runs[..count];
                     for (lane, (plane, &bias)) in output.chunks_exact_mut(area).zip(bias).enumerate() {
                         let bias = simd.splat_f32s(bias);
-                        let added = added.next().unwrap_or_default();
+                        let from = (group * GROUP + lane) * area;
+                        let added = self.added.map(|added| &added[from..from + area]);
                         store_tiles(simd, &products, [lane, v], bias, plane, added, runs);
                     }
                 }
@@ -390,7 +389,7 @@ fn store_tiles<S: Simd, const V: usize>(
     [lane, v]: [usize; 2],
     bias: S::f32s,
     plane: &mut [f32],
-    added: &[f32],
+    added: Option<&[f32]>,
     runs: &[Run],
 ) {
     // `m A`, row by row: `[column][row]`.
@@ -398,14 +397,10 @@ fn store_tiles<S: Simd, const V: usize>(
     for (row, products) in products.as_chunks::<REACH>().0.iter().enumerate() {
         let mut m = [bias; REACH];
         for (m, products) in m.iter_mut().zip(products) {
-            if let Some(x) = products.get(lane).and_then(|x| x.get(v)) {
-                *m = *x;
-            }
+            *m = products[lane][v];
         }
         for (half, y) in half.iter_mut().zip(&output_transform(simd, m)) {
-            if let Some(half) = half.get_mut(row) {
-                *half = *y;
-            }
+            half[row] = *y;
         }
     }
     let phase = plane.len() / PHASES;
@@ -419,29 +414,34 @@ fn store_tiles<S: Simd, const V: usize>(
 
 /// Writes a vector of tiles to the phase that begins at `from`, plus what is added there.
 #[inline(always)]
-fn store_runs<S: Simd>(simd: S, y: S::f32s, plane: &mut [f32], added: &[f32], from: usize, runs: &[Run]) {
+fn store_runs<S: Simd>(
+    simd: S,
+    y: S::f32s,
+    plane: &mut [f32],
+    added: Option<&[f32]>,
+    from: usize,
+    runs: &[Run],
+) {
     let [first, rest @ ..] = runs else { return };
     // The vector may reach beyond its line: what follows is overwritten by the next lines, or cleared as a border.
     let at = from + first.place;
-    if let Some(to) = plane.get_mut(at..at + S::F32_LANES)
-        && let Some(to) = S::as_mut_simd_f32s(to).0.first_mut()
-    {
-        let x = added.get(at..at + S::F32_LANES).and_then(|x| S::as_simd_f32s(x).0.first());
-        *to = if let Some(&x) = x { simd.add_f32s(y, x) } else { y };
-    }
+    let to = &mut S::as_mut_simd_f32s(&mut plane[at..at + S::F32_LANES]).0[0];
+    *to = match added {
+        Some(added) => simd.add_f32s(y, S::as_simd_f32s(&added[at..at + S::F32_LANES]).0[0]),
+        None => y,
+    };
     if rest.is_empty() {
         return;
     }
     let mut lanes = [0.0_f32; SLACK];
-    if let Some(to) = S::as_mut_simd_f32s(&mut lanes).0.first_mut() {
-        *to = y;
-    }
+    S::as_mut_simd_f32s(&mut lanes).0[0] = y;
     for run in rest {
         let at = from + run.place;
-        let Some(to) = plane.get_mut(at..at + run.length) else { continue };
-        let Some(from) = lanes.get(run.lane..run.lane + run.length) else { continue };
-        match added.get(at..at + run.length) {
+        let to = &mut plane[at..at + run.length];
+        let from = &lanes[run.lane..run.lane + run.length];
+        match added {
             Some(added) => {
+                let added = &added[at..at + run.length];
                 to.iter_mut().zip(from).zip(added).for_each(|((to, y), x)| *to = y + x);
             }
             None => to.copy_from_slice(from),

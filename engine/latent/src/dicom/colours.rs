@@ -24,8 +24,9 @@ pub(super) fn read(
     let mut mixer = Mixer::default();
     let values: Vec<f32> = if format.photometric == Photometric::Palette {
         let colours = palette(set, format)?;
-        let colour = |x: &u16| colours.get(usize::from(*x)).copied().unwrap_or_default();
-        frame.values.iter().map(|x| mixer.mix(colour(x))).collect()
+        let mixed =
+            frame.values.iter().map(|x| colours.get(usize::from(*x)).map(|colour| mixer.mix(*colour)));
+        mixed.collect::<Option<_>>().ok_or(DicomError::Internal("a value has no colour"))?
     } else {
         let white = white(format, frame, notes);
         let scaled = |pixel: &[u16; 3]| pixel.map(|x| f32::from(x) / white);

@@ -60,7 +60,8 @@ pub(super) fn read(
         }
     });
     let shades: Vec<f32> = shades.collect();
-    Ok(raw.iter().map(|x| shades.get(usize::from(*x)).copied().unwrap_or_default()).collect())
+    let shades = raw.iter().map(|x| shades.get(usize::from(*x)).copied());
+    shades.collect::<Option<_>>().ok_or_else(|| DicomError::Internal("a value has no shade").into())
 }
 
 /// The transform of stored values into those of the modality (C.11.1).
