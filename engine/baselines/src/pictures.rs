@@ -1,8 +1,12 @@
 //! Square pictures of 8 bits at other sizes.
 
-/// A picture at a smaller side: each pixel is the mean of those that it covers.
+/// A picture at a smaller side: each pixel is the mean of those that it covers. Without pixels, there is none.
+#[expect(clippy::indexing_slicing, reason = "places are within the square")]
 pub fn reduced(pixels: &[u8], to: usize) -> Vec<u8> {
     let side = pixels.len().isqrt();
+    if side == 0 {
+        return Vec::new();
+    }
     let edge = |k: usize| k * side / to.max(1);
     (0..to * to)
         .map(|k| {
@@ -10,8 +14,8 @@ pub fn reduced(pixels: &[u8], to: usize) -> Vec<u8> {
             let x = k % to;
             let rows = edge(y)..edge(y + 1).max(edge(y) + 1);
             let inside = rows.flat_map(|row| {
-                let cells = pixels.get(row * side + edge(x)..row * side + edge(x + 1).max(edge(x) + 1));
-                cells.unwrap_or_default().iter().map(|&p| u32::from(p))
+                let cells = &pixels[row * side + edge(x)..row * side + edge(x + 1).max(edge(x) + 1)];
+                cells.iter().map(|&p| u32::from(p))
             });
             let (sum, count) = inside.fold((0, 0), |(sum, count), p| (sum + p, count + 1));
             (sum / count.max(1)) as u8
@@ -19,12 +23,14 @@ pub fn reduced(pixels: &[u8], to: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A picture at a larger side: each pixel is repeated.
+/// A picture at a larger side: each pixel is repeated. Without pixels, there is none.
+#[expect(clippy::indexing_slicing, reason = "places are within the square")]
 pub fn enlarged(pixels: &[u8], to: usize) -> Vec<u8> {
-    let side = pixels.len().isqrt().max(1);
-    (0..to * to)
-        .map(|k| pixels.get(k / to * side / to * side + k % to * side / to).copied().unwrap_or(0))
-        .collect()
+    let side = pixels.len().isqrt();
+    if side == 0 {
+        return Vec::new();
+    }
+    (0..to * to).map(|k| pixels[k / to * side / to * side + k % to * side / to]).collect()
 }
 
 /// The picture of a side that [`enlarged`] made a larger one from; none if it is not such a one.

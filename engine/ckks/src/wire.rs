@@ -511,11 +511,12 @@ impl<'a> Reader<'a> {
             let width = bits(prime);
             let mut pending = 0u64;
             let mut held = 0;
-            let mut words =
-                self.take(limb_len(params, prime))?.as_chunks().0.iter().map(|&w| u32::from_le_bytes(w));
+            let length = limb_len(params, prime);
+            let mut words = self.take(length)?.as_chunks().0.iter().map(|&w| u32::from_le_bytes(w));
             for residue in limb {
                 if held < width {
-                    pending |= u64::from(words.next().unwrap_or(0)) << held;
+                    let word = words.next().ok_or(WireError::Length { expected: length, got: 0 })?;
+                    pending |= u64::from(word) << held;
                     held += u32::BITS;
                 }
                 let value = pending as u32 & ((1 << width) - 1);

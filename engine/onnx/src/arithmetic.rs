@@ -159,8 +159,9 @@ impl Importer<'_> {
             selection
                 .sources
                 .iter()
-                .map(|s| s.and_then(|s| coefficient.get(s as usize)).copied().unwrap_or(0.0))
-                .collect(),
+                .map(|s| s.and_then(|s| coefficient.get(s as usize)).copied())
+                .collect::<Option<_>>()
+                .ok_or(Problem::Internal("a constant has fewer elements than its shape"))?,
         ))
     }
 

@@ -69,7 +69,7 @@ impl Importer<'_> {
             [axis] => shape::axis(axis.known()?, shape.len())?,
             other => return Err(Problem::Count { what: "axis", found: other.len(), expected: 1 }),
         };
-        let n = shape.get(axis).copied().unwrap_or(0);
+        let n = shape::extent(&shape, axis)?;
         self.builder.budget.charge(n.saturating_mul(n))?;
         let exclusive = step.int("exclusive", 0) != 0;
         let reverse = step.int("reverse", 0) != 0;
@@ -92,6 +92,7 @@ impl Importer<'_> {
     }
 
     /// A linear map along one axis, the same for all others.
+    #[expect(clippy::indexing_slicing, reason = "a remainder modulo the number of rows")]
     pub(crate) fn along(
         &mut self,
         step: &Step<'_>,
@@ -104,12 +105,10 @@ impl Importer<'_> {
         }
         let from = value.full_shape();
         let mut shape = from.clone();
-        if let Some(place) = shape.get_mut(axis) {
-            *place = rows.len();
-        }
+        *shape.get_mut(axis).ok_or(Problem::Internal("an axis is none of the shape"))? = rows.len();
         let len = crate::budget::elements(&shape)?;
         let inner: usize = from.iter().skip(axis + 1).product();
-        let extent = from.get(axis).copied().unwrap_or(1);
+        let extent = shape::extent(&from, axis)?;
         let entries: usize = rows.iter().map(Vec::len).sum();
         self.builder
             .budget
@@ -118,8 +117,7 @@ impl Importer<'_> {
             let outer = i / inner / rows.len();
             let at = i / inner % rows.len();
             let offset = i % inner;
-            let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
-            row.iter().map(move |&(index, factor)| ((outer * extent + index) * inner + offset, factor))
+            rows[at].iter().map(move |&(index, factor)| ((outer * extent + index) * inner + offset, factor))
         };
         match value {
             Value::Tensor(x) => {
@@ -130,9 +128,7 @@ impl Importer<'_> {
                     starts.push(entries.len() as u32);
                 }
                 let linear = Linear::new(Sparse::new(x.len(), starts, entries)?);
-                self.builder
-                    .linear(&step.name, x, shape.get(1..).unwrap_or_default(), linear)
-                    .map(Value::Tensor)
+                self.builder.linear(&step.name, x, shape::of_item(&shape)?, linear).map(Value::Tensor)
             }
             Value::Constant(c) => combine(c, shape, len, entries_of).map(Value::Constant),
         }
@@ -150,6 +146,7 @@ impl Importer<'_> {
 }
 
 /// A constant of `len` elements, each the sum of its entries: indices of `c` with their factors.
+#[expect(clippy::indexing_slicing, reason = "indices of elements of the constant")]
 fn combine<I: Iterator<Item = (usize, f64)>>(
     c: &Constant,
     shape: Vec<usize>,
@@ -158,8 +155,7 @@ fn combine<I: Iterator<Item = (usize, f64)>>(
 ) -> Result<Constant, Problem> {
     match &c.data {
         Data::Float(list) => {
-            let get = |at: usize| list.get(at).copied().unwrap_or(0.0);
-            let sums = (0..len).map(|i| entries_of(i).map(|(at, factor)| get(at) * factor).sum::<f64>());
+            let sums = (0..len).map(|i| entries_of(i).map(|(at, factor)| list[at] * factor).sum::<f64>());
             Constant::rounded(shape, sums.collect(), c.element)
         }
         Data::Int(list) => {
@@ -170,8 +166,7 @@ fn combine<I: Iterator<Item = (usize, f64)>>(
                     if factor.fract() != 0.0 {
                         return Err(Problem::NotIntegers);
                     }
-                    let x = list.get(at).map_or(Ok(0), |x| x.known())?;
-                    sum += i128::from(x) * factor as i128;
+                    sum += i128::from(list[at].known()?) * factor as i128;
                 }
                 out.push(Int::Known(c.element.wrap(sum)?));
             }

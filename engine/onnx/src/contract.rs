@@ -6,7 +6,7 @@ use crate::constant::Constant;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::problem::Problem;
-use crate::shape::strides;
+use crate::shape::{self, strides};
 use crate::unsupported::Unsupported;
 use pleura_nn::{Linear, Sparse};
 use std::collections::BTreeMap;
@@ -47,15 +47,15 @@ impl Importer<'_> {
         let steps_left = strides(&left);
         let steps_right = strides(&right);
         let rank = left.len().max(right.len());
-        let at = |shape: &[usize], steps: &[usize], place: usize| -> (usize, usize) {
-            let Some(own) = (place + shape.len()).checked_sub(rank) else { return (1, 0) };
-            let extent = shape.get(own).copied().unwrap_or(1);
-            (extent, if extent == 1 { 0 } else { steps.get(own).copied().unwrap_or(0) })
+        let at = |shape: &[usize], steps: &[usize], place: usize| -> Result<(usize, usize), Problem> {
+            let Some(own) = (place + shape.len()).checked_sub(rank) else { return Ok((1, 0)) };
+            let extent = shape::extent(shape, own)?;
+            Ok((extent, if extent == 1 { 0 } else { shape::extent(steps, own)? }))
         };
         let mut out = Vec::new();
         for place in 0..rank {
-            let (n, by) = at(&left, &steps_left, place);
-            let (m, other) = at(&right, &steps_right, place);
+            let (n, by) = at(&left, &steps_left, place)?;
+            let (m, other) = at(&right, &steps_right, place)?;
             out.push(match place {
                 _ if place + 2 == rank => Walk { extent: n, left: by, right: 0 },
                 _ if place + 1 == rank => Walk { extent: m, left: 0, right: other },
@@ -65,8 +65,8 @@ impl Importer<'_> {
                 _ => return Err(misfit()),
             });
         }
-        let (inner, by) = at(&left, &steps_left, rank - 1);
-        let (rows, other) = at(&right, &steps_right, rank - 2);
+        let (inner, by) = at(&left, &steps_left, rank - 1)?;
+        let (rows, other) = at(&right, &steps_right, rank - 2)?;
         if inner != rows {
             return Err(misfit());
         }
@@ -143,6 +143,7 @@ impl Importer<'_> {
     }
 
     /// For each index of `out`, the sum over those of `sum` of the products of both operands.
+    #[expect(clippy::indexing_slicing, reason = "places are sums of steps within both operands")]
     fn contract(
         &mut self,
         step: &Step<'_>,
@@ -179,9 +180,7 @@ impl Importer<'_> {
             (Value::Constant(a), Value::Constant(b)) => {
                 let x = a.to_floats()?;
                 let y = b.to_floats()?;
-                let get = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
-                let values =
-                    (0..len).map(|i| pairs(i).map(|(l, r)| get(&x, l) * get(&y, r)).sum::<f64>()).collect();
+                let values = (0..len).map(|i| pairs(i).map(|(l, r)| x[l] * y[r]).sum::<f64>()).collect();
                 return Constant::rounded(shape, values, a.element).map(Value::Constant);
             }
         };
@@ -190,7 +189,7 @@ impl Importer<'_> {
         for i in 0..len {
             entries.extend(pairs(i).map(|(l, r)| {
                 let (source, weight) = if is_left { (l, r) } else { (r, l) };
-                (source as u32, weights.get(weight).copied().unwrap_or(0.0))
+                (source as u32, weights[weight])
             }));
             starts.push(entries.len() as u32);
         }

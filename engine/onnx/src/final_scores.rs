@@ -57,7 +57,7 @@ fn whole(x: &Tensor, axis: usize, and_later: bool) -> Result<(), Problem> {
     let Some(place) = axis.checked_sub(1) else { return Err(Problem::MixesBatch) };
     let covered: usize = match and_later {
         true => x.shape.iter().skip(place).product(),
-        false => x.shape.get(place).copied().unwrap_or(1),
+        false => crate::shape::extent(&x.shape, place)?,
     };
     if covered == x.len() {
         return Ok(());

@@ -40,6 +40,7 @@ impl Importer<'_> {
         self.builder.linear(&step.name, &x, &shape, linear).map(Value::Tensor)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the shape of the weights was checked")]
     pub(crate) fn transposed_convolution(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
         let planes = Planes::of(&x.shape)?;
@@ -78,8 +79,7 @@ impl Importer<'_> {
                 let Some([y, x]) = source(&window, at, [tap / kernel[1], tap % kernel[1]]) else { continue };
                 self.builder.budget.charge(2 * depth)?;
                 for input in group * depth..(group + 1) * depth {
-                    let weight =
-                        weights.get((input * per_group + output) * taps + tap).copied().unwrap_or(0.0);
+                    let weight = weights[(input * per_group + output) * taps + tap];
                     entries.push((((input * height + y) * width + x) as u32, weight));
                 }
             }

@@ -66,7 +66,7 @@ fn check_reach(
     mode: &str,
 ) -> Result<(), Problem> {
     for (&a, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
-        let n = shape.get(a).map_or(0, |&n| n as i64);
+        let n = shape::extent(shape, a)? as i64;
         let most = if mode == "reflect" { n - 1 } else { n };
         let far = mode != "edge" && before.max(after) > most;
         if far || before.min(after) < 0 {

@@ -96,8 +96,9 @@ pub(crate) fn term(values: Vec<f64>) -> Term {
 }
 
 /// The coefficient of element `i`.
+#[expect(clippy::indexing_slicing, reason = "one coefficient, or one for each element")]
 pub(crate) fn at(term: &[f64], i: usize) -> f64 {
-    term.get(if term.len() == 1 { 0 } else { i }).copied().unwrap_or(0.0)
+    term[if term.len() == 1 { 0 } else { i }]
 }
 
 fn is(term: &[f64], value: f64) -> bool {

@@ -53,7 +53,7 @@ impl Importer<'_> {
         self.builder.budget.charge(indices.len())?;
         let own = strides(&indices.shape);
         let strides = strides(shape);
-        let extent = shape.get(axis).copied().unwrap_or(0);
+        let extent = shape::extent(shape, axis)?;
         let mut places = Vec::with_capacity(indices.len());
         for (i, at) in indices.to_ints()?.iter().enumerate() {
             let at = index(at.known()?, extent)?;
@@ -137,12 +137,14 @@ impl Importer<'_> {
                     positions.places.iter().enumerate().map(|(i, &place)| (place, i as u32)).collect();
                 entries.sort_unstable();
                 let mut starts = vec![0u32];
+                let mut total = 0;
                 for count in &written {
-                    starts.push(starts.last().copied().unwrap_or(0) + count);
+                    total += count;
+                    starts.push(total);
                 }
                 let entries = entries.into_iter().map(|(_, i)| (i, 1.0)).collect();
                 let linear = Linear::new(Sparse::new(x.len(), starts, entries)?);
-                let item = shape.get(1..).unwrap_or_default();
+                let item = shape::of_item(&shape)?;
                 Value::Tensor(self.builder.linear(&step.name, x, item, linear)?)
             }
         };

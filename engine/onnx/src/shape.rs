@@ -27,17 +27,11 @@ impl Selection {
     /// Axis `a` of the result is axis `order[a]`.
     pub(crate) fn permute(shape: &[usize], order: &[usize], budget: &mut Budget) -> Result<Self, Problem> {
         let strides = strides(shape);
-        Self::combine(
-            &order
-                .iter()
-                .map(|&a| {
-                    let n = shape.get(a).copied().unwrap_or(0);
-                    let stride = strides.get(a).copied().unwrap_or(0);
-                    (0..n).map(|i| Some(i * stride)).collect::<Vec<_>>()
-                })
-                .collect::<Vec<_>>(),
-            budget,
-        )
+        let axes = order.iter().map(|&a| {
+            let stride = extent(&strides, a)?;
+            Ok((0..extent(shape, a)?).map(|i| Some(i * stride)).collect())
+        });
+        Self::combine(&axes.collect::<Result<Vec<_>, Problem>>()?, budget)
     }
 
     /// Repeats along axes of extent one, and along new ones in front.
@@ -76,6 +70,16 @@ impl Selection {
     pub(crate) fn all(n: usize) -> Vec<Option<usize>> {
         (0..n).map(Some).collect()
     }
+}
+
+/// The extent of an axis that the shape has.
+pub(crate) fn extent(shape: &[usize], axis: usize) -> Result<usize, Problem> {
+    shape.get(axis).copied().ok_or(Problem::Internal("an axis is none of the shape"))
+}
+
+/// The shape of one item of a tensor that has a batch.
+pub(crate) fn of_item(shape: &[usize]) -> Result<&[usize], Problem> {
+    shape.get(1..).ok_or(Problem::Internal("a batch has no shape"))
 }
 
 /// Distance of neighbours along each axis.

@@ -60,7 +60,7 @@ impl Importer<'_> {
                 }
                 continue;
             }
-            let n = shape.get(a).copied().unwrap_or(0) as i64;
+            let n = shape::extent(&shape, a)? as i64;
             let from_end = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
             let start = from_end(start.known()?);
             let end = from_end(end.known()?);
@@ -85,7 +85,7 @@ impl Importer<'_> {
         if value.has_batch() && a == 0 {
             return Err(Problem::MixesBatch);
         }
-        let n = shape.get(a).copied().unwrap_or(0);
+        let n = shape::extent(&shape, a)?;
         let parts = step.node.output.len();
         let sizes = match self.known(step, 1, "split")? {
             Some(sizes) => sizes,
@@ -132,7 +132,7 @@ impl Importer<'_> {
         if value.has_batch() && a == 0 {
             return Err(Problem::MixesBatch);
         }
-        let n = shape.get(a).copied().unwrap_or(0);
+        let n = shape::extent(&shape, a)?;
         let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
         if let Some(place) = axes.get_mut(a) {
             *place = indices
@@ -142,9 +142,9 @@ impl Importer<'_> {
                 .collect::<Result<_, Problem>>()?;
         }
         let picked = self.by_axes(step, &value, &axes, 0.0)?;
-        let before = shape.get(..a).unwrap_or_default();
-        let after = shape.get(a + 1..).unwrap_or_default();
-        picked.reshaped([before, &indices.shape, after].concat())
+        let (before, after) = shape.split_at(a);
+        let after = after.iter().skip(1);
+        picked.reshaped(before.iter().chain(&indices.shape).chain(after).copied().collect())
     }
 
     pub(crate) fn concat(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
@@ -164,7 +164,7 @@ impl Importer<'_> {
             if !fits {
                 return Err(Problem::Concat { shapes: shapes.clone(), axis: a });
             }
-            total = total.saturating_add(other.get(a).copied().unwrap_or(0));
+            total = total.saturating_add(shape::extent(other, a)?);
         }
         if let Some(place) = shape.get_mut(a) {
             *place = total;
@@ -188,14 +188,14 @@ impl Importer<'_> {
         shape: Vec<usize>,
         a: usize,
     ) -> Result<Value, Problem> {
-        let total = shape.get(a).copied().unwrap_or(0);
+        let total = shape::extent(&shape, a)?;
         let mut start = 0;
         let mut sum: Option<Value> = None;
         let mut bias: Option<Vec<f64>> = None;
         for (i, value) in values.iter().enumerate() {
             let part = value.full_shape();
             let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
-            let extent = part.get(a).copied().unwrap_or(0);
+            let extent = shape::extent(&part, a)?;
             if let Some(place) = axes.get_mut(a) {
                 *place = (0..total).map(|i| i.checked_sub(start).filter(|&i| i < extent)).collect();
             }
@@ -355,12 +355,13 @@ pub(crate) fn index(index: i64, extent: usize) -> Result<usize, Problem> {
     shape::axis(index, extent).map_err(|_| Problem::Index { index, extent })
 }
 
+#[expect(clippy::indexing_slicing, reason = "each part has a line of the same width for each outer index")]
 fn interleave<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {
     (0..outer)
         .flat_map(|i| {
             parts.iter().flat_map(move |part| {
                 let width = part.len() / outer.max(1);
-                part.get(i * width..(i + 1) * width).unwrap_or_default().iter().copied()
+                part[i * width..(i + 1) * width].iter().copied()
             })
         })
         .collect()

@@ -33,14 +33,13 @@ impl Developer {
     ///
     /// # Errors
     /// [`MoleError::Rank`] if there are no more filters than taps, so that all scores are one: then the shuffle is safe from this.
+    #[expect(clippy::indexing_slicing, reason = "places are within the sizes of the matrices")]
     pub fn attack<T: Real>(layer: &FirstLayer, augmented: &AugConv<T>) -> Result<Self, MoleError> {
         let shape = *layer.shape();
         if shape != *augmented.shape() {
             return Err(MoleError::OtherLayer);
         }
-        let weights = Array2::from_shape_fn((shape.filters, shape.taps()), |(k, tap)| {
-            layer.filter(k).get(tap).copied().unwrap_or_default()
-        });
+        let weights = Array2::from_shape_fn((shape.filters, shape.taps()), |(k, tap)| layer.filter(k)[tap]);
         let (values, vectors) = eigen(&dense::product(&weights.view(), &weights.t()))?;
         let rank = rank(&values);
         if rank >= shape.filters || rank < shape.taps() {
@@ -96,6 +95,7 @@ impl KnownPlaintext {
     ///
     /// # Errors
     /// [`MoleError::NotEnough`] if there are too few pairs.
+    #[expect(clippy::indexing_slicing, reason = "places are within the sizes of the matrices")]
     pub fn attack<T: Real>(
         shape: &LayerShape,
         blocks: usize,
@@ -122,13 +122,8 @@ impl KnownPlaintext {
         if known.len() < support.len() || support.is_empty() {
             return Err(MoleError::NotEnough { have: known.len(), need: support.len().max(1) });
         }
-        let at = |rows: &[&[f64]], r: usize, c: usize| {
-            rows.get(r).and_then(|x| x.get(c)).copied().unwrap_or_default()
-        };
-        let known = Array2::from_shape_fn((known.len(), support.len()), |(r, c)| {
-            support.get(c).map_or(0.0, |&column| at(&known, r, column))
-        });
-        let seen = Array2::from_shape_fn((seen.len(), q), |(r, c)| at(&seen, r, c));
+        let known = Array2::from_shape_fn((known.len(), support.len()), |(r, c)| known[r][support[c]]);
+        let seen = Array2::from_shape_fn((seen.len(), q), |(r, c)| seen[r][c]);
         let core = if known.nrows() == known.ncols() {
             dense::solve(&known, &seen)
         } else {

@@ -104,6 +104,7 @@ impl<T: Real> AugConv<T> {
     ///
     /// # Errors
     /// [`MoleError`] if key and layer do not fit, or it would take more than 4 GiB.
+    #[expect(clippy::indexing_slicing, reason = "key and layer are of one shape")]
     pub fn new(key: &MorphKey, layer: &FirstLayer) -> Result<Self, MoleError> {
         if key.shape() != layer.shape() {
             return Err(MoleError::OtherLayer);
@@ -111,7 +112,6 @@ impl<T: Real> AugConv<T> {
         let layout = Layout::new(key.shape(), key.blocks())?;
         layout.check_bytes(T::BYTES)?;
         let inverse = key.inverse()?;
-        let weight = |filter: usize, tap: usize| layer.filter(filter).get(tap).copied().unwrap_or_default();
         let patterns = layout
             .taps
             .par_iter()
@@ -119,9 +119,7 @@ impl<T: Real> AugConv<T> {
                 let offsets: Vec<usize> = taps.iter().map(|&(_, offset)| offset).collect();
                 let columns = inverse.select(Axis(1), &offsets);
                 let weights = Array2::from_shape_fn((taps.len(), key.order().len()), |(t, place)| {
-                    let tap = taps.get(t).map_or(0, |x| x.0);
-                    let filter = key.order().get(place);
-                    filter.map_or(0.0, |&filter| weight(filter, tap))
+                    layer.filter(key.order()[place])[taps[t].0]
                 });
                 columns.dot(&weights).mapv(T::from_f64)
             })

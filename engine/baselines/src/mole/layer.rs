@@ -199,9 +199,13 @@ impl FirstLayer {
     }
 
     /// The weights of filter `k`, `[channel][u][v]`.
+    ///
+    /// # Panics
+    /// If the layer has no such filter.
+    #[expect(clippy::indexing_slicing, reason = "the number of weights was checked")]
     pub fn filter(&self, k: usize) -> &[f64] {
         let taps = self.shape.taps();
-        self.weights.get(k * taps..(k + 1) * taps).unwrap_or(&[])
+        &self.weights[k * taps..(k + 1) * taps]
     }
 
     /// The plain layer, in the precision of the image: `[filter][y][x]`. A matrix product, like the augmented convolution's, so that

@@ -126,6 +126,7 @@ impl Decrypted {
 ///
 /// A negative number is recognized by comparing its digits with those of `(Q-1)/2`, which are `(q_i-1)/2`. The digits of its
 /// magnitude are the complements `q_i-1-v_i`, plus one: no cancellation in the floating-point sum.
+#[expect(clippy::indexing_slicing, reason = "a row has a word for each column")]
 fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
     let n = ring.n();
     let moduli = ring.moduli(limbs).copied().collect::<Vec<_>>();
@@ -138,7 +139,7 @@ fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
     for column in 0..n {
         digits.clear();
         for ((modulus, &inverse), row) in moduli.iter().zip(&inverses).zip(&rows) {
-            let x = row.get(column).copied().unwrap_or(0);
+            let x = row[column];
             // The value of the digits found so far, modulo this prime.
             let known = moduli.iter().zip(digits.iter()).rev().fold(0, |acc, (q, &digit): (_, &u32)| {
                 modulus.add(modulus.mul(acc, q.q()), modulus.reduce(digit.into()))

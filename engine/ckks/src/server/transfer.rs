@@ -200,9 +200,10 @@ impl Form {
         let ring = self.params.ring();
         let polys: Vec<_> = words.chunks(ring.words(self.limbs, 1)).collect();
         let part = |poly: usize| {
-            let words = polys.get(poly).map(|p| p.to_vec()).unwrap_or_default();
-            let lost = BackendError::DeviceLost { reason: "it returned words out of range".into() };
-            Poly::from_words(ring, self.limbs, words).ok_or(EvalError::Backend(lost))
+            let lost = |reason: &str| EvalError::Backend(BackendError::DeviceLost { reason: reason.into() });
+            let words = polys.get(poly).ok_or_else(|| lost("it returned too few words"))?;
+            Poly::from_words(ring, self.limbs, words.to_vec())
+                .ok_or_else(|| lost("it returned words out of range"))
         };
         (0..self.items)
             .map(|item| {

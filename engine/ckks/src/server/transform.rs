@@ -299,7 +299,7 @@ impl<B: Backend> Evaluator<B> {
             let mut turned = diagonal.clone();
             turned.rotate_right(giant % slots);
             encoded.push(encoder.encode_at(&turned, scale)?.to_poly(limbs).into_ntt());
-            let step = baby_steps.binary_search(&(index % baby)).unwrap_or(0);
+            let step = baby_steps.partition_point(|&step| step < index % baby);
             let product = Product { diagonal: number, baby_step: step, input: 0, output: 0 };
             giant_steps.entry(giant).or_default().push(product);
         }

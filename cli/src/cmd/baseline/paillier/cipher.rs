@@ -141,7 +141,8 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
     }
     let images = images::load(std::slice::from_ref(&args.image))?;
     let side = args.side.side;
-    let pixels = images.first().map(|image| images::small(&image.xray, side)).unwrap_or_default();
+    let [image] = images.as_slice() else { bail!("{} is not one image", args.image.display()) };
+    let pixels = images::small(&image.xray, side);
     let mut seconds = 0.0;
     let bar = crate::progress::bar().with_prefix("encrypt");
     let sealed = timed(&mut seconds, || {
