@@ -1,7 +1,7 @@
 //! From a model file to a plan: what `run` and `plan` share.
 
 use crate::cache::{self, CacheError};
-use crate::text::{chain, plain, short};
+use crate::text::{chain, counted, plain, short};
 use crate::{files, terminal};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -187,6 +187,24 @@ impl Model {
     /// Whether items were given to calibrate with.
     pub(crate) fn is_calibrated(&self) -> bool {
         self.options.calibration.is_some()
+    }
+
+    /// Whether the model file has ranges of values.
+    pub(crate) fn has_ranges(&self) -> bool {
+        !self.options.ranges.is_empty()
+    }
+
+    /// A sentence on where the ranges of values come from.
+    pub(crate) fn source_of_ranges(&self) -> String {
+        let items = if self.is_calibrated() { "the calibration items" } else { "normal noise" };
+        let nodes = counted(self.options.ranges.len(), "node");
+        if self.has_ranges() {
+            format!(
+                "ranges of values: those of {items}, or of the model file ({nodes}) where they are larger"
+            )
+        } else {
+            format!("ranges of values: those of {items}; the model file has none")
+        }
     }
 
     /// The model with `items`, `[items, ..input shape]`, as calibration, unless it has one.

@@ -38,8 +38,10 @@ pub(crate) struct PlanArgs {
 
 /// Compiles a network, and reports.
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
-    let CompiledModel { mut notes, compiled, .. } =
-        args.model.import()?.planned_for(args.planned_for.device).batched(args.batch).compile()?;
+    let model = args.model.import()?.planned_for(args.planned_for.device).batched(args.batch);
+    let ranges = model.source_of_ranges();
+    let CompiledModel { mut notes, compiled, .. } = model.compile()?;
+    notes.push(ranges);
     let mut report = compiled.plan.report().clone();
     notes.append(&mut report.notes);
     report.notes = notes;

@@ -469,6 +469,13 @@ fn run_on_a_perceptron_is_planned() {
     {
         assert!(said.out.contains(part), "{said:?}");
     }
+    assert!(
+        said.err.contains("ranges of values: those of normal noise; the model file has none"),
+        "{said:?}"
+    );
+    let shipped = reference("../pneumoniamnist/tiny.onnx");
+    let measured = place.pleura(&["plan", "--model", &shipped]).ok();
+    assert!(measured.err.contains("or of the model file (4 nodes) where they are larger"), "{measured:?}");
     let said = place.pleura(&["plan", "--model", &model, "--security", "256", "--json"]).json();
     assert_eq!(said["parameters"]["security"], 256);
     let fits = said["parameters"]["log2_qp"].as_f64() <= said["parameters"]["max_log2_qp"].as_f64();

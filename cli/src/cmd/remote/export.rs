@@ -105,7 +105,7 @@ fn compile(args: &ExportArgs) -> Result<(Plan, ClientBundle)> {
         return Ok((plan, bundle.with_context(|| cannot_use(&args.model.model))?));
     }
     let model = args.model.import()?.planned_for(args.planned_for.device).batched(args.batch);
-    let calibrated = model.is_calibrated();
+    let calibrated = model.is_calibrated() || model.has_ranges();
     let CompiledModel { notes, compiled: Compiled { plan, .. }, .. } = model.compile()?;
     notes.iter().chain(&plan.report().notes).for_each(|text| terminal::note(text));
     if !calibrated {
