@@ -139,11 +139,11 @@ def compile(
 ) -> Plan:
     """Compiles a model to a plan for encrypted data.
 
-    `model` is the path of an ONNX file, its bytes, an `onnx.ModelProto`, or a `torch.nn.Module`, which is exported with
-    `example`, a batch of inputs (by default the calibration). `calibration`, `[items, ...]` of float32 or float64, are
-    typical inputs, from which the ranges of all values are taken; without them normal noise is drawn, and a
-    `CalibrationWarning` says so. `security` is 128, 192 or 256 bits. `batch` items share ciphertexts, which costs less
-    for each where an item leaves slots unused.
+    `model` is the path of an ONNX file, its bytes, an `onnx.ModelProto`, or a `torch.nn.Module`, which is exported
+    with `example`, a batch of inputs (by default the calibration). `calibration`, `[items, ...]` of float32 or
+    float64, are typical inputs, from which the ranges of all values are taken. Without them normal noise is drawn; a
+    `CalibrationWarning` says so, unless the model file has ranges (`pleura.train` writes them). `security` is 128, 192
+    or 256 bits. `batch` items share ciphertexts, which costs less for each where an item leaves slots unused.
 
     Ciphertexts compute sums, products and polynomials. `fit` is the degree (1 to 64) of the polynomials that replace
     other activations on the calibrated ranges. `input_shape` is the shape of an item and `output` the name of an output,
@@ -169,15 +169,15 @@ def compile(
     source.fit = whole("fit", fit)
     source.batch = whole("batch", batch) or 0
     source.security = whole("security", security) or 0
-    plan = Plan(_pleura.compile(source, items, str(device)))
-    if items is None:
+    native = _pleura.compile(source, items, str(device))
+    if not native.is_calibrated():
         warnings.warn(
             "the ranges of values come from normal noise, and larger values may overflow; give typical inputs with "
             "calibration=",
             CalibrationWarning,
             stacklevel=2,
         )
-    return plan
+    return Plan(native)
 
 
 def _items(calibration: Optional[ArrayLike]) -> Optional[NDArray[Any]]:

@@ -153,7 +153,7 @@ impl Inner {
         Ok(Scores { published: shaped(published)?, unrounded: shaped(unrounded)?, times, warnings })
     }
 
-    /// Sentences about values beyond the calibrated ranges: of inputs, and of all nodes if no items calibrated them.
+    /// Sentences about values beyond the calibrated ranges: of inputs, and of all nodes if only normal noise calibrated them.
     fn input_warnings(&self, items: &ArrayD<f64>) -> Vec<String> {
         let Compiled { plan, bundle, unchecked, .. } = &*self.compiled;
         let spec = bundle.spec();

@@ -32,7 +32,7 @@ pub(crate) struct Compiled {
     pub(crate) bundle: Arc<ClientBundle>,
     /// The network of the model file; none where a plan came from bytes and the model is not whole without other files.
     pub(crate) original: Option<Network>,
-    /// The network that was compiled, to check the ranges of a plan that has no calibration items.
+    /// The network that was compiled, to check the ranges of a plan that come neither from items nor from the model file.
     pub(crate) unchecked: Option<Network>,
     source: Source,
     notes: Vec<String>,
@@ -166,6 +166,11 @@ impl Plan {
         self.inner.bundle.group()
     }
 
+    /// Whether ranges of values come from calibration items or from the model file.
+    fn is_calibrated(&self) -> bool {
+        self.inner.unchecked.is_none()
+    }
+
     /// The model file and its choices: bytes, name, input shape, output, fit, batch and security. The model is empty if
     /// it is not whole without other files.
     #[expect(clippy::type_complexity, reason = "a tuple is what Python unpacks")]
@@ -223,7 +228,7 @@ impl Source {
                 )
             }));
         }
-        let calibrated = items.is_some();
+        let calibrated = items.is_some() || !ranges.is_empty();
         let metadata = Metadata { scores, ..Metadata::default() };
         let options = CompileOptions {
             security,

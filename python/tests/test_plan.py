@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 
 import numpy
 import pytest
@@ -122,12 +123,23 @@ def test_damaged_pickles_are_refused(plan):
 
 
 def test_without_calibration_there_is_a_warning(prepare, items):
+    without_ranges = prepare.model.replace(b"pleura.ranges", b"other.entries")
+    assert without_ranges != prepare.model
     with pytest.warns(pleura.CalibrationWarning, match="calibration="):
-        plan = pleura.compile(prepare.model)
+        plan = pleura.compile(without_ranges)
     pipeline = pleura.Pipeline(plan, device="cpu")
     with pytest.warns(pleura.RangeWarning) as found:
         pipeline(1000 * items[:1])
     assert any("calibration=" in str(warning.message) for warning in found)
+
+
+def test_ranges_of_the_model_file_are_a_calibration(prepare, items):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pleura.CalibrationWarning)
+        plan = pleura.compile(prepare.model)
+    pipeline = pleura.Pipeline(plan, device="cpu")
+    pipeline(items[:1])
+    assert pipeline.fidelity.bits > 10
 
 
 @pytest.mark.parametrize(
