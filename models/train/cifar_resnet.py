@@ -9,7 +9,10 @@ of time and not of epochs, so that a slow machine ends with fewer epochs and a w
 with coefficients for each channel between 45 % and 65 % of the time, and batch norms stand still after 90 %. A process
 that was stopped goes on where it was: a step counts as five seconds at most. The first half of
 the time goes on crops of 24x24, which cost half as much.
-Values that enter an activation far from where batch norm puts them are fined, since a quadratic grows where ReLU does not.
+
+A quadratic grows where ReLU does not, so that a single image may grow from block to block without end. Values that enter
+an activation far from where batch norm puts them are fined, the more so the farthest value of each image. While batch norms
+stand still they are clamped, too, which keeps the loss finite until the fine has moved them back.
 """
 
 import argparse
@@ -33,10 +36,16 @@ MEAN = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
 DEVIATION = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
 FAR = 3.0
 FINE = 0.05
+# Farthest value of an image that costs nothing, its price, and the clamp.
+FARTHEST = 5.0
+FARTHEST_FINE = 0.01
+CLAMP = 8.0
 # Training images from which the ranges of all values are taken, and those that compilation calibrates with.
 RANGE_ITEMS = 128
 KEPT = 16
 LONGEST_STEP = 5.0
+# Part of the time after which batch norms stand still.
+STILL = 0.9
 MODELS = Path(__file__).resolve().parent.parent / "cifar10"
 
 
@@ -108,9 +117,17 @@ def train(args):
     network = ResNet20().to(memory_format=torch.channels_last)
     sgd = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
     fines = []
+
+    def fined(activation, arguments):
+        (x,) = arguments
+        far = x.float().abs()
+        farthest = (far.flatten(1).amax(1) - FARTHEST).relu().clamp(max=100)
+        fines.append((far - FAR).relu().clamp(max=100).square().mean() + FARTHEST_FINE / FINE * farthest.mean())
+        return (x.clamp(-CLAMP, CLAMP),) if progress > STILL else None
+
     for module in network.modules():
         if isinstance(module, Activation):
-            module.register_forward_pre_hook(lambda _, x: fines.append((x[0].abs() - FAR).relu().square().mean()))
+            module.register_forward_pre_hook(fined)
     seconds, epoch = 0.0, 0
     if checkpoint_path().exists():
         state = torch.load(checkpoint_path(), weights_only=True)
@@ -132,7 +149,7 @@ def train(args):
             for group in sgd.param_groups:
                 group["lr"] = rate_at(progress)
             network.train()
-            if progress > 0.9:
+            if progress > STILL:
                 still(network)
             fines.clear()
             x = prepared(changed(padded, rows, 24 if progress < 0.5 else 32, rng)).contiguous(memory_format=torch.channels_last)
@@ -171,19 +188,6 @@ class Pixels(nn.Module):
         return self.network((x - self.mean) / self.deviation)
 
 
-@torch.no_grad()
-def settle(network, images):
-    """Statistics of batch norms on 2,048 training images: those of a training that was cut short belong to other activations."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.train()
-    for part in np.array_split(images[:2048], 16):
-        network(prepared(part))
-    network.eval()
-
-
 def export(args):
     import pleura.train
 
@@ -192,7 +196,6 @@ def export(args):
     network.load_state_dict(state["network"])
     set_blend(network, 1)
     images, _ = cifar.load("train")
-    settle(network, images)
     module = Pixels(network).eval()
     items = images[:RANGE_ITEMS].transpose(0, 3, 1, 2).astype(np.float64) / 255
     trained = pleura.train.Trained(module, module, pleura.train.ranges(module, items), items[:KEPT])

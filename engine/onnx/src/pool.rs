@@ -28,6 +28,7 @@ impl Importer<'_> {
         crate::budget::elements(&[planes.channels, size[0], size[1]])?;
         let count_padding = step.int("count_include_pad", 0) != 0;
         let map = if count_padding && exceeds(&window, &motion) {
+            self.note_divisor(step);
             self.ceiled_pool(planes.channels, &window, &motion)?
         } else {
             Pool::new(planes.channels, window, count_padding)?.into()
@@ -43,6 +44,18 @@ impl Importer<'_> {
         let shape: Vec<usize> = std::iter::once(*channels).chain(plane.iter().map(|_| 1)).collect();
         let map = mean_of_planes(*channels, &x.shape, plane.iter().product())?;
         self.builder.linear(&step.name, &x, &shape, Linear::new(map)).map(Value::Tensor)
+    }
+
+    /// Notes that implementations differ where windows reach beyond the padding.
+    pub(crate) fn note_divisor(&mut self, step: &Step<'_>) {
+        let note = format!(
+            "{} divides by the elements inside of the padded input, as onnxruntime and PyTorch do; the reference implementation \
+             of ONNX divides by the size of the kernel",
+            step.name
+        );
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// Averages where the last windows reach beyond the padding: what lies there counts neither as value nor as
@@ -120,7 +133,8 @@ pub(crate) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> 
     Pool::new(channels, Window::whole(size)?, false)
 }
 
-fn exceeds(window: &Window, motion: &Motion) -> bool {
+/// Whether the last windows reach beyond the padding.
+pub(crate) fn exceeds(window: &Window, motion: &Motion) -> bool {
     let get = |list: [usize; 2], a: usize| list.get(a).copied().unwrap_or(0);
     (0..2).any(|a| {
         let last = (get(window.output(), a) - 1) * get(window.stride(), a) + motion.reach(a);

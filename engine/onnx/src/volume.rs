@@ -9,7 +9,7 @@ use crate::builder::Tensor;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
 use crate::layers::{check_kernel, groups, plus_bias};
-use crate::pool::pool_motion;
+use crate::pool::{exceeds, pool_motion};
 use crate::problem::Problem;
 use crate::window::{Motion, Planes};
 use pleura_nn::{Convolution, Linear, Window, WindowSpec};
@@ -82,6 +82,9 @@ impl Importer<'_> {
         let [_, length] = line.output();
         budget::elements(&[lines.channels, length, size[0], size[1]])?;
         let count_padding = step.int("count_include_pad", 0) != 0;
+        if count_padding && exceeds(&line, &motion) {
+            self.note_divisor(step);
+        }
         let WindowSpec { kernel, stride, dilation, padding, .. } = *line.spec();
         let counts: Vec<usize> = (0..length)
             .map(|at| {

@@ -140,6 +140,12 @@ fn averages_over_volumes() {
                 }
             }
             model.gives(&[2, shape[0], shape[1], shape[2]], &expected);
+            let places: Vec<_> = positions(shape).into_iter().flat_map(|at| motion.places(at)).collect();
+            let exceeds = places
+                .iter()
+                .any(|(place, _)| (0..3).any(|a| place[a] >= SIZE[a] + motion.before[a] + motion.after[a]));
+            let notes = model.import().unwrap().notes;
+            assert_eq!(notes.len(), usize::from(exceeds && count_padding), "{notes:?}");
         }
     }
 }
