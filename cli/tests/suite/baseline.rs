@@ -419,31 +419,31 @@ fn the_comparison_is_a_table_a_page_and_json() {
         assert!(said.out.contains(part), "{part}: {said:?}");
     }
     let json: serde_json::Value = serde_json::from_slice(&fs::read(place.path("c.json")).unwrap()).unwrap();
-    let ways = json["methods"].as_array().unwrap();
-    let protection: Vec<&str> = ways.iter().map(|way| way["protection"].as_str().unwrap()).collect();
+    let methods = json["methods"].as_array().unwrap();
+    let protection: Vec<&str> = methods.iter().map(|method| method["protection"].as_str().unwrap()).collect();
     let [clear, broken, sound] = ["none: plaintext", "not encryption: recoverable", "no attack known"];
     assert_eq!(protection, [clear, clear, broken, sound, broken, broken, sound, sound]);
-    for way in [&ways[0], &ways[1], &ways[2], &ways[7]] {
+    for method in [&methods[0], &methods[1], &methods[2], &methods[7]] {
         for figure in ["accuracy", "auc"] {
-            check_interval(&way[figure]);
+            check_interval(&method[figure]);
         }
     }
     // Two X-rays are too few to learn from.
-    for way in &ways[3..6] {
+    for method in &methods[3..6] {
         assert!(
-            way["accuracy"].is_null() && !way["about"].as_str().unwrap().contains("ridge regression"),
-            "{way}"
+            method["accuracy"].is_null() && !method["about"].as_str().unwrap().contains("ridge regression"),
+            "{method}"
         );
-        assert!(way["server_seconds"].is_null(), "{way}");
+        assert!(method["server_seconds"].is_null(), "{method}");
     }
-    let recovered = [3, 4, 5].map(|k: usize| ways[k]["attack_result"].as_str().unwrap());
+    let recovered = [3, 4, 5].map(|k: usize| methods[k]["attack_result"].as_str().unwrap());
     assert!(recovered[0].starts_with("nothing"), "{recovered:?}");
     assert!(recovered[1..].iter().all(|text| text.contains(" by ")), "{recovered:?}");
-    assert_eq!(ways[1]["accuracy"], ways[2]["accuracy"]);
+    assert_eq!(methods[1]["accuracy"], methods[2]["accuracy"]);
     let html = fs::read_to_string(place.path("c.html")).unwrap();
     assert_eq!(html.matches("data:image/png;base64,").count(), 7);
     assert!(!html.contains("http:") && !html.contains("https:") && html.contains("no attack known"));
-    assert!(html.contains("ridge regression on the stored pictures themselves"));
+    assert!(html.contains("ridge regression on the stored pictures, where"));
     place.pleura(&compare).fails(&["exists"]);
     place
         .pleura(&["compare", "none.png", "--html", "both", "--output", "./both"])
