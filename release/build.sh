@@ -22,7 +22,8 @@ if [ "${1:-}" != --no-build ]; then
     cargo build --release --locked -p pleura-cli --features service
 fi
 install -m 755 "$CARGO_TARGET_DIR/release/pleura" "$out/$name/pleura"
-strip "$out/$name/pleura"
+# The linker's identifier is of symbols that are stripped, which know the folder.
+strip --remove-section=.note.gnu.build-id "$out/$name/pleura"
 cp README.md LICENSE-APACHE LICENSE-MIT "$out/$name/"
 python3 release/dependencies.py --version "$version" --sbom "$out/$name/sbom.cdx.json" --licences "$out/$name/THIRD-PARTY-LICENCES.txt"
 
