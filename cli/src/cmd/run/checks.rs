@@ -75,7 +75,7 @@ impl<'a> Checks<'a> {
         let mut sentences: Vec<String> = findings.beyond.iter().map(|(node, (calibrated, seen, times))| {
             format!(
                 "{node} was calibrated up to {calibrated:.3e} and reaches {seen:.3e} (in {times} of {count} items): results may be \
-                 far off; --calibrate with items like these"
+                 far off, also those of items that share ciphertexts with them; --calibrate with items like these"
             )
         }).collect();
         for (FittedActivation { name, from, to, .. }, &[low, high]) in
