@@ -1,4 +1,4 @@
-"""ResNet-20 with quadratic activations on CIFAR-10, within a given time on a processor. No result is shipped yet.
+"""ResNet-20 with quadratic activations on CIFAR-10, within a given time on a processor.
 
     python cifar_resnet.py train --minutes 65      goes on from the last whole epoch
     python cifar_resnet.py export                  -> models/cifar10/resnet20.onnx, and its plaintext accuracy
