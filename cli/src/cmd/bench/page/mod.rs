@@ -149,7 +149,8 @@ fn limits() -> Markup {
                 tells whether two records have the same one." }
             li { "A GPU in software tells of correctness, and of no card's speed." }
             li { "Sample X-rays are few: their scores show what encryption changes, and say little about a model's quality. ROC curves \
-                are of the validation images in the model cards (" code { "pleura models NAME" } "), measured when the model was made." }
+                are of the plaintext networks on the validation images in the model cards (" code { "pleura models NAME" } "), not of \
+                this run." }
         }
     }
 }
