@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the networks of models/mnist in Pleura and in its peers: same weights, same digits, one item at a time.
 
-    networks.py MNIST.npz [--networks mlp cnn] [--threads 1 0] [--items 5] [--json FILE]
+    networks.py MNIST.npz [--networks mlp cnn square] [--threads 1 0] [--items 5] [--json FILE]
 
 MNIST.npz is that of models/train/mnist.py. Each library and network runs in a process of its own, in turn; `docs/benchmarks.md`
 says what is alike. Quadratics `a x^2 + b x + c` are brought to `(u x + v)^2` with `u` and `v` in the layer before, and the rest in
@@ -208,15 +208,21 @@ def tenseal(layers, images, threads, model):
     import tenseal as ts
 
     clock = time.perf_counter()
-    # Five levels. Degree 2^13 has room for five of 28 bits, which leave 1.4 bits of the scores.
-    bits, log_n = [60, 40, 40, 40, 40, 40, 60], 14
+    # A level for each layer, each square and each packing. Degree 2^13 has no room for four of 40 bits.
+    levels = 2 * len(layers) - 1 + (layers[0][0] == "conv")
+    bits, log_n = [60, *[40] * levels, 60], 14
     context = ts.context(ts.SCHEME_TYPE.CKKS, 1 << log_n, coeff_mod_bit_sizes=bits, n_threads=threads)
     context.global_scale = 2.0 ** bits[1]
     context.generate_galois_keys()
     bare = dict(save_public_key=False, save_secret_key=False)
     keys = len(context.serialize(**bare)) - len(context.serialize(**bare, save_galois_keys=False, save_relin_keys=False))
     # A sum with a list reaches its slots alone, and `mm` reads the copies behind them: biases are a row for a constant of one.
-    matrices = [with_constant(w, b, k + 1 == len(layers)).T.tolist() if kind == "dense" else None for k, (kind, w, b, _) in enumerate(layers)]
+    matrices = [with_constant(w, b, k + 1 == len(layers)) if kind == "dense" else None for k, (kind, w, b, _) in enumerate(layers)]
+    if layers[0][0] == "conv":
+        # The constant has the length of a channel, since only equal lengths are packed: its other values are not read.
+        places = layers[1][1].shape[1] // len(layers[0][1])
+        matrices[1] = np.hstack([matrices[1], np.zeros((len(matrices[1]), places - 1))])
+    matrices = [None if m is None else m.T.tolist() for m in matrices]
     setup = time.perf_counter() - clock
 
     def encrypt(image):
@@ -231,7 +237,7 @@ def tenseal(layers, images, threads, model):
         for k, (kind, weight, bias, _) in enumerate(layers):
             if kind == "conv":
                 channels = [x.conv2d_im2col(w[0].tolist(), count) + float(b) for w, b in zip(weight, bias)]
-                one = ts.ckks_vector(context, [1.0])
+                one = ts.ckks_vector(context, [1.0] * count)
                 x = ts.CKKSVector.pack_vectors([*channels, one])
             else:
                 x = x.mm(matrices[k])
@@ -438,7 +444,8 @@ def save_squares(layers, path):
 WORKERS = {"pleura": (pleura, "pleura"), "tenseal": (tenseal, "tenseal"), "openfhe": (openfhe, "openfhe"), "helayers": (helayers, "pyhelayers")}
 
 
-LEFT_OUT = {("openfhe", "cnn"): "its wrapper has no convolution, and the one here multiplies by diagonals of an MLP"}
+NO_CONVOLUTION = "its wrapper has no convolution, and the one here multiplies by diagonals of an MLP"
+LEFT_OUT = {("openfhe", "cnn"): NO_CONVOLUTION, ("openfhe", "square"): NO_CONVOLUTION}
 
 
 # ---- the run ------------------------------------------------------------------------------------------------------
@@ -474,7 +481,7 @@ def worker(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", type=Path)
-    parser.add_argument("--networks", nargs="+", default=["mlp", "cnn"])
+    parser.add_argument("--networks", nargs="+", default=["mlp", "cnn", "square"])
     parser.add_argument("--libraries", nargs="+", default=list(WORKERS), choices=WORKERS)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 0])
     parser.add_argument("--items", type=int, default=5)
