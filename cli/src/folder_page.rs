@@ -115,7 +115,7 @@ impl FolderPage {
     }
 
     fn table(&self) -> Markup {
-        let mut headings = vec!["", "X-ray", "label", "assigned"];
+        let mut headings = vec!["", "X-ray", "predicted", "actual"];
         headings.extend(self.classes.iter().map(String::as_str));
         headings.extend(["error", "warnings"]);
         let rows = self.rows.iter().map(|row| {
@@ -123,7 +123,7 @@ impl FolderPage {
             let wrong = row.truth.as_ref().is_some_and(|truth| *truth != row.label);
             let mut cells = vec![
                 Cell::Markup(html! { @if let Some(picture) = picture { (picture) } }),
-                Cell::text(&*row.name),
+                Cell::Markup(html::path(&row.name)),
                 Cell::Markup(html! {
                     @if wrong { span.bad { (plain(&row.label)) } } @else { (plain(&row.label)) }
                     @if !row.agrees { br; small { "not the plaintext network's" } }
@@ -140,7 +140,10 @@ impl FolderPage {
     }
 
     fn failed(&self) -> Markup {
-        let rows = self.failures.iter().map(|[name, error]| vec![Cell::text(&**name), Cell::text(&**error)]);
+        let rows = self
+            .failures
+            .iter()
+            .map(|[name, error]| vec![Cell::Markup(html::path(name)), Cell::text(&**error)]);
         html! {
             h2 { (counted(self.failures.len(), "file")) " without a result" }
             (html::table(&["file", "why"], &rows.collect::<Vec<_>>()))
@@ -169,9 +172,8 @@ fn evaluated(evaluation: &Evaluation) -> Markup {
             class.labels.iter().map(|count| Cell::data(Some(*count as f64), |count| count.to_string()));
         std::iter::once(Cell::text(&*class.name)).chain(counts).collect()
     });
-    let headings: Vec<String> = classes.iter().map(|class| format!("labelled {}", class.name)).collect();
-    let headings: Vec<&str> =
-        std::iter::once("assigned").chain(headings.iter().map(String::as_str)).collect();
+    let headings: Vec<String> = classes.iter().map(|class| format!("predicted {}", class.name)).collect();
+    let headings: Vec<&str> = std::iter::once("actual").chain(headings.iter().map(String::as_str)).collect();
     html! {
         h2 { "Beside the labels" }
         p { (evaluation.sentence()) }

@@ -364,7 +364,8 @@ impl RowWriter {
 }
 
 fn ms(seconds: f64) -> String {
-    format!("{:.0} ms", 1e3 * seconds)
+    let ms = 1e3 * seconds;
+    if ms < 9.95 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
 }
 
 /// The end of a name that is too long; names of files differ at the end.

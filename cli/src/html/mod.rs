@@ -88,6 +88,11 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<Cell>]) -> Markup {
     }
 }
 
+/// A path that breaks after its separators where a line is too long.
+pub(crate) fn path(path: &str) -> Markup {
+    html! { @for part in plain(path).split_inclusive(['/', '\\']) { (part) wbr; } }
+}
+
 /// Pairs of a term and its text.
 pub(crate) fn facts(facts: &[(impl AsRef<str>, String)]) -> Markup {
     html! { dl { @for (head, text) in facts { dt { (plain(head.as_ref())) } dd { (plain(text)) } } } }

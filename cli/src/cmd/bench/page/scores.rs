@@ -68,7 +68,7 @@ fn curve(name: &str, network: &NetworkRecord) -> Result<Markup> {
 }
 
 fn table(name: &str, network: &NetworkRecord) -> Markup {
-    let mut headings = vec!["X-ray", "assigned"];
+    let mut headings = vec!["X-ray", "actual"];
     headings.extend(network.classes.iter().map(String::as_str));
     headings.extend(["largest difference"]);
     let rows = network.samples.iter().map(|sample| {
