@@ -44,12 +44,14 @@ pub enum ImageNote {
         /// Number of rows.
         height: usize,
     },
-    /// A 16-bit PNG or TIFF image whose samples use fewer bits.
+    /// A 16-bit PNG or TIFF image whose samples use fewer bits, or all of them for a few samples only.
     SampleBits {
         /// Bits of the samples.
         stored: u32,
         /// Bits in use; the greatest number that they hold was taken as white.
         used: u32,
+        /// Samples out of a thousand that are brighter, such as a marker's.
+        brighter_per_mille: u32,
     },
     /// A DICOM image with samples beyond their Bits Stored.
     BitsStored {
@@ -59,6 +61,15 @@ pub enum ImageNote {
         allocated: u32,
         /// Whether all bits were taken as the value, or those above Bits Stored left out.
         used: bool,
+    },
+    /// A DICOM look-up table whose entries need more bits than it declares.
+    LutBits {
+        /// Name of the table.
+        name: &'static str,
+        /// Bits that it declares.
+        declared: u32,
+        /// Bits of its entries; the greatest number that they hold was taken as white.
+        used: u32,
     },
     /// A DICOM image without a window whose range was taken from its values.
     NoWindow {
@@ -149,9 +160,10 @@ impl std::fmt::Display for ImageNote {
                     "the image has {width}x{height} pixels and was squeezed into a square; chest X-rays are not as long"
                 )
             }
-            Self::SampleBits { stored, used } => {
+            Self::SampleBits { stored, used, brighter_per_mille } => {
                 let white = (1_u64 << used) - 1;
-                write!(f, "the image uses {used} of its {stored} bits: {white} was taken as white")
+                write!(f, "the image uses {used} of its {stored} bits: {white} was taken as white")?;
+                outside(f, *brighter_per_mille)
             }
             Self::BitsStored { stored, allocated, used } => {
                 write!(f, "the DICOM file says Bits Stored = {stored}, and samples have more: ")?;
@@ -160,17 +172,16 @@ impl std::fmt::Display for ImageNote {
                     false => write!(f, "the bits above are no part of the image and were left out"),
                 }
             }
+            Self::LutBits { name, declared, used } => {
+                let white = (1_u64 << used) - 1;
+                write!(
+                    f,
+                    "the DICOM file's {name} declares {declared} bits and has entries of {used}: {white} was taken as white"
+                )
+            }
             Self::NoWindow { low, high, left_out_per_mille } => {
                 write!(f, "the DICOM file has no window: {low} was taken as black and {high} as white")?;
-                match left_out_per_mille {
-                    0 => Ok(()),
-                    _ => write!(
-                        f,
-                        ", with {}.{} % of the pixels outside",
-                        left_out_per_mille / 10,
-                        left_out_per_mille % 10
-                    ),
-                }
+                outside(f, *left_out_per_mille)
             }
             Self::InvalidWindow { window } => {
                 write!(f, "the DICOM file's window ({window}) is invalid, and was ignored")
@@ -215,6 +226,14 @@ impl std::fmt::Display for ImageNote {
                 )
             }
         }
+    }
+}
+
+/// The rest of a remark: the share of pixels that a range leaves out, if there are any.
+fn outside(f: &mut std::fmt::Formatter<'_>, per_mille: u32) -> std::fmt::Result {
+    match per_mille {
+        0 => Ok(()),
+        _ => write!(f, ", with {}.{} % of the pixels outside", per_mille / 10, per_mille % 10),
     }
 }
 

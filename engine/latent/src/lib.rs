@@ -69,6 +69,7 @@ mod range;
 mod resample;
 mod rle;
 mod safetensors;
+mod tiff;
 mod weights;
 mod winograd;
 mod xray;

@@ -5,12 +5,12 @@ use crate::grey::{Grey, ImageNote, MAX_PIXELS, Mixer, check_size};
 use crate::image_error::ImageError;
 use crate::jpeg::{JpegHeader, ends_properly};
 use crate::jpeg_extended;
+use crate::range::robust_range;
+use crate::tiff::Directories;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Pixel};
 use std::io::Cursor;
 
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
-/// Images in a TIFF file that are counted.
-const MOST_PAGES: u32 = 10_000;
 
 /// Reads an image file; the content determines the format. Transparent pixels become black.
 pub(crate) fn read(bytes: &[u8]) -> Result<Grey, ImageError> {
@@ -18,9 +18,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Grey, ImageError> {
         [] => Err(ImageError::Empty),
         [0x89, b'P', b'N', b'G', ..] => decoded(bytes, ImageFormat::Png),
         [0xff, 0xd8, ..] => jpeg(bytes),
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => {
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
             let mut grey = decoded(bytes, ImageFormat::Tiff)?;
-            let count = tiff_pages(bytes);
+            let count = Directories::of(bytes).count();
             if count > 1 {
                 grey.notes.push(ImageNote::Frames { count });
             }
@@ -38,8 +38,8 @@ pub(crate) fn check_format(head: &[u8]) -> Result<(), ImageError> {
         [] => Err(ImageError::Empty),
         [0x89, b'P', b'N', b'G', ..]
         | [0xff, 0xd8, ..]
-        | [b'I', b'I', 42, 0, ..]
-        | [b'M', b'M', 0, 42, ..]
+        | [b'I', b'I', 42 | 43, 0, ..]
+        | [b'M', b'M', 0, 42 | 43, ..]
         | [b'B', b'M', ..]
         | [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(()),
         _ => Err(unread(head)),
@@ -50,15 +50,13 @@ pub(crate) fn check_format(head: &[u8]) -> Result<(), ImageError> {
 fn unread(bytes: &[u8]) -> ImageError {
     const CONVERT: &str = "convert it to PNG";
     const UNPACK: &str = "unpack it and name the image inside";
-    let known: [(&[u8], &'static str, &'static str); 15] = [
+    let known: [(&[u8], &'static str, &'static str); 13] = [
         (b"PK\x03\x04", "a ZIP archive", UNPACK),
         (b"PK\x05\x06", "an empty ZIP archive", UNPACK),
         (b"\x1f\x8b", "a gzip archive", UNPACK),
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
         (b"Rar!", "a RAR archive", UNPACK),
         (b"GIF8", "a GIF image", CONVERT),
-        (b"II+\0", "a BigTIFF image", CONVERT),
-        (b"MM\0+", "a BigTIFF image", CONVERT),
         (b"%PDF", "a PDF document", "export the image in it as PNG"),
         (b"\0\0\0\x0cjP  ", "a JPEG 2000 image", CONVERT),
         (b"\xff\x4f\xff\x51", "a JPEG 2000 image", CONVERT),
@@ -107,18 +105,30 @@ fn decoded(bytes: &[u8], format: ImageFormat) -> Result<Grey, ImageError> {
     decoder.set_limits(limits).map_err(failed)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
-    let declared = if format == ImageFormat::Png { significant_bits(bytes) } else { None };
+    let meaning = Meaning {
+        significant: if format == ImageFormat::Png { significant_bits(bytes) } else { None },
+        inverted: format == ImageFormat::Tiff && Directories::of(bytes).white_is_zero(),
+    };
     match image {
         DynamicImage::ImageLuma8(i) => Ok(grey(&i, 255.0, 255.0)),
         DynamicImage::ImageLumaA8(i) => Ok(grey(&i, 255.0, 255.0)),
         DynamicImage::ImageRgb8(i) => Ok(grey(&i, 255.0, 255.0)),
         DynamicImage::ImageRgba8(i) => Ok(grey(&i, 255.0, 255.0)),
-        DynamicImage::ImageLuma16(i) => Ok(grey_of_16_bits(&i, declared)),
-        DynamicImage::ImageLumaA16(i) => Ok(grey_of_16_bits(&i, declared)),
-        DynamicImage::ImageRgb16(i) => Ok(grey_of_16_bits(&i, declared)),
-        DynamicImage::ImageRgba16(i) => Ok(grey_of_16_bits(&i, declared)),
+        DynamicImage::ImageLuma16(i) => Ok(grey_of_16_bits(i, meaning)),
+        DynamicImage::ImageLumaA16(i) => Ok(grey_of_16_bits(i, meaning)),
+        DynamicImage::ImageRgb16(i) => Ok(grey_of_16_bits(i, meaning)),
+        DynamicImage::ImageRgba16(i) => Ok(grey_of_16_bits(i, meaning)),
         _ => Err(ImageError::UnknownFormat),
     }
+}
+
+/// What a file says of samples of 16 bits.
+#[derive(Clone, Copy)]
+struct Meaning {
+    /// Number of significant bits.
+    significant: Option<u32>,
+    /// Whether zero is white; the decoder has turned samples to 65535 less their values.
+    inverted: bool,
 }
 
 /// The most significant bits of a channel that a PNG file's sBIT chunk names.
@@ -137,26 +147,52 @@ fn significant_bits(png: &[u8]) -> Option<u32> {
 }
 
 /// Instruments write 10 to 14 bits into 16 without scaling them, so white is the greatest number of the bits that sBIT names, or
-/// of the bits in use. Samples that exceed the bits of sBIT were scaled as the PNG specification requires.
-fn grey_of_16_bits<P: Pixel<Subpixel = u16>>(
-    image: &ImageBuffer<P, Vec<u16>>,
-    declared: Option<u32>,
-) -> Grey {
+/// of the bits in use. Few samples far above the others, such as a marker's, are not counted if they alone would need two bits more.
+/// Samples that exceed the bits of sBIT were scaled as the PNG specification requires.
+fn grey_of_16_bits<P: Pixel<Subpixel = u16>>(mut image: ImageBuffer<P, Vec<u16>>, meaning: Meaning) -> Grey {
+    if meaning.inverted {
+        // As stored: the bits in use are those of the file.
+        image.iter_mut().for_each(|sample| *sample = u16::MAX - *sample);
+    }
     let colours = if P::HAS_ALPHA { usize::from(P::CHANNEL_COUNT) - 1 } else { P::CHANNEL_COUNT.into() };
-    let samples = image.pixels().flat_map(|pixel| pixel.channels().iter().take(colours));
-    let greatest = samples.copied().max().unwrap_or_default();
-    let needed = u16::BITS - greatest.leading_zeros();
-    let used = match declared {
-        Some(bits) if (needed..=u16::BITS).contains(&bits) => bits,
+    let mut counts = vec![0_u32; 1 << u16::BITS];
+    for sample in image.pixels().flat_map(|pixel| pixel.channels().iter().take(colours)) {
+        if let Some(count) = counts.get_mut(usize::from(*sample)) {
+            *count += 1;
+        }
+    }
+    let occurring = (0..=u16::MAX).zip(counts).filter(|(_, count)| *count > 0);
+    let counted: Vec<(f64, u32)> = occurring.map(|(sample, count)| (sample.into(), count)).collect();
+    let needed = counted.last().map_or(0, |(greatest, _)| bits_of(*greatest));
+    let usual = bits_of(robust_range(&counted).1);
+    let used = match meaning.significant {
+        Some(bits) if (usual..=u16::BITS).contains(&bits) && bits > 0 => bits,
         Some(_) => u16::BITS,
+        None if usual + 2 <= needed => usual,
         None => needed,
     };
-    let white = ((1_u64 << used) - 1) as f32;
-    let mut grey = grey(image, white.max(1.0), 65535.0);
-    if used < u16::BITS && needed > 0 {
-        grey.notes.push(ImageNote::SampleBits { stored: u16::BITS, used });
+    let white = ((1_u32 << used) - 1).max(1) as f32;
+    let opaque = image.pixels().filter_map(|pixel| pixel.channels().get(colours)).copied().max();
+    // Alpha was written with the same bits.
+    let opaque = opaque.map(f32::from).filter(|most| (1.0..=white).contains(most)).map_or(65535.0, |_| white);
+    let mut grey = grey(&image, white, opaque);
+    if meaning.inverted {
+        grey.values.iter_mut().for_each(|value| *value = 1.0 - *value);
+    }
+    if (used < u16::BITS || usual < needed) && needed > 0 {
+        let total: f64 = counted.iter().map(|(_, count)| f64::from(*count)).sum();
+        let brighter = counted.iter().filter(|(sample, _)| *sample > f64::from(white));
+        let brighter: f64 = brighter.map(|(_, count)| f64::from(*count)).sum();
+        let brighter_per_mille = (1000.0 * brighter / total).ceil() as u32;
+        grey.notes.push(ImageNote::SampleBits { stored: u16::BITS, used, brighter_per_mille });
     }
     grey
+}
+
+/// Bits of a sample.
+fn bits_of(sample: f64) -> u32 {
+    let sample = sample as u16;
+    u16::BITS - sample.leading_zeros()
 }
 
 fn grey<P>(image: &ImageBuffer<P, Vec<P::Subpixel>>, white: f32, opaque: f32) -> Grey
@@ -169,7 +205,7 @@ where
     let mut mixer = Mixer::default();
     let mut values = Vec::with_capacity(width * height);
     for pixel in image.pixels() {
-        let scaled = |x: &P::Subpixel| (*x).into() / white;
+        let scaled = |x: &P::Subpixel| ((*x).into() / white).min(1.0);
         let covered = |x: &P::Subpixel| (*x).into() / opaque;
         values.push(match pixel.channels() {
             [l] => scaled(l),
@@ -181,27 +217,4 @@ where
     }
     let notes = mixer.note(values.len()).into_iter().collect();
     Grey { width, height, values, notes }
-}
-
-/// Number of images in a TIFF file: its directories, each of which ends with the position of the next.
-fn tiff_pages(tiff: &[u8]) -> u32 {
-    let big_endian = tiff.starts_with(b"MM");
-    let short = |at: usize| {
-        let bytes = tiff.get(at..)?.first_chunk()?;
-        Some(if big_endian { u16::from_be_bytes(*bytes) } else { u16::from_le_bytes(*bytes) })
-    };
-    let long = |at: usize| {
-        let bytes = tiff.get(at..)?.first_chunk()?;
-        Some(if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) } as usize)
-    };
-    let mut pages = 0;
-    let mut at = long(4).unwrap_or(0);
-    while at > 0
-        && pages < MOST_PAGES
-        && let Some(entries) = short(at)
-    {
-        pages += 1;
-        at = long(at + 2 + 12 * usize::from(entries)).unwrap_or(0);
-    }
-    pages
 }

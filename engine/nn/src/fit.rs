@@ -43,6 +43,8 @@ pub enum Function {
     Silu,
     /// `x (1 + erf(x / sqrt 2)) / 2`
     Gelu,
+    /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`
+    TanhGelu,
     /// `ln(1 + e^x)`
     Softplus,
     /// `|x|`
@@ -125,7 +127,7 @@ pub enum FitError {
 
 impl Function {
     /// Names that [`Function::from_str`] accepts.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 19] = [
         "relu",
         "relu6",
         "leaky_relu",
@@ -138,6 +140,7 @@ impl Function {
         "tanh",
         "silu",
         "gelu",
+        "tanh_gelu",
         "softplus",
         "abs",
         "exp",
@@ -161,6 +164,7 @@ impl Function {
             Self::Tanh => "tanh",
             Self::Silu => "silu",
             Self::Gelu => "gelu",
+            Self::TanhGelu => "tanh_gelu",
             Self::Softplus => "softplus",
             Self::Abs => "abs",
             Self::Exp => "exp",
@@ -186,6 +190,7 @@ impl Function {
             Self::Tanh => x.tanh(),
             Self::Silu => x * logistic(x),
             Self::Gelu => 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2)),
+            Self::TanhGelu => 0.5 * x * (1.0 + ((x + 0.044_715 * x.powi(3)) * (2.0 / PI).sqrt()).tanh()),
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Self::Abs => x.abs(),
             Self::Exp => x.exp(),
@@ -205,7 +210,7 @@ impl Function {
             Self::HardSigmoid { slope, offset } => vec![-offset / slope, (1.0 - offset) / slope],
             Self::HardSwish => vec![-3.0, 3.0],
             Self::Sigmoid | Self::Tanh | Self::Silu | Self::Gelu | Self::Softplus | Self::Exp => Vec::new(),
-            Self::Erf | Self::Softsign | Self::Mish => Vec::new(),
+            Self::TanhGelu | Self::Erf | Self::Softsign | Self::Mish => Vec::new(),
         }
     }
 }
@@ -229,6 +234,7 @@ impl FromStr for Function {
             "tanh" => Self::Tanh,
             "silu" => Self::Silu,
             "gelu" => Self::Gelu,
+            "tanh_gelu" => Self::TanhGelu,
             "softplus" => Self::Softplus,
             "abs" => Self::Abs,
             "exp" => Self::Exp,

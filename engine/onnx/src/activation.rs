@@ -9,19 +9,22 @@ use pleura_nn::{Activation, Function};
 
 impl Importer<'_> {
     pub(crate) fn activation(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
-        if step.op == "PRelu" {
-            return self.slopes(step);
+        match step.op {
+            "PRelu" => return self.slopes(step),
+            "Max" | "Min" => return self.bounded(step),
+            _ => {}
         }
         let Some(activation) = self.function(step)? else {
             return Err(Unsupported::operator(step.op).into());
         };
-        self.activate(step, activation)
+        let x = self.value(step, 0)?;
+        self.activate(step, &x, activation)
     }
 
-    fn activate(&mut self, step: &Step<'_>, activation: Activation) -> Result<Value, Problem> {
-        let x = match self.value(step, 0)? {
-            Value::Tensor(x) => x,
-            Value::Constant(c) => return fold(activation, step.op, &c).map(Value::Constant),
+    fn activate(&mut self, step: &Step<'_>, x: &Value, activation: Activation) -> Result<Value, Problem> {
+        let x = match x {
+            Value::Tensor(x) => x.clone(),
+            Value::Constant(c) => return fold(activation, step.op, c).map(Value::Constant),
         };
         let function = activation.function;
         if matches!(function, Function::Clip { low: f64::NEG_INFINITY, high: f64::INFINITY }) {
@@ -31,6 +34,49 @@ impl Importer<'_> {
             return Err(Problem::Activation { function });
         }
         Ok(Value::Tensor(self.builder.activation(&step.name.to_string(), &x, activation)?))
+    }
+
+    /// Max and Min of a tensor and constants: `c + relu(x - c)` and `c - relu(c - x)`, or a clip if all of `c` is one number.
+    fn bounded(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
+        let mut bound: Option<Constant> = None;
+        let mut operand = None;
+        for i in 0..step.inputs.len() {
+            match (self.value(step, i)?, &bound) {
+                (Value::Tensor(_), _) if operand.is_some() => return Err(Unsupported::Comparison.into()),
+                (Value::Tensor(x), _) => operand = Some(Value::Tensor(x)),
+                (Value::Constant(c), None) => bound = Some(c),
+                (Value::Constant(c), Some(before)) => bound = Some(self.fold_pair(step.op, before, &c)?),
+            }
+        }
+        let x = operand.ok_or(Problem::Internal("a maximum of constants is not folded"))?;
+        let Some(bound) = bound else { return Ok(x) };
+        if !bound.element.is_float() {
+            let expected = "floating point".to_owned();
+            return Err(Problem::ElementType { found: bound.element.name(), expected });
+        }
+        let is_max = step.op == "Max";
+        let values = bound.to_floats()?;
+        let shape = x.full_shape();
+        let fits = crate::shape::broadcast(&shape, &bound.shape)? == shape;
+        if self.opset < 8 && bound.shape != shape {
+            return Err(Problem::Broadcast { left: shape, right: bound.shape });
+        }
+        match values.first() {
+            Some(&limit) if fits && values.iter().all(|&c| c == limit) => {
+                let function = match is_max {
+                    true => Function::Clip { low: limit, high: f64::INFINITY },
+                    false => Function::Clip { low: f64::NEG_INFINITY, high: limit },
+                };
+                self.activate(step, &x, Activation::plain(function))
+            }
+            _ => {
+                let bound = Value::Constant(bound);
+                let (left, right, join) = if is_max { (&x, &bound, "Add") } else { (&bound, &x, "Sub") };
+                let beyond = self.combine(step, "Sub", left, right)?;
+                let beyond = self.activate(step, &beyond, Activation::plain(Function::Relu))?;
+                self.combine(step, join, &bound, &beyond)
+            }
+        }
     }
 
     /// PRelu: `s x + (1 - s) relu(x)`, or a leaky relu if all slopes are one.
@@ -50,10 +96,10 @@ impl Importer<'_> {
         }
         match values.first() {
             Some(&slope) if values.iter().all(|&s| s == slope) => {
-                self.activate(step, Activation::plain(Function::LeakyRelu(slope)))
+                self.activate(step, &x, Activation::plain(Function::LeakyRelu(slope)))
             }
             _ => {
-                let relu = self.activate(step, Activation::plain(Function::Relu))?;
+                let relu = self.activate(step, &x, Activation::plain(Function::Relu))?;
                 let rest: Vec<f64> = values.iter().map(|s| 1.0 - s).collect();
                 let rest = Value::Constant(Constant::floats(slopes.shape.clone(), rest).of(slopes.element));
                 let straight = self.combine(step, "Mul", &x, &Value::Constant(slopes))?;
@@ -111,7 +157,8 @@ impl Importer<'_> {
             }
             "Gelu" => match step.string("approximate") {
                 None | Some("none") => Function::Gelu,
-                Some(other) => return Err(Problem::attribute("approximate", other, "none")),
+                Some("tanh") => Function::TanhGelu,
+                Some(other) => return Err(Problem::attribute("approximate", other, "none or tanh")),
             },
             "TwiceGelu" => {
                 return Ok(Some(Activation { function: Function::Gelu, inner: 1.0, outer: 2.0 }));

@@ -113,6 +113,13 @@ pub(crate) fn pool_motion(step: &Step<'_>, planes: &Planes) -> Result<(Window, M
         return Err(Problem::attribute("ceil_mode", "1 beside auto_pad", "explicit pads"));
     }
     let (window, motion) = Motion::new(step, planes, kernel)?.over(planes.size, ceil)?;
+    if same && leaves_out(&window, &motion) {
+        return Err(Problem::attribute(
+            "auto_pad",
+            "SAME with a kernel shorter than its stride",
+            "explicit pads",
+        ));
+    }
     let reach = [motion.reach(0), motion.reach(1)];
     if [motion.before, motion.after]
         .iter()
@@ -133,11 +140,21 @@ pub(crate) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> 
     Pool::new(channels, Window::whole(size)?, false)
 }
 
+/// Whether elements behind the last windows are in none.
+fn leaves_out(window: &Window, motion: &Motion) -> bool {
+    (0..2).any(|a| last_tap(window, motion, a) < window.input().get(a).copied().unwrap_or(0))
+}
+
 /// Whether the last windows reach beyond the padding.
 pub(crate) fn exceeds(window: &Window, motion: &Motion) -> bool {
     let get = |list: [usize; 2], a: usize| list.get(a).copied().unwrap_or(0);
     (0..2).any(|a| {
-        let last = (get(window.output(), a) - 1) * get(window.stride(), a) + motion.reach(a);
-        last > get(window.input(), a) + get(motion.before, a) + get(motion.after, a)
+        last_tap(window, motion, a) > get(window.input(), a) + get(motion.before, a) + get(motion.after, a)
     })
+}
+
+/// Number of elements of the padded input up to the end of the last window.
+fn last_tap(window: &Window, motion: &Motion, axis: usize) -> usize {
+    let get = |list: [usize; 2]| list.get(axis).copied().unwrap_or(1);
+    (get(window.output()) - 1) * get(window.stride()) + motion.reach(axis)
 }

@@ -24,11 +24,18 @@ impl Importer<'_> {
         let shape = value.full_shape();
         // Old models take the index below; new ones say how they round.
         let old = step.op == "Upsample" || self.opset < 11;
-        let stretches = self.stretches(step, &shape, old)?;
+        let stretches = self.stretches(step, &shape, old, value.has_batch())?;
         if value.has_batch() && stretches.first().is_none_or(|s| s.to != 1 || s.scale != 1.0) {
             return Err(Problem::MixesBatch);
         }
         budget::elements(&stretches.iter().map(|s| s.to).collect::<Vec<_>>())?;
+        if stretches.iter().all(|s| s.from == s.to) && stretches.iter().any(|s| s.scale != 1.0) {
+            self.notes.push(format!(
+                "{} keeps all sizes by scales that are not 1: it moves elements, as in the reference implementation of ONNX and \
+                 in PyTorch; onnxruntime moves none",
+                step.name
+            ));
+        }
         if step.int("antialias", 0) != 0 {
             return Err(Problem::attribute("antialias", 1, "0"));
         }
@@ -100,7 +107,13 @@ impl Importer<'_> {
     }
 
     /// Factor and new extent of each axis.
-    fn stretches(&self, step: &Step<'_>, shape: &[usize], old: bool) -> Result<Vec<Stretch>, Problem> {
+    fn stretches(
+        &self,
+        step: &Step<'_>,
+        shape: &[usize],
+        old: bool,
+        has_batch: bool,
+    ) -> Result<Vec<Stretch>, Problem> {
         let axes = match step.ints("axes") {
             Some(axes) if !axes.is_empty() => {
                 axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?
@@ -111,7 +124,7 @@ impl Importer<'_> {
             shape.iter().map(|&n| Stretch { from: n, to: n, scale: 1.0 }).collect();
         match self.scales(step, old)? {
             Some(scales) => stretch_by(step, &axes, scales, old, &mut stretches)?,
-            None => self.stretch_to_sizes(step, &axes, &mut stretches)?,
+            None => self.stretch_to_sizes(step, &axes, &mut stretches, has_batch)?,
         }
         if stretches.iter().any(|s| s.to == 0 || s.from == 0) {
             return Err(Problem::Empty { shape: stretches.iter().map(|s| s.to).collect() });
@@ -144,11 +157,16 @@ impl Importer<'_> {
         step: &Step<'_>,
         axes: &[usize],
         stretches: &mut [Stretch],
+        has_batch: bool,
     ) -> Result<(), Problem> {
         let sizes = self.integers(step, 3, "sizes")?.ok_or_else(|| Problem::missing("scales"))?;
         let mut extents = Vec::with_capacity(sizes.len());
         for (&size, &axis) in sizes.iter().zip(axes) {
             let batch = axis == 0 && (size == Int::Batch || size == self.batch);
+            // One item of an open number would be left of all.
+            if has_batch && axis == 0 && !batch {
+                return Err(Problem::MixesBatch);
+            }
             extents.push(if batch { 1 } else { usize::try_from(size.known()?).unwrap_or(0) });
         }
         if sizes.len() != axes.len() || extents.contains(&0) {

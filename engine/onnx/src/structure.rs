@@ -261,8 +261,9 @@ impl Importer<'_> {
         let value = self.value(step, 0)?;
         let mut target = self.integers(step, 1, "shape")?.ok_or_else(|| Problem::missing("shape"))?;
         let from = value.full_shape();
-        let batch = target.first_mut().filter(|first| **first == self.batch);
-        if let Some(batch) = batch.filter(|_| value.has_batch()) {
+        // A shape of fewer axes begins behind the batch.
+        let reaches_batch = value.has_batch() && target.len() == from.len();
+        if let Some(batch) = target.first_mut().filter(|first| reaches_batch && **first == self.batch) {
             *batch = Int::Batch;
         }
         let shape = shape::broadcast(&from, &extents(&target)?)?;

@@ -134,7 +134,9 @@ impl Importer<'_> {
                 // It is the batch if the others make an item, which is checked below.
                 Int::Known(-1) => !rest.contains(&Int::Known(-1)),
                 first if copies(&first) => true,
-                first => first == self.batch || first == Int::Known(1) && self.batch == Int::Batch,
+                // One item only makes this shape. With a free extent, several items would be joined to one.
+                Int::Known(1) if self.batch == Int::Batch => !rest.contains(&Int::Known(-1)),
+                first => first == self.batch,
             };
             if !is_batch {
                 return Err(Problem::MixesBatch);

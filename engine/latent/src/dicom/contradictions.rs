@@ -5,10 +5,12 @@ use super::groups::Groups;
 use crate::grey::ImageNote;
 use crate::image_error::DicomError;
 
+const SOP_CLASS: u32 = 0x0008_0016;
 const MODALITY: u32 = 0x0008_0060;
 const INTENT: u32 = 0x0008_0068;
 const REGION: u32 = 0x0008_2218;
 const CODE_MEANING: u32 = 0x0008_0104;
+const SERIES: u32 = 0x0008_103e;
 const SPECIES: u32 = 0x0010_2201;
 const BODY_PART: u32 = 0x0018_0015;
 const VIEW: u32 = 0x0018_5101;
@@ -19,8 +21,14 @@ const IMAGE_LATERALITY: u32 = 0x0020_0062;
 const FRAME_ANATOMY: u32 = 0x0020_9071;
 const FRAME_LATERALITY: u32 = 0x0020_9072;
 const ASPECT: u32 = 0x0028_0034;
+/// Distances of rows and of columns, in the patient and on the detector.
+const SPACINGS: [(u32, &str); 2] = [(0x0028_0030, "Pixel Spacing"), (0x0018_1164, "Imager Pixel Spacing")];
 const OVERLAYS: std::ops::RangeInclusive<u32> = 0x6000_0000..=0x60ff_ffff;
 const OVERLAY_DATA: u32 = 0x3000;
+
+/// What numbers of image classes begin with, and those of radiographs: computed, digital in both intents, and captured from a screen.
+const IMAGES: &str = "1.2.840.10008.5.1.4.1.1.";
+const RADIOGRAPHS: [&str; 8] = ["1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4"];
 
 const CHEST: [&str; 9] = ["CHEST", "THORA", "TORAX", "LUNG", "RIB", "PULMO", "HEART", "MEDIASTIN", "STERN"];
 const LATERAL: [&str; 4] = ["LAT", "OBLIQUE", "DECUBITUS", "LORDOTIC"];
@@ -36,6 +44,12 @@ pub(super) fn notes(set: &DataSet<'_>, groups: &Groups<'_>) -> Result<Vec<ImageN
     let one_of = |known: &'static [&str]| move |x: &String| known.contains(&x.as_str());
 
     let modality = string(MODALITY);
+    if modality.is_none() {
+        let class = string(SOP_CLASS);
+        let other =
+            |class: &String| class.strip_prefix(IMAGES).is_some_and(|number| !RADIOGRAPHS.contains(&number));
+        note("SOP Class UID", class.filter(other), "that of a radiograph (CR or DX)");
+    }
     note("Modality", modality.filter(|x| !one_of(&["CR", "DX", "DR", "RG"])(x)), "a radiograph (CR or DX)");
     let intent = string(INTENT).filter(|x| x.contains("PROCESSING"));
     note("Presentation Intent Type", intent, "an image for presentation");
@@ -52,6 +66,10 @@ pub(super) fn notes(set: &DataSet<'_>, groups: &Groups<'_>) -> Result<Vec<ImageN
     note("View Position", view, "a frontal view (PA or AP)");
     let view = meaning(set, VIEW_CODE)?.filter(|x| is_lateral(&x.to_uppercase()));
     note("View Code Sequence", view, "a frontal view (PA or AP)");
+    let frontal =
+        |x: &String| x.split(|c: char| !c.is_ascii_alphabetic()).any(|word| matches!(word, "PA" | "AP"));
+    let series = string(SERIES).filter(|x| is_lateral(x) && !frontal(x));
+    note("Series Description", series, "a frontal view (PA or AP)");
     let one_side = |x: &String| matches!(x.as_str(), "L" | "R");
     note("Laterality", string(LATERALITY).filter(one_side), "both sides of the body");
     note("Image Laterality", string(IMAGE_LATERALITY).filter(one_side), "both sides of the body");
@@ -61,11 +79,12 @@ pub(super) fn notes(set: &DataSet<'_>, groups: &Groups<'_>) -> Result<Vec<ImageN
     let orientation = string(ORIENTATION).filter(|x| !is_upright(x));
     note("Patient Orientation", orientation, "rows to the patient's left and columns to the feet (L\\F)");
 
-    let aspect = set.decimals(ASPECT);
-    if let [Some(vertical), Some(horizontal)] = aspect.as_slice()
-        && (vertical - horizontal).abs() > 0.02 * vertical.abs()
-    {
-        note("Pixel Aspect Ratio", set.string(ASPECT), "square pixels");
+    for (tag, attribute) in [(ASPECT, "Pixel Aspect Ratio")].into_iter().chain(SPACINGS) {
+        if let [Some(vertical), Some(horizontal)] = set.decimals(tag).as_slice()
+            && (vertical - horizontal).abs() > 0.02 * vertical.abs()
+        {
+            note(attribute, set.string(tag), "square pixels");
+        }
     }
     let overlays = set.tags(OVERLAYS).filter(|tag| tag & 0xffff == OVERLAY_DATA).count();
     if overlays > 0 {

@@ -1,6 +1,7 @@
 //! Look-up tables of DICOM images (PS3.3, C.11.1, C.11.2 and C.7.6.3.1.5).
 
 use super::elements::DataSet;
+use crate::grey::ImageNote;
 use crate::image_error::DicomError;
 
 const DESCRIPTOR: u32 = 0x0028_3002;
@@ -17,15 +18,26 @@ const PALETTE: [[u32; 3]; 3] = [
 pub(super) struct Lut {
     first: f64,
     entries: Vec<u16>,
-    /// The greatest output, as the descriptor says.
+    /// The greatest output, as the descriptor says or the entries.
     pub(super) highest: f64,
+    /// Bits of the entries.
+    bits: u32,
+    declared_bits: u32,
     pub(super) explanation: Option<String>,
 }
 
 impl Lut {
     /// Reads an item of a look-up table sequence. `negative`: whether inputs may be below zero.
-    pub(super) fn read(item: &DataSet<'_>, name: &'static str, negative: bool) -> Result<Self, DicomError> {
+    pub(super) fn read(
+        item: &DataSet<'_>,
+        name: &'static str,
+        negative: bool,
+        notes: &mut Vec<ImageNote>,
+    ) -> Result<Self, DicomError> {
         let mut lut = Self::of(item, [DESCRIPTOR, DATA], name, negative)?;
+        if lut.bits > lut.declared_bits {
+            notes.push(ImageNote::LutBits { name, declared: lut.declared_bits, used: lut.bits });
+        }
         lut.explanation = item.string(EXPLANATION);
         Ok(lut)
     }
@@ -83,10 +95,13 @@ impl Lut {
             return Err(refused(format!("{} bytes for {count} entries", data.value.len())));
         };
         let greatest = entries.iter().copied().max().unwrap_or_default();
-        let declared = (1_u32 << bits) - 1;
+        let declared_bits = u32::from(bits);
         // Entries beyond their declared bits would be whiter than white.
-        let highest = if u32::from(greatest) > declared { (1_u32 << 16) - 1 } else { declared };
+        let bits = declared_bits.max(u16::BITS - greatest.leading_zeros());
+        let highest = (1_u32 << bits) - 1;
         Ok(Self {
+            bits,
+            declared_bits,
             first: if signed { f64::from(first as i16) } else { first.into() },
             entries,
             highest: highest.into(),

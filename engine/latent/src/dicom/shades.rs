@@ -96,7 +96,7 @@ impl Modality {
                     taken: "the first Modality LUT".to_owned(),
                 });
             }
-            return Ok(Self::Lut(Lut::read(&first.read()?, "Modality LUT Sequence", signed)?));
+            return Ok(Self::Lut(Lut::read(&first.read()?, "Modality LUT Sequence", signed, notes)?));
         }
         let slope = slope.unwrap_or(1.0);
         if slope == 0.0 {

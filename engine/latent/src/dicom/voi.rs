@@ -63,7 +63,7 @@ impl Voi {
         let luts = place.items(VOI_LUT)?;
         let windows = Window::read_all(place)?;
         if let Some(first) = luts.first() {
-            let lut = Lut::read(&first.read()?, "VOI LUT Sequence", negative)?;
+            let lut = Lut::read(&first.read()?, "VOI LUT Sequence", negative, notes)?;
             if luts.len() + windows.len() > 1 {
                 let name = lut.explanation.clone().map_or_else(String::new, |name| format!(" ({name})"));
                 notes.push(ImageNote::Choice {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the rendering of pydicom's test files with pydicom's own and prints a table: alike, noted, refused, different.
+"""Compares the rendering of pydicom's test files with pydicom's own and prints a table: alike, noted, refused, different, not here.
 
 needs: pip install pydicom==3.0.2 pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pillow numpy
        cargo build --release -p pleura-latent --example render
@@ -8,15 +8,27 @@ usage: run.py PATH/TO/render [--verbose]
 pydicom's rendering: the first frame through modality and VOI look-up tables, inverted for MONOCHROME1, colours to luminance, brought
 to 256x256 by Pillow's cubic filter. Two renderings are alike if they differ by less than 2 of 255 on average. Where the file leaves a
 choice, such as a missing window, a note says what was taken, and the renderings may differ.
+
+The files are those of the package and of pydicom's download folder (`pydicom.data.fetch_data_files()` fills it). Nothing is downloaded; files
+that are in neither place are counted as "not here". README.md says why files are refused.
 """
 import os, subprocess, sys, tempfile, warnings
+from pathlib import Path
 import numpy as np, pydicom
 from PIL import Image
-from pydicom.data import get_testdata_files
+from pydicom.data.data_manager import DATA_ROOT
+from pydicom.data.download import get_data_dir, get_url_map
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 
 RENDER, VERBOSE = sys.argv[1], "--verbose" in sys.argv
 warnings.filterwarnings("ignore")
+
+
+def test_files():
+    """Paths of the files that are present, and the number of those that pydicom would download."""
+    here = {path.name: path for folder in (Path(DATA_ROOT) / "test_files", get_data_dir()) for path in folder.rglob("*.dcm")}
+    missing = [name for name in get_url_map() if name.endswith(".dcm") and name not in here]
+    return sorted(map(str, here.values())), len(missing)
 
 
 def reference(path):
@@ -48,8 +60,9 @@ def reference(path):
 
 
 def main():
-    table, lines = {}, []
-    for path in sorted(get_testdata_files("*.dcm")):
+    paths, missing = test_files()
+    table, lines = {"not here": missing}, []
+    for path in paths:
         name = os.path.basename(path)
         with tempfile.TemporaryDirectory() as folder:
             output = os.path.join(folder, "out.png")

@@ -89,6 +89,53 @@ fn with_chunk(png: &[u8], kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [head, &length, &chunk, &crc32(&chunk).to_be_bytes(), tail].concat()
 }
 
+fn bits_in_use(used: u32, brighter_per_mille: u32) -> ImageNote {
+    ImageNote::SampleBits { stored: 16, used, brighter_per_mille }
+}
+
+/// A marker of 65535 in an image of fewer bits, with and without a chunk that says how many.
+#[test]
+fn few_samples_do_not_decide_the_bits() {
+    let side = 256;
+    for used in [9, 10, 12, 13, 14] {
+        let white = (1_u32 << used) - 1;
+        let is_marker = |x: u32, y: u32| (10..30).contains(&x) && (10..20).contains(&y);
+        let deep = |x: u32, y: u32| if is_marker(x, y) { 65535 } else { ((x + y) * white / 510) as u16 };
+        let image = ImageBuffer::from_fn(side, side, |x, y| Luma([deep(x, y)]));
+        let expected =
+            |y: usize, x: usize| f32::from(deep(x as u32, y as u32)).min(white as f32) / white as f32;
+        let right = Array2::from_shape_fn((SIDE, SIDE), |(y, x)| 255.0 * expected(y, x));
+        let png = file(image.clone(), ImageFormat::Png);
+        let declared = with_chunk(&png, b"sBIT", &[used as u8]);
+        for bytes in [png, declared, file(image, ImageFormat::Tiff)] {
+            let (xray, notes) = Xray::from_bytes(&bytes).unwrap();
+            assert!(furthest(xray.values(), right.view()) < 0.01, "{used}");
+            // 200 of 65536 samples.
+            assert_eq!(notes, [bits_in_use(used, 4)]);
+        }
+    }
+    // One bit more might as well be a dark image: white is as written, with a remark.
+    let image =
+        ImageBuffer::from_fn(side, side, |x, y| Luma([if x + y == 0 { 65535 } else { 60 * (x + y) as u16 }]));
+    let (xray, notes) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
+    assert!((xray.values()[[255, 255]] - 60.0 * 510.0 / 65535.0 * 255.0).abs() < 0.01);
+    assert_eq!(notes, [bits_in_use(16, 0)]);
+}
+
+/// Opaque pixels of an image whose alpha has the bits of its colours.
+#[test]
+fn alpha_of_fewer_bits() {
+    let deep = |x: u32, y: u32| ((x + y) * 4095 / 510) as u16;
+    let opaque = ImageBuffer::from_fn(256, 256, |x, y| Luma([deep(x, y)]));
+    let (expected, _) = Xray::from_bytes(&file(opaque, ImageFormat::Png)).unwrap();
+    for alpha in [4095, 65535] {
+        let image = ImageBuffer::from_fn(256, 256, |x, y| LumaA([deep(x, y), alpha]));
+        let (xray, notes) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
+        assert!(furthest(xray.values(), expected.values()) < 0.01, "{alpha}");
+        assert_eq!(notes, [bits_in_use(12, 0)]);
+    }
+}
+
 #[test]
 fn fewer_bits_than_sixteen() {
     let side = 256;
@@ -101,7 +148,7 @@ fn fewer_bits_than_sixteen() {
             let (xray, notes) = Xray::from_bytes(&file(image.clone(), format)).unwrap();
             let right = Array2::from_shape_fn((SIDE, SIDE), |(y, x)| expected(y, x));
             assert!(furthest(xray.values(), right.view()) < 0.01, "{used}");
-            let remarks = if used < 16 { vec![ImageNote::SampleBits { stored: 16, used }] } else { vec![] };
+            let remarks = if used < 16 { vec![bits_in_use(used, 0)] } else { vec![] };
             assert_eq!(notes, remarks);
         }
     }
@@ -111,6 +158,58 @@ fn fewer_bits_than_sixteen() {
     let (xray, _) = Xray::from_bytes(&file(image, ImageFormat::Png)).unwrap();
     let expected = (0.886 * f32::from(twelve(200, 100)) + 0.114 * 4095.0) / 4095.0 * 255.0;
     assert!((xray.values()[[100, 200]] - expected).abs() < 0.05);
+}
+
+/// A TIFF file of one strip of 16-bit grey samples, in which zero is white or black.
+fn tiff(big: bool, photometric: u64, side: u32, sample: impl Fn(u32, u32) -> u16) -> Vec<u8> {
+    let pixels = (0..side * side).flat_map(|i| sample(i % side, i / side).to_le_bytes());
+    let pixels: Vec<u8> = pixels.collect();
+    let side = u64::from(side);
+    let start = if big { 16 } else { 8 };
+    let entries: [(u16, u64); 9] = [
+        (256, side),
+        (257, side),
+        (258, 16),
+        (259, 1),
+        (262, photometric),
+        (273, start),
+        (277, 1),
+        (278, side),
+        (279, pixels.len() as u64),
+    ];
+    let directory = start + pixels.len() as u64;
+    let number = |value: u64| value.to_le_bytes()[..if big { 8 } else { 4 }].to_vec();
+    let mut file = match big {
+        true => [b"II".as_slice(), &[43, 0, 8, 0, 0, 0]].concat(),
+        false => b"II*\0".to_vec(),
+    };
+    file.extend(number(directory));
+    file.extend(pixels);
+    file.extend(&(entries.len() as u64).to_le_bytes()[..if big { 8 } else { 2 }]);
+    for (tag, value) in entries {
+        // One long integer.
+        file.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+        file.extend(number(1));
+        file.extend(number(value));
+    }
+    file.extend(number(0));
+    file
+}
+
+#[test]
+fn tiff_of_twelve_bits_whose_zero_is_white() {
+    let deep = |x: u32, y: u32| ((x + y) * 4095 / 510) as u16;
+    let (expected, _) = Xray::from_bytes(&tiff(false, 1, 256, deep)).unwrap();
+    for big in [false, true] {
+        for (photometric, file) in
+            [(1, tiff(big, 1, 256, deep)), (0, tiff(big, 0, 256, |x, y| 4095 - deep(x, y)))]
+        {
+            let (xray, notes) = Xray::from_bytes(&file).unwrap();
+            assert!(furthest(xray.values(), expected.values()) < 0.01, "{photometric} {big}");
+            assert!((xray.values()[[100, 200]] - 300.0 / 2.0).abs() < 0.1);
+            assert_eq!(notes, [bits_in_use(12, 0)]);
+        }
+    }
 }
 
 #[test]
@@ -127,7 +226,7 @@ fn significant_bits_are_believed() {
     let greatest = f32::from(smooth(255, 255));
     let (value, notes) = at(&with_chunk(&image(1), b"sBIT", &[12]));
     assert!((value - greatest / 4095.0 * 255.0).abs() < 0.01, "{value}");
-    assert_eq!(notes, [ImageNote::SampleBits { stored: 16, used: 12 }]);
+    assert_eq!(notes, [bits_in_use(12, 0)]);
     // Samples that exceed their significant bits were scaled to 16.
     let (value, notes) = at(&with_chunk(&image(100), b"sBIT", &[12]));
     assert!((value - greatest * 100.0 / 65535.0 * 255.0).abs() < 0.01, "{value}");
@@ -135,7 +234,7 @@ fn significant_bits_are_believed() {
     // A chunk of another kind says nothing.
     let (value, notes) = at(&with_chunk(&image(16), b"teSt", &[12]));
     assert!((value - greatest * 16.0 / 4095.0 * 255.0).abs() < 0.01, "{value}");
-    assert_eq!(notes, [ImageNote::SampleBits { stored: 16, used: 12 }]);
+    assert_eq!(notes, [bits_in_use(12, 0)]);
 }
 
 #[test]

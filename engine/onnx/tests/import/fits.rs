@@ -1,6 +1,6 @@
 //! Activations replaced by polynomials.
 
-use crate::model::{Builder, float, kinds, numbers};
+use crate::model::{Builder, float, kinds, numbers, text};
 use pleura_nn::{FitError, FitOptions, Function, fit};
 use pleura_onnx::ImportOptions;
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
@@ -19,6 +19,8 @@ fn values() {
         (Function::Erf, 0.5, 0.520_499_877_813_046_5),
         (Function::Erf, -2.5, -0.999_593_047_982_555),
         (Function::Gelu, 1.0, 0.841_344_746_068_542_9),
+        (Function::TanhGelu, 1.0, 0.841_191_990_608_276_8),
+        (Function::TanhGelu, -0.5, -0.154_285_990_174_856_06),
         (Function::Silu, -1.0, -0.268_941_421_369_995_1),
         (Function::Softplus, 0.0, LN_2),
         (Function::HardSwish, 1.0, 2.0 / 3.0),
@@ -171,4 +173,35 @@ fn intervals_stay_with_the_activations() {
     let x = numbers(6, 0);
     let reaching = &fitted.trace(&x)[relu.operand];
     assert!(reaching.iter().zip(&x).all(|(m, x)| (m - 0.5 * x).abs() < 1e-12), "{reaching:?}");
+}
+
+/// Max and Min of a tensor and constants, of one number or of one for each element.
+#[test]
+fn bounds_are_clips() {
+    let new = || Builder::new(&[2, 3]).scalar("c", 0.25).floats("v", &[3], &[0.5, -1.0, 2.0]);
+    let of = [0.5, -1.0, 2.0];
+    type Expected<'a> = &'a dyn Fn(usize, f64) -> f64;
+    let cases: [(&str, &str, &str, Expected<'_>); 5] = [
+        ("Max", "x c", "clip(0.25, inf)", &|_, x| x.max(0.25)),
+        ("Min", "c x", "clip(-inf, 0.25)", &|_, x| x.min(0.25)),
+        ("Max", "x v", "relu", &|k, x| x.max(of[k])),
+        ("Min", "v x", "relu", &|k, x| x.min(of[k])),
+        ("Min", "v x c", "relu", &|k, x| x.min(of[k]).min(0.25)),
+    ];
+    for (op, inputs, function, expected) in cases {
+        let model = new().node(op, inputs, "y", &[]);
+        assert!(model.error().contains(function), "{}", model.error());
+        let network = model.import_with(&options()).unwrap().network;
+        assert_eq!(network.activations().count(), 1);
+        let x = numbers(6, 0);
+        for (i, (y, x)) in network.evaluate_flat(&x).iter().zip(&x).enumerate() {
+            assert!((y - expected(i % 3, *x)).abs() < 1e-6, "{op} of {inputs}, {x}: {y}");
+        }
+    }
+    let tanh = [text("approximate", "tanh")];
+    let network =
+        Builder::new(&[6]).opset(20).node("Gelu", "x", "y", &tanh).import_with(&options()).unwrap().network;
+    for (y, x) in network.evaluate_flat(&numbers(6, 0)).iter().zip(numbers(6, 0)) {
+        assert_eq!(*y, Function::TanhGelu.evaluate(x));
+    }
 }

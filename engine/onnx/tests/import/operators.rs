@@ -264,7 +264,9 @@ fn views_move_nothing() {
     new().node("Flatten", "x", "y", &[]).gives(&[24], &x);
     new().ints("s", &[0, -1]).node("Reshape", "x s", "y", &[]).gives(&[24], &x);
     new().ints("s", &[-1, 24]).node("Reshape", "x s", "y", &[]).gives(&[24], &x);
-    new().ints("s", &[1, 6, -1]).node("Reshape", "x s", "y", &[]).gives(&[6, 4], &x);
+    new().ints("s", &[1, 6, 4]).node("Reshape", "x s", "y", &[]).gives(&[6, 4], &x);
+    let one = Builder::with_dims(&[1, 2, 3, 4].map(Some)).ints("s", &[1, 6, -1]);
+    one.node("Reshape", "x s", "y", &[]).gives(&[6, 4], &x);
     new().ints("s", &[-1, 0, 12]).node("Reshape", "x s", "y", &[]).gives(&[2, 12], &x);
     new().ints("a", &[1, -1]).node("Unsqueeze", "x a", "y", &[]).gives(&[1, 2, 3, 4, 1], &x);
     let model = Builder::new(&[1, 6, 1]).node("Squeeze", "x", "y", &[ints("axes", &[1, 3])]);
@@ -528,4 +530,15 @@ fn constants_are_computed() {
     let product = product.node("Shape", "x", "b", &[int("end", 1)]).node("Mul", "b one", "b1", &[]);
     let product = product.node("Concat", "b1 n", "to", &[int("axis", 0)]).node("Reshape", "x to", "y", &[]);
     product.gives(&[6], &numbers(6, 0));
+}
+
+#[test]
+fn shapes_of_fewer_axes_begin_behind_the_batch() {
+    let x = numbers(3, 0);
+    let model = Builder::with_dims(&[2, 3, 1, 1].map(Some)).ints("s", &[2, 2]);
+    let expected: Vec<f64> = (0..12).map(|i| x[i / 4]).collect();
+    model.node("Expand", "x s", "y", &[]).gives(&[3, 2, 2], &expected);
+    let model = Builder::with_dims(&[2, 3, 1, 1].map(Some)).ints("s", &[2, 3, 1, 2]);
+    let expected: Vec<f64> = (0..6).map(|i| x[i / 2]).collect();
+    model.node("Expand", "x s", "y", &[]).gives(&[3, 1, 2], &expected);
 }

@@ -1,6 +1,6 @@
 //! Refusals of models that cannot be imported: they name the node and say what to do instead.
 
-use crate::model::{Builder, float, int, ints, tensor, text};
+use crate::model::{Builder, float, int, ints, numbers, tensor, text};
 use crate::proto::{Entry, Tensor, ValueInfo};
 use pleura_nn::Function;
 use pleura_onnx::{ImportError, ImportOptions, Problem, Unsupported};
@@ -37,7 +37,9 @@ fn operators_with_advice() {
         ("If", "x", "control flow"),
         ("Loop", "x", "control flow"),
         ("Scan", "x", "control flow"),
-        ("Max", "x c", "compared"),
+        ("Max", "x c", "clip"),
+        ("Max", "x x", "compared"),
+        ("Min", "c x x", "compared"),
         ("Sqrt", "x", "polynomial"),
         ("QLinearConv", "x", "floating point"),
         ("Frobnicate", "x", "not supported"),
@@ -52,6 +54,19 @@ fn operators_with_advice() {
     let mut unnamed = two().node("Relu", "x", "y", &[]);
     unnamed.graph().node[0].name.clear();
     refused(unnamed, &["the node that makes \"y\" (Relu)"]);
+}
+
+/// Padding that keeps sizes would be negative, and implementations leave out other elements.
+#[test]
+fn windows_that_leave_elements_out() {
+    let pool = |kernel| {
+        let attributes =
+            [ints("kernel_shape", &[kernel]), ints("strides", &[3]), text("auto_pad", "SAME_UPPER")];
+        Builder::new(&[1, 6]).node("AveragePool", "x", "y", &attributes)
+    };
+    refused(pool(1), &["auto_pad", "explicit pads"]);
+    refused(pool(2), &["auto_pad", "explicit pads"]);
+    pool(3).gives(&[1, 2], &[(0..3), (3..6)].map(|of| of.map(|i| numbers(6, 0)[i]).sum::<f64>() / 3.0));
 }
 
 #[test]
@@ -75,6 +90,11 @@ fn batches_stay_apart() {
     refused(new().floats("c", &[4, 1, 1], &[1.0, 2.0, 3.0, 4.0]).node("Mul", "x c", "y", &[]), batch);
     refused(new().floats("c", &[1, 1, 1, 3], &[1.0, 2.0, 3.0]).node("Mul", "x c", "y", &[]), batch);
     refused(new().ints("p", &[1, 0, 0, 0, 0, 0]).node("Pad", "x p", "y", &[]), batch);
+    // Without a batch size, a free extent takes all items in.
+    let free = || Builder::new(&[2, 3]);
+    refused(free().ints("s", &[1, -1]).node("Reshape", "x s", "y", &[]), batch);
+    refused(free().ints("s", &[1, -1, 3]).node("Reshape", "x s", "y", &[]), batch);
+    refused(free().ints("s", &[1, 2, 6]).node("Resize", "x _ _ s", "y", &[]), batch);
     let size = new().node("ReduceMean", "x", "m", &[ints("axes", &[2]), int("keepdims", 0)]);
     refused(size.node("Mul", "m x", "y", &[]), batch);
 }

@@ -92,6 +92,13 @@ fn voi_luts_are_applied() {
     assert_eq!(pixels, expected);
     assert!(matches!(notes.as_slice(), [ImageNote::Choice { count: 2, .. }]), "{notes:?}");
 
+    // Ten bits are declared, and entries have twelve.
+    let mut deep = twelve_bits();
+    deep.0.put(sequence(0x0028_3010, vec![lut(0, 10, (0..4096).rev().collect())]));
+    let (pixels, notes) = read(&deep.bytes(EXPLICIT));
+    assert_eq!(pixels, all(|x| (4095.0 - f64::from(x) * 16.0) / 4095.0 * 255.0));
+    assert_eq!(notes, [ImageNote::LutBits { name: "VOI LUT Sequence", declared: 10, used: 12 }]);
+
     let mut beside = twelve_bits();
     beside.0.put(sequence(0x0028_3010, vec![lut(5000, 12, (0..4095).collect())]));
     assert!(message(&beside).contains("the VOI LUT of the DICOM file lies beside"), "{}", message(&beside));

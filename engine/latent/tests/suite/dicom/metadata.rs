@@ -28,6 +28,9 @@ fn contradictions_are_noted() {
         ("Patient Orientation", 0x0020_0020, VR::CS, "R\\F"),
         ("Patient Orientation", 0x0020_0020, VR::CS, "L\\H"),
         ("Pixel Aspect Ratio", 0x0028_0034, VR::IS, "2\\1"),
+        ("Pixel Spacing", 0x0028_0030, VR::DS, "0.1\\0.2"),
+        ("Imager Pixel Spacing", 0x0018_1164, VR::DS, "0.2\\0.1"),
+        ("Series Description", 0x0008_103e, VR::LO, "Thorax lateral"),
     ];
     for (expected, number, vr, value) in cases {
         let notes = notes(|file| {
@@ -47,6 +50,23 @@ fn contradictions_are_noted() {
             matches!(notes.as_slice(), [ImageNote::Metadata { found, .. }] if found == value),
             "{notes:?}"
         );
+    }
+}
+
+/// A class of images stands for a modality that is not named.
+#[test]
+fn classes_of_images_are_noted() {
+    for (number, is_noted) in
+        [("2", true), ("12.1", true), ("1.2", true), ("1", false), ("1.1", false), ("7", false)]
+    {
+        let class = format!("1.2.840.10008.5.1.4.1.1.{number}");
+        let of = |modality: &str| {
+            notes(|file| _ = file.text(0x0008_0060, VR::CS, modality).text(0x0008_0016, VR::UI, &class))
+        };
+        assert_eq!(of("DX"), []);
+        let found = of("");
+        let noted = matches!(found.as_slice(), [ImageNote::Metadata { attribute: "SOP Class UID", .. }]);
+        assert_eq!((noted, found.is_empty()), (is_noted, !is_noted), "{class}: {found:?}");
     }
 }
 
@@ -83,6 +103,8 @@ fn chest_radiographs_are_not_noted() {
         (0x0020_0062, VR::CS, "U"),
         (0x0020_0020, VR::CS, "L\\F"),
         (0x0028_0034, VR::IS, "1\\1"),
+        (0x0028_0030, VR::DS, "0.14\\0.14"),
+        (0x0008_103e, VR::LO, "Chest PA and lateral"),
     ];
     for (number, vr, value) in cases {
         let notes = notes(|file| {
