@@ -90,6 +90,10 @@ impl Backend for AnyBackend {
         with!(self, device => device.upload(limbs, polys, words).map(wrap))
     }
 
+    fn series<R: Send>(&self, operations: impl FnOnce() -> R + Send) -> R {
+        with!(self, device => device.series(operations))
+    }
+
     fn expect_constants(&self, words: usize) {
         with!(self, device => device.expect_constants(words));
     }

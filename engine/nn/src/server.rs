@@ -206,7 +206,7 @@ impl<B: Backend> Session<B> {
                 PreparedStep::Input => {
                     evaluator.upload(ciphertexts)?.with_scale(plan.program.steps[id].scale)
                 }
-                step => self.run(id, step, &values)?,
+                step => evaluator.backend().series(|| self.run(id, step, &values))?,
             };
             values.push(Some(value));
             // Values that no later step reads make room.

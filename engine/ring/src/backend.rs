@@ -51,6 +51,11 @@ pub trait Backend: Sized + Send + Sync {
     /// Short description of the device.
     fn name(&self) -> String;
 
+    /// Calls a function that calls operations. A device with threads calls it on one of them, which saves waking them for each operation.
+    fn series<R: Send>(&self, operations: impl FnOnce() -> R + Send) -> R {
+        operations()
+    }
+
     /// Uploads words of `polys` polynomials over `limbs`.
     ///
     /// # Errors

@@ -25,6 +25,13 @@ impl Backend for Cpu {
         Self::describe(self.simd, threads)
     }
 
+    fn series<R: Send>(&self, operations: impl FnOnce() -> R + Send) -> R {
+        match &self.threads {
+            Some(pool) => pool.install(operations),
+            None => operations(),
+        }
+    }
+
     fn upload<D: Domain>(
         &self,
         limbs: Limbs,

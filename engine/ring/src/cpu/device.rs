@@ -108,12 +108,17 @@ impl Cpu {
 
     /// Runs `f` on every task, in order on one thread, in halves on several.
     pub(super) fn run<T: Send>(&self, words: usize, tasks: Vec<T>, f: impl Fn(T) + Sync + Send) {
-        if let Some(log) = &self.log {
-            return log.run(tasks, words < SERIAL_WORDS, f);
+        match &self.log {
+            Some(log) => log.run(tasks, words < SERIAL_WORDS, f),
+            None => self.split(words, tasks, f),
         }
+    }
+
+    /// Runs `f` on the parts of a task, on this thread and on those that have no task left.
+    pub(super) fn split<T: Send>(&self, words: usize, parts: Vec<T>, f: impl Fn(T) + Sync + Send) {
         match &self.threads {
-            Some(pool) if words >= SERIAL_WORDS => pool.install(|| tasks.into_par_iter().for_each(f)),
-            _ => tasks.into_iter().for_each(f),
+            Some(pool) if words >= SERIAL_WORDS => pool.install(|| parts.into_par_iter().for_each(f)),
+            _ => parts.into_iter().for_each(f),
         }
     }
 

@@ -31,6 +31,30 @@ pub(super) struct Switching<'a> {
 /// The two results of an output in one limb, or a part of it.
 type Pair<'a> = (&'a mut [u32], &'a mut [u32]);
 
+/// The words of all outputs of one item and limb from `start` on, and which outputs have a term.
+struct Tile<'a> {
+    start: usize,
+    outs: Vec<Pair<'a>>,
+    touched: Vec<bool>,
+}
+
+impl<'a> Tile<'a> {
+    /// Tiles of some words each.
+    fn of(outs: Vec<Pair<'a>>, words: usize) -> Vec<Self> {
+        let touched = vec![false; outs.len()];
+        let mut tiles: Vec<Self> = Vec::new();
+        for (out0, out1) in outs {
+            for (i, pair) in out0.chunks_mut(words).zip(out1.chunks_mut(words)).enumerate() {
+                if tiles.len() == i {
+                    tiles.push(Self { start: i * words, outs: Vec::new(), touched: touched.clone() });
+                }
+                tiles[i].outs.push(pair);
+            }
+        }
+        tiles
+    }
+}
+
 /// A part of the work: one limb of one item, from the word `start` on.
 #[derive(Clone, Copy)]
 struct Spot {
@@ -68,21 +92,26 @@ impl<'a> Switching<'a> {
         }
         let words = 2 * outputs * batch * limbs * cpu.ring.n();
         let tasks = tasks.into_iter().enumerate().collect();
-        cpu.run(words, tasks, |(task, mut outs): (usize, Vec<Pair<'_>>)| {
-            let spot = Spot { limb: task / batch, item: task % batch, start: 0 };
+        cpu.run(words, tasks, |(task, outs): (usize, Vec<Pair<'_>>)| {
+            let limb = task / batch;
+            let item = task % batch;
+            let mut tiles = Tile::of(outs, (TILE / 2).min(cpu.ring.n()));
             let mut digits = cpu.scratch(self.scratch_limbs());
-            let mut touched = vec![false; outputs];
             for input in 0..self.inputs {
-                self.extend(spot, input, digits.limbs_mut());
+                let places: Vec<_> = digits.limbs_mut().enumerate().collect();
+                cpu.split(words, places, |(d, place)| self.extend(limb, item, input, d, place));
                 let digits: Vec<_> = digits.limbs().collect();
-                self.add_terms(spot, input, &digits, &mut outs, &mut touched);
+                cpu.split(words, tiles.iter_mut().collect(), |tile: &mut Tile<'_>| {
+                    let spot = Spot { limb, item, start: tile.start };
+                    self.add_terms(spot, input, &digits, &mut tile.outs, &mut tile.touched);
+                });
             }
-            clear_untouched(&mut outs, &touched);
+            tiles.iter_mut().for_each(|tile| clear_untouched(&mut tile.outs, &tile.touched));
         });
         out
     }
 
-    /// `[2][sums] = sum diagonal [2][outputs][batch]`; a task is one limb, taken in tiles that stay in the cache.
+    /// `[2][sums] = sum diagonal [2][outputs][batch]`; a task is one limb, split into tiles that stay in the cache.
     pub(super) fn run_sums(
         &self,
         diagonals: Diagonals<'_, Cpu>,
@@ -103,16 +132,21 @@ impl<'a> Switching<'a> {
             tasks[i % limbs.count()].push(limb);
         }
         let tile = self.tile();
+        let words = 2 * sums * limbs.count() * n;
         let tasks = tasks.into_iter().enumerate().collect();
-        cpu.run(2 * sums * limbs.count() * n, tasks, |(limb, mut outs): (usize, Vec<&mut [u32]>)| {
+        cpu.run(words, tasks, |(limb, outs): (usize, Vec<&mut [u32]>)| {
             let modulus = cpu.ring.modulus(self.indices[limb]);
             let (mut expanded, log_runs) = self.expansion(diagonals);
             let diagonals = self.diagonals(diagonals, &mut expanded, limb);
-            let digits = self.extend_all(limb);
+            let digits = self.extend_all(limb, words);
             let digits: Vec<_> = digits.limbs().collect();
-            let mut steps = cpu.tiles(tile, 2 * outputs * batch);
-            let (outs0, outs1) = outs.split_at_mut(sums);
-            for start in (0..n).step_by(tile) {
+            let mut tiles: Vec<_> = (0..n).step_by(tile).map(|start| (start, Vec::new())).collect();
+            for out in outs {
+                tiles.iter_mut().zip(out.chunks_mut(tile)).for_each(|((_, outs), words)| outs.push(words));
+            }
+            cpu.split(words, tiles, |(start, mut outs): (usize, Vec<&mut [u32]>)| {
+                let mut steps = cpu.tiles(tile, 2 * outputs * batch);
+                let (outs0, outs1) = outs.split_at_mut(sums);
                 let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
                 let mut first: Vec<_> = second.drain(..outputs * batch).collect();
                 for item in 0..batch {
@@ -131,10 +165,9 @@ impl<'a> Switching<'a> {
                             PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * batch + b]] }
                         })
                         .collect();
-                    let words = start..start + tile;
-                    (cpu.kernels.dot_pair)(modulus, &terms, &mut out0[words.clone()], &mut out1[words]);
+                    (cpu.kernels.dot_pair)(modulus, &terms, out0, out1);
                 }
-            }
+            });
         });
         out
     }
@@ -188,27 +221,27 @@ impl<'a> Switching<'a> {
         if self.fresh.is_some() { self.product.gadget.digits() } else { 0 }
     }
 
-    /// Extends the digits of one input, if they are to be made here and used.
-    fn extend<'b>(&self, spot: Spot, input: usize, digits: impl Iterator<Item = &'b mut [u32]>) {
+    /// Extends a digit of one input, if it is to be made here and used. A digit has its own limbs already: nothing is written there.
+    fn extend(&self, limb: usize, item: usize, input: usize, digit: usize, out: &mut [u32]) {
         let GadgetProduct { first_switched, batch, .. } = *self.product;
         if let (Some(fresh), true) = (&self.fresh, self.product.is_switched(input)) {
-            for (d, words) in digits.enumerate() {
-                fresh.extend((input - first_switched) * batch + spot.item, d, spot.limb, words);
+            let poly = (input - first_switched) * batch + item;
+            if fresh.unchanged(poly, digit, limb).is_none() {
+                fresh.extend(poly, digit, limb, out);
             }
         }
     }
 
-    /// The extended digits `[inputs][batch]` in one limb.
-    fn extend_all(&self, limb: usize) -> CpuBuffer {
+    /// The extended digits `[inputs][batch]` in one limb, for a product that writes so many words.
+    fn extend_all(&self, limb: usize, words: usize) -> CpuBuffer {
         let batch = self.product.batch;
         let per_input = self.scratch_limbs();
         let mut digits = self.cpu.scratch(per_input * self.inputs * batch);
-        let mut places: Vec<_> = digits.limbs_mut().collect();
         // An input that is not switched keeps its places, unused; if none is, there are no places at all.
-        for (i, places) in places.chunks_mut(per_input.max(1)).enumerate() {
-            let spot = Spot { limb, item: i % batch, start: 0 };
-            self.extend(spot, i / batch, places.iter_mut().map(|words| &mut **words));
-        }
+        self.cpu.split(words, digits.limbs_mut().enumerate().collect(), |(place, out)| {
+            let i = place / per_input;
+            self.extend(limb, i % batch, i / batch, place % per_input, out);
+        });
         digits
     }
 
@@ -239,11 +272,15 @@ impl<'a> Switching<'a> {
         let count = gadget.digits();
         let modulus = cpu.ring.modulus(self.indices[limb]);
         let factor = if over_q { cpu.ring.special_product(limbs.p, self.indices[limb]) } else { 1 };
-        let digit = |d: usize| match digits {
-            Digits::Extended(view) => {
-                cpu.limb(view, ((input - first_switched) * batch + item) * count + d, limbs, limb)
+        let digit = |d: usize| {
+            let poly = (input - first_switched) * batch + item;
+            match digits {
+                Digits::Extended(view) => cpu.limb(view, poly * count + d, limbs, limb),
+                Digits::Fresh(_) => {
+                    let unchanged = self.fresh.as_ref().and_then(|fresh| fresh.unchanged(poly, d, limb));
+                    unchanged.unwrap_or(extended[d])
+                }
             }
-            Digits::Fresh(_) => extended[d],
         };
         let addend = |part: usize| {
             let poly = (part * self.inputs + input) * batch + item;
@@ -295,14 +332,20 @@ impl<'a> Extension<'a> {
         Self { cpu, x, gadget, digits, coefficients, rows }
     }
 
+    /// Digit `d` of poly `poly` in limb `limb` of the gadget where that is a limb of the digit, which is the polynomial's.
+    fn unchanged(&self, poly: usize, d: usize, limb: usize) -> Option<&'a [u32]> {
+        let Self { cpu, x, gadget, .. } = self;
+        gadget.digit(d).contains(&limb).then(|| cpu.limb(*x, poly, x.limbs(), limb))
+    }
+
     /// Digit `d` of poly `poly` in limb `limb` of the gadget, transformed.
     pub(super) fn extend(&self, poly: usize, d: usize, limb: usize, out: &mut [u32]) {
-        let Self { cpu, x, gadget, .. } = self;
-        let digit = gadget.digit(d);
-        if digit.contains(&limb) {
-            out.copy_from_slice(cpu.limb(*x, poly, x.limbs(), limb));
+        if let Some(words) = self.unchanged(poly, d, limb) {
+            out.copy_from_slice(words);
             return;
         }
+        let Self { cpu, gadget, .. } = self;
+        let digit = gadget.digit(d);
         let (sources, conversion) = &self.digits[d];
         let target = if limb < digit.start { limb } else { limb - digit.len() };
         let start = poly * self.rows + digit.start + d;
