@@ -5,7 +5,7 @@
 #
 #   python/wheels.sh                                   this machine
 #   python/wheels.sh x86_64-unknown-linux-gnu          untested: glibc 2.28 and later, by Zig's linker
-#   python/wheels.sh aarch64-unknown-linux-gnu         untested: glibc 2.28 and later, by Zig's linker
+#   python/wheels.sh aarch64-unknown-linux-gnu         tried under qemu-user: glibc 2.28 and later, by Zig's linker
 #   python/wheels.sh aarch64-apple-darwin              untested, on macOS
 #   python/wheels.sh x86_64-apple-darwin               untested, on macOS
 #   python/wheels.sh x86_64-pc-windows-msvc            untested, on Windows
