@@ -77,10 +77,14 @@ for workers in arguments.workers:
     items = numpy.resize(samples, (arguments.images * workers, *samples.shape[1:]))
     table = pleura.ray.encrypt(client, items)
     for _ in range(arguments.rounds):
-        dataset = pleura.ray.dataset(table, 4).materialize()
+        dataset = pleura.ray.dataset(table, 16).materialize()
         kwargs = {"plan": parts[0], "keys": parts[1], "cores": cores, "counter": Counter.remote()}
         results = dataset.map_batches(
-            Pinned, fn_constructor_kwargs=kwargs, batch_size=1, concurrency=workers, num_cpus=1
+            Pinned,
+            fn_constructor_kwargs=kwargs,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=1,
         )
         # The start of the workers happens once for a job: the clock begins with the first result.
         times = []

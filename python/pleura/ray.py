@@ -9,7 +9,7 @@ which nobody learns an input or a result. A worker that is lost is started again
     results = pleura.ray.dataset(table).map_batches(
         pleura.ray.EncryptedInference,
         fn_constructor_kwargs={"plan": ray.put(plan.server), "keys": ray.put(client.evaluation_keys())},
-        batch_size=1, concurrency=8, num_cpus=1,
+        batch_size=1, compute=ray.data.ActorPoolStrategy(size=8), num_cpus=1,
     )
     scores = pleura.ray.decrypt(client, results)
 
@@ -150,11 +150,13 @@ def run(
         "device": device if device is not None else ("gpu" if num_gpus else "cpu"),
         "threads": max(1, int(num_cpus)),
     }
-    results = dataset(table).map_batches(
+    # Longer blocks cost Ray less, and shorter ones share out better at the end.
+    rows = max(1, min(16, len(table) // (4 * concurrency)))
+    results = dataset(table, rows).map_batches(
         EncryptedInference,
         fn_constructor_kwargs=kwargs,
         batch_size=1,
-        concurrency=concurrency,
+        compute=ray.data.ActorPoolStrategy(size=concurrency),
         num_cpus=num_cpus if not num_gpus else None,
         num_gpus=num_gpus or None,
     )

@@ -54,7 +54,8 @@ def test_no_row_is_lost_or_doubled_when_a_worker_dies(cluster, plan, client, pip
     marker = tmp_path / "killed"
     table = encrypt(client, items)
     kwargs = {"plan": ray.put(plan.server), "keys": ray.put(client.evaluation_keys()), "marker": str(marker)}
-    results = dataset(table).map_batches(dying(), fn_constructor_kwargs=kwargs, batch_size=1, concurrency=2)
+    pool = ray.data.ActorPoolStrategy(size=2)
+    results = dataset(table).map_batches(dying(), fn_constructor_kwargs=kwargs, batch_size=1, compute=pool)
     scores, _ = decrypt(client, results)
     assert marker.exists()
     assert numpy.abs(scores - pipeline(items)).max() < 1e-2
