@@ -164,7 +164,7 @@ def run(
     if output is not None:
         import pyarrow
 
-        columns = {"name": found or [str(number) for number in range(len(scores))]}
+        columns: dict[str, Any] = {"name": found or [str(number) for number in range(len(scores))]}
         flat = scores.reshape(len(scores), -1)
         columns.update({f"score{k}": flat[:, k] for k in range(flat.shape[1])})
         ray.data.from_arrow(pyarrow.table(columns)).write_parquet(output)
