@@ -12,6 +12,7 @@ mod files;
 mod folder_page;
 #[cfg(test)]
 mod fuzz;
+mod help;
 mod html;
 mod latency;
 mod machine;
@@ -34,7 +35,7 @@ mod terminal;
 mod text;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::DeviceArgs;
 use std::process::ExitCode;
 
@@ -143,7 +144,8 @@ enum Command {
 
 fn main() -> ExitCode {
     set_runtime_dir();
-    let Pleura { command, quiet, verbose } = Pleura::parse();
+    let parsed = Pleura::from_arg_matches(&command().get_matches());
+    let Pleura { command, quiet, verbose } = parsed.unwrap_or_else(|error| error.exit());
     terminal::set_verbosity(quiet, verbose);
     let command = command.or_else(|| Pleura::parse_from(["pleura", "classify"]).command);
     let result = command.map_or(Ok(()), dispatch);
@@ -164,6 +166,11 @@ fn set_runtime_dir() {
         // SAFETY: this is the first statement of `main`, and no other thread runs that could read the environment.
         unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
+}
+
+/// The command line.
+fn command() -> clap::Command {
+    help::with_paragraphs(Pleura::command())
 }
 
 fn dispatch(command: Command) -> Result<()> {
@@ -193,8 +200,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Devices(args) => cmd::devices::devices(&args),
         Command::Bench(args) => cmd::bench::bench(&args),
         Command::Cache(args) => cache::cache(&args),
-        Command::Completions(args) => cmd::manual::completions(&args, Pleura::command()),
-        Command::Man(args) => cmd::manual::man(&args, Pleura::command()),
+        Command::Completions(args) => cmd::manual::completions(&args, self::command()),
+        Command::Man(args) => cmd::manual::man(&args, self::command()),
     }
 }
 
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_command_line_makes_sense() {
-        Pleura::command().debug_assert();
+        command().debug_assert();
     }
 
     /// Renders the help of a command and of all commands below it.
@@ -246,6 +253,11 @@ mod tests {
         let help = command.clone().term_width(80).render_long_help().to_string();
         // Usage lines are not wrapped.
         for line in help.lines().filter(|line| !line.starts_with("Usage: ")) {
+            assert!(line.chars().count() <= 80, "{path}: {line}");
+        }
+        // Nor are examples.
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in examples.lines().filter(|line| line.starts_with(' ')) {
             assert!(line.chars().count() <= 80, "{path}: {line}");
         }
         command.get_subcommands_mut().for_each(|inner| {
@@ -256,7 +268,7 @@ mod tests {
 
     #[test]
     fn help_fits_eighty_columns() {
-        let mut command = Pleura::command();
+        let mut command = command();
         command.build();
         check_help(&mut command, "pleura");
     }

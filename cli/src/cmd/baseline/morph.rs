@@ -84,7 +84,8 @@ pub(crate) struct KeygenArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph apply chest.png --key morph.key --output chest.morphed")]
+  pleura baseline morph apply chest.png --key morph.key \\
+      --output chest.morphed")]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -140,7 +141,8 @@ pub(crate) struct RunArgs {
 #[command(after_help = "\
 Examples:
   pleura baseline morph attack --output pictures/
-  pleura baseline morph attack --morphed chest.morphed --augconv layer.augconv --output pictures/
+  pleura baseline morph attack --morphed chest.morphed \\
+      --augconv layer.augconv --output pictures/
   pleura baseline morph attack --layer xray --known 2
 
 Without files, a key is made and forgotten, X-rays are morphed with it, and the attack sees what a

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   pleura bench compare before.json after.json
-  pleura bench compare mine.json yours.json --json | jq '.rows[] | select(.ratio > 1.1)'
+  pleura bench compare mine.json yours.json --json \\
+      | jq '.rows[] | select(.ratio > 1.1)'
   pleura bench compare laptop.json server.json card.json --html machines.html
 
 Each file is compared with the first. Devices of the same name are compared first, then the others

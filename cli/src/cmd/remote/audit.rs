@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   pleura audit y.json --plan server.plan --keys eval.keys x.ct
-  pleura audit y.json --plan server.plan --keys eval.keys x.ct --result y.ct --device gpu
+  pleura audit y.json --plan server.plan --keys eval.keys x.ct --result y.ct \\
+      --device gpu
   pleura audit y.json x.ct --result y.ct --signer 3b6a27bc...
 
 With --plan and --keys, the results are computed again and compared bit by bit. Every device

@@ -31,7 +31,8 @@ Examples:
   pleura decrypt --spec client.spec --secret secret.key y.ct
   pleura decrypt --spec client.spec --secret secret.key y.ct --output ward.csv
   pleura decrypt --spec client.spec --secret secret.key y.ct --output y.npy
-  pleura decrypt --spec client.spec --secret secret.key y.ct --json | jq '.label // empty'
+  pleura decrypt --spec client.spec --secret secret.key y.ct --json \\
+      | jq '.label // empty'
 
 Scores are rounded as in `pleura classify` and `pleura run`. Do not show them to the server.")]
 pub(crate) struct DecryptArgs {

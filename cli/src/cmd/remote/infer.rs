@@ -29,10 +29,12 @@ const MAX_PLAN: u64 = 16 << 30;
 #[command(after_help = "\
 Examples:
   pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct
-  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct --gpu-memory 6GB
-  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct --json | jq .seconds
-  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct --receipt y.json \\
-    --signing-key server.pem
+  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct \\
+      --gpu-memory 6GB
+  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct \\
+      --json | jq .seconds
+  pleura infer --plan server.plan --keys eval.keys x.ct --output y.ct \\
+      --receipt y.json --signing-key server.pem
 
 The command needs no secret: inputs, names and results stay encrypted.")]
 pub(crate) struct InferArgs {

@@ -18,8 +18,10 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   pleura keygen --spec client.spec --secret secret.key --output eval.keys
-  pleura keygen --spec client.spec --secret secret.key --output eval.keys --passphrase
-  pleura keygen --spec client.spec --secret secret.key --output eval.keys --passphrase-file pass.txt
+  pleura keygen --spec client.spec --secret secret.key --output eval.keys \\
+      --passphrase
+  pleura keygen --spec client.spec --secret secret.key --output eval.keys \\
+      --passphrase-file pass.txt
 
 secret.key decrypts everything. It stays on this machine, only its owner can read it, and no command
 replaces it. Copy eval.keys to the server once. It does not contain the secret key.")]

@@ -54,7 +54,7 @@ const ON_THIS_MACHINE: [&str; 14] = [
 Examples:
   pleura run --model mlp.onnx --input x.npy --output y.npy
   pleura run --model lenet5.onnx --input x.npy --fit 4 --calibrate train.npy
-  pleura run --model mlp.onnx --input x.npy --device cpu --threads 4 --json | jq .fidelity
+  pleura run --model mlp.onnx --input x.npy --threads 4 --json | jq .fidelity
 
 Groups of items go through encryption, inference and decryption at the same time, as many as there
 are threads and as fit into memory; the seconds of a stage are added up over all groups. The seconds

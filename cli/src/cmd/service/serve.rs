@@ -33,7 +33,8 @@ const PRIVATE: &str = "self-signed.key";
 Examples:
   pleura serve --data service --new-token ward-1 > ward-1.token
   pleura serve --data service --model pneumonia --self-signed localhost
-  pleura serve --data service --model lola/ --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem
+  pleura serve --data service --model lola/ --listen 0.0.0.0:8443 \\
+      --tls-cert c.pem --tls-key k.pem
 
 A network is the name of a shipped network, an ONNX file of an X-ray classifier, or a folder of
 `pleura export`. The server needs no secret and accepts none: inputs, names and results stay

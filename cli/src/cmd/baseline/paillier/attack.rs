@@ -18,7 +18,8 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier store ward/ --randomness fixed --side 64 --output stored/
+  pleura baseline paillier store ward/ --randomness fixed \\
+      --side 64 --output stored/
   pleura baseline paillier attack stored/ --side 64 --output recovered/
 
 Finds the step and the period that all stored levels of one randomness come from, without a key

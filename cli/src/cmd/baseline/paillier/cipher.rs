@@ -40,8 +40,10 @@ pub(crate) struct KeygenArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier encrypt chest.png --key paillier.public --side 64 --output chest.paillier
-  pleura baseline paillier encrypt chest.png --key paillier.public --pack --output chest.paillier")]
+  pleura baseline paillier encrypt chest.png --key paillier.public \\
+      --side 64 --output chest.paillier
+  pleura baseline paillier encrypt chest.png --key paillier.public \\
+      --pack --output chest.paillier")]
 pub(crate) struct EncryptArgs {
     /// A PNG, JPEG or DICOM file.
     #[arg(value_name = "IMAGE")]
@@ -70,7 +72,8 @@ pub(crate) struct EncryptArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline paillier decrypt chest.paillier --key paillier.secret --output chest.png")]
+  pleura baseline paillier decrypt chest.paillier --key paillier.secret \\
+      --output chest.png")]
 pub(crate) struct DecryptArgs {
     /// Ciphertexts from `encrypt`.
     #[arg(value_name = "FILE")]
