@@ -6,12 +6,15 @@ use crate::table::Table;
 use crate::text::{counted, plain, short};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use pleura::StageTimes;
-use pleura::nn::{DeviceClass, Fidelity, ParameterReport, Report, label};
+use pleura::nn::{DeviceClass, Fidelity, ParameterReport, Report, ScoreTransform, label};
 use serde::Serialize;
 use std::fmt;
 
 /// Results with fewer right bits are not worth having.
 pub(crate) const USELESS_BITS: f64 = 6.0;
+
+/// Probabilities that are further off are warned about.
+const PROBABILITY_ERROR: f64 = 0.01;
 
 /// Labels beyond which a list is cut.
 const LABELS: usize = 16;
@@ -189,6 +192,39 @@ impl fmt::Display for RunReport<'_> {
     }
 }
 
+/// A sentence if `found`, probabilities of scores, are not those of the plaintext network: the error of scores is relative to the
+/// largest of them, and probabilities depend on the smallest.
+pub(crate) fn probability_warning(
+    scores: ScoreTransform,
+    found: &ArrayD<f64>,
+    plaintext: &ArrayD<f64>,
+) -> Option<String> {
+    if !matches!(scores, ScoreTransform::Sigmoid | ScoreTransform::Softmax) {
+        return None;
+    }
+    let furthest = found.iter().zip(plaintext).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    (furthest > PROBABILITY_ERROR).then(|| {
+        format!(
+            "probabilities differ by up to {} from those of the plaintext network: scores are exact to twelve bits of their range, \
+             which is too wide; scale them down before the last layer",
+            short(furthest)
+        )
+    })
+}
+
+/// A sentence if scores that are multiples of `step` are too coarse for probabilities.
+pub(crate) fn coarse_scores_warning(scores: ScoreTransform, step: f64) -> Option<String> {
+    let is_probability = matches!(scores, ScoreTransform::Sigmoid | ScoreTransform::Softmax);
+    // The steepest slope is a quarter.
+    (is_probability && step / 4.0 > PROBABILITY_ERROR).then(|| {
+        format!(
+            "scores are rounded to multiples of {}, so that probabilities near 1/2 mean nothing; the network's scores should be \
+             scaled down before its last layer",
+            short(step)
+        )
+    })
+}
+
 fn fidelity_line(title: &str, fidelity: &Fidelity, with: &str, several: bool) -> String {
     let Fidelity { max_abs_error, mean_abs_error, bits, label_agreement } = fidelity;
     let errors = format!(
@@ -213,6 +249,19 @@ pub(crate) fn nested(values: ArrayViewD<'_, f64>) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coarse_probabilities_are_warned_about() {
+        let of = |scores: [f64; 2]| ArrayD::from_shape_vec(vec![2, 1], scores.to_vec()).unwrap();
+        let sigmoid = ScoreTransform::Sigmoid;
+        assert_eq!(probability_warning(sigmoid, &of([0.5, 1.0]), &of([0.505, 1.0])), None);
+        let sentence = probability_warning(sigmoid, &of([0.5, 1.0]), &of([0.75, 1.0])).unwrap();
+        assert!(sentence.contains("up to 0.2500"), "{sentence}");
+        assert_eq!(probability_warning(ScoreTransform::Identity, &of([0.0, 1.0]), &of([9.0, 1.0])), None);
+        assert_eq!(coarse_scores_warning(sigmoid, 0.03125), None);
+        assert!(coarse_scores_warning(sigmoid, 64.0).unwrap().contains("multiples of 64"));
+        assert_eq!(coarse_scores_warning(ScoreTransform::Identity, 64.0), None);
+    }
 
     #[test]
     fn values_nest_by_axis() {

@@ -24,6 +24,14 @@ pub enum ImportError {
     /// The file is something else.
     #[error("this is no ONNX model: {0}")]
     NotOnnx(#[from] prost::DecodeError),
+    /// The file is of another known format.
+    #[error("this is {name} and no ONNX model; {advice}")]
+    OtherFormat {
+        /// Name of the format, with an article.
+        name: &'static str,
+        /// Advice to the user.
+        advice: &'static str,
+    },
     /// The file contains no graph.
     #[error("the file has no graph; export the model again")]
     NoGraph,
@@ -46,6 +54,9 @@ pub enum ImportError {
         /// Version that the model uses.
         found: i64,
     },
+    /// Two functions of the model have one name.
+    #[error("two functions of the model have one name; export the model again")]
+    DuplicateFunction,
     /// The graph has no output.
     #[error("the graph has no output; export the model again")]
     NoOutput,

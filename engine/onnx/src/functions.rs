@@ -18,6 +18,9 @@ pub(crate) fn inline(model: &mut proto::Model, opset: i64) -> Result<(), ImportE
     let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
     let table: HashMap<Key<'_>, &proto::Function> =
         functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str(), f.overload.as_str()), f)).collect();
+    if table.len() < functions.len() {
+        return Err(ImportError::DuplicateFunction);
+    }
     let mut out = Vec::with_capacity(graph.node.len());
     // A stack: the next node is the last one. Each has the number of calls it is within.
     let mut open: Vec<(proto::Node, usize)> =
@@ -35,6 +38,7 @@ pub(crate) fn inline(model: &mut proto::Model, opset: i64) -> Result<(), ImportE
             let op = node.op_type.clone();
             ImportError::Node { name, op, problem }
         };
+        check(function, &node, opset).map_err(fail)?;
         let own = function.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
         if let Some(found) = own.map(|set| set.version).filter(|&version| version != opset) {
             return Err(fail(Problem::FunctionVersion { found, opset }));
@@ -48,6 +52,28 @@ pub(crate) fn inline(model: &mut proto::Model, opset: i64) -> Result<(), ImportE
     }
     graph.node = out;
     Ok(())
+}
+
+/// Refuses a call that the function does not declare.
+fn check(function: &proto::Function, call: &proto::Node, opset: i64) -> Result<(), Problem> {
+    if matches!(call.domain.as_str(), "" | "ai.onnx") {
+        return Err(Problem::FunctionName);
+    }
+    for (what, found, limit) in [
+        ("inputs", call.input.len(), function.input.len()),
+        ("outputs", call.output.len(), function.output.len()),
+    ] {
+        if found > limit {
+            return Err(Problem::Operands { what, found, limit, opset });
+        }
+    }
+    let declared = |name: &String| {
+        function.attribute.contains(name) || function.attribute_proto.iter().any(|a| a.name == *name)
+    };
+    match call.attribute.iter().find(|a| !declared(&a.name)) {
+        Some(unknown) => Err(Problem::UnknownAttribute { name: unknown.name.clone(), opset }),
+        None => Ok(()),
+    }
 }
 
 /// The nodes of a function with the names and attributes of a call.

@@ -48,6 +48,9 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     if bytes.len() > MAX_BYTES {
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
+    if let Some((name, advice)) = other_format(bytes) {
+        return Err(ImportError::OtherFormat { name, advice });
+    }
     let mut model = proto::Model::decode(bytes)?;
     if model.graph.is_none() {
         return Err(ImportError::NoGraph);
@@ -71,4 +74,30 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let ranges = metadata.get(RANGES).map(|text| serde_json::from_str(text));
     let ranges = ranges.transpose().map_err(|error| ImportError::Ranges { problem: error.to_string() })?;
     Ok(Imported { network, scores, external_files, notes, metadata, ranges: ranges.unwrap_or_default() })
+}
+
+/// The name of a format that is often mistaken for ONNX, if bytes begin like it, and what to do.
+fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const EXPORT: &str = "export the network with torch.onnx.export";
+    const CONVERT: &str = "convert the network with tf2onnx";
+    const NAME: &str = "name the ONNX file of a network";
+    const UNPACK: &str =
+        "unpack it and name the ONNX file inside; a checkpoint of PyTorch is exported with torch.onnx.export";
+    let known: [(usize, &[u8], &'static str, &'static str); 13] = [
+        (0, b"PK\x03\x04", "a ZIP archive", UNPACK),
+        (0, b"PK\x05\x06", "an empty ZIP archive", NAME),
+        (0, b"\x1f\x8b", "a gzip archive", "unpack it and name the ONNX file inside"),
+        (0, b"\x80\x02", "a pickle, as of PyTorch", EXPORT),
+        (0, b"\x80\x04", "a pickle, as of PyTorch", EXPORT),
+        (0, b"\x89HDF", "an HDF5 file, as of Keras", CONVERT),
+        (4, b"TFL3", "a model of TensorFlow Lite", CONVERT),
+        (0, b"GGUF", "a GGUF file", NAME),
+        (8, b"{\"", "a safetensors file, which has weights and no network", EXPORT),
+        (0, b"\x93NUMPY", "a NumPy array", NAME),
+        (0, b"\x89PNG", "a PNG image", NAME),
+        (0, b"\xff\xd8\xff", "a JPEG image", NAME),
+        (0, b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself with git lfs pull"),
+    ];
+    let begins = |at: usize, magic: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    known.iter().find(|(at, magic, ..)| begins(*at, magic)).map(|(.., name, advice)| (*name, *advice))
 }

@@ -81,6 +81,11 @@ pub enum Problem {
         /// Version of the model.
         opset: i64,
     },
+    /// A function of the model has the name of one of ONNX's operators.
+    #[error(
+        "the model defines a function of this operator's name, and either may be meant; inline functions before"
+    )]
+    FunctionName,
     /// Functions call each other without end, or grow.
     #[error("the functions that it calls are too deep or too large; inline functions before")]
     FunctionSize,

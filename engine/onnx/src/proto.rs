@@ -34,6 +34,9 @@ pub(crate) struct Function {
     /// Names of its outputs.
     #[prost(string, repeated, tag = "5")]
     pub(crate) output: Vec<String>,
+    /// Names of its attributes without defaults.
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) attribute: Vec<String>,
     /// The operators.
     #[prost(message, repeated, tag = "7")]
     pub(crate) node: Vec<Node>,

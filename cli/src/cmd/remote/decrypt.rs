@@ -1,7 +1,7 @@
 //! `pleura decrypt`: results of a server into labels or arrays, on the client.
 
 use super::spec::{ClientArgs, cannot_use};
-use crate::outcome::nested;
+use crate::outcome::{coarse_scores_warning, nested};
 use crate::row_writer::tail;
 use crate::table::Table;
 use crate::text::{counted, hex, plain, short};
@@ -184,6 +184,8 @@ pub(crate) fn arrays(form: &ArrayForm<'_>, key: &ClientKey, items: &[DecryptedIt
     let outputs = ArrayD::from_shape_vec(IxDyn(&shape), values).context("results differ in shape")?;
     // The end of the model that belongs to the client.
     let outputs = bundle.scores().apply(outputs.view());
+    let step = (-f64::from(spec.publish_bits())).exp2();
+    coarse_scores_warning(bundle.scores(), step).iter().for_each(|text| terminal::warn(text));
     if let Some(path) = form.output {
         files::write(path, &[&npy::to_bytes(outputs.view())], form.force, false)?;
     }

@@ -11,7 +11,7 @@ use crate::cmd::service::args::ServerArgs;
 use crate::device::DeviceArgs;
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
-use crate::outcome::{RunReport, USELESS_BITS};
+use crate::outcome::{RunReport, USELESS_BITS, probability_warning};
 use crate::stages::Crew;
 use crate::text::bytes_text;
 use crate::{files, memory, terminal};
@@ -149,11 +149,13 @@ fn run_here(args: &RunArgs) -> Result<()> {
     if useless {
         warnings.push(wrong_result(fidelity.bits));
     }
-    warnings.iter().for_each(|text| terminal::warn(text));
-    notes.extend(warnings);
     let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
     // The end of the model that belongs to the client.
-    let outputs = &plan.client_spec().metadata().scores.apply(outputs.view());
+    let scores = plan.client_spec().metadata().scores;
+    let outputs = &scores.apply(outputs.view());
+    warnings.extend(probability_warning(scores, outputs, &scores.apply(run.plaintext.view())));
+    warnings.iter().for_each(|text| terminal::warn(text));
+    notes.extend(warnings);
     // A result that is known to be worthless is not kept.
     if let Some(path) = args.output.as_ref().filter(|_| !useless) {
         files::write(path, &[&npy::to_bytes(outputs.view())], args.force, false)?;

@@ -166,6 +166,16 @@ fn graphs() {
     graphless.0.graph = None;
     refused(graphless, &["no graph"]);
     assert!(matches!(pleura_onnx::import(b"\xffPNG", &Default::default()), Err(ImportError::NotOnnx(_))));
+    for (bytes, name) in [
+        (b"PK\x03\x04\x14\0".as_slice(), "a ZIP archive"),
+        (b"\x80\x02\x8a\nl\xfc", "a pickle"),
+        (b"\x1c\0\0\0TFL3", "a model of TensorFlow Lite"),
+        (b"\x40\0\0\0\0\0\0\0{\"a\"", "a safetensors file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    ] {
+        let error = pleura_onnx::import(bytes, &Default::default()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("no ONNX model; "), "{error}");
+    }
     assert!(pleura_onnx::import(b"", &Default::default()).is_err());
 }
 

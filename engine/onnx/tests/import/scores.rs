@@ -185,4 +185,14 @@ fn functions_of_the_model_are_put_in_place() {
     let call = Node { domain: "own".into(), ..node("Scaled", &["a"], "b", vec![]) };
     model.0.functions = vec![Function { node: vec![call], ..function(17) }];
     assert!(model.error().contains("too deep"), "{}", model.error());
+    model.0.functions = vec![function(17), function(17)];
+    assert!(model.error().contains("one name"), "{}", model.error());
+    // What a call has and its function does not declare is not ignored.
+    model.0.functions = vec![Function { attribute_proto: vec![], ..function(17) }];
+    assert!(model.error().contains("no attribute \"value\""), "{}", model.error());
+    model.0.functions = vec![Function { input: vec![], ..function(17) }];
+    assert!(model.error().contains("1 inputs"), "{}", model.error());
+    let mut ambiguous = Builder::new(&[2]).node("Neg", "x", "y", &[]);
+    ambiguous.0.functions = vec![Function { name: "Neg".into(), domain: String::new(), ..function(17) }];
+    assert!(ambiguous.error().contains("either may be meant"), "{}", ambiguous.error());
 }
