@@ -13,6 +13,9 @@ use std::fmt;
 /// Results with fewer right bits are not worth having.
 pub(crate) const USELESS_BITS: f64 = 6.0;
 
+/// Polynomials that leave fewer right bits of the model's results are warned about.
+const COSTLY_BITS: f64 = 4.0;
+
 /// Probabilities that are further off are warned about.
 const PROBABILITY_ERROR: f64 = 0.01;
 
@@ -190,6 +193,18 @@ impl fmt::Display for RunReport<'_> {
         }
         f.write_str(&labels.unwrap_or_default())
     }
+}
+
+/// A sentence if the polynomials of a fit change the results of the model much.
+pub(crate) fn costly_fit_warning(model: &Fidelity) -> Option<String> {
+    (model.bits < COSTLY_BITS).then(|| {
+        format!(
+            "the polynomials in place of activations change the results: they are off by up to {}, with {:.1} right bits of the \
+             model's; take a higher degree or a narrower interval, or train the network with polynomials",
+            short(model.max_abs_error),
+            model.bits
+        )
+    })
 }
 
 /// A sentence if `found`, probabilities of scores, are not those of the plaintext network: the error of scores is relative to the

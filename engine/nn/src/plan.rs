@@ -170,11 +170,16 @@ impl Plan {
 
     /// As [`Plan::range_violations`], of the values that [`Network::trace`] gives for an item.
     pub fn violations_of(&self, network: &Network, trace: &NodeMap<Vec<f64>>) -> Vec<RangeViolation> {
-        let seen = trace.iter().map(|(id, values)| (id, magnitude(values)));
-        seen.filter_map(|(id, found)| {
+        let seen = trace.iter().map(|(id, values)| (id, magnitude(values))).enumerate();
+        seen.filter_map(|(place, (id, found))| {
             let calibrated = *self.notes.ranges.get(id)?;
-            let node = network[id].name.clone();
-            (found > HEADROOM / 2.0 * calibrated).then_some(RangeViolation { node, calibrated, found })
+            if found <= HEADROOM / 2.0 * calibrated {
+                return None;
+            }
+            // A node without a name is part of the next one that has a name.
+            let named = network.nodes().iter().skip(place).find(|node| !node.name.is_empty());
+            let node = named.map_or_else(String::new, |node| node.name.clone());
+            Some(RangeViolation { node, calibrated, found })
         })
         .collect()
     }

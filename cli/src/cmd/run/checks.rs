@@ -59,8 +59,13 @@ impl<'a> Checks<'a> {
         let values: Vec<f64> = item.iter().copied().collect();
         let trace = self.network.trace(&values);
         findings.items += 1;
+        // Several nodes may have one name.
+        let mut beyond = Findings::default();
         for violation in self.plan.violations_of(self.network, &trace) {
-            findings.add_beyond(&violation.node, violation.calibrated, violation.found, 1);
+            beyond.add_beyond(&violation.node, violation.calibrated, violation.found, 0);
+        }
+        for (node, (calibrated, found, _)) in beyond.beyond {
+            findings.add_beyond(&node, calibrated, found, 1);
         }
         let operands: Vec<[f64; 2]> =
             self.fitted.iter().map(|fitted| extremes(trace.get(fitted.operand))).collect();

@@ -11,7 +11,7 @@ use crate::cmd::service::args::ServerArgs;
 use crate::device::DeviceArgs;
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
-use crate::outcome::{RunReport, USELESS_BITS, probability_warning};
+use crate::outcome::{RunReport, USELESS_BITS, costly_fit_warning, probability_warning};
 use crate::stages::Crew;
 use crate::text::bytes_text;
 use crate::{files, memory, terminal};
@@ -146,14 +146,16 @@ fn run_here(args: &RunArgs) -> Result<()> {
         false => Some(Fidelity::new(original.evaluate(items.view())?.view(), run.unrounded.view())),
     };
     let useless = fidelity.bits < USELESS_BITS;
-    if useless {
-        warnings.push(wrong_result(fidelity.bits));
-    }
     let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
     // The end of the model that belongs to the client.
     let scores = plan.client_spec().metadata().scores;
     let outputs = &scores.apply(outputs.view());
-    warnings.extend(probability_warning(scores, outputs, &scores.apply(run.plaintext.view())));
+    let sentences = [
+        model_fidelity.as_ref().and_then(costly_fit_warning),
+        useless.then(|| wrong_result(fidelity.bits)),
+        probability_warning(scores, outputs, &scores.apply(run.plaintext.view())),
+    ];
+    warnings.extend(sentences.into_iter().flatten());
     warnings.iter().for_each(|text| terminal::warn(text));
     notes.extend(warnings);
     // A result that is known to be worthless is not kept.

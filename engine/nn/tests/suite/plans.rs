@@ -258,6 +258,19 @@ fn items_beyond_the_calibrated_range_are_named() {
     }
 }
 
+/// The map to the domain of a fitted polynomial has no name of its own.
+#[test]
+fn items_beyond_the_range_of_a_fit_are_named() {
+    let network = net(&[4], |n| _ = n.activation(X, Activation::plain(Function::Tanh)));
+    let options = FitOptions { degree: 5, interval: Some((-1.0, 1.0)) };
+    let (fitted, _) = network.fit_activations(&options, None).unwrap();
+    let calibration = Some(batch(&[4], &[vec![1.0; 4]]));
+    let plan = compile(&fitted, &CompileOptions { calibration, ..CompileOptions::default() }).unwrap();
+    let found = plan.range_violations(&fitted, ndarray::arr1(&[50.0; 4]).view());
+    let names: Vec<_> = found.iter().map(|violation| violation.node.as_str()).collect();
+    assert_eq!(names, ["input", "activation 1", "activation 1"]);
+}
+
 #[test]
 fn items_of_another_shape_are_refused() {
     let network = small();
