@@ -122,7 +122,7 @@ fn decoded(bytes: &[u8], format: ImageFormat) -> Result<Grey, ImageError> {
     }
 }
 
-/// What a file says of samples of 16 bits.
+/// Statements of a file about samples of 16 bits.
 #[derive(Clone, Copy)]
 struct Meaning {
     /// Number of significant bits.

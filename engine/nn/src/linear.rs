@@ -2,6 +2,10 @@
 
 use crate::maps::{Convolution, Dense, Gather, Pool, Sparse};
 use crate::window::Window;
+use std::collections::BTreeMap;
+
+/// Maps of several entries a row whose paths are walked one by one.
+const MOST_SPREADING: usize = 2;
 
 /// `x -> A x + b` with `A` a product of [`LinearMap`]s, on tensors laid out flat, the last axis fastest.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +136,20 @@ impl Linear {
                 Some((last, before)) => last.row(output, &mut |i, w| descend(before, i, weight * w, f)),
             }
         }
-        descend(&self.maps, output, 1.0, f);
+        let spreads = |map: &&LinearMap| !matches!(map, LinearMap::DiagonalScale(_) | LinearMap::Gather(_));
+        if self.maps.iter().filter(spreads).count() <= MOST_SPREADING {
+            return descend(&self.maps, output, 1.0, f);
+        }
+        // The number of paths through many maps is the product of their widths.
+        let mut entries = BTreeMap::from([(output, 1.0)]);
+        for map in self.maps.iter().rev() {
+            let mut before = BTreeMap::new();
+            for (&i, &weight) in &entries {
+                map.row(i, &mut |j, w| *before.entry(j).or_insert(0.0) += weight * w);
+            }
+            entries = before;
+        }
+        entries.into_iter().for_each(|(input, weight)| f(input, weight));
     }
 }
 

@@ -26,7 +26,8 @@ const SPACINGS: [(u32, &str); 2] = [(0x0028_0030, "Pixel Spacing"), (0x0018_1164
 const OVERLAYS: std::ops::RangeInclusive<u32> = 0x6000_0000..=0x60ff_ffff;
 const OVERLAY_DATA: u32 = 0x3000;
 
-/// What numbers of image classes begin with, and those of radiographs: computed, digital in both intents, and captured from a screen.
+/// Beginning of the numbers of image classes, and the ends of those of radiographs: computed, digital in both intents, captured from a
+/// screen.
 const IMAGES: &str = "1.2.840.10008.5.1.4.1.1.";
 const RADIOGRAPHS: [&str; 8] = ["1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4"];
 
@@ -45,10 +46,8 @@ pub(super) fn notes(set: &DataSet<'_>, groups: &Groups<'_>) -> Result<Vec<ImageN
 
     let modality = string(MODALITY);
     if modality.is_none() {
-        let class = string(SOP_CLASS);
-        let other =
-            |class: &String| class.strip_prefix(IMAGES).is_some_and(|number| !RADIOGRAPHS.contains(&number));
-        note("SOP Class UID", class.filter(other), "that of a radiograph (CR or DX)");
+        let class = string(SOP_CLASS).filter(|class| is_other_image(class));
+        note("SOP Class UID", class, "that of a radiograph (CR or DX)");
     }
     note("Modality", modality.filter(|x| !one_of(&["CR", "DX", "DR", "RG"])(x)), "a radiograph (CR or DX)");
     let intent = string(INTENT).filter(|x| x.contains("PROCESSING"));
@@ -66,9 +65,7 @@ pub(super) fn notes(set: &DataSet<'_>, groups: &Groups<'_>) -> Result<Vec<ImageN
     note("View Position", view, "a frontal view (PA or AP)");
     let view = meaning(set, VIEW_CODE)?.filter(|x| is_lateral(&x.to_uppercase()));
     note("View Code Sequence", view, "a frontal view (PA or AP)");
-    let frontal =
-        |x: &String| x.split(|c: char| !c.is_ascii_alphabetic()).any(|word| matches!(word, "PA" | "AP"));
-    let series = string(SERIES).filter(|x| is_lateral(x) && !frontal(x));
+    let series = string(SERIES).filter(|x| is_lateral(x) && !names_frontal(x));
     note("Series Description", series, "a frontal view (PA or AP)");
     let one_side = |x: &String| matches!(x.as_str(), "L" | "R");
     note("Laterality", string(LATERALITY).filter(one_side), "both sides of the body");
@@ -100,6 +97,14 @@ fn meaning(set: &DataSet<'_>, sequence: u32) -> Result<Option<String>, DicomErro
 
 fn is_chest(name: &str) -> bool {
     CHEST.iter().any(|part| name.contains(part))
+}
+
+fn is_other_image(class: &str) -> bool {
+    class.strip_prefix(IMAGES).is_some_and(|number| !RADIOGRAPHS.contains(&number))
+}
+
+fn names_frontal(name: &str) -> bool {
+    name.split(|c: char| !c.is_ascii_alphabetic()).any(|word| matches!(word, "PA" | "AP"))
 }
 
 /// "Bilateral" is none.

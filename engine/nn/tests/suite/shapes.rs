@@ -234,3 +234,22 @@ fn convolutions_are_sums_in_the_order_of_rows() {
         }
     }
 }
+
+/// Layers without activations between them become one map, whose rows have few entries however many paths lead to them.
+#[test]
+fn a_chain_of_layers_is_one_map() {
+    let weights = |k: usize| (0..9).map(|i| if (i + k) % 3 == 0 { 0.9 } else { 0.05 }).collect::<Vec<f64>>();
+    let layer = |k: usize| Linear::new(Dense::new(3, weights(k)).unwrap());
+    let chain = (1..40).fold(layer(0), |chain, k| chain.then(layer(k)));
+    let x = [1.0, -2.0, 0.5];
+    let mut y = [0.0; 3];
+    for (output, y) in y.iter_mut().enumerate() {
+        chain.row(output, &mut |input, weight| *y += weight * x[input]);
+    }
+    for (a, b) in y.iter().zip(chain.apply(&x)) {
+        assert!((a - b).abs() < 1e-12, "{a} {b}");
+    }
+    let network = net(&[3], |n| _ = (0..40).fold(X, |x, _| n.dense(x, 3)));
+    let plan = compile(&network, &options(&network)).unwrap();
+    assert_eq!(plan.report().layers.len(), 2);
+}
