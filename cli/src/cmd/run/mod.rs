@@ -141,10 +141,8 @@ fn run_here(args: &RunArgs) -> Result<()> {
     run.times.compile = seconds;
     let mut warnings = checks.warnings(&run.findings);
     let fidelity = Fidelity::new(run.plaintext.view(), run.unrounded.view());
-    let model_fidelity = match fitted.is_empty() {
-        true => None,
-        false => Some(Fidelity::new(original.evaluate(items.view())?.view(), run.unrounded.view())),
-    };
+    let model = (!fitted.is_empty()).then(|| original.evaluate(items.view())).transpose()?;
+    let model_fidelity = model.map(|results| Fidelity::new(results.view(), run.unrounded.view()));
     let useless = fidelity.bits < USELESS_BITS;
     let outputs = if args.insecure_exact_results { &run.unrounded } else { &run.published };
     // The end of the model that belongs to the client.

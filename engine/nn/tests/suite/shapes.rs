@@ -1,5 +1,6 @@
 //! Maps and networks that are not valid are refused when they are built, each with its reason.
 
+use crate::common::*;
 use pleura_nn::*;
 
 const SPEC: WindowSpec = WindowSpec {
@@ -238,7 +239,9 @@ fn convolutions_are_sums_in_the_order_of_rows() {
 /// Layers without activations between them become one map, whose rows have few entries however many paths lead to them.
 #[test]
 fn a_chain_of_layers_is_one_map() {
-    let weights = |k: usize| (0..9).map(|i| if (i + k) % 3 == 0 { 0.9 } else { 0.05 }).collect::<Vec<f64>>();
+    let weights = |k: usize| {
+        (0..9_usize).map(|i| if (i + k).is_multiple_of(3) { 0.9 } else { 0.05 }).collect::<Vec<f64>>()
+    };
     let layer = |k: usize| Linear::new(Dense::new(3, weights(k)).unwrap());
     let chain = (1..40).fold(layer(0), |chain, k| chain.then(layer(k)));
     let x = [1.0, -2.0, 0.5];
