@@ -136,8 +136,7 @@ impl Linear {
                 Some((last, before)) => last.row(output, &mut |i, w| descend(before, i, weight * w, f)),
             }
         }
-        let spreads = |map: &&LinearMap| !matches!(map, LinearMap::DiagonalScale(_) | LinearMap::Gather(_));
-        if self.maps.iter().filter(spreads).count() <= MOST_SPREADING {
+        if self.maps.iter().filter(|map| map.spreads()).count() <= MOST_SPREADING {
             return descend(&self.maps, output, 1.0, f);
         }
         // The number of paths through many maps is the product of their widths.
@@ -176,6 +175,11 @@ impl LinearMap {
             Self::Pool(pool) => pool.channels() * pool.window().output_area(),
             Self::Sparse(sparse) => sparse.outputs(),
         }
+    }
+
+    /// Whether a row may have several entries.
+    fn spreads(&self) -> bool {
+        !matches!(self, Self::DiagonalScale(_) | Self::Gather(_))
     }
 
     /// Movement of the windows, for maps that keep a plane a plane.
