@@ -84,8 +84,7 @@ pub(crate) struct KeygenArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph apply chest.png --key morph.key \\
-      --output chest.morphed")]
+  pleura baseline morph apply x.png --key morph.key --output x.morphed")]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     images: ImagesArgs,
@@ -122,7 +121,6 @@ pub(crate) struct AugconvArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  pleura baseline morph run
   pleura baseline morph run --layer xray")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
