@@ -190,11 +190,14 @@ impl Encoder {
     }
 
     /// Encodes real values that repeat, a power of two of them, as a factor of linear transforms: twice as many
-    /// coefficients as there are values, or as many in a conjugate-invariant ring.
+    /// coefficients as there are values, or as many in a conjugate-invariant ring. A single value is one coefficient in either.
     ///
     /// # Errors
     /// [`EncodeError`]; coefficients must fit 32 bits.
     pub fn encode_compact(&self, values: &[f64], scale: f64) -> Result<CompactPoly, EncodeError> {
+        if let [number] = *values {
+            return compact_number(number, scale);
+        }
         let complex: Vec<_> = values.iter().map(|&x| Complex64::from(x)).collect();
         let plaintext = self.encode_at(&complex, scale)?;
         if plaintext.exponent > 0 {
@@ -237,6 +240,21 @@ impl Encoder {
         }
         values
     }
+}
+
+/// A constant polynomial.
+fn compact_number(number: f64, scale: f64) -> Result<CompactPoly, EncodeError> {
+    if !number.is_finite() {
+        return Err(EncodeError::NotFinite { index: 0 });
+    }
+    if !(scale.is_finite() && scale > 0.0) {
+        return Err(EncodeError::BadScale { scale });
+    }
+    let coefficient = (number * scale).round();
+    if coefficient.abs() > f64::from(i32::MAX) {
+        return Err(EncodeError::TooLarge { log2_scale: scale.log2() });
+    }
+    Ok(CompactPoly { coefficients: [coefficient as i32].into() })
 }
 
 /// Transforms in place, with memory that is erased.

@@ -259,6 +259,14 @@ fn mod_up<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 /// Sums of [`baby_step_sums`].
 const SUMS: usize = 6;
 
+/// Diagonals of [`baby_step_sums`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Factors {
+    Polys,
+    Compact,
+    Numbers,
+}
+
 /// A case of [`gadget_product`] and [`baby_step_sums`].
 struct Switch {
     name: &'static str,
@@ -323,17 +331,21 @@ fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
         // same steps.
         let apart: [usize; SUMS] = [steps, 1, 0, 35, 0, 0];
         let in_pairs = [35, 35, steps, 0, 1, steps];
-        for (fill, fresh, weights, counts) in [
-            (Fill::Mixed, false, false, apart),
-            (Fill::Largest, true, false, apart),
-            (Fill::Largest, true, false, in_pairs),
-            (Fill::Mixed, true, true, in_pairs),
+        // Five sums of the same steps, each once.
+        let alike = [steps, steps, steps, 0, steps, steps];
+        for (fill, fresh, factors, counts) in [
+            (Fill::Mixed, false, Factors::Polys, apart),
+            (Fill::Largest, true, Factors::Polys, apart),
+            (Fill::Largest, true, Factors::Polys, in_pairs),
+            (Fill::Mixed, true, Factors::Compact, in_pairs),
+            (Fill::Mixed, true, Factors::Numbers, in_pairs),
+            (Fill::Largest, true, Factors::Numbers, alike),
         ] {
             let mut terms = Vec::new();
             for (out, count) in counts.into_iter().enumerate() {
                 terms.extend((0..count).map(|i| Term { out, a: (i + out) % 5, b: i % steps }));
             }
-            switch(t, case, fill, fresh, Some((&terms, weights)))?;
+            switch(t, case, fill, fresh, Some((&terms, factors)))?;
         }
     }
     Ok(())
@@ -349,13 +361,13 @@ fn expand<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     Ok(())
 }
 
-/// Checks a gadget product, or sums of its steps times five diagonals, which may be compact polynomials.
+/// Checks a gadget product, or sums of its steps times five diagonals.
 fn switch<B: Backend>(
     t: &mut Trial<'_, B>,
     case: &Switch,
     fill: Fill,
     fresh: bool,
-    sums: Option<(&[Term], bool)>,
+    sums: Option<(&[Term], Factors)>,
 ) -> Outcome {
     let Switch { parts, batch, outputs, first_switched, spare, terms, .. } = *case;
     let (q, p, digit_limbs) = case.gadget;
@@ -382,7 +394,8 @@ fn switch<B: Backend>(
         products.push(GadgetTerm { input, output, key, galois: by.element(t.ring()) });
     }
     let diagonals = t.filled(wider, 6, fill)?;
-    let compact = t.compact()?;
+    let numbers = sums.is_some_and(|(_, factors)| factors == Factors::Numbers);
+    let compact = if numbers { t.numbers()? } else { t.compact()? };
     let product = GadgetProduct {
         gadget,
         x: x.slice(1, x_polys),
@@ -400,15 +413,15 @@ fn switch<B: Backend>(
     let by_definition = t.expected.is_none();
     match sums {
         None => t.check(&name, limbs, 2 * outputs * batch, |d| d.gadget_product(&product))?,
-        Some((terms, as_compact)) => t.check(&name, limbs, 2 * SUMS, |d| {
+        Some((terms, factors)) => t.check(&name, limbs, 2 * SUMS, |d| {
             if !by_definition {
-                let diagonals =
-                    if as_compact { Diagonals::Compact(&compact) } else { Diagonals::Polys(polys) };
+                let compact = Diagonals::Compact(&compact);
+                let diagonals = if factors == Factors::Polys { Diagonals::Polys(polys) } else { compact };
                 return d.baby_step_sums(&product, diagonals, terms, SUMS);
             }
             // The reference's own fused form is tested too.
             let expanded = d.expand_compact(&compact, 0, 5, limbs);
-            let factors = if as_compact { expanded.view() } else { polys };
+            let factors = if factors == Factors::Polys { polys } else { expanded.view() };
             let terms = terms_of_both_parts(terms, SUMS, outputs * batch);
             d.mul_accumulate(factors, d.gadget_product(&product).view(), &terms, 2 * SUMS, limbs)
         })?,

@@ -171,7 +171,16 @@ impl<'a, B: Backend> Trial<'a, B> {
     /// Five compact polynomials of different lengths, with the largest coefficients among them.
     pub(super) fn compact(&mut self) -> Result<B::CompactPolys, Failure> {
         let log_n = self.ring().log_n();
-        let polys = [log_n, 1, log_n - 1, log_n.min(5), 0].map(|log_len| CompactPoly {
+        self.compact_of([log_n, 1, log_n - 1, log_n.min(5), 0])
+    }
+
+    /// Five numbers as compact polynomials.
+    pub(super) fn numbers(&mut self) -> Result<B::CompactPolys, Failure> {
+        self.compact_of([0; 5])
+    }
+
+    fn compact_of(&mut self, log_lens: [u32; 5]) -> Result<B::CompactPolys, Failure> {
+        let polys = log_lens.map(|log_len| CompactPoly {
             coefficients: (0..1 << log_len)
                 .map(|i| match i % 7 {
                     3 => i32::MIN,

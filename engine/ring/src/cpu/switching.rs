@@ -4,7 +4,8 @@
 use super::buffer::CpuBuffer;
 use super::device::{Cpu, TILE};
 use super::kernels::{GadgetLimb, PairTerm};
-use crate::{BasisConversion, NttPermutation, shape};
+use super::matrix::Blocks;
+use crate::{BasisConversion, IntegerMatrix, NttPermutation, shape};
 use crate::{Batch, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ impl<'a> Switching<'a> {
         let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
         let cpu = self.cpu;
         let limbs = gadget.limbs;
-        let n = self.cpu.ring.n();
+        let n = cpu.ring.n();
         let mut of_sum = vec![Vec::new(); sums];
         for term in terms {
             of_sum[term.out].push((term.a, term.b));
@@ -133,6 +134,8 @@ impl<'a> Switching<'a> {
         }
         let tile = self.tile();
         let words = 2 * sums * limbs.count() * n;
+        let numbers = numbers(diagonals, terms, sums, outputs * batch)
+            .map(|matrix| Blocks::new(cpu, &matrix, &self.indices));
         let tasks = tasks.into_iter().enumerate().collect();
         cpu.run(words, tasks, |(limb, outs): (usize, Vec<&mut [u32]>)| {
             let modulus = cpu.ring.modulus(self.indices[limb]);
@@ -156,15 +159,19 @@ impl<'a> Switching<'a> {
                     self.add_all(Spot { limb, item, start }, &digits, &mut pairs);
                 }
                 let steps: Vec<_> = steps.limbs().collect();
+                if let Some(numbers) = &numbers {
+                    let (first, second) = steps.split_at(outputs * batch);
+                    numbers.multiply(cpu, modulus, limb, first, outs0);
+                    numbers.multiply(cpu, modulus, limb, second, outs1);
+                    return;
+                }
                 for ((out0, out1), terms) in outs0.iter_mut().zip(outs1.iter_mut()).zip(&of_sum) {
-                    let terms: Vec<_> = terms
-                        .iter()
-                        .map(|&(a, b)| {
-                            let log_run = log_runs[a];
-                            let diagonal = &diagonals[a][start >> log_run..];
-                            PairTerm { diagonal, log_run, x: [steps[b], steps[outputs * batch + b]] }
-                        })
-                        .collect();
+                    let terms = terms.iter().map(|&(a, b)| PairTerm {
+                        diagonal: &diagonals[a][start >> log_runs[a]..],
+                        log_run: log_runs[a],
+                        x: [steps[b], steps[outputs * batch + b]],
+                    });
+                    let terms: Vec<_> = terms.collect();
                     (cpu.kernels.dot_pair)(modulus, &terms, out0, out1);
                 }
             });
@@ -305,6 +312,24 @@ impl<'a> Switching<'a> {
             touched[term.output] = true;
         }
     }
+}
+
+/// The matrix of the sums over steps, if all diagonals are numbers and no sum has a step twice: rows with the same steps then share
+/// what they read.
+fn numbers(
+    diagonals: Diagonals<'_, Cpu>,
+    terms: &[Term],
+    sums: usize,
+    steps: usize,
+) -> Option<IntegerMatrix> {
+    let Diagonals::Compact(polys) = diagonals else { return None };
+    let mut rows = vec![Vec::new(); sums];
+    for term in terms {
+        let [number] = polys.0[term.a].coefficients[..] else { return None };
+        rows[term.out].push((term.b as u32, number));
+    }
+    rows.iter_mut().for_each(|row| row.sort_unstable());
+    IntegerMatrix::new(steps, rows).ok()
 }
 
 fn clear_untouched(outs: &mut [Pair<'_>], touched: &[bool]) {
