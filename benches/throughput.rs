@@ -82,7 +82,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Single items, items side by side while a ciphertext has room for them, and an item per slot.
+/// Single items, items side by side while a ciphertext has room for them, items interleaved, and an item per slot.
 fn layouts(network: &Network) -> Result<Vec<BatchLayout>> {
     let batched = CompileOptions { batch: 256, ..CompileOptions::default() };
     let report = Plan::compile(network, &batched, &mut |_, _, _| ())?.report().clone();
@@ -90,7 +90,7 @@ fn layouts(network: &Network) -> Result<Vec<BatchLayout>> {
         report.layouts.iter().filter(|tried| tried.items > 1 && tried.layout.contains("side by side"));
     let mut layouts = vec![BatchLayout::SINGLE];
     layouts.extend(groups.map(|tried| BatchLayout::SideBySide(tried.items)));
-    layouts.push(BatchLayout::SlotPerItem);
+    layouts.extend([BatchLayout::Interleaved, BatchLayout::SlotPerItem]);
     Ok(layouts)
 }
 

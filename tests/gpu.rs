@@ -20,7 +20,7 @@ use pleura_ckks::{
     ParamsLiteral, Polynomial, SecretKey, Security,
 };
 use pleura_gpu::{Device, Gpu, Options};
-use pleura_nn::{Client, CompileOptions, DeviceClass, Plan, Server, Session};
+use pleura_nn::{BatchLayout, Client, CompileOptions, DeviceClass, Plan, Server, Session};
 use pleura_ring::{Backend, Cpu, RingKind, Simd};
 use std::sync::Arc;
 
@@ -145,11 +145,14 @@ fn operations_are_few_dispatches_in_few_submits() {
 
 /// A reference network's plan in a ring, a client's keys, and two encrypted items.
 fn network(name: &str, rings: Vec<RingKind>, device: DeviceClass) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
+    planned(name, &CompileOptions { rings, device, ..CompileOptions::default() })
+}
+
+fn planned(name: &str, options: &CompileOptions) -> (Plan, EvaluationKeys, Vec<Ciphertext>) {
     let file = format!("{}/../models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
     let model = std::fs::read(file).unwrap();
     let network = pleura_onnx::import(&model, &Default::default()).unwrap().network;
-    let options = CompileOptions { rings, device, ..CompileOptions::default() };
-    let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
+    let plan = Plan::compile(&network, options, &mut |_, _, _| ()).unwrap();
     let client = Client::new(plan.client_spec().clone()).unwrap();
     let keys = client.evaluation_keys().unwrap();
     let shape: Vec<usize> = std::iter::once(2).chain(network.input_shape().iter().copied()).collect();
@@ -160,9 +163,20 @@ fn network(name: &str, rings: Vec<RingKind>, device: DeviceClass) -> (Plan, Eval
 }
 
 /// Runs a reference network on the CPU and on all devices.
-fn network_is_the_same(ring: RingKind, class: DeviceClass, options: &[Options]) -> Vec<Arc<Device>> {
+fn network_is_the_same(
+    ring: RingKind,
+    class: DeviceClass,
+    layout: BatchLayout,
+    options: &[Options],
+) -> Vec<Arc<Device>> {
     let name = "reference/lola";
-    let (plan, keys, sent) = network(name, vec![ring], class);
+    let compile = CompileOptions {
+        rings: vec![ring],
+        device: class,
+        layout: Some(layout),
+        ..CompileOptions::default()
+    };
+    let (plan, keys, sent) = planned(name, &compile);
     let ring = plan.params().ring();
     let cpu = Cpu::with(ring.clone(), Simd::preferred(), 1).unwrap();
     let expected = infer(&session(&plan, cpu, &keys), &sent);
@@ -260,14 +274,23 @@ fn an_inference_is_submitted_while_it_is_recorded() {
 #[test]
 fn a_network_is_the_same_on_every_device() {
     let [usual, checked, _] = forms();
-    network_is_the_same(RingKind::Cyclotomic, DeviceClass::Processor, &[usual.clone(), checked]);
-    network_is_the_same(RingKind::ConjugateInvariant, DeviceClass::Accelerator, &[usual]);
+    let single = BatchLayout::SINGLE;
+    network_is_the_same(RingKind::Cyclotomic, DeviceClass::Processor, single, &[usual.clone(), checked]);
+    network_is_the_same(
+        RingKind::ConjugateInvariant,
+        DeviceClass::Accelerator,
+        single,
+        std::slice::from_ref(&usual),
+    );
+    let layout = BatchLayout::Interleaved;
+    network_is_the_same(RingKind::ConjugateInvariant, DeviceClass::Processor, layout, &[usual]);
 }
 
 #[test]
 fn a_network_with_little_memory_and_small_buffers() {
     let little =
         Options { memory_bytes: Some(1 << 27), max_binding_bytes: Some(1 << 23), ..Options::default() };
-    let devices = network_is_the_same(RingKind::Cyclotomic, DeviceClass::Processor, &[little]);
+    let devices =
+        network_is_the_same(RingKind::Cyclotomic, DeviceClass::Processor, BatchLayout::SINGLE, &[little]);
     assert!(devices.iter().all(|device| device.streamed_bytes() > 0), "nothing was streamed");
 }

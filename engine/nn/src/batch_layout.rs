@@ -11,19 +11,14 @@ pub enum BatchLayout {
     SideBySide(usize),
     /// A ciphertext for each element of a tensor, with an item in each of its slots: weights are numbers, and nothing rotates.
     SlotPerItem,
+    /// Each element of as many items as there are, or as leave room for one channel of each in a ciphertext, in neighbouring slots: a
+    /// full ciphertext holds one channel, and all its slots share weights, which are numbers.
+    Interleaved,
 }
 
 impl BatchLayout {
     /// A group of one item.
     pub const SINGLE: Self = Self::SideBySide(1);
-
-    /// Items of a group in ciphertexts of `slots` slots.
-    pub fn items(self, slots: usize) -> usize {
-        match self {
-            Self::SideBySide(items) => items,
-            Self::SlotPerItem => slots,
-        }
-    }
 }
 
 impl fmt::Display for BatchLayout {
@@ -32,6 +27,7 @@ impl fmt::Display for BatchLayout {
             Self::SideBySide(1) => f.write_str("single items"),
             Self::SideBySide(items) => write!(f, "{items} items side by side"),
             Self::SlotPerItem => f.write_str("an item per slot"),
+            Self::Interleaved => f.write_str("items interleaved"),
         }
     }
 }

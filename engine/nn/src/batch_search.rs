@@ -3,6 +3,7 @@
 use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
 use crate::options::{CompileOptions, Progress};
+use crate::packing::positions;
 use crate::report::LayoutReport;
 use crate::search::{Candidate, MAX_VALUE_BYTES, Way};
 use crate::{CompileError, Network, NodeMap};
@@ -44,7 +45,7 @@ pub(crate) fn search(
     let mut search =
         Search { network, ranges, calibration, options, batch, ways: None, best: None, tried: Vec::new() };
     if let Some(layout) = options.layout {
-        if !matches!(layout, BatchLayout::SlotPerItem | BatchLayout::SINGLE) {
+        if matches!(layout, BatchLayout::SideBySide(items) if items > 1) {
             let single = Candidate::ranked(
                 network,
                 ranges,
@@ -62,6 +63,7 @@ pub(crate) fn search(
         let room = search.best.as_ref().map_or(0, |best| 1 << best.candidate.literal.log_n);
         search.consider_groups(room / positions(network.input_shape()), single, progress);
         if batch > 1 {
+            search.try_layout(BatchLayout::Interleaved, progress);
             search.try_layout(BatchLayout::SlotPerItem, progress);
         }
     }
@@ -101,7 +103,7 @@ impl Search<'_> {
     /// Plans a layout as far as its price; returns the predicted seconds of the batch.
     fn consider(&mut self, layout: BatchLayout, progress: Progress<'_>) -> Result<f64, CompileError> {
         let (network, calibration) = self.grouped(layout)?;
-        let ways = self.ways.as_deref().filter(|_| layout != BatchLayout::SlotPerItem);
+        let ways = self.ways.as_deref().filter(|_| matches!(layout, BatchLayout::SideBySide(_)));
         let ranking =
             Candidate::ranked(&network, self.ranges, &calibration, layout, ways, self.options, progress)?;
         if layout == BatchLayout::SINGLE {
@@ -126,7 +128,7 @@ impl Search<'_> {
     /// The network and the calibration items of a group.
     fn grouped(&self, layout: BatchLayout) -> Result<(Network, Calibration), CompileError> {
         match layout {
-            BatchLayout::SlotPerItem | BatchLayout::SideBySide(1) => {
+            BatchLayout::SlotPerItem | BatchLayout::Interleaved | BatchLayout::SideBySide(1) => {
                 Ok((self.network.clone(), self.calibration.side_by_side(1)))
             }
             BatchLayout::SideBySide(count) => {
@@ -137,17 +139,9 @@ impl Search<'_> {
     }
 }
 
-/// Positions that a channel of an item takes, on a grid whose sides are powers of two.
-fn positions(shape: &[usize]) -> usize {
-    match shape {
-        [_, height, width] => height.next_power_of_two() * width.next_power_of_two(),
-        _ => shape.iter().product::<usize>().next_power_of_two(),
-    }
-}
-
 /// A layout in figures, for a batch.
 fn report(candidate: &Candidate, layout: BatchLayout, batch: usize) -> LayoutReport {
-    let items = layout.items(candidate.slots());
+    let items = candidate.items();
     LayoutReport {
         layout: layout.to_string(),
         items,

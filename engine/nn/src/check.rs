@@ -225,6 +225,8 @@ impl TensorSpec {
             BatchLayout::SideBySide(items) => elements.and_then(|elements| elements.checked_mul(items)),
             BatchLayout::SlotPerItem if self.layout.copies != Copies::Period(1) => None,
             BatchLayout::SlotPerItem => elements,
+            BatchLayout::Interleaved if self.layout.run() < 2 => None,
+            BatchLayout::Interleaved => elements,
         };
         ensure(elements == Some(self.layout.elements()), "the shape of inputs or results")?;
         let log2_unit = self.unit.log2();
@@ -250,6 +252,12 @@ fn check_layout(layout: &Layout, params: &Params) -> Result<(), PlanFileError> {
         }
         Copies::Period(period) => {
             period > 0 && slots.is_multiple_of(period) && places().all(|place| place % slots < period)
+        }
+        Copies::Runs { run, period } => {
+            let room = period.checked_sub(run);
+            run > 0
+                && slots.checked_rem(period) == Some(0)
+                && places().all(|place| room.is_some_and(|room| place % slots <= room))
         }
     };
     ensure(copies, "the copies of a layout")

@@ -17,6 +17,8 @@ struct Rates {
     multiply: f64,
     /// Seconds per word of a product by a number, of which four share what they read.
     matrix_multiply: f64,
+    /// Seconds per word of a product by a number that is added to a sum over rotations.
+    constant_multiply: f64,
     /// Seconds per coefficient of a weight that is read and reduced.
     residue: f64,
     /// Seconds per weight and limb, however short.
@@ -33,6 +35,7 @@ const CPU: Rates = Rates {
     butterfly: 3.6e-11,
     multiply: 1.3e-10,
     matrix_multiply: 5.0e-11,
+    constant_multiply: 5.0e-11,
     residue: 2.8e-10,
     weight: 3.0e-7,
     memory: 1.2e-10,
@@ -44,6 +47,7 @@ const GPU: Rates = Rates {
     butterfly: 3.5e-13,
     multiply: 8.0e-13,
     matrix_multiply: 5.0e-13,
+    constant_multiply: 8.0e-13,
     residue: 4.0e-13,
     weight: 1.0e-10,
     memory: 4.0e-13,
@@ -131,8 +135,12 @@ impl Cost {
         let q = self.limbs(level);
         let extended = self.extended_limbs(level);
         let lift = if baby_steps > 0.0 { inputs * self.mod_up(level) } else { 0.0 };
-        let expansion = self.expansion(self.ring.coefficients(work.period)) * extended * diagonals;
-        let sums = diagonals * extended * 2.0 * self.n * self.rates.multiply;
+        let numbers = work.period == 1;
+        let per_weight =
+            if numbers { self.rates.residue } else { self.expansion(self.ring.coefficients(work.period)) };
+        let expansion = per_weight * extended * diagonals;
+        let per_word = if numbers { self.rates.constant_multiply } else { self.rates.multiply };
+        let sums = diagonals * extended * 2.0 * self.n * per_word;
         let per_giant_step = self.transforms(self.special as f64 + q) + self.mod_up(level) + self.key(level);
         let switch = inputs * baby_steps * self.key(level) + outputs * giant_steps * per_giant_step;
         let drop = outputs * 2.0 * self.transforms(extended);

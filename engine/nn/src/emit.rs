@@ -5,7 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
-use crate::calibration::{Calibration, magnitude};
+use crate::calibration::{Calibration, HEADROOM, magnitude};
 use crate::layout::Layout;
 use crate::levels::{
     LinearKind, chebyshev_readers, chebyshev_scale, masked_nodes, polynomial_bits, scale_classes,
@@ -15,16 +15,13 @@ use crate::options::Progress;
 use crate::rewrite::is_monic;
 use crate::search::Candidate;
 use crate::step::{LayoutTable, Operand, Program, Step, StepKind};
-use crate::{Coefficients, CompileError, Linear, Node, NodeId, NodeMap, Op};
+use crate::{BatchLayout, Coefficients, CompileError, Linear, Node, NodeId, NodeMap, Op};
 use pleura_ckks::{
     BlockLinearTransform, Diagonal, EncodeError, Encoder, IntegerMatrix, MatrixTransform, Params,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of
-/// what is left.
-const OUTPUT_BITS: f64 = 6.0;
 /// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations
 /// shows.
 const ROTATION_BITS: f64 = 37.0;
@@ -120,11 +117,13 @@ impl ProgramBuilder<'_> {
     fn push(&mut self, id: NodeId, node: &Node, emitted: Emitted) {
         let Emitted { kind, scale, slots } = emitted;
         let layouts: &mut LayoutTable = &mut self.program.layouts;
-        // A slot stands for all of them where each is an item.
-        let layout = if self.candidate.slot_per_item {
-            layouts.insert(&Layout::each(self.params.slots(), node.len()))
-        } else {
-            layouts.insert(&self.candidate.layouts[id])
+        let placed = &self.candidate.layouts[id];
+        let layout = match self.candidate.batch_layout {
+            BatchLayout::SideBySide(_) => layouts.insert(placed),
+            BatchLayout::SlotPerItem => layouts.insert(&Layout::each(self.params.slots(), node.len())),
+            BatchLayout::Interleaved => {
+                layouts.insert(&placed.in_runs(self.candidate.run, self.params.slots()))
+            }
         };
         self.program.steps.push(Step {
             name: node.name.clone(),
@@ -146,7 +145,9 @@ impl ProgramBuilder<'_> {
             Op::Linear(x, linear) => match LinearKind::of(linear, self.masked[id], self.candidate.pools) {
                 LinearKind::SetScale => self.set_scale(id, *x, linear)?,
                 LinearKind::SumPool => self.sum_pool(id, *x),
-                LinearKind::Transform if self.candidate.slot_per_item => self.matrix(id, *x, linear)?,
+                LinearKind::Transform if self.candidate.batch_layout == BatchLayout::SlotPerItem => {
+                    self.matrix(id, *x, linear)?
+                }
                 LinearKind::Transform => self
                     .transform(id, *x, linear)?
                     .map_err(|source| CompileError::Encode { node: node.name.clone(), source })?,
@@ -197,7 +198,7 @@ impl ProgramBuilder<'_> {
             slots.iter_mut().for_each(|x| *x /= count as f64);
         }
         Emitted {
-            kind: StepKind::SumPool { input: x, rotate_and_sum },
+            kind: StepKind::SumPool { input: x, rotate_and_sum: self.in_slots(&rotate_and_sum) },
             scale: self.scale(x) * count as f64,
             slots,
         }
@@ -278,7 +279,7 @@ impl ProgramBuilder<'_> {
                 input: x,
                 scale_up_log2: scale_up as u32,
                 transform,
-                rotate_and_sum: choice.rotate_and_sum.clone(),
+                rotate_and_sum: self.in_slots(&choice.rotate_and_sum),
                 bias,
             },
         }))
@@ -329,7 +330,11 @@ impl ProgramBuilder<'_> {
     fn lower(&self, id: NodeId, x: NodeId, linear: &Linear, ciphertext: usize) -> (Diagonals, Slots) {
         let from = self.layout(x);
         let lower = |masked: bool| {
-            let diagonals = Lowering::new(linear, from, self.layout(id), masked).diagonals(ciphertext);
+            let mut lowering = Lowering::new(linear, from, self.layout(id), masked);
+            // Elsewhere, the cheaper diagonals for such operands are not priced.
+            lowering.operand_is_clear = self.candidate.batch_layout == BatchLayout::Interleaved
+                && (x == NodeId::INPUT || self.masked[x]);
+            let diagonals = lowering.diagonals(ciphertext);
             let probes = self.slots[x].chunks(from.ciphertexts).map(|x| {
                 let mut slots = apply(&diagonals, x, from.slots);
                 sum_rotations(&mut slots, &self.candidate.nodes[id].rotate_and_sum);
@@ -345,8 +350,18 @@ impl ProgramBuilder<'_> {
         let places: Vec<usize> = self.layout(id).slots_of(ciphertext).collect();
         let elements = lowered.1.iter().flat_map(|slots| places.iter().filter_map(|&place| slots.get(place)));
         let range = elements.fold(self.ranges[id], |range, x| range.max(x.abs()));
-        let limit = if x == NodeId::INPUT { MAX_FIRST_JUNK } else { MAX_JUNK };
-        if largest > limit * range { lower(true) } else { lowered }
+        if largest > self.most_junk(id, x) * range { lower(true) } else { lowered }
+    }
+
+    /// Largest value of a slot without an element that a linear node of `x` may have, in units of its range.
+    fn most_junk(&self, id: NodeId, x: NodeId) -> f64 {
+        match self.candidate.batch_layout {
+            BatchLayout::Interleaved if self.candidate.levels.is_packed(id) => HEADROOM,
+            // Clearing would make diagonals of numbers.
+            BatchLayout::Interleaved => MAX_JUNK,
+            _ if x == NodeId::INPUT => MAX_FIRST_JUNK,
+            _ => MAX_JUNK,
+        }
     }
 
     /// Adds diagonals to a transform, each rotated back by its giant step.
@@ -359,8 +374,10 @@ impl ProgramBuilder<'_> {
         let scale = transform.scale;
         let encoded: Vec<_> = diagonals
             .into_par_iter()
-            .map(|(place, mut values): (Place, Vec<f64>)| {
+            .map(|(place, values): (Place, Vec<f64>)| {
                 let (baby, giant) = split.parts(place.step);
+                let [baby, giant] = [baby, giant].map(|step| step * self.candidate.run as i64);
+                let mut values = self.in_runs(values);
                 let back = giant.rem_euclid(values.len() as i64) as usize;
                 values.rotate_right(back);
                 Ok((place, baby, giant, self.encoder.encode_compact(&values, scale)?))
@@ -376,6 +393,26 @@ impl ProgramBuilder<'_> {
             });
         }
         Ok(())
+    }
+
+    /// The values of a diagonal in every slot of the runs that they stand for.
+    fn in_runs(&self, values: Vec<f64>) -> Vec<f64> {
+        let run = self.candidate.run;
+        if run == 1 || values.len() == 1 {
+            return values;
+        }
+        let mut slots: Vec<f64> = values.iter().flat_map(|&value| std::iter::repeat_n(value, run)).collect();
+        // Runs that do not fill a ciphertext leave some slots over.
+        if !slots.len().is_power_of_two() {
+            slots.resize(self.params.slots(), 0.0);
+        }
+        slots
+    }
+
+    /// Rotations by as many runs as slots.
+    fn in_slots(&self, groups: &[Vec<i64>]) -> Vec<Vec<i64>> {
+        let run = self.candidate.run as i64;
+        groups.iter().map(|group| group.iter().map(|&step| step * run).collect()).collect()
     }
 
     fn operands<const N: usize>(&self, id: NodeId, reads: [NodeId; N]) -> Result<[Operand; N], CompileError> {
@@ -406,7 +443,8 @@ impl ProgramBuilder<'_> {
             return chebyshev_scale(self.params, self.candidate.levels.level(id), degree);
         }
         let is_output = id == self.candidate.network.output();
-        let bits = self.candidate.levels.message_bits + if is_output { OUTPUT_BITS } else { 0.0 };
+        let levels = &self.candidate.levels;
+        let bits = if is_output { levels.result_bits() } else { levels.nodes[id].bits };
         bits.exp2() / self.class_ranges[id]
     }
 

@@ -1,7 +1,7 @@
 //! Errors of compiling, reading and running plans.
 
-use crate::FitError;
 use crate::layout::MAX_CIPHERTEXTS;
+use crate::{BatchLayout, FitError};
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
 
 /// Why a network has no plan.
@@ -23,6 +23,14 @@ pub enum CompileError {
         "a ciphertext for each element would be more than {MAX_CIPHERTEXTS} ciphertexts, or more weights than a plan holds"
     )]
     TooManyElements,
+    /// A layout of a batch does not fit the network.
+    #[error("{layout}: {reason}")]
+    Layout {
+        /// The layout.
+        layout: BatchLayout,
+        /// Why it is not possible.
+        reason: &'static str,
+    },
     /// A calibration item has another shape than the network's input.
     #[error("calibration items have shape {got:?}; the network takes items of shape {expected:?}")]
     CalibrationShape {

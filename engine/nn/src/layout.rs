@@ -36,6 +36,8 @@ pub(crate) enum Copies {
     Planes { planes: usize, step: usize },
     /// At multiples of this number of slots.
     Period(usize),
+    /// In the next slots, of a run that has one for each item, and in such runs at multiples of `period` slots.
+    Runs { run: usize, period: usize },
 }
 
 /// The positions that all planes of a network share.
@@ -160,6 +162,41 @@ impl Layout {
         Self::new(slots, places, Copies::Period(1), "a ciphertext per element".into())
     }
 
+    /// Planes of `size`, each in a ciphertext of its own, with neighbours `gap` positions apart on a grid of `columns`.
+    pub(crate) fn channels(
+        slots: usize,
+        columns: usize,
+        len: usize,
+        [height, width]: [usize; 2],
+        gap: [usize; 2],
+    ) -> Self {
+        let places = (0..len).map(|i| {
+            let channel = i / (height * width);
+            let y = i / width % height;
+            let x = i % width;
+            (channel * slots + y * gap[0] * columns + x * gap[1]) as u32
+        });
+        let description = format!("{height} x {width} in rows of {columns}, a channel per ciphertext");
+        Self::new(slots, places.collect(), Copies::None, description)
+    }
+
+    /// A vector, once.
+    pub(crate) fn packed(slots: usize, len: usize) -> Self {
+        Self::new(slots, (0..len as u32).collect(), Copies::None, "a vector".into())
+    }
+
+    /// The layout of `items` items in ciphertexts of `slots` slots, where each slot of this layout is a run of one slot for each
+    /// item.
+    pub(crate) fn in_runs(&self, items: usize, slots: usize) -> Self {
+        let places = self.places.iter().map(|&place| {
+            let place = place as usize;
+            (place / self.slots * slots + place % self.slots * items) as u32
+        });
+        let period = if let Copies::Period(period) = self.copies { period * items } else { slots };
+        let description = format!("{}, {items} items", self.description);
+        Self::new(slots, places.collect(), Copies::Runs { run: items, period }, description)
+    }
+
     /// Every result of a window where the window's first element is.
     #[expect(clippy::indexing_slicing, reason = "windows lie on the planes of this layout")]
     pub(crate) fn pooled(&self, window: &Window) -> Self {
@@ -224,7 +261,7 @@ impl Layout {
     pub(crate) fn step(&self, element: usize, slot: usize) -> (usize, usize) {
         let (ciphertext, place) = self.place(element);
         let place = match self.copies {
-            Copies::None => place,
+            Copies::None | Copies::Runs { .. } => place,
             Copies::Planes { planes, step } => {
                 let from = place % planes;
                 let to = slot % planes;
@@ -252,6 +289,46 @@ impl Layout {
         slots
     }
 
+    /// Items in the run of an element.
+    pub(crate) fn run(&self) -> usize {
+        if let Copies::Runs { run, .. } = self.copies { run } else { 1 }
+    }
+
+    /// The slots of all ciphertexts with an item in each slot of a run, zeros elsewhere.
+    #[expect(clippy::indexing_slicing, reason = "runs lie in the ciphertexts")]
+    pub(crate) fn fill_runs(&self, items: &[&Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut slots = vec![vec![0.0; self.slots]; self.ciphertexts];
+        for (number, item) in items.iter().enumerate() {
+            for (i, &value) in item.iter().enumerate() {
+                let (ciphertext, slot) = self.place(i);
+                for first in self.runs_of(slot) {
+                    slots[ciphertext][first + number] = value;
+                }
+            }
+        }
+        slots
+    }
+
+    /// The elements of the items of all runs, one item after the other.
+    #[expect(clippy::indexing_slicing, reason = "runs lie in the ciphertexts, which the caller has counted")]
+    pub(crate) fn read_runs(&self, slots: &[Vec<f64>]) -> Vec<f64> {
+        let items = 0..self.run();
+        items
+            .flat_map(|number| {
+                (0..self.elements()).map(move |i| {
+                    let (ciphertext, slot) = self.place(i);
+                    slots[ciphertext][slot + number]
+                })
+            })
+            .collect()
+    }
+
+    /// The first slots of the runs that hold the element whose place is `slot`.
+    fn runs_of(&self, slot: usize) -> impl Iterator<Item = usize> + use<> {
+        let period = if let Copies::Runs { period, .. } = self.copies { period } else { self.slots };
+        (slot..self.slots).step_by(period.max(1))
+    }
+
     /// The slots of a ciphertext that hold the element whose place is `slot`.
     pub(crate) fn copies_of(&self, slot: usize) -> Vec<usize> {
         let (first, step, count) = match self.copies {
@@ -260,6 +337,9 @@ impl Layout {
                 (slot / planes * planes + slot % planes % step, step, planes / step)
             }
             Copies::Period(period) => (slot, period, self.slots / period),
+            Copies::Runs { run, .. } => {
+                return self.runs_of(slot).flat_map(|first| first..first + run).collect();
+            }
         };
         (0..count).map(|copy| first + copy * step).collect()
     }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
+use crate::channels::cleared_nodes;
 use crate::rewrite::{Pools, is_monic, tiling_pool};
 use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
 use pleura_ckks::Params;
@@ -17,6 +18,15 @@ const WEIGHT_BITS: f64 = 23.0;
 const MAX_FACTOR_BITS: f64 = 38.0;
 /// Bits of the constant that brings an operand of a sum to another scale.
 const ALIGNMENT_BITS: f64 = 18.0;
+/// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of
+/// what is left.
+const OUTPUT_BITS: f64 = 6.0;
+/// Those of a result that is packed after the last map: map and masks share two primes, which leave more.
+const PACKED_BITS: f64 = 16.0;
+/// Least bits of the factors between weights and integers, of the last map and of the masks that pack its results. Rounded numbers
+/// err less than rounded coefficients.
+const PACKED_NUMBER_BITS: f64 = 17.0;
+const PACKED_MASK_BITS: f64 = 20.0;
 /// Bits by which the scale of the largest power of two of a Chebyshev polynomial's elements exceeds a prime.
 const EXCESS_BITS: f64 = 8.0;
 
@@ -30,6 +40,8 @@ pub(crate) struct Levels {
     pub(crate) coefficient_bits: f64,
     /// Bits of the factor between values at the edge of their range and encrypted integers.
     pub(crate) message_bits: f64,
+    /// The last map and the result, if that packs what the map makes.
+    packed: Option<[NodeId; 2]>,
 }
 
 /// Primes consumed up to a node, and how its operands are brought to it.
@@ -105,10 +117,23 @@ pub(crate) fn chebyshev_readers(network: &Network) -> NodeMap<Option<usize>> {
     degrees
 }
 
-/// Whether slots of a node without an element must be zero: those of the result and of operands of Chebyshev
-/// polynomials.
+/// Whether slots of a node without an element must be zero: those of the result, of operands of Chebyshev polynomials, and of
+/// [`cleared_nodes`].
 pub(crate) fn masked_nodes(network: &Network) -> NodeMap<bool> {
-    chebyshev_readers(network).map(|id, degree| degree.is_some() || id == network.output())
+    let cleared = cleared_nodes(network);
+    chebyshev_readers(network).map(|id, degree| degree.is_some() || id == network.output() || cleared[id])
+}
+
+/// The last map and the result, if the result is an elementwise map of what that makes, as in networks
+/// [`with_cleared_operands`](crate::channels::with_cleared_operands).
+fn packed(network: &Network, pools: Pools) -> Option<[NodeId; 2]> {
+    let output = network.output();
+    let Op::Linear(last, identity) = &network[output].op else { return None };
+    let Op::Linear(_, map) = &network[*last].op else { return None };
+    let is_packed = identity.is_elementwise()
+        && !map.is_elementwise()
+        && LinearKind::of(map, false, pools) == LinearKind::Transform;
+    is_packed.then_some([*last, output])
 }
 
 /// Bits of the scale of a Chebyshev polynomial's operand: more than those of a prime give the first elements more
@@ -129,6 +154,8 @@ struct LevelBuilder<'a> {
     chebyshev_readers: NodeMap<Option<usize>>,
     message_bits: f64,
     pools: Pools,
+    /// The last map and the result, if that packs what the map makes.
+    packed: Option<[NodeId; 2]>,
     nodes: NodeMap<NodeLevels>,
     coefficient_bits: f64,
 }
@@ -150,6 +177,7 @@ impl Levels {
             chebyshev_readers: chebyshev_readers(network),
             message_bits,
             pools,
+            packed: packed(network, pools),
             nodes: NodeMap::default(),
             coefficient_bits: f64::INFINITY,
         };
@@ -169,9 +197,20 @@ impl Levels {
             };
             builder.nodes.push(levels);
         }
-        let LevelBuilder { nodes, coefficient_bits, .. } = builder;
+        let LevelBuilder { nodes, coefficient_bits, packed, .. } = builder;
         let total = nodes.values().iter().map(|node| node.consumed).fold(0, usize::max);
-        Ok(Self { nodes, total, coefficient_bits, message_bits })
+        Ok(Self { nodes, total, coefficient_bits, message_bits, packed })
+    }
+
+    /// Whether nothing reads a node but the result, which packs its elements and clears everything else.
+    pub(crate) fn is_packed(&self, id: NodeId) -> bool {
+        self.packed.is_some_and(|[map, _]| map == id)
+    }
+
+    /// Bits of the product of scale and range of the result.
+    pub(crate) fn result_bits(&self) -> f64 {
+        let counted = self.nodes.last().map_or(0.0, |result| result.bits);
+        counted.max(self.message_bits + OUTPUT_BITS)
     }
 
     /// Level of a node's result, with `total` levels at the input.
@@ -191,6 +230,9 @@ impl LevelBuilder<'_> {
         let operand = &self.nodes[x];
         let grown = match LinearKind::of(linear, self.masked[id], self.pools) {
             LinearKind::Transform => {
+                if let Some(packed) = self.packed.filter(|packed| packed.contains(&id)) {
+                    return self.packing(operand, id == packed[0]);
+                }
                 // A node that a Chebyshev polynomial reads has a scale, and others have a product of scale and range.
                 let bits = self.chebyshev_readers[id].map_or(self.message_bits, chebyshev_scale_bits);
                 let primes = (operand.bits + WEIGHT_BITS - bits) / f64::from(PRIME_BITS);
@@ -216,6 +258,27 @@ impl LevelBuilder<'_> {
             bits: operand.bits + grown,
             operands: vec![OperandLevels::default()],
             free_scale: false,
+        }
+    }
+
+    /// The last map of an `operand`, or the result that packs what it makes.
+    fn packing(&self, operand: &NodeLevels, is_map: bool) -> NodeLevels {
+        let prime = f64::from(PRIME_BITS);
+        let result = self.message_bits + PACKED_BITS;
+        let (primes, bits) = if is_map {
+            let least = PACKED_NUMBER_BITS + PACKED_MASK_BITS;
+            let primes = ((operand.bits + least - result) / prime).ceil().max(2.0);
+            let left = result + primes * prime - operand.bits - least;
+            let weight_bits = PACKED_NUMBER_BITS + left / 2.0;
+            (primes - 1.0, operand.bits + weight_bits - (primes - 1.0) * prime)
+        } else {
+            (1.0, result)
+        };
+        NodeLevels {
+            consumed: operand.consumed + primes as usize,
+            bits,
+            operands: vec![OperandLevels::default()],
+            free_scale: true,
         }
     }
 

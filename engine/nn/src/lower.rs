@@ -15,6 +15,8 @@ pub(crate) struct Lowering<'a> {
     from: &'a Layout,
     to: &'a Layout,
     masked: bool,
+    /// Whether the operand's slots without an element are zero: then it does not matter what multiplies them.
+    pub(crate) operand_is_clear: bool,
     /// Height and width of the result's planes, if it has some: then diagonals are found from a few positions.
     plane: Option<[usize; 2]>,
 }
@@ -46,10 +48,10 @@ pub(crate) struct SplitSteps {
 }
 
 impl SplitSteps {
-    /// All splits of the rotations of some places.
-    pub(crate) fn all(places: &BTreeSet<Place>, slots: usize) -> Vec<Self> {
+    /// All splits of the rotations of some places; planes may have rows of `columns` slots.
+    pub(crate) fn all(places: &BTreeSet<Place>, slots: usize, columns: usize) -> Vec<Self> {
         let steps = distinct(places.iter().map(|place| place.step));
-        Split::all(slots)
+        Split::all(slots, columns)
             .map(|split| {
                 let count = |part: fn((i64, i64)) -> i64| {
                     distinct(steps.iter().map(|&step| part(split.parts(step))))
@@ -74,7 +76,8 @@ fn distinct(numbers: impl Iterator<Item = i64>) -> Vec<i64> {
 impl<'a> Lowering<'a> {
     /// With `masked`, slots without an element are zero.
     pub(crate) fn new(linear: &'a Linear, from: &'a Layout, to: &'a Layout, masked: bool) -> Self {
-        Self { linear, from, to, masked, plane: linear.planes().map(|planes| [planes.height, planes.width]) }
+        let plane = linear.planes().map(|planes| [planes.height, planes.width]);
+        Self { linear, from, to, masked, operand_is_clear: false, plane }
     }
 
     /// Rotations that, doubling after doubling, sum the partial results that lie so far apart.
@@ -124,9 +127,27 @@ impl<'a> Lowering<'a> {
             .into_iter()
             .filter(|(_, values)| values.iter().any(|v| *v != 0.0))
             .map(|((input, step), values)| {
-                (Place { output: ciphertext, input, step }, shorten(values, &needed))
+                let place = Place { output: ciphertext, input, step };
+                let values = match self.operand_is_clear {
+                    true => shorten(values, &self.read(place, &needed)),
+                    false => shorten(values, &needed),
+                };
+                (place, values)
             })
             .collect()
+    }
+
+    /// Those of the `needed` slots of the result at which a diagonal meets an element of the operand.
+    fn read(&self, place: Place, needed: &[bool]) -> Vec<bool> {
+        let slots = self.from.slots as i64;
+        let mut read = vec![false; needed.len()];
+        for slot in self.from.slots_of(place.input) {
+            let at = (slot as i64 - place.step).rem_euclid(slots) as usize;
+            if let (Some(read), Some(true)) = (read.get_mut(at), needed.get(at)) {
+                *read = true;
+            }
+        }
+        read
     }
 
     /// Calls `f(place, slot, weight)` for the entries of a row.
@@ -139,7 +160,13 @@ impl<'a> Lowering<'a> {
             return self.linear.row(output, &mut |element, weight| {
                 for &slot in &copies {
                     let (input, step) = self.from.step(element, slot);
-                    f(Place { output: ciphertext, input, step: signed(step, slots) }, slot, weight);
+                    // Runs that leave slots over do not come round.
+                    let step = match slots.is_power_of_two() {
+                        true => signed(step, slots),
+                        false if slot + step >= slots => step as i64 - slots as i64,
+                        false => step as i64,
+                    };
+                    f(Place { output: ciphertext, input, step }, slot, weight);
                 }
             });
         };
@@ -199,10 +226,13 @@ impl Split {
         (baby, step - baby)
     }
 
-    /// All candidates for this number of slots.
-    pub(crate) fn all(slots: usize) -> impl Iterator<Item = Self> {
-        let moduli = std::iter::successors(Some(1), |m| Some(m * 2)).take_while(move |&m| m <= slots as i64);
-        moduli.flat_map(|modulus| {
+    /// All candidates for this number of slots: powers of two and, if rows are no power of two, of whole rows.
+    fn all(slots: usize, columns: usize) -> impl Iterator<Item = Self> {
+        let doubled = move |first: usize| {
+            std::iter::successors(Some(first as i64), |m| Some(m * 2)).take_while(move |&m| m <= slots as i64)
+        };
+        let rows = (!columns.is_power_of_two()).then(|| doubled(columns));
+        doubled(1).chain(rows.into_iter().flatten()).flat_map(|modulus| {
             [0, modulus / 8, modulus / 4, modulus / 2].map(|shift| Self { modulus, shift })
         })
     }
@@ -213,18 +243,24 @@ fn signed(step: usize, slots: usize) -> i64 {
     if step > slots / 2 { step as i64 - slots as i64 } else { step as i64 }
 }
 
-/// The shortest period that agrees wherever values are needed.
+/// The shortest period that agrees wherever values are needed; of values whose number is no power of two, one or all.
 fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
+    if !values.len().is_power_of_two() {
+        let mut found = values.iter().zip(needed).filter_map(|(value, needed)| needed.then_some(*value));
+        let first = found.next().unwrap_or(0.0);
+        return if found.all(|value| agree(first, value)) { vec![first] } else { values };
+    }
     let mut needed = needed.to_vec();
     while values.len() > 1 {
         let half = values.len() / 2;
         let (low, high) = values.split_at(half);
         let (low_needed, high_needed) = needed.split_at(half);
-        if low.iter().zip(high).zip(low_needed.iter().zip(high_needed)).any(
-            |((a, b), (a_needed, b_needed))| {
-                *a_needed && *b_needed && (a - b).abs() > 1e-14 * a.abs().max(b.abs())
-            },
-        ) {
+        if low
+            .iter()
+            .zip(high)
+            .zip(low_needed.iter().zip(high_needed))
+            .any(|((a, b), (a_needed, b_needed))| *a_needed && *b_needed && !agree(*a, *b))
+        {
             break;
         }
         let merged = low.iter().zip(high).zip(low_needed).map(|((a, b), n)| if *n { *a } else { *b });
@@ -233,6 +269,11 @@ fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
         (values, needed) = (merged, merged_needed);
     }
     values
+}
+
+/// Whether values differ by no more than roundings.
+fn agree(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-14 * a.abs().max(b.abs())
 }
 
 #[cfg(test)]

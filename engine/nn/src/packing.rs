@@ -175,6 +175,14 @@ impl Packing {
     }
 }
 
+/// Positions that a channel of an item takes, on a grid whose sides are powers of two.
+pub(crate) fn positions(shape: &[usize]) -> usize {
+    match shape {
+        [_, height, width] => height.next_power_of_two() * width.next_power_of_two(),
+        _ => shape.iter().product::<usize>().next_power_of_two(),
+    }
+}
+
 /// Nodes that share a layout.
 struct Class<'a> {
     /// The node that decides where the class lies, if one of them is an image.

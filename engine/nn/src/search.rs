@@ -7,16 +7,19 @@
 
 use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
+use crate::channels::{self, ChannelLayouts, with_cleared_operands};
+use crate::choice::{Lowered, NodeChoice, choose};
 use crate::cost::{Cost, LinearWork};
 use crate::layout::{Layout, MAX_CIPHERTEXTS};
 use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
-use crate::lower::{Lowering, Split, SplitSteps};
+use crate::literals::{MAX_LEVELS, literals, smallest_degree};
+use crate::lower::{Lowering, SplitSteps};
 use crate::normalize::{Normalized, normalize};
 use crate::options::{CompileOptions, DeviceClass, Progress};
-use crate::packing::Packing;
+use crate::packing::{Packing, positions};
 use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
 use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
-use pleura_ckks::{ParamsLiteral, RingKind, Security};
+use pleura_ckks::{ParamsLiteral, RingKind};
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::Arc;
@@ -27,14 +30,8 @@ const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
 const COEFFICIENT_BITS: f64 = 24.0;
 /// Bits of precision beyond which there is no need to try.
 const ENOUGH_BITS: f64 = 18.5;
-/// Most levels that parameters have.
-const MAX_LEVELS: usize = 100;
 /// Magnitude of a typical value, in units of the range.
 const TYPICAL: f64 = 0.15;
-/// Most special primes: they are dropped together with up to three of a level.
-const MAX_SPECIAL: usize = 12;
-/// Bits by which the smallest modulus exceeds scale times range.
-const BASE_BITS: f64 = 12.0;
 /// Rewritings that are tried.
 const MERGINGS: [Merging; 4] = [
     Merging { pools: Pools::Merged, convolutions: false },
@@ -49,8 +46,6 @@ const PROMISING_RATIO: f64 = 1.3;
 const MAX_PROMISING: usize = 4;
 /// Most entries of a matrix between ciphertexts of elements.
 const MAX_ENTRIES: usize = 1 << 24;
-/// Degrees that are tried.
-const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
 
 /// A rewriting, a packing and a kind of ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,45 +70,16 @@ pub(crate) struct Candidate {
     pub(crate) pools: Pools,
     pub(crate) levels: Levels,
     pub(crate) literal: ParamsLiteral,
-    /// Where elements lie; for an item per slot, in ciphertexts of one slot, which stands for all.
+    /// Where elements lie, in ciphertexts whose slots stand for a run of slots each.
     pub(crate) layouts: NodeMap<Arc<Layout>>,
-    /// Whether each slot is an item of its own.
-    pub(crate) slot_per_item: bool,
+    pub(crate) batch_layout: BatchLayout,
+    /// Slots of a run, which hold as many items: one where items lie side by side, and all slots for an item per slot.
+    pub(crate) run: usize,
     way: Way,
     pub(crate) nodes: NodeMap<NodeChoice>,
     /// Rewriting and packing in words, for the report.
     description: String,
     device: DeviceClass,
-}
-
-/// How a node is computed, and its price.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NodeChoice {
-    pub(crate) predicted_seconds: f64,
-    /// Baby and giant steps of a [`LinearKind::Transform`].
-    pub(crate) split: Option<Split>,
-    /// Rotations whose sums complete a [`LinearKind::Transform`] or make a [`LinearKind::SumPool`].
-    pub(crate) rotate_and_sum: Vec<Vec<i64>>,
-    /// Work of a [`LinearKind::Transform`].
-    work: Option<LinearWork>,
-}
-
-/// A linear node that is computed with diagonals or sums of rotations, before parameters are chosen.
-enum Lowered {
-    Transform {
-        splits: Vec<SplitSteps>,
-        work: LinearWork,
-        doublings: Vec<i64>,
-    },
-    SumPool {
-        doublings: Vec<i64>,
-    },
-    /// Numbers between ciphertexts of elements.
-    Matrix {
-        work: LinearWork,
-    },
-    /// Any other node.
-    Pointwise,
 }
 
 /// A network rewritten in one way, with the ranges of its values.
@@ -129,8 +95,33 @@ struct Rewritten<'a> {
     log_n: u32,
     /// The ways that are tried; all of them without a list.
     ways: Option<&'a [Way]>,
-    /// Whether each slot is an item of its own.
-    slot_per_item: bool,
+    batch_layout: BatchLayout,
+    /// Whether the network clears operands for channels that have ciphertexts of their own.
+    is_cleared: bool,
+}
+
+/// Layouts of the nodes of a network, in slots that stand for a run of slots each.
+struct Placed {
+    layouts: NodeMap<Arc<Layout>>,
+    run: usize,
+    /// Slots between rows, if that is no power of two.
+    columns: usize,
+}
+
+/// A search of candidates for one layout of a batch.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    calibration: &'a Calibration,
+    batch_layout: BatchLayout,
+    ways: Option<&'a [Way]>,
+    options: &'a CompileOptions,
+}
+
+/// Candidates, and facts for an error if there are none.
+struct Found {
+    candidates: Vec<Candidate>,
+    fewest_levels: usize,
+    refusal: Option<CompileError>,
 }
 
 impl Candidate {
@@ -145,64 +136,40 @@ impl Candidate {
         options: &CompileOptions,
         progress: Progress<'_>,
     ) -> Result<Ranking, CompileError> {
-        let slot_per_item = batch_layout == BatchLayout::SlotPerItem;
         let first =
             calibration.items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
         let trace = network.trace(first);
-        let mut candidates: Vec<Self> = Vec::new();
-        let mut tried: Vec<Arc<Network>> = Vec::new();
-        let mut fewest_levels = usize::MAX;
+        let request = Request { calibration, batch_layout, ways, options };
+        let mut found = Found { candidates: Vec::new(), fewest_levels: usize::MAX, refusal: None };
+        let mut tried: Vec<Network> = Vec::new();
         for (done, merging) in MERGINGS.into_iter().enumerate() {
             progress("choosing a layout", done, MERGINGS.len());
             // Nothing rotates between slots that are items.
             let is_left_out = ways.is_some_and(|ways| ways.iter().all(|way| way.merging != merging));
-            if is_left_out || slot_per_item && merging.pools == Pools::Rotated {
+            if is_left_out || batch_layout == BatchLayout::SlotPerItem && merging.pools == Pools::Rotated {
                 continue;
             }
-            let network = Arc::new(
-                rewrite(network, ranges, &trace, merging)
-                    .map_err(|_| CompileError::Internal("rewriting breaks the network"))?,
-            );
+            let network = rewrite(network, ranges, &trace, merging)
+                .map_err(|_| CompileError::Internal("rewriting breaks the network"))?;
             if tried.contains(&network) {
                 continue;
             }
-            tried.push(network.clone());
-            let ranges = calibration.ranges(&network, 1.0)?;
-            let Normalized { network, ranges, input_unit, output_unit } =
-                normalize(&network, &ranges, merging.pools)
-                    .map_err(|_| CompileError::Internal("normalization breaks the network"))?;
-            let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools)?;
-            fewest_levels = fewest_levels.min(levels.total);
-            let network = Arc::new(network);
-            for &ring in &options.rings {
-                let Some(log_n) = smallest_degree(ring, &levels, options.security) else { continue };
-                let rewritten = Rewritten {
-                    network: network.clone(),
-                    masked: masked_nodes(&network),
-                    ranges: ranges.clone(),
-                    input_unit,
-                    output_unit,
-                    merging,
-                    ring,
-                    log_n,
-                    ways,
-                    slot_per_item,
-                };
-                candidates.extend(rewritten.candidates(options)?);
+            request.search(&network, false, merging, &mut found)?;
+            if batch_layout == BatchLayout::Interleaved {
+                let cleared = with_cleared_operands(&network)
+                    .map_err(|_| CompileError::Internal("clearing operands breaks the network"))?;
+                request.search(&cleared, true, merging, &mut found)?;
             }
+            tried.push(network);
         }
         progress("choosing a layout", MERGINGS.len(), MERGINGS.len());
-        // Rings differ in the items of a group where each slot is one.
+        // The items of a group depend on rings and layouts.
         let price = |candidate: &Self| {
-            let groups = options.batch.max(1).div_ceil(batch_layout.items(candidate.slots()));
+            let groups = options.batch.max(1).div_ceil(candidate.items());
             groups as f64 * candidate.predicted_seconds()
         };
-        candidates.sort_by(|a, b| price(a).total_cmp(&price(b)));
-        match candidates.is_empty() {
-            true if slot_per_item && fewest_levels <= MAX_LEVELS => Err(CompileError::TooManyElements),
-            true => Err(CompileError::TooDeep { levels: fewest_levels, security: options.security.bits() }),
-            false => Ok(Ranking(candidates)),
-        }
+        found.candidates.sort_by(|a, b| price(a).total_cmp(&price(b)));
+        request.ranking(found)
     }
 
     /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding
@@ -257,9 +224,9 @@ impl Candidate {
         steps.fold(0, usize::max)
     }
 
-    /// Slots of a ciphertext.
-    pub(crate) fn slots(&self) -> usize {
-        self.literal.ring.slots(1 << self.literal.log_n)
+    /// Items of a group.
+    pub(crate) fn items(&self) -> usize {
+        if let BatchLayout::SideBySide(items) = self.batch_layout { items } else { self.run }
     }
 
     /// Growth of roundings on their way to the slots, in proportion.
@@ -294,17 +261,99 @@ impl fmt::Display for Candidate {
     }
 }
 
+impl Request<'_> {
+    /// Adds the candidates for a rewritten network, at the smallest degree that is secure.
+    fn search(
+        &self,
+        network: &Network,
+        is_cleared: bool,
+        merging: Merging,
+        found: &mut Found,
+    ) -> Result<(), CompileError> {
+        let Self { calibration, batch_layout, ways, options } = *self;
+        let ranges = calibration.ranges(network, 1.0)?;
+        let Normalized { network, ranges, input_unit, output_unit } =
+            normalize(network, &ranges, merging.pools)
+                .map_err(|_| CompileError::Internal("normalization breaks the network"))?;
+        let levels = Levels::new(&network, &ranges, MESSAGE_BITS[0], merging.pools)?;
+        found.fewest_levels = found.fewest_levels.min(levels.total);
+        let network = Arc::new(network);
+        for &ring in &options.rings {
+            let Some(log_n) = smallest_degree(ring, &levels, options.security) else { continue };
+            let rewritten = Rewritten {
+                network: network.clone(),
+                masked: masked_nodes(&network),
+                ranges: ranges.clone(),
+                input_unit,
+                output_unit,
+                merging,
+                ring,
+                log_n,
+                ways,
+                batch_layout,
+                is_cleared,
+            };
+            match rewritten.candidates(options) {
+                Ok(candidates) => found.candidates.extend(candidates),
+                Err(error @ CompileError::Layout { .. }) => found.refusal = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The candidates, or why there are none.
+    fn ranking(&self, found: Found) -> Result<Ranking, CompileError> {
+        if !found.candidates.is_empty() {
+            return Ok(Ranking(found.candidates));
+        }
+        let is_side_by_side = matches!(self.batch_layout, BatchLayout::SideBySide(_));
+        Err(match found.refusal {
+            Some(refusal) => refusal,
+            None if !is_side_by_side && found.fewest_levels <= MAX_LEVELS => CompileError::TooManyElements,
+            None => {
+                CompileError::TooDeep { levels: found.fewest_levels, security: self.options.security.bits() }
+            }
+        })
+    }
+}
+
 impl Rewritten<'_> {
     /// One candidate for each packing that leads to a layout of its own.
     fn candidates(&self, options: &CompileOptions) -> Result<Vec<Candidate>, CompileError> {
         let mut seen: Vec<NodeMap<Arc<Layout>>> = Vec::new();
         let mut candidates = Vec::new();
-        if self.slot_per_item {
-            let layouts =
-                NodeMap::new(self.network.len(), |id| Arc::new(Layout::each(1, self.network[id].len())));
+        let mut run = 1;
+        let placed = match self.batch_layout {
+            BatchLayout::SideBySide(_) => None,
+            BatchLayout::Interleaved if !self.is_cleared => {
+                let room = self.slots() / positions(self.network.input_shape());
+                run = room.min(most_interleaved(options));
+                if run < 2 {
+                    return Ok(candidates);
+                }
+                None
+            }
+            BatchLayout::SlotPerItem => Some(Placed {
+                layouts: NodeMap::new(self.network.len(), |id| {
+                    Arc::new(Layout::each(1, self.network[id].len()))
+                }),
+                run: self.slots(),
+                columns: 1,
+            }),
+            BatchLayout::Interleaved => {
+                let ChannelLayouts { layouts, items, columns } =
+                    channels::layouts(&self.network, self.slots())?;
+                if items > most_interleaved(options) {
+                    return Ok(candidates);
+                }
+                Some(Placed { layouts, run: items, columns })
+            }
+        };
+        if let Some(placed) = placed {
             let way = Way { merging: self.merging, packing: Packing::ALL[0], ring: self.ring };
-            let described = format!("an item per slot, {}{}", self.merging, slots_in_words(self.ring));
-            candidates.extend(self.candidate(way, described, &layouts, options)?);
+            let described = format!("{}, {}{}", self.batch_layout, self.merging, slots_in_words(self.ring));
+            candidates.extend(self.candidate(way, described, &placed, options)?);
             return Ok(candidates);
         }
         for packing in Packing::ALL {
@@ -312,11 +361,12 @@ impl Rewritten<'_> {
             if self.ways.is_some_and(|ways| !ways.contains(&way)) {
                 continue;
             }
-            let layouts = packing.layouts(&self.network, self.slots(), self.merging.pools);
+            let layouts = packing.layouts(&self.network, self.slots() / run, self.merging.pools);
             if !seen.contains(&layouts) {
                 let described = format!("{packing}, {}{}", self.merging, slots_in_words(self.ring));
-                candidates.extend(self.candidate(way, described, &layouts, options)?);
-                seen.push(layouts);
+                let placed = Placed { layouts, run, columns: 1 };
+                candidates.extend(self.candidate(way, described, &placed, options)?);
+                seen.push(placed.layouts);
             }
         }
         Ok(candidates)
@@ -328,17 +378,13 @@ impl Rewritten<'_> {
         &self,
         way: Way,
         description: String,
-        layouts: &NodeMap<Arc<Layout>>,
+        placed: &Placed,
         options: &CompileOptions,
     ) -> Result<Option<Candidate>, CompileError> {
+        let Placed { layouts, run, .. } = placed;
         // Diagonals do not depend on the parameters.
-        let lowered: Vec<Option<Lowered>> = self
-            .network
-            .ids()
-            .collect::<Vec<_>>()
-            .into_par_iter()
-            .map(|id| self.lower(id, layouts))
-            .collect();
+        let lowered: Vec<Option<Lowered>> =
+            self.network.ids().collect::<Vec<_>>().into_par_iter().map(|id| self.lower(id, placed)).collect();
         let Some(lowered) = lowered.into_iter().collect::<Option<NodeMap<Lowered>>>() else {
             return Ok(None);
         };
@@ -350,7 +396,8 @@ impl Rewritten<'_> {
             }
             let literals = literals(self.ring, &levels, options.security, self.log_n);
             let priced = literals.into_iter().map(|literal| Candidate {
-                nodes: self.price(
+                nodes: choose(
+                    &self.network,
                     &lowered,
                     layouts,
                     &levels,
@@ -364,7 +411,8 @@ impl Rewritten<'_> {
                 levels: levels.clone(),
                 literal,
                 layouts: layouts.clone(),
-                slot_per_item: self.slot_per_item,
+                batch_layout: self.batch_layout,
+                run: *run,
                 way,
                 description: description.clone(),
                 device: options.device,
@@ -380,13 +428,14 @@ impl Rewritten<'_> {
 
     /// Diagonals and rotations of a node, or entries of its matrix; none if the layout does not allow the rotations of a pool or has
     /// too many entries.
-    fn lower(&self, id: NodeId, layouts: &NodeMap<Arc<Layout>>) -> Option<Lowered> {
+    fn lower(&self, id: NodeId, placed: &Placed) -> Option<Lowered> {
+        let Placed { layouts, run, columns } = placed;
         let masked = self.masked[id];
         let Op::Linear(x, linear) = &self.network[id].op else { return Some(Lowered::Pointwise) };
         Some(match LinearKind::of(linear, masked, self.merging.pools) {
             LinearKind::SetScale => Lowered::Pointwise,
             LinearKind::SumPool => Lowered::SumPool { doublings: pool_doublings(linear, &layouts[*x])? },
-            LinearKind::Transform if self.slot_per_item => {
+            LinearKind::Transform if self.batch_layout == BatchLayout::SlotPerItem => {
                 let work = LinearWork {
                     inputs: linear.inputs(),
                     outputs: linear.outputs(),
@@ -399,17 +448,26 @@ impl Rewritten<'_> {
             LinearKind::Transform => {
                 let from = &layouts[*x];
                 let to = &layouts[id];
-                let lowering = Lowering::new(linear, from, to, masked);
+                let mut lowering = Lowering::new(linear, from, to, masked);
                 let places = lowering.places();
+                let period = if self.batch_layout == BatchLayout::Interleaved {
+                    lowering.operand_is_clear = *x == NodeId::INPUT || self.masked[*x];
+                    match lowering.diagonals(0).values().map(Vec::len).fold(1, usize::max) {
+                        1 => 1,
+                        longest => (longest * run).next_power_of_two(),
+                    }
+                } else {
+                    self.estimated_period(linear, to, masked)
+                };
                 let work = LinearWork {
                     inputs: from.ciphertexts,
                     outputs: to.ciphertexts,
                     diagonals: places.len(),
-                    period: self.estimated_period(linear, to, masked),
+                    period,
                     ..LinearWork::default()
                 };
                 Lowered::Transform {
-                    splits: SplitSteps::all(&places, self.slots()),
+                    splits: SplitSteps::all(&places, from.slots, *columns),
                     work,
                     doublings: lowering.doublings(),
                 }
@@ -433,63 +491,6 @@ impl Rewritten<'_> {
             (slots / 8).min(512)
         }
     }
-
-    /// Choices and predicted seconds of every node.
-    fn price(
-        &self,
-        lowered: &NodeMap<Lowered>,
-        layouts: &NodeMap<Arc<Layout>>,
-        levels: &Levels,
-        cost: &Cost,
-    ) -> NodeMap<NodeChoice> {
-        NodeMap::new(self.network.len(), |id| {
-            let node = &self.network[id];
-            let ciphertexts = layouts[id].ciphertexts;
-            let level = levels.level(id);
-            let operand_level = node.op.reads().into_iter().map(|read| levels.level(read)).min();
-            let operand_level = operand_level.unwrap_or(levels.total);
-            match &lowered[id] {
-                Lowered::Transform { splits, work, doublings } => {
-                    let (split, work) = cost.split(splits, LinearWork { level: operand_level, ..*work });
-                    let rotate_and_sum = cost.rotate_and_sum_groups(doublings, ciphertexts, level);
-                    let sums = cost.rotate_and_sum(&rotate_and_sum, ciphertexts, level);
-                    NodeChoice {
-                        predicted_seconds: cost.linear(&work) + sums,
-                        split: Some(split),
-                        rotate_and_sum,
-                        work: Some(work),
-                    }
-                }
-                Lowered::Matrix { work } => {
-                    let work = LinearWork { level: operand_level, ..*work };
-                    let predicted_seconds = cost.matrix(&work);
-                    NodeChoice { predicted_seconds, work: Some(work), ..NodeChoice::default() }
-                }
-                Lowered::SumPool { doublings } => {
-                    let rotate_and_sum = cost.rotate_and_sum_groups(doublings, ciphertexts, operand_level);
-                    NodeChoice {
-                        predicted_seconds: cost.rotate_and_sum(&rotate_and_sum, ciphertexts, operand_level),
-                        rotate_and_sum,
-                        ..NodeChoice::default()
-                    }
-                }
-                Lowered::Pointwise => {
-                    let predicted_seconds = match &node.op {
-                        Op::Input => cost.encryption(ciphertexts),
-                        Op::Linear(..) => 0.0,
-                        Op::Polynomial(..) | Op::Activation(..) => cost.product(ciphertexts, level),
-                        Op::Chebyshev(_, c) => {
-                            let products = c.degree() as f64 / 2.0;
-                            products * cost.product(ciphertexts, level)
-                        }
-                        Op::Mul(..) => cost.product(ciphertexts, level),
-                        Op::Add(..) | Op::Sub(..) => cost.pointwise(ciphertexts, operand_level),
-                    };
-                    NodeChoice { predicted_seconds, ..NodeChoice::default() }
-                }
-            }
-        })
-    }
 }
 
 impl fmt::Display for Merging {
@@ -501,6 +502,12 @@ impl fmt::Display for Merging {
             (Pools::Rotated, false) => "pooling by rotations",
         })
     }
+}
+
+/// Most items that are interleaved: more than a batch has would leave slots empty. A batch of one has no layout to choose, and says
+/// nothing of one that is asked for.
+fn most_interleaved(options: &CompileOptions) -> usize {
+    if options.batch > 1 { options.batch.next_power_of_two() } else { usize::MAX }
 }
 
 /// Words on the slots of a ring, for a description; none for complex ones.
@@ -541,31 +548,4 @@ fn pool_doublings(linear: &Linear, layout: &Layout) -> Option<Vec<i64>> {
     let [height, width] = window.kernel();
     let doublings = |stride: usize, kernel: usize| (0..kernel.ilog2()).map(move |j| (stride << j) as i64);
     Some(doublings(down, height).chain(doublings(across, width)).collect())
-}
-
-/// Logarithm of the smallest degree that is secure with this number of levels.
-fn smallest_degree(ring: RingKind, levels: &Levels, security: Security) -> Option<u32> {
-    LOG_DEGREES.into_iter().find(|&log_n| !literals(ring, levels, security, log_n).is_empty())
-}
-
-/// Parameter sets of a degree that are secure, one for each number of special primes.
-fn literals(ring: RingKind, levels: &Levels, security: Security, log_n: u32) -> Vec<ParamsLiteral> {
-    let total = levels.total;
-    // Small primes are rare at large degrees, where there is room enough for larger ones.
-    let base = (levels.message_bits + BASE_BITS).max(if log_n > 14 { 58.0 } else { 0.0 }) as u32;
-    let log2_qp = |special: usize| f64::from(base) + (PRIME_BITS as usize * total + 30 * special) as f64;
-    (1..=MAX_SPECIAL.min(total + 2))
-        .filter(|&special| log2_qp(special) <= security.max_log2_qp(log_n) && total <= MAX_LEVELS)
-        .map(|digit_limbs| ParamsLiteral {
-            ring,
-            log_n,
-            levels: total,
-            scale_bits: PRIME_BITS,
-            base_bits: base,
-            digit_limbs,
-            security,
-        })
-        // Primes of real slots are half as many, and may run out where others do not.
-        .filter(|literal| ring == RingKind::Cyclotomic || literal.check().is_ok())
-        .collect()
 }

@@ -173,7 +173,11 @@ impl ClientSpec {
 impl TensorSpec {
     /// Items of a group.
     pub(crate) fn items(&self) -> usize {
-        self.batch.items(self.layout.slots)
+        match self.batch {
+            BatchLayout::SideBySide(items) => items,
+            BatchLayout::SlotPerItem => self.layout.slots,
+            BatchLayout::Interleaved => self.layout.run(),
+        }
     }
 
     /// The slots of a group's ciphertexts. The last item stands in for those that a group lacks: zeros might be far from
@@ -188,6 +192,7 @@ impl TensorSpec {
             BatchLayout::SlotPerItem => (0..last.len())
                 .map(|i| group.iter().filter_map(|item| item.get(i)).copied().collect())
                 .collect(),
+            BatchLayout::Interleaved => self.layout.fill_runs(&group),
         }
     }
 
@@ -198,6 +203,7 @@ impl TensorSpec {
             BatchLayout::SlotPerItem => (0..self.items())
                 .flat_map(|i| slots.iter().filter_map(move |slots| slots.get(i)).copied())
                 .collect(),
+            BatchLayout::Interleaved => self.layout.read_runs(slots),
         }
     }
 

@@ -78,11 +78,79 @@ fn a_large_batch_has_an_item_in_each_slot() {
 }
 
 #[test]
-fn a_small_batch_lies_side_by_side() {
+fn items_side_by_side_share_ciphertexts() {
     let network = every_kind_of_step();
-    let plan = planned(&network, 8, "8 items side by side");
-    assert_eq!(plan.client_spec().batch_layout(), BatchLayout::SideBySide(8));
+    let layout = Some(BatchLayout::SideBySide(8));
+    let plan = compile(&network, &CompileOptions { layout, ..options(&network) }).unwrap();
+    assert_eq!(
+        (plan.client_spec().batch_layout(), plan.client_spec().items()),
+        (BatchLayout::SideBySide(8), 8)
+    );
     every_item_is_right(&network, &plan, 11);
+}
+
+/// A plan with items interleaved, whatever it costs.
+fn planned_interleaved(network: &Network) -> Plan {
+    let layout = Some(BatchLayout::Interleaved);
+    compile(network, &CompileOptions { layout, batch: 1_000, ..options(network) }).unwrap()
+}
+
+#[test]
+fn interleaved_items_need_masks_alone() {
+    let network = net(&[2, 12, 12], |n| {
+        let x = n.conv(X, 4, Moves::of(3, 3));
+        let x = n.square(x);
+        let x = n.pool(x, Moves::of(2, 2).stride(2, 2), true);
+        let x = n.conv(x, 6, Moves { groups: 2, ..Moves::of(3, 3).padding(1, 1) });
+        let x = n.square(x);
+        n.dense(x, 3);
+    });
+    let plan = planned_interleaved(&network);
+    let spec = plan.client_spec();
+    assert_eq!((spec.input_ciphertexts(), spec.output_ciphertexts()), (2, 1));
+    let slots = plan.params().slots();
+    assert_eq!(
+        spec.items(),
+        slots / (12 * 12),
+        "12 rows and columns leave room for what windows reach beyond"
+    );
+    // Masks before the padded convolution and of the results.
+    let weights = plan.report().layers.iter().map(|layer| layer.bytes).sum::<usize>();
+    assert!(weights < 4 * plan.params().n() * (4 + 3) + 10_000, "{weights} bytes");
+    every_item_is_right(&network, &plan, spec.items() + 2);
+}
+
+#[test]
+fn interleaved_items_run_every_kind_of_step() {
+    let network = every_kind_of_step();
+    let plan = planned(&network, 100, "items interleaved");
+    assert_eq!(plan.client_spec().items(), plan.params().slots() / 64, "6 x 6 positions of 8 x 8");
+    every_item_is_right(&network, &plan, 5);
+    let few = planned(&network, 3, "items interleaved");
+    assert_eq!(few.client_spec().items(), 4);
+    every_item_is_right(&network, &few, 7);
+}
+
+#[test]
+fn interleaved_vectors() {
+    let network = net(&[8], |n| {
+        let x = n.dense(X, 8);
+        let x = n.square(x);
+        n.dense(x, 3);
+    });
+    let plan = planned_interleaved(&network);
+    assert_eq!(plan.client_spec().items(), plan.params().slots() / 8);
+    every_item_is_right(&network, &plan, 5);
+}
+
+#[test]
+fn large_channels_leave_no_room_for_two_items() {
+    let network = net(&[1, 64, 64], |n| {
+        n.conv(X, 1, Moves::of(3, 3));
+    });
+    let layout = Some(BatchLayout::Interleaved);
+    let error = compile(&network, &CompileOptions { layout, ..options(&network) }).unwrap_err();
+    assert!(matches!(error, CompileError::Layout { .. }), "{error}");
 }
 
 #[test]
