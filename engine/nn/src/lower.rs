@@ -141,7 +141,7 @@ impl<'a> Lowering<'a> {
     fn read(&self, place: Place, needed: &[bool]) -> Vec<bool> {
         let slots = self.from.slots as i64;
         let mut read = vec![false; needed.len()];
-        for slot in self.from.slots_of(place.input) {
+        for slot in self.from.slots_of(place.input).flat_map(|slot| self.from.copies_of(slot)) {
             let at = (slot as i64 - place.step).rem_euclid(slots) as usize;
             if let (Some(read), Some(true)) = (read.get_mut(at), needed.get(at)) {
                 *read = true;

@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::channels::{self, ChannelLayouts, with_cleared_operands};
 use crate::choice::{Lowered, NodeChoice, choose};
 use crate::cost::{Cost, LinearWork};
-use crate::layout::{Layout, MAX_CIPHERTEXTS};
+use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS};
 use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
 use crate::literals::{MAX_LEVELS, literals, smallest_degree};
 use crate::lower::{Lowering, SplitSteps};
@@ -362,6 +362,10 @@ impl Rewritten<'_> {
                 continue;
             }
             let layouts = packing.layouts(&self.network, self.slots() / run, self.merging.pools);
+            // Runs are not copied within a position, as a client's channels may be.
+            if run > 1 && matches!(layouts[NodeId::INPUT].copies, Copies::Planes { .. }) {
+                continue;
+            }
             if !seen.contains(&layouts) {
                 let described = format!("{packing}, {}{}", self.merging, slots_in_words(self.ring));
                 let placed = Placed { layouts, run, columns: 1 };
