@@ -81,13 +81,8 @@ impl Backend for AnyBackend {
         with!(self, device => device.name())
     }
 
-    fn upload<D: Domain>(
-        &self,
-        limbs: Limbs,
-        polys: usize,
-        words: &[u32],
-    ) -> Result<Batch<Self, D>, BackendError> {
-        with!(self, device => device.upload(limbs, polys, words).map(wrap))
+    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+        with!(self, device => device.upload_polys(limbs, polys).map(wrap))
     }
 
     fn series<R: Send>(&self, operations: impl FnOnce() -> R + Send) -> R {

@@ -133,17 +133,17 @@ impl Device {
         self.alloc_with(sizes, |words| self.buffer(words))
     }
 
-    /// Uploads polynomials.
-    pub(crate) fn upload(&self, poly_words: usize, words: &[u32]) -> Result<GpuBuffer, BackendError> {
-        let sizes = vec![poly_words; words.len().checked_div(poly_words).unwrap_or(0)];
+    /// Uploads polynomials of `poly_words` words.
+    pub(crate) fn upload(&self, poly_words: usize, polys: &[&[u32]]) -> Result<GpuBuffer, BackendError> {
+        let sizes = vec![poly_words; polys.len()];
         let buffer = self.alloc_with(&sizes, |words| self.buffer_to_write(words));
-        let mut rest = words;
+        let mut rest = polys;
         for (i, segment) in buffer.segments.iter().enumerate() {
             let Segment::Device(destination) = segment else { continue };
             destination.check()?;
             let here = buffer.places.iter().filter(|(segment, _)| *segment == i).count();
-            let (words, after) = rest.split_at((here * poly_words).min(rest.len()));
-            self.upload_words(destination, words);
+            let (polys, after) = rest.split_at(here.min(rest.len()));
+            self.upload_words(destination, polys);
             rest = after;
         }
         Ok(buffer)

@@ -78,23 +78,19 @@ impl Backend for Gpu {
         Self::describe(&self.device)
     }
 
-    fn upload<D: Domain>(
-        &self,
-        limbs: Limbs,
-        polys: usize,
-        words: &[u32],
-    ) -> Result<Batch<Self, D>, BackendError> {
-        shape::check_upload(&self.ring, limbs, polys, words)?;
+    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+        shape::check_upload_polys(&self.ring, limbs, polys)?;
+        let count = polys.len();
         let poly_words = limbs.count() << self.ring.log_n();
         // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.
-        let buffer = if limbs.p > 0 && polys > 0 {
-            let pair = if polys.is_multiple_of(2) { 2 } else { 1 };
-            let packed = self.device.constants(words, &vec![poly_words * pair; polys / pair])?;
-            packed.split(poly_words, pair)
+        let buffer = if limbs.p > 0 && count > 0 {
+            let pair = if count.is_multiple_of(2) { 2 } else { 1 };
+            let sizes = vec![poly_words * pair; count / pair];
+            self.device.constants(&polys.concat(), &sizes)?.split(poly_words, pair)
         } else {
-            self.device.upload(poly_words, words)?
+            self.device.upload(poly_words, polys)?
         };
-        Ok(Batch::from_buffer(buffer, limbs, polys))
+        Ok(Batch::from_buffer(buffer, limbs, count))
     }
 
     fn expect_constants(&self, words: usize) {

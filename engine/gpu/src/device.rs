@@ -180,11 +180,12 @@ impl Device {
         self.errors.take()
     }
 
-    /// Writes words to the beginning of a buffer, in program order: through memory that the driver keeps mapped, unless they are many.
-    pub(crate) fn upload_words(&self, buffer: &PooledBuffer, words: &[u32]) {
-        let bytes = 4 * words.len() as u64;
-        if bytes > MAX_STAGED || !self.recorder().upload(&self.device, &buffer.buffer, words) {
-            return self.write(buffer, 0, words);
+    /// Writes words to the beginning of a buffer, one piece after the other and in program order: through memory that the driver keeps
+    /// mapped, unless they are many.
+    pub(crate) fn upload_words(&self, buffer: &PooledBuffer, pieces: &[&[u32]]) {
+        let bytes = 4 * pieces.iter().map(|words| words.len() as u64).sum::<u64>();
+        if bytes > MAX_STAGED || !self.recorder().upload(&self.device, &buffer.buffer, pieces) {
+            return self.write(buffer, 0, &pieces.concat());
         }
         self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -138,7 +138,11 @@ impl Readback {
     }
 
     fn words(&self) -> Result<Vec<u32>, BackendError> {
-        let mut words = Vec::new();
+        let count = self.pieces.iter().map(|piece| match piece {
+            Piece::Host(host) => host.len(),
+            Piece::Staging(staging) => staging.size() as usize / 4,
+        });
+        let mut words = Vec::with_capacity(count.sum());
         for piece in &self.pieces {
             match piece {
                 Piece::Host(host) => words.extend_from_slice(host),

@@ -97,12 +97,19 @@ impl Recorder {
             .copy_buffer_to_buffer(from, start, to, 0, bytes);
     }
 
-    /// Writes words to the beginning of a buffer, after the commands so far; `false` without staging memory, of a lost device for one.
-    pub(crate) fn upload(&mut self, device: &wgpu::Device, to: &wgpu::Buffer, words: &[u32]) -> bool {
-        let Some(bytes) = NonZero::new(4 * words.len() as u64) else { return true };
+    /// Writes words to the beginning of a buffer, one piece after the other and after the commands so far; `false` without staging
+    /// memory, of a lost device for one.
+    pub(crate) fn upload(&mut self, device: &wgpu::Device, to: &wgpu::Buffer, pieces: &[&[u32]]) -> bool {
+        let words: usize = pieces.iter().map(|words| words.len()).sum();
+        let Some(bytes) = NonZero::new(4 * words as u64) else { return true };
         let staged = self.belt.allocate(bytes, COPY_ALIGNMENT);
         let Ok(mut mapped) = staged.get_mapped_range_mut() else { return false };
-        mapped.copy_from_slice(bytemuck::cast_slice(words));
+        let mut at = 0;
+        for words in pieces {
+            let piece: &[u8] = bytemuck::cast_slice(words);
+            mapped.slice(at..at + piece.len()).copy_from_slice(piece);
+            at += piece.len();
+        }
         drop(mapped);
         let encoder = self.open.get_or_insert_with(|| Open::new(device)).encoder();
         encoder.copy_buffer_to_buffer(staged.buffer(), staged.offset(), to, 0, bytes.get());

@@ -1,6 +1,6 @@
 //! The interface of a compute device: coarse, batched, exact.
 
-use crate::{BackendError, Download, GaloisElement, IntegerMatrix, Limbs, Pending, Ring};
+use crate::{BackendError, Download, GaloisElement, IntegerMatrix, Limbs, Pending, Ring, shape};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -66,7 +66,17 @@ pub trait Backend: Sized + Send + Sync {
         limbs: Limbs,
         polys: usize,
         words: &[u32],
-    ) -> Result<Batch<Self, D>, BackendError>;
+    ) -> Result<Batch<Self, D>, BackendError> {
+        shape::check_upload(self.ring(), limbs, polys, words)?;
+        let poly_words = self.ring().words(limbs, 1).max(1);
+        self.upload_polys(limbs, &words.chunks(poly_words).collect::<Vec<_>>())
+    }
+
+    /// Uploads polynomials over `limbs` that lie apart in the host's memory.
+    ///
+    /// # Errors
+    /// As [`Backend::upload`].
+    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError>;
 
     /// Announces uploads over special primes (keys, diagonals) of this many words in total, so that they can be placed side by side.
     fn expect_constants(&self, words: usize) {

@@ -17,6 +17,14 @@ pub fn check_upload(ring: &Ring, limbs: Limbs, polys: usize, words: &[u32]) -> R
     }
 }
 
+/// Checks the polynomials of [`Backend::upload_polys`].
+///
+/// # Errors
+/// [`BackendError::Shape`] if one has more or fewer words than a polynomial over `limbs`, or the ring lacks a limb.
+pub fn check_upload_polys(ring: &Ring, limbs: Limbs, polys: &[&[u32]]) -> Result<(), BackendError> {
+    polys.iter().try_for_each(|words| check_upload(ring, limbs, 1, words))
+}
+
 /// Checks the polynomials of [`Backend::upload_compact`].
 ///
 /// # Errors

@@ -179,9 +179,8 @@ impl<B: Backend> Evaluator<B> {
         limbs: Limbs,
         polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
     ) -> Result<Batch<B, Ntt>, EvalError> {
-        let polys: Vec<_> = polys.into_iter().collect();
-        let words = polys.iter().map(|poly| poly.words()).collect::<Vec<_>>().concat();
-        Ok(self.backend().upload(limbs, polys.len(), &words)?)
+        let polys: Vec<&[u32]> = polys.into_iter().map(Poly::words).collect();
+        Ok(self.backend().upload_polys(limbs, &polys)?)
     }
 }
 

@@ -13,9 +13,10 @@ use std::task::{Context, Poll, Waker};
 type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
 
 /// The suite, in the order of the trait.
-pub(super) fn operations<B: Backend>() -> [Operation<B>; 17] {
+pub(super) fn operations<B: Backend>() -> [Operation<B>; 18] {
     [
         ("upload", upload),
+        ("upload_polys", upload_polys),
         ("concat", concat),
         ("ntt", ntt),
         ("intt", intt),
@@ -45,6 +46,23 @@ fn upload<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     }
     let short = vec![0; t.ring().words(Limbs::q(2), 1) - 1];
     match t.device.upload::<Ntt>(Limbs::q(2), 1, &short) {
+        Err(BackendError::Shape { .. }) => Ok(()),
+        _ => Err(Failure::Accepted { at: t.at("a word too few") }),
+    }
+}
+
+fn upload_polys<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    for limbs in t.levels([(2, 0), (2, 2)]) {
+        let words = [1, 2, 3].map(|word| vec![word; t.ring().words(limbs, 1)]);
+        let [first, second, third] = words.each_ref().map(Vec::as_slice);
+        let uploaded = t.device.upload_polys::<Ntt>(limbs, &[third, first, second, first]);
+        let uploaded = uploaded.map_err(|error| Failure::Device { at: t.at("apart"), error })?;
+        t.same(&format!("{limbs:?}"), uploaded.view())?;
+    }
+    // As many words as there should be, but not in each polynomial.
+    let words = vec![0; t.ring().words(Limbs::q(2), 2)];
+    let (short, long) = words.split_at(words.len() / 2 - 1);
+    match t.device.upload_polys::<Ntt>(Limbs::q(2), &[short, long]) {
         Err(BackendError::Shape { .. }) => Ok(()),
         _ => Err(Failure::Accepted { at: t.at("a word too few") }),
     }

@@ -32,15 +32,11 @@ impl Backend for Cpu {
         }
     }
 
-    fn upload<D: Domain>(
-        &self,
-        limbs: Limbs,
-        polys: usize,
-        words: &[u32],
-    ) -> Result<Batch<Self, D>, BackendError> {
-        shape::check_upload(&self.ring, limbs, polys, words)?;
-        let mut out = self.batch(limbs, polys);
-        for (to, from) in out.buffer_mut().limbs_mut().zip(words.chunks(self.ring.n())) {
+    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+        shape::check_upload_polys(&self.ring, limbs, polys)?;
+        let mut out = self.batch(limbs, polys.len());
+        let words = polys.iter().flat_map(|words| words.chunks(self.ring.n()));
+        for (to, from) in out.buffer_mut().limbs_mut().zip(words) {
             to.copy_from_slice(from);
         }
         Ok(out)

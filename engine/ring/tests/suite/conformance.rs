@@ -55,7 +55,7 @@ fn a_device_without_a_fault_passes() {
 #[test]
 fn one_wrong_word_is_found_in_every_operation() {
     // The last item is a sequence of the others.
-    for &operation in &OPERATIONS[..16] {
+    for &operation in &OPERATIONS[..17] {
         let fault = Fault::OneWord(operation);
         let failure = check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
         let Failure::Word { at, poly, limb, coefficient, expected, got } = &failure else {
@@ -82,6 +82,7 @@ fn other_faults_are_named() {
     let of = |fault| check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
     assert!(matches!(of(Fault::Lost), Failure::Device { error: BackendError::DeviceLost { .. }, .. }));
     assert!(matches!(of(Fault::AnyLength), Failure::Accepted { at } if at.operation == "upload"));
+    assert!(matches!(of(Fault::AnyPieces), Failure::Accepted { at } if at.operation == "upload_polys"));
     assert!(matches!(of(Fault::ManyPolys), Failure::Shape { got: (_, 4), expected: (_, 3), .. }));
     assert!(matches!(of(Fault::Operand), Failure::Word { at, .. } if at.case == "operand"));
     // Both downloads are of the words that the device had when they were begun.
@@ -97,6 +98,7 @@ fn other_faults_are_named() {
 
 const OPERATIONS: [&str; 17] = [
     "upload",
+    "upload_polys",
     "concat",
     "ntt",
     "intt",
@@ -128,6 +130,8 @@ enum Fault {
     Queue,
     /// Uploads of any length are accepted.
     AnyLength,
+    /// Polynomials of any length are accepted if they have as many words as there should be.
+    AnyPieces,
     /// `ntt` returns a poly too many.
     ManyPolys,
     /// `rescale` spoils its operand.
@@ -239,6 +243,13 @@ impl Backend for Faulty {
             return Ok(self.wrap(limbs, polys, words.to_vec()));
         }
         Ok(self.result("upload", self.cpu.upload(limbs, polys, words)?))
+    }
+
+    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+        if self.fault == Fault::AnyPieces {
+            return self.upload(limbs, polys.len(), &polys.concat());
+        }
+        Ok(self.result("upload_polys", self.cpu.upload_polys(limbs, polys)?))
     }
 
     fn download<D: Domain>(&self, x: View<'_, Self, D>) -> Download {
