@@ -115,14 +115,14 @@ fn converted8(prime_to: DigitTarget, sources: u32, terms: u32, first: u32, p: Pr
     }
     let minus_product = prime_to.minus_product;
     return array<u32, 8>(
-        montgomery(sum_add(sums[0], quotients[first], minus_product), p),
-        montgomery(sum_add(sums[1], quotients[first + COLUMNS], minus_product), p),
-        montgomery(sum_add(sums[2], quotients[first + 2u * COLUMNS], minus_product), p),
-        montgomery(sum_add(sums[3], quotients[first + 3u * COLUMNS], minus_product), p),
-        montgomery(sum_add(sums[4], quotients[first + 4u * COLUMNS], minus_product), p),
-        montgomery(sum_add(sums[5], quotients[first + 5u * COLUMNS], minus_product), p),
-        montgomery(sum_add(sums[6], quotients[first + 6u * COLUMNS], minus_product), p),
-        montgomery(sum_add(sums[7], quotients[first + 7u * COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[0], quotients[first], minus_product), p),
+        montgomery(sum_add_short(sums[1], quotients[first + COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[2], quotients[first + 2u * COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[3], quotients[first + 3u * COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[4], quotients[first + 4u * COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[5], quotients[first + 5u * COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[6], quotients[first + 6u * COLUMNS], minus_product), p),
+        montgomery(sum_add_short(sums[7], quotients[first + 7u * COLUMNS], minus_product), p),
     );
 }
 

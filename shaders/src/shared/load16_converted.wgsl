@@ -78,5 +78,6 @@ fn source_add(sums: ptr<function, Sums>, shares: ptr<function, Sums>, k: u32, wo
 }
 
 fn converted(sum: Sum, shares: Sum, quotient: ConversionQuotient, p: Prime) -> u32 {
-    return montgomery(sum_add(sum, sum_round(shares, quotient.fixed_point_bits), quotient.minus_product), p);
+    // There are fewer than sixteen primes d_j, so u is short.
+    return montgomery(sum_add_short(sum, sum_round(shares, quotient.fixed_point_bits), quotient.minus_product), p);
 }

@@ -13,6 +13,14 @@ fn sum_add(sum: Sum, a: u32, b: u32) -> Sum {
     return vec2(low, sum.y + mul_high(a, b) + u32(low < product));
 }
 
+// sum + a b, for a below 2^16.
+fn sum_add_short(sum: Sum, a: u32, b: u32) -> Sum {
+    let product = a * (b & 0xffffu);
+    let upper = a * (b >> 16u) + (product >> 16u);
+    let low = sum.x + ((upper << 16u) | (product & 0xffffu));
+    return vec2(low, sum.y + (upper >> 16u) + u32(low < sum.x));
+}
+
 fn sum_low(sum: Sum) -> u32 {
     return sum.x;
 }

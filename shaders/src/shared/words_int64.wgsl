@@ -11,6 +11,11 @@ fn sum_add(sum: Sum, a: u32, b: u32) -> Sum {
     return sum + u64(a) * u64(b);
 }
 
+// sum + a b, for a below 2^16.
+fn sum_add_short(sum: Sum, a: u32, b: u32) -> Sum {
+    return sum_add(sum, a, b);
+}
+
 fn sum_low(sum: Sum) -> u32 {
     return u32(sum);
 }
