@@ -79,6 +79,8 @@ def cuda(metal, name, threads):
     text = re.sub(r"^typedef ([\w:]+) (type_\d+)\[1\];", r"typedef \1 \2[1 << 26];", text, flags=re.M)
     # A cyclotomic ring, which folds nothing.
     text = re.sub(r"\w+\.fold\.x == 0u", "true", text)
+    # Diagonals each of whose words counts for four neighbours or more.
+    text = text.replace("if (log_run == 1u) {", "__trap();\n    if (log_run == 1u) {")
     text = text.replace("ulong", "unsigned long long").replace("0uL", "0uLL").replace("1uL", "1uLL")
     text = re.sub(r"metal::threadgroup_barrier\([^)]*\)", "__syncthreads()", text)
     at = text.index("[[max_total_threads_per_threadgroup")

@@ -107,6 +107,8 @@ tables! {
         log_run: u32,
         /// Words from one extended digit to the next.
         digit_words: u32,
+        /// Words from the first part of a baby step to the second.
+        part_words: u32,
         /// Logarithm of the distance between the exponents of the points that polynomials are evaluated at.
         log_spacing: u32,
         /// Number of the rows' entries.
@@ -231,14 +233,10 @@ tables! {
 
     /// A diagonal times both parts of a baby step.
     BabyStepTerm {
-        /// Offset of the diagonal in `x`.
-        x_offset: u32,
-        /// Logarithm of the number of words that each word of the diagonal counts for.
-        log_run: u32,
+        /// Place of the diagonal in `x`, see [`BabyStepTerm::diagonal_at`].
+        diagonal: u32,
         /// Offset of the step's first part in `y`.
-        first_y_offset: u32,
-        /// Offset of the step's second part in `y`.
-        second_y_offset: u32,
+        y_offset: u32,
     }
 
     /// Neighbouring digits of one input times their keys, after an automorphism, and addends of both results.
@@ -327,5 +325,17 @@ tables! {
     ConversionFactor {
         /// `D / d` modulo the prime converted to, in Montgomery form.
         qhat: u32,
+    }
+}
+
+impl BabyStepTerm {
+    /// The place of a diagonal in one word: its offset in sixteens, and in the top five bits the logarithm of the number of words that
+    /// each of its words counts for.
+    ///
+    /// # Panics
+    /// If the offset is no multiple of sixteen or beyond `2^31`, or the logarithm beyond 31.
+    pub fn diagonal_at(x_offset: u32, log_run: u32) -> u32 {
+        assert!(x_offset.is_multiple_of(16) && x_offset < 1 << 31 && log_run < 32, "a diagonal at {x_offset}");
+        x_offset / 16 | log_run << 27
     }
 }

@@ -240,7 +240,9 @@ pub(crate) fn poly<'a, D: Domain>(view: View<'a, Gpu, D>, i: usize) -> Location<
 
 /// Groups rows by the segments of their operands.
 fn grouped<'a, E>(rows: impl IntoIterator<Item = Row<'a, E>>) -> Vec<RowGroup<'a, E>> {
-    let mut groups: Vec<RowGroup<'a, E>> = Vec::new();
+    let rows = rows.into_iter();
+    let (count, _) = rows.size_hint();
+    let mut groups: Vec<RowGroup<'a, E>> = Vec::with_capacity(1);
     for Row { operands, entry } in rows {
         let found = groups
             .iter_mut()
@@ -248,7 +250,12 @@ fn grouped<'a, E>(rows: impl IntoIterator<Item = Row<'a, E>>) -> Vec<RowGroup<'a
             .find(|group| group.operands.map(Segment::id) == operands.map(Segment::id));
         match found {
             Some(group) => group.entries.push(entry),
-            None => groups.push(RowGroup { operands, entries: vec![entry] }),
+            None => {
+                // As a rule there is one group.
+                let mut entries = Vec::with_capacity(count.max(1));
+                entries.push(entry);
+                groups.push(RowGroup { operands, entries });
+            }
         }
     }
     groups

@@ -146,7 +146,7 @@ impl<'a, T: Entry> Sums<'a, T> {
             }
         }
         for dispatch in &self.dispatches {
-            let mut terms = Vec::new();
+            let mut terms = Vec::with_capacity(dispatch.rows.iter().map(|(_, terms)| terms.len()).sum());
             let mut entries = Vec::with_capacity(dispatch.rows.len());
             for (row, row_terms) in &dispatch.rows {
                 #[expect(clippy::indexing_slicing, reason = "rows are positions of targets")]

@@ -19,8 +19,8 @@ const BABY_STEP_SUMS: SumKernels<BabyStepTerm> = SumKernels {
     single: KernelId::BabyStepSums,
     pair: Some(PairKernel {
         kernel: KernelId::BabyStepSumsPair,
-        agree: |a, b| (a.first_y_offset, a.second_y_offset) == (b.first_y_offset, b.second_y_offset),
-        order: |term| term.first_y_offset,
+        agree: |a, b| a.y_offset == b.y_offset,
+        order: |term| term.y_offset,
     }),
 };
 
@@ -57,18 +57,14 @@ pub(crate) fn baby_step_sums(
         let mut all = Sums::new(targets);
         for term in terms {
             let (diagonal, log_run) = factors.of(term.a);
-            let first = between.at(term.b);
-            let second = between.at(steps + term.b);
-            let inputs = Inputs { x: Some(diagonal.segment), y: Some(first.segment), ..Inputs::default() };
-            let entry = BabyStepTerm {
-                x_offset: diagonal.offset,
-                log_run,
-                first_y_offset: first.offset,
-                second_y_offset: second.offset,
-            };
-            all.add(term.out, inputs, entry);
+            let step = between.at(term.b);
+            let inputs = Inputs { x: Some(diagonal.segment), y: Some(step.segment), ..Inputs::default() };
+            let diagonal = BabyStepTerm::diagonal_at(diagonal.offset, log_run);
+            all.add(term.out, inputs, BabyStepTerm { diagonal, y_offset: step.offset });
         }
-        let table = SumTable { params: gpu.params(), limbs: factors.limb_entries(gpu, limbs, range) };
+        // Both parts of a step are neighbours.
+        let params = KernelParams { part_words: gpu.offset(range.len()), ..gpu.params() };
+        let table = SumTable { params, limbs: factors.limb_entries(gpu, limbs, range) };
         all.run(gpu, BABY_STEP_SUMS, &table, 2);
     }
     Batch::from_buffer(out, limbs, 2 * sums)

@@ -12,6 +12,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let x_offset = limb.x_offset + i;
     let y_offset = limb.y_offset + i;
     let terms = params.terms;
+    let part = params.part_words >> 2u;
     let end = row.first_term + row.terms;
     var total0 = total4_zero();
     var total1 = total4_zero();
@@ -22,11 +23,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let term = load_baby_step_term(terms, t);
         let next = load_baby_step_term(terms, t + 1u);
         let factors = diagonal(term, x_offset);
-        let first_part = y[(term.first_y_offset + y_offset) >> 2u];
-        let second_part = y[(term.second_y_offset + y_offset) >> 2u];
+        let first_part = y[(term.y_offset + y_offset) >> 2u];
+        let second_part = y[((term.y_offset + y_offset) >> 2u) + part];
         let next_factors = diagonal(next, x_offset);
-        let next_first_part = y[(next.first_y_offset + y_offset) >> 2u];
-        let next_second_part = y[(next.second_y_offset + y_offset) >> 2u];
+        let next_first_part = y[(next.y_offset + y_offset) >> 2u];
+        let next_second_part = y[((next.y_offset + y_offset) >> 2u) + part];
         if room == 0u {
             total4_reduce(&total0, p);
             total4_reduce(&total1, p);
@@ -45,8 +46,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         }
         let term = load_baby_step_term(terms, t);
         let factors = diagonal(term, x_offset);
-        total4_add(&total0, factors, y[(term.first_y_offset + y_offset) >> 2u]);
-        total4_add(&total1, factors, y[(term.second_y_offset + y_offset) >> 2u]);
+        total4_add(&total0, factors, y[(term.y_offset + y_offset) >> 2u]);
+        total4_add(&total1, factors, y[((term.y_offset + y_offset) >> 2u) + part]);
     }
     store_sums(row, limb.out_offset + i, &total0, &total1, p);
 }

@@ -13,6 +13,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let x_offset = limb.x_offset + i;
     let y_offset = limb.y_offset + i;
     let terms = params.terms;
+    let part = params.part_words >> 2u;
     var total_a0 = total4_zero();
     var total_a1 = total4_zero();
     var total_b0 = total4_zero();
@@ -24,8 +25,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             let b = load_baby_step_term(terms, row_b.first_term + t);
             let factors_a = diagonal(a, x_offset);
             let factors_b = diagonal(b, x_offset);
-            let first_part = y[(a.first_y_offset + y_offset) >> 2u];
-            let second_part = y[(a.second_y_offset + y_offset) >> 2u];
+            let first_part = y[(a.y_offset + y_offset) >> 2u];
+            let second_part = y[((a.y_offset + y_offset) >> 2u) + part];
             total4_add(&total_a0, factors_a, first_part);
             total4_add(&total_a1, factors_a, second_part);
             total4_add(&total_b0, factors_b, first_part);

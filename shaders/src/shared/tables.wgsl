@@ -42,6 +42,8 @@ struct KernelParams {
     log_run: u32,
     // Words from one extended digit to the next.
     digit_words: u32,
+    // Words from the first part of a baby step to the second.
+    part_words: u32,
     // Logarithm of the distance of the exponents of the points: 1, or 2 in a conjugate-invariant ring.
     log_spacing: u32,
     // Entries of rows.
@@ -119,10 +121,10 @@ struct WeightTerm {
 
 // A diagonal in `x`, each of whose words counts for 2^log_run neighbours, times both parts of a baby step in `y`.
 struct BabyStepTerm {
-    x_offset: u32,
-    log_run: u32,
-    first_y_offset: u32,
-    second_y_offset: u32,
+    // Offset of the diagonal in `x`, in sixteens of words, below the top five bits; there the logarithm of its runs.
+    diagonal: u32,
+    // The step's first part; the second is `part_words` further on.
+    y_offset: u32,
 }
 
 // Neighbouring digits of one input with their keys, after an automorphism, and the addends of both results.
@@ -253,8 +255,8 @@ fn load_weight_term(terms: u32, i: u32) -> WeightTerm {
 }
 
 fn load_baby_step_term(terms: u32, i: u32) -> BabyStepTerm {
-    let at = terms + 4u * i;
-    return BabyStepTerm(tables[at], tables[at + 1u], tables[at + 2u], tables[at + 3u]);
+    let at = terms + 2u * i;
+    return BabyStepTerm(tables[at], tables[at + 1u]);
 }
 
 fn load_gadget_term(terms: u32, i: u32) -> GadgetTerm {
