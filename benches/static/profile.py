@@ -32,23 +32,24 @@ LIMITS = {
 # converted from. Sums take two terms in an iteration.
 TERMS = 64
 SOURCES = 4
-LAZY_PRODUCTS = 16
+LAZY_PRODUCTS = 14
 TRIPS = {
     "gadget_product": {"main.0": 1, "main.1": 3},
     "gadget_product_pair": {"main.0": 1, "main.1": 3},
     "baby_step_sums": {"main.0": TERMS / 2, "main.1": 0},
     "baby_step_sums_pair": {"main.0": TERMS / LAZY_PRODUCTS, "main.1": TERMS},
+    "baby_step_sums_four": {"main.0": TERMS / LAZY_PRODUCTS, "main.1": TERMS},
     "mul_accumulate": {"main.0": TERMS / 2, "main.1": 0},
     "matrix_product": {"main.0": TERMS / 2, "main.1": 0},
     # Four threads share four primes converted from and eight converted to.
     "convert_head": {"main.0": 1, "main.1": SOURCES, "main.2": 2, "converted8.0": 2 * SOURCES},
 }
 # Words of a thread, where a loop has several at a time or a thread has those of two rows.
-WORDS = {"convert_head": 2 * 16, "gadget_product_pair": 2 * 4, "baby_step_sums_pair": 2 * 4}
+WORDS = {"convert_head": 2 * 16, "gadget_product_pair": 2 * 4, "baby_step_sums_pair": 2 * 4, "baby_step_sums_four": 4 * 4}
 
 # Kernels whose loops go over terms: their reductions run once in sixteen products, unless an inner loop has these.
 COLD = 15
-NESTED = {"baby_step_sums_pair"}
+NESTED = {"baby_step_sums_pair", "baby_step_sums_four"}
 
 PRELUDE = """
 typedef unsigned int uint;

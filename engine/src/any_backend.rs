@@ -81,7 +81,11 @@ impl Backend for AnyBackend {
         with!(self, device => device.name())
     }
 
-    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+    fn upload_polys<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: &[&[u32]],
+    ) -> Result<Batch<Self, D>, BackendError> {
         with!(self, device => device.upload_polys(limbs, polys).map(wrap))
     }
 

@@ -7,8 +7,8 @@ pub enum Grid {
     Word,
     /// A thread for each four neighbouring words, which it reads and writes as vectors.
     Word4,
-    /// [`Word4`](Self::Word4) of two rows, which share some of what they read.
-    Word4Pair,
+    /// [`Word4`](Self::Word4) of this many rows, which share some of what they read.
+    Word4Rows(u32),
     /// A thread for each column of sixteen words that lie `n / 16` apart, which it has in registers.
     Column16,
     /// A workgroup for each sixteen neighbouring columns of sixteen words, with four threads for each column and shared memory for this
@@ -40,7 +40,7 @@ impl Grid {
     pub const fn threads(self) -> u32 {
         match self {
             Self::Word => 256,
-            Self::Word4 | Self::Word4Pair => 128,
+            Self::Word4 | Self::Word4Rows(_) => 128,
             Self::Column16 | Self::Columns(_) => 64,
             Self::Block(block) => block.threads(),
         }
@@ -50,16 +50,16 @@ impl Grid {
     pub const fn thread_words(self) -> u32 {
         match self {
             Self::Word => 1,
-            Self::Word4 | Self::Word4Pair => 4,
+            Self::Word4 | Self::Word4Rows(_) => 4,
             Self::Column16 | Self::Columns(_) | Self::Block(_) => 1 << LOG_THREAD_WORDS,
         }
     }
 
-    /// Rows of a workgroup: two of a pair, and more where the block of a row is too short for a workgroup of [`MIN_THREADS`].
+    /// Rows of a workgroup: those that share what they read, and several where the block of a row is too short for a workgroup of [`MIN_THREADS`].
     pub const fn rows(self) -> u32 {
         match self {
             Self::Block(block) => block.threads() >> (block.log_words - LOG_THREAD_WORDS),
-            Self::Word4Pair => 2,
+            Self::Word4Rows(rows) => rows,
             _ => 1,
         }
     }
@@ -68,7 +68,7 @@ impl Grid {
     pub const fn workgroups(self, log_n: u32) -> u32 {
         let words = 1u32 << log_n;
         match self {
-            Self::Word | Self::Word4 | Self::Word4Pair | Self::Column16 => {
+            Self::Word | Self::Word4 | Self::Word4Rows(_) | Self::Column16 => {
                 words.div_ceil(self.thread_words()).div_ceil(self.threads())
             }
             Self::Columns(_) => words >> (2 * LOG_THREAD_WORDS),
@@ -79,7 +79,7 @@ impl Grid {
     /// Pipeline constants of a kernel of this shape: values of the WGSL `override` declarations, by name.
     pub fn constants(self) -> Vec<(&'static str, f64)> {
         match self {
-            Self::Word | Self::Word4 | Self::Word4Pair | Self::Column16 => Vec::new(),
+            Self::Word | Self::Word4 | Self::Word4Rows(_) | Self::Column16 => Vec::new(),
             Self::Columns(limbs) => vec![("COEFFICIENTS", (limbs << (2 * LOG_THREAD_WORDS)).into())],
             Self::Block(block) => vec![
                 ("LOG_BLOCK", block.log_words.into()),

@@ -47,6 +47,8 @@ pub enum KernelId {
     BabyStepSums,
     /// [`BabyStepSums`](Self::BabyStepSums) of two rows at a time, which take the same baby steps.
     BabyStepSumsPair,
+    /// The same of four rows at a time.
+    BabyStepSumsFour,
     /// Transformed compact polynomials at full length.
     ExpandCompact,
     /// Forward transform of limbs that fit a block.
@@ -135,15 +137,15 @@ macro_rules! kernel {
     (word4 $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
         kernel!($file, $file["modular4" $(, $piece)*], Grid::Word4, $inputs, $tables)
     };
-    // The same, of two rows.
-    (word4_pair $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
-        kernel!($file, $file["modular4" $(, $piece)*], Grid::Word4Pair, $inputs, $tables)
+    // The same, of several rows.
+    (word4_rows($rows:literal) $file:literal[$($piece:literal),*], $inputs:literal, $tables:tt) => {
+        kernel!($file, $file["modular4" $(, $piece)*], Grid::Word4Rows($rows), $inputs, $tables)
     };
 }
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
-    pub const fn all(block: Block) -> [Self; 27] {
+    pub const fn all(block: Block) -> [Self; 28] {
         [
             Self::Concat,
             Self::AddAssign,
@@ -158,6 +160,7 @@ impl KernelId {
             Self::GadgetProductPair,
             Self::BabyStepSums,
             Self::BabyStepSumsPair,
+            Self::BabyStepSumsFour,
             Self::ExpandCompact,
             Self::Ntt(block),
             Self::NttHead,
@@ -191,11 +194,13 @@ impl KernelId {
                 word4 "matrix_product"["operands_vectors", "residue"], 1, (LimbEntry, SumRow, WeightTerm)),
             Self::GadgetProduct => kernel!(word4 "gadget_product"
                 ["operands_vectors", "automorphism", "automorphism4", "gadget", "store_sums"], 4, (GadgetLimb, SumRow, GadgetTerm)),
-            Self::GadgetProductPair => kernel!(word4_pair "gadget_product_pair"
+            Self::GadgetProductPair => kernel!(word4_rows(2) "gadget_product_pair"
                 ["operands_vectors", "automorphism", "automorphism4", "gadget", "store_sums"], 4, (GadgetLimb, SumRow, GadgetTerm)),
             Self::BabyStepSums => kernel!(word4 "baby_step_sums"
                 ["operands_diagonals", "diagonals", "store_sums"], 2, (LimbEntry, SumRow, BabyStepTerm)),
-            Self::BabyStepSumsPair => kernel!(word4_pair "baby_step_sums_pair"
+            Self::BabyStepSumsPair => kernel!(word4_rows(2) "baby_step_sums_pair"
+                ["operands_diagonals", "diagonals", "store_sums"], 2, (LimbEntry, SumRow, BabyStepTerm)),
+            Self::BabyStepSumsFour => kernel!(word4_rows(4) "baby_step_sums_four"
                 ["operands_diagonals", "diagonals", "store_sums"], 2, (LimbEntry, SumRow, BabyStepTerm)),
             Self::ExpandCompact => kernel!(word "expand_compact"[], 1, (LimbEntry, RowEntry)),
             Self::Ntt(block) => kernel!(

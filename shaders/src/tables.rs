@@ -182,9 +182,8 @@ tables! {
     GadgetLimb {
         /// The limb.
         base: LimbEntry,
-        /// Factor of addends, times `2^-32` as sums have it before they are corrected: `P mod q`, 1 where addends count as they are, 0 where
-        /// they vanish.
-        lift: Factor,
+        /// Factor of addends: `P mod q`, 1 where they count as they are, 0 where they vanish.
+        lift: u32,
         /// All bits where the limb is of a special prime, which a key may have further on ([`GadgetTerm::key_gap`]); else 0.
         special: u32,
         /// Number of the digit that has this limb as its own, which is read from `y`; [`NONE`] if all digits are in `x`.
@@ -335,7 +334,10 @@ impl BabyStepTerm {
     /// # Panics
     /// If the offset is no multiple of sixteen or beyond `2^31`, or the logarithm beyond 31.
     pub fn diagonal_at(x_offset: u32, log_run: u32) -> u32 {
-        assert!(x_offset.is_multiple_of(16) && x_offset < 1 << 31 && log_run < 32, "a diagonal at {x_offset}");
+        assert!(
+            x_offset.is_multiple_of(16) && x_offset < 1 << 31 && log_run < 32,
+            "a diagonal at {x_offset}"
+        );
         x_offset / 16 | log_run << 27
     }
 }

@@ -78,7 +78,11 @@ impl Backend for Gpu {
         Self::describe(&self.device)
     }
 
-    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+    fn upload_polys<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: &[&[u32]],
+    ) -> Result<Batch<Self, D>, BackendError> {
         shape::check_upload_polys(&self.ring, limbs, polys)?;
         let count = polys.len();
         let poly_words = limbs.count() << self.ring.log_n();

@@ -13,8 +13,6 @@ use std::sync::Arc;
 pub struct Gpu {
     pub(crate) ring: Arc<Ring>,
     pub(crate) device: Arc<Device>,
-    /// `2^-32` modulo each prime.
-    pub(crate) r_inverses: Vec<u32>,
     primes: PooledBuffer,
     twiddles: PooledBuffer,
 }
@@ -71,8 +69,7 @@ impl Gpu {
         let primes = upload_table(&device, bytemuck::cast_slice(&ring_tables::primes(&ring)))?;
         let twiddles = upload_table(&device, bytemuck::cast_slice(&ring_tables::twiddles(&ring)))?;
         device.pipelines.compile_all(&device.device, &kernels(&ring, device.max_log_block));
-        let r_inverses = ring.moduli(ring.limbs()).map(|modulus| modulus.inv(modulus.r().w)).collect();
-        Ok(Self { ring, device, r_inverses, primes, twiddles })
+        Ok(Self { ring, device, primes, twiddles })
     }
 
     /// The device that the ring runs on.
@@ -179,6 +176,7 @@ fn kernels(ring: &Ring, max_log_block: u32) -> Vec<KernelId> {
         KernelId::GadgetProductPair,
         KernelId::BabyStepSums,
         KernelId::BabyStepSumsPair,
+        KernelId::BabyStepSumsFour,
         KernelId::Intt(block),
     ];
     if folds {

@@ -80,17 +80,18 @@ pub(crate) struct SumTable<L> {
     pub(crate) limbs: Vec<L>,
 }
 
-/// A kernel of sums, and one of two rows at a time.
+/// A kernel of sums, and those of several rows at a time.
 #[derive(Clone, Copy)]
 pub(crate) struct SumKernels<T> {
     pub(crate) single: KernelId,
-    pub(crate) pair: Option<PairKernel<T>>,
+    pub(crate) several: Option<RowKernels<T>>,
 }
 
-/// A kernel of two rows whose terms agree in what it reads once for both.
+/// Kernels of several rows whose terms agree in what they read once for all of them.
 #[derive(Clone, Copy)]
-pub(crate) struct PairKernel<T> {
-    pub(crate) kernel: KernelId,
+pub(crate) struct RowKernels<T> {
+    /// Kernels of the most rows first.
+    pub(crate) kernels: &'static [KernelId],
     pub(crate) agree: fn(&T, &T) -> bool,
     /// The key by which terms, and rows by their first terms, are sorted, so that those that agree are neighbours.
     pub(crate) order: fn(&T) -> u32,
@@ -141,8 +142,8 @@ impl<'a, T: Entry> Sums<'a, T> {
         self.add_empty_rows();
         let mut written = vec![false; self.targets.len()];
         for dispatch in &mut self.dispatches {
-            if let Some(pair) = kernels.pair {
-                dispatch.sort(pair.order);
+            if let Some(several) = kernels.several {
+                dispatch.sort(several.order);
             }
         }
         for dispatch in &self.dispatches {
@@ -161,9 +162,13 @@ impl<'a, T: Entry> Sums<'a, T> {
                 });
                 terms.extend_from_slice(row_terms);
             }
-            let paired =
-                kernels.pair.and_then(|pair| Some((pair.kernel, dispatch.pairs(&entries, pair.agree)?)));
-            let (kernel, entries) = paired.unwrap_or((kernels.single, entries));
+            let together = kernels.several.and_then(|several| {
+                several.kernels.iter().find_map(|&kernel| {
+                    let rows = kernel.kernel().grid.rows() as usize;
+                    Some((kernel, dispatch.together(&entries, rows, several.agree)?))
+                })
+            });
+            let (kernel, entries) = together.unwrap_or((kernels.single, entries));
             let call = Call {
                 kernel,
                 params: table.params,
@@ -214,7 +219,7 @@ impl<'a, T: Entry> Sums<'a, T> {
 impl<T> SumKernels<T> {
     /// A kernel of single rows.
     pub(crate) fn single(single: KernelId) -> Self {
-        Self { single, pair: None }
+        Self { single, several: None }
     }
 }
 
@@ -246,20 +251,26 @@ impl<'a, T> SumDispatch<'a, T> {
         self.rows.sort_by_key(|(_, terms)| terms.first().map(order));
     }
 
-    /// Entries of rows two by two: neighbours whose terms agree, and rows without such a neighbour twice. `None` if few have one.
-    fn pairs(&self, entries: &[SumRow], agree: fn(&T, &T) -> bool) -> Option<Vec<SumRow>> {
+    /// Entries of `count` rows at a time: neighbours whose terms agree, and the last of them again where they are fewer. `None` if that
+    /// is so of many.
+    fn together(&self, entries: &[SumRow], count: usize, agree: fn(&T, &T) -> bool) -> Option<Vec<SumRow>> {
         let mut rows = self.rows.iter().map(|(_, terms)| terms).zip(entries).peekable();
-        let mut paired = Vec::with_capacity(entries.len());
-        let mut alone = 0;
+        let mut together = Vec::with_capacity(entries.len());
+        let mut again = 0;
         while let Some((terms, &entry)) = rows.next() {
-            let partner = rows.next_if(|(others, other)| {
-                let agrees = terms.iter().zip(*others).all(|(a, b)| agree(a, b));
-                agrees && terms.len() == others.len() && entry.accumulate == other.accumulate
-            });
-            alone += usize::from(partner.is_none());
-            paired.extend([entry, *partner.map_or(&entry, |(_, other)| other)]);
+            let mut last = entry;
+            together.push(entry);
+            for _ in 1..count {
+                let partner = rows.next_if(|(others, other)| {
+                    let agrees = terms.iter().zip(*others).all(|(a, b)| agree(a, b));
+                    agrees && terms.len() == others.len() && entry.accumulate == other.accumulate
+                });
+                again += usize::from(partner.is_none());
+                last = partner.map_or(last, |(_, &other)| other);
+                together.push(last);
+            }
         }
-        (4 * alone <= paired.len()).then_some(paired)
+        (4 * again <= together.len()).then_some(together)
     }
 
     /// The terms of a row, which is there from now on.

@@ -5,8 +5,7 @@ use crate::conversion::extend_digits;
 use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
 use crate::memory::{GpuBuffer, Location};
 use crate::recorder::SUBMIT_COST;
-use crate::ring_tables::factor;
-use crate::sums::{Inputs, PairKernel, SumKernels, SumTable, Sums, Target};
+use crate::sums::{Inputs, RowKernels, SumKernels, SumTable, Sums, Target};
 use crate::transform::{LOG_THREAD_WORDS, TransformedCompact, ntt_compact};
 use pleura_ring::{Batch, Diagonals, Digits, GadgetProduct, Limbs, Ntt, Term, View};
 use pleura_shaders::{BabyStepTerm, GadgetLimb, GadgetTerm, KernelId, KernelParams, LimbEntry, NONE};
@@ -17,8 +16,8 @@ const SCRATCH_BYTES: usize = 1 << 27;
 
 const BABY_STEP_SUMS: SumKernels<BabyStepTerm> = SumKernels {
     single: KernelId::BabyStepSums,
-    pair: Some(PairKernel {
-        kernel: KernelId::BabyStepSumsPair,
+    several: Some(RowKernels {
+        kernels: &[KernelId::BabyStepSumsFour, KernelId::BabyStepSumsPair],
         agree: |a, b| a.y_offset == b.y_offset,
         order: |term| term.y_offset,
     }),
@@ -208,8 +207,8 @@ impl<'a> Switching<'a> {
         let table = SumTable { params, limbs: self.limb_entries(limbs) };
         let kernels = SumKernels {
             single: KernelId::GadgetProduct,
-            pair: Some(PairKernel {
-                kernel: KernelId::GadgetProductPair,
+            several: Some(RowKernels {
+                kernels: &[KernelId::GadgetProductPair],
                 agree: |a: &GadgetTerm, b: &GadgetTerm| keys_of(a) == keys_of(b),
                 // Items of a batch are neighbours.
                 order: |_| 0,
@@ -341,7 +340,6 @@ impl<'a> Switching<'a> {
         let GadgetProduct { gadget, digits, .. } = *self.product;
         let ring = &self.gpu.ring;
         let limbs = gadget.limbs;
-        let modulus = ring.modulus(prime);
         let lift = if !self.over_q {
             1
         } else if limb < limbs.q {
@@ -361,8 +359,7 @@ impl<'a> Switching<'a> {
                 x_offset: self.gpu.offset(extended),
                 y_offset: self.gpu.offset(limb),
             },
-            // Addends join the sums before these are corrected by 2^32.
-            lift: factor(modulus.shoup(modulus.mul(lift, self.gpu.r_inverses[prime]))),
+            lift,
             special: if limb < limbs.q { 0 } else { u32::MAX },
             own_digit,
         }

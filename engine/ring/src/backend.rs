@@ -76,7 +76,8 @@ pub trait Backend: Sized + Send + Sync {
     ///
     /// # Errors
     /// As [`Backend::upload`].
-    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError>;
+    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]])
+    -> Result<Batch<Self, D>, BackendError>;
 
     /// Announces uploads over special primes (keys, diagonals) of this many words in total, so that they can be placed side by side.
     fn expect_constants(&self, words: usize) {

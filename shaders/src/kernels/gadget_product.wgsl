@@ -19,7 +19,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var t = row.first_term; t < end; t++) {
         let term = load_gadget_term(terms, t);
         let source = source_of(i, term.galois);
-        add_addends(&total0, &total1, term, limb, source, p.q);
+        if room == 0u {
+            total4_reduce(&total0, p);
+            total4_reduce(&total1, p);
+            room = LAZY_PRODUCTS;
+        }
+        room -= 1u;
+        add_addends(&total0, &total1, term, limb, source);
         var key = first_key(term, limb) + i;
         var digit_at = term.digits + limb.base.x_offset + source;
         let own_at = term.own + limb.base.y_offset + source;

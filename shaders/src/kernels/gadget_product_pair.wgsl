@@ -22,8 +22,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let a = load_gadget_term(terms, row_a.first_term + t);
         let b = load_gadget_term(terms, row_b.first_term + t);
         let source = source_of(i, a.galois);
-        add_addends(&total_a0, &total_a1, a, limb, source, p.q);
-        add_addends(&total_b0, &total_b1, b, limb, source, p.q);
+        if room == 0u {
+            total4_reduce(&total_a0, p);
+            total4_reduce(&total_a1, p);
+            total4_reduce(&total_b0, p);
+            total4_reduce(&total_b1, p);
+            room = LAZY_PRODUCTS;
+        }
+        room -= 1u;
+        add_addends(&total_a0, &total_a1, a, limb, source);
+        add_addends(&total_b0, &total_b1, b, limb, source);
         var key = first_key(a, limb) + i;
         var digit_at = a.digits + limb.base.x_offset + source;
         let own_at = a.own + limb.base.y_offset + source;

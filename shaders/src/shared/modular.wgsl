@@ -31,5 +31,10 @@ fn montgomery(sum: Sum, p: Prime) -> u32 {
     return sub_mod(high, mul_high(sum_low(sum) * p.q_inv, p.q), p.q);
 }
 
-// Sums are reduced after this many products.
-const LAZY_PRODUCTS: u32 = 16u;
+// A product of residues that is the same mod q as a sum below 2^34 q.
+fn sum_reduced(sum: Sum, p: Prime) -> Sum {
+    return sum_add(sum_zero(), montgomery(sum, p), p.r.x);
+}
+
+// Sums are reduced to one product after this many: an even number of at most fifteen.
+const LAZY_PRODUCTS: u32 = 14u;

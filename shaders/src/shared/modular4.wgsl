@@ -14,14 +14,13 @@ fn mul_factor4(x: vec4<u32>, factor: Factor, q: u32) -> vec4<u32> {
     return below4(products, q);
 }
 
-// Four sums, as in `Total`.
+// Four sums of products of residues.
 struct Total4 {
-    done: vec4<u32>,
     open: array<Sum, 4>,
 }
 
 fn total4_zero() -> Total4 {
-    return Total4(vec4(0u), array<Sum, 4>(sum_zero(), sum_zero(), sum_zero(), sum_zero()));
+    return Total4(array<Sum, 4>(sum_zero(), sum_zero(), sum_zero(), sum_zero()));
 }
 
 fn total4_add(total: ptr<function, Total4>, a: vec4<u32>, b: vec4<u32>) {
@@ -33,21 +32,19 @@ fn total4_add(total: ptr<function, Total4>, a: vec4<u32>, b: vec4<u32>) {
 
 // Makes room for LAZY_PRODUCTS more.
 fn total4_reduce(total: ptr<function, Total4>, p: Prime) {
-    (*total).done = total4_montgomery(total, p);
-    (*total).open = array<Sum, 4>(sum_zero(), sum_zero(), sum_zero(), sum_zero());
+    (*total).open[0] = sum_reduced((*total).open[0], p);
+    (*total).open[1] = sum_reduced((*total).open[1], p);
+    (*total).open[2] = sum_reduced((*total).open[2], p);
+    (*total).open[3] = sum_reduced((*total).open[3], p);
 }
 
 // The totals mod q.
 fn total4_residue(total: ptr<function, Total4>, p: Prime) -> vec4<u32> {
-    return mul_factor4(total4_montgomery(total, p), p.r, p.q);
-}
-
-fn total4_montgomery(total: ptr<function, Total4>, p: Prime) -> vec4<u32> {
-    let open = vec4(
+    let residues = vec4(
         montgomery((*total).open[0], p),
         montgomery((*total).open[1], p),
         montgomery((*total).open[2], p),
         montgomery((*total).open[3], p),
     );
-    return add_mod4((*total).done, open, p.q);
+    return mul_factor4(residues, p.r, p.q);
 }

@@ -83,8 +83,8 @@ struct ConvertedLimb {
 // A limb of a gadget product: offsets of extended digits in `x`, of addends and of the polynomial that was extended in `z` and `y`.
 struct GadgetLimb {
     base: LimbEntry,
-    // What addends are multiplied by, over 2^32: P mod q, 1 where they count as they are, 0 where they vanish.
-    lift: Factor,
+    // What addends are multiplied by: P mod q, 1 where they count as they are, 0 where they vanish.
+    lift: u32,
     // All bits in a limb of a special prime, else 0.
     special: u32,
     // The digit that has this limb as its own, which is read from `y`; NONE if all digits are in `x`.
@@ -225,12 +225,12 @@ fn load_converted_limb(i: u32) -> ConvertedLimb {
 }
 
 fn load_gadget_limb(i: u32) -> GadgetLimb {
-    let at = params.limbs + 8u * i;
+    let at = params.limbs + 7u * i;
     return GadgetLimb(
         LimbEntry(tables[at], tables[at + 1u], tables[at + 2u], tables[at + 3u]),
-        factor_at(at + 4u),
+        tables[at + 4u],
+        tables[at + 5u],
         tables[at + 6u],
-        tables[at + 7u],
     );
 }
 

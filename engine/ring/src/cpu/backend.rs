@@ -32,7 +32,11 @@ impl Backend for Cpu {
         }
     }
 
-    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+    fn upload_polys<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: &[&[u32]],
+    ) -> Result<Batch<Self, D>, BackendError> {
         shape::check_upload_polys(&self.ring, limbs, polys)?;
         let mut out = self.batch(limbs, polys.len());
         let words = polys.iter().flat_map(|words| words.chunks(self.ring.n()));

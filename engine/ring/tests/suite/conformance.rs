@@ -245,7 +245,11 @@ impl Backend for Faulty {
         Ok(self.result("upload", self.cpu.upload(limbs, polys, words)?))
     }
 
-    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]]) -> Result<Batch<Self, D>, BackendError> {
+    fn upload_polys<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: &[&[u32]],
+    ) -> Result<Batch<Self, D>, BackendError> {
         if self.fault == Fault::AnyPieces {
             return self.upload(limbs, polys.len(), &polys.concat());
         }
