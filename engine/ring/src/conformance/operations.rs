@@ -345,12 +345,14 @@ fn gadget_product<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
 fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for case in SWITCHES.iter().filter(|case| case.outputs > 1) {
         let steps = case.outputs * case.batch;
-        // Sums of all steps once, of one, of none, and of enough terms that accumulators are folded; and sums two by two of the
-        // same steps.
+        // Sums of all steps once, of one, of none, and of enough terms that accumulators are folded; and sums of the same steps, two
+        // or more of them.
         let apart: [usize; SUMS] = [steps, 1, 0, 35, 0, 0];
         let in_pairs = [35, 35, steps, 0, 1, steps];
         // Five sums of the same steps, each once.
         let alike = [steps, steps, steps, 0, steps, steps];
+        let in_threes = [35, steps, 35, steps, 35, steps];
+        let in_fours = [35, 35, 0, 35, 35, 0];
         for (fill, fresh, factors, counts) in [
             (Fill::Mixed, false, Factors::Polys, apart),
             (Fill::Largest, true, Factors::Polys, apart),
@@ -358,6 +360,8 @@ fn baby_step_sums<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
             (Fill::Mixed, true, Factors::Compact, in_pairs),
             (Fill::Mixed, true, Factors::Numbers, in_pairs),
             (Fill::Largest, true, Factors::Numbers, alike),
+            (Fill::Mixed, false, Factors::Compact, in_threes),
+            (Fill::Largest, false, Factors::Polys, in_fours),
         ] {
             let mut terms = Vec::new();
             for (out, count) in counts.into_iter().enumerate() {
