@@ -47,9 +47,11 @@ TRIPS = {
 # Words of a thread, where a loop has several at a time or a thread has those of two rows.
 WORDS = {"convert_head": 2 * 16, "gadget_product_pair": 2 * 4, "baby_step_sums_pair": 2 * 4, "baby_step_sums_four": 4 * 4}
 
-# Kernels whose loops go over terms: their reductions run once in sixteen products, unless an inner loop has these.
+# Kernels whose loops go over terms reduce their sums once in LAZY_PRODUCTS of them, unless an inner loop has these. Some take two terms in
+# an iteration.
 COLD = 15
 NESTED = {"baby_step_sums_pair", "baby_step_sums_four"}
+TWO_AT_A_TIME = {"baby_step_sums", "mul_accumulate", "matrix_product"}
 
 PRELUDE = """
 typedef unsigned int uint;
@@ -176,8 +178,10 @@ def run(*command):
     return done.stdout + done.stderr
 
 
-def instructions(sass):
-    """Instructions of a thread: outside loops, and of each marked loop; a loop without a marker counts as `unmarked`."""
+def instructions(sass, products):
+    """Instructions of a thread: outside loops, and of each marked loop; a loop without a marker counts as `unmarked`.
+
+    An iteration with a reduction has `products` products."""
     code, labels = [], {}
     for line in sass.split("\n"):
         label = re.match(r"\s*(\.L_x_\d+):", line)
@@ -202,7 +206,7 @@ def instructions(sass):
     blocks = sorted(starts | {0, len(code)})
     for begin, end in zip(blocks, blocks[1:]):
         cold = any(marker(code[at]) == 1 << COLD for at in range(begin, end))
-        weights.update({at: 1 / LAZY_PRODUCTS if cold else 1 for at in range(begin, end)})
+        weights.update({at: products / LAZY_PRODUCTS if cold else 1 for at in range(begin, end)})
     counts = {}
     for at, text in enumerate(code):
         if "PMTRIG" in text or (text.startswith("BRA") and labels.get(text[5:-1].strip("`() ")) == at):
@@ -261,7 +265,7 @@ def profile(job):
         registers = int(re.search(r"Used (\d+) registers", said).group(1))
         shared = int((re.search(r"(\d+) bytes smem", said) or [0, 0])[1])
         spilled = int(re.search(r"(\d+) bytes spill stores", said).group(1))
-        counted = instructions(run(tools["nvdisasm"], "-c", cubin))
+        counted = instructions(run(tools["nvdisasm"], "-c", cubin), 2 if name in TWO_AT_A_TIME else 1)
         loops = {names.get(number, "unmarked"): count for number, count in counted["loops"].items()}
         total = counted["base"]
         for loop, count in sorted(loops.items()):
