@@ -220,8 +220,7 @@ impl KernelId {
                 0, (InverseLimb, RowEntry)),
             Self::Unfold => kernel!(word "unfold"[], 0, (InverseLimb, RowEntry)),
             Self::ConvertHead(primes) => kernel!(
-                "convert_head", "convert_head"["operands_words", "radix16"], Grid::Columns(primes),
-                1, (ConvertedDigit, RowEntry, DigitSource)),
+                "convert_head", "convert_head"["operands_words", "radix16"], Grid::Columns(primes), 1, (ConvertedDigit, RowEntry, DigitSource)),
             Self::NttConverted(block) => kernel!(
                 block(block) "ntt_converted", "ntt"["limb_converted", "fold", "load16_converted", "store_out"],
                 1, (ConvertedLimb, RowEntry, ConversionSource)),

@@ -338,6 +338,6 @@ impl BabyStepTerm {
             x_offset.is_multiple_of(16) && x_offset < 1 << 31 && log_run < 32,
             "a diagonal at {x_offset}"
         );
-        x_offset / 16 | log_run << 27
+        (x_offset / 16) | (log_run << 27)
     }
 }

@@ -335,7 +335,6 @@ impl<'a> Switching<'a> {
         indices.map(|(limb, prime)| self.limb_entry(limb, prime, range.start)).collect()
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a prime of the ring")]
     fn limb_entry(&self, limb: usize, prime: usize, start: usize) -> GadgetLimb {
         let GadgetProduct { gadget, digits, .. } = *self.product;
         let ring = &self.gpu.ring;

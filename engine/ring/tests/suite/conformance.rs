@@ -96,7 +96,7 @@ fn other_faults_are_named() {
     assert!(matches!(no_ring, Failure::NoDevice { log_n: 1, .. }), "{no_ring}");
 }
 
-const OPERATIONS: [&str; 17] = [
+const OPERATIONS: [&str; 18] = [
     "upload",
     "upload_polys",
     "concat",
