@@ -47,7 +47,7 @@ pub enum KernelId {
     BabyStepSums,
     /// [`BabyStepSums`](Self::BabyStepSums) of two rows at a time, which take the same baby steps.
     BabyStepSumsPair,
-    /// The same of four rows at a time.
+    /// [`BabyStepSums`](Self::BabyStepSums) of four rows at a time.
     BabyStepSumsFour,
     /// Transformed compact polynomials at full length.
     ExpandCompact,

@@ -83,7 +83,7 @@ impl Backend for Gpu {
         limbs: Limbs,
         polys: &[&[u32]],
     ) -> Result<Batch<Self, D>, BackendError> {
-        shape::check_upload_polys(&self.ring, limbs, polys)?;
+        shape::check_upload(&self.ring, limbs, polys)?;
         let count = polys.len();
         let poly_words = limbs.count() << self.ring.log_n();
         // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.

@@ -1,6 +1,6 @@
 //! The interface of a compute device: coarse, batched, exact.
 
-use crate::{BackendError, Download, GaloisElement, IntegerMatrix, Limbs, Pending, Ring, shape};
+use crate::{BackendError, Download, GaloisElement, IntegerMatrix, Limbs, Pending, Ring};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -67,7 +67,10 @@ pub trait Backend: Sized + Send + Sync {
         polys: usize,
         words: &[u32],
     ) -> Result<Batch<Self, D>, BackendError> {
-        shape::check_upload(self.ring(), limbs, polys, words)?;
+        let expected = self.ring().words(limbs, polys);
+        if words.len() != expected {
+            return Err(BackendError::Shape { expected, got: words.len() });
+        }
         let poly_words = self.ring().words(limbs, 1).max(1);
         self.upload_polys(limbs, &words.chunks(poly_words).collect::<Vec<_>>())
     }

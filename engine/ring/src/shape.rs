@@ -4,25 +4,16 @@ use crate::{
     Backend, BackendError, Batch, CompactPoly, Domain, Gadget, IntegerMatrix, Limbs, Ntt, Ring, View,
 };
 
-/// Checks the words of [`Backend::upload`].
-///
-/// # Errors
-/// [`BackendError::Shape`] if there are more or fewer than `polys` polynomials over `limbs` have, or the ring lacks a limb.
-pub fn check_upload(ring: &Ring, limbs: Limbs, polys: usize, words: &[u32]) -> Result<(), BackendError> {
-    let expected = ring.words(limbs, polys);
-    if words.len() == expected && ring.limbs().contains(limbs) {
-        Ok(())
-    } else {
-        Err(BackendError::Shape { expected, got: words.len() })
-    }
-}
-
 /// Checks the polynomials of [`Backend::upload_polys`].
 ///
 /// # Errors
 /// [`BackendError::Shape`] if one has more or fewer words than a polynomial over `limbs`, or the ring lacks a limb.
-pub fn check_upload_polys(ring: &Ring, limbs: Limbs, polys: &[&[u32]]) -> Result<(), BackendError> {
-    polys.iter().try_for_each(|words| check_upload(ring, limbs, 1, words))
+pub fn check_upload(ring: &Ring, limbs: Limbs, polys: &[&[u32]]) -> Result<(), BackendError> {
+    let expected = ring.words(limbs, 1);
+    match polys.iter().find(|words| words.len() != expected || !ring.limbs().contains(limbs)) {
+        None => Ok(()),
+        Some(words) => Err(BackendError::Shape { expected, got: words.len() }),
+    }
 }
 
 /// Checks the polynomials of [`Backend::upload_compact`].

@@ -37,7 +37,7 @@ impl Backend for Cpu {
         limbs: Limbs,
         polys: &[&[u32]],
     ) -> Result<Batch<Self, D>, BackendError> {
-        shape::check_upload_polys(&self.ring, limbs, polys)?;
+        shape::check_upload(&self.ring, limbs, polys)?;
         let mut out = self.batch(limbs, polys.len());
         let words = polys.iter().flat_map(|words| words.chunks(self.ring.n()));
         for (to, from) in out.buffer_mut().limbs_mut().zip(words) {
