@@ -181,7 +181,7 @@ fn evaluated(evaluation: &Evaluation) -> Markup {
         h3 { "Confusion matrix" }
         (html::table(&headings, &confusion.collect::<Vec<_>>()))
         div.charts {
-            @for class in &classes {
+            @for class in classes.iter().filter(|class| class.auc.is_some()) {
                 (html::roc_figure(class.points.clone(), &format!("ROC curve of {}.", class.name)))
             }
         }
