@@ -4,21 +4,25 @@
 use crate::direct::Direct;
 use crate::planes::{Layout, Planes, TILE, Workspace};
 use crate::winograd::Winograd;
+use std::sync::OnceLock;
 
 /// A convolution of stride 1 that keeps the size: kernel 3 with padding 1, or kernel 1.
+///
+/// A form of the weights is made when planes first need it: a client that only encodes never makes the decoder's.
 pub(crate) struct Convolution {
-    direct: Direct,
+    kernel: usize,
+    /// `[output][input][kernel][kernel]`.
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    direct: OnceLock<Direct>,
     /// For kernels of 3x3 on planes in tiles.
-    winograd: Option<Winograd>,
+    winograd: OnceLock<Winograd>,
 }
 
 impl Convolution {
     /// From `weights[output][input][kernel][kernel]` and one bias per output.
-    pub(crate) fn new(kernel: usize, weights: &[f32], bias: &[f32]) -> Self {
-        Self {
-            direct: Direct::new(kernel, weights, bias),
-            winograd: (kernel == 3).then(|| Winograd::new(weights, bias)),
-        }
+    pub(crate) fn new(kernel: usize, weights: Vec<f32>, bias: Vec<f32>) -> Self {
+        Self { kernel, weights, bias, direct: OnceLock::new(), winograd: OnceLock::new() }
     }
 
     /// The convolution of `x`.
@@ -44,21 +48,23 @@ impl Convolution {
     fn layout(&self, x: &Planes) -> Layout {
         let [_, height, width] = x.shape();
         let tiled = height.is_multiple_of(TILE) && width.is_multiple_of(TILE);
-        if tiled && self.winograd.is_some() { Layout::Tiles } else { Layout::Rows }
+        if tiled && self.kernel == 3 { Layout::Tiles } else { Layout::Rows }
     }
 
     /// The convolution of planes in its layout, or of their positive part if `relu`; plus `added`.
     fn apply_to(&self, x: &Planes, relu: bool, added: Option<&Planes>, workspace: &mut Workspace) -> Planes {
-        if let Some(winograd) = self.winograd.as_ref().filter(|_| x.layout() == Layout::Tiles) {
+        if x.layout() == Layout::Tiles {
+            let winograd = self.winograd.get_or_init(|| Winograd::new(&self.weights, &self.bias));
             return winograd.apply(x, relu, added, workspace);
         }
+        let direct = self.direct.get_or_init(|| Direct::new(self.kernel, &self.weights, &self.bias));
         let out = if relu {
             let positive = x.positive(workspace);
-            let out = self.direct.apply(&positive, workspace);
+            let out = direct.apply(&positive, workspace);
             workspace.recycle(positive);
             out
         } else {
-            self.direct.apply(x, workspace)
+            direct.apply(x, workspace)
         };
         match added {
             Some(added) => out.add(added),

@@ -107,7 +107,7 @@ impl<'a, 'b> Stack<'a, 'b> {
         let weights = self.weights.half(&format!("{name}.weight"), &[outputs, inputs, 2, 2])?;
         let bias = self.weights.half(&format!("{name}.bias"), &[outputs])?;
         self.layers.push(Layer::Unshuffle(2));
-        self.push(Layer::Convolution(Convolution::new(1, &weights, &bias)));
+        self.push(Layer::Convolution(Convolution::new(1, weights, bias)));
         Ok(())
     }
 
@@ -130,6 +130,6 @@ impl<'a, 'b> Stack<'a, 'b> {
     ) -> Result<Convolution, CodecError> {
         let weights = self.weights.half(&format!("{name}.weight"), &[outputs, inputs, kernel, kernel])?;
         let bias = self.weights.half(&format!("{name}.bias"), &[outputs])?;
-        Ok(Convolution::new(kernel, &weights, &bias))
+        Ok(Convolution::new(kernel, weights, bias))
     }
 }

@@ -186,16 +186,18 @@ fn points(weights: &[f32]) -> Vec<f32> {
         [0.0, 0.0, 1.0],
     ];
     let (kernels, _) = weights.as_chunks::<9>();
-    let mut out = Vec::with_capacity(POINTS * kernels.len());
-    for rows in &G {
-        for columns in &G {
-            out.extend(kernels.iter().map(|kernel| {
-                let (lines, _) = kernel.as_chunks::<3>();
-                let sums = lines.iter().zip(rows).map(|(line, row)| {
-                    row * line.iter().zip(columns).map(|(w, column)| f64::from(*w) * column).sum::<f64>()
-                });
-                sums.sum::<f64>() as f32
-            }));
+    let mut out = vec![0.0; POINTS * kernels.len()];
+    for (input, kernel) in kernels.iter().enumerate() {
+        let (lines, _) = kernel.as_chunks::<3>();
+        // `g G^T`
+        let lines: Vec<[f64; REACH]> = lines
+            .iter()
+            .map(|line| G.map(|column| line.iter().zip(column).map(|(w, g)| f64::from(*w) * g).sum()))
+            .collect();
+        let places = out.iter_mut().skip(input).step_by(kernels.len());
+        let at = G.iter().flat_map(|row| (0..REACH).map(move |column| (row, column)));
+        for (place, (row, column)) in places.zip(at) {
+            *place = lines.iter().zip(row).map(|(line, g)| g * line[column]).sum::<f64>() as f32;
         }
     }
     out
