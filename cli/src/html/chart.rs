@@ -150,7 +150,8 @@ impl ValueFormatter<f64> for Rows<'_> {
     }
 }
 
-/// Points and lines on axes that may be logarithmic; nothing without a finite point.
+/// Points and lines on axes that may be logarithmic; nothing without a finite point. The vertical axis is linear where its values span
+/// less than a factor of ten: between powers of ten it would have no tick.
 pub(crate) fn lines(series: &[Series], log: [bool; 2], names: [&str; 2]) -> Option<String> {
     let points = || {
         let all = series.iter().flat_map(|series| &series.points);
@@ -158,7 +159,10 @@ pub(crate) fn lines(series: &[Series], log: [bool; 2], names: [&str; 2]) -> Opti
     };
     points().next()?;
     let x_range = range(points().map(|point| point.0), log[0]);
-    let y_range = range(points().map(|point| point.1), log[1]);
+    let heights = points().map(|point| point.1);
+    let is_tall = heights.clone().fold(0.0, f64::max) >= 10.0 * heights.clone().fold(f64::INFINITY, f64::min);
+    let log = [log[0], log[1] && is_tall];
+    let y_range = range(heights, log[1]);
     let mut svg = String::new();
     let xs = x_range.0..x_range.1;
     let ys = y_range.0..y_range.1;
@@ -276,6 +280,9 @@ mod tests {
         }
         let line = Series { points: vec![(1.0, 10.0), (8.0, 40.0)], line: true, dots: true };
         assert!(lines(&[line], [true, false], ["batch", "items/s"]).is_some());
+        let close = Series { points: vec![(1.0, 206.0), (8.0, 214.0)], line: true, dots: true };
+        let svg = lines(&[close], [true, true], ["batch", "items/s"]).unwrap();
+        assert!(["50", "100", "150", "200"].iter().all(|tick| svg.contains(&format!("\n{tick}\n"))), "{svg}");
         let texts = [0.0, 0.25, 1.0, 1.5, 120.4, 2.5e7, 1e-5].map(brief);
         assert_eq!(texts, ["0", "0.25", "1", "1.5", "120", "2.5e7", "1e-5"]);
     }

@@ -84,7 +84,9 @@ pub(crate) fn facts(record: &Record) -> Vec<(&'static str, String)> {
             .roofline
             .as_ref()
             .map_or_else(String::new, |limits| format!("; {}", roofline_text(limits)));
-        facts.push(("device", format!("{:<4} {}{limits}", device.device_id, device_text(device))));
+        let text = device_text(device);
+        let id = if text.starts_with(&device.device_id) { "" } else { &device.device_id };
+        facts.push(("device", format!("{id} {text}{limits}").trim_start().to_owned()));
     }
     let mut sets: Vec<_> = record.operations.iter().map(|operation| &operation.parameters).collect();
     sets.dedup();
