@@ -55,6 +55,19 @@ pub(crate) fn open(part: &Path, private: bool) -> Result<File> {
     Ok(file)
 }
 
+/// Replaces the content of `part`, which `file` is, and locks it again. The old or the new content is there at every moment.
+pub(crate) fn replace(part: &Path, file: File, content: &[u8]) -> Result<File> {
+    if cfg!(windows) {
+        // Windows replaces no file that is open. If another run takes the lock meanwhile, this one fails.
+        drop(file);
+        files::write(part, &[content], true, false)?;
+    } else {
+        files::write(part, &[content], true, false)?;
+        drop(file);
+    }
+    open(part, false)
+}
+
 /// Work on an image that is none of the sources would mix two folders in one file. Images are cells of [`path_cell`].
 pub(crate) fn check_images<'a>(
     images: impl Iterator<Item = &'a str>,

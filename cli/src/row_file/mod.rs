@@ -75,8 +75,7 @@ impl RowFile {
             ));
             bytes.truncate(whole);
             let checked = Left::with_checks(&bytes, &format).with_context(failed)?;
-            files::write(&part, &[&checked], true, false)?;
-            file = part_file::open(&part, false)?;
+            file = part_file::replace(&part, file, &checked)?;
         }
         file.seek(SeekFrom::End(0)).with_context(failed)?;
         let earlier = EarlierRows(Arc::new(Mutex::new(done)));
@@ -144,7 +143,7 @@ impl RowFile {
         }
         let stale = self.earlier.left();
         if !stale.is_empty() {
-            self.leave_out(&stale)?;
+            self = self.leave_out(&stale)?;
         }
         let Self { path, part, replace, mut file, rows, table, format, .. } = self;
         files::on_interruption(None);
@@ -161,7 +160,7 @@ impl RowFile {
     }
 
     /// Rewrites the file without some of its lines; what another run could go on with is there at every moment.
-    fn leave_out(&mut self, stale: &HashMap<usize, String>) -> Result<()> {
+    fn leave_out(mut self, stale: &HashMap<usize, String>) -> Result<Self> {
         let names: BTreeSet<&str> = stale.values().map(String::as_str).collect();
         terminal::warn(&format!(
             "{} of earlier runs left out, since the files have changed or could not be read this time: {}",
@@ -178,10 +177,8 @@ impl RowFile {
             .flat_map(|(_, line)| line)
             .copied()
             .collect();
-        files::write(&self.part, &[&kept], true, false)?;
-        self.rows -= stale.len();
-        self.file = part_file::open(&self.part, false)?;
-        Ok(())
+        let file = part_file::replace(&self.part, self.file, &kept)?;
+        Ok(Self { file, rows: self.rows - stale.len(), ..self })
     }
 
     fn begin(&mut self) -> Result<()> {
