@@ -105,7 +105,12 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     if is_standard(path) {
         return standard_input().context("cannot read standard input");
     }
-    let file = File::open(path).with_context(|| cannot_read(path))?;
+    let file = File::open(path);
+    // Windows opens no directory, other systems do.
+    if file.is_err() && path.is_dir() {
+        return Err(FileError::Directory(path.into()).into());
+    }
+    let file = file.with_context(|| cannot_read(path))?;
     if file.metadata().with_context(|| cannot_read(path))?.is_dir() {
         return Err(FileError::Directory(path.into()).into());
     }
