@@ -8,7 +8,10 @@
 #   python/wheels.sh aarch64-unknown-linux-gnu         tried under qemu-user: glibc 2.28 and later, by Zig's linker
 #   python/wheels.sh aarch64-apple-darwin              untested, on macOS
 #   python/wheels.sh x86_64-apple-darwin               untested, on macOS
+#   python/wheels.sh x86_64-pc-windows-gnu             untested: by MinGW-w64, on any system that has it
 #   python/wheels.sh x86_64-pc-windows-msvc            untested, on Windows
+#
+# `rustup target add` brings the libraries of a target.
 set -euo pipefail
 cd "$(dirname "$0")"
 
