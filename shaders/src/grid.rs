@@ -11,6 +11,8 @@ pub enum Grid {
     Word4Rows(u32),
     /// A thread for each column of sixteen words that lie `n / 16` apart, which it has in registers.
     Column16,
+    /// A workgroup for each 1024 neighbouring words, which come from one stream of random words, sixteen to a thread at a time.
+    Stream,
     /// A workgroup for each sixteen neighbouring columns of sixteen words, with four threads for each column and shared memory for this
     /// many limbs.
     Columns(u32),
@@ -41,7 +43,7 @@ impl Grid {
         match self {
             Self::Word => 256,
             Self::Word4 | Self::Word4Rows(_) => 128,
-            Self::Column16 | Self::Columns(_) => 64,
+            Self::Column16 | Self::Columns(_) | Self::Stream => 64,
             Self::Block(block) => block.threads(),
         }
     }
@@ -51,7 +53,7 @@ impl Grid {
         match self {
             Self::Word => 1,
             Self::Word4 | Self::Word4Rows(_) => 4,
-            Self::Column16 | Self::Columns(_) | Self::Block(_) => 1 << LOG_THREAD_WORDS,
+            Self::Column16 | Self::Columns(_) | Self::Stream | Self::Block(_) => 1 << LOG_THREAD_WORDS,
         }
     }
 
@@ -68,7 +70,7 @@ impl Grid {
     pub const fn workgroups(self, log_n: u32) -> u32 {
         let words = 1u32 << log_n;
         match self {
-            Self::Word | Self::Word4 | Self::Word4Rows(_) | Self::Column16 => {
+            Self::Word | Self::Word4 | Self::Word4Rows(_) | Self::Column16 | Self::Stream => {
                 words.div_ceil(self.thread_words()).div_ceil(self.threads())
             }
             Self::Columns(_) => words >> (2 * LOG_THREAD_WORDS),
@@ -79,7 +81,7 @@ impl Grid {
     /// Pipeline constants of a kernel of this shape: values of the WGSL `override` declarations, by name.
     pub fn constants(self) -> Vec<(&'static str, f64)> {
         match self {
-            Self::Word | Self::Word4 | Self::Word4Rows(_) | Self::Column16 => Vec::new(),
+            Self::Word | Self::Word4 | Self::Word4Rows(_) | Self::Column16 | Self::Stream => Vec::new(),
             Self::Columns(limbs) => vec![("COEFFICIENTS", (limbs << (2 * LOG_THREAD_WORDS)).into())],
             Self::Block(block) => vec![
                 ("LOG_BLOCK", block.log_words.into()),

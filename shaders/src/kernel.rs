@@ -21,6 +21,8 @@ pub enum Words {
 /// its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KernelId {
+    /// Uniform residues from the streams of seeds.
+    Uniform,
     /// Copies limbs.
     Concat,
     /// `out += x`
@@ -145,8 +147,9 @@ macro_rules! kernel {
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
-    pub const fn all(block: Block) -> [Self; 28] {
+    pub const fn all(block: Block) -> [Self; 29] {
         [
+            Self::Uniform,
             Self::Concat,
             Self::AddAssign,
             Self::SubAssign,
@@ -181,6 +184,9 @@ impl KernelId {
     /// The kernel of this name.
     pub const fn kernel(self) -> Kernel {
         match self {
+            Self::Uniform => {
+                kernel!("uniform", "uniform"["operands_words"], Grid::Stream, 1, (LimbEntry, SeedRow))
+            }
             Self::Concat => kernel!(word "concat"[], 1, (LimbEntry, RowEntry)),
             Self::AddAssign => kernel!(word "add_assign"[], 1, (LimbEntry, RowEntry)),
             Self::SubAssign => kernel!(word "sub_assign"[], 1, (LimbEntry, RowEntry)),

@@ -36,5 +36,5 @@ pub use kernel::{DIGIT_SIZES, ENTRY_POINT, Kernel, KernelId, Words};
 pub use tables::{
     BabyStepTerm, ConversionFactor, ConversionQuotient, ConversionSource, ConvertedDigit, ConvertedLimb,
     DigitSource, DigitTarget, Entry, EntryType, Factor, Field, GadgetLimb, GadgetTerm, InverseLimb,
-    KernelParams, LimbEntry, NONE, Prime, ProductTerm, RowEntry, ScalarLimb, SumRow, WeightTerm,
+    KernelParams, LimbEntry, NONE, Prime, ProductTerm, RowEntry, ScalarLimb, SeedRow, SumRow, WeightTerm,
 };

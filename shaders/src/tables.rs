@@ -200,6 +200,16 @@ tables! {
         y_offset: u32,
     }
 
+    /// A row of uniform words.
+    SeedRow {
+        /// Offset of the result in `out`.
+        out_offset: u32,
+        /// Offset of the seed in `x`: eight words.
+        x_offset: u32,
+        /// Number of the polynomial.
+        number: u32,
+    }
+
     /// A row of sums.
     SumRow {
         /// Offset of the result, or of the first of two, in `out`.

@@ -78,7 +78,7 @@ fn section(ty: EntryType) -> Option<&'static str> {
         | EntryType::ConvertedLimb
         | EntryType::ConvertedDigit
         | EntryType::GadgetLimb => Some("limbs"),
-        EntryType::RowEntry | EntryType::SumRow => Some("rows"),
+        EntryType::RowEntry | EntryType::SeedRow | EntryType::SumRow => Some("rows"),
         EntryType::ProductTerm
         | EntryType::WeightTerm
         | EntryType::BabyStepTerm

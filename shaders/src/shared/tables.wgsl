@@ -98,6 +98,13 @@ struct RowEntry {
     y_offset: u32,
 }
 
+// A row of uniform words: the seed's eight words in `x`, and the number of the polynomial.
+struct SeedRow {
+    out_offset: u32,
+    x_offset: u32,
+    number: u32,
+}
+
 // A row of sums: its results (`mul_accumulate` has one), its terms, and 1 in `accumulate` where sums are added to what `out` holds.
 struct SumRow {
     out_offset: u32,
@@ -237,6 +244,11 @@ fn load_gadget_limb(i: u32) -> GadgetLimb {
 fn load_row_entry(i: u32) -> RowEntry {
     let at = params.rows + 3u * i;
     return RowEntry(tables[at], tables[at + 1u], tables[at + 2u]);
+}
+
+fn load_seed_row(i: u32) -> SeedRow {
+    let at = params.rows + 3u * i;
+    return SeedRow(tables[at], tables[at + 1u], tables[at + 2u]);
 }
 
 fn load_sum_row(i: u32) -> SumRow {
