@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where its fixed parameters are wrong")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use pleura_ring::sample::{Label, Seed};
+use pleura_ring::sample::Seed;
 use pleura_ring::{
     Backend, Batch, Coeff, Cpu, Digits, Gadget, GadgetProduct, GadgetTerm, Limbs, Ntt, Ring, Simd, Term,
     primes_below,
@@ -57,9 +57,9 @@ fn operations(c: &mut Criterion) {
         let all = ring.limbs();
         let gadget = Gadget { limbs: all, digit_limbs: 4 };
         let uniform = |limbs, polys| {
-            let mut sampler = Seed::from_bytes(&[1; 32]).sampler(Label::Public, polys as u32);
+            let seed = Seed::from_bytes(&[polys as u8; 32]);
             let words: Vec<u32> =
-                (0..polys).flat_map(|_| sampler.uniform(&ring, limbs).words().to_vec()).collect();
+                (0..polys).flat_map(|i| seed.uniform(i as u32, &ring, limbs).words().to_vec()).collect();
             cpu.upload::<Ntt>(limbs, polys, &words).unwrap()
         };
         let mut x = uniform(base, 2);

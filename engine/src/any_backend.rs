@@ -3,7 +3,8 @@
 use pleura_gpu::Gpu;
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Cpu, Diagonals, Digits, Domain, Download, Gadget,
-    GadgetProduct, GadgetTerm, GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, Ring, Term, View,
+    GadgetProduct, GadgetTerm, GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, Term,
+    View,
 };
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ impl Backend for AnyBackend {
     fn upload_polys<D: Domain>(
         &self,
         limbs: Limbs,
-        polys: &[&[u32]],
+        polys: &[PolySource<'_>],
     ) -> Result<Batch<Self, D>, BackendError> {
         with!(self, device => device.upload_polys(limbs, polys).map(wrap))
     }

@@ -55,6 +55,14 @@ impl ObjectKind {
         Self::EncryptedResults,
     ];
 
+    /// Version of the format, the only one that is read.
+    pub fn version(self) -> u16 {
+        match self {
+            Self::Ciphertext | Self::PublicKey | Self::SwitchingKey | Self::EvaluationKeys => 2,
+            _ => 1,
+        }
+    }
+
     /// The kind with an article, as in "a ciphertext".
     pub fn name(self) -> &'static str {
         match self {

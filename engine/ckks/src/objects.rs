@@ -1,9 +1,20 @@
 //! Objects that client and server exchange: ciphertexts and public keys. None of them is secret.
 
 use crate::Params;
-use pleura_ring::sample::{Label, Seed};
-use pleura_ring::{Gadget, GaloisElement, Limbs, Ntt, Poly};
+use pleura_ring::sample::Seed;
+use pleura_ring::{Gadget, GaloisElement, Limbs, Ntt, Poly, PolySource};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+/// The uniform polynomial that a public seed determines. The wire carries the seed in place of it; the host expands it where it needs the
+/// words, and devices expand it by themselves.
+#[derive(Clone)]
+pub(crate) struct SeededPoly {
+    seed: Seed,
+    number: u32,
+    limbs: Limbs,
+    poly: OnceLock<Poly<Ntt>>,
+}
 
 /// An encrypted vector: `c_0 + c_1 s (+ c_2 s^2)` is the plaintext plus noise.
 #[derive(Clone)]
@@ -12,10 +23,10 @@ pub struct Ciphertext {
     pub(crate) level: usize,
     pub(crate) scale: f64,
     pub(crate) log_slots: u32,
-    /// Two parts, or three before relinearization, transformed.
+    /// Two parts, or three before relinearization, transformed; without the last one if that is seeded.
     pub(crate) parts: Vec<Poly<Ntt>>,
-    /// Seed of the last part, if it was drawn from one: the wire carries the seed in place of the part.
-    pub(crate) seed: Option<Seed>,
+    /// The last part, if it was drawn from a seed.
+    pub(crate) seeded: Option<SeededPoly>,
 }
 
 /// A public key, which encrypts for the owner of a secret key.
@@ -35,7 +46,7 @@ pub struct SwitchingKey {
     pub(crate) params: Params,
     pub(crate) level: usize,
     /// Per digit `(-a s + e + P s' [digit], a)`.
-    pub(crate) rows: Vec<[Poly<Ntt>; 2]>,
+    pub(crate) rows: Vec<(Poly<Ntt>, SeededPoly)>,
     pub(crate) seed: Seed,
 }
 
@@ -52,6 +63,30 @@ pub struct EvaluationKeys {
 pub struct KeyRequest {
     pub(crate) relin: Option<usize>,
     pub(crate) galois: BTreeMap<GaloisElement, usize>,
+}
+
+impl SeededPoly {
+    pub(crate) fn new(seed: Seed, number: u32, limbs: Limbs) -> Self {
+        Self { seed, number, limbs, poly: OnceLock::new() }
+    }
+
+    pub(crate) fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    pub(crate) fn limbs(&self) -> Limbs {
+        self.limbs
+    }
+
+    /// The polynomial, which the first call expands.
+    pub(crate) fn poly(&self, params: &Params) -> &Poly<Ntt> {
+        self.poly.get_or_init(|| self.seed.uniform(self.number, params.ring(), self.limbs))
+    }
+
+    pub(crate) fn source(&self) -> PolySource<'_> {
+        let words = self.poly.get().map(Poly::words);
+        PolySource::Uniform { seed: &self.seed, number: self.number, words }
+    }
 }
 
 impl Ciphertext {
@@ -72,7 +107,7 @@ impl Ciphertext {
 
     /// Number of parts: two, or three before relinearization.
     pub fn parts(&self) -> usize {
-        self.parts.len()
+        self.parts.len() + usize::from(self.seeded.is_some())
     }
 
     /// The parameters it belongs to.
@@ -81,8 +116,19 @@ impl Ciphertext {
     }
 
     /// The uniform part of a fresh ciphertext.
-    pub(crate) fn draw(params: &Params, seed: &Seed, level: usize) -> Poly<Ntt> {
-        seed.sampler(Label::Public, 0).uniform(params.ring(), params.limbs(level))
+    pub(crate) fn uniform(params: &Params, seed: Seed, level: usize) -> SeededPoly {
+        SeededPoly::new(seed, 0, params.limbs(level))
+    }
+
+    /// All parts in order.
+    pub(crate) fn polys(&self) -> impl Iterator<Item = &Poly<Ntt>> {
+        self.parts.iter().chain(self.seeded.iter().map(|seeded| seeded.poly(&self.params)))
+    }
+
+    /// A part as it is uploaded.
+    pub(crate) fn source(&self, part: usize) -> Option<PolySource<'_>> {
+        let seeded = || self.seeded.as_ref().filter(|_| part == self.parts.len()).map(SeededPoly::source);
+        self.parts.get(part).map(|poly| PolySource::Words(poly.words())).or_else(seeded)
     }
 }
 
@@ -93,7 +139,7 @@ impl PublicKey {
     }
 
     pub(crate) fn draw(params: &Params, seed: &Seed) -> Poly<Ntt> {
-        seed.sampler(Label::Public, 0).uniform(params.ring(), params.limbs(params.max_level()))
+        seed.uniform(0, params.ring(), params.limbs(params.max_level()))
     }
 }
 
@@ -110,7 +156,7 @@ impl SwitchingKey {
 
     /// Words of the key on a device.
     pub fn words(&self) -> usize {
-        self.rows.iter().flatten().map(|p| p.words().len()).sum()
+        self.rows.iter().map(|(b, _)| 2 * b.words().len()).sum()
     }
 
     /// Whether a key of this level is as secure as the parameters claim. It holds for every key that can be
@@ -125,8 +171,13 @@ impl SwitchingKey {
     }
 
     /// The uniform half of row `digit`.
-    pub(crate) fn draw(params: &Params, seed: &Seed, limbs: Limbs, digit: usize) -> Poly<Ntt> {
-        seed.sampler(Label::Public, digit as u32).uniform(params.ring(), limbs)
+    pub(crate) fn uniform(seed: &Seed, limbs: Limbs, digit: usize) -> SeededPoly {
+        SeededPoly::new(seed.clone(), digit as u32, limbs)
+    }
+
+    /// The polynomials of its rows as they are uploaded, `[digit][2]`.
+    pub(crate) fn sources(&self) -> Vec<PolySource<'_>> {
+        self.rows.iter().flat_map(|(b, a)| [PolySource::Words(b.words()), a.source()]).collect()
     }
 }
 

@@ -15,7 +15,10 @@
 //! | 16, 17, 18 | client specification, server plan, plan | see `pleura-nn`, which reads and writes them with [`open`] and [`seal`] |
 //! | 19 to 23 | client bundle, secret key and evaluation keys of a client, encrypted items and results | see `pleura`, module `remote` |
 //!
-//! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes. A polynomial is its limbs; a limb is a string
+//! Versions count for each kind: 2 of the kinds 2 to 5, whose seeds stand for other words than in version 1, and 1 of all others.
+//!
+//! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes, and stands for what
+//! [`Seed::uniform`] makes of it. A polynomial is its limbs; a limb is a string
 //! of bits, lowest first, in which each of the `n` residues takes as many bits as its prime has. `n` is a multiple
 //! of 32, so a limb fills its bytes: there is no padding. What can be parsed has one encoding only.
 //!
@@ -34,7 +37,6 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 const MAGIC: [u8; 4] = *b"PLEU";
-const VERSION: u16 = 1;
 const HEADER_LEN: u64 = 40;
 const SEED_LEN: u64 = 32;
 /// Addend of a parameter set's last byte, which releases that know cyclotomic rings alone refuse.
@@ -146,16 +148,16 @@ impl Ciphertext {
 
     /// Serializes the ciphertext. (A ciphertext whose scale exceeds its modulus cannot be decrypted, and is not read back.)
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Self { params, level, scale, log_slots, parts, seed } = self;
-        let len = Self::encoded_len(params, *level, parts.len(), seed.is_some());
+        let Self { params, level, scale, log_slots, parts, seeded } = self;
+        let len = Self::encoded_len(params, *level, self.parts(), seeded.is_some());
         let mut out = header(ObjectKind::Ciphertext, params, len);
         out.push(*level as u8);
         out.extend(scale.to_le_bytes());
-        out.extend([*log_slots as u8, parts.len() as u8, seed.is_some().into()]);
-        for part in parts.iter().take(parts.len() - usize::from(seed.is_some())) {
+        out.extend([*log_slots as u8, self.parts() as u8, seeded.is_some().into()]);
+        for part in parts {
             put_poly(&mut out, params, part);
         }
-        out.extend(seed.iter().flat_map(Seed::as_bytes));
+        out.extend(seeded.iter().flat_map(|seeded| seeded.seed().as_bytes()));
         out
     }
 
@@ -183,8 +185,8 @@ impl Ciphertext {
             parts.push(reader.poly(params, limbs)?);
         }
         let seed = seeded.then(|| reader.seed()).transpose()?;
-        parts.extend(seed.iter().map(|seed| Self::draw(params, seed, level)));
-        Ok(Self { params: params.clone(), level, scale, log_slots, parts, seed })
+        let seeded = seed.map(|seed| Self::uniform(params, seed, level));
+        Ok(Self { params: params.clone(), level, scale, log_slots, parts, seeded })
     }
 }
 
@@ -251,7 +253,7 @@ impl SwitchingKey {
 
     fn put_rows(&self, out: &mut Vec<u8>) {
         out.extend(self.seed.as_bytes());
-        for [b, _] in &self.rows {
+        for (b, _) in &self.rows {
             put_poly(out, &self.params, b);
         }
     }
@@ -260,7 +262,7 @@ impl SwitchingKey {
         let gadget = params.gadget(level);
         let seed = reader.seed()?;
         let rows = (0..gadget.digits())
-            .map(|d| Ok([reader.poly(params, gadget.limbs)?, Self::draw(params, &seed, gadget.limbs, d)]))
+            .map(|d| Ok((reader.poly(params, gadget.limbs)?, Self::uniform(&seed, gadget.limbs, d))))
             .collect::<Result<_, WireError>>()?;
         Ok(Self { params: params.clone(), level, rows, seed })
     }
@@ -300,7 +302,7 @@ impl EvaluationKeys {
 
         let relin =
             request.relin.map(|level| SwitchingKey::read_rows(&mut reader, params, level)).transpose()?;
-        // Seeds are expanded and residues unpacked on all threads: this is most of what a server does before an inference.
+        // Residues are unpacked on all threads.
         let bytes = request
             .galois
             .into_iter()
@@ -385,7 +387,7 @@ impl SecretKey {
 fn header(kind: ObjectKind, params: &Params, len: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(len as usize);
     out.extend(MAGIC);
-    out.extend(VERSION.to_le_bytes());
+    out.extend(kind.version().to_le_bytes());
     out.extend([kind as u8, 0]);
     out.extend(params.hash());
     out
@@ -439,13 +441,14 @@ impl<'a> Reader<'a> {
         if *reader.array()? != MAGIC {
             return Err(WireError::BadMagic);
         }
-        let got = u16::from_le_bytes(*reader.array()?);
-        if got != VERSION {
-            return Err(WireError::UnsupportedVersion { got, supported: VERSION });
-        }
+        let version = u16::from_le_bytes(*reader.array()?);
         let &[got] = reader.array()?;
         if got != kind as u8 {
             return Err(WireError::WrongKind { expected: kind.name(), got: kind_name(got) });
+        }
+        let supported = kind.version();
+        if version != supported {
+            return Err(WireError::UnsupportedVersion { kind: kind.name(), got: version, supported });
         }
         reader.number("the reserved byte", 0, 0)?;
         let hash = *reader.array()?;

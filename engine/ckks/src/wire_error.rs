@@ -11,8 +11,13 @@ pub enum WireError {
     )]
     BadMagic,
     /// The format is another one.
-    #[error("the format has version {got} and this build reads {supported}; use one release on both sides")]
+    #[error(
+        "the bytes hold {kind} in version {got} of the format, and this build reads version {supported}: make the object anew with this \
+         build, or use one release on both sides"
+    )]
     UnsupportedVersion {
+        /// Kind of object.
+        kind: &'static str,
         /// The version found.
         got: u16,
         /// The version this build reads.

@@ -53,7 +53,7 @@ fn claimed_sizes_allocate_nothing() {
     let params =
         Params::new(ParamsLiteral { ring: RingKind::Cyclotomic, log_n: 13, levels: 100, ..SMALL }).unwrap();
     let header = |kind: u8| {
-        let mut bytes = b"PLEU\x01\x00".to_vec();
+        let mut bytes = b"PLEU\x02\x00".to_vec();
         bytes.extend([kind, 0]);
         bytes.extend(params.hash());
         bytes

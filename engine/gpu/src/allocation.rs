@@ -133,18 +133,13 @@ impl Device {
         self.alloc_with(sizes, |words| self.buffer(words))
     }
 
-    /// Uploads polynomials of `poly_words` words.
-    pub(crate) fn upload(&self, poly_words: usize, polys: &[&[u32]]) -> Result<GpuBuffer, BackendError> {
-        let sizes = vec![poly_words; polys.len()];
-        let buffer = self.alloc_with(&sizes, |words| self.buffer_to_write(words));
-        let mut rest = polys;
-        for (i, segment) in buffer.segments.iter().enumerate() {
-            let Segment::Device(destination) = segment else { continue };
-            destination.check()?;
-            let here = buffer.places.iter().filter(|(segment, _)| *segment == i).count();
-            let (polys, after) = rest.split_at(here.min(rest.len()));
-            self.upload_words(destination, polys);
-            rest = after;
+    /// Memory for items of these numbers of words that the host writes.
+    pub(crate) fn alloc_to_write(&self, sizes: &[usize]) -> Result<GpuBuffer, BackendError> {
+        let buffer = self.alloc_with(sizes, |words| self.buffer_to_write(words));
+        for segment in &buffer.segments {
+            if let Segment::Device(segment) = segment {
+                segment.check()?;
+            }
         }
         Ok(buffer)
     }
@@ -181,22 +176,34 @@ impl Device {
 
     /// Items of these numbers of words that kernels only read.
     pub(crate) fn constants(&self, words: &[u32], sizes: &[usize]) -> Result<GpuBuffer, BackendError> {
+        let mut buffer = self.reserve_constants(sizes)?;
+        let GpuBuffer { segments, places, .. } = &mut buffer;
+        let mut rest = words;
+        for (i, segment) in segments.iter_mut().enumerate() {
+            let here = || places.iter().zip(sizes).filter(|((segment, _), _)| *segment == i);
+            let length: usize = here().map(|(_, words)| words).sum();
+            let start = here().map(|((_, at), _)| *at).next().unwrap_or(0);
+            let (words, after) = rest.split_at(length.min(rest.len()));
+            rest = after;
+            match segment {
+                Segment::Device(buffer) => self.write(buffer, start as usize, words),
+                Segment::Host(host) => Arc::make_mut(host).copy_from_slice(words),
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// Memory for items of these numbers of words that kernels only read, and that the host still has to write: in slabs, or zeros in host
+    /// memory if the device is full.
+    pub(crate) fn reserve_constants(&self, sizes: &[usize]) -> Result<GpuBuffer, BackendError> {
         if let Some(words) = sizes.iter().find(|&&words| words > self.visible_words) {
             return Err(BackendError::OutOfMemory { bytes: 4 * words });
         }
         // Small enough to be streamed beside everything else.
         let most = self.budget.map_or(self.max_words, |budget| self.max_words.min(budget as usize / 4 / 16));
         let (mut places, lengths) = self.pack(sizes, most);
-        let mut segments = Vec::new();
-        let mut rest = words;
-        let mut starts = Vec::new();
-        for length in lengths {
-            let (segment, after) = rest.split_at(length.min(rest.len()));
-            rest = after;
-            let (segment, start) = self.constant(segment);
-            segments.push(segment);
-            starts.push(start);
-        }
+        let (segments, starts): (Vec<_>, Vec<_>) =
+            lengths.into_iter().map(|words| self.reserve_constant(words)).unzip();
         for (segment, at) in &mut places {
             *at += starts.get(*segment).copied().unwrap_or(0);
         }
@@ -217,27 +224,22 @@ impl Device {
         }
     }
 
-    /// Words that kernels only read, in a slab with space for them, or in host memory if the device is full.
-    fn constant(&self, words: &[u32]) -> (Segment, u32) {
+    /// Space for words that kernels only read, in a slab that has it, or in host memory if the device is full.
+    fn reserve_constant(&self, words: usize) -> (Segment, u32) {
+        let on_host = || (Segment::Host(vec![0; words].into()), 0);
         let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = slab.as_ref().is_none_or(|slab| slab.used_words + words.len() > slab.words);
-        if full {
+        if slab.as_ref().is_none_or(|slab| slab.used_words + words > slab.words) {
             let usual = if slab.is_none() { SLAB_BYTES[0] } else { SLAB_BYTES[1] };
             // A driver without memory is no reason to fail either: the words stay with the host.
-            let Some(buffer) = self.slab_buffer(usual, 4 * words.len() as u64) else {
-                return (Segment::Host(words.into()), 0);
-            };
+            let Some(buffer) = self.slab_buffer(usual, 4 * words as u64) else { return on_host() };
             let slab_words = (buffer.bytes / 4) as usize;
             *slab = Some(Slab { buffer: Arc::new(buffer), used_words: 0, words: slab_words });
         }
-        let Some(open) = slab.as_mut() else { return (Segment::Host(words.into()), 0) };
+        let Some(open) = slab.as_mut() else { return on_host() };
         let start = open.used_words;
         // Kernels read four words at a time.
-        open.used_words += words.len().next_multiple_of(ALIGN_CONSTANTS);
-        let buffer = open.buffer.clone();
-        drop(slab);
-        self.write(&buffer, start, words);
-        (Segment::Device(buffer), start as u32)
+        open.used_words += words.next_multiple_of(ALIGN_CONSTANTS);
+        (Segment::Device(open.buffer.clone()), start as u32)
     }
 
     /// A slab of the usual size, or of `bytes` if that is too much or too little. Half of the budget is reserved for results.

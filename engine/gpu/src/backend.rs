@@ -5,10 +5,10 @@ use crate::download::Source;
 use crate::gpu::{Gpu, GpuCompactPolys, Row, poly};
 use crate::memory::{GpuBuffer, Segment};
 use crate::ring_tables::factor;
-use crate::{conversion, sums, switching, transform};
+use crate::{conversion, sums, switching, transform, upload};
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, Ring, Term, View, shape,
+    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, Term, View, shape,
 };
 use pleura_shaders::{KernelId, KernelParams, ScalarLimb};
 use std::sync::Arc;
@@ -81,20 +81,9 @@ impl Backend for Gpu {
     fn upload_polys<D: Domain>(
         &self,
         limbs: Limbs,
-        polys: &[&[u32]],
+        polys: &[PolySource<'_>],
     ) -> Result<Batch<Self, D>, BackendError> {
-        shape::check_upload(&self.ring, limbs, polys)?;
-        let count = polys.len();
-        let poly_words = limbs.count() << self.ring.log_n();
-        // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.
-        let buffer = if limbs.p > 0 && count > 0 {
-            let pair = if count.is_multiple_of(2) { 2 } else { 1 };
-            let sizes = vec![poly_words * pair; count / pair];
-            self.device.constants(&polys.concat(), &sizes)?.split(poly_words, pair)
-        } else {
-            self.device.upload(poly_words, polys)?
-        };
-        Ok(Batch::from_buffer(buffer, limbs, count))
+        Ok(Batch::from_buffer(upload::upload_polys(self, limbs, polys)?, limbs, polys.len()))
     }
 
     fn expect_constants(&self, words: usize) {

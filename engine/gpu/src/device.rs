@@ -180,12 +180,12 @@ impl Device {
         self.errors.take()
     }
 
-    /// Writes words to the beginning of a buffer, one piece after the other and in program order: through memory that the driver keeps
-    /// mapped, unless they are many.
-    pub(crate) fn upload_words(&self, buffer: &PooledBuffer, pieces: &[&[u32]]) {
+    /// Writes words from an offset on, one piece after the other and in program order: through memory that the driver keeps mapped, unless
+    /// they are many.
+    pub(crate) fn upload_words(&self, buffer: &PooledBuffer, at: usize, pieces: &[&[u32]]) {
         let bytes = 4 * pieces.iter().map(|words| words.len() as u64).sum::<u64>();
-        if bytes > MAX_STAGED || !self.recorder().upload(&self.device, &buffer.buffer, pieces) {
-            return self.write(buffer, 0, &pieces.concat());
+        if bytes > MAX_STAGED || !self.recorder().upload(&self.device, &buffer.buffer, at, pieces) {
+            return self.write(buffer, at, &pieces.concat());
         }
         self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -167,6 +167,7 @@ fn kernels(ring: &Ring, max_log_block: u32) -> Vec<KernelId> {
     let folds = ring.kind() == RingKind::ConjugateInvariant;
     let block = Block::whole(if is_large { ring.log_n() - HEAD_STAGES } else { ring.log_n() });
     let mut kernels = vec![
+        KernelId::Uniform,
         KernelId::Concat,
         KernelId::AddAssign,
         KernelId::SubAssign,

@@ -54,6 +54,7 @@ mod switching;
 mod table_arena;
 mod timestamps;
 mod transform;
+mod upload;
 
 pub use adapter::{
     Adapter, AdapterInfo, CompileObserver, DRIVER_VARIABLES, Kind, Options, adapters, diagnosis,

@@ -97,22 +97,28 @@ impl Recorder {
             .copy_buffer_to_buffer(from, start, to, 0, bytes);
     }
 
-    /// Writes words to the beginning of a buffer, one piece after the other and after the commands so far; `false` without staging
+    /// Writes words to a buffer from an offset on, one piece after the other and after the commands so far; `false` without staging
     /// memory, of a lost device for one.
-    pub(crate) fn upload(&mut self, device: &wgpu::Device, to: &wgpu::Buffer, pieces: &[&[u32]]) -> bool {
+    pub(crate) fn upload(
+        &mut self,
+        device: &wgpu::Device,
+        to: &wgpu::Buffer,
+        at: usize,
+        pieces: &[&[u32]],
+    ) -> bool {
         let words: usize = pieces.iter().map(|words| words.len()).sum();
         let Some(bytes) = NonZero::new(4 * words as u64) else { return true };
         let staged = self.belt.allocate(bytes, COPY_ALIGNMENT);
         let Ok(mut mapped) = staged.get_mapped_range_mut() else { return false };
-        let mut at = 0;
+        let mut start = 0;
         for words in pieces {
             let piece: &[u8] = bytemuck::cast_slice(words);
-            mapped.slice(at..at + piece.len()).copy_from_slice(piece);
-            at += piece.len();
+            mapped.slice(start..start + piece.len()).copy_from_slice(piece);
+            start += piece.len();
         }
         drop(mapped);
         let encoder = self.open.get_or_insert_with(|| Open::new(device)).encoder();
-        encoder.copy_buffer_to_buffer(staged.buffer(), staged.offset(), to, 0, bytes.get());
+        encoder.copy_buffer_to_buffer(staged.buffer(), staged.offset(), to, 4 * at as u64, bytes.get());
         true
     }
 

@@ -1,5 +1,6 @@
 //! The interface of a compute device: coarse, batched, exact.
 
+use crate::sample::Seed;
 use crate::{BackendError, Download, GaloisElement, IntegerMatrix, Limbs, Pending, Ring};
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -72,15 +73,18 @@ pub trait Backend: Sized + Send + Sync {
             return Err(BackendError::Shape { expected, got: words.len() });
         }
         let poly_words = self.ring().words(limbs, 1).max(1);
-        self.upload_polys(limbs, &words.chunks(poly_words).collect::<Vec<_>>())
+        self.upload_polys(limbs, &words.chunks(poly_words).map(PolySource::Words).collect::<Vec<_>>())
     }
 
-    /// Uploads polynomials over `limbs` that lie apart in the host's memory.
+    /// Uploads polynomials over `limbs` that lie apart in the host's memory, or that a seed determines.
     ///
     /// # Errors
     /// As [`Backend::upload`].
-    fn upload_polys<D: Domain>(&self, limbs: Limbs, polys: &[&[u32]])
-    -> Result<Batch<Self, D>, BackendError>;
+    fn upload_polys<D: Domain>(
+        &self,
+        limbs: Limbs,
+        polys: &[PolySource<'_>],
+    ) -> Result<Batch<Self, D>, BackendError>;
 
     /// Announces uploads over special primes (keys, diagonals) of this many words in total, so that they can be placed side by side.
     fn expect_constants(&self, words: usize) {
@@ -223,6 +227,22 @@ pub struct View<'a, B: Backend, D: Domain> {
     domain: PhantomData<D>,
 }
 
+/// A polynomial that is uploaded.
+#[derive(Clone, Copy)]
+pub enum PolySource<'a> {
+    /// Its words, `[limb][coefficient]`.
+    Words(&'a [u32]),
+    /// [`Seed::uniform`] of this number, which a device expands by itself; `words` are there if the host has them already.
+    Uniform {
+        /// The seed.
+        seed: &'a Seed,
+        /// Number of the polynomial.
+        number: u32,
+        /// Its words, `[limb][coefficient]`.
+        words: Option<&'a [u32]>,
+    },
+}
+
 /// One product of [`Backend::mul_accumulate`]; its fields number polynomials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
@@ -302,6 +322,16 @@ pub struct GadgetTerm<'a, B: Backend> {
     pub key: Option<View<'a, B, Ntt>>,
     /// Automorphism of the input and its digits, not of the key.
     pub galois: GaloisElement,
+}
+
+impl<'a> PolySource<'a> {
+    /// The words, unless they are still to be expanded.
+    pub fn words(self) -> Option<&'a [u32]> {
+        match self {
+            Self::Words(words) => Some(words),
+            Self::Uniform { words, .. } => words,
+        }
+    }
 }
 
 impl Gadget {

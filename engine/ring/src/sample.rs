@@ -2,8 +2,13 @@
 //!
 //! One [`Seed`] belongs to one object. Each use of it takes its own stream (the cipher's nonce holds a label and a
 //! number), so that a public `a` and a secret error never share randomness, whatever order they are drawn in.
+//!
+//! A uniform polynomial takes many streams, so that a device expands its words at once: one for each [`UNIFORM_CHUNK`]
+//! words of a limb, whose nonce holds the position of the prime and that of the chunk, too. A word `x` of the stream gives
+//! the residue `floor(x q / 2^32)` (Lemire, "Fast random integer generation in an interval", 2019), and is skipped where
+//! `x q mod 2^32` is below `2^32 mod q`, which leaves each residue as many words: they are exactly uniform.
 
-use crate::{Limbs, Ntt, Poly, Ring, RingKind};
+use crate::{Limbs, Modulus, Ntt, Poly, Ring, RingKind};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use std::sync::Arc;
@@ -42,6 +47,9 @@ pub struct Sampler {
 /// Bytes of a stream that are made at once.
 const BLOCK: usize = 4096;
 
+/// Words of a uniform limb that share a stream.
+pub const UNIFORM_CHUNK: usize = BLOCK / 4;
+
 /// Bytes of stack that the cipher's functions leave key and stream on, with room to spare.
 const CIPHER_STACK: usize = 4096;
 
@@ -78,6 +86,40 @@ impl Seed {
         &self.0
     }
 
+    /// Polynomial `number` of this seed: independent uniform words modulo every prime, as a transformed polynomial (uniform in
+    /// either form). Over fewer limbs it is a part of the one over all of them.
+    pub fn uniform(&self, number: u32, ring: &Arc<Ring>, limbs: Limbs) -> Poly<Ntt> {
+        let mut out = Poly::zero(ring, limbs);
+        for (index, limb) in out.limbs_mut() {
+            self.fill_uniform(number, index, ring.modulus(index), limb);
+        }
+        out
+    }
+
+    /// Limb `index` of [`Seed::uniform`], modulo the prime at this position of the ring.
+    pub fn fill_uniform(&self, number: u32, index: usize, modulus: &Modulus, limb: &mut [u32]) {
+        let q = modulus.q();
+        let first_kept = q.wrapping_neg() % q;
+        let mut block = [0; BLOCK];
+        for (chunk, mut words) in limb.chunks_mut(UNIFORM_CHUNK).enumerate() {
+            // Nothing here is secret: words are skipped by their public values, and no stack is erased.
+            let place = (index << 16 | chunk) as u32;
+            let mut cipher = ChaCha20::new((&*self.0).into(), (&nonce(Label::Public, number, place)).into());
+            while !words.is_empty() {
+                let (stream, _) = block.split_at_mut((4 * words.len()).next_multiple_of(64).min(BLOCK));
+                stream.fill(0);
+                cipher.apply_keystream(stream);
+                for word in stream.as_chunks::<4>().0 {
+                    let product = u64::from(u32::from_le_bytes(*word)) * u64::from(q);
+                    if product as u32 >= first_kept {
+                        let Some(next) = words.split_off_first_mut() else { break };
+                        *next = (product >> 32) as u32;
+                    }
+                }
+            }
+        }
+    }
+
     /// The stream with this label and number.
     pub fn sampler(&self, label: Label, number: u32) -> Sampler {
         let cipher = self.cipher(label, number);
@@ -98,12 +140,7 @@ impl Seed {
     }
 
     fn cipher(&self, label: Label, number: u32) -> Box<ChaCha20> {
-        let mut nonce = [0; 12];
-        let words = [label as u32 + 1, number, 0];
-        for (bytes, word) in nonce.chunks_mut(4).zip(words) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        let cipher = keyed(&self.0, &nonce);
+        let cipher = keyed(&self.0, &nonce(label, number, 0));
         zeroize_stack::<CIPHER_STACK>();
         cipher
     }
@@ -113,6 +150,15 @@ impl Drop for Seed {
     fn drop(&mut self) {
         self.0.as_mut_slice().zeroize();
     }
+}
+
+/// The nonce of a stream; `place` is 0 but for uniform words.
+fn nonce(label: Label, number: u32, place: u32) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    for (bytes, word) in nonce.chunks_mut(4).zip([label as u32 + 1, number, place]) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    nonce
 }
 
 /// A function of its own, so that callers can erase the stack it used.
@@ -134,25 +180,6 @@ fn apply(cipher: &mut ChaCha20, zeros: &mut [u8]) {
 }
 
 impl Sampler {
-    /// Independent uniform words modulo every prime, as a transformed polynomial (uniform in either form).
-    pub fn uniform(&mut self, ring: &Arc<Ring>, limbs: Limbs) -> Poly<Ntt> {
-        let mut out = Poly::zero(ring, limbs);
-        for (index, limb) in out.limbs_mut() {
-            let q = ring.modulus(index).q();
-            let mask = q.next_power_of_two() - 1;
-            for word in limb {
-                // Rejection depends on the public half alone, so its timing reveals nothing.
-                *word = loop {
-                    let candidate = self.word() & mask;
-                    if candidate < q {
-                        break candidate;
-                    }
-                };
-            }
-        }
-        out
-    }
-
     /// `n` coefficients, each -1, 0 or 1 with equal probability (up to 2^-32).
     pub fn ternary(&mut self, n: usize) -> Zeroizing<Vec<i8>> {
         // floor(3 x / 2^32) - 1 has no branch to leak through.

@@ -1,18 +1,20 @@
 //! Checks of the shapes that operations of [`Backend`] take. For implementations of [`Backend`].
 
 use crate::{
-    Backend, BackendError, Batch, CompactPoly, Domain, Gadget, IntegerMatrix, Limbs, Ntt, Ring, View,
+    Backend, BackendError, Batch, CompactPoly, Domain, Gadget, IntegerMatrix, Limbs, Ntt, PolySource, Ring,
+    View,
 };
 
 /// Checks the polynomials of [`Backend::upload_polys`].
 ///
 /// # Errors
 /// [`BackendError::Shape`] if one has more or fewer words than a polynomial over `limbs`, or the ring lacks a limb.
-pub fn check_upload(ring: &Ring, limbs: Limbs, polys: &[&[u32]]) -> Result<(), BackendError> {
+pub fn check_upload(ring: &Ring, limbs: Limbs, polys: &[PolySource<'_>]) -> Result<(), BackendError> {
     let expected = ring.words(limbs, 1);
-    match polys.iter().find(|words| words.len() != expected || !ring.limbs().contains(limbs)) {
+    let lengths = polys.iter().map(|poly| poly.words().map_or(expected, <[u32]>::len));
+    match lengths.clone().find(|&got| got != expected || !ring.limbs().contains(limbs)) {
         None => Ok(()),
-        Some(words) => Err(BackendError::Shape { expected, got: words.len() }),
+        Some(got) => Err(BackendError::Shape { expected, got }),
     }
 }
 

@@ -41,7 +41,7 @@ impl SecretKey {
     /// # Errors
     /// [`ClientError::ParamsMismatch`]
     pub fn decrypt(&self, encoder: &Encoder, ciphertext: &Ciphertext) -> Result<Decrypted, ClientError> {
-        let Ciphertext { params, level, scale, log_slots, parts, .. } = ciphertext;
+        let Ciphertext { params, level, scale, log_slots, .. } = ciphertext;
         if *params != self.params || *encoder.params() != self.params {
             return Err(ClientError::ParamsMismatch);
         }
@@ -49,7 +49,7 @@ impl SecretKey {
         // Values are far below the scale times 2^64: the primes beyond need not be looked at.
         let enough = (1..=params.limbs(*level).q).find(|&q| ring.log2(Limbs::q(q)) >= scale.log2() + 64.0);
         let limbs = enough.map_or(params.limbs(*level), Limbs::q);
-        let parts: Vec<Poly<Ntt>> = parts.iter().map(|part| part.restrict(limbs)).collect();
+        let parts: Vec<Poly<Ntt>> = ciphertext.polys().map(|part| part.restrict(limbs)).collect();
         let dither = DitherSeed::new(self.seed(), params, *scale, *log_slots, &parts);
         let s = self.s.restrict(limbs);
         // Horner's rule in s.

@@ -2,7 +2,7 @@
 
 use super::error::ClientError;
 use super::keygen::SecretKey;
-use crate::objects::{Ciphertext, PublicKey};
+use crate::objects::{Ciphertext, PublicKey, SeededPoly};
 use crate::{Params, Plaintext};
 use pleura_ring::Poly;
 use pleura_ring::sample::{Label, Seed};
@@ -23,10 +23,10 @@ impl SecretKey {
     pub fn encrypt_at(&self, plaintext: &Plaintext, level: usize) -> Result<Ciphertext, ClientError> {
         check(&self.params, plaintext, level)?;
         let seed = Seed::from_os()?;
-        let a = Ciphertext::draw(&self.params, &seed, level);
-        let mut b = self.mask(&a, &Seed::from_os()?, 0);
+        let a = Ciphertext::uniform(&self.params, seed, level);
+        let mut b = self.mask(a.poly(&self.params), &Seed::from_os()?, 0);
         b.add_assign(&plaintext.to_poly(a.limbs()).into_ntt());
-        Ok(ciphertext(plaintext, level, vec![b, a], Some(seed)))
+        Ok(ciphertext(plaintext, level, vec![b], Some(a)))
     }
 }
 
@@ -67,11 +67,11 @@ fn ciphertext(
     plaintext: &Plaintext,
     level: usize,
     parts: Vec<Poly<pleura_ring::Ntt>>,
-    seed: Option<Seed>,
+    seeded: Option<SeededPoly>,
 ) -> Ciphertext {
     let scale = plaintext.scale();
     let log_slots = plaintext.log_slots();
-    Ciphertext { params: plaintext.params().clone(), level, scale, log_slots, parts, seed }
+    Ciphertext { params: plaintext.params().clone(), level, scale, log_slots, parts, seeded }
 }
 
 fn check(params: &Params, plaintext: &Plaintext, level: usize) -> Result<(), ClientError> {

@@ -119,15 +119,15 @@ impl SecretKey {
         }
         let rows = (0..gadget.digits())
             .map(|d| {
-                let a = SwitchingKey::draw(params, &seed, gadget.limbs, d);
-                let mut b = self.mask(&a, &noise, d as u32);
+                let a = SwitchingKey::uniform(&seed, gadget.limbs, d);
+                let mut b = self.mask(a.poly(params), &noise, d as u32);
                 let mut digit = lifted.clone();
                 digit
                     .limbs_mut()
                     .filter(|(i, _)| !gadget.digit(d).contains(i))
                     .for_each(|(_, limb)| limb.fill(0));
                 b.add_assign(&digit);
-                [b, a]
+                (b, a)
             })
             .collect();
         Ok(SwitchingKey { params: params.clone(), level, rows, seed })

@@ -5,7 +5,7 @@ use super::evaluator::{Evaluator, check_equal, check_scales};
 use super::objects::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 use crate::objects::{Ciphertext, EvaluationKeys, SwitchingKey};
 use crate::{Params, Plaintext};
-use pleura_ring::{Backend, BackendError, Batch, Download, Limbs, Ntt, Poly};
+use pleura_ring::{Backend, BackendError, Batch, Download, Limbs, Ntt, Poly, PolySource};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -74,14 +74,13 @@ impl<B: Backend> Evaluator<B> {
     /// [`EvalError::ParamsMismatch`], [`EvalError::Backend`]
     pub fn upload_key(&self, key: &SwitchingKey) -> Result<PreparedKey<B>, EvalError> {
         self.check_params(key.params())?;
-        let data = self.upload_polys(key.gadget().limbs, key.rows.iter().flatten())?;
+        let data = self.backend().upload_polys(key.gadget().limbs, &key.sources())?;
         Ok(PreparedKey { params: self.params().clone(), data, level: key.level() })
     }
 
     /// Announces keys to the device.
     fn expect_keys<'a>(&self, keys: impl Iterator<Item = &'a SwitchingKey>) {
-        let polys = keys.flat_map(|key| key.rows.iter().flatten());
-        self.backend().expect_constants(polys.map(|poly| poly.words().len()).sum());
+        self.backend().expect_constants(keys.map(SwitchingKey::words).sum());
     }
 
     /// Brings ciphertexts of equal level, scale, slots and parts to the device, side by side.
@@ -98,8 +97,9 @@ impl<B: Backend> Evaluator<B> {
             check_equal("logarithms of slots", first.log_slots as usize, c.log_slots as usize)?;
             check_scales(first.scale, c.scale)?;
         }
-        let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.parts.get(i)));
-        let data = self.upload_polys(self.params().limbs(first.level), parts)?;
+        let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.source(i)));
+        let parts: Vec<_> = parts.collect();
+        let data = self.backend().upload_polys(self.params().limbs(first.level), &parts)?;
         let &Ciphertext { level, scale, log_slots, .. } = first;
         let params = self.params().clone();
         let items = ciphertexts.len();
@@ -179,7 +179,7 @@ impl<B: Backend> Evaluator<B> {
         limbs: Limbs,
         polys: impl IntoIterator<Item = &'a Poly<Ntt>>,
     ) -> Result<Batch<B, Ntt>, EvalError> {
-        let polys: Vec<&[u32]> = polys.into_iter().map(Poly::words).collect();
+        let polys: Vec<_> = polys.into_iter().map(|poly| PolySource::Words(poly.words())).collect();
         Ok(self.backend().upload_polys(limbs, &polys)?)
     }
 }
@@ -208,7 +208,7 @@ impl Form {
             .map(|item| {
                 let parts = (0..self.parts).map(|p| part(p * self.items + item)).collect::<Result<_, _>>()?;
                 let &Self { level, scale, log_slots, .. } = self;
-                Ok(Ciphertext { params: self.params.clone(), level, scale, log_slots, parts, seed: None })
+                Ok(Ciphertext { params: self.params.clone(), level, scale, log_slots, parts, seeded: None })
             })
             .collect()
     }

@@ -74,7 +74,7 @@ pub(crate) fn crafted(
     mut random: u64,
 ) -> Vec<u8> {
     let params = &SETUP.params;
-    let mut bytes = b"PLEU\x01\x00\x02\x00".to_vec();
+    let mut bytes = b"PLEU\x02\x00\x02\x00".to_vec();
     bytes.extend(params.hash());
     bytes.push(level as u8);
     bytes.extend(scale.to_le_bytes());

@@ -381,7 +381,10 @@ fn of_the_wire() {
     let field = "level";
     for (error, words) in [
         (WireError::BadMagic, ["PLEU", "library"]),
-        (WireError::UnsupportedVersion { got: 2, supported: 1 }, ["version 2", "reads 1"]),
+        (
+            WireError::UnsupportedVersion { kind: "evaluation keys", got: 1, supported: 2 },
+            ["evaluation keys in version 1", "reads version 2: make the object anew"],
+        ),
         (
             WireError::WrongKind { expected: "a ciphertext", got: "a public key" },
             ["a ciphertext", "a public key"],

@@ -1,4 +1,4 @@
-//! The wire format: round trips, a rejection per field, and what version 1 wrote.
+//! The wire format: round trips, a rejection per field, and what earlier builds wrote.
 
 use crate::common::wire::*;
 use crate::common::{SMALL, Setup, assert_near, map, rotated};
@@ -130,16 +130,20 @@ fn length(bytes: &[u8], expected: u64) -> WireError {
 fn a_wrong_header_is_refused() {
     let names =
         ["parameters", "a ciphertext", "a public key", "a switching key", "evaluation keys", "a secret key"];
-    for ((bytes, parse), expected) in objects().iter().zip(names) {
+    for (((bytes, parse), kind), supported) in objects().iter().zip(names).zip([1, 2, 2, 2, 2, 1]) {
         let unknown = "an unknown kind of object";
+        let expected = kind;
+        let version = |got| WireError::UnsupportedVersion { kind, got, supported };
+        let other = 3 - supported as u8;
         assert_rejects(
             bytes,
             parse,
             &[
                 ("magic", 0, b"pLEU", WireError::BadMagic),
-                ("version 0", 4, &[0, 0], WireError::UnsupportedVersion { got: 0, supported: 1 }),
-                ("version 2", 4, &[2, 0], WireError::UnsupportedVersion { got: 2, supported: 1 }),
-                ("version 257", 5, &[1], WireError::UnsupportedVersion { got: 257, supported: 1 }),
+                ("version 0", 4, &[0, 0], version(0)),
+                ("another version", 4, &[other, 0], version(other.into())),
+                ("version 3", 4, &[3, 0], version(3)),
+                ("version 256 and more", 5, &[1], version(256 + supported)),
                 ("kind 0", 6, &[0], WireError::WrongKind { expected, got: unknown }),
                 ("kind 8", 6, &[8], WireError::WrongKind { expected, got: unknown }),
                 ("kind 7", 6, &[7], WireError::WrongKind { expected, got: "a key request" }),
@@ -334,7 +338,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-// Version 1, as it was first written. A change that breaks these needs a new version.
+// The formats as they were first written. A change that breaks these needs a new version.
 
 #[test]
 fn version_1_of_parameters_and_secret_keys() {
@@ -347,7 +351,7 @@ fn version_1_of_parameters_and_secret_keys() {
 }
 
 #[test]
-fn version_1_of_ciphertexts() {
+fn version_2_of_ciphertexts() {
     let s = &*SETUP;
     let bytes = crafted(1, 2f64.powi(28), 9, 2, true, 1);
     assert_eq!(read(&bytes).unwrap().to_bytes(), bytes);
@@ -357,7 +361,7 @@ fn version_1_of_ciphertexts() {
     assert_eq!(full[body.clone()], bytes[body]);
     assert_eq!(
         hex(&Sha256::digest(&full)),
-        "0e40934443f5914be03e2bc4ab36a35172d47b46bc1392f77998e24e2db249d2"
+        "29c0a2bf60befe890c80547a74587cccd57e7b79f8371413e574e64ab9fcb382"
     );
 }
 
@@ -368,17 +372,17 @@ fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name)
 }
 
-/// Files that version 1 wrote still mean the same.
+/// Files that version 2 wrote still mean the same.
 #[test]
-fn version_1_of_keys() {
+fn version_2_of_keys() {
     let s = Setup::new(TINY, |_| KeyRequest::new());
     let file = |name| std::fs::read(corpus(name)).unwrap();
-    let keys = EvaluationKeys::from_bytes(&file("v1-rotation.bin"), &s.params).unwrap();
-    let public = PublicKey::from_bytes(&file("v1-public.bin"), &s.params).unwrap();
-    let encrypted = Ciphertext::from_bytes(&file("v1-ciphertext.bin"), &s.params).unwrap();
-    assert_eq!(keys.to_bytes(), file("v1-rotation.bin"));
-    assert_eq!(public.to_bytes(), file("v1-public.bin"));
-    assert_eq!(encrypted.to_bytes(), file("v1-ciphertext.bin"));
+    let keys = EvaluationKeys::from_bytes(&file("v2-rotation.bin"), &s.params).unwrap();
+    let public = PublicKey::from_bytes(&file("v2-public.bin"), &s.params).unwrap();
+    let encrypted = Ciphertext::from_bytes(&file("v2-ciphertext.bin"), &s.params).unwrap();
+    assert_eq!(keys.to_bytes(), file("v2-rotation.bin"));
+    assert_eq!(public.to_bytes(), file("v2-public.bin"));
+    assert_eq!(encrypted.to_bytes(), file("v2-ciphertext.bin"));
 
     let keys = s.evaluator.upload_keys(&keys).unwrap();
     let turned = s.on_device(&encrypted, |x| s.evaluator.rotate(x, 1, &keys).unwrap());
@@ -392,9 +396,9 @@ fn version_1_of_keys() {
 fn write_corpus() {
     let s = Setup::new(TINY, |p| KeyRequest::new().rotations(p, [1], 0));
     std::fs::create_dir_all(corpus("")).unwrap();
-    std::fs::write(corpus("v1-rotation.bin"), s.evaluation.to_bytes()).unwrap();
-    std::fs::write(corpus("v1-public.bin"), s.secret.public_key().unwrap().to_bytes()).unwrap();
-    std::fs::write(corpus("v1-ciphertext.bin"), s.encrypt(&values()).to_bytes()).unwrap();
+    std::fs::write(corpus("v2-rotation.bin"), s.evaluation.to_bytes()).unwrap();
+    std::fs::write(corpus("v2-public.bin"), s.secret.public_key().unwrap().to_bytes()).unwrap();
+    std::fs::write(corpus("v2-ciphertext.bin"), s.encrypt(&values()).to_bytes()).unwrap();
 }
 
 #[test]

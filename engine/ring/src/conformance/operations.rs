@@ -1,11 +1,12 @@
 //! The cases of each operation, a function each.
 
 use super::trial::{Failure, Fill, Outcome, Trial};
+use crate::sample::Seed;
 use crate::{
     Backend, BackendError, Batch, Coeff, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
     Term, View,
 };
-use crate::{Download, GaloisElement, IntegerMatrix, Limbs, Ring, RingError};
+use crate::{Download, GaloisElement, IntegerMatrix, Limbs, PolySource, Ring, RingError};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -55,14 +56,35 @@ fn upload_polys<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
     for limbs in t.levels([(2, 0), (2, 2)]) {
         let words = [1, 2, 3].map(|word| vec![word; t.ring().words(limbs, 1)]);
         let [first, second, third] = words.each_ref().map(Vec::as_slice);
-        let uploaded = t.device.upload_polys::<Ntt>(limbs, &[third, first, second, first]);
+        let apart = [third, first, second, first].map(PolySource::Words);
+        let uploaded = t.device.upload_polys::<Ntt>(limbs, &apart);
         let uploaded = uploaded.map_err(|error| Failure::Device { at: t.at("apart"), error })?;
         t.same(&format!("{limbs:?}"), uploaded.view())?;
+    }
+    let seeds = [[7; 32], std::array::from_fn(|i| i as u8)].map(|bytes| Seed::from_bytes(&bytes));
+    for limbs in t.levels([(1, 0), (3, 0), (2, 2), (5, 3), (18, 3)]) {
+        let words = vec![1; t.ring().words(limbs, 1)];
+        let [first, second] = &seeds;
+        let uniform = |seed, number| PolySource::Uniform { seed, number, words: None };
+        let polys = [
+            PolySource::Words(&words),
+            uniform(first, 0),
+            uniform(second, 3),
+            PolySource::Words(&words),
+            uniform(first, u32::MAX),
+            uniform(first, 0),
+        ];
+        // Alone, in turn with others, and all that are left.
+        for polys in [&polys[1..2], &polys, &polys[4..]] {
+            let uploaded = t.device.upload_polys::<Ntt>(limbs, polys);
+            let uploaded = uploaded.map_err(|error| Failure::Device { at: t.at("seeds"), error })?;
+            t.same(&format!("{} of seeds, {limbs:?}", polys.len()), uploaded.view())?;
+        }
     }
     // As many words as there should be, but not in each polynomial.
     let words = vec![0; t.ring().words(Limbs::q(2), 2)];
     let (short, long) = words.split_at(words.len() / 2 - 1);
-    match t.device.upload_polys::<Ntt>(Limbs::q(2), &[short, long]) {
+    match t.device.upload_polys::<Ntt>(Limbs::q(2), &[short, long].map(PolySource::Words)) {
         Err(BackendError::Shape { .. }) => Ok(()),
         _ => Err(Failure::Accepted { at: t.at("a word too few") }),
     }

@@ -8,7 +8,7 @@ use super::switching::{Extension, Switching};
 use crate::shape;
 use crate::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, Ring, Term, View,
+    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, Term, View,
 };
 use std::sync::Arc;
 
@@ -35,14 +35,30 @@ impl Backend for Cpu {
     fn upload_polys<D: Domain>(
         &self,
         limbs: Limbs,
-        polys: &[&[u32]],
+        polys: &[PolySource<'_>],
     ) -> Result<Batch<Self, D>, BackendError> {
         shape::check_upload(&self.ring, limbs, polys)?;
         let mut out = self.batch(limbs, polys.len());
-        let words = polys.iter().flat_map(|words| words.chunks(self.ring.n()));
-        for (to, from) in out.buffer_mut().limbs_mut().zip(words) {
-            to.copy_from_slice(from);
+        let count = limbs.count();
+        let n = self.ring.n();
+        let mut seeded = Vec::new();
+        for (i, to) in out.buffer_mut().limbs_mut().enumerate() {
+            match polys[i / count] {
+                PolySource::Words(words) | PolySource::Uniform { words: Some(words), .. } => {
+                    to.copy_from_slice(&words[i % count * n..][..n]);
+                }
+                PolySource::Uniform { seed, number, words: None } => {
+                    seeded.push((seed, number, i % count, to))
+                }
+            }
         }
+        if seeded.is_empty() {
+            return Ok(out);
+        }
+        let indices = self.indices(limbs);
+        self.run(seeded.len() * n, seeded, |(seed, number, limb, to)| {
+            seed.fill_uniform(number, indices[limb], self.ring.modulus(indices[limb]), to);
+        });
         Ok(out)
     }
 

@@ -83,6 +83,7 @@ fn other_faults_are_named() {
     assert!(matches!(of(Fault::Lost), Failure::Device { error: BackendError::DeviceLost { .. }, .. }));
     assert!(matches!(of(Fault::AnyLength), Failure::Accepted { at } if at.operation == "upload"));
     assert!(matches!(of(Fault::AnyPieces), Failure::Accepted { at } if at.operation == "upload_polys"));
+    assert!(matches!(of(Fault::OtherNumber), Failure::Word { at, .. } if at.case.contains("of seeds")));
     assert!(matches!(of(Fault::ManyPolys), Failure::Shape { got: (_, 4), expected: (_, 3), .. }));
     assert!(matches!(of(Fault::Operand), Failure::Word { at, .. } if at.case == "operand"));
     // Both downloads are of the words that the device had when they were begun.
@@ -132,6 +133,8 @@ enum Fault {
     AnyLength,
     /// Polynomials of any length are accepted if they have as many words as there should be.
     AnyPieces,
+    /// The first polynomial of a seed has another number.
+    OtherNumber,
     /// `ntt` returns a poly too many.
     ManyPolys,
     /// `rescale` spoils its operand.
@@ -248,10 +251,21 @@ impl Backend for Faulty {
     fn upload_polys<D: Domain>(
         &self,
         limbs: Limbs,
-        polys: &[&[u32]],
+        polys: &[PolySource<'_>],
     ) -> Result<Batch<Self, D>, BackendError> {
-        if self.fault == Fault::AnyPieces {
-            return self.upload(limbs, polys.len(), &polys.concat());
+        let words: Option<Vec<&[u32]>> = polys.iter().map(|poly| poly.words()).collect();
+        if let (Fault::AnyPieces, Some(words)) = (self.fault, words) {
+            return self.upload(limbs, polys.len(), &words.concat());
+        }
+        if let (Fault::OtherNumber, [first, rest @ ..]) = (self.fault, polys) {
+            let first = match *first {
+                PolySource::Uniform { seed, number, words } => {
+                    PolySource::Uniform { seed, number: number ^ 1, words }
+                }
+                words => words,
+            };
+            let polys: Vec<_> = std::iter::once(first).chain(rest.iter().copied()).collect();
+            return Ok(self.result("upload_polys", self.cpu.upload_polys(limbs, &polys)?));
         }
         Ok(self.result("upload_polys", self.cpu.upload_polys(limbs, polys)?))
     }

@@ -2,7 +2,7 @@
 //! converted, with big integers.
 use num_bigint::BigInt;
 use pleura_ring::ntt::bit_reverse;
-use pleura_ring::sample::{Label, Seed};
+use pleura_ring::sample::Seed;
 use pleura_ring::*;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -446,7 +446,7 @@ fn cpus(ring: &Arc<Ring>) -> impl Iterator<Item = Cpu> {
 }
 
 fn uniform(ring: &Arc<Ring>, limbs: Limbs, seed: u8, number: u32) -> Vec<u32> {
-    Seed::from_bytes(&[seed; 32]).sampler(Label::Public, number).uniform(ring, limbs).words().to_vec()
+    Seed::from_bytes(&[seed; 32]).uniform(number, ring, limbs).words().to_vec()
 }
 
 /// One limb of a poly.

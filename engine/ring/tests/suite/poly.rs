@@ -1,6 +1,6 @@
 //! Polynomials in host memory agree with batches on the Cpu, and refuse what is no polynomial; so do rings, elements
 //! and devices.
-use pleura_ring::sample::{Label, Seed};
+use pleura_ring::sample::Seed;
 use pleura_ring::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ fn arithmetic_agrees_with_the_cpu() {
     let (ring, cpu) = setup();
     let limbs = ring.limbs();
     let part = Limbs { q: 2, p: 1 };
-    let mut sampler = Seed::from_bytes(&[1; 32]).sampler(Label::Public, 0);
-    let a = sampler.uniform(&ring, limbs);
-    let b = sampler.uniform(&ring, limbs);
+    let seed = Seed::from_bytes(&[1; 32]);
+    let a = seed.uniform(0, &ring, limbs);
+    let b = seed.uniform(1, &ring, limbs);
     let [x, y] = [&a, &b].map(|poly| cpu.upload::<Ntt>(limbs, 1, poly.words()).unwrap());
     let x = cpu.concat(&[x.view()], part);
     let same = |poly: &Poly<Ntt>, batch: &Batch<Cpu, Ntt>| {

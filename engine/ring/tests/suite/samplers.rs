@@ -15,7 +15,6 @@ fn streams_are_chacha20_of_label_and_number() {
     assert_eq!(words[..4], [0xe4e7_f110, 0x1559_3bd1, 0x1fdd_0f50, 0xc471_20a3]);
     assert_eq!(words[12..], [0xd19c_12b5, 0xb94e_16de, 0xe883_d0cb, 0x4e3c_50a2]);
 
-    let ring = ring();
     for (label, place) in LABELS.into_iter().zip(1..) {
         for number in [0, 1, 77, u32::MAX] {
             let seed = Seed::from_bytes(&key);
@@ -31,15 +30,57 @@ fn streams_are_chacha20_of_label_and_number() {
             let heads: Vec<i8> = heads.collect();
             let error: Vec<i8> = heads.chunks(2).map(|pair| pair[0] - pair[1]).collect();
             assert_eq!(*seed.sampler(label, number).error(RingKind::Cyclotomic, count), error);
-
-            let mut words = stream();
-            let uniform: Vec<u32> = ring
-                .moduli(ring.limbs())
-                .flat_map(|m| std::iter::repeat_n(m.q(), ring.n()))
-                .map(|q| words.by_ref().map(|x| x % q.next_power_of_two()).find(|&x| x < q).unwrap())
-                .collect();
-            assert_eq!(seed.sampler(label, number).uniform(&ring, ring.limbs()).words(), uniform);
         }
+    }
+}
+
+/// Uniform words are those of a stream for each 1024 of a limb, whose nonce has the positions of its prime and of the 1024.
+#[test]
+fn uniform_words_are_those_of_their_streams() {
+    let key: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let seed = Seed::from_bytes(&key);
+    for log_n in [4, 9, 10, 12] {
+        let ring = ring_of(log_n);
+        let mut skipped = 0;
+        for number in [0, 1, 77, u32::MAX] {
+            let all = seed.uniform(number, &ring, ring.limbs());
+            for (i, words) in all.words().chunks(ring.n()).enumerate() {
+                let q = u64::from(ring.modulus(i).q());
+                // Words of which each residue would get one more than it should, of all 2^32.
+                let excess = (1u64 << 32) % q;
+                for (chunk, words) in words.chunks(1024).enumerate() {
+                    let nonce = [4, number, (i << 16 | chunk) as u32];
+                    let stream =
+                        (0..).flat_map(|counter| chacha20_block(&key, counter, nonce)).map(u64::from);
+                    let products = stream.map(|x| x * q);
+                    let kept =
+                        products.inspect(|product| skipped += usize::from(product % (1 << 32) < excess));
+                    let kept = kept.filter(|product| product % (1 << 32) >= excess);
+                    let expected: Vec<_> =
+                        kept.map(|product| (product >> 32) as u32).take(words.len()).collect();
+                    assert_eq!(words, expected, "n = 2^{log_n}, number {number}, prime {i}, chunk {chunk}");
+                }
+            }
+            for limbs in [Limbs::q(1), Limbs { q: 2, p: 1 }, Limbs::q(5)] {
+                assert_eq!(seed.uniform(number, &ring, limbs).words(), all.restrict(limbs).words());
+            }
+        }
+        assert!(skipped > 0, "{log_n}");
+    }
+}
+
+/// What is skipped leaves each residue as many words of the stream: counted over all words modulo small powers of two, as the rule says of 2^32.
+#[test]
+fn each_residue_has_as_many_words() {
+    for (bits, q) in [(8, 17u32), (8, 193), (10, 257), (10, 769), (12, 3329)] {
+        let mut counts = vec![0; q as usize];
+        for x in 0..1u32 << bits {
+            let product = x * q;
+            if product % (1 << bits) >= (1 << bits) % q {
+                counts[(product >> bits) as usize] += 1;
+            }
+        }
+        assert!(counts.iter().all(|&count| count == (1 << bits) / q), "{q}: {counts:?}");
     }
 }
 
@@ -145,14 +186,14 @@ fn errors_of_conjugate_invariant_rings_are_spherical() {
 
 #[test]
 fn uniform_words_are_uniform_modulo_every_prime() {
-    let ring = ring();
-    let mut sampler = Seed::from_bytes(&[7; 32]).sampler(Label::Public, 0);
+    let ring = ring_of(10);
+    let seed = Seed::from_bytes(&[7; 32]);
     let primes: Vec<u32> = ring.moduli(ring.limbs()).map(Modulus::q).collect();
     let mut by_size = vec![vec![0; 256]; primes.len()];
     let mut by_low_bits = by_size.clone();
     let mut by_next = by_size.clone();
-    for _ in 0..64 {
-        let poly = sampler.uniform(&ring, ring.limbs());
+    for number in 0..64 {
+        let poly = seed.uniform(number, &ring, ring.limbs());
         for (i, (words, &q)) in poly.words().chunks(ring.n()).zip(&primes).enumerate() {
             assert!(words.iter().all(|&x| x < q));
             let size = |x: u32, parts: u64| (u64::from(x) * parts / u64::from(q)) as usize;
@@ -176,10 +217,10 @@ fn uniform_words_are_uniform_modulo_every_prime() {
 fn uniform_words_never_reach_a_small_prime() {
     for q in [17u32, 41, 97, 193] {
         let ring = Arc::new(Ring::new(2, &[q], &[]).unwrap());
-        let mut sampler = Seed::from_bytes(&[8; 32]).sampler(Label::Public, q);
+        let seed = Seed::from_bytes(&[8; 32]);
         let mut counts = vec![0; q as usize];
-        for _ in 0..10_000 {
-            for &word in sampler.uniform(&ring, ring.limbs()).words() {
+        for number in 0..10_000 {
+            for &word in seed.uniform(number, &ring, ring.limbs()).words() {
                 counts[word as usize] += 1;
             }
         }
@@ -187,14 +228,14 @@ fn uniform_words_never_reach_a_small_prime() {
     }
 }
 
-/// Primes of many sizes, among them one just above a power of two, where most candidates are rejected.
-fn ring() -> Arc<Ring> {
+/// Primes of many sizes, among them one just above a sixth of `2^32`, where a sixth of the words is skipped.
+fn ring_of(log_n: u32) -> Arc<Ring> {
     let mut primes = Vec::new();
-    for bits in [25.0, 20.0, 22.5, 25.01, 28.0, 29.9, 30.0] {
-        primes.extend(primes_below(bits, 1 << 10, 1, &primes).unwrap());
+    for bits in [25.0, 20.0, 22.5, 25.01, 29.42, 29.9, 30.0] {
+        primes.extend(primes_below(bits, 1 << 12, 1, &primes).unwrap());
     }
-    assert!(primes.iter().any(|q| q > &(1 << 25) && q < &((1 << 25) + (1 << 18))));
-    Arc::new(Ring::new(10, &primes[..5], &primes[5..]).unwrap())
+    assert!(primes.iter().any(|q| (1u64 << 32) % u64::from(*q) > 1 << 28));
+    Arc::new(Ring::new(log_n, &primes[..5], &primes[5..]).unwrap())
 }
 
 /// Pearson's statistic against its quantile at about one in a million (Wilson and Hilferty 1931), with rare values

@@ -6,7 +6,7 @@ mod shifts;
 use crate::common::wire::get_bits;
 use crate::common::*;
 use pleura_ckks::*;
-use pleura_ring::sample::{Label, Seed};
+use pleura_ring::sample::Seed;
 use pleura_ring::{Coeff, Limbs, Ntt, Poly};
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
@@ -370,7 +370,7 @@ fn keys_are_noisy_in(s: &Setup) {
         let rows = first_limbs(&s.params, &bytes, 73, gadget.limbs, gadget.digits());
         // The first prime is in the first digit.
         for (d, b) in rows.into_iter().enumerate().skip(1) {
-            let a = seed.sampler(Label::Public, d as u32).uniform(ring, gadget.limbs);
+            let a = seed.uniform(d as u32, ring, gadget.limbs);
             let mut noise = a.restrict(Limbs::q(1)).mul(&secret);
             noise.add_assign(&b);
             noises.push(centred(s, noise));
@@ -380,7 +380,7 @@ fn keys_are_noisy_in(s: &Setup) {
     let bytes = s.secret.public_key().unwrap().to_bytes();
     let seed = Seed::from_bytes(bytes[40..72].try_into().unwrap());
     let limbs = s.params.limbs(3);
-    let mut noise = seed.sampler(Label::Public, 0).uniform(ring, limbs).restrict(Limbs::q(1)).mul(&secret);
+    let mut noise = seed.uniform(0, ring, limbs).restrict(Limbs::q(1)).mul(&secret);
     noise.add_assign(&first_limbs(&s.params, &bytes, 72, limbs, 1)[0]);
     noises.push(centred(s, noise));
     seeds.push(*seed.as_bytes());

@@ -187,7 +187,7 @@ fn publications_until_the_key_is_known() {
     let unit = f64::from(-max).exp2();
     let noise: Vec<f64> =
         decrypted.reveal_unrounded().iter().flat_map(|z| [z.re / unit, z.im / unit]).collect();
-    let mut fractions = Seed::from_bytes(&[3; 32]).sampler(Label::Dither, 0);
+    let mut fractions = Seed::from_bytes(&[3; 32]).sampler(pleura_ring::sample::Label::Dither, 0);
     let mut known = vec![0.0; noise.len()];
     let mut count = 4096;
     let mut publications = 0;
