@@ -122,6 +122,16 @@ impl Backend for AnyBackend {
         with!(self, device => wrap(device.intt(unwrap(x))))
     }
 
+    fn add<D: Domain>(
+        &self,
+        x: View<'_, Self, D>,
+        y: View<'_, Self, D>,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, D> {
+        with!(self, device => wrap(device.add(view(x), view(y), count, limbs)))
+    }
+
     fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>) {
         with!(self, device => assign(x, |x| device.add_assign(x, at, count, view(y))));
     }

@@ -25,6 +25,8 @@ pub enum KernelId {
     Uniform,
     /// Copies limbs.
     Concat,
+    /// `out = x + y`, or `x` where a row has no `y`.
+    Add,
     /// `out += x`
     AddAssign,
     /// `out -= x`
@@ -147,10 +149,11 @@ macro_rules! kernel {
 
 impl KernelId {
     /// Every kernel once; those of blocks with the given one, and that of digits with the smallest.
-    pub const fn all(block: Block) -> [Self; 29] {
+    pub const fn all(block: Block) -> [Self; 30] {
         [
             Self::Uniform,
             Self::Concat,
+            Self::Add,
             Self::AddAssign,
             Self::SubAssign,
             Self::NegAssign,
@@ -188,6 +191,7 @@ impl KernelId {
                 kernel!("uniform", "uniform"["operands_words"], Grid::Stream, 1, (LimbEntry, SeedRow))
             }
             Self::Concat => kernel!(word "concat"[], 1, (LimbEntry, RowEntry)),
+            Self::Add => kernel!(word "add"[], 2, (LimbEntry, RowEntry)),
             Self::AddAssign => kernel!(word "add_assign"[], 1, (LimbEntry, RowEntry)),
             Self::SubAssign => kernel!(word "sub_assign"[], 1, (LimbEntry, RowEntry)),
             Self::NegAssign => kernel!(word "neg_assign"[], 0, (LimbEntry, RowEntry)),

@@ -196,7 +196,7 @@ tables! {
         out_offset: u32,
         /// Offset in `x`.
         x_offset: u32,
-        /// Offset in `y`.
+        /// Offset in `y`, or [`NONE`].
         y_offset: u32,
     }
 

@@ -74,7 +74,7 @@ pub struct Options {
     /// Opens a Vulkan device without robust buffer access, which drivers check every access to buffers for: to measure what that costs. Other
     /// interfaces ignore it.
     pub no_robustness: bool,
-    /// Name of a kernel that is left out: results are wrong, and the time that is saved is the kernel's share. To measure.
+    /// Name of a kernel that is left out, or `all`: results are wrong, and the time that is saved is the kernel's share. To measure.
     pub skipped_kernel: Option<String>,
     /// Takes the time of every kernel, for [`Device::kernel_times`](crate::Device::kernel_times): each dispatch waits for the one before.
     pub profile: bool,

@@ -10,7 +10,7 @@ use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
     GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, Term, View, shape,
 };
-use pleura_shaders::{KernelId, KernelParams, ScalarLimb};
+use pleura_shaders::{KernelId, KernelParams, LimbEntry, NONE, RowEntry, ScalarLimb};
 use std::sync::Arc;
 
 impl Gpu {
@@ -120,6 +120,29 @@ impl Backend for Gpu {
 
     fn intt(&self, x: Batch<Self, Ntt>) -> Batch<Self, Coeff> {
         transform::intt(self, &x)
+    }
+
+    fn add<D: Domain>(
+        &self,
+        x: View<'_, Self, D>,
+        y: View<'_, Self, D>,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, D> {
+        shape::check_add(x, y, count, limbs);
+        let out = self.alloc(limbs, x.polys(), Placement::Separate);
+        let in_x = self.limb_entries(limbs, limbs, x.limbs());
+        let in_y = self.limb_entries(limbs, limbs, y.limbs());
+        let entries: Vec<_> =
+            in_x.into_iter().zip(in_y).map(|(x, y)| LimbEntry { y_offset: y.x_offset, ..x }).collect();
+        let rows = (0..x.polys()).map(|i| {
+            let Row { operands, entry } = Row::zip(out.at(i), poly(x, i), poly(y, i % y.polys()));
+            // The others are copied.
+            let y_offset = if i < count { entry.y_offset } else { NONE };
+            Row { operands, entry: RowEntry { y_offset, ..entry } }
+        });
+        self.call_simple(KernelId::Add, &entries, rows);
+        Batch::from_buffer(out, limbs, x.polys())
     }
 
     fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>) {

@@ -64,7 +64,7 @@ impl Device {
             dispatch.operands.out.damage(&error);
             return self.errors.set(error);
         }
-        if self.skipped_kernel.as_deref() == Some(kernel.name) {
+        if self.skipped_kernel.as_deref().is_some_and(|name| [kernel.name, "all"].contains(&name)) {
             return;
         }
         let pipeline = self.pipelines.get(&self.device, dispatch.kernel);

@@ -169,6 +169,7 @@ fn kernels(ring: &Ring, max_log_block: u32) -> Vec<KernelId> {
     let mut kernels = vec![
         KernelId::Uniform,
         KernelId::Concat,
+        KernelId::Add,
         KernelId::AddAssign,
         KernelId::SubAssign,
         KernelId::MulScalar,

@@ -117,6 +117,19 @@ pub trait Backend: Sized + Send + Sync {
     /// Inverse transform.
     fn intt(&self, x: Batch<Self, Ntt>) -> Batch<Self, Coeff>;
 
+    /// `x` over `limbs`, with `y[i mod |y|]` added to its first `count` polynomials; both operands may have more limbs.
+    fn add<D: Domain>(
+        &self,
+        x: View<'_, Self, D>,
+        y: View<'_, Self, D>,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, D> {
+        let mut sum = self.concat(&[x], limbs);
+        self.add_assign(&mut sum, 0, count, y);
+        sum
+    }
+
     /// `x[at + i] += y[i mod |y|]` for `count` polynomials; `y` may have more limbs than `x`.
     fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>);
 

@@ -44,6 +44,20 @@ pub fn check_assign<B: Backend, D: Domain>(x: &Batch<B, D>, at: usize, count: us
     assert!(count == 0 || y.limbs().contains(x.limbs()), "{:?} lacks limbs of {:?}", y.limbs(), x.limbs());
 }
 
+/// Checks the operands of [`Backend::add`].
+///
+/// # Panics
+/// If `x` has fewer than `count` polynomials, `y` has none to take, or an operand lacks limbs.
+pub fn check_add<B: Backend, D: Domain>(x: View<'_, B, D>, y: View<'_, B, D>, count: usize, limbs: Limbs) {
+    assert!(count <= x.polys() && (count == 0 || y.polys() > 0), "{count} polys of {}", x.polys());
+    assert!(
+        x.limbs().contains(limbs) && y.limbs().contains(limbs),
+        "{:?} or {:?} lacks limbs of {limbs:?}",
+        x.limbs(),
+        y.limbs()
+    );
+}
+
 /// Checks the scalar of [`Backend::mul_scalar`].
 ///
 /// # Panics

@@ -72,8 +72,14 @@ impl<B: Backend> Evaluator<B> {
         x: &CiphertextBatch<B>,
         y: &CiphertextBatch<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
+        let count = y.data.polys();
+        if count <= x.data.polys() {
+            let level = self.common_level(x, y)?;
+            let data = self.backend.add(x.data.view(), y.data.view(), count, self.params.limbs(level));
+            return Ok(x.like(data, level, x.scale));
+        }
         let (mut data, level) = self.widened(x, y)?;
-        self.backend.add_assign(&mut data, 0, y.data.polys(), y.data.view());
+        self.backend.add_assign(&mut data, 0, count, y.data.view());
         Ok(x.like(data, level, x.scale))
     }
 
@@ -111,9 +117,10 @@ impl<B: Backend> Evaluator<B> {
         x: &CiphertextBatch<B>,
         y: &PreparedPlaintext<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        let mut sum = self.copy(x)?;
-        self.add_plain_assign(&mut sum, y)?;
-        Ok(sum)
+        self.check_plain(x, y)?;
+        check_scales(x.scale, y.scale)?;
+        let data = self.backend.add(x.data.view(), y.data.view(), x.items, x.data.limbs());
+        Ok(x.like(data, x.level, x.scale))
     }
 
     /// `x += y` for a plaintext of the same scale, prepared at this level or above.
@@ -382,9 +389,7 @@ impl<B: Backend> Evaluator<B> {
         x: &CiphertextBatch<B>,
         y: &CiphertextBatch<B>,
     ) -> Result<(Batch<B, Ntt>, usize), EvalError> {
-        self.check_pair(x, y)?;
-        check_scales(x.scale, y.scale)?;
-        let level = x.level.min(y.level);
+        let level = self.common_level(x, y)?;
         let limbs = self.params.limbs(level);
         let lacking = y.data.polys().saturating_sub(x.data.polys());
         if lacking == 0 {
@@ -393,6 +398,13 @@ impl<B: Backend> Evaluator<B> {
         let zeros = vec![0; self.params.ring().words(limbs, lacking)];
         let zeros = self.backend.upload(limbs, lacking, &zeros)?;
         Ok((self.backend.concat(&[x.data.view(), zeros.view()], limbs), level))
+    }
+
+    /// The level of a sum.
+    fn common_level(&self, x: &CiphertextBatch<B>, y: &CiphertextBatch<B>) -> Result<usize, EvalError> {
+        self.check_pair(x, y)?;
+        check_scales(x.scale, y.scale)?;
+        Ok(x.level.min(y.level))
     }
 
     /// The residues of `c` rounded at `scale`.

@@ -14,13 +14,14 @@ use std::task::{Context, Poll, Waker};
 type Operation<B> = (&'static str, fn(&mut Trial<'_, B>) -> Outcome);
 
 /// The suite, in the order of the trait.
-pub(super) fn operations<B: Backend>() -> [Operation<B>; 18] {
+pub(super) fn operations<B: Backend>() -> [Operation<B>; 19] {
     [
         ("upload", upload),
         ("upload_polys", upload_polys),
         ("concat", concat),
         ("ntt", ntt),
         ("intt", intt),
+        ("add", add),
         ("add_assign", add_assign),
         ("sub_assign", sub_assign),
         ("neg_assign", neg_assign),
@@ -61,19 +62,13 @@ fn upload_polys<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
         let uploaded = uploaded.map_err(|error| Failure::Device { at: t.at("apart"), error })?;
         t.same(&format!("{limbs:?}"), uploaded.view())?;
     }
-    let seeds = [[7; 32], std::array::from_fn(|i| i as u8)].map(|bytes| Seed::from_bytes(&bytes));
+    let [first, second] = [[7; 32], std::array::from_fn(|i| i as u8)].map(|bytes| Seed::from_bytes(&bytes));
+    let uniform = |seed, number| PolySource::Uniform { seed, number, words: None };
     for limbs in t.levels([(1, 0), (3, 0), (2, 2), (5, 3), (18, 3)]) {
         let words = vec![1; t.ring().words(limbs, 1)];
-        let [first, second] = &seeds;
-        let uniform = |seed, number| PolySource::Uniform { seed, number, words: None };
-        let polys = [
-            PolySource::Words(&words),
-            uniform(first, 0),
-            uniform(second, 3),
-            PolySource::Words(&words),
-            uniform(first, u32::MAX),
-            uniform(first, 0),
-        ];
+        let words = PolySource::Words(&words);
+        let last = uniform(&first, 0);
+        let polys = [words, last, uniform(&second, 3), words, uniform(&first, u32::MAX), last];
         // Alone, in turn with others, and all that are left.
         for polys in [&polys[1..2], &polys, &polys[4..]] {
             let uploaded = t.device.upload_polys::<Ntt>(limbs, polys);
@@ -124,6 +119,19 @@ fn intt<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn add<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
+    let x = t.input::<Ntt>(t.limbs(7, 3), 4)?;
+    let y = t.input::<Ntt>(t.limbs(6, 2), 3)?;
+    for limbs in t.levels([(1, 0), (5, 0), (5, 2)]) {
+        for (count, polys) in [(4, 3), (4, 1), (2, 2), (0, 1)] {
+            let case = format!("{limbs:?}, {count} by {polys}");
+            t.check(&case, limbs, 4, |d| d.add(x.view(), y.slice(0, polys), count, limbs))?;
+        }
+    }
+    t.check("twice", y.limbs(), 3, |d| d.add(y.view(), y.view(), 3, y.limbs()))?;
+    t.same("operand", x.view())
 }
 
 /// More polynomials than a dimension of a GPU's grid, at the degree where they are short.

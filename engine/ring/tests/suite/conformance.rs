@@ -97,12 +97,13 @@ fn other_faults_are_named() {
     assert!(matches!(no_ring, Failure::NoDevice { log_n: 1, .. }), "{no_ring}");
 }
 
-const OPERATIONS: [&str; 18] = [
+const OPERATIONS: [&str; 19] = [
     "upload",
     "upload_polys",
     "concat",
     "ntt",
     "intt",
+    "add",
     "add_assign",
     "sub_assign",
     "neg_assign",
@@ -302,6 +303,17 @@ impl Backend for Faulty {
 
     fn intt(&self, x: Batch<Self, Ntt>) -> Batch<Self, Coeff> {
         self.result("intt", self.cpu.intt(self.to_cpu(x.view())))
+    }
+
+    fn add<D: Domain>(
+        &self,
+        x: View<'_, Self, D>,
+        y: View<'_, Self, D>,
+        count: usize,
+        limbs: Limbs,
+    ) -> Batch<Self, D> {
+        let sum = self.cpu.add(self.to_cpu(x).view(), self.to_cpu(y).view(), count, limbs);
+        self.result("add", sum)
     }
 
     fn add_assign<D: Domain>(&self, x: &mut Batch<Self, D>, at: usize, count: usize, y: View<'_, Self, D>) {
