@@ -1,7 +1,12 @@
 //! Distribution of the times of repeated inferences.
 
+use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
+use std::time::Instant;
+
+/// Most repeated inferences.
+pub(crate) const MAX_REPEATS: usize = 1_000_000;
 
 /// Seconds of repeated inferences of one group.
 #[derive(Serialize)]
@@ -19,6 +24,22 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// The distribution of the times of an inference that is repeated, after one that warms up.
+    pub(crate) fn of_repeats(repeats: usize, infer: impl Fn() -> Result<()>) -> Result<Option<Self>> {
+        infer()?;
+        let bar = crate::progress::bar().with_prefix("repeat");
+        bar.set_length(repeats as u64);
+        let mut seconds = Vec::with_capacity(repeats);
+        for _ in 0..repeats {
+            let clock = Instant::now();
+            infer()?;
+            seconds.push(clock.elapsed().as_secs_f64());
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(Self::new(seconds))
+    }
+
     /// The distribution of some times; none without any.
     pub(crate) fn new(seconds: Vec<f64>) -> Option<Self> {
         let mut sorted = seconds.clone();

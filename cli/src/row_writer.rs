@@ -3,6 +3,7 @@
 use crate::classifier;
 use crate::evaluation::Evaluation;
 use crate::folder_page::{FolderPage, FolderSummary};
+use crate::latency::Latency;
 use crate::omitted::Omitted;
 use crate::outcome::USELESS_BITS;
 use crate::row::{Failure, Row, Seconds};
@@ -22,6 +23,8 @@ const PROBABILITY: usize = 6;
 pub(crate) struct Summary {
     /// Results compared with known classes.
     pub(crate) evaluation: Option<Evaluation>,
+    /// Times of the first group, repeated, if that was asked for.
+    pub(crate) latency: Option<Latency>,
     begun: Instant,
     pub(crate) done: usize,
     /// Number of X-rays that an earlier run did.
@@ -60,6 +63,7 @@ impl Summary {
     pub(crate) fn new(evaluation: Option<Evaluation>) -> Self {
         Self {
             evaluation,
+            latency: None,
             begun: Instant::now(),
             done: 0,
             before: 0,
@@ -249,6 +253,7 @@ impl RowWriter {
                     "median_seconds": medians,
                     "seconds": summary.begun.elapsed().as_secs_f64(),
                     "images_per_second": summary.rate(),
+                    "latency": summary.latency,
                     "evaluation": summary.evaluation.as_ref().map(Evaluation::json),
                 }}),
             );
@@ -258,7 +263,8 @@ impl RowWriter {
         }
         let evaluation = summary.evaluation.as_ref().map_or_else(String::new, Evaluation::text);
         let counts = self.counts(summary, omitted);
-        terminal::print(&format!("\n{counts}\n{evaluation}Not a medical device.\n"))
+        let latency = summary.latency.as_ref().map_or_else(String::new, |latency| format!("{latency}\n"));
+        terminal::print(&format!("\n{counts}\n{latency}{evaluation}Not a medical device.\n"))
     }
 
     /// Counts and times in two sentences.

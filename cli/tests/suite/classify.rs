@@ -54,6 +54,19 @@ fn without_a_command_the_samples_are_classified() {
 }
 
 #[test]
+fn a_group_is_repeated() {
+    let place = Place::new();
+    let repeat = ["classify", &sample(NORMAL), &sample(PNEUMONIA), "--device", "cpu", "--repeat", "3"];
+    let rows = lines(&place.pleura(&[&repeat[..], &["--json"]].concat()).ok().out);
+    assert_eq!(rows.len(), 3);
+    let latency = &rows[2]["summary"]["latency"];
+    assert_eq!((latency["repeats"].as_u64(), latency["seconds"].as_array().unwrap().len()), (Some(3), 3));
+    assert!(place.pleura(&repeat).ok().out.contains("\n3 inferences of a group: median "));
+    place.pleura(&["classify", "--plaintext", "--repeat", "3"]).misused("--plaintext");
+    place.pleura(&["classify", "--repeat", "0"]).misused("--repeat");
+}
+
+#[test]
 fn the_plaintext_network_runs_alone() {
     let place = Place::new();
     let rows = lines(&place.pleura(&["classify", &sample(PNEUMONIA), "--plaintext", "--json"]).ok().out);

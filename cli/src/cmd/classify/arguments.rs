@@ -5,6 +5,7 @@ use super::watch::WatchArgs;
 #[cfg(feature = "service")]
 use crate::cmd::service::args::ServerArgs;
 use crate::device::DeviceArgs;
+use crate::latency::MAX_REPEATS;
 use crate::memory::MemoryArgs;
 use crate::row_file::TableFormat;
 use crate::sources::FolderArgs;
@@ -17,8 +18,8 @@ use std::path::PathBuf;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
-const ON_THIS_MACHINE: [&str; 7] =
-    ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "watch"];
+const ON_THIS_MACHINE: [&str; 8] =
+    ["device", "gpu_memory", "max_memory", "no_cache", "plaintext", "pixel_scaling", "repeat", "watch"];
 
 /// Arguments of `pleura classify`.
 #[derive(Args)]
@@ -78,8 +79,12 @@ pub(crate) struct ClassifyArgs {
     pub(super) threads: Option<usize>,
 
     /// Run the network without encryption.
-    #[arg(long, alias = "clear", conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache"])]
+    #[arg(long, alias = "clear", conflicts_with_all = ["device", "gpu_memory", "max_memory", "no_cache", "repeat"])]
     pub(super) plaintext: bool,
+
+    /// Infer the first group N times more, and print the distribution of the times. Groups then run one after the other.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_REPEATS as u64))]
+    pub(super) repeat: Option<usize>,
 
     /// Table of the results; FILE.part has the finished rows until it is complete.
     #[arg(long, value_name = "FILE")]

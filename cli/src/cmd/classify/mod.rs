@@ -78,6 +78,8 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let run = Run { args, sources, scorer: &scorer, crew: &crew, labels: labels.as_ref() };
     let mut sink = Sink { writer, summary, omitted, bar, only, total: 0 };
     run.all(&mut sink)?;
+    sink.bar.finish_and_clear();
+    sink.summary.latency = scorer.latency()?;
     sink.finish(args.folders.strict)
 }
 

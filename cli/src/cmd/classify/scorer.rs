@@ -3,6 +3,7 @@
 use super::arguments::ClassifyArgs;
 use super::unit::{Group, Prepared, Unit, interleaved};
 use crate::classifier::Target;
+use crate::latency::Latency;
 use crate::memory;
 use crate::row::{Row, Seconds};
 use crate::stages::Crew;
@@ -14,6 +15,7 @@ use pleura::ckks::Ciphertext;
 use pleura::nn::{Fidelity, Plan, RangeViolation};
 use pleura::xray::{Classifier, Features, Prediction, XrayPipeline};
 use pleura::{Device, DeviceKind, StageTimes};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Most X-rays that a plan is made for. With more, layouts of thousands of items may be chosen, which wait long for their first result.
@@ -28,7 +30,16 @@ const WATCHED: usize = 4;
 /// Source of scores.
 pub(super) enum Scorer {
     Plaintext(Classifier),
-    Encrypted { pipeline: Box<XrayPipeline>, device: String, on_processor: bool, plan: Box<Plan> },
+    Encrypted {
+        pipeline: Box<XrayPipeline>,
+        device: String,
+        on_processor: bool,
+        plan: Box<Plan>,
+        /// How many times the first group is repeated.
+        repeats: Option<usize>,
+        /// Ciphertexts of the first group, if it is repeated.
+        first: OnceLock<Vec<Ciphertext>>,
+    },
 }
 
 impl Scorer {
@@ -51,7 +62,9 @@ impl Scorer {
             memory::working_bytes(report),
             args.memory.max_memory,
         )?;
-        let crew = Crew::new(threads, items.div_ceil(group).min(fitting));
+        // Repeated inferences have all threads.
+        let groups = if args.repeat.is_some() { 1 } else { items.div_ceil(group) };
+        let crew = Crew::new(threads, groups.min(fitting));
         let compile = clock.elapsed().as_secs_f64();
         let name = classifier.name().to_owned();
         // Cores that have an X-ray each do not share it.
@@ -76,6 +89,8 @@ impl Scorer {
             device: device.name(),
             on_processor,
             plan: Box::new(plan),
+            repeats: args.repeat,
+            first: OnceLock::new(),
         };
         Ok((scorer, crew))
     }
@@ -135,12 +150,22 @@ impl Scorer {
 
     /// Computes on the ciphertexts of a group.
     pub(super) fn infer(&self, mut group: Box<Group>) -> Result<Box<Group>> {
-        if let Self::Encrypted { pipeline, .. } = self {
+        if let Self::Encrypted { pipeline, repeats, first, .. } = self {
+            if repeats.is_some() {
+                first.get_or_init(|| group.ciphertexts.clone());
+            }
             let clock = Instant::now();
             group.ciphertexts = pipeline.pipeline().session().infer(&group.ciphertexts)?;
             group.times.infer = clock.elapsed().as_secs_f64();
         }
         Ok(group)
+    }
+
+    /// Times of the first group, repeated, if that was asked for and there was one.
+    pub(super) fn latency(&self) -> Result<Option<Latency>> {
+        let Self::Encrypted { pipeline, repeats: Some(repeats), first, .. } = self else { return Ok(None) };
+        let Some(sent) = first.get() else { return Ok(None) };
+        Latency::of_repeats(*repeats, || Ok(pipeline.pipeline().session().infer(sent).map(drop)?))
     }
 
     /// Decrypts the results of a group, and compares them with the plaintext network: rows, and what lay between the X-rays.

@@ -182,19 +182,7 @@ impl Stages<'_> {
 /// Times of inferences of the same ciphertexts: upload, computation and download.
 fn latency(pipeline: &Pipeline, items: ArrayViewD<'_, f64>, repeats: usize) -> Result<Option<Latency>> {
     let sent = pipeline.client().encrypt(items)?;
-    // One that warms up: steps were waited for before.
-    pipeline.session().infer(&sent)?;
-    let bar = crate::progress::bar().with_prefix("repeat");
-    bar.set_length(repeats as u64);
-    let mut seconds = Vec::with_capacity(repeats);
-    for _ in 0..repeats {
-        let clock = Instant::now();
-        pipeline.session().infer(&sent)?;
-        seconds.push(clock.elapsed().as_secs_f64());
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(Latency::new(seconds))
+    Latency::of_repeats(repeats, || Ok(pipeline.session().infer(&sent).map(drop)?))
 }
 
 /// Arrays one after the other along the batch axis.

@@ -9,6 +9,7 @@ use crate::cmd::remote::decrypt::{ArrayForm, arrays, warnings};
 #[cfg(feature = "service")]
 use crate::cmd::service::args::ServerArgs;
 use crate::device::DeviceArgs;
+use crate::latency::MAX_REPEATS;
 use crate::memory::MemoryArgs;
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::{RunReport, USELESS_BITS, costly_fit_warning, probability_warning};
@@ -24,9 +25,6 @@ use ndarray::{ArrayD, Axis};
 use pleura::nn::{Fidelity, Plan};
 use pleura::{host_memory, npy};
 use std::path::PathBuf;
-
-/// Most repeated inferences.
-const MAX_REPEATS: usize = 1_000_000;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
