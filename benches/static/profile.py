@@ -41,6 +41,8 @@ TRIPS = {
     "baby_step_sums_four": {"main.0": TERMS / LAZY_PRODUCTS, "main.1": TERMS},
     "mul_accumulate": {"main.0": TERMS / 2, "main.1": 0},
     "matrix_product": {"main.0": TERMS / 2, "main.1": 0},
+    # Two rounds, since some words are skipped: ten double rounds of ChaCha20 each, and the sum over 2^6 threads.
+    "uniform": {"unmarked": 2, "main.1": 2 * 6, "chacha20.0": 2 * 10},
     # Four threads share four primes converted from and eight converted to.
     "convert_head": {"main.0": 1, "main.1": SOURCES, "main.2": 2, "converted8.0": 2 * SOURCES},
 }
@@ -69,6 +71,18 @@ __device__ __forceinline__ uint4 operator+(uint4 a, uint4 b) { return uint4(a.x 
 __device__ __forceinline__ uint4 operator-(uint4 a, uint4 b) { return uint4(a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w); }
 __device__ __forceinline__ uint4 min(uint4 a, uint4 b) {
     return uint4(min(a.x, b.x), min(a.y, b.y), min(a.z, b.z), min(a.w, b.w)); }
+__device__ __forceinline__ uint4 operator*(uint4 a, uint4 b) { return uint4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
+__device__ __forceinline__ uint4 operator^(uint4 a, uint4 b) { return uint4(a.x ^ b.x, a.y ^ b.y, a.z ^ b.z, a.w ^ b.w); }
+__device__ __forceinline__ uint4 operator|(uint4 a, uint4 b) { return uint4(a.x | b.x, a.y | b.y, a.z | b.z, a.w | b.w); }
+__device__ __forceinline__ uint4 operator<<(uint4 a, uint4 b) { return uint4(a.x << b.x, a.y << b.y, a.z << b.z, a.w << b.w); }
+__device__ __forceinline__ uint4 operator>>(uint4 a, uint4 b) { return uint4(a.x >> b.x, a.y >> b.y, a.z >> b.z, a.w >> b.w); }
+struct bool4 { bool x, y, z, w; };
+__device__ __forceinline__ bool4 operator>=(uint4 a, uint4 b) { return {a.x >= b.x, a.y >= b.y, a.z >= b.z, a.w >= b.w}; }
+__device__ __forceinline__ uint4 select(uint4 a, uint4 b, bool4 c) {
+    return uint4(c.x ? b.x : a.x, c.y ? b.y : a.y, c.z ? b.z : a.z, c.w ? b.w : a.w); }
+__device__ __forceinline__ uint4 yzwx(uint4 a) { return uint4(a.y, a.z, a.w, a.x); }
+__device__ __forceinline__ uint4 zwxy(uint4 a) { return uint4(a.z, a.w, a.x, a.y); }
+__device__ __forceinline__ uint4 wxyz(uint4 a) { return uint4(a.w, a.x, a.y, a.z); }
 __device__ __forceinline__ uint reverse_bits(uint a) { return __brev(a); }
 template <class T> __device__ __forceinline__ T select(T a, T b, bool c) { return c ? b : a; }
 }
@@ -84,6 +98,7 @@ def cuda(metal, name, threads):
     text = re.sub(r"\w+\.fold\.x == 0u", "true", text)
     # Diagonals each of whose words counts for four neighbours or more.
     text = text.replace("if (log_run == 1u) {", "__trap();\n    if (log_run == 1u) {")
+    text = re.sub(r"(\w+)\.(yzwx|zwxy|wxyz)\b", r"metal::\2(\1)", text)
     text = text.replace("ulong", "unsigned long long").replace("0uL", "0uLL").replace("1uL", "1uLL")
     text = re.sub(r"metal::threadgroup_barrier\([^)]*\)", "__syncthreads()", text)
     at = text.index("[[max_total_threads_per_threadgroup")

@@ -1,14 +1,15 @@
-//! Writes every kernel as Metal's language to a folder, for tools that look at compiled kernels (`benches/static`).
+//! Writes every kernel as Metal's language and as SPIR-V to a folder, for tools that look at compiled kernels (`benches/static`).
 //!
-//! `cargo run -p pleura-shaders --example translate -- FOLDER`: a file `NAME.LOG_WORDS.int64.metal` (or `int32`) for each kernel, and the
-//! kernels' names, threads and words to a thread as `kernels.json`. The text is that which wgpu gives to drivers: without checks of bounds, and with
-//! the constants of a block filled in.
+//! `cargo run -p pleura-shaders --example translate -- FOLDER`: files `NAME.LOG_WORDS.int64.metal` and `.spv` (or `int32`) for each kernel,
+//! and the kernels' names, threads, words to a thread and bindings as `kernels.json`. The text is that which wgpu gives to drivers: without
+//! checks of bounds, and with the constants of a block filled in.
 
+use naga::Module;
 use naga::ShaderStage;
-use naga::back::msl;
 use naga::back::pipeline_constants::process_overrides;
+use naga::back::{msl, spv};
 use naga::proc::BoundsCheckPolicies;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use pleura_shaders::{Block, ENTRY_POINT, Grid, Kernel, KernelId, Words};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -30,17 +31,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut list = String::from("{\n");
     for (i, (name, kernel)) in files.iter().enumerate() {
         for (words, suffix) in [(Words::Int64, "int64"), (Words::Int32, "int32")] {
-            std::fs::write(folder.join(format!("{name}.{suffix}.metal")), metal(kernel, words)?)?;
+            let (module, info) = resolved(kernel, words)?;
+            std::fs::write(folder.join(format!("{name}.{suffix}.metal")), metal(&module, &info)?)?;
+            std::fs::write(folder.join(format!("{name}.{suffix}.spv")), spir_v(&module, &info)?)?;
         }
         let comma = if i == 0 { "" } else { ",\n" };
         let words = kernel.grid.thread_words();
-        write!(list, "{comma}\"{name}\": {{\"threads\": {}, \"words\": {words}}}", kernel.grid.threads())?;
+        // Parameters, tables, primes, twiddles and the result come before the inputs.
+        let threads = kernel.grid.threads();
+        let bindings = 5 + kernel.inputs;
+        write!(
+            list,
+            "{comma}\"{name}\": {{\"threads\": {threads}, \"words\": {words}, \"bindings\": {bindings}}}"
+        )?;
     }
     std::fs::write(folder.join("kernels.json"), list + "\n}\n")?;
     Ok(())
 }
 
-fn metal(kernel: &Kernel, words: Words) -> Result<String, Box<dyn Error>> {
+/// A kernel with its constants filled in.
+fn resolved(kernel: &Kernel, words: Words) -> Result<(Module, ModuleInfo), Box<dyn Error>> {
     let source = kernel.source(words);
     let module = naga::front::wgsl::parse_str(&source)?;
     let capabilities = match words {
@@ -52,6 +62,10 @@ fn metal(kernel: &Kernel, words: Words) -> Result<String, Box<dyn Error>> {
         kernel.grid.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let entry = Some((ShaderStage::Compute, ENTRY_POINT));
     let (module, info) = process_overrides(&module, &info, entry, &constants)?;
+    Ok((module.into_owned(), info.into_owned()))
+}
+
+fn metal(module: &Module, info: &ModuleInfo) -> Result<String, Box<dyn Error>> {
     let options = msl::Options {
         lang_version: (2, 3),
         fake_missing_bindings: true,
@@ -64,5 +78,20 @@ fn metal(kernel: &Kernel, words: Words) -> Result<String, Box<dyn Error>> {
         entry_point: Some((ShaderStage::Compute, ENTRY_POINT.into())),
         ..Default::default()
     };
-    Ok(msl::write_string(&module, &info, &options, &pipeline)?.0)
+    Ok(msl::write_string(module, info, &options, &pipeline)?.0)
+}
+
+fn spir_v(module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, Box<dyn Error>> {
+    let options = spv::Options {
+        lang_version: (1, 3),
+        flags: spv::WriterFlags::empty(),
+        force_loop_bounding: false,
+        bounds_check_policies: BoundsCheckPolicies::default(),
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+        ..Default::default()
+    };
+    let pipeline =
+        spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: ENTRY_POINT.into() };
+    let words = spv::write_vec(module, info, &options, Some(&pipeline))?;
+    Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
 }
