@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Measurements for the day a GPU is at hand, the most telling first:
 #
-#   benches/gpu-day.sh PLEURA FOLDER [--device N] [--minutes M] [--smoke]
+#   benches/gpu-day.sh PLEURA FOLDER [--device N] [--minutes M] [--python PYTHON] [--smoke]
 #
 # PLEURA is the program (`cargo build --release`, stripped and carried), FOLDER is made and gets gpu-day.json and gpu-day.log. The machine needs nothing
 # else but Vulkan's loader (Debian: libvulkan1) and the card's driver. All steps together end after M minutes (8), each within its share of them. Both files are
 # whole after each step, so a run that is cut loses the step it was in at most; `pleura bench` keeps the rows of that one, too. --smoke measures as little as
-# there can be, for a GPU in software.
+# there can be, for a GPU in software. Where PYTHON (python3) has FHElium beside a PyTorch that sees the card, fhelium.py, which lies beside this script, measures
+# it last; else the log says what is missing.
 set -u
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -20,11 +21,13 @@ folder=$2
 shift 2
 device=gpu
 minutes=8
+python=python3
 smoke=
 while [ $# -gt 0 ]; do
   case $1 in
     --device) device=${2:?"--device needs a number"} && shift 2 ;;
     --minutes) minutes=${2:?"--minutes needs a number"} && shift 2 ;;
+    --python) python=${2:?"--python needs a program"} && shift 2 ;;
     --smoke) smoke=1 && shift ;;
     *) usage ;;
   esac
@@ -69,21 +72,28 @@ publish() {
 
 # step NAME SECONDS [VARIABLE=VALUE..] ARGUMENTS..: runs the program within these seconds, and keeps the JSON it writes.
 step() {
-  local name=$1 most=$2 left=$((end - SECONDS)) variables=() start code result
+  local name=$1 most=$2 variables=()
   shift 2
   while [[ ${1:-} == [A-Z]*=* ]]; do
     variables+=("$1")
     shift
   done
+  measure "$name" "$most" "${variables[@]}" "$program" --quiet "$@"
+}
+
+# measure NAME SECONDS [VARIABLE=VALUE..] COMMAND..: the same of any command.
+measure() {
+  local name=$1 most=$2 left=$((end - SECONDS)) start code result
+  shift 2
   if [ "$left" -lt 5 ]; then
     echo "== $name: no time is left" | tee -a "$log"
     return
   fi
   [ "$most" -lt "$left" ] || most=$left
-  echo "== $name: ${variables[*]:-} pleura $*" | tee -a "$log"
+  echo "== $name: $*" | tee -a "$log"
   start=$(date +%s.%N)
   # An interruption makes `bench` write the rows that it has.
-  env "${variables[@]}" timeout --signal INT --kill-after 10 "$most" "$program" --quiet "$@" >"$work/out" 2>"$work/said"
+  timeout --signal INT --kill-after 10 "$most" env "$@" >"$work/out" 2>"$work/said"
   code=$?
   cat "$work/said" >>"$log"
   # Rows that an interrupted run reports are an object, too.
@@ -91,9 +101,27 @@ step() {
   [ ! -s "$work/steps" ] || echo , >>"$work/steps"
   printf '{"step":"%s","exit":%d,"seconds":%.3f,"arguments":%s,"said":%s,"result":%s}' "$name" "$code" \
     "$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')" \
-    "$(printf '%s' "${variables[*]:-} $*" | quoted)" "$(quoted <"$work/said")" "$result" >>"$work/steps"
+    "$(printf '%s' "$*" | quoted)" "$(quoted <"$work/said")" "$result" >>"$work/steps"
   publish
   echo "   exit $code" | tee -a "$log"
+}
+
+# FHElium, if it can run.
+peer() {
+  local missing
+  if missing=$("$python" -c '
+import sys
+try:
+    import torch
+    import fhelium
+except ImportError as error:
+    sys.exit(f"{error}: PyPI has the source of FHElium only, which is built beside the PyTorch of the card, with nvcc and a C++ compiler: pip install --no-binary=fhelium --no-build-isolation fhelium")
+if not torch.cuda.is_available():
+    sys.exit("PyTorch sees no card")' 2>&1); then
+    measure fhelium 60 "$python" "$(dirname -- "${BASH_SOURCE[0]}")/fhelium.py"
+  else
+    echo "== fhelium: not measured: ${missing##*$'\n'}" | tee -a "$log"
+  fi
 }
 
 publish
@@ -107,6 +135,7 @@ if [ -n "$smoke" ]; then
   step int32 200 PLEURA_GPU_NO_INT64=1 bench "${gpu[@]}" --only rotate --sizes 13 --batch 1 --repeat 1
   step robustness 200 PLEURA_GPU_NO_ROBUSTNESS=1 bench "${gpu[@]}" --only rotate --sizes 13 --batch 1 --repeat 1
   step without-gadget_product 200 PLEURA_GPU_SKIP=gadget_product bench "${gpu[@]}" --only rotate --sizes 13 --batch 1 --repeat 1
+  peer
   exit 0
 fi
 step check 60 devices --quick --json
@@ -124,4 +153,5 @@ step robustness 30 PLEURA_GPU_NO_ROBUSTNESS=1 bench "${gpu[@]}" --only rotate,mu
 for kernel in gadget_product baby_step_sums convert_head ntt_rest ntt_rest_rescaled intt ntt_compact mul_accumulate; do
   step "without-$kernel" 15 "PLEURA_GPU_SKIP=$kernel" bench "${gpu[@]}" --only rotate,linear_transform_64 --sizes 14 --batch 16 --repeat 3
 done
+peer
 step check-all 120 devices --json
