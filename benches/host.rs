@@ -2,13 +2,14 @@
 //!
 //! `cargo bench -p benches --bench host [-- NAME...] [--rounds N]`: names of shipped classifiers, or of networks in
 //! `models/reference`. One thread records, encodes and waits: on the CPU it computes too, on a GPU its CPU time is the host's
-//! share. Drivers in software compute in threads of their own, which do not count.
+//! share. Drivers in software compute in threads of their own, which do not count. A second table has what is done with the bytes of a client: its keys,
+//! until they are on the device, and its ciphertexts, until they are uploaded.
 #![expect(clippy::print_stdout, reason = "the table goes to standard output")]
 
 use cpu_time::ThreadTime;
 use ndarray::{ArrayD, Axis, Slice};
-use pleura::ckks::{Backend, Ciphertext};
-use pleura::gpu::{Gpu, Options, adapters};
+use pleura::ckks::{Backend, Ciphertext, EvaluationKeys};
+use pleura::gpu::{Device, Gpu, Options, adapters};
 use pleura::nn::{Client, CompileOptions, DeviceClass, Network, Plan, Server, Session};
 use pleura::onnx::{ImportOptions, import};
 use pleura::ring::Cpu;
@@ -25,6 +26,16 @@ const DEFAULT: [&str; 5] = ["pneumonia", "hefnet", "pneumonia-hefnet", "hefnet_s
 struct Times {
     wall: f64,
     cpu: f64,
+}
+
+/// The host's share of what a client sends.
+struct Arrivals {
+    /// Milliseconds from the bytes of keys to a session.
+    keys: f64,
+    /// Milliseconds from bytes to ciphertexts.
+    items: f64,
+    /// Bytes of keys and of ciphertexts that were uploaded.
+    uploaded: [u64; 2],
 }
 
 /// A plan, a client of it, and an encrypted item.
@@ -45,6 +56,7 @@ fn main() -> Result<()> {
     }
     println!("\n| network | device | wall ms | host CPU ms | dispatches | submits |");
     println!("|---|---|---:|---:|---:|---:|");
+    let mut all = Vec::new();
     for name in names {
         let (network, options) = network(&name)?;
         let made = planned(&network, &options, DeviceClass::Processor)?;
@@ -62,7 +74,16 @@ fn main() -> Result<()> {
             let dispatches = after.0 - before.0;
             let submits = after.1 - before.1;
             println!("| {name} | GPU | {wall:.1} | {cpu:.2} | {dispatches} | {submits} |");
+            drop(session);
+            let gpu = Gpu::new(made.plan.params().ring().clone(), device.clone())?;
+            all.push((name, arrivals(&made, gpu, device, rounds)?));
         }
+    }
+    println!("\n| network | keys ms | MB up | ciphertexts ms | KB up |");
+    println!("|---|---:|---:|---:|---:|");
+    for (name, Arrivals { keys, items, uploaded: [key_bytes, item_bytes] }) in all {
+        let megabytes = key_bytes as f64 / 1e6;
+        println!("| {name} | {keys:.1} | {megabytes:.1} | {items:.2} | {:.1} |", item_bytes as f64 / 1e3);
     }
     Ok(())
 }
@@ -118,6 +139,37 @@ fn session<B: Backend>(planned: &Planned, backend: B) -> Result<Session<B>> {
     Ok(server.open_session(planned.client.evaluation_keys()?)?)
 }
 
+/// Reads keys and ciphertexts from bytes, and brings them to a GPU; ciphertexts are read `rounds` times.
+fn arrivals(made: &Planned, gpu: Gpu, device: &Device, rounds: usize) -> Result<Arrivals> {
+    let params = made.plan.params();
+    let keys = made.client.evaluation_keys()?.to_bytes();
+    let sent: Vec<_> = made.sent.iter().map(Ciphertext::to_bytes).collect();
+    let server = Server::new(made.plan.server_plan().clone(), gpu)?;
+    server.backend().wait()?;
+    let start = device.uploaded_bytes();
+    let clock = ThreadTime::now();
+    let session = server.open_session(EvaluationKeys::from_bytes(&keys, params)?)?;
+    session.wait()?;
+    let keys = 1e3 * clock.elapsed().as_secs_f64();
+    let before = device.uploaded_bytes();
+    let mut reads = Vec::new();
+    let mut read = Vec::new();
+    for _ in 0..rounds {
+        let clock = ThreadTime::now();
+        read = sent
+            .iter()
+            .map(|bytes| Ciphertext::from_bytes(bytes, params))
+            .collect::<std::result::Result<_, _>>()?;
+        reads.push(1e3 * clock.elapsed().as_secs_f64());
+    }
+    session.infer(&read, &mut |_, _| ())?;
+    Ok(Arrivals {
+        keys,
+        items: median(&mut reads)?,
+        uploaded: [before - start, device.uploaded_bytes() - before],
+    })
+}
+
 /// Medians of `rounds` inferences, after one that warms up.
 fn times<B: Backend>(session: &Session<B>, sent: &[Ciphertext], rounds: usize) -> Result<Times> {
     session.infer(sent, &mut |_, _| ())?;
@@ -130,9 +182,10 @@ fn times<B: Backend>(session: &Session<B>, sent: &[Ciphertext], rounds: usize) -
         cpus.push(1e3 * cpu.elapsed().as_secs_f64());
         walls.push(1e3 * wall.elapsed().as_secs_f64());
     }
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().ok_or("no rounds")
-    };
     Ok(Times { wall: median(&mut walls)?, cpu: median(&mut cpus)? })
+}
+
+fn median(values: &mut [f64]) -> Result<f64> {
+    values.sort_by(f64::total_cmp);
+    Ok(values.get(values.len() / 2).copied().ok_or("no rounds")?)
 }
