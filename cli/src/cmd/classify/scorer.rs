@@ -4,7 +4,7 @@ use super::arguments::ClassifyArgs;
 use super::unit::{Group, Prepared, Unit, interleaved};
 use crate::classifier::Target;
 use crate::latency::Latency;
-use crate::memory;
+use crate::memory::Groups;
 use crate::row::{Row, Seconds};
 use crate::stages::Crew;
 use crate::text::{bytes_text, counted};
@@ -57,18 +57,14 @@ impl Scorer {
         let plan = plan(&classifier, target, !args.no_cache, items, args.watching.watch)?;
         let group = plan.client_spec().items();
         let report = plan.report();
-        let fitting = memory::fitting(
-            report.predicted_peak_bytes as u64,
-            memory::working_bytes(report),
-            args.memory.max_memory,
-        )?;
+        let on_processor = device.kind() == DeviceKind::Cpu;
+        let most = Groups::of(report, on_processor, args.memory.max_memory)?.most;
         // Repeated inferences have all threads.
         let groups = if args.repeat.is_some() { 1 } else { items.div_ceil(group) };
-        let crew = Crew::new(threads, groups.min(fitting));
+        let crew = Crew::new(threads, groups.min(most));
         let compile = clock.elapsed().as_secs_f64();
         let name = classifier.name().to_owned();
         // Cores that have an X-ray each do not share it.
-        let on_processor = device.kind() == DeviceKind::Cpu;
         let place = if on_processor && crew.is_alone() { Device::cpu(Some(1)) } else { device.clone() };
         let pipeline = XrayPipeline::with_plan(classifier, &plan, &place)?;
         device::tell_fallback(&device);

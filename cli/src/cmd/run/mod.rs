@@ -10,12 +10,12 @@ use crate::cmd::remote::decrypt::{ArrayForm, arrays, warnings};
 use crate::cmd::service::args::ServerArgs;
 use crate::device::DeviceArgs;
 use crate::latency::MAX_REPEATS;
-use crate::memory::MemoryArgs;
+use crate::memory::{Groups, MemoryArgs};
 use crate::model::{Compiled, CompiledModel, ModelArgs, read_items};
 use crate::outcome::{RunReport, USELESS_BITS, costly_fit_warning, probability_warning};
 use crate::stages::Crew;
 use crate::text::bytes_text;
-use crate::{files, memory, terminal};
+use crate::{files, terminal};
 use anyhow::{Result, bail};
 use checks::Checks;
 use clap::Args;
@@ -23,7 +23,7 @@ use clap::builder::RangedU64ValueParser;
 use encrypted::EncryptedRun;
 use ndarray::{ArrayD, Axis};
 use pleura::nn::{Fidelity, Plan};
-use pleura::{host_memory, npy};
+use pleura::{Device, DeviceKind, host_memory, npy};
 use std::path::PathBuf;
 
 /// Arguments that have no meaning where a server computes.
@@ -132,8 +132,7 @@ fn run_here(args: &RunArgs) -> Result<()> {
     if !args.json {
         notes.iter().for_each(|text| terminal::note(text));
     }
-    let limit = args.memory.max_memory;
-    let crew = crew(&plan, args.model.threads(), items.len_of(Axis(0)), args.repeat.is_some(), limit)?;
+    let crew = crew(&plan, args, items.len_of(Axis(0)), &device)?;
     let checks = Checks::new(&plan, &network, &fitted);
     let mut run = EncryptedRun::new(&plan, &device, &crew, &checks, items.view(), args.repeat)?;
     run.times.compile = seconds;
@@ -203,17 +202,13 @@ fn wrong_result(bits: f64) -> String {
     )
 }
 
-/// As many workers as there are threads, groups of items, and room. Repeated inferences have all threads.
-fn crew(plan: &Plan, threads: usize, items: usize, repeated: bool, limit: Option<u64>) -> Result<Crew> {
-    let report = plan.report();
-    let peak = report.predicted_peak_bytes as u64;
-    let working = memory::working_bytes(report);
-    let fitting = memory::fitting(peak, working, limit)?;
-    let groups = items.div_ceil(plan.client_spec().items());
-    let crew = Crew::new(threads, if repeated { 1 } else { groups.min(fitting) });
-    let needed = peak + working * (crew.workers() as u64 - 1);
+/// As many workers as there are threads, groups of items, and room. Repeated inferences and large groups have all threads.
+fn crew(plan: &Plan, args: &RunArgs, items: usize, device: &Device) -> Result<Crew> {
+    let groups = Groups::of(plan.report(), device.kind() == DeviceKind::Cpu, args.memory.max_memory)?;
+    let count = if args.repeat.is_some() { 1 } else { items.div_ceil(plan.client_spec().items()) };
+    let crew = Crew::new(args.model.threads(), count.min(groups.most));
     let available = host_memory::available_bytes()
         .map_or(String::new(), |bytes| format!(" ({} available)", bytes_text(bytes)));
-    terminal::note(&format!("peak memory {}{available}", bytes_text(needed)));
+    terminal::note(&format!("peak memory {}{available}", bytes_text(groups.bytes(crew.workers()))));
     Ok(crew)
 }
