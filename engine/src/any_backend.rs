@@ -3,8 +3,8 @@
 use pleura_gpu::Gpu;
 use pleura_ring::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Cpu, Diagonals, Digits, Domain, Download, Gadget,
-    GadgetProduct, GadgetTerm, GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, Term,
-    View,
+    GadgetProduct, GadgetTerm, GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring,
+    TensorProduct, Term, View,
 };
 use std::sync::Arc;
 
@@ -204,12 +204,38 @@ impl Backend for AnyBackend {
         sums: usize,
     ) -> Batch<Self, Ntt> {
         with!(self, device => {
-            let diagonals = match diagonals {
-                Diagonals::Polys(polys) => Diagonals::Polys(view(polys)),
-                Diagonals::Compact(polys) => Diagonals::Compact(compact(device, polys)),
-            };
             let keyed = gadget_terms(product);
-            wrap(device.baby_step_sums(&gadget_product(product, &keyed), diagonals, terms, sums))
+            let product = gadget_product(product, &keyed);
+            wrap(device.baby_step_sums(&product, inner(device, diagonals), terms, sums))
+        })
+    }
+
+    fn baby_step_sums_divided(
+        &self,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: Diagonals<'_, Self>,
+        terms: &[Term],
+        sums: usize,
+        to: Limbs,
+    ) -> Batch<Self, Ntt> {
+        with!(self, device => {
+            let keyed = gadget_terms(product);
+            let product = gadget_product(product, &keyed);
+            wrap(device.baby_step_sums_divided(&product, inner(device, diagonals), terms, sums, to))
+        })
+    }
+
+    fn gadget_product_divided(&self, product: &GadgetProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        with!(self, device => {
+            wrap(device.gadget_product_divided(&gadget_product(product, &gadget_terms(product)), to))
+        })
+    }
+
+    fn relinearized_product(&self, product: &TensorProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        let TensorProduct { gadget, a, b, key, batch } = *product;
+        with!(self, device => {
+            let product = TensorProduct { gadget, a: view(a), b: view(b), key: view(key), batch };
+            wrap(device.relinearized_product(&product, to))
         })
     }
 
@@ -280,6 +306,13 @@ fn wrap_compact<B: Part>(_device: &B, polys: B::CompactPolys) -> AnyCompactPolys
 
 fn compact<'a, B: Part>(_device: &B, polys: &'a AnyCompactPolys) -> &'a B::CompactPolys {
     B::compact(polys).unwrap_or_else(|| other_device())
+}
+
+fn inner<'a, B: Part>(device: &B, diagonals: Diagonals<'a, AnyBackend>) -> Diagonals<'a, B> {
+    match diagonals {
+        Diagonals::Polys(polys) => Diagonals::Polys(view(polys)),
+        Diagonals::Compact(polys) => Diagonals::Compact(compact(device, polys)),
+    }
 }
 
 /// Changes a batch in place.

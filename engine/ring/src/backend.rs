@@ -217,6 +217,33 @@ pub trait Backend: Sized + Send + Sync {
         self.mul_accumulate(diagonals, steps.view(), &terms, 2 * sums, limbs)
     }
 
+    /// [`Backend::rescale`] of [`Backend::baby_step_sums`].
+    fn baby_step_sums_divided(
+        &self,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: Diagonals<'_, Self>,
+        terms: &[Term],
+        sums: usize,
+        to: Limbs,
+    ) -> Batch<Self, Ntt> {
+        self.rescale(self.baby_step_sums(product, diagonals, terms, sums).view(), to)
+    }
+
+    /// [`Backend::rescale`] of [`Backend::gadget_product`]: key switching as a whole.
+    fn gadget_product_divided(&self, product: &GadgetProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        self.rescale(self.gadget_product(product).view(), to)
+    }
+
+    /// Products of ciphertexts of two parts each, switched from three parts to two and divided down to `to`: `[2][batch]`.
+    fn relinearized_product(&self, product: &TensorProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        let TensorProduct { gadget, a, b, batch, .. } = *product;
+        let items: Vec<usize> = (0..batch).collect();
+        let terms = product.terms(&items);
+        let tensor = self.mul_accumulate(a, b, &terms, 3 * batch, Limbs::q(gadget.limbs.q));
+        let keyed = product.keyed();
+        self.gadget_product_divided(&product.switched(&tensor, &keyed), to)
+    }
+
     /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
     /// several primes, ModDown, and both at once. (Next to a tie, as near as [`crate::convert`] says, either
     /// neighbour may come out, the same on every device.) At most [`MAX_SOURCES`](crate::convert::MAX_SOURCES) primes at once.
@@ -335,6 +362,20 @@ pub struct GadgetTerm<'a, B: Backend> {
     pub key: Option<View<'a, B, Ntt>>,
     /// Automorphism of the input and its digits, not of the key.
     pub galois: GaloisElement,
+}
+
+/// Products of `batch` ciphertexts, each with the one of its number, and the key that brings them back to two parts.
+pub struct TensorProduct<'a, B: Backend> {
+    /// Decomposition of the key.
+    pub gadget: Gadget,
+    /// Left factors, `[2][batch]` over at least the gadget's ciphertext limbs.
+    pub a: View<'a, B, Ntt>,
+    /// Right factors, as the left ones.
+    pub b: View<'a, B, Ntt>,
+    /// Key of the third part, as in [`GadgetTerm::key`].
+    pub key: View<'a, B, Ntt>,
+    /// Number of ciphertexts side by side.
+    pub batch: usize,
 }
 
 impl<'a> PolySource<'a> {
@@ -469,6 +510,46 @@ impl<B: Backend> GadgetProduct<'_, B> {
     /// Whether some term switches an input.
     pub fn is_switched(&self, input: usize) -> bool {
         self.terms.iter().any(|t| t.input == input && t.key.is_some())
+    }
+}
+
+impl<'a, B: Backend> TensorProduct<'a, B> {
+    /// The terms of [`Backend::mul_accumulate`] that multiply some items: `[3][item]`. For implementations of [`Backend`].
+    pub fn terms(&self, items: &[usize]) -> Vec<Term> {
+        let mut terms = Vec::with_capacity(4 * items.len());
+        for (i, item) in items.iter().enumerate() {
+            for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let out = (a + b) * items.len() + i;
+                terms.push(Term { out, a: a * self.batch + item, b: b * self.batch + item });
+            }
+        }
+        terms
+    }
+
+    /// The term that switches the third part. For implementations of [`Backend`].
+    pub fn keyed(&self) -> [GadgetTerm<'a, B>; 1] {
+        [GadgetTerm { input: 0, output: 0, key: Some(self.key), galois: GaloisElement::IDENTITY }]
+    }
+
+    /// The gadget product of products in three parts, with the term of [`TensorProduct::keyed`]. For implementations of [`Backend`].
+    pub fn switched<'t>(
+        &self,
+        tensor: &'t Batch<B, Ntt>,
+        terms: &'t [GadgetTerm<'a, B>],
+    ) -> GadgetProduct<'t, B>
+    where
+        'a: 't,
+    {
+        let batch = tensor.polys() / 3;
+        GadgetProduct {
+            gadget: self.gadget,
+            x: tensor.view(),
+            digits: Digits::Fresh(tensor.slice(2 * batch, batch)),
+            first_switched: 0,
+            terms,
+            batch,
+            outputs: 1,
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub mod shape;
 
 pub use backend::{
     Backend, Batch, Coeff, CompactPoly, Diagonals, Digits, Domain, Gadget, GadgetProduct, GadgetTerm, Ntt,
-    PolySource, Term, View,
+    PolySource, TensorProduct, Term, View,
 };
 pub use convert::BasisConversion;
 pub use cpu::{Cpu, Simd, TaskList};

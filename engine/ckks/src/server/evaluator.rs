@@ -4,7 +4,7 @@ use super::error::EvalError;
 use super::objects::{CiphertextBatch, PreparedKeys, PreparedPlaintext};
 use crate::Params;
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Backend, Batch, Gadget, Limbs, Ntt, Term};
+use pleura_ring::{Backend, Batch, Gadget, Limbs, Ntt, TensorProduct, Term};
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
@@ -225,7 +225,7 @@ impl<B: Backend> Evaluator<B> {
         y: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        self.relinearize(&self.mul_no_relin(x, y)?, keys)
+        self.mul_to(x, y, keys, x.level.min(y.level))
     }
 
     /// `x y`, relinearized and rescaled, with one division for both.
@@ -238,8 +238,7 @@ impl<B: Backend> Evaluator<B> {
         y: &CiphertextBatch<B>,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        below(x.level.min(y.level))?;
-        self.relinearize_rescale(&self.mul_no_relin(x, y)?, keys)
+        self.mul_to(x, y, keys, below(x.level.min(y.level))?)
     }
 
     /// `x x`, relinearized and rescaled, with one division for both.
@@ -263,12 +262,8 @@ impl<B: Backend> Evaluator<B> {
         x: &CiphertextBatch<B>,
         y: &CiphertextBatch<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        self.check_pair(x, y)?;
-        check_parts(x, 2)?;
-        check_parts(y, 2)?;
+        let level = self.level_of_product(x, y)?;
         let items = x.items;
-        let level = x.level.min(y.level);
-        self.check_fits(x.scale * y.scale, level)?;
         let terms: Vec<_> = (0..items)
             .flat_map(|i| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (i, a, b)))
             .map(|(i, a, b)| Term { out: (a + b) * items + i, a: a * items + i, b: b * items + i })
@@ -276,6 +271,28 @@ impl<B: Backend> Evaluator<B> {
         let limbs = self.params.limbs(level);
         let data = self.backend.mul_accumulate(x.data.view(), y.data.view(), &terms, 3 * items, limbs);
         Ok(x.like(data, level, x.scale * y.scale))
+    }
+
+    /// `x y`, relinearized and divided down to `level`, that of the product or the one below.
+    fn mul_to(
+        &self,
+        x: &CiphertextBatch<B>,
+        y: &CiphertextBatch<B>,
+        keys: &PreparedKeys<B>,
+        level: usize,
+    ) -> Result<CiphertextBatch<B>, EvalError> {
+        self.check_params(&keys.params)?;
+        let top = self.level_of_product(x, y)?;
+        let product = TensorProduct {
+            gadget: self.gadget(top),
+            a: x.data.view(),
+            b: y.data.view(),
+            key: keys.relin(top)?.view(),
+            batch: x.items,
+        };
+        let data = self.backend.relinearized_product(&product, self.params.limbs(level));
+        let divisor: f64 = (level + 1..=top).map(|level| self.params.divisor(level)).product();
+        Ok(x.like(data, level, x.scale * y.scale / divisor))
     }
 
     /// Three parts to two.
@@ -438,6 +455,16 @@ impl<B: Backend> Evaluator<B> {
         let log2_scale = scale.log2();
         let log2_q = self.params.log2_q(level);
         if log2_scale + 1.0 > log2_q { Err(EvalError::ScaleTooLarge { log2_scale, log2_q }) } else { Ok(()) }
+    }
+
+    /// The level of a product of ciphertexts in two parts each.
+    fn level_of_product(&self, x: &CiphertextBatch<B>, y: &CiphertextBatch<B>) -> Result<usize, EvalError> {
+        self.check_pair(x, y)?;
+        check_parts(x, 2)?;
+        check_parts(y, 2)?;
+        let level = x.level.min(y.level);
+        self.check_fits(x.scale * y.scale, level)?;
+        Ok(level)
     }
 
     fn check_plain(&self, x: &CiphertextBatch<B>, y: &PreparedPlaintext<B>) -> Result<(), EvalError> {

@@ -30,8 +30,9 @@ impl<B: Backend> Evaluator<B> {
         keys: &PreparedKeys<B>,
     ) -> Result<Vec<CiphertextBatch<B>>, EvalError> {
         let elements: Vec<_> = steps.iter().map(|&s| self.params().ring().rotation(s)).collect();
-        let extended = self.hoist(x, &elements, keys, |product| self.backend().gadget_product(product))?;
-        let data = self.backend().rescale(extended.view(), self.params().limbs(x.level));
+        let limbs = self.params().limbs(x.level);
+        let data =
+            self.hoist(x, &elements, keys, |product| self.backend().gadget_product_divided(product, limbs))?;
         let items = x.items;
         let outputs = elements.len();
         Ok((0..outputs)
@@ -65,7 +66,7 @@ impl<B: Backend> Evaluator<B> {
                 galois,
             });
         }
-        let sum = self.backend().gadget_product(&GadgetProduct {
+        let product = GadgetProduct {
             gadget: self.params().gadget(x.level),
             x: x.data.view(),
             digits: Digits::Fresh(x.data.slice(x.items, x.items)),
@@ -73,8 +74,9 @@ impl<B: Backend> Evaluator<B> {
             terms: &terms,
             batch: x.items,
             outputs: 1,
-        });
-        Ok(x.like(self.backend().rescale(sum.view(), self.params().limbs(x.level)), x.level, x.scale))
+        };
+        let sum = self.backend().gadget_product_divided(&product, self.params().limbs(x.level));
+        Ok(x.like(sum, x.level, x.scale))
     }
 
     /// Conjugates every slot, which needs no key and changes nothing where slots are real.
@@ -136,11 +138,13 @@ impl<B: Backend> Evaluator<B> {
         g: GaloisElement,
         keys: &PreparedKeys<B>,
     ) -> Result<CiphertextBatch<B>, EvalError> {
-        let extended = self.hoist(x, &[g], keys, |product| self.backend().gadget_product(product))?;
-        Ok(x.like(self.backend().rescale(extended.view(), self.params().limbs(x.level)), x.level, x.scale))
+        let limbs = self.params().limbs(x.level);
+        let data =
+            self.hoist(x, &[g], keys, |product| self.backend().gadget_product_divided(product, limbs))?;
+        Ok(x.like(data, x.level, x.scale))
     }
 
-    /// The result of `use_product` on several automorphisms of the same ciphertexts, `[2][element][item]` before division by `P`.
+    /// The result of `use_product` on several automorphisms of the same ciphertexts, `[2][element][item]`.
     pub(super) fn hoist(
         &self,
         x: &CiphertextBatch<B>,
@@ -187,7 +191,7 @@ impl<B: Backend> Evaluator<B> {
     /// Switches the last part, and divides down to `level` with the same division.
     fn switch(&self, x: &CiphertextBatch<B>, key: &Batch<B, Ntt>, level: usize) -> Batch<B, Ntt> {
         let last = (x.parts() - 1) * x.items;
-        let extended = self.backend().gadget_product(&GadgetProduct {
+        let product = GadgetProduct {
             gadget: self.params().gadget(x.level),
             x: x.data.view(),
             digits: Digits::Fresh(x.data.slice(last, x.items)),
@@ -200,7 +204,7 @@ impl<B: Backend> Evaluator<B> {
             }],
             batch: x.items,
             outputs: 1,
-        });
-        self.backend().rescale(extended.view(), self.params().limbs(level))
+        };
+        self.backend().gadget_product_divided(&product, self.params().limbs(level))
     }
 }

@@ -14,7 +14,8 @@ use crate::encode::Encoder;
 use crate::{EncodeError, KeyRequest, Params};
 use num_complex::Complex64;
 use pleura_ring::{
-    Backend, Batch, CompactPoly, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Ntt, Term,
+    Backend, Batch, CompactPoly, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt,
+    Term,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -348,22 +349,31 @@ impl<B: Backend> Evaluator<B> {
             &dropped
         };
         let items = x.items / transform.inputs * transform.outputs;
-        let sums = self.baby_step_sums(x, transform, keys)?;
-        let rotated = self.giant_step_sums(sums, items, transform, keys)?;
-        let data = self.backend().rescale(rotated.view(), self.params().limbs(transform.target_level));
+        let limbs = self.params().limbs(transform.target_level);
+        let data = if transform.giant_steps.iter().all(|(g, _)| *g == GaloisElement::IDENTITY) {
+            self.baby_step_sums(x, transform, keys, |steps, diagonals, terms, sums| {
+                self.backend().baby_step_sums_divided(steps, diagonals, terms, sums, limbs)
+            })?
+        } else {
+            let sums = self.baby_step_sums(x, transform, keys, |steps, diagonals, terms, sums| {
+                self.backend().baby_step_sums(steps, diagonals, terms, sums)
+            })?;
+            self.giant_step_sums(&sums, items, transform, keys, limbs)?
+        };
         let dropped = transform.target_level + 1..=transform.level;
         let divisor: f64 = dropped.map(|level| self.params().divisor(level)).product();
         let scale = x.scale * transform.scale / divisor;
         Ok(CiphertextBatch { items, ..x.like(data, transform.target_level, scale) })
     }
 
-    /// Sums of rotated inputs times diagonals, one for each giant step and output, over the limbs of the gadget:
+    /// What `use_sums` makes of sums of rotated inputs times diagonals, one for each giant step and output, over the limbs of the gadget:
     /// `[2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input]`.
     fn baby_step_sums(
         &self,
         x: &CiphertextBatch<B>,
         transform: &PreparedTransform<B>,
         keys: &PreparedKeys<B>,
+        use_sums: impl FnOnce(&GadgetProduct<'_, B>, Diagonals<'_, B>, &[Term], usize) -> Batch<B, Ntt>,
     ) -> Result<Batch<B, Ntt>, EvalError> {
         let PreparedTransform { diagonals, baby_steps, giant_steps, inputs, outputs, .. } = transform;
         let groups = x.items / inputs;
@@ -380,26 +390,23 @@ impl<B: Backend> Evaluator<B> {
             Stored::Polys(polys) => Diagonals::Polys(polys.view()),
             Stored::Compact(polys, _) => Diagonals::Compact(polys),
         };
-        self.hoist(x, baby_steps, keys, |steps| {
-            self.backend().baby_step_sums(steps, diagonals, &products, giant_steps.len() * items)
-        })
+        let sums = giant_steps.len() * items;
+        self.hoist(x, baby_steps, keys, |steps| use_sums(steps, diagonals, &products, sums))
     }
 
-    /// The sum of `sums` after the rotation by each giant step, over the limbs of the gadget. The sums of the identity come
-    /// first and are not switched.
+    /// The sum of `sums` after the rotation by each giant step, divided down to `limbs`. The sums of the identity come first and are not
+    /// switched.
     fn giant_step_sums(
         &self,
-        sums: Batch<B, Ntt>,
+        sums: &Batch<B, Ntt>,
         items: usize,
         transform: &PreparedTransform<B>,
         keys: &PreparedKeys<B>,
+        limbs: Limbs,
     ) -> Result<Batch<B, Ntt>, EvalError> {
         let PreparedTransform { level, giant_steps, .. } = transform;
         let count = giant_steps.len();
         let first_switched = giant_steps.iter().take_while(|(g, _)| *g == GaloisElement::IDENTITY).count();
-        if first_switched == count {
-            return Ok(sums);
-        }
         let second = sums.slice((count + first_switched) * items, (count - first_switched) * items);
         let second = self.backend().rescale(second, self.params().limbs(*level));
         let mut terms = Vec::with_capacity(count);
@@ -407,7 +414,7 @@ impl<B: Backend> Evaluator<B> {
             let key = keys.galois(galois, *level)?.map(Batch::view);
             terms.push(GadgetTerm { input, output: 0, key, galois });
         }
-        Ok(self.backend().gadget_product(&GadgetProduct {
+        let product = GadgetProduct {
             gadget: self.gadget(*level),
             x: sums.view(),
             digits: Digits::Fresh(second.view()),
@@ -415,7 +422,8 @@ impl<B: Backend> Evaluator<B> {
             terms: &terms,
             batch: items,
             outputs: 1,
-        }))
+        };
+        Ok(self.backend().gadget_product_divided(&product, limbs))
     }
 }
 

@@ -6,6 +6,7 @@
 //! after it the operands must be as they were.
 
 mod operations;
+mod switching;
 mod trial;
 
 pub use trial::{Failure, Place};

@@ -1,14 +1,16 @@
 //! The operations of [`Backend`] on the processor.
 #![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
 
+use super::blocks;
 use super::buffer::CpuBuffer;
+use super::conversion::{Division, Extension};
 use super::device::{Cpu, CpuCompactPolys, TILE};
 use super::matrix;
-use super::switching::{Extension, Switching};
+use super::switching::Switching;
 use crate::shape;
 use crate::{
     Backend, BackendError, Batch, Coeff, CompactPoly, Diagonals, Domain, Download, Gadget, GadgetProduct,
-    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, Term, View,
+    GaloisElement, IntegerMatrix, Limbs, Ntt, Pending, PolySource, Ring, TensorProduct, Term, View,
 };
 use std::sync::Arc;
 
@@ -200,7 +202,7 @@ impl Backend for Cpu {
     fn mod_up(&self, x: View<'_, Self, Ntt>, gadget: Gadget) -> Batch<Self, Ntt> {
         let limbs = gadget.limbs;
         let digits = gadget.digits();
-        let extension = Extension::new(self, x, gadget);
+        let extension = Extension::new(self, x, (0..x.polys()).collect(), gadget);
         let mut out = self.batch(limbs, x.polys() * digits);
         self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |i, limb, words| {
             extension.extend(i / digits, i % digits, limb, words);
@@ -209,7 +211,7 @@ impl Backend for Cpu {
     }
 
     fn gadget_product(&self, product: &GadgetProduct<'_, Self>) -> Batch<Self, Ntt> {
-        Switching::new(self, product).run()
+        Switching::new(self, product, (0..product.batch).collect()).run()
     }
 
     fn upload_compact(&self, polys: &[CompactPoly]) -> Result<CpuCompactPolys, BackendError> {
@@ -246,27 +248,32 @@ impl Backend for Cpu {
         terms: &[Term],
         sums: usize,
     ) -> Batch<Self, Ntt> {
-        Switching::new(self, product).run_sums(diagonals, terms, sums)
+        blocks::baby_step_sums(self, product, diagonals, terms, sums)
+    }
+
+    fn baby_step_sums_divided(
+        &self,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: Diagonals<'_, Self>,
+        terms: &[Term],
+        sums: usize,
+        to: Limbs,
+    ) -> Batch<Self, Ntt> {
+        blocks::baby_step_sums_divided(self, product, diagonals, terms, sums, to)
+    }
+
+    fn gadget_product_divided(&self, product: &GadgetProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        blocks::gadget_product_divided(self, product, to)
+    }
+
+    fn relinearized_product(&self, product: &TensorProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        blocks::relinearized_product(self, product, to)
     }
 
     fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt> {
-        let from = x.limbs();
-        shape::check_rescale(from, to);
-        let all = self.indices(from);
-        let kept = self.indices(to);
-        let dropped: Vec<_> = (0..from.count()).filter(|&i| !kept.contains(&all[i])).collect();
-        let sources: Vec<_> = dropped.iter().map(|&i| all[i]).collect();
-        let groups = [(dropped, self.conversion(&sources, &kept))];
-        let (coefficients, slots) = self.conversion_sources(x, &groups);
+        let division = Division::new(self, x.limbs(), to);
         let mut out = self.batch(to, x.polys());
-        self.for_each_limb(out.buffer_mut().limbs_mut(), to.count(), |poly, limb, words| {
-            let y: Vec<_> = (0..slots).map(|i| coefficients.limb(poly * slots + i)).collect();
-            let table = self.ring.table(kept[limb]);
-            let target = &groups[0].1.targets()[limb];
-            (self.kernels.convert)(table.modulus(), &y, &target.qhat, words);
-            (self.kernels.ntt)(table, words);
-            (self.kernels.sub_mul)(table.modulus(), words, self.limb(x, poly, to, limb), target.inverse);
-        });
+        division.run(x, blocks::polys_mut(&mut out));
         out
     }
 }

@@ -7,8 +7,7 @@ use super::kernels::Kernels;
 use super::log::{TaskList, TaskLog};
 use super::simd::Simd;
 use crate::{
-    BasisConversion, Batch, CompactPoly, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, RingError,
-    View,
+    BasisConversion, Batch, CompactPoly, Domain, GaloisElement, Limbs, NttPermutation, Ring, RingError, View,
 };
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -24,6 +23,8 @@ pub struct Cpu {
     pub(super) pool: Arc<Pool>,
     pub(super) permutations: Cache<GaloisElement, NttPermutation>,
     pub(super) log: Option<TaskLog>,
+    /// Bytes of a core's own cache.
+    pub(super) cache_bytes: usize,
 }
 
 /// Compact polynomials in memory: their coefficients.
@@ -34,6 +35,9 @@ type Cache<K, V> = Mutex<HashMap<K, Arc<V>>>;
 /// Words of a limb that sums of products take at a time: few enough that the operands which several outputs share stay
 /// in the core's own cache, many enough that the processor follows the streams of those that do not.
 pub(super) const TILE: usize = 4096;
+
+/// Bytes of a core's own cache, of most server processors.
+const CACHE_BYTES: usize = 1 << 20;
 
 /// Words below which an operation is not worth waking threads for.
 const SERIAL_WORDS: usize = 1 << 15;
@@ -63,7 +67,15 @@ impl Cpu {
         };
         let kernels = Kernels::new(simd, ring.n());
         let pool = Arc::default();
-        Ok(Self { ring, simd, kernels, threads, pool, permutations: Cache::default(), log: None })
+        let permutations = Cache::default();
+        Ok(Self { ring, simd, kernels, threads, pool, permutations, log: None, cache_bytes: CACHE_BYTES })
+    }
+
+    /// A device that takes a core's own cache to have this many bytes. They decide how many ciphertexts are computed at a time, and no
+    /// result depends on them.
+    #[must_use]
+    pub fn with_cache(self, bytes: usize) -> Self {
+        Self { cache_bytes: bytes, ..self }
     }
 
     /// A device of one thread that notes how long each task takes.
@@ -111,6 +123,18 @@ impl Cpu {
         match &self.log {
             Some(log) => log.run(tasks, words < SERIAL_WORDS, f),
             None => self.split(words, tasks, f),
+        }
+    }
+
+    /// Runs `f` on blocks of work that are lists of tasks themselves: a single block is no task of its own.
+    pub(super) fn run_blocks<T: Send>(&self, words: usize, mut blocks: Vec<T>, f: impl Fn(T) + Sync + Send) {
+        match blocks.pop() {
+            Some(only) if blocks.is_empty() => f(only),
+            Some(last) => {
+                blocks.push(last);
+                self.run(words, blocks, f);
+            }
+            None => {}
         }
     }
 
@@ -175,47 +199,6 @@ impl Cpu {
         let table = self.ring.table(index);
         (kernels.residues)(table.modulus(), coefficients, out);
         (kernels.ntt)(table, out);
-    }
-
-    /// The coefficients `y_i` of a conversion and its quotient for each poly of a view: `[poly][source + 1]`.
-    pub(super) fn conversion_sources(
-        &self,
-        x: View<'_, Self, Ntt>,
-        groups: &[(Vec<usize>, Arc<BasisConversion>)],
-    ) -> (CpuBuffer, usize) {
-        // A group's sources and its quotient lie side by side.
-        let all = self.indices(x.limbs());
-        let mut slots = Vec::new();
-        for (sources, conversion) in groups {
-            slots.extend(sources.iter().zip(conversion.qhat_inv()).map(|(&s, &scale)| Some((s, scale))));
-            slots.push(None);
-        }
-        let mut buffer = self.scratch(x.polys() * slots.len());
-        self.for_each_limb(buffer.limbs_mut(), slots.len(), |poly, slot, y| {
-            if let Some((source, scale)) = slots[slot] {
-                y.copy_from_slice(self.limb(x, poly, x.limbs(), source));
-                (self.kernels.intt)(self.ring.table(all[source]), y, scale);
-            }
-        });
-        let mut tasks = Vec::new();
-        let mut limbs = buffer.limbs_mut();
-        for (sources, conversion) in (0..x.polys()).flat_map(|_| groups) {
-            let y: Vec<&mut [u32]> = limbs.by_ref().take(sources.len() + 1).collect();
-            tasks.push((y, conversion));
-        }
-        drop(limbs);
-        self.run(x.polys() * slots.len() * self.ring.n(), tasks, |(mut y, conversion)| {
-            if let Some((quotient, sources)) = y.split_last_mut() {
-                let sources: Vec<&[u32]> = sources.iter().map(|s| &**s).collect();
-                (self.kernels.quotient)(
-                    &sources,
-                    conversion.inv_fixed_point(),
-                    conversion.fixed_point_bits(),
-                    quotient,
-                );
-            }
-        });
-        (buffer, slots.len())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lengths of tasks on one thread, from which schedules on more cores can be computed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,22 +15,31 @@ pub struct TaskList {
 
 /// Task lists of a device since they were taken last.
 #[derive(Default)]
-pub(super) struct TaskLog(Mutex<Vec<TaskList>>);
+pub(super) struct TaskLog {
+    lists: Mutex<Vec<TaskList>>,
+    /// Whether a task is running: lists within it are a part of it.
+    running: AtomicBool,
+}
 
 impl TaskLog {
     /// Takes the lists.
     pub(super) fn take(&self) -> Vec<TaskList> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.lists.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs tasks one after the other.
     pub(super) fn run<T>(&self, tasks: Vec<T>, serial: bool, run: impl Fn(T)) {
+        if self.running.swap(true, Ordering::Relaxed) {
+            tasks.into_iter().for_each(run);
+            return;
+        }
         let seconds = tasks.into_iter().map(|task| {
             let clock = Instant::now();
             run(task);
             clock.elapsed().as_secs_f64()
         });
         let list = TaskList { seconds: seconds.collect(), serial };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(list);
+        self.running.store(false, Ordering::Relaxed);
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).push(list);
     }
 }

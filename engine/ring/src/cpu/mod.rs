@@ -1,7 +1,9 @@
 //! The processor as a [`Backend`](crate::Backend).
 
 mod backend;
+mod blocks;
 mod buffer;
+mod conversion;
 mod device;
 mod kernels;
 mod log;

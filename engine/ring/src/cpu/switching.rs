@@ -2,11 +2,12 @@
 #![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
 
 use super::buffer::CpuBuffer;
+use super::conversion::Extension;
 use super::device::{Cpu, TILE};
 use super::kernels::{GadgetLimb, PairTerm};
 use super::matrix::Blocks;
-use crate::{BasisConversion, IntegerMatrix, NttPermutation, shape};
-use crate::{Batch, Diagonals, Digits, Gadget, GadgetProduct, Ntt, Term, View};
+use crate::{Batch, Diagonals, Digits, GadgetProduct, Ntt, Term, View};
+use crate::{IntegerMatrix, Limbs, NttPermutation};
 use std::sync::Arc;
 
 /// Words of all steps of a tile: they stay in a core's own cache beside keys and diagonals.
@@ -15,10 +16,15 @@ const CACHED_WORDS: usize = 1 << 18;
 /// Shorter tiles would be mostly overhead.
 const SMALLEST_TILE: usize = 256;
 
-/// A gadget product with everything that is common to its limbs.
+/// Digits that a sum takes at a time. The processor fetches ahead of a dozen streams at most, and each digit is three.
+const DIGITS: usize = 4;
+
+/// A gadget product of some items of a batch, with everything that is common to its limbs. Items are numbered anew.
 pub(super) struct Switching<'a> {
     cpu: &'a Cpu,
     product: &'a GadgetProduct<'a, Cpu>,
+    /// Numbers of the items in the batch.
+    items: Vec<usize>,
     fresh: Option<Extension<'a>>,
     permutations: Vec<Option<Arc<NttPermutation>>>,
     indices: Vec<usize>,
@@ -27,6 +33,13 @@ pub(super) struct Switching<'a> {
     /// Whether `x` is over the ciphertext primes alone: then it counts times P, which vanishes modulo the special
     /// primes.
     over_q: bool,
+}
+
+/// Those of some diagonals that sums use, numbered anew.
+pub(super) struct UsedDiagonals<'a> {
+    pub(super) all: Diagonals<'a, Cpu>,
+    /// Numbers of the used ones.
+    pub(super) used: Vec<usize>,
 }
 
 /// The two results of an output in one limb, or a part of it.
@@ -65,46 +78,55 @@ struct Spot {
 }
 
 impl<'a> Switching<'a> {
-    pub(super) fn new(cpu: &'a Cpu, product: &'a GadgetProduct<'a, Cpu>) -> Self {
-        let GadgetProduct { gadget, digits, terms, .. } = *product;
+    pub(super) fn new(cpu: &'a Cpu, product: &'a GadgetProduct<'a, Cpu>, items: Vec<usize>) -> Self {
+        let GadgetProduct { gadget, digits, first_switched, terms, batch, .. } = *product;
         let (inputs, parts, over_q) = product.shape();
         let fresh = match digits {
             Digits::Fresh(view) if (0..inputs).any(|i| product.is_switched(i)) => {
-                Some(Extension::new(cpu, view, gadget))
+                let inputs = 0..inputs - first_switched;
+                let polys = inputs.flat_map(|input| items.iter().map(move |item| input * batch + item));
+                Some(Extension::new(cpu, view, polys.collect(), gadget))
             }
             _ => None,
         };
         let permutations = terms.iter().map(|t| cpu.permutation(t.galois)).collect();
         let indices = cpu.indices(gadget.limbs);
-        Self { cpu, product, fresh, permutations, indices, inputs, parts, over_q }
+        Self { cpu, product, items, fresh, permutations, indices, inputs, parts, over_q }
     }
 
-    /// `[2][outputs][batch]`; a task is one limb of all outputs of one item.
+    /// `[2][outputs][item]`; a task is one limb, split into tiles: a tile of the keys stays in the cache for all items.
     pub(super) fn run(&self) -> Batch<Cpu, Ntt> {
-        let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
+        let GadgetProduct { gadget, outputs, .. } = *self.product;
         let cpu = self.cpu;
+        let count = self.items.len();
         let limbs = gadget.limbs.count();
-        let mut out = cpu.batch(gadget.limbs, 2 * outputs * batch);
+        let mut out = cpu.batch(gadget.limbs, 2 * outputs * count);
         let mut first: Vec<_> = out.buffer_mut().limbs_mut().collect();
         let second = first.split_off(first.len() / 2);
-        let mut tasks: Vec<Vec<_>> = (0..limbs * batch).map(|_| Vec::with_capacity(outputs)).collect();
-        for (i, pair) in first.into_iter().zip(second).enumerate() {
-            tasks[i % limbs * batch + i / limbs % batch].push(pair);
+        let mut pairs: Vec<_> = first.into_iter().zip(second).map(Some).collect();
+        let mut tasks = Vec::with_capacity(limbs);
+        for limb in 0..limbs {
+            let places = (0..count).flat_map(|item| (0..outputs).map(move |output| output * count + item));
+            let outs: Vec<_> = places.filter_map(|place| pairs[place * limbs + limb].take()).collect();
+            tasks.push((limb, outs));
         }
-        let words = 2 * outputs * batch * limbs * cpu.ring.n();
-        let tasks = tasks.into_iter().enumerate().collect();
-        cpu.run(words, tasks, |(task, outs): (usize, Vec<Pair<'_>>)| {
-            let limb = task / batch;
-            let item = task % batch;
-            let mut tiles = Tile::of(outs, (TILE / 2).min(cpu.ring.n()));
-            let mut digits = cpu.scratch(self.scratch_limbs());
+        let words = 2 * outputs * count * limbs * cpu.ring.n();
+        let per_item = self.scratch_limbs();
+        cpu.run(words, tasks, |(limb, outs): (usize, Vec<Pair<'_>>)| {
+            let mut tiles = Tile::of(outs, self.tile_of_keys());
+            let mut digits = cpu.scratch(per_item * count);
             for input in 0..self.inputs {
                 let places: Vec<_> = digits.limbs_mut().enumerate().collect();
-                cpu.split(words, places, |(d, place)| self.extend(limb, item, input, d, place));
+                cpu.split(words, places, |(place, out)| {
+                    self.extend(limb, place / per_item, input, place % per_item, out);
+                });
                 let digits: Vec<_> = digits.limbs().collect();
                 cpu.split(words, tiles.iter_mut().collect(), |tile: &mut Tile<'_>| {
-                    let spot = Spot { limb, item, start: tile.start };
-                    self.add_terms(spot, input, &digits, &mut tile.outs, &mut tile.touched);
+                    let outs = tile.outs.chunks_mut(outputs).zip(tile.touched.chunks_mut(outputs));
+                    for (item, (outs, touched)) in outs.enumerate() {
+                        let spot = Spot { limb, item, start: tile.start };
+                        self.add_terms(spot, input, &digits[item * per_item..][..per_item], outs, touched);
+                    }
                 });
             }
             tiles.iter_mut().for_each(|tile| clear_untouched(&mut tile.outs, &tile.touched));
@@ -112,35 +134,37 @@ impl<'a> Switching<'a> {
         out
     }
 
-    /// `[2][sums] = sum diagonal [2][outputs][batch]`; a task is one limb, split into tiles that stay in the cache.
-    pub(super) fn run_sums(
-        &self,
-        diagonals: Diagonals<'_, Cpu>,
-        terms: &[Term],
-        sums: usize,
-    ) -> Batch<Cpu, Ntt> {
-        let GadgetProduct { gadget, batch, outputs, .. } = *self.product;
+    /// `outs[2][sums] = sum diagonal [2][outputs][item]`, where outputs are lists of limbs; a task is one limb, split into tiles
+    /// that stay in the cache.
+    pub(super) fn run_sums(&self, diagonals: &UsedDiagonals<'_>, terms: &[Term], outs: Vec<Vec<&mut [u32]>>) {
+        let outputs = self.product.outputs;
         let cpu = self.cpu;
-        let limbs = gadget.limbs;
+        let limbs = self.product.gadget.limbs.count();
+        let batch = self.items.len();
         let n = cpu.ring.n();
+        let sums = outs.len() / 2;
         let mut of_sum = vec![Vec::new(); sums];
         for term in terms {
             of_sum[term.out].push((term.a, term.b));
         }
-        let mut out = cpu.batch(limbs, 2 * sums);
-        let mut tasks: Vec<Vec<_>> = (0..limbs.count()).map(|_| Vec::with_capacity(2 * sums)).collect();
-        for (i, limb) in out.buffer_mut().limbs_mut().enumerate() {
-            tasks[i % limbs.count()].push(limb);
-        }
         let tile = self.tile();
-        let words = 2 * sums * limbs.count() * n;
-        let numbers = numbers(diagonals, terms, sums, outputs * batch)
+        let words = 2 * sums * limbs * n;
+        let numbers = diagonals
+            .numbers(terms, sums, outputs * batch)
             .map(|matrix| Blocks::new(cpu, &matrix, &self.indices));
+        let mut tasks: Vec<Vec<_>> = (0..limbs).map(|_| Vec::with_capacity(2 * sums)).collect();
+        for (i, limb) in outs.into_iter().flatten().enumerate() {
+            tasks[i % limbs].push(limb);
+        }
         let tasks = tasks.into_iter().enumerate().collect();
         cpu.run(words, tasks, |(limb, outs): (usize, Vec<&mut [u32]>)| {
             let modulus = cpu.ring.modulus(self.indices[limb]);
-            let (mut expanded, log_runs) = self.expansion(diagonals);
-            let diagonals = self.diagonals(diagonals, &mut expanded, limb);
+            let (mut expanded, log_runs) = diagonals.room(cpu, numbers.is_some());
+            let diagonals = if numbers.is_some() {
+                Vec::new()
+            } else {
+                diagonals.expand(cpu, self.indices[limb], self.product.gadget.limbs, limb, &mut expanded)
+            };
             let digits = self.extend_all(limb, words);
             let digits: Vec<_> = digits.limbs().collect();
             let mut tiles: Vec<_> = (0..n).step_by(tile).map(|start| (start, Vec::new())).collect();
@@ -176,51 +200,32 @@ impl<'a> Switching<'a> {
                 }
             });
         });
-        out
     }
 
-    /// One limb of each diagonal; compact polynomials are transformed into `expanded`.
-    fn diagonals<'d>(
-        &self,
-        diagonals: Diagonals<'d, Cpu>,
-        expanded: &'d mut CpuBuffer,
-        limb: usize,
-    ) -> Vec<&'d [u32]> {
-        match diagonals {
-            Diagonals::Polys(view) => {
-                (0..view.polys()).map(|i| self.cpu.limb(view, i, self.product.gadget.limbs, limb)).collect()
-            }
-            Diagonals::Compact(polys) => {
-                let mut rest: &mut [u32] = expanded.limbs_mut().next().unwrap_or_default();
-                let mut limbs = Vec::with_capacity(polys.0.len());
-                for poly in &polys.0 {
-                    let (words, after) = rest.split_at_mut(poly.coefficients.len());
-                    self.cpu.transform_compact(self.indices[limb], &poly.coefficients, words);
-                    limbs.push(&*words);
-                    rest = after;
-                }
-                limbs
-            }
-        }
-    }
-
-    /// Memory for the transforms of all compact polynomials in one limb, and the number of neighbouring words that each word of a
-    /// diagonal stands for.
-    fn expansion(&self, diagonals: Diagonals<'_, Cpu>) -> (CpuBuffer, Vec<u32>) {
-        let lengths: Vec<usize> = match diagonals {
-            Diagonals::Polys(view) => vec![self.cpu.ring.n(); view.polys()],
-            Diagonals::Compact(polys) => polys.0.iter().map(|w| w.coefficients.len()).collect(),
-        };
-        let words = if matches!(diagonals, Diagonals::Compact(_)) { lengths.iter().sum() } else { 0 };
-        (self.cpu.tiles(words, 1), lengths.iter().map(|len| self.cpu.ring.log_n() - len.ilog2()).collect())
-    }
-
-    /// Words of a limb taken at a time: fewer, the more steps there are, so that they stay in the core's own cache.
+    /// Words of a limb taken at a time where steps are summed: fewer, the more steps and keys there are, so that they stay in the core's
+    /// own cache.
     fn tile(&self) -> usize {
-        let GadgetProduct { batch, outputs, .. } = *self.product;
-        let most = CACHED_WORDS / (2 * outputs * batch).max(1);
-        let tile = TILE.min(most.next_power_of_two()).max(SMALLEST_TILE);
-        tile.min(self.cpu.ring.n())
+        let steps = 2 * self.product.outputs * self.items.len();
+        self.tile_of(steps + self.keys(), CACHED_WORDS)
+    }
+
+    /// Words of a limb taken at a time where several items use the same keys.
+    fn tile_of_keys(&self) -> usize {
+        if self.items.len() > 1 { self.tile_of(self.keys(), CACHED_WORDS / 2) } else { TILE / 2 }
+            .min(self.cpu.ring.n())
+    }
+
+    /// Words that are taken at a time of `limbs` limbs, of which `words` words stay in a cache.
+    fn tile_of(&self, limbs: usize, words: usize) -> usize {
+        let most = words / limbs.max(1);
+        let tile = 1 << most.max(1).ilog2();
+        tile.clamp(SMALLEST_TILE, TILE / 2).min(self.cpu.ring.n())
+    }
+
+    /// Limbs of all keys modulo one prime.
+    fn keys(&self) -> usize {
+        let keys = self.product.terms.iter().filter(|term| term.key.is_some()).count();
+        2 * keys * self.product.gadget.digits()
     }
 
     /// Limbs in which an input's digits are extended.
@@ -230,18 +235,17 @@ impl<'a> Switching<'a> {
 
     /// Extends a digit of one input, if it is to be made here and used. A digit has its own limbs already: nothing is written there.
     fn extend(&self, limb: usize, item: usize, input: usize, digit: usize, out: &mut [u32]) {
-        let GadgetProduct { first_switched, batch, .. } = *self.product;
         if let (Some(fresh), true) = (&self.fresh, self.product.is_switched(input)) {
-            let poly = (input - first_switched) * batch + item;
-            if fresh.unchanged(poly, digit, limb).is_none() {
-                fresh.extend(poly, digit, limb, out);
+            let i = (input - self.product.first_switched) * self.items.len() + item;
+            if fresh.unchanged(i, digit, limb).is_none() {
+                fresh.extend(i, digit, limb, out);
             }
         }
     }
 
-    /// The extended digits `[inputs][batch]` in one limb, for a product that writes so many words.
+    /// The extended digits `[inputs][item]` in one limb, for a product that writes so many words.
     fn extend_all(&self, limb: usize, words: usize) -> CpuBuffer {
-        let batch = self.product.batch;
+        let batch = self.items.len();
         let per_input = self.scratch_limbs();
         let mut digits = self.cpu.scratch(per_input * self.inputs * batch);
         // An input that is not switched keeps its places, unused; if none is, there are no places at all.
@@ -257,7 +261,7 @@ impl<'a> Switching<'a> {
         let mut touched = vec![false; outs.len()];
         let per_input = self.scratch_limbs();
         for input in 0..self.inputs {
-            let place = (input * self.product.batch + spot.item) * per_input;
+            let place = (input * self.items.len() + spot.item) * per_input;
             self.add_terms(spot, input, &digits[place..place + per_input], outs, &mut touched);
         }
         clear_untouched(outs, &touched);
@@ -279,18 +283,19 @@ impl<'a> Switching<'a> {
         let count = gadget.digits();
         let modulus = cpu.ring.modulus(self.indices[limb]);
         let factor = if over_q { cpu.ring.special_product(limbs.p, self.indices[limb]) } else { 1 };
-        let digit = |d: usize| {
-            let poly = (input - first_switched) * batch + item;
-            match digits {
-                Digits::Extended(view) => cpu.limb(view, poly * count + d, limbs, limb),
-                Digits::Fresh(_) => {
-                    let unchanged = self.fresh.as_ref().and_then(|fresh| fresh.unchanged(poly, d, limb));
-                    unchanged.unwrap_or(extended[d])
-                }
+        let digit = |d: usize| match digits {
+            Digits::Extended(view) => {
+                let poly = (input - first_switched) * batch + self.items[item];
+                cpu.limb(view, poly * count + d, limbs, limb)
+            }
+            Digits::Fresh(_) => {
+                let i = (input - first_switched) * self.items.len() + item;
+                let unchanged = self.fresh.as_ref().and_then(|fresh| fresh.unchanged(i, d, limb));
+                unchanged.unwrap_or(extended[d])
             }
         };
         let addend = |part: usize| {
-            let poly = (part * self.inputs + input) * batch + item;
+            let poly = (part * self.inputs + input) * batch + self.items[item];
             (!over_q || limb < limbs.q)
                 .then(|| cpu.limb(x, poly, if over_q { x.limbs() } else { limbs }, limb))
         };
@@ -299,98 +304,82 @@ impl<'a> Switching<'a> {
             let rows = term.key.iter().flat_map(|k| (0..count).map(move |d| (*k, d)));
             let rows: Vec<_> = rows.map(|(k, d)| [digit(d), key(k, 2 * d), key(k, 2 * d + 1)]).collect();
             let second = if parts == 3 || term.key.is_none() { addend(1) } else { None };
-            let product = GadgetLimb {
-                start,
-                digits: &rows,
-                addends: [addend(0), second],
-                factor,
-                permutation: permutation.as_deref(),
-                accumulate: touched[term.output],
-            };
             let (out0, out1) = &mut outs[term.output];
-            (cpu.kernels.gadget)(modulus, &product, out0, out1);
-            touched[term.output] = true;
+            for first in (0..rows.len().max(1)).step_by(DIGITS) {
+                let product = GadgetLimb {
+                    start,
+                    digits: &rows[first..rows.len().min(first + DIGITS)],
+                    addends: if first == 0 { [addend(0), second] } else { [None; 2] },
+                    factor,
+                    permutation: permutation.as_deref(),
+                    accumulate: touched[term.output],
+                };
+                (cpu.kernels.gadget)(modulus, &product, out0, out1);
+                touched[term.output] = true;
+            }
         }
     }
 }
 
-/// The matrix of the sums over steps, if all diagonals are numbers and no sum has a step twice: rows with the same steps then share
-/// what they read.
-fn numbers(
-    diagonals: Diagonals<'_, Cpu>,
-    terms: &[Term],
-    sums: usize,
-    steps: usize,
-) -> Option<IntegerMatrix> {
-    let Diagonals::Compact(polys) = diagonals else { return None };
-    let mut rows = vec![Vec::new(); sums];
-    for term in terms {
-        let [number] = polys.0[term.a].coefficients[..] else { return None };
-        rows[term.out].push((term.b as u32, number));
+impl<'a> UsedDiagonals<'a> {
+    /// The matrix of the sums over steps, if all diagonals are numbers and no sum has a step twice: rows with the same steps then
+    /// share what they read.
+    fn numbers(&self, terms: &[Term], sums: usize, steps: usize) -> Option<IntegerMatrix> {
+        let Diagonals::Compact(polys) = self.all else { return None };
+        let mut rows = vec![Vec::new(); sums];
+        for term in terms {
+            let [number] = polys.0[self.used[term.a]].coefficients[..] else { return None };
+            rows[term.out].push((term.b as u32, number));
+        }
+        rows.iter_mut().for_each(|row| row.sort_unstable());
+        IntegerMatrix::new(steps, rows).ok()
     }
-    rows.iter_mut().for_each(|row| row.sort_unstable());
-    IntegerMatrix::new(steps, rows).ok()
+
+    /// Memory for the transforms of all compact polynomials in one limb, unless they are numbers, and the number of neighbouring words
+    /// that each word of a diagonal stands for.
+    fn room(&self, cpu: &Cpu, are_numbers: bool) -> (CpuBuffer, Vec<u32>) {
+        let lengths: Vec<usize> = match self.all {
+            Diagonals::Polys(_) => vec![cpu.ring.n(); self.used.len()],
+            Diagonals::Compact(polys) => self.used.iter().map(|&i| polys.0[i].coefficients.len()).collect(),
+        };
+        let is_empty = are_numbers || matches!(self.all, Diagonals::Polys(_));
+        let words = if is_empty { 0 } else { lengths.iter().sum() };
+        (cpu.tiles(words, 1), lengths.iter().map(|len| cpu.ring.log_n() - len.ilog2()).collect())
+    }
+
+    /// Limb `limb` of each diagonal, of the prime at position `index`; compact polynomials are transformed into `room`.
+    fn expand<'d>(
+        &self,
+        cpu: &'d Cpu,
+        index: usize,
+        limbs: Limbs,
+        limb: usize,
+        room: &'d mut CpuBuffer,
+    ) -> Vec<&'d [u32]>
+    where
+        'a: 'd,
+    {
+        match self.all {
+            Diagonals::Polys(view) => self.used.iter().map(|&i| cpu.limb(view, i, limbs, limb)).collect(),
+            Diagonals::Compact(polys) => {
+                let mut rest: &mut [u32] = room.limbs_mut().next().unwrap_or_default();
+                let mut expanded = Vec::with_capacity(self.used.len());
+                for &i in &self.used {
+                    let coefficients = &polys.0[i].coefficients;
+                    let (words, after) = rest.split_at_mut(coefficients.len());
+                    cpu.transform_compact(index, coefficients, words);
+                    expanded.push(&*words);
+                    rest = after;
+                }
+                expanded
+            }
+        }
+    }
 }
 
 fn clear_untouched(outs: &mut [Pair<'_>], touched: &[bool]) {
     for ((out0, out1), _) in outs.iter_mut().zip(touched).filter(|(_, touched)| !**touched) {
         out0.fill(0);
         out1.fill(0);
-    }
-}
-
-/// The digits of some polynomials, as far as they are common to all target primes.
-pub(super) struct Extension<'a> {
-    cpu: &'a Cpu,
-    x: View<'a, Cpu, Ntt>,
-    gadget: Gadget,
-    digits: Vec<(Vec<usize>, Arc<BasisConversion>)>,
-    coefficients: CpuBuffer,
-    rows: usize,
-}
-
-impl<'a> Extension<'a> {
-    pub(super) fn new(cpu: &'a Cpu, x: View<'a, Cpu, Ntt>, gadget: Gadget) -> Self {
-        shape::check_mod_up(x.limbs(), gadget);
-        let digits = Self::conversions(cpu, gadget);
-        let (coefficients, rows) = cpu.conversion_sources(x, &digits);
-        Self { cpu, x, gadget, digits, coefficients, rows }
-    }
-
-    /// Digit `d` of poly `poly` in limb `limb` of the gadget where that is a limb of the digit, which is the polynomial's.
-    fn unchanged(&self, poly: usize, d: usize, limb: usize) -> Option<&'a [u32]> {
-        let Self { cpu, x, gadget, .. } = self;
-        gadget.digit(d).contains(&limb).then(|| cpu.limb(*x, poly, x.limbs(), limb))
-    }
-
-    /// Digit `d` of poly `poly` in limb `limb` of the gadget, transformed.
-    pub(super) fn extend(&self, poly: usize, d: usize, limb: usize, out: &mut [u32]) {
-        if let Some(words) = self.unchanged(poly, d, limb) {
-            out.copy_from_slice(words);
-            return;
-        }
-        let Self { cpu, gadget, .. } = self;
-        let digit = gadget.digit(d);
-        let (sources, conversion) = &self.digits[d];
-        let target = if limb < digit.start { limb } else { limb - digit.len() };
-        let start = poly * self.rows + digit.start + d;
-        let y: Vec<_> = (start..=start + sources.len()).map(|i| self.coefficients.limb(i)).collect();
-        let index = if limb < gadget.limbs.q { limb } else { limb - gadget.limbs.q + cpu.ring.limbs().q };
-        let table = cpu.ring.table(index);
-        (cpu.kernels.convert)(table.modulus(), &y, &conversion.targets()[target].qhat, out);
-        (cpu.kernels.ntt)(table, out);
-    }
-
-    /// The ciphertext primes of each digit, and the conversion from them to all other primes.
-    fn conversions(cpu: &Cpu, gadget: Gadget) -> Vec<(Vec<usize>, Arc<BasisConversion>)> {
-        (0..gadget.digits())
-            .map(|d| {
-                let sources: Vec<_> = gadget.digit(d).collect();
-                let others: Vec<_> =
-                    cpu.ring.indices(gadget.limbs).filter(|i| !sources.contains(i)).collect();
-                let conversion = cpu.conversion(&sources, &others);
-                (sources, conversion)
-            })
-            .collect()
     }
 }

@@ -23,9 +23,13 @@ use matrix::matrix;
 use residues::{Factor, LAZY_PRODUCTS, Prime, span};
 use transform::{intt, ntt};
 
-/// Prefetch distance of keys and diagonals, in words. They come from main memory and each word is used once; the processor's own
-/// prefetching stops at the end of a page.
+/// Prefetch distance of diagonals, in words. They come from main memory and each word is used once; the processor's own prefetching stops
+/// at the end of a page.
 const AHEAD: usize = 512;
+
+/// Prefetch distance of keys and digits, in words of all digits together, and the largest for one: what is on its way has room in the nearest
+/// cache.
+const ALL_AHEAD: usize = 1536;
 
 /// Vectors that sums over few terms take at a time.
 const BLOCK: usize = 4;
@@ -140,6 +144,8 @@ kernels! {
     matrix(modulus: &Modulus, x: &[&[u32]], columns: &[u32], weights: &[u32], outs: &mut [&mut [u32]]);
     /// `out = sum source weight / 2^32`; at most fifteen sources below `2^30`, weights in Montgomery form.
     convert(modulus: &Modulus, sources: &[&[u32]], weights: &[u32], out: &mut [u32]);
+    /// `out = x` where `x` is below the threshold, and `x - source` elsewhere: a conversion from one prime.
+    lift(modulus: &Modulus, source: &Modulus, threshold: u32, x: &[u32], out: &mut [u32]);
     /// `out = floor(1/2 + sum source weight / 2^shift)`
     quotient(sources: &[&[u32]], weights: &[u32], shift: u32, out: &mut [u32]);
     /// Both results of a gadget product's limb.
@@ -346,6 +352,28 @@ unsafe fn convert<V: Lanes>(modulus: &Modulus, sources: &[&[u32]], weights: &[u3
 }
 
 #[inline(always)]
+unsafe fn lift<V: Lanes>(modulus: &Modulus, source: &Modulus, threshold: u32, x: &[u32], out: &mut [u32]) {
+    let n = span::<V>(out.len(), &[x]);
+    let one = modulus.shoup(1);
+    let below = source.q() - threshold;
+    // SAFETY: see `Factor`.
+    unsafe {
+        let p = Prime::<V>::new(modulus);
+        let one = Factor::splat(one.w, one.quotient);
+        let source = V::splat(source.q());
+        let threshold = V::splat(threshold);
+        let offset = V::splat(modulus.reduce(u64::from(below)));
+        for i in (0..n).step_by(V::N) {
+            // The representative, and as much more as brings the least one to zero.
+            let above = V::load(x.as_ptr().add(i)).sub(threshold);
+            let above = above.min(above.add(source));
+            let residue = p.below_q(one.mul(above, p.q));
+            p.difference(residue, offset).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
+
+#[inline(always)]
 unsafe fn quotient<V: Lanes>(sources: &[&[u32]], weights: &[u32], shift: u32, out: &mut [u32]) {
     let n = span::<V>(out.len(), sources);
     let half = 1 << (shift - 1);
@@ -407,9 +435,11 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
         let p = Prime::<V>::new(modulus);
         let one = V::splat(1);
         let factor = V::splat(limb.factor);
+        let ahead = (ALL_AHEAD / limb.digits.len().max(1)).min(AHEAD);
         for offset in (0..words).step_by(V::N) {
             let i = limb.start + offset;
             let fetch = Fetch::<V>::new(limb.permutation, i);
+            let next = Fetch::<V>::source(limb.permutation, i + ahead);
             let outs = [out0.as_mut_ptr().add(offset), out1.as_mut_ptr().add(offset)];
             let mut acc = [V::wide_zero(); 2];
             let mut room = LAZY_PRODUCTS;
@@ -431,8 +461,9 @@ unsafe fn gadget<V: Lanes>(modulus: &Modulus, limb: &GadgetLimb<'_>, out0: &mut 
                 }
                 let x = fetch.load(ext);
                 let x = (x, x.odd());
-                V::prefetch(key0.as_ptr().wrapping_add(i + AHEAD));
-                V::prefetch(key1.as_ptr().wrapping_add(i + AHEAD));
+                V::prefetch(ext.as_ptr().wrapping_add(next));
+                V::prefetch(key0.as_ptr().wrapping_add(i + ahead));
+                V::prefetch(key1.as_ptr().wrapping_add(i + ahead));
                 let k0 = V::load(key0.as_ptr().add(i));
                 let k1 = V::load(key1.as_ptr().add(i));
                 acc[0] = V::wide_mac(acc[0], x, (k0, k0.odd()));
@@ -475,6 +506,18 @@ impl<V: Lanes> Fetch<V> {
             let pattern = first % V::N;
             let row = permutation.patterns().as_ptr().add(pattern * V::N);
             Self { start: first - pattern, pattern: Some(V::load(row)) }
+        }
+    }
+
+    /// Where the words of output word `i` come from, or those of the last.
+    #[inline(always)]
+    fn source(permutation: Option<&NttPermutation>, i: usize) -> usize {
+        match permutation {
+            Some(permutation) => {
+                let last = permutation.source().len() - 1;
+                permutation.source()[last.min(i / V::N)] as usize
+            }
+            None => i,
         }
     }
 
