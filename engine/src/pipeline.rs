@@ -118,7 +118,7 @@ impl Pipeline {
     pub fn profile<D: Dimension>(
         &self,
         items: ArrayView<'_, f64, D>,
-        observe: &mut dyn FnMut(usize),
+        observe: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Outcome, InferenceError> {
         let mut times = StageTimes::default();
         let count = items.shape().first().copied();
@@ -137,7 +137,7 @@ impl Pipeline {
     pub fn profile_ciphertexts(
         &self,
         ciphertexts: &[Ciphertext],
-        observe: &mut dyn FnMut(usize),
+        observe: &mut (dyn FnMut(usize) + Send),
     ) -> Result<(Vec<Ciphertext>, Vec<f64>), InferenceError> {
         let mut seconds = vec![0.0; self.layers];
         let mut waited = Ok(());

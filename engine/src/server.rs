@@ -95,7 +95,7 @@ impl Session {
     pub fn infer_observed(
         &self,
         ciphertexts: &[Ciphertext],
-        observe: &mut dyn FnMut(usize),
+        observe: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Ciphertext>, InferenceError> {
         let at_once = self.at_once.unwrap_or(ciphertexts.len());
         let is_whole = ciphertexts.len().is_multiple_of(self.plan().input_ciphertexts());

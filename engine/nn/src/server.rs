@@ -195,10 +195,18 @@ impl<B: Backend> Session<B> {
     pub fn infer(
         &self,
         ciphertexts: &[Ciphertext],
-        observe: &mut dyn FnMut(usize, f64),
+        observe: &mut (dyn FnMut(usize, f64) + Send),
+    ) -> Result<Vec<Ciphertext>, InferenceError> {
+        self.prepared.plan.check_input(ciphertexts)?;
+        self.prepared.evaluator.backend().series(|| self.infer_on_device(ciphertexts, observe))
+    }
+
+    fn infer_on_device(
+        &self,
+        ciphertexts: &[Ciphertext],
+        observe: &mut (dyn FnMut(usize, f64) + Send),
     ) -> Result<Vec<Ciphertext>, InferenceError> {
         let PreparedPlan { plan, evaluator, steps, last_reader } = &*self.prepared;
-        plan.check_input(ciphertexts)?;
         let mut values: NodeMap<Option<CiphertextBatch<B>>> = NodeMap::default();
         for (id, step) in steps.iter() {
             let start = Instant::now();
@@ -206,7 +214,7 @@ impl<B: Backend> Session<B> {
                 PreparedStep::Input => {
                     evaluator.upload(ciphertexts)?.with_scale(plan.program.steps[id].scale)
                 }
-                step => evaluator.backend().series(|| self.run(id, step, &values))?,
+                step => self.run(id, step, &values)?,
             };
             values.push(Some(value));
             // Values that no later step reads make room.
