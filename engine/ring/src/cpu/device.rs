@@ -1,6 +1,5 @@
 //! The processor at work: its memory, its threads, and lists of tasks, one limb each, ordered so that limbs of one prime
 //! follow each other and find its tables in the cache.
-#![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
 
 use super::buffer::{CpuBuffer, Pool};
 use super::kernels::Kernels;

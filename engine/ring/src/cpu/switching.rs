@@ -172,17 +172,9 @@ impl<'a> Switching<'a> {
                 tiles.iter_mut().zip(out.chunks_mut(tile)).for_each(|((_, outs), words)| outs.push(words));
             }
             cpu.split(words, tiles, |(start, mut outs): (usize, Vec<&mut [u32]>)| {
-                let mut steps = cpu.tiles(tile, 2 * outputs * batch);
-                let (outs0, outs1) = outs.split_at_mut(sums);
-                let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
-                let mut first: Vec<_> = second.drain(..outputs * batch).collect();
-                for item in 0..batch {
-                    let mut pairs: Vec<Pair<'_>> = (0..outputs)
-                        .filter_map(|o| first[o * batch + item].take().zip(second[o * batch + item].take()))
-                        .collect();
-                    self.add_all(Spot { limb, item, start }, &digits, &mut pairs);
-                }
+                let steps = self.steps(limb, start, tile, &digits);
                 let steps: Vec<_> = steps.limbs().collect();
+                let (outs0, outs1) = outs.split_at_mut(sums);
                 if let Some(numbers) = &numbers {
                     let (first, second) = steps.split_at(outputs * batch);
                     numbers.multiply(cpu, modulus, limb, first, outs0);
@@ -200,6 +192,23 @@ impl<'a> Switching<'a> {
                 }
             });
         });
+    }
+
+    /// The words of all results `[2][outputs][item]` in a limb from `start` on, from the digits of [`Switching::extend_all`].
+    fn steps(&self, limb: usize, start: usize, words: usize, digits: &[&[u32]]) -> CpuBuffer {
+        let outputs = self.product.outputs;
+        let count = self.items.len();
+        let mut steps = self.cpu.tiles(words, 2 * outputs * count);
+        let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
+        let mut first: Vec<_> = second.drain(..outputs * count).collect();
+        for item in 0..count {
+            let places = (0..outputs).map(|output| output * count + item);
+            let pairs = places.filter_map(|place| first[place].take().zip(second[place].take()));
+            self.add_all(Spot { limb, item, start }, digits, &mut pairs.collect::<Vec<_>>());
+        }
+        drop(first);
+        drop(second);
+        steps
     }
 
     /// Words of a limb taken at a time where steps are summed: fewer, the more steps and keys there are, so that they stay in the core's
