@@ -88,9 +88,10 @@ pub(super) fn divided<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
             let mut terms = Vec::new();
             for out in (0..SUMS).filter(|&out| out != 3) {
                 let item = out % case.batch;
-                let a = |output: usize| if shared { (out + output) % 5 } else { item };
-                let b = |output: usize| output * case.batch + item;
-                terms.extend((0..case.outputs).map(|output| Term { out, a: a(output), b: b(output) }));
+                for output in 0..case.outputs {
+                    let a = if shared { (out + output) % 5 } else { item };
+                    terms.push(Term { out, a, b: output * case.batch + item });
+                }
             }
             switch(t, case, Fill::Mixed, true, Some((&terms, factors)), true)?;
         }

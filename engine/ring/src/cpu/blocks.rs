@@ -162,11 +162,7 @@ fn parts<'a>(
     let most = (INPUT_CACHES * cpu.cache_bytes / (4 * cpu.ring.n() * rows)).max(1);
     let mut groups = vec![(0..batch).collect()];
     if batch > most {
-        let is_shared = |a: usize| match diagonals {
-            Diagonals::Polys(_) => false,
-            Diagonals::Compact(polys) => polys.0[a].coefficients.len() > 1,
-        };
-        groups = gathered(connected(terms, batch, is_shared), most);
+        groups = gathered(connected(terms, batch, diagonals), most);
     }
     let mut part_of_item = vec![0; batch];
     for (part, items) in groups.iter().enumerate() {
@@ -204,22 +200,25 @@ fn parts<'a>(
 /// The position of each member among those of its part.
 fn numbered(parts: &[usize], count: usize) -> Vec<usize> {
     let mut members = vec![0; count];
-    let number = |&part: &usize| {
+    let mut numbers = Vec::with_capacity(parts.len());
+    for &part in parts {
+        numbers.push(members[part]);
         members[part] += 1;
-        members[part] - 1
-    };
-    parts.iter().map(number).collect()
+    }
+    numbers
 }
 
-/// Items that are connected by sums, or by a diagonal that they share: a list for each set.
-fn connected(terms: &[Term], batch: usize, is_shared: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
+/// Items that are connected by sums, or by a diagonal that they share and that is transformed on the way: a list for each set.
+fn connected(terms: &[Term], batch: usize, diagonals: Diagonals<'_, Cpu>) -> Vec<Vec<usize>> {
     let mut parents: Vec<usize> = (0..batch).collect();
     let mut of_sum: BTreeMap<usize, usize> = BTreeMap::new();
     let mut of_diagonal: BTreeMap<usize, usize> = BTreeMap::new();
     for term in terms {
         let item = term.b % batch;
         join(&mut parents, item, *of_sum.entry(term.out).or_insert(item));
-        if is_shared(term.a) {
+        if let Diagonals::Compact(polys) = diagonals
+            && polys.0[term.a].coefficients.len() > 1
+        {
             join(&mut parents, item, *of_diagonal.entry(term.a).or_insert(item));
         }
     }

@@ -195,6 +195,7 @@ impl<'a> Division<'a> {
 /// Blocks of `size` items, one at least.
 pub(super) fn in_blocks<T>(items: impl IntoIterator<Item = T>, size: usize) -> Vec<Vec<T>> {
     let mut items = items.into_iter();
-    let block = || Some(items.by_ref().take(size.max(1)).collect::<Vec<T>>());
-    std::iter::from_fn(block).take_while(|block| !block.is_empty()).collect()
+    std::iter::from_fn(|| Some(items.by_ref().take(size.max(1)).collect::<Vec<T>>()))
+        .take_while(|block| !block.is_empty())
+        .collect()
 }
