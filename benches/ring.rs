@@ -6,8 +6,8 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pleura_ring::sample::Seed;
 use pleura_ring::{
-    Backend, Batch, Coeff, Cpu, Digits, Gadget, GadgetProduct, GadgetTerm, Limbs, Ntt, Ring, Simd, Term,
-    primes_below,
+    Backend, Batch, Coeff, Cpu, Digits, Gadget, GadgetProduct, GadgetTerm, Limbs, Ntt, Poly, Ring, Simd,
+    Term, primes_below,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -58,8 +58,9 @@ fn operations(c: &mut Criterion) {
         let gadget = Gadget { limbs: all, digit_limbs: 4 };
         let uniform = |limbs, polys| {
             let seed = Seed::from_bytes(&[polys as u8; 32]);
-            let words: Vec<u32> =
-                (0..polys).flat_map(|i| seed.uniform(i as u32, &ring, limbs).words().to_vec()).collect();
+            let words: Vec<u32> = (0..polys)
+                .flat_map(|i| Poly::uniform(&ring, limbs, &seed, i as u32).words().to_vec())
+                .collect();
             cpu.upload::<Ntt>(limbs, polys, &words).unwrap()
         };
         let mut x = uniform(base, 2);

@@ -214,14 +214,11 @@ impl KernelId {
                 ["operands_diagonals", "diagonals", "store_sums"], 2, (LimbEntry, SumRow, BabyStepTerm)),
             Self::ExpandCompact => kernel!(word "expand_compact"[], 1, (LimbEntry, RowEntry)),
             Self::Ntt(block) => kernel!(
-                block(block) "ntt", "ntt"["limb", "load16", "fold", "load_folded", "store_out"],
-                1, (LimbEntry, RowEntry)),
+                block(block) "ntt", "ntt"["limb", "load16", "fold", "load_folded", "store_out"], 1, (LimbEntry, RowEntry)),
             Self::NttHead => kernel!(
-                column "ntt_head", "ntt_head"["limb", "load16", "fold", "load_folded", "store_out"],
-                1, (LimbEntry, RowEntry)),
+                column "ntt_head", "ntt_head"["limb", "load16", "fold", "load_folded", "store_out"], 1, (LimbEntry, RowEntry)),
             Self::NttRest(block) => kernel!(
-                block(block) "ntt_rest", "ntt"["limb", "load16", "load_out", "store_out"],
-                0, (LimbEntry, RowEntry)),
+                block(block) "ntt_rest", "ntt"["limb", "load16", "load_out", "store_out"], 0, (LimbEntry, RowEntry)),
             Self::Intt(block) => kernel!(
                 block(block) "intt", "intt"["limb_inverse", "load16", "load_x", "store_out"],
                 1, (InverseLimb, RowEntry)),
@@ -244,11 +241,9 @@ impl KernelId {
                 block(block) "ntt_rest_rescaled", "ntt"["limb_converted", "load16", "load_out", "store_rescaled"],
                 2, (ConvertedLimb, RowEntry)),
             Self::NttCompact(block) => kernel!(
-                block(block) "ntt_compact", "ntt"["limb", "load16", "fold", "residue", "load_compact", "store_out"],
-                1, (LimbEntry, RowEntry)),
+                block(block) "ntt_compact", "ntt"["limb", "load16", "fold", "residue", "load_compact", "store_out"], 1, (LimbEntry, RowEntry)),
             Self::NttHeadCompact => kernel!(
-                column "ntt_head_compact", "ntt_head"["limb", "load16", "fold", "residue", "load_compact", "store_out"],
-                1, (LimbEntry, RowEntry)),
+                column "ntt_head_compact", "ntt_head"["limb", "load16", "fold", "residue", "load_compact", "store_out"], 1, (LimbEntry, RowEntry)),
         }
     }
 }

@@ -80,7 +80,7 @@ impl SeededPoly {
 
     /// The polynomial, which the first call expands.
     pub(crate) fn poly(&self, params: &Params) -> &Poly<Ntt> {
-        self.poly.get_or_init(|| self.seed.uniform(self.number, params.ring(), self.limbs))
+        self.poly.get_or_init(|| Poly::uniform(params.ring(), self.limbs, &self.seed, self.number))
     }
 
     pub(crate) fn source(&self) -> PolySource<'_> {
@@ -127,8 +127,10 @@ impl Ciphertext {
 
     /// A part as it is uploaded.
     pub(crate) fn source(&self, part: usize) -> Option<PolySource<'_>> {
-        let seeded = || self.seeded.as_ref().filter(|_| part == self.parts.len()).map(SeededPoly::source);
-        self.parts.get(part).map(|poly| PolySource::Words(poly.words())).or_else(seeded)
+        match self.parts.get(part) {
+            Some(poly) => Some(PolySource::Words(poly.words())),
+            None => self.seeded.as_ref().filter(|_| part == self.parts.len()).map(SeededPoly::source),
+        }
     }
 }
 
@@ -139,7 +141,7 @@ impl PublicKey {
     }
 
     pub(crate) fn draw(params: &Params, seed: &Seed) -> Poly<Ntt> {
-        seed.uniform(0, params.ring(), params.limbs(params.max_level()))
+        Poly::uniform(params.ring(), params.limbs(params.max_level()), seed, 0)
     }
 }
 

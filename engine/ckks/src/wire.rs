@@ -18,7 +18,7 @@
 //! Versions count for each kind: 2 of the kinds 2 to 5, whose seeds stand for other words than in version 1, and 1 of all others.
 //!
 //! Rows are the seed of every `a`, then every `b`. A seed has 32 bytes, and stands for what
-//! [`Seed::uniform`] makes of it. A polynomial is its limbs; a limb is a string
+//! [`Poly::uniform`] makes of it. A polynomial is its limbs; a limb is a string
 //! of bits, lowest first, in which each of the `n` residues takes as many bits as its prime has. `n` is a multiple
 //! of 32, so a limb fills its bytes: there is no padding. What can be parsed has one encoding only.
 //!

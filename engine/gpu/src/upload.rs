@@ -3,7 +3,7 @@
 use crate::dispatch::{Operands, Table};
 use crate::gpu::{Call, Gpu, Row};
 use crate::memory::{GpuBuffer, Segment};
-use pleura_ring::{BackendError, Limbs, PolySource, shape};
+use pleura_ring::{BackendError, Limbs, Poly, PolySource, shape};
 use pleura_shaders::{KernelId, SeedRow};
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn fill_host_segments(gpu: &Gpu, limbs: Limbs, polys: &[PolySource<'_>], buffer:
                 to.copy_from_slice(words);
             }
             PolySource::Uniform { seed, number, words: None } => {
-                to.copy_from_slice(seed.uniform(number, &gpu.ring, limbs).words());
+                to.copy_from_slice(Poly::uniform(&gpu.ring, limbs, seed, number).words());
             }
         }
     }

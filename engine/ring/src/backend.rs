@@ -270,15 +270,15 @@ pub struct View<'a, B: Backend, D: Domain> {
 /// A polynomial that is uploaded.
 #[derive(Clone, Copy)]
 pub enum PolySource<'a> {
-    /// Its words, `[limb][coefficient]`.
+    /// Words of a polynomial, `[limb][coefficient]`.
     Words(&'a [u32]),
-    /// [`Seed::uniform`] of this number, which a device expands by itself; `words` are there if the host has them already.
+    /// [`Poly::uniform`](crate::Poly::uniform) of this number, which a device expands by itself; `words` are there if the host has them already.
     Uniform {
         /// The seed.
         seed: &'a Seed,
         /// Number of the polynomial.
         number: u32,
-        /// Its words, `[limb][coefficient]`.
+        /// Words of the polynomial, `[limb][coefficient]`.
         words: Option<&'a [u32]>,
     },
 }

@@ -1,6 +1,7 @@
 //! Polynomials in host memory: keys, and everything of clients that must not reach a device.
 
 use crate::cpu::Kernels;
+use crate::sample::Seed;
 use crate::{Coeff, Domain, GaloisElement, Limbs, Ntt, NttPermutation, Ring, Simd};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -151,6 +152,16 @@ impl Poly<Coeff> {
 }
 
 impl Poly<Ntt> {
+    /// Polynomial `number` of a seed: independent uniform words modulo every prime (uniform in either form). Over fewer limbs it is
+    /// a part of the one over all of them.
+    pub fn uniform(ring: &Arc<Ring>, limbs: Limbs, seed: &Seed, number: u32) -> Self {
+        let mut out = Self::zero(ring, limbs);
+        for (index, limb) in out.limbs_mut() {
+            seed.fill_uniform(number, index, ring.modulus(index), limb);
+        }
+        out
+    }
+
     /// Inverse transform.
     pub fn into_coeff(mut self) -> Poly<Coeff> {
         let kernels = self.kernels();

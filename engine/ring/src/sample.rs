@@ -8,10 +8,9 @@
 //! the residue `floor(x q / 2^32)` (Lemire, "Fast random integer generation in an interval", 2019), and is skipped where
 //! `x q mod 2^32` is below `2^32 mod q`, which leaves each residue as many words: they are exactly uniform.
 
-use crate::{Limbs, Modulus, Ntt, Poly, Ring, RingKind};
+use crate::{Modulus, RingKind};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 /// 256 bits that determine everything drawn from them.
@@ -86,17 +85,7 @@ impl Seed {
         &self.0
     }
 
-    /// Polynomial `number` of this seed: independent uniform words modulo every prime, as a transformed polynomial (uniform in
-    /// either form). Over fewer limbs it is a part of the one over all of them.
-    pub fn uniform(&self, number: u32, ring: &Arc<Ring>, limbs: Limbs) -> Poly<Ntt> {
-        let mut out = Poly::zero(ring, limbs);
-        for (index, limb) in out.limbs_mut() {
-            self.fill_uniform(number, index, ring.modulus(index), limb);
-        }
-        out
-    }
-
-    /// Limb `index` of [`Seed::uniform`], modulo the prime at this position of the ring.
+    /// Limb `index` of [`Poly::uniform`](crate::Poly::uniform), modulo the prime at this position of the ring.
     pub fn fill_uniform(&self, number: u32, index: usize, modulus: &Modulus, limb: &mut [u32]) {
         let q = modulus.q();
         let first_kept = q.wrapping_neg() % q;

@@ -59,7 +59,7 @@ proptest! {
         let words = |limbs, polys, number: u32| -> Vec<u32> {
             let seed = Seed::from_bytes(&[case.seed; 32]);
             let first = number << 16;
-            (0..polys).flat_map(|i| seed.uniform(first + i as u32, &ring, limbs).words().to_vec()).collect()
+            (0..polys).flat_map(|i| Poly::uniform(&ring, limbs, &seed, first + i as u32).words().to_vec()).collect()
         };
         let x_limbs = if case.over_q { base } else { limbs };
         let x_polys = parts * inputs * batch;
@@ -143,7 +143,7 @@ proptest! {
         let seed = Seed::from_bytes(&[seed; 32]);
         let secret = Poly::from_small(&ring, ring.limbs(), &seed.sampler(Label::Secret, 0).ternary(n)).into_ntt();
         let (key, key_polys) = noiseless_key(&ring, gadget, p, &secret, &secret.automorphism(galois), &seed);
-        let x = [0, 1].map(|i| seed.uniform(100 + i, &ring, base));
+        let x = [0, 1].map(|i| Poly::uniform(&ring, base, &seed, 100 + i));
         let words = [x[0].words(), x[1].words()].concat();
         // What a keyless secret sees: s(x_0 + x_1 secret).
         let mut plain = x[1].mul(&secret);
@@ -199,7 +199,7 @@ fn noiseless_key(
 ) -> (Vec<u32>, usize) {
     let mut words = Vec::new();
     for d in 0..gadget.digits() {
-        let a = seed.uniform(d as u32, ring, ring.limbs());
+        let a = Poly::uniform(ring, ring.limbs(), seed, d as u32);
         let mut shifted = t.clone();
         for (index, limb) in shifted.limbs_mut() {
             let m = ring.modulus(index);

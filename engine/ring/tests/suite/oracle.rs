@@ -446,7 +446,7 @@ fn cpus(ring: &Arc<Ring>) -> impl Iterator<Item = Cpu> {
 }
 
 fn uniform(ring: &Arc<Ring>, limbs: Limbs, seed: u8, number: u32) -> Vec<u32> {
-    Seed::from_bytes(&[seed; 32]).uniform(number, ring, limbs).words().to_vec()
+    Poly::uniform(ring, limbs, &Seed::from_bytes(&[seed; 32]), number).words().to_vec()
 }
 
 /// One limb of a poly.

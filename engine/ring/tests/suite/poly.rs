@@ -11,8 +11,8 @@ fn arithmetic_agrees_with_the_cpu() {
     let limbs = ring.limbs();
     let part = Limbs { q: 2, p: 1 };
     let seed = Seed::from_bytes(&[1; 32]);
-    let a = seed.uniform(0, &ring, limbs);
-    let b = seed.uniform(1, &ring, limbs);
+    let a = Poly::uniform(&ring, limbs, &seed, 0);
+    let b = Poly::uniform(&ring, limbs, &seed, 1);
     let [x, y] = [&a, &b].map(|poly| cpu.upload::<Ntt>(limbs, 1, poly.words()).unwrap());
     let x = cpu.concat(&[x.view()], part);
     let same = |poly: &Poly<Ntt>, batch: &Batch<Cpu, Ntt>| {

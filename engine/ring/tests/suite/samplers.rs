@@ -43,7 +43,7 @@ fn uniform_words_are_those_of_their_streams() {
         let ring = ring_of(log_n);
         let mut skipped = 0;
         for number in [0, 1, 77, u32::MAX] {
-            let all = seed.uniform(number, &ring, ring.limbs());
+            let all = Poly::uniform(&ring, ring.limbs(), &seed, number);
             for (i, words) in all.words().chunks(ring.n()).enumerate() {
                 let q = u64::from(ring.modulus(i).q());
                 // Words of which each residue would get one more than it should, of all 2^32.
@@ -62,14 +62,14 @@ fn uniform_words_are_those_of_their_streams() {
                 }
             }
             for limbs in [Limbs::q(1), Limbs { q: 2, p: 1 }, Limbs::q(5)] {
-                assert_eq!(seed.uniform(number, &ring, limbs).words(), all.restrict(limbs).words());
+                assert_eq!(Poly::uniform(&ring, limbs, &seed, number).words(), all.restrict(limbs).words());
             }
         }
         assert!(skipped > 0, "{log_n}");
     }
 }
 
-/// What is skipped leaves each residue as many words of the stream: counted over all words modulo small powers of two, as the rule says of 2^32.
+/// Each residue keeps as many words of a stream: all words below small powers of two are counted, by the rule for those below 2^32.
 #[test]
 fn each_residue_has_as_many_words() {
     for (bits, q) in [(8, 17u32), (8, 193), (10, 257), (10, 769), (12, 3329)] {
@@ -193,7 +193,7 @@ fn uniform_words_are_uniform_modulo_every_prime() {
     let mut by_low_bits = by_size.clone();
     let mut by_next = by_size.clone();
     for number in 0..64 {
-        let poly = seed.uniform(number, &ring, ring.limbs());
+        let poly = Poly::uniform(&ring, ring.limbs(), &seed, number);
         for (i, (words, &q)) in poly.words().chunks(ring.n()).zip(&primes).enumerate() {
             assert!(words.iter().all(|&x| x < q));
             let size = |x: u32, parts: u64| (u64::from(x) * parts / u64::from(q)) as usize;
@@ -220,7 +220,7 @@ fn uniform_words_never_reach_a_small_prime() {
         let seed = Seed::from_bytes(&[8; 32]);
         let mut counts = vec![0; q as usize];
         for number in 0..10_000 {
-            for &word in seed.uniform(number, &ring, ring.limbs()).words() {
+            for &word in Poly::uniform(&ring, ring.limbs(), &seed, number).words() {
                 counts[word as usize] += 1;
             }
         }

@@ -370,7 +370,7 @@ fn keys_are_noisy_in(s: &Setup) {
         let rows = first_limbs(&s.params, &bytes, 73, gadget.limbs, gadget.digits());
         // The first prime is in the first digit.
         for (d, b) in rows.into_iter().enumerate().skip(1) {
-            let a = seed.uniform(d as u32, ring, gadget.limbs);
+            let a = Poly::uniform(ring, gadget.limbs, &seed, d as u32);
             let mut noise = a.restrict(Limbs::q(1)).mul(&secret);
             noise.add_assign(&b);
             noises.push(centred(s, noise));
@@ -380,7 +380,7 @@ fn keys_are_noisy_in(s: &Setup) {
     let bytes = s.secret.public_key().unwrap().to_bytes();
     let seed = Seed::from_bytes(bytes[40..72].try_into().unwrap());
     let limbs = s.params.limbs(3);
-    let mut noise = seed.uniform(0, ring, limbs).restrict(Limbs::q(1)).mul(&secret);
+    let mut noise = Poly::uniform(ring, limbs, &seed, 0).restrict(Limbs::q(1)).mul(&secret);
     noise.add_assign(&first_limbs(&s.params, &bytes, 72, limbs, 1)[0]);
     noises.push(centred(s, noise));
     seeds.push(*seed.as_bytes());
