@@ -68,7 +68,7 @@ impl BasisConversion {
         self.fixed_point_bits
     }
 
-    /// Of a conversion from one prime, the least `y` whose quotient is one.
+    /// The least `y` whose quotient is one, in a conversion from one prime.
     pub fn threshold(&self) -> u32 {
         let half = 1u64 << (self.fixed_point_bits - 1);
         self.inv_fixed_point.first().map_or(0, |&w| half.div_ceil(u64::from(w)) as u32)

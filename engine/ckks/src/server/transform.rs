@@ -366,7 +366,7 @@ impl<B: Backend> Evaluator<B> {
         Ok(CiphertextBatch { items, ..x.like(data, transform.target_level, scale) })
     }
 
-    /// What `use_sums` makes of sums of rotated inputs times diagonals, one for each giant step and output, over the limbs of the gadget:
+    /// The result of `use_sums` on sums of rotated inputs times diagonals, one for each giant step and output, over the limbs of the gadget:
     /// `[2][giant][group][output] = sum over its terms of diagonal [2][baby][group][input]`.
     fn baby_step_sums(
         &self,

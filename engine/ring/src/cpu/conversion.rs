@@ -12,7 +12,7 @@ struct Sources {
     conversion: Arc<BasisConversion>,
 }
 
-/// What conversions of some polynomials have in common for all primes that they lead to: coefficients `y_i` of each group of sources, with
+/// The part of conversions of some polynomials that all primes have in common: coefficients `y_i` of each group of sources, with
 /// the quotient of a group of several.
 struct Coefficients {
     groups: Vec<Sources>,
@@ -34,7 +34,7 @@ impl Sources {
 }
 
 impl Coefficients {
-    /// Those of the polynomials `polys` of a view.
+    /// The coefficients of the polynomials `polys` of a view.
     fn new(cpu: &Cpu, x: View<'_, Cpu, Ntt>, polys: &[usize], groups: Vec<Sources>) -> Self {
         let primes = cpu.indices(x.limbs());
         let n = cpu.ring.n();

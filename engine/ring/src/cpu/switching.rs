@@ -35,7 +35,7 @@ pub(super) struct Switching<'a> {
     over_q: bool,
 }
 
-/// Those of some diagonals that sums use, numbered anew.
+/// The diagonals that some sums use, numbered anew.
 pub(super) struct UsedDiagonals<'a> {
     pub(super) all: Diagonals<'a, Cpu>,
     /// Numbers of the used ones.
