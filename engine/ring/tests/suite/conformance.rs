@@ -35,8 +35,8 @@ fn every_instruction_set_passes_at_small_degrees() {
 #[test]
 fn ciphertexts_may_be_computed_one_at_a_time() {
     for threads in [1, 2] {
-        let device = |ring| Cpu::with(ring, Simd::widest(), threads).map(|cpu| cpu.with_cache(0));
-        check(&[5, 10, 12], device).unwrap();
+        check(&[5, 10, 12], |ring| Cpu::with(ring, Simd::widest(), threads).map(|cpu| cpu.with_cache(0)))
+            .unwrap();
     }
 }
 
