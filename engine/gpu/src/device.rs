@@ -192,14 +192,19 @@ impl Device {
 
     /// Writes words from an offset on, after all recorded commands.
     pub(crate) fn write(&self, buffer: &PooledBuffer, at: usize, words: &[u32]) {
-        if buffer.is_in_use() {
-            self.flush();
-        }
         // Uploads pass through staging memory of the host; submitting in pieces bounds it.
         for (i, words) in words.chunks((SUBMIT_UPLOADED / 4) as usize).enumerate() {
             let at = at + i * (SUBMIT_UPLOADED / 4) as usize;
-            self.queue.write_buffer(&buffer.buffer, 4 * at as u64, bytemuck::cast_slice(words));
             let bytes = 4 * words.len() as u64;
+            {
+                // wgpu executes a write before the commands that another thread is submitting, and these may begin with clearing what
+                // nothing had written before they were submitted: never write while a thread submits.
+                let mut recorder = self.recorder();
+                if buffer.is_in_use() {
+                    self.submit(&mut recorder);
+                }
+                self.queue.write_buffer(&buffer.buffer, 4 * at as u64, bytemuck::cast_slice(words));
+            }
             self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
             if self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= SUBMIT_UPLOADED {
                 self.waiting_bytes.store(0, Ordering::Relaxed);

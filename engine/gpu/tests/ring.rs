@@ -13,8 +13,12 @@ mod common;
 use common::devices;
 use pleura_gpu::{Gpu, Options};
 use pleura_ring::conformance::check;
-use pleura_ring::{Backend, BackendError, Limbs, Ntt, Ring, primes_below};
+use pleura_ring::sample::Seed;
+use pleura_ring::{Backend, BackendError, Batch, Limbs, Ntt, Poly, PolySource, Ring, primes_below};
 use std::sync::Arc;
+
+/// Repetitions of what goes wrong only at times.
+const ROUNDS: usize = 200;
 
 /// Holds every adapter to the suite.
 #[track_caller]
@@ -170,4 +174,43 @@ fn kernels_are_timed() {
 
 fn small_ring() -> Arc<Ring> {
     Arc::new(Ring::new(10, &primes_below(30.0, 1 << 10, 2, &[]).unwrap(), &[]).unwrap())
+}
+
+#[test]
+fn keys_arrive_from_many_threads() {
+    for device in devices(&Options::default()) {
+        let primes = primes_below(30.0, 1 << 13, 3, &[]).unwrap();
+        let ring = Arc::new(Ring::new(12, &primes[..2], &primes[2..]).unwrap());
+        let gpu = Gpu::new(ring.clone(), device).unwrap();
+        let limbs = Limbs { q: 2, p: 1 };
+        let seeds: Vec<_> = (0..32).map(|i| Seed::from_bytes(&[i; 32])).collect();
+        let keys: Vec<_> =
+            seeds.iter().map(|seed| [0, 1].map(|i| Poly::<Ntt>::uniform(&ring, limbs, seed, i))).collect();
+        for _ in 0..ROUNDS {
+            // Memory that no kernel has seen: with its first use, the driver clears what was not written.
+            gpu.expect_constants(1 << 22);
+            let uploaded: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (seeds.chunks(8).zip(keys.chunks(8)))
+                    .map(|(seeds, keys)| scope.spawn(|| upload_keys(&gpu, limbs, seeds, keys)))
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            for (batch, key) in uploaded.iter().zip(&keys) {
+                let words = gpu.download(batch.view()).wait().unwrap();
+                let expected = key.each_ref().map(|poly| poly.words()).concat();
+                assert!(words == expected, "a key arrived with other words");
+            }
+        }
+    }
+}
+
+/// Uploads the first half of each key as words, the second as its seed.
+fn upload_keys(gpu: &Gpu, limbs: Limbs, seeds: &[Seed], keys: &[[Poly<Ntt>; 2]]) -> Vec<Batch<Gpu, Ntt>> {
+    let mut uploaded = Vec::new();
+    for (seed, [first, _]) in seeds.iter().zip(keys) {
+        let sources =
+            [PolySource::Words(first.words()), PolySource::Uniform { seed, number: 1, words: None }];
+        uploaded.push(gpu.upload_polys(limbs, &sources).unwrap());
+    }
+    uploaded
 }
