@@ -1,9 +1,9 @@
 //! Whole encrypted inferences of the reference networks, compared with targets and other systems.
 //!
-//! `cargo bench -p benches --bench networks [-- NAME...] [--rounds N] [--json FILE]`
+//! `cargo bench -p benches --bench networks [-- NAME...] [--rounds N] [--batch ITEMS] [--threads N] [--json FILE]`
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{ArrayD, Axis};
 use pleura::nn::{Client, CompileOptions, Fidelity, Plan, Report};
 use pleura::onnx::{ImportOptions, import};
 use pleura::{Device, Pipeline, host_memory, npy};
@@ -28,12 +28,16 @@ const LARGE: &str = "vgg5_se lenet5_se resnet20";
 /// Columns that are known of other systems too, marked in the table.
 const COMPARED: [&str; 6] = ["inference s", "compile s", "from cache s", "peak GB", "rotation keys", "bits"];
 /// Figures of a network that the summary has.
-const SUMMARY: usize = 14;
+const SUMMARY: usize = 15;
 
 struct Options {
     names: Vec<String>,
     /// Inferences that count, after one that warms up.
     rounds: usize,
+    /// Items that the layout is chosen for, and that are inferred together.
+    batch: NonZero<usize>,
+    /// Threads of the processor; all cores without a number.
+    threads: Option<NonZero<usize>>,
     json: Option<PathBuf>,
     /// Whether this process measures one network for another process.
     child: bool,
@@ -71,11 +75,11 @@ fn main() -> Result<()> {
     let mut failed = Vec::new();
     for name in &options.names {
         if options.child {
-            println!("{}", serde_json::to_string(&measure(name, options.rounds)?)?);
+            println!("{}", serde_json::to_string(&measure(name, &options)?)?);
             return Ok(());
         }
         eprintln!("{name} ...");
-        match measure_apart(name, options.rounds) {
+        match measure_apart(name, &options) {
             Ok(network) => {
                 network.print();
                 measured.push(network);
@@ -124,9 +128,11 @@ fn references(network: &str) -> Vec<Reference> {
 }
 
 /// Measures a network in a process of its own, so that its peak memory is measured alone.
-fn measure_apart(name: &str, rounds: usize) -> Result<Measured> {
+fn measure_apart(name: &str, options: &Options) -> Result<Measured> {
+    let Options { rounds, batch, threads, .. } = options;
     let mut child = Command::new(std::env::current_exe()?);
-    child.args(["--child", name, "--rounds", &rounds.to_string()]);
+    child.args(["--child", name, "--rounds", &rounds.to_string(), "--batch", &batch.to_string()]);
+    child.args(threads.iter().flat_map(|threads| ["--threads".to_owned(), threads.to_string()]));
     let done = child.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !done.status.success() {
         return Err(done.status.to_string().into());
@@ -134,15 +140,17 @@ fn measure_apart(name: &str, rounds: usize) -> Result<Measured> {
     Ok(serde_json::from_slice(&done.stdout)?)
 }
 
-fn measure(name: &str, rounds: usize) -> Result<Measured> {
+fn measure(name: &str, options: &Options) -> Result<Measured> {
+    let &Options { rounds, batch, threads, .. } = options;
     let mut seconds = Times::new();
     let model = fs::read(file(name, "onnx"))?;
     let network = time(&mut seconds, "import", || import(&model, &ImportOptions::default()))?.network;
-    let item = first_item(name, network.input_shape())?;
-    let plaintext = network.evaluate(item.view())?;
-    let plan = time(&mut seconds, "compile", || {
-        Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ())
-    })?;
+    let mut compile_options = CompileOptions { batch: batch.get(), ..CompileOptions::default() };
+    compile_options.threads = threads.map_or(compile_options.threads, NonZero::get);
+    let plan =
+        time(&mut seconds, "compile", || Plan::compile(&network, &compile_options, &mut |_, _, _| ()))?;
+    let items = first_items(name, network.input_shape(), plan.client_spec().items())?;
+    let plaintext = network.evaluate(items.view())?;
     let compile_peak_gb = peak_gb();
     let saved = plan.to_bytes()?;
     let saved_bytes = saved.len();
@@ -152,14 +160,14 @@ fn measure(name: &str, rounds: usize) -> Result<Measured> {
 
     let client = Arc::new(Client::new(plan.client_spec().clone())?);
     let keys = time(&mut seconds, "make keys", || client.evaluation_keys())?;
-    let device = Device::cpu(None);
+    let device = Device::cpu(threads.map(NonZero::get));
     let pipeline =
         time(&mut seconds, "prepare server", || Pipeline::with_client(&plan, &device, client, keys))?;
-    pipeline.run(item.view())?; // Fills caches and pools.
+    pipeline.run(items.view())?; // Fills caches and pools.
     let mut layers: Vec<Vec<f64>> = vec![Vec::new(); plan.report().layers.len()];
     let mut fidelity = Fidelity { bits: f64::INFINITY, label_agreement: 1.0, ..Fidelity::default() };
     for _ in 0..rounds {
-        let outcome = pipeline.profile(item.view(), &mut |_| ())?;
+        let outcome = pipeline.profile(items.view(), &mut |_| ())?;
         let stages = [
             ("encrypt", outcome.times.encrypt),
             ("inference", outcome.times.infer),
@@ -229,6 +237,7 @@ impl Measured {
         all.extend(COMPARED.into_iter().zip(self.compared().map(figure)));
         all.extend([
             ("spread s", spread(self.times("inference"))),
+            ("layout", format!("{}, {} items", report.layout, report.items)),
             ("N, levels", format!("2^{}, {}", parameters.log_n, parameters.levels)),
             ("make keys s", seconds("make keys")),
             ("prepare server s", seconds("prepare server")),
@@ -296,7 +305,14 @@ fn print_table(rows: &[Vec<String>]) {
 
 impl Options {
     fn read() -> Result<Self> {
-        let mut options = Self { names: Vec::new(), rounds: 7, json: None, child: false };
+        let mut options = Self {
+            names: Vec::new(),
+            rounds: 7,
+            batch: NonZero::<usize>::MIN,
+            threads: None,
+            json: None,
+            child: false,
+        };
         let split = |names: &&'static str| names.split(' ').map(String::from);
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -305,6 +321,8 @@ impl Options {
                 "--bench" => {} // From cargo.
                 "--child" => options.child = true,
                 "--rounds" => options.rounds = value()?.parse::<NonZero<usize>>()?.get(),
+                "--batch" => options.batch = value()?.parse()?,
+                "--threads" => options.threads = Some(value()?.parse()?),
                 "--json" => options.json = Some(value()?.into()),
                 "all" => options.names.extend([DEFAULT, LARGE].iter().flat_map(split)),
                 name if file(name, "onnx").is_file() => options.names.push(argument),
@@ -322,12 +340,12 @@ fn file(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(format!("{}/../models/reference/{name}.{extension}", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// The first of the network's inputs, `[1, ..shape]`.
-fn first_item(name: &str, shape: &[usize]) -> Result<ArrayD<f64>> {
+/// The first of the network's inputs, from the first one again where there are fewer than `count`: `[count, ..shape]`.
+fn first_items(name: &str, shape: &[usize], count: usize) -> Result<ArrayD<f64>> {
     let file = BufReader::new(File::open(file(name, "input.npy"))?);
-    let mut items = npy::items(npy::read(file)?, shape)?;
-    items.slice_axis_inplace(Axis(0), Slice::from(..1));
-    Ok(items)
+    let items = npy::items(npy::read(file)?, shape)?;
+    let numbers: Vec<_> = (0..items.len_of(Axis(0))).cycle().take(count).collect();
+    Ok(items.select(Axis(0), &numbers))
 }
 
 fn time<T, E>(seconds: &mut Times, what: &str, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
