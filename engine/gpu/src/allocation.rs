@@ -1,4 +1,5 @@
 //! Allocation of results, uploads, and constants, which stay in host memory when the device is full.
+#![expect(clippy::indexing_slicing, reason = "places are made with their segments, a group for each item")]
 
 use crate::device::Device;
 use crate::memory::{GpuBuffer, PooledBuffer, Segment, Slab};
@@ -123,7 +124,8 @@ impl Device {
         let packed = self.alloc_sizes(&sizes);
         let places = (0..items).map(|item| {
             let (group, member) = placement.place(item, items);
-            packed.places.get(group).map_or((0, 0), |&(segment, at)| (segment, at + (member * words) as u32))
+            let (segment, at) = packed.places[group];
+            (segment, at + (member * words) as u32)
         });
         GpuBuffer { places: places.collect(), ..packed }
     }
@@ -180,13 +182,12 @@ impl Device {
         let GpuBuffer { segments, places, .. } = &mut buffer;
         let mut rest = words;
         for (i, segment) in segments.iter_mut().enumerate() {
-            let here = || places.iter().zip(sizes).filter(|((segment, _), _)| *segment == i);
-            let length: usize = here().map(|(_, words)| words).sum();
-            let start = here().map(|((_, at), _)| *at).next().unwrap_or(0);
-            let (words, after) = rest.split_at(length.min(rest.len()));
+            let here: Vec<_> = places.iter().zip(sizes).filter(|((segment, _), _)| *segment == i).collect();
+            let ((_, start), _) = here[0];
+            let (words, after) = rest.split_at(here.iter().map(|(_, words)| **words).sum());
             rest = after;
             match segment {
-                Segment::Device(buffer) => self.write(buffer, start as usize, words),
+                Segment::Device(buffer) => self.write(buffer, *start as usize, words),
                 Segment::Host(host) => Arc::make_mut(host).copy_from_slice(words),
             }
         }
@@ -205,7 +206,7 @@ impl Device {
         let (segments, starts): (Vec<_>, Vec<_>) =
             lengths.into_iter().map(|words| self.reserve_constant(words)).unzip();
         for (segment, at) in &mut places {
-            *at += starts.get(*segment).copied().unwrap_or(0);
+            *at += starts[*segment];
         }
         Ok(GpuBuffer { segments, places, writable: false })
     }

@@ -36,11 +36,15 @@ pub(crate) fn upload_polys(
 }
 
 /// Fills the segments that stay with the host, where seeds are expanded, too.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "places are made with their segments, as long as the polynomials"
+)]
 fn fill_host_segments(gpu: &Gpu, limbs: Limbs, polys: &[PolySource<'_>], buffer: &mut GpuBuffer) {
     let poly_words = limbs.count() << gpu.ring.log_n();
     for (source, &(segment, at)) in polys.iter().zip(&buffer.places) {
-        let Some(Segment::Host(words)) = buffer.segments.get_mut(segment) else { continue };
-        let Some(to) = Arc::make_mut(words).get_mut(at as usize..at as usize + poly_words) else { continue };
+        let Segment::Host(words) = &mut buffer.segments[segment] else { continue };
+        let to = &mut Arc::make_mut(words)[at as usize..at as usize + poly_words];
         match *source {
             PolySource::Words(words) | PolySource::Uniform { words: Some(words), .. } => {
                 to.copy_from_slice(words);
