@@ -13,6 +13,7 @@ use crate::robustness::without_robustness;
 use crate::table_arena::{ALIGN_WORDS, ARENA_WORDS, TableArena};
 use pleura_ring::BackendError;
 use pleura_shaders::Words;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -196,14 +197,20 @@ impl Device {
         for (i, words) in words.chunks((SUBMIT_UPLOADED / 4) as usize).enumerate() {
             let at = at + i * (SUBMIT_UPLOADED / 4) as usize;
             let bytes = 4 * words.len() as u64;
+            let Some(size) = NonZero::new(bytes) else { return };
+            // Without memory, the driver's error is in the sink.
+            let Some(mut staged) = self.queue.write_buffer_with(&buffer.buffer, 4 * at as u64, size) else {
+                return;
+            };
+            staged.copy_from_slice(bytemuck::cast_slice(words));
             {
                 // wgpu executes a write before the commands that another thread is submitting, and these may begin with clearing what
-                // nothing had written before they were submitted: never write while a thread submits.
+                // nothing had written before they were submitted: no write is handed in while a thread submits.
                 let mut recorder = self.recorder();
                 if buffer.is_in_use() {
                     self.submit(&mut recorder);
                 }
-                self.queue.write_buffer(&buffer.buffer, 4 * at as u64, bytemuck::cast_slice(words));
+                drop(staged);
             }
             self.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
             if self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= SUBMIT_UPLOADED {
