@@ -91,6 +91,26 @@ fn ciphertexts_are_the_same_on_every_device() {
 }
 
 #[test]
+fn threads_share_a_device() {
+    let case = Circuit::new(RingKind::Cyclotomic, 10);
+    let ring = case.params.ring();
+    let expected = circuit(Cpu::new(ring.clone()).unwrap(), &case);
+    for device in devices(&Options::default()) {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                // Each brings keys and weights while others compute.
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        let got = circuit(Gpu::new(ring.clone(), device.clone()).unwrap(), &case);
+                        assert!(got == expected, "{}", device.info().name);
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn operations_are_few_dispatches_in_few_submits() {
     // A limb is transformed by one kernel up to 2^12 everywhere, by two from 2^14 on, where the second of an inverse transform, a
     // conversion and the first of a forward transform are one. Where slots are real, unfolding and folding keep them apart.
