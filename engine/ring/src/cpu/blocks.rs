@@ -4,6 +4,7 @@
     reason = "shapes are asserted where views enter; items and sums lie within them"
 )]
 
+use super::buffer::Places;
 use super::conversion::{Division, in_blocks};
 use super::device::Cpu;
 use super::switching::{Switching, UsedDiagonals};
@@ -26,9 +27,9 @@ pub(super) fn baby_step_sums(
     sums: usize,
 ) -> Batch<Cpu, Ntt> {
     let mut out = cpu.batch(product.gadget.limbs, 2 * sums);
-    let mut places: Vec<_> = polys_mut(&mut out).into_iter().map(Some).collect();
+    let mut places = Places::new(polys_mut(&mut out));
     for part in parts(cpu, product, diagonals, terms, sums) {
-        let outs = part.polys(sums).filter_map(|poly| places[poly].take()).collect();
+        let outs = part.polys(sums).map(|poly| places.take(poly)).collect();
         Switching::new(cpu, product, part.items).run_sums(&part.diagonals, &part.terms, outs);
     }
     out
@@ -46,9 +47,9 @@ pub(super) fn baby_step_sums_divided(
     let limbs = product.gadget.limbs;
     let division = Division::new(cpu, limbs, to);
     let mut out = cpu.batch(to, 2 * sums);
-    let mut places: Vec<_> = polys_mut(&mut out).into_iter().map(Some).collect();
+    let mut places = Places::new(polys_mut(&mut out));
     for part in parts(cpu, product, diagonals, terms, sums) {
-        let outs = part.polys(sums).filter_map(|poly| places[poly].take()).collect();
+        let outs = part.polys(sums).map(|poly| places.take(poly)).collect();
         let mut between = cpu.batch(limbs, 2 * part.sums.len());
         let switching = Switching::new(cpu, product, part.items);
         switching.run_sums(&part.diagonals, &part.terms, polys_mut(&mut between));
@@ -121,11 +122,11 @@ impl Blocks {
     fn run(&self, cpu: &Cpu, out: &mut Batch<Cpu, Ntt>, mut f: impl FnMut(Vec<usize>, Vec<Vec<&mut [u32]>>)) {
         let Self { limbs, outputs, batch } = *self;
         let n = cpu.ring.n();
-        let mut places: Vec<_> = polys_mut(out).into_iter().map(Some).collect();
+        let mut places = Places::new(polys_mut(out));
         for items in in_blocks(0..batch, BLOCK_CACHES * cpu.cache_bytes / (4 * n * limbs)) {
             let polys =
                 (0..2 * outputs).flat_map(|output| items.iter().map(move |item| output * batch + item));
-            let outs: Vec<_> = polys.filter_map(|poly| places[poly].take()).collect();
+            let outs = polys.map(|poly| places.take(poly)).collect();
             f(items, outs);
         }
     }

@@ -69,6 +69,24 @@ impl CpuBuffer {
     }
 }
 
+/// Parts of storage, each of which is written by one task.
+pub(super) struct Places<T>(Vec<Option<T>>);
+
+impl<T> Places<T> {
+    pub(super) fn new(parts: impl IntoIterator<Item = T>) -> Self {
+        Self(parts.into_iter().map(Some).collect())
+    }
+
+    /// Takes a part out.
+    #[expect(clippy::expect_used, reason = "tasks that shared a part would overwrite each other's results")]
+    pub(super) fn take(&mut self, i: usize) -> T {
+        self.0
+            .get_mut(i)
+            .and_then(Option::take)
+            .expect("internal error: a place that is taken twice, or is none")
+    }
+}
+
 impl Pool {
     fn lock(&self) -> std::sync::MutexGuard<'_, Free> {
         // A list of free storage is sound whatever its last user was doing.

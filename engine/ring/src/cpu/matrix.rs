@@ -4,6 +4,7 @@
     reason = "shapes are asserted where views enter; blocks name rows of the matrix"
 )]
 
+use super::buffer::Places;
 use super::device::Cpu;
 use super::kernels::ROWS;
 use crate::{Batch, IntegerMatrix, Limbs, Modulus, Ntt, View, shape};
@@ -100,9 +101,9 @@ impl Blocks {
         x: &[&[u32]],
         out: &mut [&mut [u32]],
     ) {
-        let mut out: Vec<_> = out.iter_mut().map(|words| Some(&mut **words)).collect();
+        let mut out = Places::new(out.iter_mut().map(|words| &mut **words));
         for Block { rows, columns, weights } in &self.0 {
-            let mut outs: Vec<&mut [u32]> = rows.iter().filter_map(|&row| out[row].take()).collect();
+            let mut outs: Vec<&mut [u32]> = rows.iter().map(|&row| out.take(row)).collect();
             (cpu.kernels.matrix)(modulus, x, columns, &weights[limb], &mut outs);
         }
     }

@@ -1,7 +1,7 @@
 //! Key switching on the processor: one limb at a time, so that digits, keys and results meet in the cache.
 #![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
 
-use super::buffer::CpuBuffer;
+use super::buffer::{CpuBuffer, Places};
 use super::conversion::Extension;
 use super::device::{Cpu, TILE};
 use super::kernels::{GadgetLimb, PairTerm};
@@ -103,11 +103,11 @@ impl<'a> Switching<'a> {
         let mut out = cpu.batch(gadget.limbs, 2 * outputs * count);
         let mut first: Vec<_> = out.buffer_mut().limbs_mut().collect();
         let second = first.split_off(first.len() / 2);
-        let mut pairs: Vec<_> = first.into_iter().zip(second).map(Some).collect();
+        let mut pairs = Places::new(first.into_iter().zip(second));
         let mut tasks = Vec::with_capacity(limbs);
         for limb in 0..limbs {
             let places = (0..count).flat_map(|item| (0..outputs).map(move |output| output * count + item));
-            let outs: Vec<_> = places.filter_map(|place| pairs[place * limbs + limb].take()).collect();
+            let outs: Vec<_> = places.map(|place| pairs.take(place * limbs + limb)).collect();
             tasks.push((limb, outs));
         }
         let words = 2 * outputs * count * limbs * cpu.ring.n();
@@ -199,15 +199,14 @@ impl<'a> Switching<'a> {
         let outputs = self.product.outputs;
         let count = self.items.len();
         let mut steps = self.cpu.tiles(words, 2 * outputs * count);
-        let mut second: Vec<_> = steps.limbs_mut().map(Some).collect();
-        let mut first: Vec<_> = second.drain(..outputs * count).collect();
+        let mut first: Vec<_> = steps.limbs_mut().collect();
+        let second = first.split_off(outputs * count);
+        let mut pairs = Places::new(first.into_iter().zip(second));
         for item in 0..count {
-            let places = (0..outputs).map(|output| output * count + item);
-            let pairs = places.filter_map(|place| first[place].take().zip(second[place].take()));
-            self.add_all(Spot { limb, item, start }, digits, &mut pairs.collect::<Vec<_>>());
+            let outs = (0..outputs).map(|output| pairs.take(output * count + item));
+            self.add_all(Spot { limb, item, start }, digits, &mut outs.collect::<Vec<_>>());
         }
-        drop(first);
-        drop(second);
+        drop(pairs);
         steps
     }
 
