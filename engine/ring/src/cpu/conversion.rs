@@ -2,7 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "shapes are asserted where views enter; limbs lie within them")]
 
 use super::buffer::CpuBuffer;
-use super::device::Cpu;
+use super::device::{Cpu, TRANSFORM};
 use crate::{BasisConversion, Gadget, Limbs, Ntt, View, shape};
 use std::sync::Arc;
 
@@ -37,7 +37,6 @@ impl Coefficients {
     /// The coefficients of the polynomials `polys` of a view.
     fn new(cpu: &Cpu, x: View<'_, Cpu, Ntt>, polys: &[usize], groups: Vec<Sources>) -> Self {
         let primes = cpu.indices(x.limbs());
-        let n = cpu.ring.n();
         let mut slots = Vec::new();
         let mut starts = Vec::new();
         for group in &groups {
@@ -48,29 +47,45 @@ impl Coefficients {
         }
         let rows = slots.len();
         let mut buffer = cpu.scratch(polys.len() * rows);
-        cpu.for_each_limb(buffer.limbs_mut(), rows, |i, row, y| {
-            if let Some((limb, scale)) = slots[row] {
-                y.copy_from_slice(cpu.limb(x, polys[i], x.limbs(), limb));
-                (cpu.kernels.intt)(cpu.ring.table(primes[limb]), y, scale);
+        let places = polys.iter().copied().zip(in_blocks(buffer.limbs_mut(), rows)).collect();
+        let blocks = cpu.blocks(places, usize::MAX);
+        cpu.run_blocks(polys.len() * rows * cpu.ring.n(), blocks, |mut block| {
+            let mut tasks = Vec::new();
+            for (poly, y) in &mut block {
+                let sources = slots.iter().zip(y).filter_map(|(slot, y)| slot.map(|source| (source, y)));
+                tasks.extend(
+                    sources.map(|((limb, scale), y)| (limb, cpu.limb(x, *poly, x.limbs(), limb), scale, y)),
+                );
             }
+            tasks.sort_by_key(|(limb, ..)| *limb);
+            cpu.run(TRANSFORM * tasks.len() * cpu.ring.n(), tasks, |(limb, from, scale, y)| {
+                y.copy_from_slice(from);
+                (cpu.kernels.intt)(cpu.ring.table(primes[limb]), y, scale);
+            });
+            Self::add_quotients(cpu, &groups, block.into_iter().map(|(_, y)| y));
         });
+        Self { groups, buffer, rows, starts, primes }
+    }
+
+    /// Fills the last row of each group of several sources in the rows of some polynomials.
+    fn add_quotients<'a>(cpu: &Cpu, groups: &[Sources], polys: impl Iterator<Item = Vec<&'a mut [u32]>>) {
         let mut tasks = Vec::new();
-        let mut limbs = buffer.limbs_mut();
-        for group in polys.iter().flat_map(|_| &groups) {
-            let y: Vec<&mut [u32]> = limbs.by_ref().take(group.rows()).collect();
-            if y.len() > 1 {
-                tasks.push((y, &group.conversion));
+        for poly in polys {
+            let mut rows = poly.into_iter();
+            for group in groups {
+                let y: Vec<&mut [u32]> = rows.by_ref().take(group.rows()).collect();
+                if y.len() > 1 {
+                    tasks.push((y, &group.conversion));
+                }
             }
         }
-        drop(limbs);
-        cpu.run(tasks.len() * n, tasks, |(mut y, conversion)| {
+        cpu.run(tasks.len() * cpu.ring.n(), tasks, |(mut y, conversion)| {
             if let Some((quotient, sources)) = y.split_last_mut() {
                 let sources: Vec<&[u32]> = sources.iter().map(|s| &**s).collect();
                 let weights = conversion.inv_fixed_point();
                 (cpu.kernels.quotient)(&sources, weights, conversion.fixed_point_bits(), quotient);
             }
         });
-        Self { groups, buffer, rows, starts, primes }
     }
 
     /// Group `group` of the `i`-th polynomial, converted to a target, which is the prime at position `index`.
@@ -167,7 +182,7 @@ impl<'a> Division<'a> {
         let n = self.cpu.ring.n();
         let words = outs.len() * self.kept.len() * n;
         let at_once = self.cpu.cache_bytes / (4 * n * self.sources().rows());
-        let blocks = in_blocks(outs.into_iter().enumerate(), at_once);
+        let blocks = self.cpu.blocks(outs.into_iter().enumerate().collect(), at_once);
         self.cpu.run_blocks(words, blocks, |block| self.divide(x, block));
     }
 

@@ -41,6 +41,9 @@ const CACHE_BYTES: usize = 1 << 20;
 /// Words below which an operation is not worth waking threads for.
 const SERIAL_WORDS: usize = 1 << 15;
 
+/// Work of transforming a word, in words that are copied or added.
+pub(super) const TRANSFORM: usize = 4;
+
 impl Cpu {
     /// A device on all cores, with the instruction set of [`Simd::preferred`].
     ///
@@ -123,6 +126,16 @@ impl Cpu {
             Some(log) => log.run(tasks, words < SERIAL_WORDS, f),
             None => self.split(words, tasks, f),
         }
+    }
+
+    /// Items in blocks of nearly equal size, none of more than `most` items: as many blocks as all threads are busy with together, if there are
+    /// enough items.
+    pub(super) fn blocks<T>(&self, items: Vec<T>, most: usize) -> Vec<Vec<T>> {
+        let threads = self.threads.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
+        let count = items.len();
+        let blocks = count.div_ceil(most.max(1)).next_multiple_of(threads).min(count);
+        let mut items = items.into_iter();
+        (0..blocks).map(|i| items.by_ref().take((count + i) / blocks).collect()).collect()
     }
 
     /// Runs `f` on blocks of work that are lists of tasks themselves: a single block is no task of its own.

@@ -3,7 +3,7 @@
 
 use super::buffer::{CpuBuffer, Places};
 use super::conversion::Extension;
-use super::device::{Cpu, TILE};
+use super::device::{Cpu, TILE, TRANSFORM};
 use super::kernels::{GadgetLimb, PairTerm};
 use super::matrix::Blocks;
 use crate::{Batch, Diagonals, Digits, GadgetProduct, Ntt, Term, View};
@@ -371,12 +371,22 @@ impl<'a> UsedDiagonals<'a> {
             Diagonals::Polys(view) => self.used.iter().map(|&i| cpu.limb(view, i, limbs, limb)).collect(),
             Diagonals::Compact(polys) => {
                 let mut rest: &mut [u32] = room.limbs_mut().next().unwrap_or_default();
-                let mut expanded = Vec::with_capacity(self.used.len());
+                let words = rest.len();
+                let mut tasks = Vec::with_capacity(self.used.len());
                 for &i in &self.used {
                     let coefficients = &polys.0[i].coefficients;
                     let (words, after) = rest.split_at_mut(coefficients.len());
+                    tasks.push((coefficients, words));
+                    rest = after;
+                }
+                cpu.split(TRANSFORM * words, tasks, |(coefficients, words)| {
                     cpu.transform_compact(index, coefficients, words);
-                    expanded.push(&*words);
+                });
+                let mut rest = room.limb(0);
+                let mut expanded = Vec::with_capacity(self.used.len());
+                for &i in &self.used {
+                    let (words, after) = rest.split_at(polys.0[i].coefficients.len());
+                    expanded.push(words);
                     rest = after;
                 }
                 expanded
