@@ -10,8 +10,12 @@ use crate::{Batch, Diagonals, Digits, GadgetProduct, Ntt, Term, View};
 use crate::{IntegerMatrix, Limbs, NttPermutation};
 use std::sync::Arc;
 
-/// Words of all steps of a tile: they stay in a core's own cache beside keys and diagonals.
-const CACHED_WORDS: usize = 1 << 18;
+/// Words of all steps of a tile and of their keys. More than a core's own cache holds: longer tiles, which the processor fetches ahead of, are
+/// worth more.
+const STEP_WORDS: usize = 1 << 20;
+
+/// Words of a tile of the keys of several items, which stay in a core's own cache beside digits and results.
+const KEY_WORDS: usize = 1 << 15;
 
 /// Shorter tiles would be mostly overhead.
 const SMALLEST_TILE: usize = 256;
@@ -210,30 +214,29 @@ impl<'a> Switching<'a> {
         steps
     }
 
-    /// Words of a limb taken at a time where steps are summed: fewer, the more steps and keys there are, so that they stay in the core's
-    /// own cache.
+    /// Words of a limb taken at a time where steps are summed: fewer, the more steps and keys there are.
     fn tile(&self) -> usize {
         let steps = 2 * self.product.outputs * self.items.len();
-        self.tile_of(steps + self.keys(), CACHED_WORDS)
+        self.tile_of(steps + self.keys(|_| true), STEP_WORDS, TILE)
     }
 
     /// Words of a limb taken at a time where several items use the same keys.
     fn tile_of_keys(&self) -> usize {
-        if self.items.len() > 1 { self.tile_of(self.keys(), CACHED_WORDS / 2) } else { TILE / 2 }
+        let keys = (0..self.inputs).map(|input| self.keys(|of| of == input)).fold(1, usize::max);
+        if self.items.len() > 1 { self.tile_of(keys, KEY_WORDS, TILE / 2) } else { TILE / 2 }
             .min(self.cpu.ring.n())
     }
 
-    /// Words that are taken at a time of `limbs` limbs, of which `words` words stay in a cache.
-    fn tile_of(&self, limbs: usize, words: usize) -> usize {
-        let most = words / limbs.max(1);
-        let tile = 1 << most.max(1).ilog2();
-        tile.clamp(SMALLEST_TILE, TILE / 2).min(self.cpu.ring.n())
+    /// Words that are taken at a time of `limbs` limbs, `most` or fewer, so that they are `words` words together.
+    fn tile_of(&self, limbs: usize, words: usize, most: usize) -> usize {
+        let tile = 1 << (words / limbs.max(1)).max(1).ilog2();
+        tile.clamp(SMALLEST_TILE, most).min(self.cpu.ring.n())
     }
 
-    /// Limbs of all keys modulo one prime.
-    fn keys(&self) -> usize {
-        let keys = self.product.terms.iter().filter(|term| term.key.is_some()).count();
-        2 * keys * self.product.gadget.digits()
+    /// Limbs of the keys of some inputs modulo one prime.
+    fn keys(&self, inputs: impl Fn(usize) -> bool) -> usize {
+        let terms = self.product.terms.iter().filter(|term| term.key.is_some() && inputs(term.input));
+        2 * terms.count() * self.product.gadget.digits()
     }
 
     /// Limbs in which an input's digits are extended.
