@@ -1,22 +1,19 @@
-//! Aligned storage that is recycled: a fresh allocation costs a page fault every 4 KiB.
+//! Aligned storage that is recycled: a fresh allocation costs a page fault every 4 KiB, or every 2 MiB where it is large.
 
+use super::storage::{LINE_WORDS, Source, Storage};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// One cache line, the unit of alignment.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
 
 /// Free storage.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<Free>);
 
-/// Free storage by size, and how many lines it is in all.
+/// Free storage by size, and how many lines it is in all; the maker of more.
 #[derive(Default)]
 struct Free {
-    by_size: BTreeMap<usize, Vec<Vec<Line>>>,
+    by_size: BTreeMap<usize, Vec<Storage>>,
     lines: usize,
+    source: Source,
 }
 
 /// Upper bound of the unused memory in a pool, so that sizes that are no longer used do not accumulate.
@@ -29,7 +26,7 @@ const MAX_FREE_BYTES: usize = 2 << 30;
 /// evict their own operands.
 pub struct CpuBuffer {
     /// Lines of the limbs, or somewhat more.
-    lines: Vec<Line>,
+    storage: Storage,
     n: usize,
     limbs: usize,
     pool: Arc<Pool>,
@@ -38,34 +35,32 @@ pub struct CpuBuffer {
 impl CpuBuffer {
     pub(super) fn new(pool: &Arc<Pool>, n: usize, limbs: usize) -> Self {
         let count = limbs * Self::stride(n);
-        let free = pool.lock().take(count);
-        // Zeros that the system provides: only pages that are used are ever touched.
-        let lines = free.unwrap_or_else(|| bytemuck::zeroed_vec(count));
-        Self { lines, n, limbs, pool: pool.clone() }
+        let storage = pool.lock().take(count);
+        Self { storage, n, limbs, pool: pool.clone() }
     }
 
     /// Lines from one limb to the next.
     fn stride(n: usize) -> usize {
-        n.div_ceil(16) + 1
+        n.div_ceil(LINE_WORDS) + 1
     }
 
     /// Words of limb `i`.
     #[expect(clippy::indexing_slicing, reason = "limb numbers come from shapes that were asserted")]
     pub(super) fn limb(&self, i: usize) -> &[u32] {
-        let start = i * Self::stride(self.n) * 16;
-        &bytemuck::cast_slice(&self.lines)[start..start + self.n]
+        let start = i * Self::stride(self.n) * LINE_WORDS;
+        &self.storage.words()[start..start + self.n]
     }
 
     pub(super) fn limbs(&self) -> impl Iterator<Item = &[u32]> {
-        let lines = self.lines.chunks(Self::stride(self.n)).take(self.limbs);
-        lines.filter_map(|lines| bytemuck::cast_slice(lines).get(..self.n))
+        let limbs = self.storage.words().chunks(Self::stride(self.n) * LINE_WORDS).take(self.limbs);
+        limbs.filter_map(|limb| limb.get(..self.n))
     }
 
     pub(super) fn limbs_mut(&mut self) -> impl Iterator<Item = &mut [u32]> {
         let n = self.n;
-        let stride = Self::stride(self.n);
-        let lines = self.lines.chunks_mut(stride).take(self.limbs);
-        lines.filter_map(move |lines| bytemuck::cast_slice_mut(lines).get_mut(..n))
+        let stride = Self::stride(n) * LINE_WORDS;
+        let limbs = self.storage.words_mut().chunks_mut(stride).take(self.limbs);
+        limbs.filter_map(move |limb| limb.get_mut(..n))
     }
 }
 
@@ -100,29 +95,29 @@ impl Pool {
 
 impl Free {
     /// Takes storage of `lines` lines, or up to half as much again, because sizes change from level to level.
-    fn take(&mut self, lines: usize) -> Option<Vec<Line>> {
+    fn take(&mut self, lines: usize) -> Storage {
         let mut fitting = self.by_size.range_mut(lines..=lines + lines / 2);
-        let found = fitting.find_map(|(_, free)| free.pop())?;
-        self.lines -= found.len();
-        Some(found)
+        let Some(found) = fitting.find_map(|(_, free)| free.pop()) else { return self.source.make(lines) };
+        self.lines -= found.lines();
+        found
     }
 
-    fn put(&mut self, storage: Vec<Line>) {
-        let max = MAX_FREE_BYTES / size_of::<Line>();
-        if storage.len() > max {
+    fn put(&mut self, storage: Storage) {
+        let max = MAX_FREE_BYTES / (4 * LINE_WORDS);
+        if storage.lines() > max {
             return;
         }
-        if self.lines + storage.len() > max {
+        if self.lines + storage.lines() > max {
             *self = Self::default();
         }
-        self.lines += storage.len();
-        self.by_size.entry(storage.len()).or_default().push(storage);
+        self.lines += storage.lines();
+        self.by_size.entry(storage.lines()).or_default().push(storage);
     }
 }
 
 impl Drop for CpuBuffer {
     fn drop(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        self.pool.lock().put(lines);
+        let storage = std::mem::take(&mut self.storage);
+        self.pool.lock().put(storage);
     }
 }

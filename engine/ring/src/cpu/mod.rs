@@ -9,6 +9,7 @@ mod kernels;
 mod log;
 mod matrix;
 mod simd;
+mod storage;
 mod switching;
 
 pub use device::Cpu;
