@@ -20,6 +20,10 @@ pub(crate) fn upload_polys(
     polys: &[PolySource<'_>],
 ) -> Result<GpuBuffer, BackendError> {
     shape::check_upload(&gpu.ring, limbs, polys)?;
+    let written: Vec<_> = polys.iter().map(|poly| poly.write(&gpu.ring, limbs)).collect();
+    let sources =
+        polys.iter().zip(&written).map(|(&poly, written)| written.as_deref().map_or(poly, PolySource::Words));
+    let polys: &[PolySource<'_>] = &sources.collect::<Vec<_>>();
     let poly_words = limbs.count() << gpu.ring.log_n();
     // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.
     let mut buffer = if limbs.p > 0 && !polys.is_empty() {
@@ -52,6 +56,8 @@ fn fill_host_segments(gpu: &Gpu, limbs: Limbs, polys: &[PolySource<'_>], buffer:
             PolySource::Uniform { seed, number, words: None } => {
                 to.copy_from_slice(Poly::uniform(&gpu.ring, limbs, seed, number).words());
             }
+            // Written before.
+            PolySource::Written(_) => {}
         }
     }
 }
@@ -71,7 +77,7 @@ fn write_words(gpu: &Gpu, poly_words: usize, polys: &[PolySource<'_>], buffer: &
                     let is_neighbour = buffer.at(next + i).follows(start, (i * poly_words) as u32);
                     is_neighbour.then_some(*words)
                 }
-                PolySource::Uniform { .. } => None,
+                PolySource::Uniform { .. } | PolySource::Written(_) => None,
             })
             .collect();
         next += pieces.len().max(1);

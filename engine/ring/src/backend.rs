@@ -281,6 +281,9 @@ pub enum PolySource<'a> {
         /// Words of the polynomial, `[limb][coefficient]`.
         words: Option<&'a [u32]>,
     },
+    /// A function that writes the words of a limb, given its position among the limbs: a device has it write into its own memory if it
+    /// can, on any thread.
+    Written(&'a (dyn Fn(usize, &mut [u32]) + Sync)),
 }
 
 /// One product of [`Backend::mul_accumulate`]; its fields number polynomials.
@@ -379,12 +382,21 @@ pub struct TensorProduct<'a, B: Backend> {
 }
 
 impl<'a> PolySource<'a> {
-    /// The words, unless they are still to be expanded.
+    /// The words, unless they are still to be expanded or written.
     pub fn words(self) -> Option<&'a [u32]> {
         match self {
             Self::Words(words) => Some(words),
             Self::Uniform { words, .. } => words,
+            Self::Written(_) => None,
         }
+    }
+
+    /// The words that a function writes, for devices whose memory the host cannot write to; `None` for other sources.
+    pub fn write(self, ring: &Ring, limbs: Limbs) -> Option<Vec<u32>> {
+        let Self::Written(write) = self else { return None };
+        let mut words = vec![0; ring.words(limbs, 1)];
+        words.chunks_mut(ring.n()).enumerate().for_each(|(limb, words)| write(limb, words));
+        Some(words)
     }
 }
 

@@ -75,6 +75,11 @@ fn upload_polys<B: Backend>(t: &mut Trial<'_, B>) -> Outcome {
             let uploaded = uploaded.map_err(|error| Failure::Device { at: t.at("seeds"), error })?;
             t.same(&format!("{} of seeds, {limbs:?}", polys.len()), uploaded.view())?;
         }
+        let write = |limb: usize, to: &mut [u32]| to.fill(limb as u32 + 1);
+        let written = PolySource::Written(&write);
+        let uploaded = t.device.upload_polys::<Ntt>(limbs, &[written, last, words, written]);
+        let uploaded = uploaded.map_err(|error| Failure::Device { at: t.at("written"), error })?;
+        t.same(&format!("written, {limbs:?}"), uploaded.view())?;
     }
     // As many words as there should be, but not in each polynomial.
     let words = vec![0; t.ring().words(Limbs::q(2), 2)];

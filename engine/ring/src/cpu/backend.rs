@@ -41,25 +41,16 @@ impl Backend for Cpu {
     ) -> Result<Batch<Self, D>, BackendError> {
         shape::check_upload(&self.ring, limbs, polys)?;
         let mut out = self.batch(limbs, polys.len());
-        let count = limbs.count();
         let n = self.ring.n();
-        let mut seeded = Vec::new();
-        for (i, to) in out.buffer_mut().limbs_mut().enumerate() {
-            match polys[i / count] {
-                PolySource::Words(words) | PolySource::Uniform { words: Some(words), .. } => {
-                    to.copy_from_slice(&words[i % count * n..][..n]);
-                }
-                PolySource::Uniform { seed, number, words: None } => {
-                    seeded.push((seed, number, i % count, to))
-                }
-            }
-        }
-        if seeded.is_empty() {
-            return Ok(out);
-        }
         let indices = self.indices(limbs);
-        self.run(seeded.len() * n, seeded, |(seed, number, limb, to)| {
-            seed.fill_uniform(number, indices[limb], self.ring.modulus(indices[limb]), to);
+        self.for_each_limb(out.buffer_mut().limbs_mut(), limbs.count(), |poly, limb, to| match polys[poly] {
+            PolySource::Words(words) | PolySource::Uniform { words: Some(words), .. } => {
+                to.copy_from_slice(&words[limb * n..][..n]);
+            }
+            PolySource::Uniform { seed, number, words: None } => {
+                seed.fill_uniform(number, indices[limb], self.ring.modulus(indices[limb]), to);
+            }
+            PolySource::Written(write) => write(limb, to),
         });
         Ok(out)
     }
