@@ -78,8 +78,10 @@ impl ServerPlan {
     fn read(bytes: &[u8], read_params: ReadParams<'_>) -> Result<Self, PlanFileError> {
         let (body, digest) = open(ObjectKind::ServerPlan, bytes)?;
         let (params, body) = split_params(body)?;
-        let ServerDescription { network, device, input, output, program } = decode(body)?;
-        let params = read_params(params)?;
+        // Weights are read while the tables of the parameters are made.
+        let (description, params) = rayon::join(|| decode(body), || read_params(params));
+        let ServerDescription { network, device, input, output, program } = description?;
+        let params = params?;
         let plan = Self { params, network, device, program, input, output, digest };
         plan.check()?;
         Ok(plan)
@@ -202,7 +204,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PlanFileError> {
 }
 
 /// Reads parameters, with or without asking for security.
-type ReadParams<'a> = &'a dyn Fn(&[u8]) -> Result<Params, WireError>;
+type ReadParams<'a> = &'a (dyn Fn(&[u8]) -> Result<Params, WireError> + Sync);
 
 /// Appends bytes after their length.
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -63,8 +63,7 @@ impl Modulus {
 
     /// `x mod q` for any 64-bit `x`.
     pub fn reduce(&self, x: u64) -> u32 {
-        let quotient = ((u128::from(x) * u128::from(self.barrett)) >> 64) as u64;
-        let r = x.wrapping_sub(quotient.wrapping_mul(u64::from(self.q)));
+        let r = x.wrapping_sub(self.quotient(x).wrapping_mul(u64::from(self.q)));
         // The estimate is short by at most one. No branch: `x` may be secret.
         r.min(r.wrapping_sub(u64::from(self.q))) as u32
     }
@@ -120,7 +119,30 @@ impl Modulus {
     /// Prepares the factor `w mod q`.
     pub fn shoup(&self, w: u32) -> Shoup {
         let w = self.reduce(u64::from(w));
-        Shoup { w, quotient: ((u64::from(w) << 32) / u64::from(self.q)) as u32 }
+        let product = u64::from(w) << 32;
+        let quotient = self.quotient(product);
+        let r = product.wrapping_sub(quotient.wrapping_mul(u64::from(self.q)));
+        Shoup { w, quotient: quotient as u32 + u32::from(r >= u64::from(self.q)) }
+    }
+
+    /// `floor(x / q)`, or one less.
+    fn quotient(&self, x: u64) -> u64 {
+        ((u128::from(x) * u128::from(self.barrett)) >> 64) as u64
+    }
+
+    /// `first ratio^k mod q` for `count` values of `k` from 0 on.
+    pub(crate) fn powers(&self, first: u32, ratio: u32, count: usize) -> Vec<u32> {
+        let mut powers = Vec::with_capacity(count);
+        powers.push(first);
+        let mut factor = ratio;
+        // Twice as many at a time, which do not wait for each other.
+        while powers.len() < count {
+            let known = powers.len();
+            powers.extend_from_within(..known.min(count - known));
+            powers.iter_mut().skip(known).for_each(|power| *power = self.mul(*power, factor));
+            factor = self.mul(factor, factor);
+        }
+        powers
     }
 
     /// The smallest primitive `order`-th root of unity, `order` a power of two.
@@ -138,14 +160,8 @@ impl Modulus {
         else {
             return Err(RingError::NoRoot { q: self.q, order });
         };
-        let square = self.mul(root, root);
-        let mut power = root;
-        let mut smallest = root;
-        for _ in 1..order / 2 {
-            power = self.mul(power, square);
-            smallest = smallest.min(power);
-        }
-        Ok(smallest)
+        let roots = self.powers(root, self.mul(root, root), order as usize / 2);
+        Ok(roots.into_iter().fold(root, u32::min))
     }
 }
 

@@ -45,14 +45,20 @@ impl NttTable {
         let n = 1 << log_n;
         let order = kind.root_order(n) as u64;
         let psi = modulus.smallest_root(order)?;
-        let twiddles = |root| Twiddles::new(&modulus, kind, log_n, root);
+        let powers = modulus.powers(1, psi, order as usize / 2);
         let fold = (kind == RingKind::ConjugateInvariant).then(|| modulus.shoup(modulus.pow(psi, n as u64)));
         Ok(Self {
             modulus,
             log_n,
             psi,
-            forward: twiddles(psi),
-            inverse: twiddles(modulus.inv(psi)),
+            forward: Twiddles::new(&modulus, kind, log_n, powers.iter().copied()),
+            // `psi^-k = -psi^(order / 2 - k)`
+            inverse: Twiddles::new(
+                &modulus,
+                kind,
+                log_n,
+                std::iter::once(1).chain(powers.iter().skip(1).rev().map(|&power| modulus.neg(power))),
+            ),
             // 1/n, and 1/(2 n) where coefficients are unfolded afterwards.
             scale: modulus.inv(modulus.reduce(order / 2)),
             fold,
@@ -99,12 +105,12 @@ impl NttTable {
 }
 
 impl Twiddles {
-    fn new(modulus: &Modulus, kind: RingKind, log_n: u32, root: u32) -> Self {
+    /// Tables of the powers of a root, half as many as its order.
+    fn new(modulus: &Modulus, kind: RingKind, log_n: u32, powers: impl Iterator<Item = u32>) -> Self {
         let n = 1usize << log_n;
         let mut w = vec![0; n];
         let mut quotient = vec![0; n];
-        let powers = std::iter::successors(Some(1), |&power| Some(modulus.mul(power, root)));
-        for (exponent, power) in powers.take(kind.root_order(n) / 2).enumerate() {
+        for (exponent, power) in powers.enumerate() {
             let Some(node) = node(exponent, kind, log_n) else { continue };
             let factor = modulus.shoup(power);
             if let (Some(slot), Some(slot_quotient)) = (w.get_mut(node), quotient.get_mut(node)) {

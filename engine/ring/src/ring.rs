@@ -1,6 +1,7 @@
 //! The ring in residue form: its degree, its primes, and which of them a polynomial carries.
 
 use crate::{BasisConversion, GaloisElement, Modulus, NttTable, RingError, RingKind};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +50,7 @@ impl Ring {
             return Err(RingError::RepeatedPrime { q: twice });
         }
         let primes = all
-            .iter()
+            .par_iter()
             .map(|&q| NttTable::new(Modulus::new(q)?, kind, log_n))
             .collect::<Result<Vec<_>, RingError>>()?;
         Ok(Self { kind, log_n, primes, num_q: q.len(), conversions: Mutex::default() })
