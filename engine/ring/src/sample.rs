@@ -87,8 +87,8 @@ impl Seed {
 
     /// Limb `index` of [`Poly::uniform`](crate::Poly::uniform), modulo the prime at this position of the ring.
     pub fn fill_uniform(&self, number: u32, index: usize, modulus: &Modulus, limb: &mut [u32]) {
-        let q = modulus.q();
-        let first_kept = q.wrapping_neg() % q;
+        let q = u64::from(modulus.q());
+        let first_kept = modulus.q().wrapping_neg() % modulus.q();
         let mut block = [0; BLOCK];
         for (chunk, mut words) in limb.chunks_mut(UNIFORM_CHUNK).enumerate() {
             // Nothing here is secret: words are skipped by their public values, and no stack is erased.
@@ -98,11 +98,21 @@ impl Seed {
                 let (stream, _) = block.split_at_mut((4 * words.len()).next_multiple_of(64).min(BLOCK));
                 stream.fill(0);
                 cipher.apply_keystream(stream);
-                for word in stream.as_chunks::<4>().0 {
-                    let product = u64::from(u32::from_le_bytes(*word)) * u64::from(q);
-                    if product as u32 >= first_kept {
-                        let Some(next) = words.split_off_first_mut() else { break };
-                        *next = (product >> 32) as u32;
+                for group in stream.as_chunks::<4>().0.as_chunks::<16>().0 {
+                    let products = group.map(|word| u64::from(u32::from_le_bytes(word)) * q);
+                    let residues = products.map(|product| (product >> 32) as u32);
+                    // Most groups are kept whole, and are computed at once.
+                    let kept =
+                        products.iter().fold(true, |kept, product| kept & (*product as u32 >= first_kept));
+                    if kept && let Some(next) = words.split_off_mut(..16) {
+                        next.copy_from_slice(&residues);
+                        continue;
+                    }
+                    for (product, residue) in products.into_iter().zip(residues) {
+                        if product as u32 >= first_kept {
+                            let Some(next) = words.split_off_first_mut() else { break };
+                            *next = residue;
+                        }
                     }
                 }
             }
