@@ -14,7 +14,7 @@ use pleura_ring::{Coeff, CompactPoly, Poly, RingKind};
 use rustfft::{Fft, FftPlanner};
 use std::f64::consts::PI;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Far above any useful scale; coefficients beyond 62 bits are kept as 62 bits and a power of two.
@@ -23,8 +23,8 @@ const MAX_COEFFICIENT_BITS: f64 = 120.0;
 /// Encodes vectors as plaintexts, and decodes them.
 pub struct Encoder {
     params: Params,
-    /// Tables by the logarithm of the number of slots.
-    transforms: Vec<Transform>,
+    /// Tables by the logarithm of the number of slots, each made when it is first needed.
+    transforms: Vec<OnceLock<Transform>>,
 }
 
 struct Transform {
@@ -34,6 +34,19 @@ struct Transform {
     order: Vec<usize>,
     /// `z^k`
     twist: Vec<Complex64>,
+}
+
+impl Transform {
+    fn new(m: usize) -> Self {
+        let mut planner = FftPlanner::new();
+        let order = std::iter::successors(Some(1usize), |e| Some(e * 5 % (4 * m)));
+        Self {
+            forward: planner.plan_fft_forward(m),
+            inverse: planner.plan_fft_inverse(m),
+            order: order.take(m).map(|e| (e - 1) / 4).collect(),
+            twist: (0..m).map(|k| Complex64::from_polar(1.0, PI * k as f64 / (2 * m) as f64)).collect(),
+        }
+    }
 }
 
 /// A vector as an integer polynomial. It may be secret: it cannot be printed, and is erased when dropped.
@@ -89,23 +102,9 @@ pub enum EncodeError {
 }
 
 impl Encoder {
-    /// Builds tables for every number of slots.
+    /// An encoder, which builds the tables for a number of slots where it is first used with them.
     pub fn new(params: &Params) -> Self {
-        let mut planner = FftPlanner::new();
-        let transforms = (0..=params.max_log_slots())
-            .map(|log_slots| {
-                let m = 1usize << log_slots;
-                let order = std::iter::successors(Some(1usize), |e| Some(e * 5 % (4 * m)));
-                Transform {
-                    forward: planner.plan_fft_forward(m),
-                    inverse: planner.plan_fft_inverse(m),
-                    order: order.take(m).map(|e| (e - 1) / 4).collect(),
-                    twist: (0..m)
-                        .map(|k| Complex64::from_polar(1.0, PI * k as f64 / (2 * m) as f64))
-                        .collect(),
-                }
-            })
-            .collect();
+        let transforms = (0..=params.max_log_slots()).map(|_| OnceLock::new()).collect();
         Self { params: params.clone(), transforms }
     }
 
@@ -144,7 +143,7 @@ impl Encoder {
             return Err(bad_count);
         }
         let log_slots = values.len().ilog2();
-        let transform = self.transforms.get(log_slots as usize).ok_or(bad_count)?;
+        let transform = self.transform(log_slots).ok_or(bad_count)?;
         if let Some(index) = values.iter().position(|z| !z.is_finite()) {
             return Err(EncodeError::NotFinite { index });
         }
@@ -210,13 +209,18 @@ impl Encoder {
         Ok(CompactPoly { coefficients })
     }
 
+    /// Tables for a number of slots; `None` if there are not as many.
+    fn transform(&self, log_slots: u32) -> Option<&Transform> {
+        Some(self.transforms.get(log_slots as usize)?.get_or_init(|| Transform::new(1 << log_slots)))
+    }
+
     /// Values of the polynomial with these coefficients, `n` of them.
     pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
         let slots = self.params.slots();
         let m = 1usize << log_slots;
         // Vectors that grow would leave parts of themselves behind.
         let mut values = Erased(Vec::with_capacity(m));
-        let Some(transform) = self.transforms.get(log_slots as usize) else { return values };
+        let Some(transform) = self.transform(log_slots) else { return values };
         let gap = slots / m;
         let turned = |(a, twist): (Complex64, &Complex64)| a * twist / scale;
         let (low, high) = coefficients.split_at(slots);
