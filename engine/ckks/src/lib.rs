@@ -49,6 +49,7 @@ mod object_kind;
 mod objects;
 mod params;
 mod precision;
+mod residues;
 mod security;
 mod server;
 pub mod wire;
@@ -64,7 +65,7 @@ pub use precision::Precision;
 pub use security::Security;
 pub use server::{
     Basis, BlockLinearTransform, CiphertextBatch, CiphertextDownload, Diagonal, EvalError, Evaluator,
-    LinearTransform, MatrixTransform, Polynomial, PolynomialError, PreparedKey, PreparedKeys,
+    KeyLoadError, LinearTransform, MatrixTransform, Polynomial, PolynomialError, PreparedKey, PreparedKeys,
     PreparedPlaintext, PreparedTransform, TransformError,
 };
 pub use wire_error::WireError;

@@ -198,6 +198,14 @@ impl EvaluationKeys {
     pub fn galois(&self) -> &BTreeMap<GaloisElement, SwitchingKey> {
         &self.galois
     }
+
+    /// The request that they answer.
+    pub(crate) fn request(&self) -> KeyRequest {
+        KeyRequest {
+            relin: self.relin.as_ref().map(SwitchingKey::level),
+            galois: self.galois.iter().map(|(&g, key)| (g, key.level)).collect(),
+        }
+    }
 }
 
 impl KeyRequest {

@@ -29,10 +29,11 @@
 pub use crate::object_kind::ObjectKind;
 
 use crate::objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
+use crate::residues::{poly_len, put_poly, unpack};
 use crate::wire_error::WireError;
 use crate::{Params, ParamsError, ParamsLiteral, SecretKey, Security};
 use pleura_ring::sample::Seed;
-use pleura_ring::{GaloisElement, Limbs, Ntt, Poly, RingKind};
+use pleura_ring::{Gadget, GaloisElement, Limbs, Ntt, Poly, RingKind};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -246,9 +247,23 @@ impl SwitchingKey {
         Self::read_rows(&mut reader, params, level)
     }
 
-    fn rows_len(params: &Params, level: usize) -> u64 {
+    /// Length of the rows of a key.
+    pub(crate) fn rows_len(params: &Params, level: usize) -> u64 {
         let gadget = params.gadget(level);
         SEED_LEN + gadget.digits() as u64 * poly_len(params, gadget.limbs)
+    }
+
+    /// The seed of rows, and the bytes of each `b`.
+    pub(crate) fn split_rows<'a>(
+        bytes: &'a [u8],
+        params: &Params,
+        gadget: Gadget,
+    ) -> Result<(Seed, Vec<&'a [u8]>), WireError> {
+        let mut reader = Reader { rest: bytes, total: bytes.len() };
+        let seed = reader.seed()?;
+        let len = poly_len(params, gadget.limbs);
+        let polys = (0..gadget.digits()).map(|_| reader.take(len)).collect::<Result<_, _>>()?;
+        Ok((seed, polys))
     }
 
     fn put_rows(&self, out: &mut Vec<u8>) {
@@ -275,15 +290,22 @@ impl EvaluationKeys {
     /// If there is no such level.
     pub fn encoded_len(params: &Params, request: &KeyRequest) -> u64 {
         let levels = request.relin.iter().chain(request.galois.values());
-        HEADER_LEN + 4 + levels.map(|&level| 5 + SwitchingKey::rows_len(params, level)).sum::<u64>()
+        Self::table_len(request) + levels.map(|&level| SwitchingKey::rows_len(params, level)).sum::<u64>()
+    }
+
+    /// Length of the header and the table of keys.
+    pub(crate) fn table_len(request: &KeyRequest) -> u64 {
+        HEADER_LEN + 4 + 5 * request.count() as u64
+    }
+
+    /// Reads the header and the table of keys.
+    pub(crate) fn read_table(bytes: &[u8], params: &Params) -> Result<KeyRequest, WireError> {
+        KeyRequest::read(&mut Reader::open_for(bytes, ObjectKind::EvaluationKeys, params)?, params)
     }
 
     /// Their bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let request = KeyRequest {
-            relin: self.relin.as_ref().map(SwitchingKey::level),
-            galois: self.galois.iter().map(|(&g, key)| (g, key.level)).collect(),
-        };
+        let request = self.request();
         let mut out =
             header(ObjectKind::EvaluationKeys, &self.params, Self::encoded_len(&self.params, &request));
         request.put(&mut out);
@@ -398,36 +420,6 @@ fn kind_name(code: u8) -> &'static str {
     known.map_or("an unknown kind of object", ObjectKind::name)
 }
 
-fn bits(prime: u32) -> u32 {
-    u32::BITS - prime.leading_zeros()
-}
-
-fn limb_len(params: &Params, prime: u32) -> u64 {
-    params.n() as u64 / 8 * u64::from(bits(prime))
-}
-
-/// At most `2^17` coefficients, some 200 limbs and as many digits, and `2^17` keys: sums of these fit 64 bits.
-fn poly_len(params: &Params, limbs: Limbs) -> u64 {
-    params.ring().moduli(limbs).map(|m| limb_len(params, m.q())).sum()
-}
-
-fn put_poly(out: &mut Vec<u8>, params: &Params, poly: &Poly<Ntt>) {
-    for (limb, modulus) in poly.words().chunks(params.n()).zip(params.ring().moduli(poly.limbs())) {
-        let width = bits(modulus.q());
-        let mut pending = 0;
-        let mut held = 0;
-        for &word in limb {
-            pending |= u64::from(word) << held;
-            held += width;
-            if held >= u32::BITS {
-                out.extend((pending as u32).to_le_bytes());
-                pending >>= u32::BITS;
-                held -= u32::BITS;
-            }
-        }
-    }
-}
-
 /// Unread bytes.
 struct Reader<'a> {
     rest: &'a [u8],
@@ -508,29 +500,9 @@ impl<'a> Reader<'a> {
     }
 
     fn poly(&mut self, params: &Params, limbs: Limbs) -> Result<Poly<Ntt>, WireError> {
+        let bytes = self.take(poly_len(params, limbs))?;
         let mut out = Poly::zero(params.ring(), limbs);
-        for (index, limb) in out.limbs_mut() {
-            let prime = params.ring().modulus(index).q();
-            let width = bits(prime);
-            let mut pending = 0u64;
-            let mut held = 0;
-            let length = limb_len(params, prime);
-            let mut words = self.take(length)?.as_chunks().0.iter().map(|&w| u32::from_le_bytes(w));
-            for residue in limb {
-                if held < width {
-                    let word = words.next().ok_or(WireError::Length { expected: length, got: 0 })?;
-                    pending |= u64::from(word) << held;
-                    held += u32::BITS;
-                }
-                let value = pending as u32 & ((1 << width) - 1);
-                if value >= prime {
-                    return Err(WireError::Residue { prime, value });
-                }
-                *residue = value;
-                pending >>= width;
-                held -= width;
-            }
-        }
+        out.limbs_mut().enumerate().try_for_each(|(i, (_, limb))| unpack(params, limbs, bytes, i, limb))?;
         Ok(out)
     }
 }

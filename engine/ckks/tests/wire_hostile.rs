@@ -152,8 +152,13 @@ fn feed(bytes: &[u8]) {
     if let Ok(key) = frugal(bytes, || SwitchingKey::from_bytes(bytes, &s.params)) {
         assert_eq!(key.to_bytes(), bytes);
     }
+    let request = request(&s.params);
+    let loaded = s.evaluator.load_keys(bytes, &request);
     if let Ok(evaluation) = frugal(bytes, || EvaluationKeys::from_bytes(bytes, &s.params)) {
         assert_eq!(evaluation.to_bytes(), bytes);
+        let answers = bytes.len() as u64 == EvaluationKeys::encoded_len(&s.params, &request)
+            && evaluation.check_covers(&request).is_ok();
+        assert_eq!(loaded.is_ok(), answers);
         let keys = s.evaluator.upload_keys(&evaluation).unwrap();
         let x = s.evaluator.upload(&[encrypt()]).unwrap();
         let results = [1, -3, 2].map(|steps| s.evaluator.rotate(&x, steps, &keys));

@@ -2,6 +2,7 @@
 
 mod error;
 mod evaluator;
+mod load;
 mod matrix;
 mod objects;
 mod polynomial;
@@ -11,6 +12,7 @@ mod transform;
 
 pub use error::{EvalError, TransformError};
 pub use evaluator::Evaluator;
+pub use load::KeyLoadError;
 pub use matrix::MatrixTransform;
 pub use objects::{CiphertextBatch, PreparedKey, PreparedKeys, PreparedPlaintext};
 pub use polynomial::{Basis, Polynomial, PolynomialError};

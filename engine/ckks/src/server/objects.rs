@@ -105,14 +105,21 @@ impl EvaluationKeys {
     /// # Errors
     /// [`EvalError::MissingKey`]
     pub fn check_covers(&self, request: &KeyRequest) -> Result<(), EvalError> {
-        if let Some(level) = request.relin
-            && self.relin.as_ref().is_none_or(|key| key.level < level)
+        self.request().check_covers(request, self.params.ring())
+    }
+}
+
+impl KeyRequest {
+    /// Checks that it asks for all that another one does.
+    pub(super) fn check_covers(&self, needed: &Self, ring: &Ring) -> Result<(), EvalError> {
+        if let Some(level) = needed.relin
+            && self.relin.is_none_or(|made| made < level)
         {
             return Err(EvalError::MissingKey { what: "products".into(), level });
         }
-        for (g, &level) in &request.galois {
-            if self.galois.get(g).is_none_or(|key| key.level < level) {
-                return Err(EvalError::MissingKey { what: describe(*g, self.params.ring()), level });
+        for (g, &level) in &needed.galois {
+            if self.galois.get(g).is_none_or(|&made| made < level) {
+                return Err(EvalError::MissingKey { what: describe(*g, ring), level });
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::common::wire::*;
 use crate::common::{SMALL, Setup, assert_near, map, rotated};
 use pleura_ckks::*;
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 // Round trips.
@@ -86,6 +87,20 @@ fn keys_survive() {
     assert_near(&s.decrypt(&turned), &rotated(&values(), 1), 8.0);
     let squared = s.on_device(&encrypt(), |x| s.evaluator.mul_rescale(x, x, &keys).unwrap());
     assert_near(&s.decrypt(&squared), &map(&values(), |x| x * x), 8.0);
+
+    // From a stream to the device, they are the same keys, and nothing after them is read.
+    let mut stream = &[&bytes[..], b"more"].concat()[..];
+    let loaded = s.evaluator.load_keys(stream.by_ref(), &request(&s.params)).unwrap();
+    assert_eq!((stream, loaded.bytes()), (&b"more"[..], request(&s.params).bytes(&s.params)));
+    let fresh = encrypt();
+    for steps in [1, -3] {
+        let [expected, got] = [&keys, &loaded]
+            .map(|keys| s.on_device(&fresh, |x| s.evaluator.rotate(x, steps, keys).unwrap()).to_bytes());
+        assert!(got == expected, "rotation by {steps}");
+    }
+    let [expected, got] = [&keys, &loaded]
+        .map(|keys| s.on_device(&fresh, |x| s.evaluator.mul_rescale(x, x, keys).unwrap()).to_bytes());
+    assert!(got == expected, "products");
 
     let none = s.secret.evaluation_keys(&KeyRequest::new()).unwrap().to_bytes();
     assert_eq!(none.len() as u64, EvaluationKeys::encoded_len(&s.params, &KeyRequest::new()));
@@ -330,6 +345,21 @@ fn wrong_keys_are_refused() {
         ("decreasing", second, &2047u32.to_le_bytes(), bad(u32::from_le_bytes(third))),
     ];
     assert_rejects(&good, |b| EvaluationKeys::from_bytes(b, &s.params), &cases);
+    let load = |bytes: &[u8]| s.evaluator.load_keys(bytes, &request(&s.params));
+    for (name, at, bytes, _) in &cases {
+        let refused =
+            matches!(load(&with(&good, *at, bytes)), Err(KeyLoadError::Wire(_) | KeyLoadError::Eval(_)));
+        assert!(refused, "{name}");
+    }
+    // In the first word of the last polynomial.
+    let tail = good.len() - 3 * s.params.n();
+    assert!(matches!(
+        load(&with(&good, tail, &[0xff; 64])),
+        Err(KeyLoadError::Wire(WireError::Residue { .. }))
+    ));
+    assert!(matches!(load(&good[..tail]), Err(KeyLoadError::Wire(WireError::Length { .. }))));
+    let more = KeyRequest::new().rotations(&s.params, [5], 1).merge(&request(&s.params));
+    assert!(s.evaluator.load_keys(&good[..], &more).is_err());
     // One key more than there are: its entry in the table would be bytes of a seed.
     assert!(EvaluationKeys::from_bytes(&with(&good, HEADER, &[5]), &s.params).is_err());
 }
