@@ -2,15 +2,13 @@
 
 use crate::files;
 use crate::instance::Instance;
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use pleura::nn::{BatchLayout, CompileOptions, Metadata, Plan, ServerPlan};
 use pleura::onnx::{ImportOptions, Imported, import};
-use pleura::remote::{ClientBundle, infer_items, read_keys};
+use pleura::remote::{ClientBundle, infer_items, load_session};
 use pleura::{Device, Server, npy};
 use std::io::{BufReader, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::thread;
 
 /// The network, in ONNX.
 const MODEL: &str = "submission/model.onnx";
@@ -61,17 +59,12 @@ pub(crate) fn preprocess_model() -> Result<()> {
 
 /// Computes the encrypted scores of the instance's encrypted items.
 pub(crate) fn compute(instance: Instance) -> Result<()> {
-    let plan = Arc::new(server_plan(instance)?);
+    let plan = server_plan(instance)?;
     let path = instance.keys();
     let file = files::open(&path, "client_key_generation")?;
-    let (server, keys) = thread::scope(|scope| {
-        let keys = scope.spawn(|| read_keys(file, &plan));
-        (Server::new(plan.clone(), &Device::cpu(None)), keys.join())
-    });
-    let keys = keys.map_err(|_| panicked())?;
-    let (keys, origin) =
-        keys.with_context(|| format!("cannot use {}; run client_key_generation again", path.display()))?;
-    let session = server?.open_session(keys)?;
+    let server = Server::new(plan, &Device::cpu(None))?;
+    let (session, origin) = load_session(file, &server)
+        .with_context(|| format!("cannot use {}; run client_key_generation again", path.display()))?;
     let items = instance.upload();
     let input = BufReader::with_capacity(1 << 20, files::open(&items, "client_encode_encrypt_input")?);
     files::write(&instance.download(), |out| {
@@ -137,8 +130,4 @@ fn described(plan: &Plan) -> String {
         report.key_wire_bytes,
         report.predicted_seconds
     )
-}
-
-fn panicked() -> Error {
-    Error::msg("a thread that read keys panicked, which is a bug; report it with the files")
 }

@@ -2,8 +2,9 @@
 
 use crate::any_backend::AnyBackend;
 use crate::device::{Device, DeviceError};
-use pleura_ckks::{Ciphertext, EvaluationKeys};
+use pleura_ckks::{Ciphertext, EvaluationKeys, KeyLoadError};
 use pleura_nn::{InferenceError, ServerPlan};
+use std::io::Read;
 use std::sync::Arc;
 
 /// A plan on a device that was chosen at run time, ready for the keys of any number of clients. Clones share both.
@@ -52,14 +53,23 @@ impl Server {
     /// [`InferenceError::Eval`] if a key is missing, the keys belong to other parameters, or the device has no memory
     /// left.
     pub fn open_session(&self, keys: EvaluationKeys) -> Result<Session, InferenceError> {
-        let inner = self.0.open_session(keys)?;
+        Ok(self.session(self.0.open_session(keys)?))
+    }
+
+    /// Reads a client's keys, the bytes of [`EvaluationKeys`], to the device: each while those after it are read. Keys of a file have
+    /// more around them, which [`remote::load_session`](crate::remote::load_session) checks.
+    ///
+    /// # Errors
+    /// [`KeyLoadError`]
+    pub fn load_session(&self, keys: impl Read + Send) -> Result<Session, KeyLoadError> {
+        Ok(self.session(self.0.load_session(keys)?))
+    }
+
+    fn session(&self, inner: pleura_nn::Session<AnyBackend>) -> Session {
         let plan = self.plan();
-        let at_once = self
-            .0
-            .backend()
-            .memory_limit()
-            .map(|limit| groups_at_once(plan, limit) * plan.input_ciphertexts());
-        Ok(Session { inner, at_once })
+        let limit = self.0.backend().memory_limit();
+        let at_once = limit.map(|limit| groups_at_once(plan, limit) * plan.input_ciphertexts());
+        Session { inner, at_once }
     }
 }
 

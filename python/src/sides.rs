@@ -8,7 +8,7 @@ use ndarray::{ArrayD, IxDyn};
 use pleura::Device;
 use pleura::nn::{Report, ServerPlan};
 use pleura::remote::{
-    self, ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, Origin, infer_items, read_keys,
+    self, ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, Origin, infer_items, load_session,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -176,8 +176,7 @@ impl Server {
     fn open_session(&self, py: Python<'_>, keys: Vec<u8>) -> PyResult<Session> {
         let server = self.server.clone();
         work::run(py, move |_| {
-            let (keys, origin) = read_keys(&keys[..], server.plan())?;
-            let session = server.open_session(keys)?;
+            let (session, origin) = load_session(&keys[..], &server)?;
             session.wait()?;
             Ok(Session { inner: Arc::new((session, origin)) })
         })

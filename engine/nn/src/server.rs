@@ -7,9 +7,10 @@ use crate::polynomial::{Form, PreparedPolynomial};
 use crate::step::{Operand, Step, StepKind};
 use crate::{InferenceError, NodeId, NodeMap, ServerPlan};
 use pleura_ckks::{
-    Backend, Ciphertext, CiphertextBatch, EvalError, EvaluationKeys, Evaluator, MatrixTransform,
-    PreparedKeys, PreparedPlaintext, PreparedTransform,
+    Backend, Ciphertext, CiphertextBatch, EvalError, EvaluationKeys, Evaluator, KeyLoadError,
+    MatrixTransform, PreparedKeys, PreparedPlaintext, PreparedTransform,
 };
+use std::io::Read;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
@@ -169,6 +170,15 @@ impl<B: Backend> Server<B> {
         }
         keys.check_covers(&self.prepared.plan.key_request())?;
         let keys = self.prepared.evaluator.upload_keys_owned(keys)?;
+        Ok(Session { prepared: self.prepared.clone(), keys })
+    }
+
+    /// Reads a client's keys, the bytes of [`EvaluationKeys`], to the device: see [`Evaluator::load_keys`].
+    ///
+    /// # Errors
+    /// [`KeyLoadError`]
+    pub fn load_session(&self, keys: impl Read + Send) -> Result<Session<B>, KeyLoadError> {
+        let keys = self.prepared.evaluator.load_keys(keys, &self.prepared.plan.key_request())?;
         Ok(Session { prepared: self.prepared.clone(), keys })
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of the files that client and server exchange.
 
-use pleura_ckks::{ClientError, WireError};
+use pleura_ckks::{ClientError, KeyLoadError, WireError};
 use pleura_nn::{InferenceError, PlanFileError};
 use pleura_xray::XrayError;
 use std::io;
@@ -165,4 +165,14 @@ pub enum RemoteError {
     /// Code contradicts itself.
     #[error("internal error: {0}; please report it")]
     Internal(&'static str),
+}
+
+impl From<KeyLoadError> for RemoteError {
+    fn from(error: KeyLoadError) -> Self {
+        match error {
+            KeyLoadError::Io(error) => Self::Io(error),
+            KeyLoadError::Wire(error) => Self::Wire(error),
+            KeyLoadError::Eval(error) => Self::Inference(error.into()),
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! | server plan | 17 | server | steps and weights, [`ServerPlan`](crate::nn::ServerPlan) |
 //! | client bundle | 19 | client | [`ClientBundle`]: client specification, preparation of inputs, names of classes |
 //! | secret key | 20 | client | [`ClientKey`]: the seed of the key, under a passphrase if there is one |
-//! | evaluation keys | 21 | both | [`ClientKey::write_keys`] and [`read_keys`] |
+//! | evaluation keys | 21 | both | [`ClientKey::write_keys`], [`load_session`] and [`read_keys`] |
 //! | encrypted items | 22 | both | [`ItemEncryptor`] writes them, [`ItemReader`] reads them |
 //! | encrypted results | 23 | both | [`infer_items`] writes them, [`ItemDecryptor`] reads them |
 //!
@@ -58,4 +58,4 @@ pub use receipt::{
     FileDigests, MAX_RECEIPT, Receipt, ReceiptCheck, ReceiptParameters, ReceiptSigner, SignedReceipt,
     from_hex, hex,
 };
-pub use serve::{KEYS_START, infer_items, keys_len, keys_origin, read_keys};
+pub use serve::{KEYS_START, infer_items, keys_len, keys_origin, load_session, read_keys};

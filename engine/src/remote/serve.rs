@@ -2,13 +2,14 @@
 
 use super::error::RemoteError;
 use super::frames::{Frame, ItemReader, ItemWriter, take};
+use super::hashed::Hashed;
 use super::origin::{Origin, PREFIX, Prefix};
-use crate::server::Session;
-use pleura_ckks::EvaluationKeys;
+use crate::server::{Server, Session};
 use pleura_ckks::wire::ObjectKind;
+use pleura_ckks::{EvaluationKeys, KeyLoadError};
 use pleura_nn::ServerPlan;
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// Bytes of a digest.
 const DIGEST: u64 = 32;
@@ -41,6 +42,37 @@ pub fn read_keys(mut input: impl Read, plan: &ServerPlan) -> Result<(EvaluationK
         return Err(RemoteError::Digest);
     }
     Ok((EvaluationKeys::from_bytes(&keys, plan.params())?, prefix.origin))
+}
+
+/// Reads a client's evaluation keys for the plan of a server as [`read_keys`] does, and brings each to the device while those after it
+/// are read. There is a session only once all bytes were found to be those that were written.
+///
+/// # Errors
+/// Those of [`read_keys`], and [`RemoteError::Inference`] if the device fails.
+pub fn load_session(input: impl Read + Send, server: &Server) -> Result<(Session, Origin), RemoteError> {
+    let plan = server.plan();
+    let mut input = Hashed::new(input);
+    let prefix = Prefix::read(ObjectKind::SessionKeys, &take(&mut input, PREFIX)?)?;
+    prefix.origin.check_plan(plan.digest())?;
+    prefix.check_params(plan.params())?;
+    let expected = keys_len(plan);
+    let loaded = match server.load_session(&mut input) {
+        Err(KeyLoadError::Io(error)) => return Err(error.into()),
+        loaded => loaded,
+    };
+    // Damage is called so, whatever else it looked like.
+    let left = (expected - DIGEST).saturating_sub(Hashed::bytes(&input));
+    io::copy(&mut input.by_ref().take(left), &mut io::sink())?;
+    let written = input.digest();
+    let digest = take(&mut input, DIGEST as usize + 1)?;
+    let got = Hashed::bytes(&input);
+    if got != expected {
+        return Err(RemoteError::Length { expected, got });
+    }
+    if written[..] != digest[..] {
+        return Err(RemoteError::Digest);
+    }
+    Ok((loaded?, prefix.origin))
 }
 
 /// Bytes of a client's evaluation keys for a plan, as [`read_keys`] reads them.

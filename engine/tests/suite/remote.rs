@@ -172,10 +172,12 @@ fn damage_is_refused_without_panic() {
         Ok::<_, RemoteError>(())
     };
     type Check<'a> = &'a dyn Fn(&[u8]) -> bool;
-    let files: [(&str, &[u8], Check<'_>); 5] = [
+    let server = Server::new(plan.server_plan().clone(), &Device::cpu(None)).unwrap();
+    let files: [(&str, &[u8], Check<'_>); 6] = [
         ("bundle", &bundle, &|bytes| ClientBundle::from_bytes(bytes).is_ok()),
         ("secret", &secret, &|bytes| ClientKey::from_secret_bytes(key.bundle().clone(), bytes, None).is_ok()),
         ("keys", &keys, &|bytes| read_keys(bytes, plan.server_plan()).is_ok()),
+        ("loaded keys", &keys, &|bytes| load_session(bytes, &server).is_ok()),
         ("items", sent, &|bytes| read_items(bytes).is_ok()),
         ("results", received, &|bytes| decrypted(key, bytes).is_ok()),
     ];
@@ -228,6 +230,37 @@ fn claimed_lengths_have_limits() {
     let error = read_keys(&mut input, plan.server_plan()).err().unwrap();
     assert!(matches!(error, RemoteError::Length { .. }), "{error}");
     assert!(input.given <= keys.len() + 1024);
+    let server = Server::new(plan.server_plan().clone(), &Device::cpu(None)).unwrap();
+    let mut input = Endless { start: keys.clone(), given: 0 };
+    let error = load_session(&mut input, &server).err().unwrap();
+    assert!(matches!(error, RemoteError::Length { .. }), "{error}");
+    assert!(input.given <= keys.len() + 1024);
+}
+
+#[test]
+fn keys_that_are_loaded_one_by_one_are_the_same() {
+    let Setup { plan, key, sent, .. } = &*SETUP;
+    // Keys are drawn anew each time that they are written.
+    let mut keys = Vec::new();
+    key.write_keys(&mut keys).unwrap();
+    let server = Server::new(plan.server_plan().clone(), &Device::cpu(None)).unwrap();
+    let (session, origin) = load_session(&keys[..], &server).unwrap();
+    assert_eq!(origin, *key.origin());
+    let read = server.open_session(read_keys(&keys[..], plan.server_plan()).unwrap().0).unwrap();
+    let [loaded, read] = [&session, &read]
+        .map(|session| infer_items(session, &origin, &sent[..], Vec::new(), &mut |_, _| ()).unwrap().0);
+    assert!(loaded == read, "results of the same ciphertexts and keys differ");
+    // Damage is found before anything else, even where a word is no residue.
+    let at = keys.len() / 2;
+    keys[at..at + 8].fill(0xff);
+    assert!(matches!(load_session(&keys[..], &server), Err(RemoteError::Digest)));
+    let cut = load_session(&keys[..at], &server);
+    assert!(matches!(cut, Err(RemoteError::Length { got, .. }) if got == at as u64));
+    let foreign = ClientKey::generate(key.bundle().clone()).unwrap();
+    let mut other = Vec::new();
+    foreign.write_keys(&mut other).unwrap();
+    other[40] ^= 1;
+    assert!(matches!(load_session(&other[..], &server), Err(RemoteError::OtherPlan { .. })));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::nn::{Report, ServerPlan};
 use pleura::remote::{
-    FileDigests, Hashed, Origin, Receipt, ReceiptSigner, SignedReceipt, infer_items, read_keys,
+    FileDigests, Hashed, Origin, Receipt, ReceiptSigner, SignedReceipt, infer_items, load_session,
 };
 use pleura::{Device, Server, Session};
 use serde_json::json;
@@ -138,10 +138,10 @@ pub(super) fn open_session(plan_path: &Path, keys_path: &Path, compute: &Compute
     let plan = ServerPlan::from_bytes(&files::read(plan_path, MAX_PLAN)?);
     let plan = plan.with_context(|| cannot_use(plan_path))?;
     memory::check(Report::new(&plan, &[]).predicted_peak_bytes as u64, compute.memory.max_memory)?;
-    let mut file = Hashed::new(BufReader::new(files::open(keys_path)?));
-    let (keys, origin) = read_keys(&mut file, &plan).with_context(|| cannot_use(keys_path))?;
+    let mut file = Hashed::new(files::open(keys_path)?);
     let device = compute.device.find(compute.threads.unwrap_or_else(all_cores))?;
-    let session = Server::new(plan, &device)?.open_session(keys).with_context(|| cannot_use(keys_path))?;
+    let server = Server::new(plan, &device)?;
+    let (session, origin) = load_session(&mut file, &server).with_context(|| cannot_use(keys_path))?;
     session.wait()?;
     Ok(Opened { session, origin, keys_digest: file.digest(), device })
 }

@@ -7,9 +7,8 @@ use crate::problem::{Code, Problem};
 use pleura::Session;
 use pleura::ckks::BackendError;
 use pleura::nn::InferenceError;
-use pleura::remote::{RemoteError, read_keys};
+use pleura::remote::{RemoteError, load_session};
 use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,17 +61,23 @@ impl Sessions {
             self.evict();
         }
         loop {
-            let read = File::open(path)
-                .map_err(RemoteError::from)
-                .and_then(|file| read_keys(BufReader::new(file), model.plan()));
-            let (keys, _) = read.map_err(|error| {
-                tracing::error!(%error, "stored keys cannot be read");
-                Problem::new(Code::UnknownKeys, "the stored keys cannot be read: upload them again")
-            })?;
-            self.metrics.loads.inc();
-            match model.server(self.device)?.open_session(keys) {
-                Err(error) if is_full(&error) && !self.open.is_empty() => self.evict(),
-                opened => return opened.map_err(|error| refusal(&error)),
+            let server = model.server(self.device)?;
+            let read =
+                File::open(path).map_err(RemoteError::from).and_then(|file| load_session(file, server));
+            if matches!(read, Ok(_) | Err(RemoteError::Inference(_))) {
+                self.metrics.loads.inc();
+            }
+            match read {
+                Ok((session, _)) => return Ok(session),
+                Err(RemoteError::Inference(error)) if is_full(&error) && !self.open.is_empty() => {
+                    self.evict()
+                }
+                Err(RemoteError::Inference(error)) => return Err(refusal(&error)),
+                Err(error) => {
+                    tracing::error!(%error, "stored keys cannot be read");
+                    let detail = "the stored keys cannot be read: upload them again";
+                    return Err(Problem::new(Code::UnknownKeys, detail));
+                }
             }
         }
     }
