@@ -217,20 +217,19 @@ impl<'a> Switching<'a> {
     /// Words of a limb taken at a time where steps are summed: fewer, the more steps and keys there are.
     fn tile(&self) -> usize {
         let steps = 2 * self.product.outputs * self.items.len();
-        self.tile_of(steps + self.keys(|_| true), STEP_WORDS, TILE)
+        self.tile_of(steps + self.keys(|_| true), STEP_WORDS)
     }
 
     /// Words of a limb taken at a time where several items use the same keys.
     fn tile_of_keys(&self) -> usize {
         let keys = (0..self.inputs).map(|input| self.keys(|of| of == input)).fold(1, usize::max);
-        if self.items.len() > 1 { self.tile_of(keys, KEY_WORDS, TILE / 2) } else { TILE / 2 }
-            .min(self.cpu.ring.n())
+        if self.items.len() > 1 { self.tile_of(keys, KEY_WORDS) } else { TILE / 2 }.min(self.cpu.ring.n())
     }
 
-    /// Words that are taken at a time of `limbs` limbs, `most` or fewer, so that they are `words` words together.
-    fn tile_of(&self, limbs: usize, words: usize, most: usize) -> usize {
+    /// Words that are taken at a time of `limbs` limbs, so that they are `words` words together.
+    fn tile_of(&self, limbs: usize, words: usize) -> usize {
         let tile = 1 << (words / limbs.max(1)).max(1).ilog2();
-        tile.clamp(SMALLEST_TILE, most).min(self.cpu.ring.n())
+        tile.clamp(SMALLEST_TILE, TILE / 2).min(self.cpu.ring.n())
     }
 
     /// Limbs of the keys of some inputs modulo one prime.
