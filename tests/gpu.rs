@@ -275,8 +275,12 @@ fn memory_of_a_device_is_as_predicted() {
                     measured / 1e6
                 );
                 // Small bindings cut large buffers, and the rest of each piece of many adds up.
-                let is_cut = predicted > 6.0 * device.info().max_binding_bytes as f64;
-                if !is_cut && !(0.9..1.1).contains(&(predicted / measured)) {
+                let binding = device.info().max_binding_bytes as f64;
+                let is_cut = predicted > 6.0 * binding;
+                // Keys beyond a binding fill slabs of its size, in an order that threads decide: at times one more.
+                let slab = if predicted > binding { binding } else { 0.0 };
+                let is_right = |taken: f64| (0.9..1.1).contains(&(predicted / taken));
+                if !is_cut && !is_right(measured) && !is_right(measured - slab) {
                     wrong.push((name, groups, predicted, measured));
                 }
             }
