@@ -184,16 +184,23 @@ fn parts<'a>(
         })
         .collect();
     (0..sums).for_each(|sum| parts[part_of_sum[sum]].sums.push(sum));
-    let mut of_diagonal = vec![BTreeMap::new(); parts.len()];
-    for term in terms {
-        let number = part_of_sum[term.out];
-        let Part { items, diagonals, terms, .. } = &mut parts[number];
-        let a = *of_diagonal[number].entry(term.a).or_insert_with(|| {
-            diagonals.used.push(term.a);
-            diagonals.used.len() - 1
-        });
-        let b = term.b / batch * items.len() + item[term.b % batch];
-        terms.push(Term { out: sum[term.out], a, b });
+    let mut of_part = vec![Vec::new(); parts.len()];
+    terms.iter().for_each(|term| of_part[part_of_sum[term.out]].push(term));
+    // The last part that uses each diagonal, and its number there.
+    let mut numbers = vec![None; terms.iter().map(|term| term.a + 1).max().unwrap_or(0)];
+    for (number, (part, of_part)) in parts.iter_mut().zip(of_part).enumerate() {
+        for term in of_part {
+            let a = match numbers[term.a] {
+                Some((last, a)) if last == number => a,
+                _ => {
+                    part.diagonals.used.push(term.a);
+                    part.diagonals.used.len() - 1
+                }
+            };
+            numbers[term.a] = Some((number, a));
+            let b = term.b / batch * part.items.len() + item[term.b % batch];
+            part.terms.push(Term { out: sum[term.out], a, b });
+        }
     }
     parts
 }

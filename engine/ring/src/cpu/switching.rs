@@ -6,7 +6,7 @@ use super::conversion::Extension;
 use super::device::{Cpu, TILE, TRANSFORM};
 use super::kernels::{GadgetLimb, PairTerm};
 use super::matrix::Blocks;
-use crate::{Batch, Diagonals, Digits, GadgetProduct, Ntt, Term, View};
+use crate::{Batch, Diagonals, Digits, GadgetProduct, Ntt, Term};
 use crate::{IntegerMatrix, Limbs, NttPermutation};
 use std::sync::Arc;
 
@@ -185,14 +185,15 @@ impl<'a> Switching<'a> {
                     numbers.multiply(cpu, modulus, limb, second, outs1);
                     return;
                 }
+                let mut pairs = Vec::new();
                 for ((out0, out1), terms) in outs0.iter_mut().zip(outs1.iter_mut()).zip(&of_sum) {
-                    let terms = terms.iter().map(|&(a, b)| PairTerm {
+                    pairs.clear();
+                    pairs.extend(terms.iter().map(|&(a, b)| PairTerm {
                         diagonal: &diagonals[a][start >> log_runs[a]..],
                         log_run: log_runs[a],
                         x: [steps[b], steps[outputs * batch + b]],
-                    });
-                    let terms: Vec<_> = terms.collect();
-                    (cpu.kernels.dot_pair)(modulus, &terms, out0, out1);
+                    }));
+                    (cpu.kernels.dot_pair)(modulus, &pairs, out0, out1);
                 }
             });
         });
@@ -310,15 +311,23 @@ impl<'a> Switching<'a> {
                 .then(|| cpu.limb(x, poly, if over_q { x.limbs() } else { limbs }, limb))
         };
         for (term, permutation) in terms.iter().zip(&self.permutations).filter(|(t, _)| t.input == input) {
-            let key = |key: View<'a, Cpu, Ntt>, row: usize| cpu.limb(key, row, limbs, limb);
-            let rows = term.key.iter().flat_map(|k| (0..count).map(move |d| (*k, d)));
-            let rows: Vec<_> = rows.map(|(k, d)| [digit(d), key(k, 2 * d), key(k, 2 * d + 1)]).collect();
             let second = if parts == 3 || term.key.is_none() { addend(1) } else { None };
             let (out0, out1) = &mut outs[term.output];
-            for first in (0..rows.len().max(1)).step_by(DIGITS) {
+            // Without a key there is one call, for the addends alone.
+            let rows = if term.key.is_some() { count } else { 0 };
+            for first in (0..rows.max(1)).step_by(DIGITS) {
+                let mut digits = [[&[][..]; 3]; DIGITS];
+                let taken = (rows - first).min(DIGITS);
+                if let Some(key) = term.key {
+                    for (i, row) in digits[..taken].iter_mut().enumerate() {
+                        let d = first + i;
+                        let key = |row| cpu.limb(key, row, limbs, limb);
+                        *row = [digit(d), key(2 * d), key(2 * d + 1)];
+                    }
+                }
                 let product = GadgetLimb {
                     start,
-                    digits: &rows[first..rows.len().min(first + DIGITS)],
+                    digits: &digits[..taken],
                     addends: if first == 0 { [addend(0), second] } else { [None; 2] },
                     factor,
                     permutation: permutation.as_deref(),
