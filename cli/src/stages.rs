@@ -1,38 +1,62 @@
-//! Work on many items in stages that overlap: each has its threads, and bounded queues lie between. Results come in the order of the
-//! items, whichever is done first.
+//! Work on many items in stages that overlap: workers, as many as there are cores for them, serve all stages, and bounded queues lie
+//! between. Results come in the order of the items, whichever is done first.
 
 use anyhow::{Result, anyhow};
-use std::iter::Fuse;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::Scope;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
 
-/// Threads of all stages, of which no more work at a time than there are cores for them.
+/// How many items are worked on at a time, and whether they share cores.
 pub(crate) struct Crew {
     workers: usize,
     /// Whether each worker has one core, so that it shares no work with others.
     alone: bool,
-    idle: Mutex<usize>,
-    released: Condvar,
+}
+
+/// Threads that serve all stages of some work. They end when all stages have ended and this is dropped.
+pub(crate) struct Workers<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    workers: usize,
+    stages: AtomicUsize,
+    source: Source<'scope>,
 }
 
 /// Results of a stage, in the order of its items. Dropping them ends the stage, and those before it.
 pub(crate) struct Results<R>(Receiver<Receiver<Result<R>>>);
 
-/// Items of a stage, and the queue of places for their results.
-struct Input<I: Iterator, R> {
-    items: Fuse<I>,
-    places: SyncSender<Receiver<Result<R>>>,
+/// Work on one item.
+type Job<'scope> = Box<dyn FnOnce() + Send + 'scope>;
+
+/// Jobs of all stages.
+#[derive(Default)]
+struct Queue<'scope> {
+    jobs: Mutex<Jobs<'scope>>,
+    changed: Condvar,
 }
 
-/// A core that is taken.
-struct Core<'a>(&'a Crew);
+#[derive(Default)]
+struct Jobs<'scope> {
+    /// By stage, in the order of the items.
+    by_stage: BTreeMap<usize, VecDeque<Job<'scope>>>,
+    /// How many sources may add jobs.
+    sources: usize,
+    /// Whether a worker has panicked: then no job is done any more.
+    failed: bool,
+}
+
+/// Something that adds jobs to a queue.
+struct Source<'scope>(Arc<Queue<'scope>>);
+
+/// Gives up all jobs if its thread panics, since those who wait for a result would wait for ever.
+struct Guard<'a, 'scope>(&'a Queue<'scope>);
 
 impl Crew {
     /// As many workers as `threads`, or fewer if there are fewer `items`, which then share the threads inside the work on an item.
     pub(crate) fn new(threads: usize, items: usize) -> Self {
         let workers = threads.min(items).max(1);
-        Self { workers, alone: workers >= threads, idle: Mutex::new(workers), released: Condvar::new() }
+        Self { workers, alone: workers >= threads }
     }
 
     /// How many items are worked on at a time.
@@ -45,57 +69,139 @@ impl Crew {
         self.alone
     }
 
-    /// A stage of as many threads as there are cores. Errors pass in the place of their items.
-    pub(crate) fn stage<'scope, 'env, T, R>(
-        &'env self,
-        scope: &'scope Scope<'scope, 'env>,
-        items: impl Iterator<Item = Result<T>> + Send + 'scope,
-        work: impl Fn(T) -> Result<R> + Send + Sync + 'scope,
-    ) -> Results<R>
-    where
-        T: Send + 'scope,
-        R: Send + 'scope,
-    {
-        start(
-            scope,
-            self.workers,
-            items,
-            move |item| {
-                let _core = self.take_core();
-                work(item)
-            },
-            self.alone,
-        )
-    }
-
-    /// A stage of one thread that waits for a device, and needs no core meanwhile.
-    pub(crate) fn device_stage<'scope, 'env, T, R>(
-        &'env self,
-        scope: &'scope Scope<'scope, 'env>,
-        items: impl Iterator<Item = Result<T>> + Send + 'scope,
-        work: impl Fn(T) -> Result<R> + Send + Sync + 'scope,
-    ) -> Results<R>
-    where
-        T: Send + 'scope,
-        R: Send + 'scope,
-    {
-        start(scope, 1, items, work, false)
-    }
-
-    fn take_core(&self) -> Core<'_> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while *idle == 0 {
-            idle = self.released.wait(idle).unwrap_or_else(PoisonError::into_inner);
+    /// Starts the workers.
+    pub(crate) fn start<'scope, 'env>(&self, scope: &'scope Scope<'scope, 'env>) -> Workers<'scope, 'env> {
+        let queue = Arc::new(Queue::default());
+        let source = Source::new(queue.clone());
+        let alone = self.alone;
+        for _ in 0..self.workers {
+            let queue = queue.clone();
+            scope.spawn(move || {
+                // Work that would be shared with other threads is done on this one.
+                let _pool = alone
+                    .then(|| rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build());
+                let _guard = Guard(&queue);
+                while let Some(job) = queue.next() {
+                    job();
+                }
+            });
         }
-        *idle -= 1;
-        Core(self)
+        Workers { scope, workers: self.workers, stages: AtomicUsize::new(0), source }
     }
 }
 
-impl Drop for Core<'_> {
+impl<'scope> Workers<'scope, '_> {
+    /// A stage that the workers serve before those that were made earlier. Errors pass in the place of their items.
+    pub(crate) fn stage<T, R>(
+        &self,
+        items: impl Iterator<Item = Result<T>> + Send + 'scope,
+        work: impl Fn(T) -> Result<R> + Send + Sync + 'scope,
+    ) -> Results<R>
+    where
+        T: Send + 'scope,
+        R: Send + 'scope,
+    {
+        // An item's place in the order is queued before its work begins, so that the queue bounds how far the work is ahead of the
+        // results that were taken.
+        let (places, results) = sync_channel(2 * self.workers);
+        let stage = self.stages.fetch_add(1, Ordering::Relaxed);
+        let source = Source::new(self.source.0.clone());
+        let work = Arc::new(work);
+        self.scope.spawn(move || {
+            for item in items {
+                let (place, result) = sync_channel(1);
+                if places.send(result).is_err() {
+                    break;
+                }
+                let work = work.clone();
+                source.add(
+                    stage,
+                    Box::new(move || {
+                        // Nobody waits for it after a failure.
+                        let _ = place.send(item.and_then(|item| work(item)));
+                    }),
+                );
+            }
+        });
+        Results(results)
+    }
+
+    /// A stage of one thread that waits for a device, and needs no core meanwhile.
+    pub(crate) fn device_stage<T, R>(
+        &self,
+        items: impl Iterator<Item = Result<T>> + Send + 'scope,
+        work: impl Fn(T) -> Result<R> + Send + 'scope,
+    ) -> Results<R>
+    where
+        T: Send + 'scope,
+        R: Send + 'scope,
+    {
+        let (places, results) = sync_channel(1);
+        self.scope.spawn(move || {
+            for item in items {
+                let (place, result) = sync_channel(1);
+                if places.send(result).is_err() {
+                    break;
+                }
+                let _ = place.send(item.and_then(&work));
+            }
+        });
+        Results(results)
+    }
+}
+
+impl<'scope> Queue<'scope> {
+    fn lock(&self) -> MutexGuard<'_, Jobs<'scope>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first job of the last stage that has one, as soon as there is any; none when there will be no more.
+    fn next(&self) -> Option<Job<'scope>> {
+        let mut jobs = self.lock();
+        loop {
+            if let Some(job) = jobs.by_stage.values_mut().rev().find_map(VecDeque::pop_front) {
+                return Some(job);
+            }
+            if jobs.sources == 0 || jobs.failed {
+                return None;
+            }
+            jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<'scope> Source<'scope> {
+    fn new(queue: Arc<Queue<'scope>>) -> Self {
+        queue.lock().sources += 1;
+        Self(queue)
+    }
+
+    fn add(&self, stage: usize, job: Job<'scope>) {
+        let mut jobs = self.0.lock();
+        if !jobs.failed {
+            jobs.by_stage.entry(stage).or_default().push_back(job);
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Source<'_> {
     fn drop(&mut self) {
-        *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.released.notify_one();
+        self.0.lock().sources -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Guard<'_, '_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut jobs = self.0.lock();
+            jobs.failed = true;
+            let given_up = std::mem::take(&mut jobs.by_stage);
+            drop(jobs);
+            drop(given_up);
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -111,49 +217,6 @@ impl<R> Iterator for Results<R> {
                 .unwrap_or_else(|_| Err(anyhow!("internal error: a result is missing; please report it"))),
         )
     }
-}
-
-/// Threads that take items in turn. An item's place in the order is queued before its work begins, so that the queue bounds how far
-/// the work is ahead of the results that were taken.
-fn start<'scope, T, R, I, F>(
-    scope: &'scope Scope<'scope, '_>,
-    workers: usize,
-    items: I,
-    work: F,
-    alone: bool,
-) -> Results<R>
-where
-    T: Send + 'scope,
-    R: Send + 'scope,
-    I: Iterator<Item = Result<T>> + Send + 'scope,
-    F: Fn(T) -> Result<R> + Send + Sync + 'scope,
-{
-    let (places, results) = sync_channel(workers);
-    let input = Arc::new(Mutex::new(Input { items: items.fuse(), places }));
-    let work = Arc::new(work);
-    for _ in 0..workers {
-        let input = input.clone();
-        let work = work.clone();
-        scope.spawn(move || {
-            // Work that would be shared with other threads is done on this one.
-            let _pool =
-                alone.then(|| rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build());
-            while let Some((item, place)) = next(&input) {
-                // Nobody waits for it after a failure.
-                let _ = place.send(item.and_then(|item| work(item)));
-            }
-        });
-    }
-    Results(results)
-}
-
-/// The next item and the place of its result; none at the end, or if nobody takes results any more.
-fn next<I: Iterator, R>(input: &Mutex<Input<I, R>>) -> Option<(I::Item, SyncSender<Result<R>>)> {
-    let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
-    let item = input.items.next()?;
-    let (place, result) = sync_channel(1);
-    input.places.send(result).ok()?;
-    Some((item, place))
 }
 
 #[cfg(test)]
@@ -173,16 +236,17 @@ mod tests {
                     begun.fetch_add(1, Ordering::SeqCst);
                 })
                 .map(Ok);
-            let squares = crew.stage(scope, items, |k| {
+            let workers = crew.start(scope);
+            let squares = workers.stage(items, |k| {
                 most.fetch_max(working.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 thread::sleep(Duration::from_micros((k * 37 % 11) as u64 * 50));
                 working.fetch_sub(1, Ordering::SeqCst);
                 Ok(k * k)
             });
-            let cubes = crew.device_stage(scope, squares.map(|y| y.map(|y| (y, 1))), |(y, one)| Ok(y + one));
+            let cubes = workers.device_stage(squares.map(|y| y.map(|y| (y, 1))), |(y, one)| Ok(y + one));
             for (k, result) in cubes.enumerate() {
                 assert_eq!(result.unwrap(), k * k + 1);
-                // Three at work and three waiting in the first stage, as many as one of each in the second.
+                // Six in the queue of the first stage and one that waits for it, as many as one of each in the second.
                 assert!(begun.load(Ordering::SeqCst) <= k + 1 + 12, "{k}");
                 thread::sleep(Duration::from_micros(100));
             }
@@ -201,9 +265,10 @@ mod tests {
                     begun.fetch_add(1, Ordering::SeqCst);
                 })
                 .map(Ok);
-            let first = crew.stage(scope, items, |k| if k == 5 { Err(anyhow!("five")) } else { Ok(k) });
+            let workers = crew.start(scope);
+            let first = workers.stage(items, |k| if k == 5 { Err(anyhow!("five")) } else { Ok(k) });
             let mut sum = 0;
-            for result in crew.stage(scope, first, |k: usize| Ok(2 * k)) {
+            for result in workers.stage(first, |k: usize| Ok(2 * k)) {
                 assert!(sum <= 2 * (1 + 2 + 3 + 4));
                 sum += result?;
             }
@@ -211,6 +276,47 @@ mod tests {
         });
         assert_eq!(error.unwrap_err().to_string(), "five");
         assert!(begun.into_inner() < 30);
+    }
+
+    #[test]
+    fn later_stages_come_first() {
+        let crew = Crew::new(1, 100);
+        let order = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            let workers = crew.start(scope);
+            let first = workers.stage((0..20).map(Ok), |k| {
+                order.lock().unwrap().push((1, k));
+                thread::sleep(Duration::from_millis(2));
+                Ok(k)
+            });
+            let second = workers.stage(first, |k| {
+                order.lock().unwrap().push((2, k));
+                Ok(k)
+            });
+            assert!(second.map(Result::unwrap).eq(0..20));
+        });
+        // The thread between two stages takes its time, so that a result may wait for a job or two.
+        let order = order.into_inner().unwrap();
+        let at = |of| order.iter().position(|&job| job == of).unwrap();
+        assert!((0..20).all(|k| at((2, k)) > at((1, k))));
+        assert!((0..15).all(|k| at((2, k)) < at((1, k + 5))), "{order:?}");
+    }
+
+    #[test]
+    fn a_panic_ends_all_stages() {
+        let crew = Crew::new(1, 100);
+        let outcome = std::panic::catch_unwind(|| {
+            thread::scope(|scope| {
+                let workers = crew.start(scope);
+                let first = workers.stage((0..).map(Ok), |k| {
+                    assert!(k != 7, "seven");
+                    Ok(k)
+                });
+                let errors = workers.stage(first, Ok).filter_map(Result::err).take(1).collect::<Vec<_>>();
+                assert!(errors[0].to_string().starts_with("internal error"));
+            });
+        });
+        assert!(outcome.is_err());
     }
 
     #[test]

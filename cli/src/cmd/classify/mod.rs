@@ -122,13 +122,14 @@ impl Run<'_> {
         let sources = std::mem::take(&mut self.sources);
         thread::scope(|scope| {
             let _stop = Stop(&stopped);
-            let read = crew.stage(scope, self.feed(sources, &stopped), |arrival| {
+            let workers = crew.start(scope);
+            let read = workers.stage(self.feed(sources, &stopped), |arrival| {
                 Ok(match arrival {
                     Arrival::Source(source) => reader.units(source),
                     Arrival::Pause => vec![Unit::Pause],
                 })
             });
-            let prepared = crew.stage(scope, spread(read), |unit| {
+            let prepared = workers.stage(spread(read), |unit| {
                 Ok(if let Unit::Item(item) = unit {
                     item.prepare(classifier.preprocessing(), pictures)
                 } else {
@@ -136,17 +137,17 @@ impl Run<'_> {
                 })
             });
             let groups = Groups::new(prepared, scorer.group());
-            let encrypted = crew.stage(scope, groups, |unit| {
+            let encrypted = workers.stage(groups, |unit| {
                 Ok(if let Unit::Group(group) = unit { scorer.encrypt(group) } else { vec![unit] })
             });
             let infer = |unit| {
                 Ok(if let Unit::Group(group) = unit { Unit::Group(scorer.infer(group)?) } else { unit })
             };
             let inferred = match scorer.has_device() {
-                true => crew.device_stage(scope, spread(encrypted), infer),
-                false => crew.stage(scope, spread(encrypted), infer),
+                true => workers.device_stage(spread(encrypted), infer),
+                false => workers.stage(spread(encrypted), infer),
             };
-            let rows = crew.stage(scope, inferred, |unit| {
+            let rows = workers.stage(inferred, |unit| {
                 if let Unit::Group(group) = unit { scorer.rows(*group) } else { Ok(vec![unit]) }
             });
             for unit in spread(rows) {

@@ -123,18 +123,19 @@ fn run(
     bar.set_length(sources.len() as u64);
     let size = GROUPS * connection.key.bundle().group();
     thread::scope(|scope| {
-        let read = crew.stage(scope, sources.into_iter().map(Ok), |source| Ok(reader.units(source)));
-        let prepared = crew.stage(scope, spread(read), |unit| {
+        let workers = crew.start(scope);
+        let read = workers.stage(sources.into_iter().map(Ok), |source| Ok(reader.units(source)));
+        let prepared = workers.stage(spread(read), |unit| {
             Ok(if let Unit::Item(item) = unit { item.prepare(preprocessing, pictures) } else { unit })
         });
-        let encrypted = crew.stage(scope, Groups::new(prepared, size), |unit| {
+        let encrypted = workers.stage(Groups::new(prepared, size), |unit| {
             if let Unit::Group(group) = unit {
                 encrypt(connection, *group)
             } else {
                 Ok(vec![Step::Other(unit)])
             }
         });
-        let answered = crew.device_stage(scope, spread(encrypted), |step| {
+        let answered = workers.device_stage(spread(encrypted), |step| {
             let Step::Request(mut request) = step else { return Ok(step) };
             let clock = Instant::now();
             request.bytes = connection.infer(&request.bytes)?;
@@ -142,7 +143,7 @@ fn run(
             request.items.iter_mut().for_each(|item| item.seconds.infer = seconds);
             Ok(Step::Request(request))
         });
-        let decrypted = crew.stage(scope, answered, |step| {
+        let decrypted = workers.stage(answered, |step| {
             if let Step::Request(request) = step { decrypt(connection, *request) } else { Ok(vec![step]) }
         });
         for step in spread(decrypted) {

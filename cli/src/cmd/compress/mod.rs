@@ -199,7 +199,7 @@ impl Latents<'_> {
         bar.set_length(sources.len() as u64);
         let crew = Crew::new(all_cores(), sources.len());
         thread::scope(|scope| -> Result<()> {
-            let compressed = crew.stage(scope, sources.iter().map(Ok), |source| {
+            let compressed = crew.start(scope).stage(sources.iter().map(Ok), |source| {
                 Ok((source, Compressed::new(source, codec, args.quantize, earlier)))
             });
             for result in compressed {

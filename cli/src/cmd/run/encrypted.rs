@@ -128,13 +128,14 @@ impl Stages<'_> {
         let count = items.len_of(Axis(0));
         thread::scope(|scope| {
             let groups = items.axis_chunks_iter(Axis(0), group).map(Ok);
-            let encrypted = crew.stage(scope, groups, |items| self.encrypt(items));
+            let workers = crew.start(scope);
+            let encrypted = workers.stage(groups, |items| self.encrypt(items));
             let infer = |group| self.infer(group);
             let inferred = match self.on_processor {
-                true => crew.stage(scope, encrypted, infer),
-                false => crew.device_stage(scope, encrypted, infer),
+                true => workers.stage(encrypted, infer),
+                false => workers.device_stage(encrypted, infer),
             };
-            let decrypted = crew.stage(scope, inferred, |group| self.decrypt(group));
+            let decrypted = workers.stage(inferred, |group| self.decrypt(group));
             let mut results = Vec::new();
             let mut done = 0;
             for result in decrypted {
