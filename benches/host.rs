@@ -1,9 +1,10 @@
 //! CPU time of the host per inference, and dispatches of a GPU.
 //!
-//! `cargo bench -p benches --bench host [-- NAME...] [--rounds N]`: names of shipped classifiers, or of networks in
+//! `cargo bench -p benches --bench host [-- NAME...] [--rounds N] [--gpu-only]`: names of shipped classifiers, or of networks in
 //! `models/reference`. One thread records, encodes and waits: on the CPU it computes too, on a GPU its CPU time is the host's
-//! share. Drivers in software compute in threads of their own, which do not count. A second table has what is done with the bytes of a client: its keys,
-//! until they are on the device, and its ciphertexts, until they are uploaded.
+//! share. Drivers in software compute in threads of their own, which do not count, but empty the caches that the host's thread finds. So each
+//! network is measured once more on a GPU whose dispatches have no workgroups. A second table has what is done with the bytes of a client: its
+//! keys, until they are on the device, and its ciphertexts, until they are uploaded.
 #![expect(clippy::print_stdout, reason = "the table goes to standard output")]
 
 use cpu_time::ThreadTime;
@@ -15,6 +16,7 @@ use pleura::onnx::{ImportOptions, import};
 use pleura::ring::Cpu;
 use pleura::xray::Classifier;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -26,6 +28,14 @@ const DEFAULT: [&str; 5] = ["pneumonia", "hefnet", "pneumonia-hefnet", "hefnet_s
 struct Times {
     wall: f64,
     cpu: f64,
+}
+
+/// Arguments of the command line.
+struct Arguments {
+    names: Vec<String>,
+    rounds: usize,
+    /// Leaves out the CPU.
+    gpu_only: bool,
 }
 
 /// The host's share of what a client sends.
@@ -48,10 +58,12 @@ struct Planned {
 fn main() -> Result<()> {
     let simd = benches::simd();
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()?;
-    let (names, rounds) = arguments()?;
+    let Arguments { names, rounds, gpu_only } = arguments()?;
     let gpu = adapters().into_iter().next();
-    let gpu = gpu.map(|adapter| adapter.open(&Options::default())).transpose()?;
-    if let Some(gpu) = &gpu {
+    let empty = Options { no_workgroups: true, ..Options::default() };
+    let gpu = gpu.map(|gpu| Ok::<_, Box<dyn Error>>([gpu.open(&Options::default())?, gpu.open(&empty)?]));
+    let gpu = gpu.transpose()?;
+    if let Some([gpu, _]) = &gpu {
         println!("GPU: {}", gpu.info().name);
     }
     println!("\n| network | device | wall ms | host CPU ms | dispatches | submits |");
@@ -59,22 +71,16 @@ fn main() -> Result<()> {
     let mut all = Vec::new();
     for name in names {
         let (network, options) = network(&name)?;
-        let made = planned(&network, &options, DeviceClass::Processor)?;
-        let cpu = session(&made, Cpu::with(made.plan.params().ring().clone(), simd, 1)?)?;
-        let Times { wall, cpu } = times(&cpu, &made.sent, rounds)?;
-        println!("| {name} | CPU | {wall:.1} | {cpu:.1} | | |");
-        if let Some(device) = &gpu {
+        if !gpu_only {
+            let made = planned(&network, &options, DeviceClass::Processor)?;
+            let cpu = session(&made, Cpu::with(made.plan.params().ring().clone(), simd, 1)?)?;
+            let Times { wall, cpu } = times(&cpu, &made.sent, rounds)?;
+            println!("| {name} | CPU | {wall:.1} | {cpu:.1} | | |");
+        }
+        if let Some([device, empty]) = &gpu {
             let made = planned(&network, &options, DeviceClass::Accelerator)?;
-            let sent = &made.sent;
-            let session = session(&made, Gpu::new(made.plan.params().ring().clone(), device.clone())?)?;
-            let Times { wall, cpu } = times(&session, sent, rounds)?;
-            let before = device.dispatches_and_submits();
-            session.infer(sent, &mut |_, _| ())?;
-            let after = device.dispatches_and_submits();
-            let dispatches = after.0 - before.0;
-            let submits = after.1 - before.1;
-            println!("| {name} | GPU | {wall:.1} | {cpu:.2} | {dispatches} | {submits} |");
-            drop(session);
+            print_gpu(&name, "GPU", &made, device, rounds)?;
+            print_gpu(&name, "GPU, no workgroups", &made, empty, rounds)?;
             let gpu = Gpu::new(made.plan.params().ring().clone(), device.clone())?;
             all.push((name, arrivals(&made, gpu, device, rounds)?));
         }
@@ -88,20 +94,35 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn arguments() -> Result<(Vec<String>, usize)> {
+/// Prints the row of a GPU.
+fn print_gpu(name: &str, label: &str, made: &Planned, device: &Arc<Device>, rounds: usize) -> Result<()> {
+    let session = session(made, Gpu::new(made.plan.params().ring().clone(), device.clone())?)?;
+    let Times { wall, cpu } = times(&session, &made.sent, rounds)?;
+    let before = device.dispatches_and_submits();
+    session.infer(&made.sent, &mut |_, _| ())?;
+    let after = device.dispatches_and_submits();
+    let dispatches = after.0 - before.0;
+    let submits = after.1 - before.1;
+    println!("| {name} | {label} | {wall:.1} | {cpu:.2} | {dispatches} | {submits} |");
+    Ok(())
+}
+
+fn arguments() -> Result<Arguments> {
     let mut names = Vec::new();
     let mut rounds = 7;
+    let mut gpu_only = false;
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
+            "--gpu-only" => gpu_only = true,
             _ => names.push(argument),
         }
     }
     if names.is_empty() {
         names.extend(DEFAULT.map(String::from));
     }
-    Ok((names, rounds))
+    Ok(Arguments { names, rounds, gpu_only })
 }
 
 /// A shipped classifier's network, or the reference network of a name, with its options of compilation.

@@ -76,6 +76,9 @@ pub struct Options {
     pub no_robustness: bool,
     /// Name of a kernel that is left out, or `all`: results are wrong, and the time that is saved is the kernel's share. To measure.
     pub skipped_kernel: Option<String>,
+    /// Dispatches every kernel without workgroups, so that the device computes nothing: results are wrong, and the time that remains is the
+    /// share of the host and the driver. To measure.
+    pub no_workgroups: bool,
     /// Takes the time of every kernel, for [`Device::kernel_times`](crate::Device::kernel_times): each dispatch waits for the one before.
     pub profile: bool,
     /// Receives the numbers of kernels that are compiled, and of all, while a ring's are.

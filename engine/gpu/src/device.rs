@@ -41,6 +41,8 @@ pub struct Device {
     pub(crate) dispatches: AtomicU64,
     /// Name of a kernel that is left out.
     pub(crate) skipped_kernel: Option<String>,
+    /// Whether dispatches have no workgroups.
+    pub(crate) no_workgroups: bool,
     /// Submits that the driver has reported as finished.
     pub(crate) finished_submits: Arc<AtomicU64>,
     pub(crate) errors: Arc<ErrorSink>,
@@ -127,6 +129,7 @@ impl Device {
             streamed_bytes: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
             skipped_kernel: options.skipped_kernel.clone(),
+            no_workgroups: options.no_workgroups,
             finished_submits: Arc::default(),
             errors,
             nothing,
