@@ -146,6 +146,15 @@ impl Device {
         Ok(buffer)
     }
 
+    /// A buffer of this many words that the host writes.
+    pub(crate) fn shared_buffer_to_write(&self, words: usize) -> Result<Arc<PooledBuffer>, BackendError> {
+        let visible = words <= self.visible_words;
+        let buffer =
+            if visible { self.buffer_to_write(words) } else { self.missing_buffer(4 * words as u64) };
+        buffer.check()?;
+        Ok(Arc::new(buffer))
+    }
+
     fn alloc_with(&self, sizes: &[usize], buffer: impl Fn(usize) -> PooledBuffer) -> GpuBuffer {
         let (places, lengths) = self.pack(sizes, self.max_words);
         let mut segments = Vec::with_capacity(lengths.len());
@@ -163,15 +172,18 @@ impl Device {
         let mut places = Vec::with_capacity(sizes.len());
         let mut lengths = Vec::<usize>::new();
         for &words in sizes {
-            let last = lengths.last().copied().filter(|length| length + words <= most);
-            if last.is_none() {
-                lengths.push(0);
-            }
-            let start = last.unwrap_or(0);
+            let start = match lengths.last_mut() {
+                Some(length) if *length + words <= most => {
+                    let start = *length;
+                    *length += words;
+                    start
+                }
+                _ => {
+                    lengths.push(words);
+                    0
+                }
+            };
             places.push((lengths.len() - 1, start as u32));
-            if let Some(length) = lengths.last_mut() {
-                *length = start + words;
-            }
         }
         (places, lengths)
     }
@@ -215,13 +227,12 @@ impl Device {
     /// time.
     pub(crate) fn expect_constants(&self, words: usize) {
         let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
-        if slab.as_ref().is_some_and(|slab| slab.used_words + words <= slab.words) || words > self.max_words {
+        if slab.as_ref().is_some_and(|slab| slab.has_room(words)) || words > self.max_words {
             return;
         }
         let bytes = 4 * words.next_multiple_of(ALIGN_CONSTANTS) as u64 + SMALLEST;
         if let Some(buffer) = self.slab_buffer(bytes, bytes) {
-            let words = (buffer.bytes / 4) as usize;
-            *slab = Some(Slab { buffer: Arc::new(buffer), used_words: 0, words });
+            *slab = Some(Slab::new(buffer));
         }
     }
 
@@ -229,18 +240,13 @@ impl Device {
     fn reserve_constant(&self, words: usize) -> (Segment, u32) {
         let on_host = || (Segment::Host(vec![0; words].into()), 0);
         let mut slab = self.slab.lock().unwrap_or_else(PoisonError::into_inner);
-        if slab.as_ref().is_none_or(|slab| slab.used_words + words > slab.words) {
-            let usual = if slab.is_none() { SLAB_BYTES[0] } else { SLAB_BYTES[1] };
-            // A driver without memory is no reason to fail either: the words stay with the host.
-            let Some(buffer) = self.slab_buffer(usual, 4 * words as u64) else { return on_host() };
-            let slab_words = (buffer.bytes / 4) as usize;
-            *slab = Some(Slab { buffer: Arc::new(buffer), used_words: 0, words: slab_words });
+        let usual = if slab.is_none() { SLAB_BYTES[0] } else { SLAB_BYTES[1] };
+        if let Some(open) = slab.as_mut().filter(|slab| slab.has_room(words)) {
+            return open.reserve(words);
         }
-        let Some(open) = slab.as_mut() else { return on_host() };
-        let start = open.used_words;
-        // Kernels read four words at a time.
-        open.used_words += words.next_multiple_of(ALIGN_CONSTANTS);
-        (Segment::Device(open.buffer.clone()), start as u32)
+        // A driver without memory is no reason to fail either: the words stay with the host.
+        let Some(buffer) = self.slab_buffer(usual, 4 * words as u64) else { return on_host() };
+        slab.insert(Slab::new(buffer)).reserve(words)
     }
 
     /// A slab of the usual size, or of `bytes` if that is too much or too little. Half of the budget is reserved for results.
@@ -268,5 +274,25 @@ impl Device {
                 buffer
             }
         }
+    }
+}
+
+impl Slab {
+    /// An empty slab.
+    fn new(buffer: PooledBuffer) -> Self {
+        let words = (buffer.bytes / 4) as usize;
+        Self { buffer: Arc::new(buffer), used_words: 0, words }
+    }
+
+    fn has_room(&self, words: usize) -> bool {
+        self.used_words + words <= self.words
+    }
+
+    /// Space for words, which the slab has room for.
+    fn reserve(&mut self, words: usize) -> (Segment, u32) {
+        let start = self.used_words;
+        // Kernels read four words at a time.
+        self.used_words += words.next_multiple_of(ALIGN_CONSTANTS);
+        (Segment::Device(self.buffer.clone()), start as u32)
     }
 }

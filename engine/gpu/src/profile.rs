@@ -5,13 +5,18 @@ use std::time::Instant;
 /// Time stamps of dispatches.
 pub(crate) struct Profile {
     queries: wgpu::QuerySet,
-    /// Kernels of the recorded dispatches, and when the first of them was recorded.
-    kernels: Vec<&'static str>,
-    since: Option<Instant>,
+    /// The recorded dispatches, if there are any.
+    recorded: Option<Recorded>,
     pub(crate) submitted: Vec<Submitted>,
 }
 
-/// Dispatches that were submitted together.
+/// Dispatches that are not submitted yet: their kernels, and when the first of them was recorded.
+struct Recorded {
+    kernels: Vec<&'static str>,
+    since: Instant,
+}
+
+/// Dispatches that were submitted together, at least one.
 pub(crate) struct Submitted {
     /// Their time stamps, two for each.
     pub(crate) stamps: wgpu::Buffer,
@@ -31,12 +36,12 @@ impl Profile {
             ty: wgpu::QueryType::Timestamp,
             count: 2 * MAX_DISPATCHES as u32,
         });
-        Self { queries, kernels: Vec::new(), since: None, submitted: Vec::new() }
+        Self { queries, recorded: None, submitted: Vec::new() }
     }
 
     /// Whether the next dispatch must be in another submit.
     pub(crate) fn is_full(&self) -> bool {
-        self.kernels.len() >= MAX_DISPATCHES
+        self.recorded.as_ref().is_some_and(|recorded| recorded.kernels.len() >= MAX_DISPATCHES)
     }
 
     /// A pass for one dispatch of a kernel.
@@ -45,9 +50,10 @@ impl Profile {
         encoder: &mut wgpu::CommandEncoder,
         kernel: &'static str,
     ) -> wgpu::ComputePass<'static> {
-        let first = 2 * self.kernels.len() as u32;
-        self.kernels.push(kernel);
-        self.since.get_or_insert_with(Instant::now);
+        let Recorded { kernels, .. } =
+            self.recorded.get_or_insert_with(|| Recorded { kernels: Vec::new(), since: Instant::now() });
+        let first = 2 * kernels.len() as u32;
+        kernels.push(kernel);
         let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some(kernel),
             timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
@@ -61,10 +67,7 @@ impl Profile {
 
     /// Writes the time stamps of the recorded dispatches where they can be read.
     pub(crate) fn finish(&mut self, device: &wgpu::Device, encoder: &mut wgpu::CommandEncoder) {
-        let kernels = std::mem::take(&mut self.kernels);
-        if kernels.is_empty() {
-            return;
-        }
+        let Some(Recorded { kernels, since }) = self.recorded.take() else { return };
         let count = 2 * kernels.len() as u32;
         let buffer = |usage| {
             let size = 8 * u64::from(count);
@@ -79,8 +82,11 @@ impl Profile {
         let staging = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         encoder.resolve_query_set(&self.queries, 0..count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, 8 * u64::from(count));
-        let submitted = Instant::now();
-        let recorded = self.since.take().unwrap_or(submitted);
-        self.submitted.push(Submitted { stamps: staging, kernels, recorded, submitted });
+        self.submitted.push(Submitted {
+            stamps: staging,
+            kernels,
+            recorded: since,
+            submitted: Instant::now(),
+        });
     }
 }

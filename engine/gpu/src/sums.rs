@@ -187,17 +187,15 @@ impl<'a, T: Entry> Sums<'a, T> {
 
     /// The dispatch that reads these segments, or one whose operands leave room for them.
     fn dispatch(&mut self, operands: Operands<&'a Segment>) -> &mut SumDispatch<'a, T> {
-        let found = self
-            .dispatches
-            .iter()
-            .rposition(|d: &SumDispatch<'a, T>| d.merged(operands).is_some())
-            .unwrap_or_else(|| {
-                self.dispatches.push(SumDispatch { operands, places: Vec::new(), rows: Vec::new() });
-                self.dispatches.len() - 1
-            });
+        let mut dispatches = self.dispatches.iter().enumerate().rev();
+        let found = dispatches.find_map(|(i, dispatch)| Some((i, dispatch.merged(operands)?)));
+        let (place, operands) = found.unwrap_or_else(|| {
+            self.dispatches.push(SumDispatch { operands, places: Vec::new(), rows: Vec::new() });
+            (self.dispatches.len() - 1, operands)
+        });
         #[expect(clippy::indexing_slicing, reason = "found or pushed")]
-        let dispatch = &mut self.dispatches[found];
-        dispatch.operands = dispatch.merged(operands).unwrap_or(operands);
+        let dispatch = &mut self.dispatches[place];
+        dispatch.operands = operands;
         dispatch
     }
 

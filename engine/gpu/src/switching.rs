@@ -83,8 +83,9 @@ fn limb_ranges(
     let words: usize = match diagonals {
         Diagonals::Polys(_) => 0,
         Diagonals::Compact(GpuCompactPolys { log_lens, .. }) => {
-            let lens = wanted.iter().filter_map(|&i| log_lens.get(i));
-            lens.map(|&log| 1 << log.max(LOG_THREAD_WORDS)).sum()
+            #[expect(clippy::indexing_slicing, reason = "views are checked where they are made")]
+            let lens = wanted.iter().map(|&i| log_lens[i]);
+            lens.map(|log| 1 << log.max(LOG_THREAD_WORDS)).sum()
         }
     };
     let most = gpu.device.budget.map_or(SCRATCH_BYTES, |budget| SCRATCH_BYTES.min(budget as usize / 8));

@@ -86,9 +86,13 @@ impl Device {
         let mut spans: Vec<(u64, u64)> = Vec::with_capacity(submitted.len());
         for submit in &submitted {
             let stamps = self.stamps(&submit.stamps)?;
+            let (pairs, _) = stamps.as_chunks::<2>();
+            let (Some([first, _]), Some([_, last])) = (pairs.first(), pairs.last()) else {
+                return Err(BackendError::DeviceLost { reason: "it returned no time stamps".into() });
+            };
+            spans.push((*first, *last));
             let mut previous = None;
-            for (&kernel, stamps) in submit.kernels.iter().zip(stamps.chunks_exact(2)) {
-                let &[start, end] = stamps else { continue };
+            for (&kernel, &[start, end]) in submit.kernels.iter().zip(pairs) {
                 let zero = KernelTime { kernel, dispatches: 0, time: Duration::ZERO, gap: Duration::ZERO };
                 let entry = kernels.entry(kernel).or_insert(zero);
                 entry.dispatches += 1;
@@ -96,8 +100,6 @@ impl Device {
                 entry.gap += previous.map_or(Duration::ZERO, |end| duration(start.saturating_sub(end)));
                 previous = Some(end);
             }
-            let first = stamps.first().copied();
-            spans.push((first.unwrap_or_default(), previous.or(first).unwrap_or_default()));
         }
         let mut kernels: Vec<_> = kernels.into_values().collect();
         kernels.sort_by_key(|entry| std::cmp::Reverse(entry.time));
@@ -105,8 +107,8 @@ impl Device {
         let first = spans.first().map_or(0, |(start, _)| *start);
         let since = |ticks: u64| duration(ticks.saturating_sub(first));
         let handed_in = submitted.iter().map(|submit| submit.submitted - origin);
-        let shift = handed_in.zip(&spans).map(|(at, (start, _))| at.saturating_sub(since(*start))).max();
-        let shift = shift.unwrap_or(Duration::ZERO);
+        let shifts = handed_in.zip(&spans).map(|(at, (start, _))| at.saturating_sub(since(*start)));
+        let shift = shifts.fold(Duration::ZERO, Duration::max);
         let submits = submitted.iter().zip(&spans).map(|(submit, &(start, end))| SubmitTime {
             dispatches: submit.kernels.len(),
             recorded: submit.recorded - origin,

@@ -3,8 +3,10 @@
 use crate::dispatch::{Operands, Table};
 use crate::gpu::{Call, Gpu, Row};
 use crate::memory::{GpuBuffer, Segment};
+use pleura_ring::sample::Seed;
 use pleura_ring::{BackendError, Limbs, Poly, PolySource, shape};
 use pleura_shaders::{KernelId, SeedRow};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Words of a seed.
@@ -13,6 +15,12 @@ const SEED_WORDS: u32 = 8;
 /// Modular products that take as long as a uniform word, about.
 const UNIFORM_COST: u64 = 16;
 
+/// A polynomial to upload: its words, or a seed.
+enum Content<'a> {
+    Words(Cow<'a, [u32]>),
+    Uniform { seed: &'a Seed, number: u32, words: Option<&'a [u32]> },
+}
+
 /// A batch of polynomials over `limbs`.
 pub(crate) fn upload_polys(
     gpu: &Gpu,
@@ -20,11 +28,8 @@ pub(crate) fn upload_polys(
     polys: &[PolySource<'_>],
 ) -> Result<GpuBuffer, BackendError> {
     shape::check_upload(&gpu.ring, limbs, polys)?;
-    let written: Vec<_> = polys.iter().map(|poly| poly.write(&gpu.ring, limbs)).collect();
-    let sources =
-        polys.iter().zip(&written).map(|(&poly, written)| written.as_deref().map_or(poly, PolySource::Words));
-    let polys: &[PolySource<'_>] = &sources.collect::<Vec<_>>();
     let poly_words = limbs.count() << gpu.ring.log_n();
+    let contents: Vec<_> = polys.iter().map(|&poly| content(gpu, limbs, poly)).collect();
     // Keys and diagonals, which alone come over special primes, are for reading; both polys of a digit in one kernel.
     let mut buffer = if limbs.p > 0 && !polys.is_empty() {
         let pair = if polys.len().is_multiple_of(2) { 2 } else { 1 };
@@ -33,10 +38,23 @@ pub(crate) fn upload_polys(
     } else {
         gpu.device.alloc_to_write(&vec![poly_words; polys.len()])?
     };
-    fill_host_segments(gpu, limbs, polys, &mut buffer);
-    write_words(gpu, poly_words, polys, &buffer);
-    expand_seeds(gpu, limbs, polys, &buffer)?;
+    fill_host_segments(gpu, limbs, &contents, &mut buffer);
+    write_words(gpu, poly_words, &contents, &buffer);
+    expand_seeds(gpu, limbs, &contents, &buffer)?;
     Ok(buffer)
+}
+
+/// What a source uploads. Functions write their words here, since the host cannot write to the device's memory.
+fn content<'a>(gpu: &Gpu, limbs: Limbs, source: PolySource<'a>) -> Content<'a> {
+    match source {
+        PolySource::Words(words) => Content::Words(words.into()),
+        PolySource::Uniform { seed, number, words } => Content::Uniform { seed, number, words },
+        PolySource::Written(write) => {
+            let mut words = vec![0; gpu.ring.words(limbs, 1)];
+            words.chunks_mut(gpu.ring.n()).enumerate().for_each(|(limb, words)| write(limb, words));
+            Content::Words(words.into())
+        }
+    }
 }
 
 /// Fills the segments that stay with the host, where seeds are expanded, too.
@@ -44,26 +62,23 @@ pub(crate) fn upload_polys(
     clippy::indexing_slicing,
     reason = "places are made with their segments, as long as the polynomials"
 )]
-fn fill_host_segments(gpu: &Gpu, limbs: Limbs, polys: &[PolySource<'_>], buffer: &mut GpuBuffer) {
+fn fill_host_segments(gpu: &Gpu, limbs: Limbs, polys: &[Content<'_>], buffer: &mut GpuBuffer) {
     let poly_words = limbs.count() << gpu.ring.log_n();
     for (source, &(segment, at)) in polys.iter().zip(&buffer.places) {
         let Segment::Host(words) = &mut buffer.segments[segment] else { continue };
         let to = &mut Arc::make_mut(words)[at as usize..at as usize + poly_words];
-        match *source {
-            PolySource::Words(words) | PolySource::Uniform { words: Some(words), .. } => {
-                to.copy_from_slice(words);
+        match source {
+            Content::Words(words) => to.copy_from_slice(words),
+            Content::Uniform { words: Some(words), .. } => to.copy_from_slice(words),
+            Content::Uniform { seed, number, words: None } => {
+                to.copy_from_slice(Poly::uniform(&gpu.ring, limbs, seed, *number).words());
             }
-            PolySource::Uniform { seed, number, words: None } => {
-                to.copy_from_slice(Poly::uniform(&gpu.ring, limbs, seed, number).words());
-            }
-            // Written before.
-            PolySource::Written(_) => {}
         }
     }
 }
 
 /// Writes the polynomials that come as words to segments on the device.
-fn write_words(gpu: &Gpu, poly_words: usize, polys: &[PolySource<'_>], buffer: &GpuBuffer) {
+fn write_words(gpu: &Gpu, poly_words: usize, polys: &[Content<'_>], buffer: &GpuBuffer) {
     let mut next = 0;
     while next < polys.len() {
         let start = buffer.at(next);
@@ -73,11 +88,11 @@ fn write_words(gpu: &Gpu, poly_words: usize, polys: &[PolySource<'_>], buffer: &
             .skip(next)
             .enumerate()
             .map_while(|(i, source)| match source {
-                PolySource::Words(words) => {
+                Content::Words(words) => {
                     let is_neighbour = buffer.at(next + i).follows(start, (i * poly_words) as u32);
-                    is_neighbour.then_some(*words)
+                    is_neighbour.then_some(&**words)
                 }
-                PolySource::Uniform { .. } | PolySource::Written(_) => None,
+                Content::Uniform { .. } => None,
             })
             .collect();
         next += pieces.len().max(1);
@@ -96,14 +111,14 @@ fn write_words(gpu: &Gpu, poly_words: usize, polys: &[PolySource<'_>], buffer: &
 fn expand_seeds(
     gpu: &Gpu,
     limbs: Limbs,
-    polys: &[PolySource<'_>],
+    polys: &[Content<'_>],
     buffer: &GpuBuffer,
 ) -> Result<(), BackendError> {
     let mut words = Vec::new();
     let mut places = Vec::new();
     for (i, source) in polys.iter().enumerate() {
         let out = buffer.at(i);
-        if let (PolySource::Uniform { seed, number, .. }, Segment::Device(_)) = (source, out.segment) {
+        if let (Content::Uniform { seed, number, .. }, Segment::Device(_)) = (source, out.segment) {
             words.extend(seed.as_bytes().as_chunks().0.iter().copied().map(u32::from_le_bytes));
             places.push((out, *number));
         }
@@ -111,17 +126,14 @@ fn expand_seeds(
     if places.is_empty() {
         return Ok(());
     }
-    let seeds = gpu.device.alloc_to_write(&[words.len()])?;
-    let start = seeds.at(0);
-    if let Segment::Device(destination) = start.segment {
-        gpu.device.upload_words(destination, start.offset as usize, &[&words]);
-    }
-    let rows = places.into_iter().zip((start.offset..).step_by(SEED_WORDS as usize)).map(
-        |((out, number), x_offset)| Row {
-            operands: Operands { x: Some(start.segment), ..Operands::in_place(out.segment) },
+    let seeds = gpu.device.shared_buffer_to_write(words.len())?;
+    gpu.device.upload_words(&seeds, 0, &[&words]);
+    let seeds = Segment::Device(seeds);
+    let rows =
+        places.into_iter().zip((0..).step_by(SEED_WORDS as usize)).map(|((out, number), x_offset)| Row {
+            operands: Operands { x: Some(&seeds), ..Operands::in_place(out.segment) },
             entry: SeedRow { out_offset: out.offset, x_offset, number },
-        },
-    );
+        });
     let entries = gpu.limb_entries(limbs, limbs, limbs);
     let limbs = Table::of(&entries);
     gpu.call(

@@ -390,14 +390,6 @@ impl<'a> PolySource<'a> {
             Self::Written(_) => None,
         }
     }
-
-    /// The words that a function writes, for devices whose memory the host cannot write to; `None` for other sources.
-    pub fn write(self, ring: &Ring, limbs: Limbs) -> Option<Vec<u32>> {
-        let Self::Written(write) = self else { return None };
-        let mut words = vec![0; ring.words(limbs, 1)];
-        words.chunks_mut(ring.n()).enumerate().for_each(|(limb, words)| write(limb, words));
-        Some(words)
-    }
 }
 
 impl Gadget {
