@@ -10,6 +10,7 @@ use crate::pipelines::Pipelines;
 use crate::profile::Profile;
 use crate::recorder::Recorder;
 use crate::robustness::without_robustness;
+use crate::staging::StagingBuffers;
 use crate::table_arena::{ALIGN_WORDS, ARENA_WORDS, TableArena};
 use pleura_ring::BackendError;
 use pleura_shaders::Words;
@@ -34,6 +35,7 @@ pub struct Device {
     pub(crate) pool: Arc<Pool>,
     pub(crate) slab: Mutex<Option<Slab>>,
     pub(crate) recorder: Mutex<Recorder>,
+    pub(crate) staging: Arc<StagingBuffers>,
     /// Bytes uploaded so far, and bytes of them that wait in host memory.
     uploaded_bytes: AtomicU64,
     waiting_bytes: AtomicU64,
@@ -124,6 +126,7 @@ impl Device {
             pool,
             slab: Mutex::default(),
             recorder,
+            staging: Arc::default(),
             uploaded_bytes: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             streamed_bytes: AtomicU64::new(0),

@@ -2,7 +2,9 @@
 
 use crate::device::Device;
 use crate::error_sink::ErrorSink;
+use crate::staging::StagingBuffers;
 use pleura_ring::{Arrival, BackendError};
+use std::mem;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -15,6 +17,7 @@ pub(crate) struct Readback {
     device: wgpu::Device,
     errors: Arc<ErrorSink>,
     finished_submits: Arc<AtomicU64>,
+    staging: Arc<StagingBuffers>,
     submission: wgpu::SubmissionIndex,
     pieces: Vec<Piece>,
     signal: Arc<Signal>,
@@ -29,7 +32,11 @@ pub(crate) enum Source<'a> {
 }
 
 enum Piece {
-    Staging(wgpu::Buffer),
+    /// The first bytes of a buffer.
+    Staging {
+        buffer: wgpu::Buffer,
+        bytes: u64,
+    },
     Host(Vec<u32>),
 }
 
@@ -58,7 +65,7 @@ impl Device {
                         let bytes = (end - start).min(DOWNLOAD_BYTES as u64);
                         let staging = self.staging(bytes);
                         recorder.copy(&self.device, buffer, start, &staging, bytes);
-                        pieces.push(Piece::Staging(staging));
+                        pieces.push(Piece::Staging { buffer: staging, bytes });
                     }
                 }
             }
@@ -67,10 +74,10 @@ impl Device {
         drop(recorder);
         let signal = Arc::<Signal>::default();
         for piece in &pieces {
-            if let Piece::Staging(staging) = piece {
+            if let Piece::Staging { buffer, bytes } = piece {
                 let heard = signal.expect();
                 // Reading reports a buffer that was not mapped.
-                staging.map_async(wgpu::MapMode::Read, .., move |_| heard.hear());
+                buffer.map_async(wgpu::MapMode::Read, ..*bytes, move |_| heard.hear());
             }
         }
         self.readback(submission, pieces, signal)
@@ -94,22 +101,26 @@ impl Device {
         let device = self.device.clone();
         let errors = self.errors.clone();
         let finished_submits = self.finished_submits.clone();
-        Readback { device, errors, finished_submits, submission, pieces, signal }
+        let staging = self.staging.clone();
+        Readback { device, errors, finished_submits, staging, submission, pieces, signal }
     }
 
+    /// A buffer of at least this many bytes that is not mapped.
     fn staging(&self, bytes: u64) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
+        self.staging.take(bytes).unwrap_or_else(|| {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
         })
     }
 }
 
 impl Readback {
     /// Blocks until the words have arrived.
-    pub(crate) fn wait(self) -> Result<Vec<u32>, BackendError> {
+    pub(crate) fn wait(mut self) -> Result<Vec<u32>, BackendError> {
         self.block()?;
         self.words()
     }
@@ -137,20 +148,23 @@ impl Readback {
         false
     }
 
-    fn words(&self) -> Result<Vec<u32>, BackendError> {
+    /// The words, of which none are left.
+    fn words(&mut self) -> Result<Vec<u32>, BackendError> {
         let count = self.pieces.iter().map(|piece| match piece {
             Piece::Host(host) => host.len(),
-            Piece::Staging(staging) => staging.size() as usize / 4,
+            Piece::Staging { bytes, .. } => *bytes as usize / 4,
         });
         let mut words = Vec::with_capacity(count.sum());
-        for piece in &self.pieces {
+        for piece in mem::take(&mut self.pieces) {
             match piece {
-                Piece::Host(host) => words.extend_from_slice(host),
-                Piece::Staging(staging) => {
-                    let mapped = staging
-                        .get_mapped_range(..)
+                Piece::Host(host) => words.extend_from_slice(&host),
+                Piece::Staging { buffer, bytes } => {
+                    let mapped = buffer
+                        .get_mapped_range(..bytes)
                         .map_err(|error| BackendError::DeviceLost { reason: error.to_string() })?;
                     words.extend_from_slice(bytemuck::cast_slice(&mapped));
+                    drop(mapped);
+                    self.staging.keep(buffer);
                 }
             }
         }

@@ -49,6 +49,7 @@ mod profile;
 mod recorder;
 mod ring_tables;
 mod robustness;
+mod staging;
 mod sums;
 mod switching;
 mod table_arena;
