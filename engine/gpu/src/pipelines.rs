@@ -4,6 +4,7 @@
 use crate::adapter::{CompileObserver, Options};
 use crate::limits::{COMMON_BINDINGS, MAX_INPUTS};
 use crate::pipeline_cache::PipelineCache;
+use foldhash::fast::FixedState;
 use pleura_shaders::{ENTRY_POINT, Kernel, KernelId, Words};
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -18,7 +19,7 @@ pub(crate) struct Pipelines {
     checks: bool,
     /// Layouts by the number of buffers that a kernel reads.
     layouts: [Layout; MAX_INPUTS + 1],
-    compiled: Mutex<HashMap<KernelId, Arc<OnceLock<wgpu::ComputePipeline>>>>,
+    compiled: Mutex<HashMap<KernelId, Arc<OnceLock<wgpu::ComputePipeline>>, FixedState>>,
     on_disk: Option<PipelineCache>,
     observer: Option<CompileObserver>,
 }

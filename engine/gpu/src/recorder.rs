@@ -2,6 +2,7 @@
 
 use crate::profile::Profile;
 use crate::table_arena::TableArena;
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::num::NonZero;
 use wgpu::util::StagingBelt;
@@ -14,7 +15,7 @@ pub(crate) struct Recorder {
     pub(crate) arena: TableArena,
     /// Memory of the host for what is uploaded.
     belt: StagingBelt,
-    pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
+    pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup, FixedState>,
     /// Modular products in these commands.
     pub(crate) cost: u64,
     pub(crate) dispatches: usize,
@@ -58,7 +59,7 @@ impl Recorder {
             open: None,
             arena,
             belt: StagingBelt::new(device.clone(), STAGING_BYTES),
-            bind_groups: HashMap::new(),
+            bind_groups: HashMap::default(),
             cost: 0,
             dispatches: 0,
             submit_after: FIRST_SUBMIT_DISPATCHES,

@@ -1,9 +1,10 @@
 //! Tables of dispatches on the device. Every inference of a network records the same tables, so they stay where the first one wrote them.
 
 use crate::memory::PooledBuffer;
+use foldhash::fast::FixedState;
 use pleura_shaders::KernelParams;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 /// The buffer of the tables, and what it holds.
 pub(crate) struct TableArena {
@@ -13,7 +14,7 @@ pub(crate) struct TableArena {
     /// Number of words that were written.
     written: usize,
     /// Where a dispatch's parameters begin, by the hash of these and of its tables.
-    places: HashMap<u64, usize>,
+    places: HashMap<u64, usize, FixedState>,
 }
 
 /// Words of the buffer at first.
@@ -28,7 +29,7 @@ const PARAMS_WORDS: usize = size_of::<KernelParams>() / 4;
 impl TableArena {
     /// An empty arena.
     pub(crate) fn new(buffer: PooledBuffer) -> Self {
-        Self { buffer, words: Vec::new(), written: 0, places: HashMap::new() }
+        Self { buffer, words: Vec::new(), written: 0, places: HashMap::default() }
     }
 
     /// Words that the buffer has room for.
@@ -92,7 +93,7 @@ fn placed(params: KernelParams, [limbs, rows, _]: [&[u32]; 3], at: usize) -> [u3
 }
 
 fn hash(params: KernelParams, tables: [&[u32]; 3]) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FixedState::default().build_hasher();
     hasher.write(bytemuck::bytes_of(&params));
     for table in tables {
         hasher.write_usize(table.len());
