@@ -190,28 +190,42 @@ impl CiphertextDownload {
     /// # Errors
     /// [`EvalError::Backend`]
     pub fn wait(self) -> Result<Vec<Ciphertext>, EvalError> {
-        self.form.ciphertexts(&self.words.wait()?)
+        self.form.ciphertexts(self.words.wait()?)
     }
 }
 
 impl Form {
-    fn ciphertexts(&self, words: &[u32]) -> Result<Vec<Ciphertext>, EvalError> {
+    fn ciphertexts(&self, words: Vec<u32>) -> Result<Vec<Ciphertext>, EvalError> {
         let ring = self.params.ring();
-        let polys: Vec<_> = words.chunks(ring.words(self.limbs, 1)).collect();
-        let part = |poly: usize| {
-            let lost = |reason: &str| EvalError::Backend(BackendError::DeviceLost { reason: reason.into() });
-            let words = polys.get(poly).ok_or_else(|| lost("it returned too few words"))?;
-            Poly::from_words(ring, self.limbs, words.to_vec())
-                .ok_or_else(|| lost("it returned words out of range"))
-        };
-        (0..self.items)
-            .map(|item| {
-                let parts = (0..self.parts).map(|p| part(p * self.items + item)).collect::<Result<_, _>>()?;
-                let &Self { level, scale, log_slots, .. } = self;
-                Ok(Ciphertext { params: self.params.clone(), level, scale, log_slots, parts, seeded: None })
-            })
-            .collect()
+        let lost = |reason: &str| EvalError::Backend(BackendError::DeviceLost { reason: reason.into() });
+        let mut polys = split(words, ring.words(self.limbs, 1)).into_iter();
+        let mut items: Vec<_> = (0..self.items).map(|_| Vec::with_capacity(self.parts)).collect();
+        for _ in 0..self.parts {
+            for parts in &mut items {
+                let words = polys.next().ok_or_else(|| lost("it returned too few words"))?;
+                let poly = Poly::from_words(ring, self.limbs, words);
+                parts.push(poly.ok_or_else(|| lost("it returned words out of range"))?);
+            }
+        }
+        let &Self { level, scale, log_slots, .. } = self;
+        let params = &self.params;
+        Ok(items
+            .into_iter()
+            .map(|parts| Ciphertext { params: params.clone(), level, scale, log_slots, parts, seeded: None })
+            .collect())
     }
+}
+
+/// Pieces of `count` words. The first one keeps its place in memory, where all of them were.
+fn split(mut words: Vec<u32>, count: usize) -> Vec<Vec<u32>> {
+    let mut pieces = Vec::with_capacity(words.len().div_ceil(count));
+    while words.len() > count {
+        pieces.push(words.split_off(words.len() - count));
+    }
+    words.shrink_to_fit();
+    pieces.push(words);
+    pieces.reverse();
+    pieces
 }
 
 impl Future for CiphertextDownload {
@@ -219,6 +233,6 @@ impl Future for CiphertextDownload {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let words = std::task::ready!(Pin::new(&mut self.words).poll(context))?;
-        Poll::Ready(self.form.ciphertexts(&words))
+        Poll::Ready(self.form.ciphertexts(words))
     }
 }
