@@ -1,13 +1,16 @@
 //! A ring on a device, and calls of kernels on rows of limbs.
 
+use crate::conversion_tables::{Conversion, ConversionTables};
 use crate::device::Device;
 use crate::dispatch::{Dispatch, Operands, RingConstants, Table};
 use crate::error::GpuError;
 use crate::memory::{GpuBuffer, Location, PooledBuffer, Segment};
 use crate::{allocation::Placement, ring_tables};
+use foldhash::fast::FixedState;
 use pleura_ring::{BackendError, Domain, Limbs, Ring, RingKind, View};
 use pleura_shaders::{Block, DIGIT_SIZES, Entry, KernelId, KernelParams, LimbEntry, RowEntry};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A GPU as the backend of one ring. Results are the [`Cpu`](pleura_ring::Cpu)'s, bit for bit.
 pub struct Gpu {
@@ -15,6 +18,7 @@ pub struct Gpu {
     pub(crate) device: Arc<Device>,
     primes: PooledBuffer,
     twiddles: PooledBuffer,
+    conversions: Mutex<HashMap<Conversion, Arc<ConversionTables>, FixedState>>,
 }
 
 /// Compact polynomials on the device.
@@ -69,7 +73,7 @@ impl Gpu {
         let primes = upload_table(&device, bytemuck::cast_slice(&ring_tables::primes(&ring)))?;
         let twiddles = upload_table(&device, bytemuck::cast_slice(&ring_tables::twiddles(&ring)))?;
         device.pipelines.compile_all(&device.device, &kernels(&ring, device.max_log_block));
-        Ok(Self { ring, device, primes, twiddles })
+        Ok(Self { ring, device, primes, twiddles, conversions: Mutex::default() })
     }
 
     /// The device that the ring runs on.
@@ -92,6 +96,15 @@ impl Gpu {
     /// Offset of the limb at a position of a polynomial.
     pub(crate) fn offset(&self, position: usize) -> u32 {
         (position << self.ring.log_n()) as u32
+    }
+
+    /// The tables of a conversion, which are made where they are used first.
+    pub(crate) fn conversion(&self, conversion: Conversion) -> Arc<ConversionTables> {
+        let mut conversions = self.conversions.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = conversions
+            .entry(conversion)
+            .or_insert_with(|| Arc::new(ConversionTables::new(&self.ring, conversion)));
+        tables.clone()
     }
 
     /// Entries of `limbs`, with their offsets in polynomials over the limbs of the result and of `x`.

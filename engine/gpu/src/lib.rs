@@ -34,6 +34,7 @@ mod adapter_memory;
 mod allocation;
 mod backend;
 mod conversion;
+mod conversion_tables;
 mod device;
 mod dispatch;
 mod download;

@@ -1,7 +1,7 @@
 //! The tables of a ring that every kernel can read, its primes and their twiddles, and factors in the form that kernels read.
 
 use pleura_ring::{NttTable, Ring, Shoup};
-use pleura_shaders::{Factor, Prime};
+use pleura_shaders::{Factor, InverseLimb, LimbEntry, Prime};
 
 /// Each prime of the ring, in order.
 pub(crate) fn primes(ring: &Ring) -> Vec<Prime> {
@@ -37,4 +37,10 @@ pub(crate) fn twiddles(ring: &Ring) -> Vec<Factor> {
 /// A factor of the ring as kernels read it.
 pub(crate) fn factor(shoup: Shoup) -> Factor {
     Factor { w: shoup.w, quotient: shoup.quotient }
+}
+
+/// A limb of an inverse transform whose result is multiplied by `scale`.
+pub(crate) fn inverse_limb(ring: &Ring, base: LimbEntry, scale: u32) -> InverseLimb {
+    let [sum, difference] = ring.table(base.prime as usize).last_stage(scale);
+    InverseLimb { base, sum_factor: factor(sum), difference_factor: factor(difference) }
 }

@@ -5,7 +5,7 @@ use crate::allocation::Placement;
 use crate::dispatch::{Operands, Table};
 use crate::gpu::{Call, Gpu, GpuCompactPolys, HEAD_STAGES, Row};
 use crate::memory::GpuBuffer;
-use crate::ring_tables::factor;
+use crate::ring_tables::inverse_limb;
 use pleura_ring::{Batch, Coeff, Limbs, Ntt, RingKind};
 use pleura_shaders::{Block, InverseLimb, KernelId, KernelParams, LimbEntry, RowEntry};
 
@@ -68,7 +68,7 @@ pub(crate) fn intt(gpu: &Gpu, x: &Batch<Gpu, Ntt>) -> Batch<Gpu, Coeff> {
     let polys = x.polys();
     let out = gpu.alloc(limbs, polys, Placement::Separate);
     let entries = gpu.limb_entries(limbs, limbs, limbs);
-    let entries: Vec<_> = entries.into_iter().map(|base| inverse_limb(gpu, base, 1)).collect();
+    let entries: Vec<_> = entries.into_iter().map(|base| inverse_limb(&gpu.ring, base, 1)).collect();
     inverse(gpu, &entries, (0..polys).map(|i| Row::map(out.at(i), x.buffer().at(i))));
     Batch::from_buffer(out, limbs, polys)
 }
@@ -228,10 +228,4 @@ fn inverse_call<'a>(gpu: &Gpu, kernel: KernelId, limbs: &'a [InverseLimb]) -> Ca
 /// Number of modular products in a word of a transform.
 pub(crate) fn transform_cost(log_n: u32) -> u64 {
     u64::from(log_n).div_ceil(2)
-}
-
-/// A limb of an inverse transform whose result is multiplied by `scale`.
-pub(crate) fn inverse_limb(gpu: &Gpu, base: LimbEntry, scale: u32) -> InverseLimb {
-    let [sum, difference] = gpu.ring.table(base.prime as usize).last_stage(scale);
-    InverseLimb { base, sum_factor: factor(sum), difference_factor: factor(difference) }
 }
