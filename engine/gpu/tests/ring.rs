@@ -75,6 +75,42 @@ fn buffers_are_reused() {
 }
 
 #[test]
+fn downloads_share_buffers() {
+    for device in devices(&Options::default()) {
+        let ring = small_ring();
+        let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
+        let words: Vec<u32> = (0..).take(ring.words(Limbs::q(2), 4)).collect();
+        let x = gpu.upload::<Ntt>(Limbs::q(2), 4, &words).unwrap();
+        // A shorter download reads a part of the buffer of a longer one; two at a time have a buffer each.
+        for (start, count) in [(0, 4), (1, 3), (2, 2)] {
+            let part =
+                |at: usize| words[ring.words(Limbs::q(2), at)..][..ring.words(Limbs::q(2), count)].to_vec();
+            let first = gpu.download(x.slice(start, count));
+            let second = gpu.download(x.slice(0, count));
+            assert_eq!(second.wait().unwrap(), part(0));
+            assert_eq!(first.wait().unwrap(), part(start));
+            drop(gpu.download(x.slice(0, count)));
+        }
+    }
+}
+
+#[test]
+fn without_workgroups_nothing_is_computed() {
+    for device in devices(&Options { no_workgroups: true, ..Options::default() }) {
+        let ring = small_ring();
+        let gpu = Gpu::new(ring.clone(), device.clone()).unwrap();
+        let words = vec![1; ring.words(Limbs::q(2), 1)];
+        let x = gpu.upload::<Ntt>(Limbs::q(2), 1, &words).unwrap();
+        let (before, _) = device.dispatches_and_submits();
+        let copy = gpu.concat(&[x.view()], Limbs::q(2));
+        assert_eq!(gpu.download(x.view()).wait().unwrap(), words);
+        // A buffer that no kernel wrote to has zeros.
+        assert_eq!(gpu.download(copy.view()).wait().unwrap(), vec![0; words.len()]);
+        assert_eq!(device.dispatches_and_submits().0 - before, 1);
+    }
+}
+
+#[test]
 fn a_failed_allocation_fails_only_its_dependents() {
     for device in devices(&Options { memory_bytes: Some(1 << 24), ..Options::default() }) {
         let ring = small_ring();
