@@ -10,7 +10,7 @@ use pleura_shaders::{
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What is converted.
+/// A conversion, by the limbs that its tables depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Conversion {
     /// Each digit of a polynomial, to all limbs but its own.

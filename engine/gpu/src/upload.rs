@@ -44,7 +44,7 @@ pub(crate) fn upload_polys(
     Ok(buffer)
 }
 
-/// What a source uploads. Functions write their words here, since the host cannot write to the device's memory.
+/// The words or the seed that a source uploads. Functions write their words here, since the host cannot write to the device's memory.
 fn content<'a>(gpu: &Gpu, limbs: Limbs, source: PolySource<'a>) -> Content<'a> {
     match source {
         PolySource::Words(words) => Content::Words(words.into()),
