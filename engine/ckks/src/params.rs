@@ -194,9 +194,13 @@ impl ParamsLiteral {
         let mut taken = special.clone();
         let mut limbs = Vec::new();
         for group in self.prime_bits() {
+            let mut missing = 0.0;
             for bits in group {
-                let prime = primes_below(bits, half_order, 1, &taken)?;
-                taken.extend(prime);
+                let found = primes_below(bits, half_order, 1, &taken);
+                // Small primes are rare: one of the base has the bits that those before it lack.
+                let found = found.or_else(|_| primes_below(bits + missing, half_order, 1, &taken))?;
+                missing += found.iter().map(|&prime| bits - f64::from(prime).log2()).sum::<f64>();
+                taken.extend(found);
             }
             limbs.push(taken.len() - special.len());
         }

@@ -62,6 +62,25 @@ fn check_every_level(params: &Params) {
 }
 
 #[test]
+fn a_base_has_its_bits_where_small_primes_are_rare() {
+    let ring = RingKind::ConjugateInvariant;
+    let literal = ParamsLiteral {
+        ring,
+        levels: 11,
+        scale_bits: 30,
+        base_bits: 40,
+        digit_limbs: 2,
+        ..ParamsLiteral::N14
+    };
+    let params = Params::new(literal).unwrap();
+    check_every_level(&params);
+    // One prime of 20 bits is 1 modulo 2^16, and this is the largest other one with which the base has at most 40 bits.
+    let base: Vec<u32> = params.ring().moduli(params.limbs(0)).map(|m| m.q()).collect();
+    assert_eq!(base, [786_433, 1_376_257]);
+    assert!((39.9..40.0).contains(&params.log2_q(0)));
+}
+
+#[test]
 fn presets_are_secure_and_use_what_they_may() {
     for preset in [ParamsLiteral::N13, ParamsLiteral::N14, ParamsLiteral::N15, ParamsLiteral::N16] {
         check_every_level(&Params::new(preset).unwrap());
