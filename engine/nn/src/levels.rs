@@ -40,6 +40,8 @@ pub(crate) struct Levels {
     pub(crate) coefficient_bits: f64,
     /// Bits of the factor between values at the edge of their range and encrypted integers.
     pub(crate) message_bits: f64,
+    /// Bits of scale times range that the result has more than other values.
+    output_bits: f64,
     /// The last map and the result, if that packs what the map makes.
     packed: Option<[NodeId; 2]>,
 }
@@ -199,7 +201,7 @@ impl Levels {
         }
         let LevelBuilder { nodes, coefficient_bits, packed, .. } = builder;
         let total = nodes.values().iter().map(|node| node.consumed).fold(0, usize::max);
-        Ok(Self { nodes, total, coefficient_bits, message_bits, packed })
+        Ok(Self { nodes, total, coefficient_bits, message_bits, output_bits: OUTPUT_BITS, packed })
     }
 
     /// Whether nothing reads a node but the result, which packs its elements and clears everything else.
@@ -210,7 +212,12 @@ impl Levels {
     /// Bits of the product of scale and range of the result.
     pub(crate) fn result_bits(&self) -> f64 {
         let counted = self.nodes.last().map_or(0.0, |result| result.bits);
-        counted.max(self.message_bits + OUTPUT_BITS)
+        counted.max(self.message_bits + self.output_bits)
+    }
+
+    /// These levels with a result of no more bits than other values.
+    pub(crate) fn with_short_result(&self) -> Self {
+        Self { output_bits: 0.0, ..self.clone() }
     }
 
     /// Level of a node's result, with `total` levels at the input.

@@ -9,6 +9,8 @@ pub(crate) const MAX_LEVELS: usize = 100;
 const MAX_SPECIAL: usize = 12;
 /// Bits by which the smallest modulus exceeds scale times range of the result.
 const BASE_BITS: f64 = 6.0;
+/// Bits of the smallest modulus whose primes do not run out in a cyclotomic ring.
+const PLENTY_BITS: u32 = 44;
 /// Degrees that are tried.
 const LOG_DEGREES: std::ops::RangeInclusive<u32> = 12..=17;
 
@@ -39,7 +41,10 @@ pub(crate) fn literals(
             digit_limbs,
             security,
         })
-        // Primes of real slots are half as many, and may run out where others do not.
-        .filter(|literal| ring == RingKind::Cyclotomic || literal.check().is_ok())
+        // Primes of real slots are half as many, and small ones are few: they may run out where others do not.
+        .filter(|literal| {
+            let are_plenty = ring == RingKind::Cyclotomic && base >= PLENTY_BITS;
+            are_plenty || literal.check().is_ok()
+        })
         .collect()
 }

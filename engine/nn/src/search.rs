@@ -32,6 +32,8 @@ const COEFFICIENT_BITS: f64 = 24.0;
 const ENOUGH_BITS: f64 = 18.5;
 /// Magnitude of a typical value, in units of the range.
 const TYPICAL: f64 = 0.15;
+/// Ratio of predicted seconds from which on a result of fewer bits is worth more special primes, which leave fewer digits and smaller keys.
+const SHORT_RESULT_RATIO: f64 = 1.1;
 /// Rewritings that are tried.
 const MERGINGS: [Merging; 4] = [
     Merging { pools: Pools::Merged, convolutions: false },
@@ -262,6 +264,11 @@ impl Ranking {
     }
 }
 
+/// The candidate of the least predicted seconds.
+fn fastest(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
+    candidates.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds()))
+}
+
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = self.device.to_string().to_uppercase();
@@ -406,13 +413,12 @@ impl Rewritten<'_> {
             if message_bits > MESSAGE_BITS[0] && levels.coefficient_bits < COEFFICIENT_BITS {
                 continue;
             }
-            let literals = literals(self.ring, &levels, options.security, self.log_n);
-            let priced = literals.into_iter().map(|literal| Candidate {
+            let priced = |levels: &Levels, literal: ParamsLiteral| Candidate {
                 nodes: choose(
                     &self.network,
                     &lowered,
                     layouts,
-                    &levels,
+                    levels,
                     &Cost::new(&literal, options.device, options.threads),
                 ),
                 network: self.network.clone(),
@@ -428,8 +434,17 @@ impl Rewritten<'_> {
                 way,
                 description: description.clone(),
                 device: options.device,
-            });
-            candidates.extend(priced.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds())));
+            };
+            let long = literals(self.ring, &levels, options.security, self.log_n);
+            let special = long.iter().map(|literal| literal.digit_limbs).fold(0, usize::max);
+            let best = fastest(long.into_iter().map(|literal| priced(&levels, literal)));
+            let Some(best) = best else { continue };
+            let levels = levels.with_short_result();
+            let short = literals(self.ring, &levels, options.security, self.log_n).into_iter();
+            let short = short.filter(|literal| literal.digit_limbs > special);
+            let short = fastest(short.map(|literal| priced(&levels, literal)));
+            let most = best.predicted_seconds() / SHORT_RESULT_RATIO;
+            candidates.push(short.filter(|short| short.predicted_seconds() < most).unwrap_or(best));
         }
         // A level is worth a bit, up to the bits that are enough.
         let price = |c: &Candidate| c.error().log2().max(-ENOUGH_BITS) + c.levels.total as f64;

@@ -1,6 +1,7 @@
 //! Several items as one, and layouts of batches.
 
 use crate::common::*;
+use pleura_ckks::{RingKind, Security};
 use pleura_nn::*;
 
 #[test]
@@ -141,6 +142,31 @@ fn interleaved_vectors() {
     let plan = planned_interleaved(&network);
     assert_eq!(plan.client_spec().items(), plan.params().slots() / 8);
     every_item_is_right(&network, &plan, 5);
+}
+
+#[test]
+fn a_result_of_fewer_bits_makes_room_for_a_special_prime() {
+    let network = net(&[64], |n| {
+        let mut x = n.dense(X, 64);
+        for _ in 0..5 {
+            x = n.square(x);
+            x = n.dense(x, 64);
+        }
+    });
+    let secure = CompileOptions {
+        security: Security::Bits128,
+        rings: vec![RingKind::Cyclotomic],
+        layout: Some(BatchLayout::Interleaved),
+        batch: 16,
+        ..options(&network)
+    };
+    let plan = compile(&network, &secure).unwrap();
+    let p = &plan.report().parameters;
+    assert_eq!((p.log_n, p.levels), (14, 11), "{p:?}");
+    // The base that a result of six bits more needs would leave room for one.
+    assert_eq!(plan.params().literal().digit_limbs, 2, "{p:?}");
+    assert!(p.log2_q + 60.0 <= p.max_log2_qp, "{p:?}");
+    every_item_is_right(&network, &plan, 3);
 }
 
 #[test]
