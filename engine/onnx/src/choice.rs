@@ -105,7 +105,7 @@ impl Importer<'_> {
         }
         let from = value.full_shape();
         let mut shape = from.clone();
-        *shape.get_mut(axis).ok_or(Problem::Internal("an axis is none of the shape"))? = rows.len();
+        *shape::entry(&mut shape, axis)? = rows.len();
         let len = crate::budget::elements(&shape)?;
         let inner: usize = from.iter().skip(axis + 1).product();
         let extent = shape::extent(&from, axis)?;

@@ -41,6 +41,10 @@ pub(crate) const LOGARITHMS: &str = "LogSoftmax at the end";
 pub(crate) const MONOTONE: &str = "Sigmoid before a label";
 pub(crate) const RISING: &str = "Softmax before a label";
 
+/// The error that a step is used twice, or is none of the model.
+const NO_STEP: ImportError =
+    ImportError::Network(Problem::Internal("a step is used twice, or is none of the model"));
+
 type Sources<'a> = HashMap<&'a str, Source<'a>>;
 
 impl<'a> Graph<'a> {
@@ -65,8 +69,8 @@ impl<'a> Graph<'a> {
             }
         };
         let mut steps: Vec<Option<Step<'a>>> = steps.into_iter().map(Some).collect();
-        let steps = order.into_iter().filter_map(|i| steps.get_mut(i)?.take()).collect();
-        Ok(Self { steps, input, output, initializers })
+        let steps = order.into_iter().map(|i| steps.get_mut(i).and_then(Option::take).ok_or(NO_STEP));
+        Ok(Self { steps: steps.collect::<Result<_, _>>()?, input, output, initializers })
     }
 }
 
@@ -321,16 +325,15 @@ fn order<'a>(
                     });
                 }
                 Some(&Source::Step(i)) => match states.get_mut(i) {
-                    Some(state) if *state == State::New => {
+                    Some(state @ State::New) => {
                         *state = State::Open;
                         open.push((i, 0));
                     }
                     Some(State::Open) => {
-                        return Err(steps
-                            .get(i)
-                            .map_or(ImportError::Network(Problem::Cycle), |s| s.fail(Problem::Cycle)));
+                        return Err(steps.get(i).map_or(NO_STEP, |step| step.fail(Problem::Cycle)));
                     }
-                    _ => {}
+                    Some(State::Done) => {}
+                    None => return Err(NO_STEP),
                 },
                 Some(source) => {
                     if seen.insert(name) {
@@ -341,7 +344,7 @@ fn order<'a>(
         }
         let Some((i, looked_at)) = open.last_mut() else { return Ok((order, used)) };
         let i = *i;
-        let Some(step) = steps.get(i) else { return Ok((order, used)) };
+        let step = steps.get(i).ok_or(NO_STEP)?;
         match step.inputs.get(*looked_at) {
             Some(&name) => {
                 *looked_at += 1;
@@ -352,9 +355,7 @@ fn order<'a>(
             None => {
                 open.pop();
                 order.push(i);
-                if let Some(state) = states.get_mut(i) {
-                    *state = State::Done;
-                }
+                *states.get_mut(i).ok_or(NO_STEP)? = State::Done;
             }
         }
     }

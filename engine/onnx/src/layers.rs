@@ -170,7 +170,7 @@ impl Importer<'_> {
                 if broadcast(&bias.shape, &[1, outputs])? == [1, outputs] && bias.shape.len() <= 2 =>
             {
                 let bias = bias.to_floats()?;
-                let bias: Vec<f64> = (0..outputs).filter_map(|i| bias.get(i % bias.len()).copied()).collect();
+                let bias: Vec<f64> = bias.iter().copied().cycle().take(outputs).collect();
                 self.builder.linear(&step.name, &x, &[outputs], product.plus(&bias)).map(Value::Tensor)
             }
             Some(addend) => {
@@ -306,7 +306,7 @@ fn transposed_window(step: &Step<'_>, planes: &Planes, kernel: [usize; 2]) -> Re
     let mut size = [0; 2];
     let mut padding = motion.before;
     for a in 0..2 {
-        let whole = (planes.size[a] - 1) * motion.stride[a] + motion.reach(a) + extra[a];
+        let whole = (planes.size[a] - 1) * motion.stride[a] + motion.reach()[a] + extra[a];
         let same = motion.same.map(|_| planes.size[a] * motion.stride[a]);
         let target = wanted.map(|w| w[a]).or(same);
         // Here the specification and its implementations differ.

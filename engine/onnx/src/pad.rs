@@ -30,9 +30,8 @@ impl Importer<'_> {
         };
         let mut extents: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
         for ((&a, &before), &after) in axes.iter().zip(before).zip(after) {
-            if let Some(extent) = extents.get_mut(a) {
-                *extent = extent.saturating_add(before).saturating_add(after).max(0);
-            }
+            let extent = shape::entry(&mut extents, a)?;
+            *extent = extent.saturating_add(before).saturating_add(after).max(0);
             if value.has_batch() && a == 0 && (before != 0 || after != 0) {
                 return Err(Problem::MixesBatch);
             }
@@ -40,9 +39,7 @@ impl Importer<'_> {
         budget::elements(&extents.iter().map(|&n| n as usize).collect::<Vec<_>>())?;
         let mut starts = vec![0i64; shape.len()];
         for (&a, &before) in axes.iter().zip(before) {
-            if let Some(start) = starts.get_mut(a) {
-                *start = before;
-            }
+            *shape::entry(&mut starts, a)? = before;
         }
         let mut picked: Vec<Axis> = Vec::with_capacity(shape.len());
         for ((&n, &extent), &start) in shape.iter().zip(&extents).zip(&starts) {

@@ -60,6 +60,7 @@ impl Importer<'_> {
 
     /// Averages where the last windows reach beyond the padding: what lies there counts neither as value nor as
     /// padding.
+    #[expect(clippy::indexing_slicing, reason = "two axes")]
     fn ceiled_pool(
         &mut self,
         channels: usize,
@@ -71,11 +72,9 @@ impl Importer<'_> {
         let taps: usize = kernel.iter().product();
         self.builder.budget.charge((channels * rows * columns).saturating_mul(taps))?;
         let axis = |a: usize, p: usize, n: usize| -> (Vec<usize>, usize) {
-            let get = |list: [usize; 2]| list.get(a).copied().unwrap_or(0);
-            let before = get(padding);
-            let after = get(motion.after);
-            let all = (0..get(kernel)).map(move |i| p * get(stride) + i * get(dilation));
-            let padded = all.filter(|&at| at < n + before + after);
+            let before = padding[a];
+            let all = (0..kernel[a]).map(move |i| p * stride[a] + i * dilation[a]);
+            let padded = all.filter(|&at| at < n + before + motion.after[a]);
             let count = padded.clone().count();
             (padded.filter_map(|at| at.checked_sub(before)).filter(|&at| at < n).collect(), count)
         };
@@ -120,7 +119,7 @@ pub(crate) fn pool_motion(step: &Step<'_>, planes: &Planes) -> Result<(Window, M
             "explicit pads",
         ));
     }
-    let reach = [motion.reach(0), motion.reach(1)];
+    let reach = motion.reach();
     if [motion.before, motion.after]
         .iter()
         .any(|pads| pads.iter().zip(reach).any(|(&pad, reach)| pad >= reach))
@@ -142,19 +141,20 @@ pub(crate) fn mean_of_planes(channels: usize, shape: &[usize], count: usize) -> 
 
 /// Whether elements behind the last windows are in none.
 fn leaves_out(window: &Window, motion: &Motion) -> bool {
-    (0..2).any(|a| last_tap(window, motion, a) < window.input().get(a).copied().unwrap_or(0))
+    ends(window, motion).iter().zip(window.input()).any(|(&end, extent)| end < extent)
 }
 
 /// Whether the last windows reach beyond the padding.
 pub(crate) fn exceeds(window: &Window, motion: &Motion) -> bool {
-    let get = |list: [usize; 2], a: usize| list.get(a).copied().unwrap_or(0);
-    (0..2).any(|a| {
-        last_tap(window, motion, a) > get(window.input(), a) + get(motion.before, a) + get(motion.after, a)
-    })
+    let pads = motion.before.iter().zip(motion.after);
+    ends(window, motion)
+        .iter()
+        .zip(window.input().iter().zip(pads))
+        .any(|(&end, (extent, (before, after)))| end > extent + before + after)
 }
 
-/// Number of elements of the padded input up to the end of the last window.
-fn last_tap(window: &Window, motion: &Motion, axis: usize) -> usize {
-    let get = |list: [usize; 2]| list.get(axis).copied().unwrap_or(1);
-    (get(window.output()) - 1) * get(window.stride()) + motion.reach(axis)
+/// Number of elements of the padded input up to the end of the last window, on each axis.
+#[expect(clippy::indexing_slicing, reason = "two axes")]
+fn ends(window: &Window, motion: &Motion) -> [usize; 2] {
+    [0, 1].map(|a| (window.output()[a] - 1) * window.stride()[a] + motion.reach()[a])
 }

@@ -89,9 +89,8 @@ impl Importer<'_> {
         };
         let mut out = vec![start; budget::elements(kept)?];
         for (&place, &x) in places.iter().zip(c.to_floats()?.iter()) {
-            if let Some(out) = out.get_mut(place as usize) {
-                *out = f(*out, x);
-            }
+            let out = shape::element(&mut out, place)?;
+            *out = f(*out, x);
         }
         if step.op == "ReduceMean" {
             let count = c.len() as f64 / out.len() as f64;
@@ -113,6 +112,7 @@ impl Importer<'_> {
     /// For each element, where it goes if its axes of extent 1 in `kept` collapse.
     fn places(&mut self, shape: &[usize], kept: &[usize]) -> Result<Vec<u32>, Problem> {
         let selection = Selection::broadcast(kept, shape, &mut self.builder.budget)?;
-        Ok(selection.sources.into_iter().flatten().collect())
+        let places = selection.sources.into_iter().collect::<Option<_>>();
+        places.ok_or(Problem::Internal("a broadcast has an element without a source"))
     }
 }

@@ -183,10 +183,9 @@ impl Importer<'_> {
             other => return Err(Problem::attribute("keep_aspect_ratio_policy", other, "stretch")),
         };
         for (&axis, to) in axes.iter().zip(extents) {
-            if let Some(stretch) = stretches.get_mut(axis) {
-                stretch.scale = common.unwrap_or(to as f32 / stretch.from as f32);
-                stretch.to = common.map_or(to, |scale| (scale * stretch.from as f32).round() as usize);
-            }
+            let stretch = shape::entry(stretches, axis)?;
+            stretch.scale = common.unwrap_or(to as f32 / stretch.from as f32);
+            stretch.to = common.map_or(to, |scale| (scale * stretch.from as f32).round() as usize);
         }
         Ok(())
     }
@@ -213,11 +212,10 @@ fn stretch_by(
         return Err(Problem::attribute("scales", format!("{scales:?}"), expected));
     }
     for (&axis, scale) in axes.iter().zip(scales) {
-        if let Some(stretch) = stretches.get_mut(axis) {
-            // In single precision, as everywhere else.
-            stretch.scale = scale as f32;
-            stretch.to = (stretch.from as f32 * stretch.scale).floor() as usize;
-        }
+        // In single precision, as everywhere else.
+        let stretch = shape::entry(stretches, axis)?;
+        stretch.scale = scale as f32;
+        stretch.to = (stretch.from as f32 * stretch.scale).floor() as usize;
     }
     Ok(())
 }

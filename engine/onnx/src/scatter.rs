@@ -110,9 +110,7 @@ impl Importer<'_> {
         let reduction = step.string("reduction").unwrap_or("none");
         let mut written = vec![0u32; shape.iter().product()];
         for &place in &positions.places {
-            if let Some(count) = written.get_mut(place as usize) {
-                *count += 1;
-            }
+            *shape::element(&mut written, place)? += 1;
         }
         if reduction == "none" && written.iter().any(|&count| count > 1) {
             return Err(Problem::attribute("indices", "written twice", "each position once"));
@@ -173,12 +171,12 @@ impl Importer<'_> {
             return Err(Problem::ElementType { found: updates.element.name(), expected });
         }
         self.builder.budget.charge(data.len())?;
-        let places = positions.places.iter().map(|&place| place as usize);
+        let places = positions.places.iter();
         match (&data.data, &updates.data) {
             (Data::Int(data_list), Data::Int(list)) => {
                 let mut out = data_list.to_vec();
-                for (place, x) in places.zip(list.iter()) {
-                    let Some(old) = out.get_mut(place) else { continue };
+                for (&place, x) in places.zip(list.iter()) {
+                    let old = shape::element(&mut out, place)?;
                     let a = i128::from(old.known()?);
                     let b = i128::from(x.known()?);
                     let new = match reduction {
@@ -197,8 +195,8 @@ impl Importer<'_> {
             }
             _ => {
                 let mut out = data.to_floats()?.to_vec();
-                for (place, &x) in places.zip(updates.to_floats()?.iter()) {
-                    let Some(old) = out.get_mut(place) else { continue };
+                for (&place, &x) in places.zip(updates.to_floats()?.iter()) {
+                    let old = shape::element(&mut out, place)?;
                     *old = match reduction {
                         "none" => x,
                         "add" => *old + x,

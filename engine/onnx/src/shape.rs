@@ -77,6 +77,16 @@ pub(crate) fn extent(shape: &[usize], axis: usize) -> Result<usize, Problem> {
     shape.get(axis).copied().ok_or(Problem::Internal("an axis is none of the shape"))
 }
 
+/// The entry of an axis in a list with one entry for each axis.
+pub(crate) fn entry<T>(list: &mut [T], axis: usize) -> Result<&mut T, Problem> {
+    list.get_mut(axis).ok_or(Problem::Internal("an axis is none of the shape"))
+}
+
+/// An element of a tensor, by its position in row-major order.
+pub(crate) fn element<T>(elements: &mut [T], position: u32) -> Result<&mut T, Problem> {
+    elements.get_mut(position as usize).ok_or(Problem::Internal("a position is none of the tensor"))
+}
+
 /// The shape of one item of a tensor that has a batch.
 pub(crate) fn of_item(shape: &[usize]) -> Result<&[usize], Problem> {
     shape.get(1..).ok_or(Problem::Internal("a batch has no shape"))

@@ -71,9 +71,7 @@ impl Importer<'_> {
                     ((end.clamp(-1, n - 1) + 1)..=start.clamp(-1, n - 1)).rev().step_by(width).collect()
                 }
             };
-            if let Some(place) = picked.get_mut(a) {
-                *place = indices.into_iter().map(|i| usize::try_from(i).ok()).collect();
-            }
+            *shape::entry(&mut picked, a)? = indices.into_iter().map(|i| usize::try_from(i).ok()).collect();
         }
         self.by_axes(step, &value, &picked, 0.0)
     }
@@ -115,9 +113,7 @@ impl Importer<'_> {
         let mut out = Vec::new();
         for size in sizes {
             let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
-            if let Some(place) = axes.get_mut(a) {
-                *place = (start..start + size).map(Some).collect();
-            }
+            *shape::entry(&mut axes, a)? = (start..start + size).map(Some).collect();
             out.push(self.by_axes(step, &value, &axes, 0.0)?);
             start += size;
         }
@@ -134,13 +130,11 @@ impl Importer<'_> {
         }
         let n = shape::extent(&shape, a)?;
         let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
-        if let Some(place) = axes.get_mut(a) {
-            *place = indices
-                .to_ints()?
-                .iter()
-                .map(|i| index(i.known()?, n).map(Some))
-                .collect::<Result<_, Problem>>()?;
-        }
+        *shape::entry(&mut axes, a)? = indices
+            .to_ints()?
+            .iter()
+            .map(|i| index(i.known()?, n).map(Some))
+            .collect::<Result<_, Problem>>()?;
         let picked = self.by_axes(step, &value, &axes, 0.0)?;
         let (before, after) = shape.split_at(a);
         let after = after.iter().skip(1);
@@ -166,9 +160,7 @@ impl Importer<'_> {
             }
             total = total.saturating_add(shape::extent(other, a)?);
         }
-        if let Some(place) = shape.get_mut(a) {
-            *place = total;
-        }
+        *shape::entry(&mut shape, a)? = total;
         budget::elements(&shape)?;
         if let [only] = values.as_slice() {
             return Ok(only.clone());
@@ -196,9 +188,8 @@ impl Importer<'_> {
             let part = value.full_shape();
             let mut axes: Vec<Axis> = shape.iter().map(|&n| Selection::all(n)).collect();
             let extent = shape::extent(&part, a)?;
-            if let Some(place) = axes.get_mut(a) {
-                *place = (0..total).map(|i| i.checked_sub(start).filter(|&i| i < extent)).collect();
-            }
+            *shape::entry(&mut axes, a)? =
+                (0..total).map(|i| i.checked_sub(start).filter(|&i| i < extent)).collect();
             start += extent;
             let selection = Selection::by_axes(&part, &axes, &mut self.builder.budget)?;
             match value {

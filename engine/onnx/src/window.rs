@@ -125,9 +125,10 @@ impl Motion {
         Ok(Self { kernel, stride, dilation, before, after, same })
     }
 
-    /// From the first tap to the last, both counted.
-    pub(crate) fn reach(&self, axis: usize) -> usize {
-        self.dilation.get(axis).zip(self.kernel.get(axis)).map_or(1, |(d, k)| d * (k - 1) + 1)
+    /// From the first tap to the last, both counted, on each axis.
+    #[expect(clippy::indexing_slicing, reason = "two axes")]
+    pub(crate) fn reach(&self) -> [usize; 2] {
+        [0, 1].map(|a| self.dilation[a] * (self.kernel[a] - 1) + 1)
     }
 
     /// The windows over an input, and the motion with its padding filled in.
@@ -135,7 +136,7 @@ impl Motion {
     pub(crate) fn over(mut self, input: [usize; 2], ceil: bool) -> Result<(Window, Self), Problem> {
         let mut output = [0; 2];
         for a in 0..2 {
-            let reach = self.reach(a);
+            let reach = self.reach()[a];
             let stride = self.stride[a];
             if let Some(odd) = self.same {
                 let total = ((input[a].div_ceil(stride) - 1) * stride + reach).saturating_sub(input[a]);
