@@ -20,7 +20,7 @@ pub(crate) struct Constant {
 pub(crate) struct External {
     pub(crate) location: String,
     pub(crate) offset: u64,
-    /// Number of bytes; all to the end of the file if it is not told.
+    /// Number of bytes; all to the end of the file if the model does not state it.
     pub(crate) length: Option<u64>,
 }
 

@@ -60,14 +60,14 @@ pub enum ImportError {
     /// The graph has no output.
     #[error("the graph has no output; export the model again")]
     NoOutput,
-    /// The graph has several outputs, and the options name none.
-    #[error("the model has the outputs {names:?}; set `ImportOptions::output` to one of them")]
+    /// The graph has several outputs, and [`ImportOptions::output`](crate::ImportOptions::output) names none.
+    #[error("the model has the outputs {}; choose one of them", quoted(names))]
     SeveralOutputs {
         /// Names of the outputs.
         names: Vec<String>,
     },
     /// The graph has no output of the name in the options.
-    #[error("the model has no output {chosen:?}; set `ImportOptions::output` to one of {names:?}")]
+    #[error("the model has no output {chosen:?}; choose one of its outputs: {}", quoted(names))]
     UnknownOutput {
         /// Name in the options.
         chosen: String,
@@ -171,4 +171,9 @@ impl ImportError {
             _ => false,
         }
     }
+}
+
+/// Names in quotation marks.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }

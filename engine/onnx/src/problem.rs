@@ -11,10 +11,11 @@ pub enum Problem {
     /// The operator, or the way it is used, cannot run on encrypted values.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// The operator is an activation that is no polynomial, and the options ask for no approximation.
+    /// The operator is an activation that is no polynomial, and [`ImportOptions::keep_activations`](crate::ImportOptions::keep_activations)
+    /// is not set.
     #[error(
         "ciphertexts cannot compute {function}; replace it by a polynomial such as a*x^2 + b*x + c and train, \
-         or set `ImportOptions::keep_activations` and fit a polynomial"
+         or let a polynomial be fitted to it"
     )]
     Activation {
         /// The activation.
@@ -175,8 +176,8 @@ pub enum Problem {
     NotIntegers,
     /// A kernel does not fit the padded input.
     #[error(
-        "its kernel reaches over {reach} positions and the padded input has {extent}; correct the model, or set \
-         `ImportOptions::input_shape` to a larger shape"
+        "its kernel reaches over {reach} positions and the padded input has {extent}; correct the model, or give \
+         items of a larger shape"
     )]
     Kernel {
         /// Positions from the first tap to the last.
@@ -375,17 +376,17 @@ pub enum Problem {
         /// ONNX's number of the type.
         found: i32,
     },
-    /// The input has no shape, in the model or in the options.
-    #[error("the input has no shape; export with one, or set `ImportOptions::input_shape`")]
+    /// The input has no shape, in the model or in [`ImportOptions::input_shape`](crate::ImportOptions::input_shape).
+    #[error("the input has no shape; export the model with one, or give the shape of an item")]
     InputShapeMissing,
     /// An axis of the input has no fixed extent, in the model or in the options.
     #[error(
-        "an axis beside the batch has no fixed size; export with fixed sizes, or set `ImportOptions::input_shape`"
+        "an axis beside the batch has no fixed size; export the model with fixed sizes, or give the shape of an item"
     )]
     InputAxisOpen,
     /// The options give another shape than the model.
     #[error(
-        "`ImportOptions::input_shape` is {chosen:?}, but the model has items of shape [{}]",
+        "an item was said to have shape {chosen:?}, but the model has items of shape [{}]",
         extents(declared)
     )]
     InputShape {

@@ -113,7 +113,7 @@ def attempts(case):
         found, text = evaluate(plain, x)
         verdict = verdict_of(found, text, expected, tolerance_of(model))
         yield "input", verdict, text if found is None else f"{found.ravel()[:8]} {found.shape} instead of {expected.ravel()[:8]} {expected.shape}"
-        if verdict == "refused" and "`ImportOptions::keep_activations`" in text:
+        if verdict == "refused" and "let a polynomial be fitted to it" in text:
             found, text = evaluate(plain, x, "keep-activations")
             if found is None:
                 yield "activation", "refused", text
