@@ -36,10 +36,9 @@ impl BasisConversion {
     /// # Errors
     /// [`RingError::TooManySources`] beyond [`MAX_SOURCES`], or if there is none.
     pub fn new(sources: &[&Modulus], targets: &[&Modulus]) -> Result<Self, RingError> {
-        if sources.is_empty() || sources.len() > MAX_SOURCES {
-            return Err(RingError::TooManySources { sources: sources.len(), max: MAX_SOURCES });
-        }
-        let smallest = sources.iter().map(|d| d.q()).min().unwrap_or(1);
+        let smallest = sources.iter().map(|d| d.q()).min().filter(|_| sources.len() <= MAX_SOURCES);
+        let refused = RingError::TooManySources { sources: sources.len(), max: MAX_SOURCES };
+        let smallest = smallest.ok_or(refused)?;
         // Reciprocals then stay below 2^32 and their sum of products below 2^64.
         let fixed_point_bits = 31 + smallest.ilog2();
         Ok(Self {
@@ -69,9 +68,10 @@ impl BasisConversion {
     }
 
     /// The least `y` whose quotient is one, in a conversion from one prime.
+    #[expect(clippy::indexing_slicing, reason = "a conversion has a source")]
     pub fn threshold(&self) -> u32 {
         let half = 1u64 << (self.fixed_point_bits - 1);
-        self.inv_fixed_point.first().map_or(0, |&w| half.div_ceil(u64::from(w)) as u32)
+        half.div_ceil(u64::from(self.inv_fixed_point[0])) as u32
     }
 
     /// The targets, in the order given.

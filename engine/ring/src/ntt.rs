@@ -97,15 +97,20 @@ impl NttTable {
 
     /// The factors that the inverse's last stage applies to its two halves, so that the whole inverse is
     /// followed by a multiplication by `factor` for free; what then unfolds has half its words.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the root of the tree is node 1, and a ring has two coefficients at least"
+    )]
     pub fn last_stage(&self, factor: u32) -> [Shoup; 2] {
         let scaled = self.modulus.mul(self.scale, factor);
-        let root = self.inverse.w.get(1).copied().unwrap_or(1);
+        let root = self.inverse.w[1];
         [self.modulus.shoup(scaled), self.modulus.shoup(self.modulus.mul(scaled, root))]
     }
 }
 
 impl Twiddles {
     /// Tables of the powers of a root, half as many as its order.
+    #[expect(clippy::indexing_slicing, reason = "there are as many nodes as coefficients")]
     fn new(modulus: &Modulus, kind: RingKind, log_n: u32, powers: impl Iterator<Item = u32>) -> Self {
         let n = 1usize << log_n;
         let mut w = vec![0; n];
@@ -113,10 +118,8 @@ impl Twiddles {
         for (exponent, power) in powers.enumerate() {
             let Some(node) = node(exponent, kind, log_n) else { continue };
             let factor = modulus.shoup(power);
-            if let (Some(slot), Some(slot_quotient)) = (w.get_mut(node), quotient.get_mut(node)) {
-                *slot = factor.w;
-                *slot_quotient = factor.quotient;
-            }
+            w[node] = factor.w;
+            quotient[node] = factor.quotient;
         }
         Self { w, quotient }
     }

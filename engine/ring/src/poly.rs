@@ -84,15 +84,14 @@ impl<D: Domain> Poly<D> {
     }
 
     /// Calls `f` with the position of the prime, the limb of `out`, and the same limb of `self`.
+    #[expect(clippy::indexing_slicing, reason = "the limbs were compared")]
     fn for_each_limb(&self, out: &mut Self, mut f: impl FnMut(usize, &mut [u32], &[u32])) {
         assert!(self.limbs.contains(out.limbs), "{:?} lacks limbs of {:?}", self.limbs, out.limbs);
         let n = self.ring.n();
         let part = out.limbs;
         for (i, (index, to)) in out.limbs_mut().enumerate() {
             let start = self.limbs.position(part, i) * n;
-            if let Some(from) = self.words.get(start..start + n) {
-                f(index, to, from);
-            }
+            f(index, to, &self.words[start..start + n]);
         }
     }
 

@@ -209,6 +209,7 @@ impl Sampler {
         (2 * bits + 1) as f64 / (1u64 << 53) as f64
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a block is a whole number of words")]
     fn word(&mut self) -> u32 {
         if self.used == BLOCK {
             self.block.fill(0);
@@ -216,9 +217,7 @@ impl Sampler {
             self.used = 0;
         }
         let mut word = [0; 4];
-        if let Some(bytes) = self.block.get(self.used..self.used + 4) {
-            word.copy_from_slice(bytes);
-        }
+        word.copy_from_slice(&self.block[self.used..self.used + 4]);
         self.used += 4;
         u32::from_le_bytes(word)
     }
