@@ -1,4 +1,5 @@
-//! Aligned storage that is recycled: a fresh allocation costs a page fault every 4 KiB, or every 2 MiB where it is large.
+//! Aligned storage that is recycled: a fresh allocation costs a page fault every 4 KiB, or every 2 MiB in the large pages of the first 256 MB
+//! ([`storage`](super::storage)).
 
 use super::storage::{LINE_WORDS, Source, Storage};
 use std::collections::BTreeMap;
