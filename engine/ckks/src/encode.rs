@@ -134,6 +134,7 @@ impl Encoder {
     ///
     /// # Errors
     /// [`EncodeError`]
+    #[expect(clippy::indexing_slicing, reason = "the order permutes the slots")]
     pub fn encode_at(&self, values: &[Complex64], scale: f64) -> Result<Plaintext, EncodeError> {
         let n = self.params.n();
         let slots = self.params.slots();
@@ -156,9 +157,7 @@ impl Encoder {
         let m = values.len();
         let mut u = Erased(vec![Complex64::ZERO; m]);
         for (&at, &z) in transform.order.iter().zip(values) {
-            if let Some(u) = u.get_mut(at) {
-                *u = z;
-            }
+            u[at] = z;
         }
         process(&*transform.forward, &mut u);
         let mut coefficients = Zeroizing::new(vec![0i64; n]);
@@ -215,6 +214,7 @@ impl Encoder {
     }
 
     /// Values of the polynomial with these coefficients, `n` of them.
+    #[expect(clippy::indexing_slicing, reason = "the order permutes the slots")]
     pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
         let slots = self.params.slots();
         let m = 1usize << log_slots;
@@ -237,7 +237,7 @@ impl Encoder {
             u.0.extend(folded.zip(&transform.twist).map(turned));
         }
         process(&*transform.inverse, &mut u);
-        values.0.extend(transform.order.iter().filter_map(|&at| u.get(at)));
+        values.0.extend(transform.order.iter().map(|&at| u[at]));
         if self.params.ring().kind() == RingKind::ConjugateInvariant {
             // Nothing but the rounding of the transform.
             values.iter_mut().for_each(|z| z.im = 0.0);

@@ -281,12 +281,12 @@ impl Params {
         let ring = Arc::new(Ring::of_kind(literal.ring, literal.log_n, &q, &special)?);
         // The scale of level l is the one that squaring and rescaling turns into that of level l - 1. Taken from
         // the bottom up, these means of the primes stay among them; from the top down they would run away.
-        let mut scales = vec![f64::from(literal.scale_bits).exp2()];
-        for pair in limbs.windows(2) {
-            if let (&[below, here], Some(&scale)) = (pair, scales.last()) {
-                let dropped = ring.moduli(Limbs::q(here)).skip(below).map(|m| f64::from(m.q()));
-                scales.push((scale * dropped.product::<f64>()).sqrt());
-            }
+        let mut scale = f64::from(literal.scale_bits).exp2();
+        let mut scales = vec![scale];
+        for (&below, &here) in limbs.iter().zip(limbs.iter().skip(1)) {
+            let dropped = ring.moduli(Limbs::q(here)).skip(below).map(|m| f64::from(m.q()));
+            scale = (scale * dropped.product::<f64>()).sqrt();
+            scales.push(scale);
         }
         let mut hash = Sha256::new();
         let words = [literal.log_n, literal.scale_bits, literal.security.bits(), literal.levels as u32];

@@ -261,10 +261,9 @@ impl<B: Backend> Tower<'_, B> {
         let mut quotient = high.to_vec();
         let mut remainder = low.to_vec();
         if self.chebyshev {
-            for (i, q) in quotient.iter_mut().enumerate().skip(1) {
-                if let Some(r) = remainder.get_mut(giant - i) {
-                    *r -= *q;
-                }
+            // The degree is below `2 g`, so that each `T_(g-i)` is in the remainder.
+            for (q, r) in quotient.iter_mut().skip(1).zip(remainder.iter_mut().rev()) {
+                *r -= *q;
                 *q *= 2.0;
             }
         }
