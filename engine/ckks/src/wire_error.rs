@@ -12,7 +12,7 @@ pub enum WireError {
     BadMagic,
     /// The format is another one.
     #[error(
-        "the bytes hold {kind} in version {got} of the format, and this build reads version {supported}: make the object anew with this \
+        "the bytes hold {kind} in version {got} of the format, and this build reads version {supported}: make the object again with this \
          build, or use one release on both sides"
     )]
     UnsupportedVersion {

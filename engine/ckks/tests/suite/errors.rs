@@ -383,7 +383,7 @@ fn of_the_wire() {
         (WireError::BadMagic, ["PLEU", "library"]),
         (
             WireError::UnsupportedVersion { kind: "evaluation keys", got: 1, supported: 2 },
-            ["evaluation keys in version 1", "reads version 2: make the object anew"],
+            ["evaluation keys in version 1", "reads version 2: make the object again"],
         ),
         (
             WireError::WrongKind { expected: "a ciphertext", got: "a public key" },
