@@ -35,16 +35,16 @@ impl JpegHeader {
         let mut header = Self::default();
         let mut rest = stream.strip_prefix(&[0xff, 0xd8]).ok_or("it does not start with a JPEG marker")?;
         loop {
-            let [0xff, marker, after @ ..] = rest else { return Err("it has no frame".to_owned()) };
+            let [0xff, behind @ ..] = rest else { return Err("it has no frame".to_owned()) };
+            let [marker, segment @ ..] = behind else { return Err("it has no frame".to_owned()) };
             if *marker == 0xff {
                 // Fill bytes may precede a marker.
-                rest = rest.get(1..).unwrap_or_default();
+                rest = behind;
                 continue;
             }
-            rest = after;
-            let length = rest.first_chunk::<2>().map_or(0, |b| usize::from(u16::from_be_bytes(*b)));
-            let (segment, after) = rest.split_at_checked(length.max(2)).ok_or("it is cut off")?;
-            let body = segment.get(2..).unwrap_or_default();
+            let (length, segment) = segment.split_first_chunk::<2>().ok_or("it is cut off")?;
+            let length = usize::from(u16::from_be_bytes(*length)).saturating_sub(2);
+            let (body, after) = segment.split_at_checked(length).ok_or("it is cut off")?;
             rest = after;
             match marker {
                 0xe0 if body.starts_with(b"JFIF") => header.jfif = true,

@@ -21,8 +21,8 @@ pub(crate) fn is_jpeg2000(bytes: &[u8]) -> bool {
 /// If it is damaged, or has another size, or samples of more than 16 bits or of different depths.
 pub(crate) fn decode(stream: &[u8], size: FrameSize) -> Result<Frame, String> {
     // A file around the codestream is not allowed in DICOM, and occurs.
-    let start = stream.windows(4).position(|w| *w == CODESTREAM).ok_or("it has no codestream")?;
-    let stream = stream.get(start..).unwrap_or_default();
+    let start = stream.windows(4).position(|w| *w == CODESTREAM);
+    let stream = start.and_then(|start| stream.get(start..)).ok_or("it has no codestream")?;
     let (precision, signed) = check(stream, size)?;
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, ..Default::default() };
     let image = Image::new(stream, &settings).map_err(|e| e.to_string())?;
@@ -75,7 +75,7 @@ fn check(stream: &[u8], size: FrameSize) -> Result<(u32, bool), String> {
         return Err(format!("it has {tiles} tiles"));
     }
     let depths = stream.get(42..42 + 3 * usize::from(samples)).ok_or("it is cut off")?;
-    let depth = depths.first().copied().unwrap_or_default();
+    let depth = *depths.first().ok_or("it has no components")?;
     if depths.as_chunks::<3>().0.iter().any(|[d, ..]| *d != depth) {
         return Err("its components have different depths".to_owned());
     }

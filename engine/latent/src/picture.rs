@@ -149,6 +149,7 @@ fn significant_bits(png: &[u8]) -> Option<u32> {
 /// Instruments write 10 to 14 bits into 16 without scaling them, so white is the greatest number of the bits that sBIT names, or
 /// of the bits in use. Few samples far above the others, such as a marker's, are not counted if they alone would need two bits more.
 /// Samples that exceed the bits of sBIT were scaled as the PNG specification requires.
+#[expect(clippy::indexing_slicing, reason = "there is a count for each of the 65,536 samples")]
 fn grey_of_16_bits<P: Pixel<Subpixel = u16>>(mut image: ImageBuffer<P, Vec<u16>>, meaning: Meaning) -> Grey {
     if meaning.inverted {
         // As stored: the bits in use are those of the file.
@@ -157,9 +158,7 @@ fn grey_of_16_bits<P: Pixel<Subpixel = u16>>(mut image: ImageBuffer<P, Vec<u16>>
     let colours = if P::HAS_ALPHA { usize::from(P::CHANNEL_COUNT) - 1 } else { P::CHANNEL_COUNT.into() };
     let mut counts = vec![0_u32; 1 << u16::BITS];
     for sample in image.pixels().flat_map(|pixel| pixel.channels().iter().take(colours)) {
-        if let Some(count) = counts.get_mut(usize::from(*sample)) {
-            *count += 1;
-        }
+        counts[usize::from(*sample)] += 1;
     }
     let occurring = (0..=u16::MAX).zip(counts).filter(|(_, count)| *count > 0);
     let counted: Vec<(f64, u32)> = occurring.map(|(sample, count)| (sample.into(), count)).collect();

@@ -20,12 +20,11 @@ pub(super) struct Values {
 }
 
 impl Values {
+    #[expect(clippy::indexing_slicing, reason = "there is an entry for each of the 65,536 samples")]
     pub(super) fn read(set: &DataSet<'_>, format: &Format, raw: &[u16], notes: &mut Vec<ImageNote>) -> Self {
         let mut counts = vec![0_u32; RAWS];
         for &sample in raw {
-            if let Some(count) = counts.get_mut(usize::from(sample)) {
-                *count += 1;
-            }
+            counts[usize::from(sample)] += 1;
         }
         let padded = Padding::read(set, format);
         let padding: Vec<bool> = (0..=u16::MAX)
@@ -35,7 +34,7 @@ impl Values {
             .collect();
         let shown = |x: u16| {
             let at = usize::from(x);
-            counts.get(at).is_some_and(|count| *count > 0) && padding.get(at) == Some(&false)
+            counts[at] > 0 && !padding[at]
         };
         let wide = beyond_stored(format, shown) && !overlay_in_samples(set, format) && {
             let counted: Vec<(u16, u32)> =

@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.encoding = outside;
-        Ok(start.get(..start.len() - end).unwrap_or_default())
+        start.get(..start.len() - end).ok_or(DicomError::Internal("a sequence ends before it begins"))
     }
 
     pub(super) fn take(&mut self, length: u32) -> Result<&'a [u8], DicomError> {

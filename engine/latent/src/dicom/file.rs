@@ -52,7 +52,8 @@ pub(crate) fn is_dicom(bytes: &[u8]) -> bool {
 impl<'a> DicomFile<'a> {
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, DicomError> {
         let start = if has_magic(bytes) { PREAMBLE + MAGIC.len() } else { 0 };
-        let mut reader = Reader { rest: bytes.get(start..).unwrap_or_default(), encoding: EXPLICIT_LITTLE };
+        let rest = bytes.get(start..).ok_or(DicomError::Truncated)?;
+        let mut reader = Reader { rest, encoding: EXPLICIT_LITTLE };
         let mut syntax = String::new();
         while let Some(group) = reader.rest.first_chunk::<2>()
             && u16::from_le_bytes(*group) == META_GROUP

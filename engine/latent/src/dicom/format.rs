@@ -226,7 +226,7 @@ fn first_stream(fragments: &[&[u8]], frames: u32) -> Vec<u8> {
     let second = table.as_chunks::<4>().0.get(1).map(|b| u32::from_le_bytes(*b) as usize);
     let Some(second) = second else {
         let each = if fragments.len() == frames as usize { 1 } else { fragments.len() };
-        return fragments.get(..each).unwrap_or_default().concat();
+        return fragments.iter().take(each).copied().flatten().copied().collect();
     };
     let mut offset = 0;
     let of_first = fragments.iter().take_while(|fragment| {
