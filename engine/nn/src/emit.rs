@@ -469,10 +469,11 @@ fn weights_of(linear: &Linear, row: usize) -> BTreeMap<usize, f64> {
 }
 
 /// Slots that diagonals make of the slots of their operands.
+#[expect(clippy::indexing_slicing, reason = "places lie in the ciphertexts")]
 fn apply(diagonals: &Diagonals, input: &[Vec<f64>], slots: usize) -> Vec<f64> {
     let mut out = vec![0.0; slots];
     for (place, values) in diagonals {
-        let Some(x) = input.get(place.input) else { continue };
+        let x = &input[place.input];
         let (before, after) = x.split_at((place.step.rem_euclid(slots as i64) as usize).min(x.len()));
         let rotated = after.iter().chain(before);
         for ((out, x), d) in out.iter_mut().zip(rotated).zip(values.iter().cycle()) {

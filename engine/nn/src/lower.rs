@@ -103,6 +103,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// The diagonals of one ciphertext of the result.
+    #[expect(clippy::indexing_slicing, reason = "places lie in the ciphertexts")]
     pub(crate) fn diagonals(&self, ciphertext: usize) -> Diagonals {
         let mut found: HashMap<(usize, i64), Vec<f64>> = HashMap::new();
         // Where partial sums are added up, there is no slot that nobody needs.
@@ -112,15 +113,11 @@ impl<'a> Lowering<'a> {
             if at != ciphertext {
                 continue;
             }
-            if let Some(needed) = needed.get_mut(slot) {
-                *needed = true;
-            }
+            needed[slot] = true;
             self.row(output, |place, slot, weight| {
                 let values = found.entry((place.input, place.step));
                 let values = values.or_insert_with(|| vec![0.0; needed.len()]);
-                if let Some(value) = values.get_mut(slot) {
-                    *value += weight;
-                }
+                values[slot] += weight;
             });
         }
         found
@@ -143,6 +140,7 @@ impl<'a> Lowering<'a> {
         let mut read = vec![false; needed.len()];
         for slot in self.from.slots_of(place.input).flat_map(|slot| self.from.copies_of(slot)) {
             let at = (slot as i64 - place.step).rem_euclid(slots) as usize;
+            // Diagonals of a result that repeats are as long as its period; slots beyond it are copies.
             if let (Some(read), Some(true)) = (read.get_mut(at), needed.get(at)) {
                 *read = true;
             }

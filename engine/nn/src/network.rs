@@ -336,14 +336,11 @@ impl Node {
                 Err(NetworkError::Length { node: name(), expected: map.outputs(), found: len })
             }
             Op::Polynomial(_, Coefficients(lists)) | Op::Chebyshev(_, Coefficients(lists)) => {
-                match lists.iter().position(|list| list.len() != 1 && list.len() != len) {
+                match lists.iter().map(Vec::len).enumerate().find(|&(_, found)| found != 1 && found != len) {
                     None => Ok(()),
-                    Some(power) => Err(NetworkError::Coefficients {
-                        node: name(),
-                        power,
-                        found: lists.get(power).map_or(0, Vec::len),
-                        elements: len,
-                    }),
+                    Some((power, found)) => {
+                        Err(NetworkError::Coefficients { node: name(), power, found, elements: len })
+                    }
                 }
             }
             _ => Ok(()),
