@@ -35,11 +35,9 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
     let picture = |order: &[usize]| {
         let mut rank = vec![0; used.len()];
         for (k, &level) in order.iter().enumerate() {
-            if let Some(entry) = rank.get_mut(level) {
-                *entry = k;
-            }
+            rank[level] = k;
         }
-        let ranks: Vec<usize> = places.iter().map(|&p| rank.get(p).copied().unwrap_or(0)).collect();
+        let ranks: Vec<usize> = places.iter().map(|&p| rank[p]).collect();
         equalized(&ranks, used.len(), reference)
     };
     let rough = |picture: &[u8]| apart(picture, side, 1).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>();
@@ -63,35 +61,27 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
 fn seriated(beside: &Array2<f64>, share: f64, which: usize) -> Vec<usize> {
     let count = beside.nrows();
     let degree: Vec<f64> = beside.rows().into_iter().map(|row| row.sum().max(1.0)).collect();
-    let of = |values: &[f64], a: usize| values.get(a).copied().unwrap_or(0.0);
-    let step = Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / of(&degree, a));
-    let likeness = Array2::from_shape_fn((count, count), |(a, b)| {
-        beside[[a, b]] / (of(&degree, a) * of(&degree, b)).sqrt()
-    });
+    let step = Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / degree[a]);
+    let likeness =
+        Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / (degree[a] * degree[b]).sqrt());
     let spread = step.dot(&likeness);
     let coherence: Vec<f64> =
         spread.rows().into_iter().zip(step.rows()).map(|(spread, step)| spread.dot(&step)).collect();
-    let around = |a: usize| (0..count).map(|b| step[[a, b]] * of(&coherence, b)).sum::<f64>();
+    let around = |a: usize| (0..count).map(|b| step[[a, b]] * coherence[b]).sum::<f64>();
     let relative: Vec<f64> =
         coherence.iter().enumerate().map(|(a, c)| c / around(a).max(f64::MIN_POSITIVE)).collect();
     let mut sorted: Vec<usize> = (0..count).collect();
-    sorted.sort_by(|&a, &b| of(&relative, b).total_cmp(&of(&relative, a)));
+    sorted.sort_by(|&a, &b| relative[b].total_cmp(&relative[a]));
     let (clear, twofold) = sorted.split_at(count - (count as f64 * share) as usize);
-    let between =
-        Array2::from_shape_fn((clear.len(), clear.len()), |(a, b)| match (clear.get(a), clear.get(b)) {
-            (Some(&a), Some(&b)) => beside[[a, b]],
-            _ => 0.0,
-        });
+    let between = Array2::from_shape_fn((clear.len(), clear.len()), |(a, b)| beside[[clear[a], clear[b]]]);
     let mut places = vec![0.0; count];
     for (rank, &k) in by_eigenvector(&between, which).iter().enumerate() {
-        if let Some(place) = clear.get(k).and_then(|&level| places.get_mut(level)) {
-            *place = rank as f64;
-        }
+        places[clear[k]] = rank as f64;
     }
     for &level in twofold {
         // The weighted median of the places of its neighbours: of two greys, the more frequent one.
         let mut near: Vec<(f64, f64)> =
-            clear.iter().map(|&other| (of(&places, other), beside[[level, other]])).collect();
+            clear.iter().map(|&other| (places[other], beside[[level, other]])).collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
         let half = near.iter().map(|x| x.1).sum::<f64>() / 2.0;
         let mut sum = 0.0;
@@ -99,12 +89,12 @@ fn seriated(beside: &Array2<f64>, share: f64, which: usize) -> Vec<usize> {
             sum += x.1;
             sum >= half
         });
-        if let (Some(place), Some(&(median, _))) = (places.get_mut(level), median) {
-            *place = median;
+        if let Some(&(median, _)) = median {
+            places[level] = median;
         }
     }
     let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|&a, &b| of(&places, a).total_cmp(&of(&places, b)));
+    order.sort_by(|&a, &b| places[a].total_cmp(&places[b]));
     order
 }
 
@@ -113,28 +103,26 @@ fn seriated(beside: &Array2<f64>, share: f64, which: usize) -> Vec<usize> {
 fn by_eigenvector(beside: &Array2<f64>, which: usize) -> Vec<usize> {
     let count = beside.nrows();
     let root: Vec<f64> = beside.rows().into_iter().map(|row| row.sum().max(1.0).sqrt()).collect();
-    let of = |a: usize| root.get(a).copied().unwrap_or(1.0);
-    let normalized = Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / (of(a) * of(b)));
+    let normalized = Array2::from_shape_fn((count, count), |(a, b)| beside[[a, b]] / (root[a] * root[b]));
     let mut order: Vec<usize> = (0..count).collect();
     if count > which
         && let Some((_, vectors)) = dense::symmetric_eigen(&normalized)
     {
         // In ascending order: the last is the constant one.
-        let value = |a: usize| vectors[[count - which, a]] / of(a);
+        let value = |a: usize| vectors[[count - which, a]] / root[a];
         order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
     }
     order
 }
 
 /// Pixels of given ranks with the greys of a reference.
+#[expect(clippy::indexing_slicing, reason = "ranks are below the number of levels")]
 fn equalized(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
     let mut sorted = reference.to_vec();
     sorted.sort_unstable();
     let mut counts = vec![0usize; levels];
     for &rank in ranks {
-        if let Some(entry) = counts.get_mut(rank) {
-            *entry += 1;
-        }
+        counts[rank] += 1;
     }
     let mut below = 0;
     let greys: Vec<u8> = counts
@@ -146,5 +134,5 @@ fn equalized(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
             sorted.get(middle.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
         })
         .collect();
-    ranks.iter().map(|&rank| greys.get(rank).copied().unwrap_or(0)).collect()
+    ranks.iter().map(|&rank| greys[rank]).collect()
 }

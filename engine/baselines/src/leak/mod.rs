@@ -109,12 +109,12 @@ impl Default for Codebook {
 
 impl Codebook {
     /// Adds an image that is known.
+    #[expect(clippy::indexing_slicing, reason = "there is an entry for each level")]
     pub fn learn(&mut self, known: &[u8], stored: &[u8]) {
         for (&m, &s) in known.iter().zip(stored) {
-            if let Some((sum, count)) = self.sums.get_mut(usize::from(s)) {
-                *sum += u64::from(m);
-                *count += 1;
-            }
+            let (sum, count) = &mut self.sums[usize::from(s)];
+            *sum += u64::from(m);
+            *count += 1;
         }
     }
 
@@ -135,22 +135,20 @@ impl Codebook {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "there is an entry for each pair of levels")]
 fn counts(pairs: impl Iterator<Item = (u8, u8)>) -> Vec<u64> {
     let mut counts = vec![0u64; LEVELS * LEVELS];
     for (a, b) in pairs {
-        if let Some(entry) = counts.get_mut(usize::from(a) * LEVELS + usize::from(b)) {
-            *entry += 1;
-        }
+        counts[usize::from(a) * LEVELS + usize::from(b)] += 1;
     }
     counts
 }
 
+#[expect(clippy::indexing_slicing, reason = "callers name a level of a pair")]
 fn marginal(joint: &[u64], of: impl Fn(usize) -> usize) -> Vec<u64> {
     let mut sums = vec![0; LEVELS];
     for (k, &count) in joint.iter().enumerate() {
-        if let Some(entry) = sums.get_mut(of(k)) {
-            *entry += count;
-        }
+        sums[of(k)] += count;
     }
     sums
 }

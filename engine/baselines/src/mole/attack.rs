@@ -148,9 +148,7 @@ impl KnownPlaintext {
         let mut padded = vec![0.0; morphed.len()];
         for (column, block) in solved.columns().into_iter().zip(padded.chunks_exact_mut(q)) {
             for (&row, &x) in self.support.iter().zip(column.iter()) {
-                if let Some(place) = block.get_mut(row) {
-                    *place = x;
-                }
+                *block.get_mut(row).ok_or(MoleError::Internal)? = x;
             }
         }
         Ok(padded.chunks_exact(rows).flat_map(|padded| self.shape.unpad(padded)).collect())
@@ -190,6 +188,7 @@ fn projector(vectors: &Array2<f64>, rank: usize) -> Array2<f64> {
 }
 
 /// The order that carries the known projector into the one seen, and how far they remain apart.
+#[expect(clippy::indexing_slicing, reason = "an order has an entry for each channel")]
 fn matched(known: &Array2<f64>, seen: &Array2<f64>) -> (Vec<usize>, f64) {
     let count = known.nrows();
     let sorted = |projector: &Array2<f64>| {
@@ -201,11 +200,9 @@ fn matched(known: &Array2<f64>, seen: &Array2<f64>) -> (Vec<usize>, f64) {
     let mut filters = sorted(known);
     // The row of one channel against the rest, under the present matching.
     let row = |filters: &[usize], i: usize| -> f64 {
-        let entry = |of: &[usize], m: &Array2<f64>, j: usize| match (of.get(i), of.get(j)) {
-            (Some(&a), Some(&b)) => m[[a, b]],
-            _ => 0.0,
-        };
-        (0..count).map(|j| (entry(filters, known, j) - entry(&places, seen, j)).powi(2)).sum()
+        let here = known.row(filters[i]);
+        let there = seen.row(places[i]);
+        filters.iter().zip(&places).map(|(&a, &b)| (here[a] - there[b]).powi(2)).sum()
     };
     // Rounding may order scores wrongly: the rest of the projector corrects them.
     let mut better = true;
@@ -229,9 +226,7 @@ fn matched(known: &Array2<f64>, seen: &Array2<f64>) -> (Vec<usize>, f64) {
     let size: f64 = known.iter().map(|x| x * x).sum();
     let mut order = vec![0; count];
     for (&place, &filter) in places.iter().zip(&filters) {
-        if let Some(entry) = order.get_mut(place) {
-            *entry = filter;
-        }
+        order[place] = filter;
     }
     (order, (apart / size).sqrt())
 }
@@ -258,9 +253,7 @@ fn inverse<T: Real>(
         for ((&(_, offset), column), noise) in taps.iter().zip(solved.columns()).zip(normal.diag()) {
             let weight = 1.0 / noise;
             sum.column_mut(offset).scaled_add(weight, &column);
-            if let Some(c) = certainty.get_mut(offset) {
-                *c += weight;
-            }
+            *certainty.get_mut(offset).ok_or(MoleError::Internal)? += weight;
         }
     }
     for (mut column, certainty) in sum.columns_mut().into_iter().zip(certainty) {

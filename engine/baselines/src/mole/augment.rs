@@ -155,14 +155,13 @@ impl<T: Real> AugConv<T> {
             .map(|place| {
                 let mut sum = Array2::zeros((filters, count));
                 for &(block, pattern) in place {
-                    if let Some(pattern) = self.patterns.get(pattern) {
-                        let block = all.slice(s![.., block * q..(block + 1) * q]);
-                        dense::add_product(&mut sum.view_mut(), T::one(), &pattern.t(), &block.t());
-                    }
+                    let pattern = self.patterns.get(pattern).ok_or(MoleError::Internal)?;
+                    let block = all.slice(s![.., block * q..(block + 1) * q]);
+                    dense::add_product(&mut sum.view_mut(), T::one(), &pattern.t(), &block.t());
                 }
-                sum
+                Ok(sum)
             })
-            .collect();
+            .collect::<Result<_, MoleError>>()?;
         let mut result = Vec::with_capacity(count * shape.outputs());
         for image in 0..count {
             for filter in 0..filters {

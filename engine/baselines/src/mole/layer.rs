@@ -128,19 +128,19 @@ impl LayerShape {
     }
 
     /// The padded image: what is morphed.
+    #[expect(clippy::indexing_slicing, reason = "the image lies inside of the padded one")]
     pub(super) fn pad<T: Real>(&self, image: &[T]) -> Vec<T> {
         let mut padded = vec![T::default(); self.rows()];
         for (row, &value) in self.inside().zip(image) {
-            if let Some(place) = padded.get_mut(row) {
-                *place = value;
-            }
+            padded[row] = value;
         }
         padded
     }
 
     /// The image in a padded one.
+    #[expect(clippy::indexing_slicing, reason = "the image lies inside of the padded one")]
     pub(super) fn unpad(&self, padded: &[f64]) -> Vec<f64> {
-        self.inside().filter_map(|row| padded.get(row).copied()).collect()
+        self.inside().map(|row| padded[row]).collect()
     }
 
     /// The rows that are pixels and not padding, in the order of the image.
@@ -213,15 +213,14 @@ impl FirstLayer {
     ///
     /// # Errors
     /// [`MoleError::Length`] if the image has another size.
+    #[expect(clippy::indexing_slicing, reason = "a receptive field lies inside of the padded image")]
     pub fn apply<T: Real>(&self, image: &[T]) -> Result<Vec<T>, MoleError> {
         length("image", image, self.shape.inputs())?;
         let padded = self.shape.pad(image);
         let mut seen = Array2::zeros((self.shape.positions(), self.shape.taps()));
         for (position, mut taps) in seen.rows_mut().into_iter().enumerate() {
             for (tap, row) in self.shape.seen(position) {
-                if let (Some(place), Some(&x)) = (taps.get_mut(tap), padded.get(row)) {
-                    *place = x;
-                }
+                taps[tap] = padded[row];
             }
         }
         let filters: Vec<T> = self.weights.iter().map(|&w| T::from_f64(w)).collect();
