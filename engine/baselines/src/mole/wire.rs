@@ -57,7 +57,7 @@ impl AugConv<f32> {
         if shape != *layer {
             return Err(MoleError::OtherLayer);
         }
-        let length = MoleError::Bytes { what, why: "its length is not what its sizes tell" };
+        let length = MoleError::Bytes { what, why: "its length does not fit its sizes" };
         // Before anything is laid out: how many patterns there is room for.
         let pattern = 4 * (shape.rows() / blocks) as u64 * shape.filters as u64;
         let room = rest.len() as u64;

@@ -106,7 +106,7 @@ impl EncryptedPicture {
         // Packed pixels fill their last ciphertext up with zeros.
         let slots = if packed { Packing::new(key, PIXEL_BITS)?.slots() } else { 1 };
         if ciphertexts.len() != (side * side).div_ceil(slots) {
-            return Err(refused("it has not as many pixels as its side tells"));
+            return Err(refused("its number of pixels does not fit its side"));
         }
         Ok(Self { side, packed, ciphertexts })
     }

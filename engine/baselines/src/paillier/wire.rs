@@ -68,7 +68,7 @@ impl PublicKey {
         }
         let size = self.ciphertext_bytes();
         if rest.len() as u64 != count as u64 * size as u64 {
-            return Err(PaillierError::Bytes { what, why: "their length is not what their number tells" });
+            return Err(PaillierError::Bytes { what, why: "their length does not fit their number" });
         }
         Ok((
             rest.chunks_exact(size)
@@ -145,7 +145,7 @@ fn split<'a>(
     what: &'static str,
 ) -> Result<(&'a [u8], &'a [u8]), PaillierError> {
     if bytes.len() != first + second {
-        return Err(PaillierError::Bytes { what, why: "its length is not what its size tells" });
+        return Err(PaillierError::Bytes { what, why: "its length does not fit its size" });
     }
     Ok(bytes.split_at(first))
 }
