@@ -275,7 +275,7 @@ impl Dtype {
     fn parse(descr: &str) -> Result<Self, NpyError> {
         let unknown = || NpyError::Dtype(descr.to_owned());
         let order = descr.chars().next().filter(|c| "<>|=".contains(*c)).ok_or_else(unknown)?;
-        let (size, decode): (usize, fn(&[u8]) -> f64) = match descr.strip_prefix(order).unwrap_or_default() {
+        let (size, decode): (usize, fn(&[u8]) -> f64) = match descr.strip_prefix(order).ok_or_else(unknown)? {
             "f2" => (2, |b| f16::from_le_bytes(word(b)).to_f64()),
             "f4" => (4, |b| f32::from_le_bytes(word(b)).into()),
             "f8" => (8, |b| f64::from_le_bytes(word(b))),

@@ -147,8 +147,9 @@ impl Pipeline {
             if waited.is_ok() {
                 waited = done;
             }
-            if let Some(seconds) = seconds.get_mut(step) {
-                *seconds += clock.elapsed().as_secs_f64();
+            match seconds.get_mut(step) {
+                Some(seconds) => *seconds += clock.elapsed().as_secs_f64(),
+                None => waited = Err(InferenceError::Internal("a step is none of the report's layers")),
             }
             clock = Instant::now();
             observe(step);
