@@ -20,7 +20,7 @@ pub struct Device {
 /// Which device to use: `auto`, `cpu`, `gpu` or the number of a GPU, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceSelector {
-    /// The first GPU that is none in software and starts, or else the processor.
+    /// The first GPU in hardware that starts, or else the processor.
     Auto,
     /// The processor.
     Cpu,
@@ -362,7 +362,10 @@ impl fmt::Display for DeviceNote {
         match self {
             Self::SoftwareGpu { name, diagnosis } => {
                 let why = because(diagnosis);
-                write!(f, "{name} is a GPU in software: for tests, slower than the processor itself{why}")
+                write!(
+                    f,
+                    "{name} is a software driver: it is for tests, and slower than the processor itself{why}"
+                )
             }
             Self::CannotStart { number, error } => write!(f, "cannot start GPU {number}: {error}"),
             Self::NoGpu { software: None, diagnosis } => {
@@ -370,7 +373,10 @@ impl fmt::Display for DeviceNote {
             }
             Self::NoGpu { software: Some(name), diagnosis } => {
                 let why = because(diagnosis);
-                write!(f, "no GPU found but {name}, which is one in software, using the processor{why}")
+                write!(
+                    f,
+                    "no GPU in hardware found, only the software driver {name}: using the processor{why}"
+                )
             }
             Self::NoGpuStarts { diagnosis } => {
                 write!(f, "no GPU can be started, using the processor{}", because(diagnosis))

@@ -22,7 +22,7 @@ pub trait Meter {
     /// Begins to count.
     fn start(&mut self);
 
-    /// Joules since the last start; nothing if the platform does not tell.
+    /// Joules since the last start; `None` if the platform does not measure them.
     fn stop(&mut self) -> Option<f64>;
 }
 

@@ -67,7 +67,7 @@ pub struct DeviceRecord {
     /// Limits of the device, measured before everything else.
     #[serde(default)]
     pub roofline: Option<Roofline>,
-    /// The limits again, after everything else: a lower rate tells of throttling or of other work on the device.
+    /// The limits again, after everything else: a lower rate shows throttling or other work on the device.
     #[serde(default)]
     pub roofline_after: Option<Roofline>,
 }
@@ -102,7 +102,7 @@ pub struct Measurement {
     pub items_per_second: Option<f64>,
     /// Runs that each time is the mean of.
     pub runs: usize,
-    /// SHA-256 of the words of the result. Keys are made anew each time, so digests of different files are not
+    /// SHA-256 of the words of the result. Keys are new each time, so digests of different files are not
     /// comparable.
     pub digest: String,
     /// Whether other runs on the same device gave other words.
@@ -206,7 +206,7 @@ pub struct NetworkMeasurement {
     pub peak_bytes: Option<u64>,
     /// Bits of precision, compared with the plaintext network.
     pub bits: Option<f64>,
-    /// Joules of an inference of one item, where the platform tells.
+    /// Joules of an inference of one item, where the platform measures them.
     #[serde(default)]
     pub joules: Option<f64>,
     /// Times of kernels in all inferences, where they were taken.

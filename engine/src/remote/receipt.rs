@@ -246,7 +246,7 @@ impl SignedReceipt {
         &self.receipt
     }
 
-    /// Public key of the signer. Compare it with the one that the server's operator told.
+    /// Public key of the signer. Compare it with the key that the server's operator states.
     pub fn signer(&self) -> [u8; 32] {
         self.signer
     }

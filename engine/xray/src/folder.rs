@@ -7,7 +7,7 @@ use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Bytes at the beginning of a file that tell its format.
+/// Bytes at the beginning of a file that identify its format.
 const HEAD: u64 = 512;
 
 /// Files of a folder, and of the folders in it.
