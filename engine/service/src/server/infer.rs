@@ -160,8 +160,9 @@ async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Answer, Problem> {
         tracing::error!(%error, "results cannot be written");
         Problem::new(Code::Internal, "results cannot be written")
     })?;
-    let names: Vec<_> =
-        computed.devices.iter().filter_map(|&device| app.devices.get(device).map(String::as_str)).collect();
+    let names = computed.devices.iter().map(|&device| app.devices.get(device).map(String::as_str));
+    let names: Option<Vec<_>> = names.collect();
+    let names = names.ok_or_else(|| Problem::new(Code::Internal, "a device has no name"))?;
     Ok(Answer { results: memory.hold(results), device: names.join(", ").into() })
 }
 
