@@ -1,4 +1,4 @@
-//! Figures for Prometheus. None of them tells one client from another.
+//! Figures for Prometheus. None of them distinguishes clients.
 
 use crate::problem::Code;
 use prometheus_client::encoding::EncodeLabelSet;
