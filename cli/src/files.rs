@@ -85,6 +85,12 @@ pub(crate) fn keeps_all(count: usize, thing: &str, path: &Path) {
     on_interruption((count > 0).then_some(kept));
 }
 
+/// Prints what a failed command keeps, as an interruption does.
+pub(crate) fn tell_kept() {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().for_each(|sentence| crate::terminal::note(sentence));
+}
+
 /// Notes the sentence that an interruption prints.
 pub(crate) fn on_interruption(sentence: Option<String>) {
     *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = sentence;
@@ -273,9 +279,14 @@ fn begin(path: &Path, private: bool) -> io::Result<NamedTempFile> {
     #[cfg(not(unix))]
     let _ = private;
     let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-    let file = builder.tempfile_in(folder(path))?;
+    let file = builder.tempfile_in(folder(path)).map_err(without_name)?;
     *unfinished = Some(file.path().to_owned());
     Ok(file)
+}
+
+/// An error without the name of a temporary file, which means nothing to users.
+fn without_name(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::Other { error } else { error.kind().into() }
 }
 
 /// Gives a temporary file its name.
@@ -347,8 +358,7 @@ pub(crate) fn interrupted(code: i32) -> ! {
     if let Some(partial) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
         write_partial(&partial);
     }
-    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    kept.iter().for_each(|sentence| crate::terminal::note(sentence));
+    tell_kept();
     // The lock keeps a rename from happening now.
     std::process::exit(code)
 }

@@ -125,6 +125,10 @@ enum Command {
     /// Serve networks on encrypted data over HTTPS.
     #[cfg(feature = "service")]
     Serve(cmd::service::serve::ServeArgs),
+    /// Fails, since the service is missing from this program.
+    #[cfg(not(feature = "service"))]
+    #[command(hide = true)]
+    Serve(cmd::no_service::NoServe),
     /// Compile a network, and print what it needs.
     Plan(cmd::plan::PlanArgs),
     /// Show the error of polynomial approximations of an activation.
@@ -153,6 +157,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            files::tell_kept();
             terminal::fail(&error);
             ExitCode::FAILURE
         }
@@ -182,6 +187,8 @@ fn dispatch(command: Command) -> Result<()> {
             let served = cmd::service::serve::serve(&args);
             served.map_err(|error| error::on_gpu(error, args.device.memory_limit()))
         }
+        #[cfg(not(feature = "service"))]
+        Command::Serve(_) => cmd::no_service::serve(),
         Command::Classify(args) => on_device(cmd::classify::classify(&args), &args.device),
         Command::Compress(args) => cmd::compress::compress(&args),
         Command::Reconstruct(args) => cmd::compress::reconstruct(&args),

@@ -9,6 +9,8 @@ pub(crate) mod devices;
 pub(crate) mod fit;
 pub(crate) mod manual;
 pub(crate) mod models;
+#[cfg(not(feature = "service"))]
+pub(crate) mod no_service;
 pub(crate) mod plan;
 pub(crate) mod remote;
 pub(crate) mod run;

@@ -2,6 +2,8 @@
 
 use super::shard::Shard;
 use super::watch::WatchArgs;
+#[cfg(not(feature = "service"))]
+use crate::cmd::no_service::NoServerArgs;
 #[cfg(feature = "service")]
 use crate::cmd::service::args::ServerArgs;
 use crate::device::DeviceArgs;
@@ -59,7 +61,11 @@ pub(crate) struct ClassifyArgs {
     #[arg(value_name = "IMAGE|DIR|LATENT")]
     pub(super) inputs: Vec<PathBuf>,
 
-    /// Shipped network, or ONNX file [default: pneumonia; with --server, the only network of the server].
+    #[cfg_attr(not(feature = "service"), doc = "Shipped network, or ONNX file [default: pneumonia].")]
+    #[cfg_attr(
+        feature = "service",
+        doc = "Shipped network, or ONNX file [default: pneumonia; with --server, the only network of the server]."
+    )]
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) model: Option<String>,
 
@@ -90,7 +96,14 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 
-    /// Format of the table [default: by the file's name, .csv, .jsonl or .parquet; csv for others].
+    #[cfg_attr(
+        not(feature = "parquet"),
+        doc = "Format of the table [default: by the file's name, .csv or .jsonl; csv for others]."
+    )]
+    #[cfg_attr(
+        feature = "parquet",
+        doc = "Format of the table [default: by the file's name, .csv, .jsonl or .parquet; csv for others]."
+    )]
     #[arg(long, value_enum, requires = "output")]
     pub(super) format: Option<TableFormat>,
 
@@ -128,6 +141,10 @@ pub(crate) struct ClassifyArgs {
     #[cfg(feature = "service")]
     #[command(flatten)]
     pub(super) server: ServerArgs,
+
+    #[cfg(not(feature = "service"))]
+    #[command(flatten)]
+    _server: NoServerArgs,
 }
 
 impl ClassifyArgs {

@@ -3,6 +3,8 @@
 mod checks;
 mod encrypted;
 
+#[cfg(not(feature = "service"))]
+use crate::cmd::no_service::NoServerArgs;
 use crate::cmd::plan::MAX_BATCH;
 #[cfg(feature = "service")]
 use crate::cmd::remote::decrypt::{ArrayForm, arrays, warnings};
@@ -48,6 +50,7 @@ const ON_THIS_MACHINE: [&str; 14] = [
 /// Arguments of `pleura run`.
 #[derive(Args)]
 #[cfg_attr(feature = "service", command(mut_arg("server", |server| server.conflicts_with_all(ON_THIS_MACHINE))))]
+#[command(mut_arg("calibrate", |calibrate| calibrate.help("Sample inputs for value ranges [default: the input]")))]
 #[command(after_help = "\
 Examples:
   pleura run --model mlp.onnx --input x.npy --output y.npy
@@ -99,6 +102,10 @@ pub(crate) struct RunArgs {
     #[cfg(feature = "service")]
     #[command(flatten)]
     server: ServerArgs,
+
+    #[cfg(not(feature = "service"))]
+    #[command(flatten)]
+    _server: NoServerArgs,
 }
 
 impl RunArgs {
