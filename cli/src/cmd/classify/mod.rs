@@ -48,6 +48,7 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     let SourceList { sources, skipped, .. } = args.sources()?;
     let outputs = checked_outputs(args, sources.iter().map(Source::path))?;
     let format = args.output.as_deref().map(|path| args.format.map_or_else(|| TableFormat::of(path), Ok));
+    let format = format.transpose()?;
     let labels = args.labels.as_ref().map(|path| Labels::read(path, classifier.classes())).transpose()?;
     labels.iter().try_for_each(|labels| labels.check(&sources))?;
     let omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
@@ -63,7 +64,7 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
     };
     let mut writer =
         RowWriter::new(scorer.classifier(), scorer.device(), args.json, args.plaintext, &sources);
-    if let Some((path, format)) = args.output.as_ref().zip(format.transpose()?) {
+    if let Some((path, format)) = args.output.as_ref().zip(format) {
         writer.save(path, format, &sources, args.force)?;
     }
     if let Some(path) = &args.html {
