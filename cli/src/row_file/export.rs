@@ -2,7 +2,7 @@
 
 use super::lines::{AHEAD, RowFormat, column, header, records};
 use crate::names::cell;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use csv::Writer;
 use serde_json::{Map, Number, Value};
@@ -41,7 +41,7 @@ impl TableFormat {
         }
     }
 
-    /// Writes the rows of an unfinished table in this format.
+    /// Writes the rows of an unfinished table in this format. Errors of the file do not name it.
     pub(super) fn write(self, rows: &File, format: &RowFormat, out: impl Write + Send) -> Result<()> {
         match self {
             Self::Csv => write_csv(rows, format, out),
@@ -53,13 +53,12 @@ impl TableFormat {
 }
 
 fn write_csv(rows: &File, format: &RowFormat, out: impl Write) -> Result<()> {
-    let failed = "cannot write the table";
     let mut writer = Writer::from_writer(out);
-    writer.write_record(header(&format.classes)).context(failed)?;
+    writer.write_record(header(&format.classes))?;
     for record in records(rows) {
-        writer.write_record(&record?).context(failed)?;
+        writer.write_record(&record?)?;
     }
-    writer.flush().context(failed)
+    Ok(writer.flush()?)
 }
 
 fn write_lines(rows: &File, format: &RowFormat, out: impl Write) -> Result<()> {
@@ -80,10 +79,10 @@ fn write_lines(rows: &File, format: &RowFormat, out: impl Write) -> Result<()> {
             }
         }
         object.insert("probabilities".into(), Value::Object(probabilities));
-        serde_json::to_writer(&mut out, &object).context("cannot write the table")?;
-        out.write_all(b"\n").context("cannot write the table")?;
+        serde_json::to_writer(&mut out, &object)?;
+        out.write_all(b"\n")?;
     }
-    out.flush().context("cannot write the table")
+    Ok(out.flush()?)
 }
 
 fn number(text: &str) -> Result<Number> {

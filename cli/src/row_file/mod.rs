@@ -138,7 +138,7 @@ impl RowFile {
         if files::is_standard(&self.path) {
             self.file.seek(SeekFrom::Start(0))?;
             let mut bytes = Vec::new();
-            self.table.write(&self.file, &self.format, &mut bytes)?;
+            self.table.write(&self.file, &self.format, &mut bytes).context("cannot write the table")?;
             return terminal::print_bytes(&bytes);
         }
         let stale = self.earlier.left();
@@ -146,16 +146,17 @@ impl RowFile {
             self = self.leave_out(&stale)?;
         }
         let Self { path, part, replace, mut file, rows, table, format, .. } = self;
-        files::on_interruption(None);
         let failed = || files::cannot_write(&path);
         if !files::is_at(&file, &part).with_context(failed)? {
+            files::on_interruption(None);
             bail!("another program has replaced {}: nothing is written; try again", part.display());
         }
         if rows == 0 {
             return fs::remove_file(&part).with_context(failed);
         }
         file.seek(SeekFrom::Start(0)).with_context(failed)?;
-        files::write_by(&path, replace, false, |out| table.write(&file, &format, out))?;
+        files::write_by(&path, replace, false, |out| table.write(&file, &format, out).with_context(failed))?;
+        files::on_interruption(None);
         fs::remove_file(&part).with_context(failed)
     }
 

@@ -18,37 +18,36 @@ const ROWS: usize = 1 << 14;
 
 /// Writes the rows of an unfinished table: a column of text or doubles for each of its columns, in which empty cells are nulls.
 pub(super) fn write(rows: &File, format: &RowFormat, out: impl Write + Send) -> Result<()> {
-    let failed = "cannot write the table";
     let columns: Vec<(String, bool)> =
         (0..columns(format)).map(|position| column(position, format)).collect();
-    let schema = schema(&columns).context(failed)?;
+    let schema = schema(&columns)?;
     let properties = Arc::new(WriterProperties::builder().build());
-    let mut writer = SerializedFileWriter::new(out, Arc::new(schema), properties).context(failed)?;
+    let mut writer = SerializedFileWriter::new(out, Arc::new(schema), properties)?;
     let mut records = records(rows);
     loop {
         let rows: Vec<StringRecord> = records.by_ref().take(ROWS).collect::<Result<_>>()?;
         if rows.is_empty() {
             break;
         }
-        let mut group = writer.next_row_group().context(failed)?;
+        let mut group = writer.next_row_group()?;
         for (position, (_, is_number)) in columns.iter().enumerate() {
             let cells = rows.iter().map(|row| row.get(position).filter(|text| !text.is_empty()));
             let levels: Vec<i16> = cells.clone().map(|cell| i16::from(cell.is_some())).collect();
-            let mut column = group.next_column().context(failed)?.ok_or_else(|| {
+            let mut column = group.next_column()?.ok_or_else(|| {
                 anyhow!("internal error: the table has fewer columns than its schema; please report it")
             })?;
             if *is_number {
                 let values: Vec<f64> = cells.flatten().map(str::parse).collect::<Result<_, _>>()?;
-                column.typed::<DoubleType>().write_batch(&values, Some(&levels), None).context(failed)?;
+                column.typed::<DoubleType>().write_batch(&values, Some(&levels), None)?;
             } else {
                 let values: Vec<ByteArray> = cells.flatten().map(ByteArray::from).collect();
-                column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).context(failed)?;
+                column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
             }
-            column.close().context(failed)?;
+            column.close()?;
         }
-        group.close().context(failed)?;
+        group.close()?;
     }
-    writer.close().context(failed)?;
+    writer.close()?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! Folders of X-rays: tables in several formats, labels, shards, arrivals, and runs that were interrupted.
-use crate::common::{Place, reference};
+use crate::common::{Place, Said, reference};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
@@ -42,9 +42,60 @@ fn json_lines_have_a_row_for_each_file() {
     let said = place.pleura(&["classify", "ward", "--plaintext", "--output", "-", "--format", "jsonl"]).ok();
     assert_eq!(lines(&said.out).len(), 3);
     if !cfg!(feature = "parquet") {
-        let table = ["classify", "ward", "--plaintext", "--output", "ward.parquet"];
-        place.pleura(&table).fails(&["without Parquet", ".jsonl"]);
+        let said = place.pleura(&["classify", "ward", "--output", "ward.parquet"]);
+        assert!(!said.err.contains("compiled"), "it is refused before the work: {said:?}");
+        said.fails(&["without Parquet", ".jsonl"]);
     }
+}
+
+/// Output of a command on a disk that is full after some kilobytes.
+#[cfg(unix)]
+fn on_a_full_disk(place: &Place, arguments: &[&str]) -> Said {
+    let mut shell = std::process::Command::new("sh");
+    // Shells count blocks of 512 or 1024 bytes.
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pleura")]);
+    shell.args(arguments).current_dir(place.path(".")).env("PLEURA_CACHE", place.path("cache"));
+    Said::from(shell.output().unwrap())
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_keeps_the_rows_that_were_written() {
+    let place = Place::new();
+    let samples = reference("../samples");
+    let run = ["classify", &samples, "--plaintext", "--output", "ward.csv"];
+    let said = on_a_full_disk(&place, &run);
+    assert!(
+        said.err.contains(" kept in ward.csv.part; the same command resumes from them\nerror: "),
+        "{said:?}"
+    );
+    said.fails_late(&["cannot write ward.csv.part: "]);
+    assert!(!place.path("ward.csv").exists());
+    let said = place.pleura(&run).ok();
+    assert!(said.out.contains(" resumed. "), "{said:?}");
+    assert_eq!(fs::read_to_string(place.path("ward.csv")).unwrap().lines().count(), 17);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_is_not_blamed_on_inputs() {
+    let place = Place::new();
+    let [model, items] = ["lola.onnx", "lola.input.npy"].map(reference);
+    place.pleura(&["export", "--model", &model, "--calibrate", &items, "--output", "."]).ok();
+    let keys = ["--spec", "client.spec", "--secret", "secret.key"];
+    place.pleura(&[&["keygen", "--output", "eval.keys"], &keys[..]].concat()).ok();
+    let encrypt = |output| [&["encrypt", &items, "--output", output], &keys[..]].concat();
+    place.pleura(&encrypt("x.ct")).ok();
+    let infer = ["infer", "--plan", "server.plan", "--keys", "eval.keys", "x.ct", "--output", "y.ct"];
+    for (arguments, output) in [(&encrypt("z.ct")[..], "z.ct"), (&infer, "y.ct")] {
+        let said = on_a_full_disk(&place, arguments);
+        let last = said.err.lines().last().unwrap();
+        assert!(last.starts_with(&format!("error: cannot write {output}: ")), "{said:?}");
+        said.fails_late(&[]);
+    }
+    let mut left: Vec<_> = fs::read_dir(place.path(".")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["cache", "client.spec", "eval.keys", "secret.key", "server.plan", "x.ct"]);
 }
 
 #[test]

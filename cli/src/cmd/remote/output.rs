@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::text::hex;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use pleura::remote::Hashed;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -21,39 +21,54 @@ impl Written {
     }
 }
 
-/// A buffered file that hashes what is written to it, and names itself in errors.
+/// A buffered file that hashes what is written to it.
 pub(super) struct Output<'a> {
     file: Hashed<BufWriter<&'a mut File>>,
-    path: &'a Path,
+    /// The first failure to write.
+    failed: Option<io::Error>,
 }
 
-/// Writes a file whose content `fill` produces; nothing is left behind if it fails.
+/// Writes a file whose content `fill` produces; nothing is left behind if it fails. A failure to write names the file alone, whatever
+/// `fill` was working on.
 pub(super) fn write<T>(
     path: &Path,
     replace: bool,
     fill: impl FnOnce(&mut Output<'_>) -> Result<T>,
 ) -> Result<(T, Written)> {
     files::write_by(path, replace, false, |file| {
-        let mut output = Output { file: Hashed::new(BufWriter::new(file)), path };
-        let value = fill(&mut output)?;
-        output.flush()?;
-        Ok((value, Written { bytes: output.file.bytes(), digest: output.file.digest() }))
+        let mut output = Output { file: Hashed::new(BufWriter::new(file)), failed: None };
+        let filled = fill(&mut output).and_then(|value| Ok((value, output.flush()?)));
+        match (filled, output.failed) {
+            (Ok((value, ())), _) => {
+                Ok((value, Written { bytes: output.file.bytes(), digest: output.file.digest() }))
+            }
+            (Err(_), Some(failed)) => Err(failed).with_context(|| files::cannot_write(path)),
+            (Err(error), None) => Err(error),
+        }
     })
 }
 
 impl Output<'_> {
-    fn named<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
-        result
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", files::cannot_write(path))))
+    /// The result of writing, noted if it failed; who writes gets the kind of the error.
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.failed.get_or_insert(error);
+            }
+            kind.into()
+        })
     }
 }
 
 impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Self::named(self.path, self.file.write(bytes))
+        let written = self.file.write(bytes);
+        self.noted(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Self::named(self.path, self.file.flush())
+        let flushed = self.file.flush();
+        self.noted(flushed)
     }
 }
