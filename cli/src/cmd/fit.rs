@@ -6,7 +6,7 @@ use crate::terminal;
 use crate::text::short;
 use anyhow::Result;
 use clap::Args;
-use pleura::nn::{Function, fit};
+use pleura::nn::{Function, MAX_FIT_DEGREE, fit};
 use serde::Serialize;
 use std::ops::RangeInclusive;
 
@@ -18,8 +18,8 @@ Examples:
   pleura fit --function gelu --interval -6,6 --degree 4
   pleura fit --function sigmoid --interval -8,8 --degree 3..9 --json")]
 pub(crate) struct FitArgs {
-    /// relu, relu6, leaky_relu, elu, selu, clip, sigmoid, hardsigmoid, hardswish, tanh, silu, gelu, softplus, abs,
-    /// exp, erf, softsign or mish.
+    /// relu, relu6, leaky_relu, elu, selu, clip, sigmoid, hardsigmoid, hardswish, tanh, silu, gelu, tanh_gelu, softplus,
+    /// abs, exp, erf, softsign or mish.
     #[arg(long, value_name = "NAME")]
     function: Function,
 
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &FitArgs) -> Result<()> {
     for degree in args.degree.clone() {
         let fitted = match fit(args.function, degree, from, to) {
             Ok(fitted) => fitted,
-            // What a lower degree could do is still worth telling.
+            // Fits of lower degrees are still reported.
             Err(error) if !fits.is_empty() => {
                 terminal::warn(&format!("stopped before degree {degree}: {error}"));
                 break;
@@ -116,8 +116,11 @@ fn line(degree: usize, coefficients: &[f64]) -> String {
 fn degrees(text: &str) -> Result<RangeInclusive<usize>, String> {
     let (first, last) = text.split_once("..").unwrap_or((text, text));
     let ends = first.trim().parse().ok().zip(last.trim().trim_start_matches('=').parse().ok());
-    let range = ends.filter(|(first, last)| first <= last).map(|(first, last)| first..=last);
-    range.ok_or_else(|| "it is a number or two in order, as in 4 or 2..15".to_owned())
+    let range = ends.filter(|(first, last)| (1..=*last).contains(first) && *last <= MAX_FIT_DEGREE);
+    let range = range.map(|(first, last)| first..=last);
+    range.ok_or_else(|| {
+        format!("it is a degree from 1 to {MAX_FIT_DEGREE}, or two in order, as in 4 or 2..15")
+    })
 }
 
 #[cfg(test)]
@@ -129,7 +132,7 @@ mod tests {
         assert_eq!(degrees("4"), Ok(4..=4));
         assert_eq!(degrees("2..15"), Ok(2..=15));
         assert_eq!(degrees("2..=15"), Ok(2..=15));
-        for text in ["", "..", "2..", "5..2", "-1", "x"] {
+        for text in ["", "..", "2..", "5..2", "-1", "x", "0", "0..3", "65", "3..99"] {
             assert!(degrees(text).is_err(), "{text}");
         }
     }

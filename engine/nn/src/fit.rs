@@ -93,7 +93,7 @@ pub enum FitError {
     #[error("there is no function {0:?}; choose one of {names}", names = Function::NAMES.join(", "))]
     Unknown(String),
     /// No such degree.
-    #[error("a degree of {0}; it must be 1 to {max}", max = MAX_DEGREE)]
+    #[error("a degree of {0}; polynomials have degrees from 1 to {max}", max = MAX_FIT_DEGREE)]
     Degree(usize),
     /// No interval.
     #[error("an interval from {from} to {to}; its ends must be finite numbers in order")]
@@ -257,7 +257,7 @@ impl fmt::Display for Function {
 }
 
 /// Greatest degree of [`fit`].
-const MAX_DEGREE: usize = 64;
+pub const MAX_FIT_DEGREE: usize = 64;
 /// Angles at which errors are measured.
 const GRID: usize = 4096;
 
@@ -266,7 +266,7 @@ const GRID: usize = 4096;
 /// # Errors
 /// [`FitError`] says which number is wrong.
 pub fn fit(function: Function, degree: usize, from: f64, to: f64) -> Result<Fitted, FitError> {
-    if !(1..=MAX_DEGREE).contains(&degree) {
+    if !(1..=MAX_FIT_DEGREE).contains(&degree) {
         return Err(FitError::Degree(degree));
     }
     if !(from.is_finite() && to.is_finite() && from < to && (to - from).is_finite()) {

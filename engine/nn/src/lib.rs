@@ -101,7 +101,7 @@ pub use activation::{FitOptions, FittedActivation};
 pub use batch_layout::BatchLayout;
 pub use client::Client;
 pub use error::{CompileError, InferenceError, PlanFileError};
-pub use fit::{Activation, FitError, Fitted, Function, fit};
+pub use fit::{Activation, FitError, Fitted, Function, MAX_FIT_DEGREE, fit};
 pub use linear::{Linear, LinearMap};
 pub use maps::{Convolution, Dense, Gather, Pool, Sparse};
 pub use network::{Coefficients, Network, NetworkError, Node, Op};
