@@ -65,16 +65,15 @@ fn fitting(first: u64, further: u64, limit: Option<u64>) -> Result<usize> {
 /// Refuses a plan that needs more bytes than `limit`, or than are available if there is no limit.
 pub(crate) fn check(needed: u64, limit: Option<u64>) -> Result<()> {
     if let Some(allowed) = limit.or_else(available_bytes).filter(|&allowed| needed > allowed) {
-        let source = if limit.is_some() {
-            "--max-memory allows"
-        } else {
-            "are available; --max-memory SIZE sets another limit"
-        };
-        bail!(
-            "the network needs {} of peak memory, but {} {source}",
-            bytes_text(needed),
-            bytes_text(allowed)
-        );
+        let [needed, allowed] = [needed, allowed].map(bytes_text);
+        match limit {
+            Some(_) => bail!(
+                "the network needs {needed} of peak memory, and --max-memory allows {allowed}: set a larger limit"
+            ),
+            None => bail!(
+                "the network needs {needed} of peak memory, and {allowed} are available; --max-memory SIZE sets another limit"
+            ),
+        }
     }
     Ok(())
 }

@@ -61,14 +61,17 @@ pub(crate) fn check_memory(report: &Report, limit: Option<u64>) -> Result<(), Fa
     let needed = report.predicted_peak_bytes as u64;
     let allowed = limit.or_else(host_memory::available_bytes);
     let Some(allowed) = allowed.filter(|&allowed| needed > allowed) else { return Ok(()) };
-    let source =
-        if limit.is_some() { "max_memory= allows" } else { "are available; max_memory= sets another limit" };
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let text = format!(
-        "the network needs {} MiB of peak memory, but {} MiB {source}",
-        megabytes(needed),
-        megabytes(allowed)
-    );
+    let [needed, allowed] = [needed, allowed].map(|bytes| bytes.div_ceil(1 << 20));
+    let text = match limit {
+        Some(_) => {
+            format!(
+                "the network needs {needed} MiB of peak memory, and max_memory= allows {allowed} MiB: set a larger limit"
+            )
+        }
+        None => format!(
+            "the network needs {needed} MiB of peak memory, and {allowed} MiB are available; max_memory= sets another limit"
+        ),
+    };
     Err(Failure::new(Kind::Device, text))
 }
 
