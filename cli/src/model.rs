@@ -298,7 +298,8 @@ pub(crate) fn planned(
 }
 
 fn compile(network: &Network, options: &CompileOptions) -> Result<Plan> {
-    let bar = crate::progress::bar().with_prefix("compile");
+    // Layers differ in cost, so that a rate would say little of the time that is left.
+    let bar = crate::progress::clock().with_prefix("compile");
     let mut observe = |step: &str, done: usize, of: usize| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);

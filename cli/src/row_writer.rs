@@ -50,6 +50,8 @@ pub(crate) struct RowWriter {
     /// Scaling of pixels, if the network takes pixels.
     pixel_scaling: Option<String>,
     device: String,
+    /// Whether the network runs without encryption.
+    plaintext: bool,
     /// Whether the table has its headings.
     begun: bool,
     /// Widths of a table's columns of words.
@@ -141,6 +143,7 @@ impl RowWriter {
             exclusive: classifier.has_exclusive_classes(),
             pixel_scaling: classifier.preprocessing().scaling().map(|scaling| scaling.to_string()),
             device: device.to_owned(),
+            plaintext,
             begun: false,
             widths: [names.clamp(5, 48), labels.max(9)],
             row_file: None,
@@ -288,15 +291,17 @@ impl RowWriter {
         if *before > 0 {
             parts.push(format!("{before} resumed"));
         }
+        let [encrypt, infer, decrypt] = [medians.encrypt, medians.infer, medians.decrypt].map(ms);
+        let stages = if self.plaintext {
+            format!("infer {infer}, without encryption")
+        } else {
+            format!("encrypt {encrypt}, infer {infer}, decrypt {decrypt}, on {}", self.device)
+        };
         format!(
-            "{}. {} X-rays a second; medians: compress {}, encrypt {}, infer {}, decrypt {}, on {}.",
+            "{}. {} X-rays a second; medians: compress {}, {stages}.",
             parts.join(", "),
             summary.rate(),
             ms(medians.compress),
-            ms(medians.encrypt),
-            ms(medians.infer),
-            ms(medians.decrypt),
-            self.device,
         )
     }
 

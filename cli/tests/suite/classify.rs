@@ -195,6 +195,7 @@ fn what_is_no_chest_gets_a_warning() {
     let warnings = lines(&rows.out)[0]["warnings"].to_string();
     assert!(warnings.contains("colour") && warnings.contains("does not look like"), "{warnings}");
     let said = place.pleura(&["classify", &sample(NORMAL), &sample(PNEUMONIA), "--plaintext"]).ok();
+    assert!(said.out.contains(", without encryption.") && !said.out.contains("decrypt 0"), "{said:?}");
     assert!(!said.err.contains("warning"), "{said:?}");
 }
 
