@@ -39,6 +39,7 @@ pub(crate) struct CacheArgs {
 #[derive(Subcommand)]
 enum CacheCommand {
     /// Delete all plans and kernels.
+    #[command(after_help = "Examples:\n  pleura cache clear\n  pleura cache clear --json")]
     Clear,
 }
 

@@ -224,7 +224,7 @@ pub(crate) fn diagnosis(adapters: &[Adapter]) -> Option<String> {
 pub(crate) fn choose_simd() -> Result<()> {
     let Some(wanted) = std::env::var_os("PLEURA_SIMD") else { return Ok(()) };
     let chosen = wanted.to_string_lossy().parse::<Simd>().and_then(Simd::set_preferred);
-    chosen.context("PLEURA_SIMD names none of this processor's instruction sets")
+    chosen.context("cannot use the value of PLEURA_SIMD")
 }
 
 /// The variable of the environment that chooses Vulkan's drivers, if one is set.

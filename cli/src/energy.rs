@@ -1,4 +1,4 @@
-//! Energy of processors and GPUs, where the platform tells.
+//! Energy of processors and GPUs, where the platform measures it.
 
 use pleura::bench::Meter;
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) fn processor() -> Option<Box<dyn Meter>> {
     rapl.read().map(|_| Box::new(rapl) as Box<dyn Meter>)
 }
 
-/// The meter of the NVIDIA card at an address of the PCI bus; none if `nvidia-smi` does not tell its power.
+/// The meter of the NVIDIA card at an address of the PCI bus; none if `nvidia-smi` does not report its power.
 pub(crate) fn nvidia(pci_bus: &str) -> Option<Box<dyn Meter>> {
     let output = smi(pci_bus).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -50,7 +50,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
              code that trained the network; so does an entry pleura.pixel_scaling in the file's metadata_props",
         ),
         (_, None) if error.chain().any(is_missing_gpu) => {
-            Some("--device cpu computes on the processor, and `pleura devices` tells what else there is")
+            Some("--device cpu computes on the processor, and `pleura devices` lists all devices")
         }
         _ => None,
     }

@@ -45,7 +45,7 @@ impl Omitted {
         self.skipped.len()
     }
 
-    /// Names on standard error; the errors were told when they happened.
+    /// Names on standard error; the errors were printed when they happened.
     pub(crate) fn tell(&self) {
         if !self.failed.is_empty() {
             let names = list(self.failed.iter().map(|(name, _)| name.clone()));

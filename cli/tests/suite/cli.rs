@@ -40,12 +40,26 @@ fn help_has_examples() {
         &["bench", "--help"],
         &["bench", "compare", "--help"],
         &["cache", "--help"],
+        &["cache", "clear", "--help"],
     ] {
         let said = place.pleura(arguments).ok();
         assert!(said.out.contains("Examples:\n  pleura "), "{said:?}");
     }
     assert!(place.pleura(&["--version"]).ok().out.starts_with("pleura "));
     place.pleura(&["fly"]).misused("fly");
+}
+
+#[test]
+#[cfg(not(feature = "service"))]
+fn a_program_without_the_service_says_how_to_get_it() {
+    let place = Place::new();
+    let said = "built without the service: build it with `--features service`";
+    for arguments in [&["serve"][..], &["serve", "--help"], &["serve", "--data", "x", "--model", "y"]] {
+        place.pleura(arguments).fails(&[said]);
+    }
+    place.pleura(&["classify", "x.png", "--server", "https://x", "--ca", "y"]).misused(said);
+    place.run("mlp", &["--token-file", "x", "--server", "https://x"]).misused(said);
+    assert!(!place.pleura(&["classify", "--help"]).ok().out.contains("server"));
 }
 
 #[test]
@@ -85,8 +99,9 @@ fn fit_prints_json() {
 #[test]
 fn fit_refuses_what_it_cannot_do() {
     let place = Place::new();
-    place.pleura(&["fit", "--function", "relu", "--degree", "0"]).fails(&["degree", "0"]);
-    place.pleura(&["fit", "--function", "relu", "--degree", "1000"]).fails(&["degree", "1000"]);
+    for degree in ["0", "1000", "3..99"] {
+        place.pleura(&["fit", "--function", "relu", "--degree", degree]).misused("a degree from 1 to 64");
+    }
     place.pleura(&["fit", "--function", "exp", "--interval", "0,1e300"]).fails(&["exp"]);
     place.pleura(&["fit"]).misused("--function");
     place.pleura(&["fit", "--function", "magic"]).misused("magic");
@@ -234,7 +249,7 @@ fn devices_and_numbers_are_checked() {
     for wrong in ["sse9", "", "AVX2"] {
         let mut command = place.command(&["run", "--model", &model, "--input", &input, "--device", "cpu"]);
         let said = Said::from(command.env("PLEURA_SIMD", wrong).output().unwrap());
-        said.fails(&["PLEURA_SIMD names none of this processor's instruction sets", "scalar"]);
+        said.fails(&["the value of PLEURA_SIMD", "is not an instruction set of this processor", "scalar"]);
     }
     place.run("mlp", &["--security", "80"]).misused("128, 192 or 256");
     place.run("mlp", &["--threads", "0"]).misused("--threads");
@@ -431,7 +446,7 @@ fn run_on_a_cache_that_cannot_be_written() {
 #[test]
 fn run_on_too_little_memory_is_refused() {
     let place = Place::new();
-    place.run("mlp", &["--max-memory", "1kB"]).fails(&["of peak memory", "--max-memory"]);
+    place.run("mlp", &["--max-memory", "1kB"]).fails(&["of peak memory", "--max-memory allows 1000 bytes"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) const SIDES: RangeInclusive<u64> = 8..=256;
 /// Which X-rays.
 #[derive(Args)]
 pub(crate) struct ImagesArgs {
-    /// PNG, JPEG or DICOM files, or folders of them; the sample X-rays if none are named.
+    /// PNG, JPEG, TIFF, BMP, WebP or DICOM files, or folders of them [default: the sample X-rays].
     #[arg(value_name = "IMAGE|DIR")]
     pub(crate) images: Vec<PathBuf>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct BitsArgs {
     pub(crate) bits: u32,
 }
 
-/// How what was done is told, and written.
+/// Form of the result, and whether it replaces files.
 #[derive(Args)]
 pub(crate) struct ResultArgs {
     /// Replace files that exist.

@@ -191,7 +191,7 @@ impl Report<'_> {
             let kept = after.products_per_second / before.products_per_second;
             if kept < KEPT {
                 remarks.push(format!(
-                    "{} multiplied {kept:.2} times as fast after the run as before: it is throttled, or other work came.",
+                    "{}: products were {kept:.2} times as fast after the run as before, so it was throttled or did other work.",
                     plain(&device.name)
                 ));
             }

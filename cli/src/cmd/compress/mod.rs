@@ -38,7 +38,7 @@ Folders are searched recursively. A file is an X-ray by its content, not by its 
 unreadable files are reported and skipped; with --strict, they make the command fail.
 
 An interrupted run resumes from FILE.part and compresses no finished image again; changed files are
-compressed again. The files and the codec must be the same. --force begins anew.
+compressed again. The files and the codec must be the same. --force starts again.
 
 The file is in safetensors: float32 `latents`, or 16-bit `codes` with --quantize. Classify
 continuous latents: the networks were trained on them.")]

@@ -89,7 +89,7 @@ fn read(args: &DecryptArgs, key: &ClientKey) -> Result<Vec<DecryptedItem>> {
     Ok(items)
 }
 
-/// Warnings that were noted at encryption, and what the result tells.
+/// Warnings that were noted at encryption, and those about the result.
 pub(crate) fn warnings(key: &ClientKey, item: &DecryptedItem) -> Vec<String> {
     let mut warnings = item.note.warnings.clone();
     if let Some(found) = item.beyond_range {

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use pleura::baselines::leak::learnable;
 use pleura::baselines::paillier::{Leakage, LeakageStep, PublicKey, Randomness};
 
-/// Measures what stored pictures give away; the bar goes on by one for each image.
+/// Measures what stored pictures reveal; the bar goes on by one for each image.
 pub(crate) fn measure(
     key: &PublicKey,
     plain: &[Vec<u8>],

@@ -20,7 +20,7 @@ pub(crate) enum Paillier {
     Decrypt(cipher::DecryptArgs),
     /// Encrypt as published, and keep the stored pictures.
     Store(published::StoreArgs),
-    /// Encrypt as published, and tell what the stored pictures give away.
+    /// Encrypt as published, and measure what the stored pictures reveal.
     Leak(published::LeakArgs),
     /// Recover X-rays from stored pictures whose pixels share their randomness.
     Attack(attack::AttackArgs),

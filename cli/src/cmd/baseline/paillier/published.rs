@@ -1,4 +1,4 @@
-//! Encryption as published, and what it gives away.
+//! Encryption as published, and what it reveals.
 
 use super::leakage::{labels, measure, name, protection, word};
 use crate::clock::timed;
@@ -65,14 +65,15 @@ Examples:
   pleura baseline paillier leak --side 128 --output pictures/
 
 Each pixel is encrypted and stored as a grey level, as published: with fresh randomness for each
-pixel, with one for each image, and with one for all. Bits are what a stored pixel tells of the
-pixel: the estimate from counts, corrected; or none if it is no more than chance, which is the
-estimate for shuffled pixels. With one randomness for each image they are the mean over images.
+pixel, with one for each image, and with one for all. Bits are the mutual
+information of a stored pixel and the pixel: the estimate from counts less its bias, or zero if it
+does not exceed chance, which is the estimate for shuffled pixels. With one randomness for each
+image they are the mean over images.
 
 The codebook is read from all other images. The other attacks see stored pictures and one X-ray
 that is known: frequency puts the levels of one picture in the order in which neighbours are alike,
-affine finds the step and the period that all levels of one randomness come from. Some keys make
-greys fall together when they are stored, and are opened less well: run it again.
+affine finds the step and the period that all levels of one randomness come from. Some keys
+store several greys as one level, and their pictures are recovered less well: run it again.
 
 Labels are those of ridge regression that is trained on all pictures but two, one of each label,
 and tried on those two, for each such pair: on the pictures as they are stored, and on what affine
@@ -137,7 +138,7 @@ pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     terminal::print(&format!("{count} in {out}, {seconds:.2} s\n{protection}\n"))
 }
 
-/// Encrypts as published, under each kind of randomness, and tells what is given away.
+/// Encrypts as published, under each kind of randomness, and measures what is revealed.
 pub(super) fn leak(args: &LeakArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     if images.len() < 2 {

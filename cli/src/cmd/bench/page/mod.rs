@@ -147,7 +147,7 @@ fn limits() -> Markup {
                 the rates of this library's own copy and matrix product on the same device. It is no data sheet's." }
             li { "The figures of different lists of measurements, parameters or versions are not comparable; the digest of the list \
                 tells whether two records have the same one." }
-            li { "A GPU in software tells of correctness, and of no card's speed." }
+            li { "A software driver shows correctness, and no card's speed." }
             li { "Sample X-rays are few: their scores show what encryption changes, and say little about a model's quality. ROC curves \
                 are of the plaintext networks on the validation images in the model cards (" code { "pleura models NAME" } "), not of \
                 this run." }
