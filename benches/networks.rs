@@ -103,27 +103,27 @@ fn main() -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
 }
 
-/// The marks and the peers of a network. Peers: on a machine of this class, two cores with AVX-512.
+/// The targets and the peers of a network. Peers: on a machine of this class, two cores with AVX-512.
 fn references(network: &str) -> Vec<Reference> {
-    let mark =
-        |inference, gb, bits| Reference("mark", [inference, Some(10.0), Some(1.0), gb, None, Some(bits)]);
+    let target =
+        |inference, gb, bits| Reference("target", [inference, Some(10.0), Some(1.0), gb, None, Some(bits)]);
     let peer =
         |name, seconds, compile, gb, keys, bits| Reference(name, [seconds, compile, None, gb, keys, bits]);
     let orion = |seconds| peer("Orion on Lattigo", Some(seconds), None, None, None, None);
     match network {
         "hefnet_16_32_64" => vec![
-            mark(Some(0.25), Some(1.0), 12.0),
+            target(Some(0.25), Some(1.0), 12.0),
             peer("Orion on Lattigo", Some(2.53), Some(63.0), Some(13.1), Some(146.0), Some(19.6)),
             peer("HElayers on SEAL, dense", Some(9.4), None, Some(3.6), None, None),
         ],
         "hefnet" => vec![
-            mark(Some(1.2), Some(4.0), 16.0),
+            target(Some(1.2), Some(4.0), 16.0),
             peer("Orion, 2^15: killed while compiling", None, None, Some(20.0), None, None),
         ],
-        "hefnet_se" => vec![mark(Some(2.5), None, 12.0)],
-        "lola" => vec![mark(None, None, 12.0), orion(0.14)],
-        "mlp" => vec![mark(None, None, 12.0), orion(0.20)],
-        _ => vec![mark(None, None, 12.0)],
+        "hefnet_se" => vec![target(Some(2.5), None, 12.0)],
+        "lola" => vec![target(None, None, 12.0), orion(0.14)],
+        "mlp" => vec![target(None, None, 12.0), orion(0.20)],
+        _ => vec![target(None, None, 12.0)],
     }
 }
 
