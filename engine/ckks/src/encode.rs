@@ -215,12 +215,17 @@ impl Encoder {
 
     /// Values of the polynomial with these coefficients, `n` of them.
     #[expect(clippy::indexing_slicing, reason = "the order permutes the slots")]
+    #[expect(
+        clippy::expect_used,
+        reason = "ciphertexts are read and made with as many slots as there may be"
+    )]
     pub(crate) fn decode(&self, coefficients: &[f64], log_slots: u32, scale: f64) -> Erased {
         let slots = self.params.slots();
         let m = 1usize << log_slots;
         // Vectors that grow would leave parts of themselves behind.
         let mut values = Erased(Vec::with_capacity(m));
-        let Some(transform) = self.transform(log_slots) else { return values };
+        let transform =
+            self.transform(log_slots).expect("internal error: more slots than the parameters have");
         let gap = slots / m;
         let turned = |(a, twist): (Complex64, &Complex64)| a * twist / scale;
         let (low, high) = coefficients.split_at(slots);
