@@ -294,7 +294,7 @@ mod tests {
         assert!(row_file.earlier().take("a.png", "0123456789abcdef").is_some());
         let unfinished = fs::read_to_string(part(&path)).unwrap();
         fs::write(part(&path), unfinished.replace("20.1", "21.1")).unwrap();
-        let error = row_file.finish().unwrap_err().to_string();
+        let error = format!("{:#}", row_file.finish().unwrap_err());
         assert!(error.contains("not those that were written") && !path.exists(), "{error}");
     }
 

@@ -308,9 +308,9 @@ fn encrypted_pictures_tell_what_they_are() {
         decrypt(name, &[])
     };
     relabelled("large", 0x8000 | 0x7fff, None).fails(&["such a side"]);
-    relabelled("other", 0x8000 | 64, None).fails(&["not as many pixels"]);
-    relabelled("unpacked", 8, None).fails(&["not as many pixels"]);
-    relabelled("none", 0x8000 | 8, Some(0)).fails(&["not as many pixels"]);
+    relabelled("other", 0x8000 | 64, None).fails(&["does not fit its side"]);
+    relabelled("unpacked", 8, None).fails(&["does not fit its side"]);
+    relabelled("none", 0x8000 | 8, Some(0)).fails(&["does not fit its side"]);
     relabelled("inflated", 0x8000 | 8, Some(u32::MAX)).fails(&["their number"]);
     assert!(!place.path("x.png").exists());
     decrypt("packed", &[]).ok();
