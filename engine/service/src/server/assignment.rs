@@ -20,6 +20,7 @@ struct DeviceState {
     closed: Vec<KeysName>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "callers number the devices that this was made for")]
 impl Assignment {
     pub(super) fn new(devices: usize) -> Self {
         let devices = (0..devices).map(|_| DeviceState::default()).collect();
@@ -35,7 +36,7 @@ impl Assignment {
     /// by any if none does. A device that would be idle takes keys whose devices all compute.
     pub(super) fn next(&mut self, device: usize) -> Option<KeysName> {
         let Self { rotation, devices } = self;
-        let this = devices.get(device)?;
+        let this = &devices[device];
         let own = rotation.pop_where(|name| {
             this.holds.contains(name) || !devices.iter().any(|other| other.holds.contains(name))
         });
@@ -44,7 +45,7 @@ impl Assignment {
                 devices.iter().filter(|other| other.holds.contains(name)).all(|other| other.computing)
             })
         })?;
-        let this = devices.get_mut(device)?;
+        let this = &mut devices[device];
         this.computing = true;
         this.holds.insert(name.clone());
         Some(name)
@@ -52,10 +53,9 @@ impl Assignment {
 
     /// Ends a device's turn; `holds` are the keys on the device now.
     pub(super) fn end<'n>(&mut self, device: usize, holds: impl Iterator<Item = &'n KeysName>) {
-        if let Some(state) = self.devices.get_mut(device) {
-            state.computing = false;
-            state.holds = holds.cloned().collect();
-        }
+        let state = &mut self.devices[device];
+        state.computing = false;
+        state.holds = holds.cloned().collect();
     }
 
     /// Marks keys as deleted.
@@ -65,7 +65,7 @@ impl Assignment {
 
     /// Keys whose memory a device has to free.
     pub(super) fn take_closed(&mut self, device: usize) -> Vec<KeysName> {
-        let Some(state) = self.devices.get_mut(device) else { return Vec::new() };
+        let state = &mut self.devices[device];
         let closed = std::mem::take(&mut state.closed);
         for name in &closed {
             state.holds.remove(name);
