@@ -25,6 +25,8 @@ struct Rates {
     weight: f64,
     /// Seconds per byte that comes from main memory, which threads share.
     memory: f64,
+    /// Seconds per byte of the keys of a sum of rotations, which are few and stay in the cache that threads share.
+    sum_key: f64,
     /// Seconds until a kernel that waits for another begins and its first workgroups end.
     dispatch: f64,
     /// Most doublings that one group of rotations replaces: one more doubles the keys.
@@ -39,6 +41,7 @@ const CPU: Rates = Rates {
     residue: 2.8e-10,
     weight: 3.0e-7,
     memory: 1.2e-10,
+    sum_key: 4.3e-11,
     dispatch: 0.0,
     max_doublings: 3,
 };
@@ -51,6 +54,7 @@ const GPU: Rates = Rates {
     residue: 4.0e-13,
     weight: 1.0e-10,
     memory: 4.0e-13,
+    sum_key: 4.0e-13,
     dispatch: 4.0e-6,
     max_doublings: 4,
 };
@@ -59,6 +63,9 @@ const GPU: Rates = Rates {
 const FOLDING: f64 = 1.5;
 /// Logarithm of the largest degree whose transform is one kernel on most GPUs.
 const LOG_BLOCK: u32 = 13;
+
+/// How many times as fast longer groups of rotations must be, since they need more keys.
+const LONGER_GROUP_RATIO: f64 = 1.1;
 
 /// Seconds to encode and encrypt one ciphertext.
 const ENCRYPT: f64 = 0.003;
@@ -177,7 +184,7 @@ impl Cost {
         for doublings_per_group in 2..=self.rates.max_doublings {
             let groups = doublings.chunks(doublings_per_group).map(subset_sums).collect::<Vec<_>>();
             let seconds = self.rotate_and_sum(&groups, ciphertexts, level);
-            if seconds < best_seconds {
+            if seconds * LONGER_GROUP_RATIO < best_seconds {
                 (best, best_seconds) = (groups, seconds);
             }
         }
@@ -194,7 +201,7 @@ impl Cost {
                 let work = self.mod_up(level) + keys * self.key(level) + division;
                 let key_switch = self.dispatches(1.0 + 2.0 * self.conversion);
                 ciphertexts as f64 * work / self.threads
-                    + keys * self.key_bytes(level) * self.rates.memory
+                    + keys * self.key_bytes(level) * self.rates.sum_key
                     + key_switch
             })
             .sum()
