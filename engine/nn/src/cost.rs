@@ -312,4 +312,15 @@ mod tests {
         // Down and across a plane.
         assert_eq!(subset_sums(&[32, 1]), [32, 1, 33]);
     }
+
+    #[test]
+    fn several_threads_group_rotations_in_pairs() {
+        // Parameters of the default network.
+        let literal = ParamsLiteral { levels: 3, base_bits: 48, digit_limbs: 2, ..ParamsLiteral::N13 };
+        for threads in [1, 2] {
+            let cost = Cost::new(&literal, DeviceClass::Processor, threads);
+            let groups = cost.rotate_and_sum_groups(&[1, 2, 4, 8], 1, 0);
+            assert_eq!(groups, [vec![1, 2, 3], vec![4, 8, 12]], "{threads} threads");
+        }
+    }
 }
