@@ -83,6 +83,15 @@ impl Recorder {
         })
     }
 
+    /// Writes time stamps in a pass of their own.
+    pub(crate) fn stamp(&mut self, device: &wgpu::Device, writes: wgpu::ComputePassTimestampWrites<'_>) {
+        let encoder = self.open.get_or_insert_with(|| Open::new(device)).encoder();
+        drop(encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: None,
+            timestamp_writes: Some(writes),
+        }));
+    }
+
     /// Copies bytes of a buffer to the beginning of another one.
     pub(crate) fn copy(
         &mut self,

@@ -46,7 +46,8 @@ pub struct SubmitTime {
 }
 
 impl Device {
-    /// Runs `work` and waits for it: the time between the device's own time stamps, where it has them, and that of the clock.
+    /// Runs `work` and waits for it: the device's own time, where it has time stamps, and that of the clock. The device's time runs from the
+    /// beginning of the first commands of `work` to the end of the last, and includes gaps in which the device waits for the host.
     ///
     /// # Errors
     /// As [`pleura_ring::Backend::wait`].
@@ -54,10 +55,9 @@ impl Device {
         self.wait()?;
         let timestamps = self.info().timestamps.then(|| Timestamps::new(self));
         let start = Instant::now();
-        timestamps.iter().for_each(|timestamps| timestamps.write(0));
+        timestamps.iter().for_each(|timestamps| timestamps.record(0));
         work();
-        self.flush();
-        timestamps.iter().for_each(|timestamps| timestamps.write(1));
+        timestamps.iter().for_each(|timestamps| timestamps.record(1));
         self.wait()?;
         let wall = start.elapsed();
         let device = timestamps.map(|timestamps| timestamps.elapsed()).transpose()?.flatten();
@@ -161,19 +161,16 @@ impl<'a> Timestamps<'a> {
         Self { device, queries: device.device.create_query_set(&descriptor) }
     }
 
-    /// Between what was handed in before and what comes after.
-    fn write(&self, index: u32) {
-        let mut encoder =
-            self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        drop(encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: None,
-            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+    /// Records a stamp: it is submitted with the commands around it, so the device does not take the first one before they are there.
+    fn record(&self, index: u32) {
+        self.device.recorder().stamp(
+            &self.device.device,
+            wgpu::ComputePassTimestampWrites {
                 query_set: &self.queries,
                 beginning_of_pass_write_index: (index == 0).then_some(0),
                 end_of_pass_write_index: (index == 1).then_some(1),
-            }),
-        }));
-        self.device.queue.submit([encoder.finish()]);
+            },
+        );
     }
 
     /// The time between the stamps; `None` if the driver has no timestamps.
