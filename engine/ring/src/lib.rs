@@ -61,7 +61,7 @@ pub use backend::{
     PolySource, TensorProduct, Term, View,
 };
 pub use convert::BasisConversion;
-pub use cpu::{Cpu, Simd, TaskList};
+pub use cpu::{Cpu, Simd, Task, TaskList};
 pub use error::{BackendError, RingError};
 pub use galois::{GaloisElement, NttPermutation};
 pub use kind::RingKind;

@@ -19,6 +19,8 @@ pub struct Cpu {
     pub(super) simd: Simd,
     pub(super) kernels: Kernels,
     pub(super) threads: Option<rayon::ThreadPool>,
+    /// Threads that work is cut for.
+    cores: usize,
     pub(super) pool: Arc<Pool>,
     pub(super) permutations: Cache<GaloisElement, NttPermutation>,
     pub(super) log: Option<TaskLog>,
@@ -60,6 +62,7 @@ impl Cpu {
     /// [`RingError::BadSimd`] if this processor lacks the set, [`RingError::Threads`] if the threads do not start.
     pub fn with(ring: Arc<Ring>, simd: Simd, threads: usize) -> Result<Self, RingError> {
         simd.check()?;
+        let cores = threads.max(1);
         let threads = match threads {
             0 | 1 => None,
             _ => {
@@ -70,7 +73,17 @@ impl Cpu {
         let kernels = Kernels::new(simd, ring.n());
         let pool = Arc::default();
         let permutations = Cache::default();
-        Ok(Self { ring, simd, kernels, threads, pool, permutations, log: None, cache_bytes: CACHE_BYTES })
+        Ok(Self {
+            ring,
+            simd,
+            kernels,
+            threads,
+            cores,
+            pool,
+            permutations,
+            log: None,
+            cache_bytes: CACHE_BYTES,
+        })
     }
 
     /// A device that takes a core's own cache to have this many bytes. They decide how many ciphertexts are computed at a time, and no
@@ -80,12 +93,12 @@ impl Cpu {
         Self { cache_bytes: bytes, ..self }
     }
 
-    /// A device of one thread that notes how long each task takes.
+    /// A device of one thread that cuts its work as for some cores, and notes how long each task takes.
     ///
     /// # Errors
     /// [`RingError::BadSimd`] if this processor lacks the set.
-    pub fn logging(ring: Arc<Ring>, simd: Simd) -> Result<Self, RingError> {
-        Ok(Self { log: Some(TaskLog::default()), ..Self::with(ring, simd, 1)? })
+    pub fn logging(ring: Arc<Ring>, simd: Simd, cores: usize) -> Result<Self, RingError> {
+        Ok(Self { log: Some(TaskLog::default()), cores: cores.max(1), ..Self::with(ring, simd, 1)? })
     }
 
     /// Takes what a [`Cpu::logging`] has noted; any other device has nothing.
@@ -123,17 +136,16 @@ impl Cpu {
     /// Runs `f` on every task, in order on one thread, in halves on several.
     pub(super) fn run<T: Send>(&self, words: usize, tasks: Vec<T>, f: impl Fn(T) + Sync + Send) {
         match &self.log {
-            Some(log) => log.run(tasks, words < SERIAL_WORDS, f),
-            None => self.split(words, tasks, f),
+            Some(log) if !log.in_task() => log.run(tasks, words < SERIAL_WORDS, f),
+            _ => self.split(words, tasks, f),
         }
     }
 
     /// Items in blocks of nearly equal size, none of more than `most` items: as many blocks as all threads are busy with together, if there are
     /// enough items.
     pub(super) fn blocks<T>(&self, items: Vec<T>, most: usize) -> Vec<Vec<T>> {
-        let threads = self.threads.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
         let count = items.len();
-        let blocks = count.div_ceil(most.max(1)).next_multiple_of(threads).min(count);
+        let blocks = count.div_ceil(most.max(1)).next_multiple_of(self.cores).min(count);
         let mut items = items.into_iter();
         (0..blocks).map(|i| items.by_ref().take((count + i) / blocks).collect()).collect()
     }
@@ -152,9 +164,13 @@ impl Cpu {
 
     /// Runs `f` on the parts of a task, on this thread and on those that have no task left.
     pub(super) fn split<T: Send>(&self, words: usize, parts: Vec<T>, f: impl Fn(T) + Sync + Send) {
-        match &self.threads {
-            Some(pool) if words >= SERIAL_WORDS => pool.install(|| parts.into_par_iter().for_each(f)),
-            _ => parts.into_iter().for_each(f),
+        if words < SERIAL_WORDS {
+            return parts.into_iter().for_each(f);
+        }
+        match (&self.log, &self.threads) {
+            (Some(log), _) => log.split(parts, f),
+            (None, Some(pool)) => pool.install(|| parts.into_par_iter().for_each(f)),
+            (None, None) => parts.into_iter().for_each(f),
         }
     }
 

@@ -14,5 +14,5 @@ mod switching;
 
 pub use device::Cpu;
 pub(crate) use kernels::Kernels;
-pub use log::TaskList;
+pub use log::{Task, TaskList};
 pub use simd::Simd;
