@@ -2,14 +2,15 @@
 //!
 //! `cargo bench -p benches --bench scaling [-- NAME...] [--rounds N]`
 //!
-//! A schedule gives each task, in order, to the core that is free first; the lists follow one another. It knows nothing of shared caches and
-//! memory, which make it an upper bound.
+//! A list schedule: a core that is free takes parts of its own task, then the next task of the list, then parts of other tasks. The lists follow
+//! one another. It knows nothing of shared caches and memory, nor of the time to wake threads, which makes it an upper bound.
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 
 use ndarray::ArrayD;
 use pleura::nn::{Client, CompileOptions, Network, Plan};
 use pleura::onnx::{ImportOptions, import};
-use pleura_ring::{Cpu, Simd, TaskList};
+use pleura_ring::{Cpu, Simd, Task, TaskList};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fs;
 use std::num::NonZero;
@@ -48,23 +49,22 @@ fn main() -> Result<()> {
             _ => return Err(format!("{argument} is no network of this benchmark and no option").into()),
         }
     }
-    let heads = CORES.map(|cores| format!("{cores} cores")).join(" | ");
-    println!(
-        "| network, ring, X-rays at a time | lists | tasks | median task us | longest task us | {heads} |"
-    );
+    let heads = CORES.map(|cores| format!("{cores} core{}", if cores == 1 { "" } else { "s" })).join(" | ");
+    println!("| network, X-rays at a time | lists | tasks | parts | longest us | {heads} |");
     println!("|---|{}", "---:|".repeat(4 + CORES.len()));
     for (name, path) in
         NETWORKS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name))
     {
         let model = PathBuf::from(format!("{}/../models/{path}.onnx", env!("CARGO_MANIFEST_DIR")));
         let network = import(&fs::read(model)?, &ImportOptions::default())?.network;
-        for ring in CompileOptions::default().rings {
-            let options = CompileOptions { rings: vec![ring], ..CompileOptions::default() };
-            let plan = Plan::compile(&network, &options, &mut |_, _, _| ())?;
-            for items in [1, 4] {
-                let inference = measure(&network, &plan, items, rounds)?;
-                inference.print(&format!("{name}, {}, {items}", ring.name()));
+        for items in [1, 4] {
+            let mut row = Row::default();
+            for cores in CORES {
+                let options = CompileOptions { threads: cores, ..CompileOptions::default() };
+                let plan = Plan::compile(&network, &options, &mut |_, _, _| ())?;
+                row.push(&measure(&network, &plan, cores, items, rounds)?, cores);
             }
+            println!("| {name}, {items} | {} |", row.cells());
         }
     }
     Ok(())
@@ -72,9 +72,9 @@ fn main() -> Result<()> {
 
 /// Inferences of `items` made-up items together, with the shortest time of each task: all rounds have the same tasks, and what else runs on the
 /// machine makes some of them longer.
-fn measure(network: &Network, plan: &Plan, items: usize, rounds: usize) -> Result<Inference> {
+fn measure(network: &Network, plan: &Plan, cores: usize, items: usize, rounds: usize) -> Result<Inference> {
     let client = Client::new(plan.client_spec().clone())?;
-    let device = Cpu::logging(plan.params().ring().clone(), Simd::preferred())?;
+    let device = Cpu::logging(plan.params().ring().clone(), Simd::preferred(), cores)?;
     let server = pleura_nn::Server::new(plan.server_plan().clone(), device)?;
     let session = server.open_session(client.evaluation_keys()?)?;
     let shape: Vec<usize> = std::iter::once(items).chain(network.input_shape().iter().copied()).collect();
@@ -89,7 +89,8 @@ fn measure(network: &Network, plan: &Plan, items: usize, rounds: usize) -> Resul
         session.infer(&sent, &mut |_, _| ())?;
         let seconds = clock.elapsed().as_secs_f64();
         let lists = server.backend().take_log();
-        let between = seconds - lists.iter().flat_map(|list| &list.seconds).sum::<f64>();
+        let between =
+            seconds - lists.iter().flat_map(|list| &list.tasks).map(|task| task.seconds).sum::<f64>();
         match &mut best {
             None => best = Some(Inference { lists, between }),
             Some(best) => best.shorten(&lists, between),
@@ -99,46 +100,118 @@ fn measure(network: &Network, plan: &Plan, items: usize, rounds: usize) -> Resul
 }
 
 impl Inference {
-    /// Takes the shorter time of each task of two inferences.
+    /// Takes the shorter time of each task, and of each part, of two inferences.
     fn shorten(&mut self, lists: &[TaskList], between: f64) {
         self.between = self.between.min(between);
-        for (best, list) in self.lists.iter_mut().zip(lists) {
-            best.seconds.iter_mut().zip(&list.seconds).for_each(|(best, seconds)| *best = best.min(*seconds));
+        let tasks = self.lists.iter_mut().flat_map(|list| &mut list.tasks);
+        for (best, task) in tasks.zip(lists.iter().flat_map(|list| &list.tasks)) {
+            best.seconds = best.seconds.min(task.seconds);
+            let parts = best.splits.iter_mut().flatten().zip(task.splits.iter().flatten());
+            parts.for_each(|(best, seconds)| *best = best.min(*seconds));
         }
     }
 
     /// Seconds on some cores.
     fn makespan(&self, cores: usize) -> f64 {
-        let lists = self.lists.iter().map(|list| {
-            let mut busy = vec![0.0f64; if list.serial { 1 } else { cores }];
-            for seconds in &list.seconds {
-                // The core that is free first.
-                if let Some(core) = busy.iter_mut().min_by(|a, b| a.total_cmp(b)) {
-                    *core += seconds;
-                }
-            }
-            busy.into_iter().fold(0.0, f64::max)
+        let lists = self.lists.iter().map(|list| match list.serial {
+            true => list.tasks.iter().map(|task| task.seconds).sum(),
+            false => makespan(&list.tasks, cores),
         });
         self.between + lists.sum::<f64>()
     }
+}
 
-    fn print(&self, name: &str) {
-        let mut tasks: Vec<f64> = self.lists.iter().flat_map(|list| list.seconds.iter().copied()).collect();
-        tasks.sort_by(f64::total_cmp);
-        let microseconds =
-            |task: Option<&f64>| task.map_or(String::new(), |seconds| format!("{:.0}", 1e6 * seconds));
-        let one = self.makespan(1);
-        let cells = CORES.map(|cores| {
-            let seconds = self.makespan(cores);
-            format!("{:.1} ms (x {:.1})", 1e3 * seconds, one / seconds)
+/// Seconds of a list of tasks on some cores.
+fn makespan(tasks: &[Task], cores: usize) -> f64 {
+    let mut tasks: Vec<_> = tasks.iter().map(Parts::of).collect();
+    let mut waiting = 0..tasks.len();
+    // The task that each core took last.
+    let mut own = vec![None; cores];
+    let mut idle: Vec<usize> = (0..cores).collect();
+    // When a part ends, its core, and its task.
+    let mut running: Vec<(f64, usize, usize)> = Vec::new();
+    let mut now = 0.0;
+    loop {
+        idle.retain(|&core| {
+            let from_own = own[core].filter(|&task: &usize| tasks[task].is_ready());
+            let from_list = || waiting.next().inspect(|&task| own[core] = Some(task));
+            let task = from_own.or_else(from_list).or_else(|| tasks.iter().position(Parts::is_ready));
+            let Some((task, seconds)) = task.and_then(|task| Some((task, tasks[task].take()?))) else {
+                return true;
+            };
+            running.push((now + seconds, core, task));
+            false
         });
-        println!(
-            "| {name} | {} | {} | {} | {} | {} |",
-            self.lists.len(),
-            tasks.len(),
-            microseconds(tasks.get(tasks.len() / 2)),
-            microseconds(tasks.last()),
-            cells.join(" | ")
-        );
+        let first = (0..running.len()).min_by(|&a, &b| running[a].0.total_cmp(&running[b].0));
+        let Some(first) = first else { return now };
+        let (end, core, task) = running.swap_remove(first);
+        now = end;
+        tasks[task].end();
+        idle.push(core);
+    }
+}
+
+/// What is left of a task: its serial seconds come first, then its splits.
+struct Parts {
+    ready: VecDeque<f64>,
+    running: usize,
+    later: VecDeque<Vec<f64>>,
+}
+
+impl Parts {
+    fn of(task: &Task) -> Self {
+        let split = task.splits.iter().flatten().sum::<f64>();
+        let serial = (task.seconds - split).max(0.0);
+        let later = task.splits.iter().filter(|parts| !parts.is_empty()).cloned().collect();
+        Self { ready: [serial].into(), running: 0, later }
+    }
+
+    /// Whether a core can take a part.
+    fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Seconds of a part that a core takes.
+    fn take(&mut self) -> Option<f64> {
+        let seconds = self.ready.pop_front()?;
+        self.running += 1;
+        Some(seconds)
+    }
+
+    /// A part has ended: after the last one of a split, the next split begins.
+    fn end(&mut self) {
+        self.running -= 1;
+        if self.running == 0 && self.ready.is_empty() {
+            self.ready = self.later.pop_front().unwrap_or_default().into();
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Default)]
+struct Row {
+    /// Lists, tasks, parts, and microseconds of the longest part, on as many cores as there are at most.
+    counts: String,
+    /// Milliseconds on each number of cores.
+    times: Vec<f64>,
+}
+
+impl Row {
+    fn push(&mut self, inference: &Inference, cores: usize) {
+        let tasks = || inference.lists.iter().flat_map(|list| &list.tasks);
+        let parts = || {
+            tasks()
+                .map(Parts::of)
+                .flat_map(|task| task.ready.into_iter().chain(task.later.into_iter().flatten()))
+        };
+        let longest = 1e6 * parts().fold(0.0, f64::max);
+        self.counts =
+            format!("{} | {} | {} | {longest:.0}", inference.lists.len(), tasks().count(), parts().count());
+        self.times.push(1e3 * inference.makespan(cores));
+    }
+
+    fn cells(&self) -> String {
+        let times = self.times.iter().map(|time| format!("{time:.1} ms (x {:.1})", self.times[0] / time));
+        std::iter::once(self.counts.clone()).chain(times).collect::<Vec<_>>().join(" | ")
     }
 }
