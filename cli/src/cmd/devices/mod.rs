@@ -39,7 +39,7 @@ The numbers are values of --device. The self-check runs every operation on hard 
 compares every word of its results with the reference on the processor. Failures make the exit
 code 1.")]
 pub(crate) struct DevicesArgs {
-    /// Check the smallest and the largest degree alone.
+    /// Check 2^10 and 2^14 alone, two of eight degrees from 2^4 to 2^16.
     #[arg(long)]
     quick: bool,
 
@@ -380,4 +380,18 @@ fn check(device: &Device, degrees: &[u32], limited: bool, bar: &ProgressBar) -> 
         break;
     }
     (!degrees.is_empty()).then_some(check)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_the_degrees_of_the_quick_check() {
+        let help = DevicesArgs::augment_args(clap::Command::new("devices")).render_help().to_string();
+        let quick = QUICK_DEGREES.map(|log_n| format!("2^{log_n}")).join(" and ");
+        assert!(help.contains(&quick), "{help}");
+        assert_eq!(DEGREES.len(), 8, "{help}");
+        assert!(help.contains("eight degrees from 2^4 to 2^16") && DEGREES[0] == 4 && DEGREES[7] == 16);
+    }
 }
