@@ -40,7 +40,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "LO,HI", requires = "fit", allow_hyphen_values = true, value_parser = interval)]
     interval: Option<(f64, f64)>,
 
-    /// Sample inputs for value ranges [default: run: the input; plan: normal noise].
+    /// Sample inputs for value ranges [default: normal noise].
     #[arg(long, value_name = "X.npy")]
     calibrate: Option<PathBuf>,
 

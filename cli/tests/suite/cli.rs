@@ -25,6 +25,19 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
+fn help_states_the_default_calibration_of_its_command() {
+    for (command, default) in [
+        ("run", "[default: the input]"),
+        ("plan", "[default: normal noise]"),
+        ("export", "[default: normal noise]"),
+    ] {
+        let help = Place::new().pleura(&[command, "--help"]).ok().out;
+        let calibrate = help.split("--calibrate").nth(1).and_then(|rest| rest.split("--").next()).unwrap();
+        assert!(calibrate.contains(default), "{command}: {calibrate}");
+    }
+}
+
+#[test]
 fn help_has_examples() {
     let place = Place::new();
     for arguments in [

@@ -27,7 +27,6 @@ pub(crate) const SPEC: &str = "client.spec";
 #[derive(Args)]
 #[command(
     mut_arg("model", |model| model.value_name("NAME|FILE").help("Shipped network, or ONNX file")),
-    mut_arg("calibrate", |calibrate| calibrate.help("Sample inputs for value ranges [default: normal noise]")),
     after_help = "\
 Examples:
   pleura export --model pneumonia --output pneumonia/

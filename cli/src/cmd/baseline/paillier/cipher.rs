@@ -45,7 +45,7 @@ Examples:
   pleura baseline paillier encrypt chest.png --key paillier.public \\
       --pack --output chest.paillier")]
 pub(crate) struct EncryptArgs {
-    /// A PNG, JPEG or DICOM file.
+    /// A PNG, JPEG, TIFF, BMP, WebP or DICOM file.
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
 
