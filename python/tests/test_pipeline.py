@@ -165,7 +165,9 @@ def test_threads_share_a_pipeline(pipeline, items):
 def test_an_interruption_is_heard_within_a_moment():
     program = textwrap.dedent(
         f"""
-        import sys, time, numpy, pleura
+        import signal, sys, time, numpy, pleura
+        # A shell starts jobs in the background with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         prepare = pleura.XrayPreparation("pneumoniamnist")
         items = prepare(pleura.samples()[0].data)
         pipeline = pleura.Pipeline(pleura.compile(prepare.model, items), device="cpu")
