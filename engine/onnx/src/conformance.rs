@@ -27,6 +27,27 @@ pub(crate) const MOVES: &[&str] = &[
     "SpaceToDepth",
 ];
 
+/// Operators on elements at one position of operands that are broadcast to each other.
+pub(crate) const POINTWISE: &[&str] = &[
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Sum",
+    "Mean",
+    "Neg",
+    "Where",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "Not",
+];
+
 /// Whether an operator's result has the shape of its first input, be it accepted or not.
 pub(crate) fn keeps_shape(op: &str) -> bool {
     const OTHERS: &[&str] = &[

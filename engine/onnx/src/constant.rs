@@ -13,6 +13,8 @@ pub(crate) struct Constant {
     pub(crate) data: Data,
     /// Type of the elements; integers and booleans are [`Data::Int`].
     pub(crate) element: Element,
+    /// Whether axis 0 is the batch, of extent one: all items have these elements.
+    pub(crate) has_batch: bool,
 }
 
 /// Where in another file the elements of a tensor are.
@@ -42,16 +44,24 @@ pub(crate) enum Int {
 
 impl Constant {
     pub(crate) fn floats(shape: Vec<usize>, data: Vec<f64>) -> Self {
-        Self { shape, data: Data::Float(Rc::new(data)), element: Element::Float }
+        Self { shape, data: Data::Float(Rc::new(data)), element: Element::Float, has_batch: false }
     }
 
     pub(crate) fn ints(shape: Vec<usize>, data: Vec<Int>) -> Self {
-        Self { shape, data: Data::Int(Rc::new(data)), element: Element::Int64 }
+        Self { shape, data: Data::Int(Rc::new(data)), element: Element::Int64, has_batch: false }
     }
 
     /// Changes the element type to another of the same kind that represents all elements.
     pub(crate) fn of(self, element: Element) -> Self {
         Self { element, ..self }
+    }
+
+    /// States whether axis 0 is the batch, whose items must be alike.
+    pub(crate) fn with_batch(self, has_batch: bool) -> Result<Self, Problem> {
+        if has_batch && self.shape.first() != Some(&1) {
+            return Err(Problem::MixesBatch);
+        }
+        Ok(Self { has_batch, ..self })
     }
 
     /// Floating-point results, rounded to their type and checked to be finite.
@@ -87,7 +97,7 @@ impl Constant {
     /// A tensor of the file, every element checked to be finite.
     pub(crate) fn parse(tensor: &proto::Tensor) -> Result<Self, Problem> {
         let element = Element::new(tensor.data_type.into())?;
-        let constant = Self { shape: shape_of(tensor)?, data: data_of(tensor)?, element };
+        let constant = Self { shape: shape_of(tensor)?, data: data_of(tensor)?, element, has_batch: false };
         let expected = constant.shape.iter().product::<usize>();
         let found = constant.len();
         if expected != found {
@@ -136,7 +146,7 @@ impl Constant {
 
     /// Gives the constant another shape with the same number of elements.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
-        Self { shape, data: self.data.clone(), element: self.element }
+        Self { shape, data: self.data.clone(), ..*self }
     }
 
     /// Element `i` of the result is element `sources[i]`, or `fill`.

@@ -2,7 +2,7 @@
 
 use crate::budget;
 use crate::builder::{Builder, Tensor};
-use crate::conformance::{self, MOVES};
+use crate::conformance::{self, MOVES, POINTWISE};
 use crate::constant::{Constant, Int};
 use crate::element::Element;
 use crate::external::External;
@@ -154,16 +154,41 @@ impl<'a> Importer<'a> {
         if of_integers && !moves && !matches!(step.op, "Cast" | "CastLike" | "Shape" | "Size") {
             return Err(Problem::ElementType { found: "an integer type", expected: "floating point".into() });
         }
-        let outputs = match (step.op, step.tensor("value")) {
+        let has_batch = self.reads_batch_of_constants(step)?;
+        let mut outputs = match (step.op, step.tensor("value")) {
             ("Constant", Some(tensor)) => vec![Value::Constant(files.parse(tensor)?)],
             _ => self.run(step)?,
         };
+        if has_batch {
+            outputs = outputs.into_iter().map(Value::with_batch).collect::<Result<_, _>>()?;
+        }
         let names = step.node.output.iter().map(String::as_str);
         if of_integers && moves {
             self.integers.extend(names.clone());
         }
         self.values.extend(names.zip(outputs));
         Ok(())
+    }
+
+    /// Whether the results have the batch axis of a constant. Such a constant has one row for all items, so operators
+    /// that would see the number of rows are refused.
+    fn reads_batch_of_constants(&self, step: &Step<'_>) -> Result<bool, Problem> {
+        let values = (0..step.inputs.len()).map(|i| self.optional(step, i)).collect::<Result<Vec<_>, _>>()?;
+        let is_batched = |value: &Option<Value>| matches!(value, Some(Value::Constant(c)) if c.has_batch);
+        let Some(last) = values.iter().rposition(is_batched) else { return Ok(false) };
+        let rank = values.iter().flatten().map(|value| value.full_shape().len()).max();
+        match step.op {
+            "Shape" => Ok(false),
+            "Cast" | "CastLike" => Ok(values.first().is_some_and(is_batched)),
+            "Concat" => Ok(true),
+            op if MOVES.contains(&op) && last == 0 => Ok(true),
+            op if POINTWISE.contains(&op)
+                && values.iter().flatten().all(|v| !v.has_batch() || Some(v.full_shape().len()) == rank) =>
+            {
+                Ok(true)
+            }
+            _ => Err(Problem::MixesBatch),
+        }
     }
 
     /// Goes on behind an obstacle, to find the next ones: with a tensor of the shape that the node would make, if
@@ -351,7 +376,18 @@ impl Value {
 
     /// Whether axis 0 is the batch.
     pub(crate) fn has_batch(&self) -> bool {
-        matches!(self, Self::Tensor(_))
+        match self {
+            Self::Constant(c) => c.has_batch,
+            Self::Tensor(_) => true,
+        }
+    }
+
+    /// The value, axis 0 being the batch.
+    pub(crate) fn with_batch(self) -> Result<Self, Problem> {
+        match self {
+            Self::Constant(c) => c.with_batch(true).map(Self::Constant),
+            Self::Tensor(_) => Ok(self),
+        }
     }
 
     /// Gives the value another shape with the same number of elements.

@@ -162,7 +162,7 @@ impl Importer<'_> {
         let sizes = self.integers(step, 3, "sizes")?.ok_or_else(|| Problem::missing("scales"))?;
         let mut extents = Vec::with_capacity(sizes.len());
         for (&size, &axis) in sizes.iter().zip(axes) {
-            let batch = axis == 0 && (size == Int::Batch || size == self.batch);
+            let batch = has_batch && axis == 0 && (size == Int::Batch || size == self.batch);
             // One item of an open number would be left of all.
             if has_batch && axis == 0 && !batch {
                 return Err(Problem::MixesBatch);

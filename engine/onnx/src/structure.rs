@@ -165,7 +165,7 @@ impl Importer<'_> {
         if let [only] = values.as_slice() {
             return Ok(only.clone());
         }
-        if !has_batch {
+        if self.are_constant(step) {
             return self.concat_constants(&values, &shape, a);
         }
         self.concat_tensors(step, &values, shape, a)
@@ -257,9 +257,13 @@ impl Importer<'_> {
         if let Some(batch) = target.first_mut().filter(|first| reaches_batch && **first == self.batch) {
             *batch = Int::Batch;
         }
+        let has_batch = target.first() == Some(&Int::Batch);
+        if has_batch && target.len() < from.len() {
+            return Err(Problem::MixesBatch);
+        }
         let shape = shape::broadcast(&from, &extents(&target)?)?;
         match &value {
-            Value::Constant(c) => self.spread(c, &shape),
+            Value::Constant(c) => self.spread(c, &shape, has_batch),
             Value::Tensor(x) => self.widened(step, x, &shape).map(Value::Tensor),
         }
     }
@@ -268,7 +272,8 @@ impl Importer<'_> {
         let value = self.value(step, 0)?;
         let shape = value.full_shape();
         let repeats = self.integers(step, 1, "repeats")?.unwrap_or_default();
-        if value.has_batch() && repeats.first() == Some(&Int::Batch) {
+        let has_batch = repeats.first() == Some(&Int::Batch);
+        if value.has_batch() && has_batch {
             return Err(Problem::MixesBatch);
         }
         let repeats = extents(&repeats)?;
@@ -282,7 +287,8 @@ impl Importer<'_> {
             .zip(&extents)
             .map(|(&n, &out)| (0..out).map(|i| i.checked_rem(n)).collect())
             .collect();
-        self.by_axes(step, &value, &axes, 0.0)
+        let tiled = self.by_axes(step, &value, &axes, 0.0)?;
+        if has_batch { tiled.with_batch() } else { Ok(tiled) }
     }
 
     pub(crate) fn depth_and_space(&mut self, step: &Step<'_>) -> Result<Value, Problem> {

@@ -13,6 +13,7 @@ use crate::unsupported::Unsupported;
 impl Importer<'_> {
     pub(crate) fn constant_of_shape(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let shape = self.integers(step, 0, "shape")?.unwrap_or_default();
+        let has_batch = shape.first() == Some(&Int::Batch);
         let shape = extents(&shape)?;
         let value = match step.tensor("value") {
             Some(tensor) => Constant::parse(tensor)?,
@@ -21,7 +22,7 @@ impl Importer<'_> {
         if value.len() != 1 {
             return Err(Problem::Count { what: "value", found: value.len(), expected: 1 });
         }
-        self.spread(&value.reshaped(vec![1; shape.len()]), &shape)
+        self.spread(&value.reshaped(vec![1; shape.len()]), &shape, has_batch)
     }
 
     pub(crate) fn range(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
@@ -68,10 +69,10 @@ impl Importer<'_> {
 
     pub(crate) fn size(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         match self.value(step, 0)? {
-            Value::Constant(c) => {
+            Value::Constant(c) if !c.has_batch => {
                 Ok(Value::Constant(Constant::ints(vec![], vec![Int::Known(c.len() as i64)])))
             }
-            Value::Tensor(_) => Err(Problem::MixesBatch),
+            _ => Err(Problem::MixesBatch),
         }
     }
 
@@ -231,9 +232,19 @@ impl Importer<'_> {
         value.reshaped(shape)
     }
 
-    pub(crate) fn spread(&mut self, c: &Constant, shape: &[usize]) -> Result<Value, Problem> {
+    /// A constant repeated to a shape, of which axis 0 may be the batch.
+    pub(crate) fn spread(
+        &mut self,
+        c: &Constant,
+        shape: &[usize],
+        has_batch: bool,
+    ) -> Result<Value, Problem> {
+        if c.has_batch && shape.len() != c.shape.len() {
+            return Err(Problem::MixesBatch);
+        }
         let selection = Selection::broadcast(&c.shape, shape, &mut self.builder.budget)?;
-        Ok(Value::Constant(c.select(selection.shape, &selection.sources, 0.0)))
+        let repeated = c.select(selection.shape, &selection.sources, 0.0);
+        repeated.with_batch(has_batch).map(Value::Constant)
     }
 }
 

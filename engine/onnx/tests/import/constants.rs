@@ -1,6 +1,6 @@
 //! Types of constants, and operators with constant indices, conditions and weights.
 
-use crate::model::{Builder, assert_close, float, int, numbers, tensor_type, text};
+use crate::model::{Builder, assert_close, float, int, ints, numbers, tensor, tensor_type, text};
 use crate::proto::Tensor;
 use pleura_nn::Function;
 use pleura_onnx::ImportOptions;
@@ -152,4 +152,54 @@ fn statistics_beside_the_result_are_training() {
         assert!(model(opset, "y m").error().contains("model.eval()"));
         model(opset, "y").network();
     }
+}
+
+/// Constants of the shape of the input have a row for each item, of which the importer keeps one.
+#[test]
+fn constants_with_a_batch_axis() {
+    let x = numbers(4, 0);
+    let new = || {
+        let model =
+            Builder::new(&[4]).ints("zero", &[0]).ints("one", &[1]).ints("two", &[2]).ints("tail", &[2, 2]);
+        let twos = Tensor { name: String::new(), ..typed("v", &[1], 6, &[2]) };
+        let model = model.node("Shape", "x", "s", &[]).node("Slice", "s zero one", "b", &[]);
+        let model = model.node("ConstantOfShape", "s", "i", &[tensor("value", twos)]);
+        model.node("Cast", "i", "c", &[int("to", 1)])
+    };
+    new().node("Mul", "x c", "y", &[]).gives(&[4], &[2.0 * x[0], 2.0 * x[1], 2.0 * x[2], 2.0 * x[3]]);
+    let sums = new().node("ReduceSum", "c one", "r", &[]).node("Add", "x r", "y", &[]);
+    assert!(sums.error().contains("batch"), "{}", sums.error());
+    let parts =
+        new().node("Concat", "c c", "cc", &[int("axis", 1)]).node("Slice", "cc zero two one", "t", &[]);
+    let joined = parts.node("Add", "t t", "tt", &[]).node("Concat", "x tt", "y", &[int("axis", 1)]);
+    joined.gives(&[6], &[x[0], x[1], x[2], x[3], 4.0, 4.0]);
+    let reshaped = new().node("Concat", "b tail", "bt", &[int("axis", 0)]).node("Reshape", "c bt", "r", &[]);
+    let reshaped = reshaped.node("Reshape", "x bt", "q", &[]).node("Mul", "q r", "y", &[]);
+    reshaped.gives(&[2, 2], &[2.0 * x[0], 2.0 * x[1], 2.0 * x[2], 2.0 * x[3]]);
+    let token = new().floats("w", &[1, 2], &[5.0, 6.0]).node("Concat", "b two", "bw", &[int("axis", 0)]);
+    let token = token.node("Expand", "w bw", "t", &[]).node("Concat", "x t", "y", &[int("axis", 1)]);
+    token.gives(&[6], &[x[0], x[1], x[2], x[3], 5.0, 6.0]);
+
+    let row = || new().ints("four", &[4]).floats("w", &[4], &[1.0; 4]).floats("cube", &[3, 1, 4], &[1.0; 12]);
+    let mixed = [
+        row().node("CumSum", "c zero", "r", &[]),
+        row().node("ReduceSum", "c zero", "r", &[]),
+        row().node("ReduceMean", "c", "r", &[]),
+        row().node("Transpose", "c", "r", &[ints("perm", &[1, 0])]),
+        row().node("Concat", "c c", "r", &[int("axis", 0)]),
+        row().node("Slice", "c zero one zero", "r", &[]),
+        row().node("MatMul", "c w", "r", &[]),
+        row().node("Size", "c", "n", &[]).node("Cast", "n", "r", &[int("to", 1)]),
+        row().node("Shape", "c", "cs", &[]).node("Cast", "cs", "r", &[int("to", 1)]),
+        row().node("Add", "c cube", "r", &[]),
+        row().node("Concat", "b one four", "bt", &[int("axis", 0)]).node("Expand", "cube bt", "r", &[]),
+        row().node("Concat", "b one one", "bt", &[int("axis", 0)]).node("Tile", "cube bt", "r", &[]),
+        row().node("Expand", "cube s", "r", &[]),
+    ];
+    for model in mixed {
+        let error = model.node("Mul", "x r", "y", &[]).error();
+        assert!(error.contains("batch"), "{error}");
+    }
+    let moved = new().node("Unsqueeze", "x one", "u", &[]).node("Add", "u c", "y", &[]);
+    assert!(moved.error().contains("batch"), "{}", moved.error());
 }
