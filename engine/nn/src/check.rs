@@ -14,7 +14,7 @@ use crate::{BatchLayout, Coefficients, NodeId, PlanFileError};
 use pleura_ckks::{BlockLinearTransform, MatrixTransform, Params};
 
 /// Largest magnitude of the logarithm of a range.
-const MAX_LOG2_RANGE: f64 = 200.0;
+pub(crate) const MAX_LOG2_RANGE: f64 = 200.0;
 /// Largest degree of a polynomial.
 const MAX_DEGREE: usize = 1 << 8;
 /// Most bits that an operand is multiplied by.

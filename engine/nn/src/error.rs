@@ -1,5 +1,6 @@
 //! Errors of compiling, reading and running plans.
 
+use crate::check::MAX_LOG2_RANGE;
 use crate::layout::MAX_CIPHERTEXTS;
 use crate::{BatchLayout, FitError};
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
@@ -60,6 +61,16 @@ pub enum CompileError {
     Diverges {
         /// Name of the node.
         node: String,
+    },
+    /// Inputs or results are larger or smaller than a plan can state.
+    #[error(
+        "{node}: values of {range:.1e} are beyond the 2^-{MAX_LOG2_RANGE} to 2^{MAX_LOG2_RANGE} of a plan; check the weights, or give typical inputs to calibrate with"
+    )]
+    Magnitude {
+        /// Name of the node.
+        node: String,
+        /// Largest magnitude on the calibration items.
+        range: f64,
     },
     /// An activation that ciphertexts cannot compute.
     #[error("{node}: ciphertexts cannot compute {function}; fit a polynomial to it first")]

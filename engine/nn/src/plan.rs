@@ -4,6 +4,7 @@
 
 use crate::batch_search::{Chosen, search};
 use crate::calibration::{Calibration, HEADROOM, magnitude};
+use crate::check::MAX_LOG2_RANGE;
 use crate::emit::emit;
 use crate::options::{CompileOptions, Progress};
 use crate::server_plan::ServerPlan;
@@ -78,6 +79,8 @@ impl Plan {
         let ranges = calibration.ranges(network, 1.0)?;
         let (chosen, layouts) = search(network, &ranges, &calibration, options, progress)?;
         let Chosen { candidate, layout, calibration, note, .. } = chosen;
+        check_magnitude(network, &ranges, NodeId::INPUT, candidate.input_unit)?;
+        check_magnitude(network, &ranges, network.output(), candidate.output_unit)?;
         let mut error = candidate.error();
         if let Some((polynomial_error, id)) = candidate.polynomial_error() {
             let Node { name, op, .. } = &candidate.network[id];
@@ -183,4 +186,18 @@ impl Plan {
         })
         .collect()
     }
+}
+
+/// Refuses inputs or results whose range or unit has no place in the bytes of a plan.
+fn check_magnitude(
+    network: &Network,
+    ranges: &NodeMap<f64>,
+    id: NodeId,
+    unit: f64,
+) -> Result<(), CompileError> {
+    let range = ranges[id];
+    if [range, unit].iter().any(|size| size.log2().abs() > MAX_LOG2_RANGE) {
+        return Err(CompileError::Magnitude { node: network[id].name.clone(), range });
+    }
+    Ok(())
 }

@@ -242,6 +242,18 @@ fn networks_that_overflow_are_refused_by_name() {
 }
 
 #[test]
+fn networks_whose_results_no_plan_can_state_are_refused_by_name() {
+    for gain in [1e80, 1e-80] {
+        let network = net(&[4], |n| _ = n.affine(X, gain, 0.0));
+        let error = compile(&network, &options(&network)).unwrap_err();
+        assert!(matches!(&error, CompileError::Magnitude { node, .. } if node == "scale 1"), "{error:?}");
+        assert_sentence(&error);
+    }
+    let network = net(&[4], |n| _ = n.affine(X, 1e55, 0.0));
+    compile(&network, &options(&network)).unwrap();
+}
+
+#[test]
 fn items_beyond_the_calibrated_range_are_named() {
     let network = small();
     let plan = plan_of(&network);
