@@ -3,7 +3,7 @@
 use crate::text::{chain, counted};
 use crate::{files, terminal};
 use anyhow::{Result, bail};
-use pleura::xray::SkippedFile;
+use pleura::xray::{SkippedFile, path_text};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -25,7 +25,7 @@ impl Omitted {
     /// Skipped files, without `outputs` of the command, which may lie in a folder of inputs.
     pub(crate) fn new(skipped: &[SkippedFile], outputs: &[&Path]) -> Self {
         let others = skipped.iter().filter(|file| !outputs.iter().any(|path| files::same(&file.path, path)));
-        let skipped = others.map(|file| (file.path.to_string_lossy().into_owned(), file.reason.to_string()));
+        let skipped = others.map(|file| (path_text(&file.path), file.reason.to_string()));
         Self { skipped: skipped.collect(), ..Self::default() }
     }
 

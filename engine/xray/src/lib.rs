@@ -36,4 +36,4 @@ pub use error::{InputMismatch, XrayError};
 pub use folder::{FolderListing, SkipReason, SkippedFile};
 pub use preprocessing::{Features, Preprocessing, Recipe};
 pub use scaling::{PixelScaling, PixelScalingError};
-pub use sources::{Content, Source, SourceBytes, SourceError, SourceItem, SourceList};
+pub use sources::{Content, Source, SourceBytes, SourceError, SourceItem, SourceList, path_text};

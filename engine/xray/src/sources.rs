@@ -12,6 +12,16 @@ use std::path::{Path, PathBuf};
 /// Larger files are refused.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// A path as text; bytes that are not Unicode are percent-encoded as in URLs, so that different files have different names.
+pub fn path_text(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
+    }
+    text
+}
+
 /// Where X-rays come from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -151,10 +161,10 @@ impl SourceList {
 }
 
 impl SourceItem {
-    /// Path of the file, with the name of the latent in it; what is not Unicode is replaced.
+    /// Path of the file by [`path_text`], with the name of the latent in it.
     pub fn name(&self) -> String {
-        let path = self.path.to_string_lossy();
-        self.latent.as_ref().map_or_else(|| path.to_string(), |latent| format!("{path}#{latent}"))
+        let path = path_text(&self.path);
+        self.latent.as_ref().map_or_else(|| path.clone(), |latent| format!("{path}#{latent}"))
     }
 }
 
@@ -167,9 +177,9 @@ impl Source {
         }
     }
 
-    /// Name of the sample, or path of the file; what is not Unicode is replaced.
+    /// Name of the sample, or path of the file by [`path_text`].
     pub fn name(&self) -> String {
-        self.path().to_string_lossy().into_owned()
+        path_text(self.path())
     }
 
     /// Class that the doctors assigned, where it is known.

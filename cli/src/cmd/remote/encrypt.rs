@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pleura::remote::{ClientKey, ItemEncryptor, ItemNote};
-use pleura::xray::{Content, Preprocessing, Source, SourceItem};
+use pleura::xray::{Content, Preprocessing, Source, SourceItem, path_text};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -138,12 +138,12 @@ fn arrays(
     let paths = npy_files(&args.inputs)?;
     let bar = bar(paths.len());
     for path in &paths {
-        let name = path.to_string_lossy();
+        let name = path_text(path);
         bar.set_message(plain(&name));
         let items = read_items(path, &key.bundle().item_shape())?;
         let several = items.shape().first() != Some(&1);
         for (number, item) in items.outer_iter().enumerate() {
-            let name = if several { format!("{name}#{number}") } else { name.clone().into_owned() };
+            let name = if several { format!("{name}#{number}") } else { name.clone() };
             let note = ItemNote { name, digest: None, warnings: Vec::new() };
             bar.suspend(|| add(key, encryptor, note, item.to_owned(), summary))?;
         }
