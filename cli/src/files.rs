@@ -33,6 +33,8 @@ pub(crate) enum FileError {
     FolderName(PathBuf),
     #[error("{} is an input of this command and would be destroyed: name another place", .0.display())]
     IsInput(PathBuf),
+    #[error("this command would write two files to {}: name two places", .0.display())]
+    Twice(PathBuf),
 }
 
 /// Context of an error that came of reading a file.
@@ -148,7 +150,7 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>> {
 }
 
 /// Checks before the work that results can be written to `outputs`: each is free, or may be replaced if `replace` is set, and none
-/// is one of `inputs`. Reserves standard output if it is one of them.
+/// is one of `inputs` or another output. Reserves standard output if it is one of them.
 pub(crate) fn check_outputs(
     outputs: &[impl AsRef<Path>],
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
@@ -158,13 +160,18 @@ pub(crate) fn check_outputs(
     outputs.iter().try_for_each(|path| check_writable(path.as_ref(), replace))
 }
 
-/// Checks that no output is an input, whatever path names it. `--force` has no influence.
+/// Checks that no output is an input or another output, whatever path names it. `--force` has no influence.
 ///
-/// Both are files; [`crate::sources::files`] lists those of folders.
-fn apart(
+/// Inputs and outputs are files; [`crate::sources::files`] lists those of folders.
+pub(crate) fn apart(
     outputs: &[impl AsRef<Path>],
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
 ) -> Result<(), FileError> {
+    for (i, a) in outputs.iter().map(AsRef::as_ref).enumerate() {
+        if outputs.iter().skip(i + 1).any(|b| same(a, b.as_ref())) {
+            return Err(FileError::Twice(a.into()));
+        }
+    }
     let inputs: HashSet<PathBuf> =
         inputs.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
     // A file that does not exist is no input.

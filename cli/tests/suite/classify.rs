@@ -286,17 +286,23 @@ fn no_result_replaces_what_it_is_made_from() {
     let place = Place::new();
     fs::create_dir(place.path("ward")).unwrap();
     fs::copy(sample(NORMAL), place.path("ward/xray.png")).unwrap();
+    fs::copy(sample(NORMAL), place.path("next.png.part")).unwrap();
+    place.write("truth.csv", b"file,class\nxray.png,normal\n");
     fs::copy(reference("mlp.onnx"), place.path("mlp.onnx")).unwrap();
     fs::copy(reference("mlp.input.npy"), place.path("x.npy")).unwrap();
     place.pleura(&["compress", "ward", "--output", "ward/latents.png"]).ok();
     fs::create_dir(place.path("pictures")).unwrap();
     fs::rename(place.path("ward/latents.png"), place.path("pictures/xray.png")).unwrap();
-    let files = ["ward/xray.png", "mlp.onnx", "x.npy", "pictures/xray.png"];
+    let files = ["ward/xray.png", "mlp.onnx", "x.npy", "pictures/xray.png", "next.png.part", "truth.csv"];
     let before = files.map(|name| fs::read(place.path(name)).unwrap());
     let run = ["run", "--model", "mlp.onnx", "--input", "x.npy", "--output"];
     for command in [
         &["classify", "ward", "--output", "ward/xray.png"][..],
         &["compress", "ward", "--output", "./ward/xray.png"],
+        &["compress", "next.png.part", "--output", "next.png"],
+        &["classify", "next.png.part", "--output", "./next.png"],
+        &["classify", "ward", "--labels", "truth.csv", "--html", "truth.csv"],
+        &["classify", "ward", "--labels", "truth.csv", "--output", "ward/../truth.csv"],
         &["reconstruct", "pictures/xray.png", "--output", "pictures"],
         &[&run[..], &["x.npy"]].concat(),
         &[&run[..], &["ward/../mlp.onnx"]].concat(),
@@ -306,4 +312,9 @@ fn no_result_replaces_what_it_is_made_from() {
     }
     assert_eq!(before, files.map(|name| fs::read(place.path(name)).unwrap()));
     assert!(!place.path("ward/xray.png.part").exists());
+    for (output, page) in [("y.csv", "./y.csv"), ("y.csv", "y.csv.part")] {
+        let arguments = ["classify", "ward", "--output", output, "--html", page, "--force"];
+        place.pleura(&arguments).fails(&["two files to", "two places"]);
+    }
+    assert!(!place.path("y.csv").exists() && !place.path("y.csv.part").exists());
 }

@@ -359,7 +359,7 @@ fn secret_keys_are_private_and_never_replaced() {
     assert!(!sides.client.path("new.keys").exists());
     sides.keygen("new.key", "eval.keys").fails(&["eval.keys exists", "--force"]);
     assert!(!sides.client.path("new.key").exists());
-    sides.keygen("same", "./same").fails(&["same file"]);
+    sides.keygen("same", "./same").fails(&["two files to"]);
     sides.keygen("new.key", "no/such/place").fails(&["no folder"]);
     assert!(!sides.client.path("new.key").exists());
     assert_eq!(fs::read(&secret).unwrap(), before);
@@ -383,6 +383,14 @@ fn secret_keys_are_private_and_never_replaced() {
             ["infer", "--plan", "server.plan", "--keys", "eval.keys", "x.ct", "--force", "--output", input];
         sides.server.pleura(&infer).fails(&[input, "is an input"]);
     }
+    // Nor do two outputs share a place, of which the signing key is one if it is made.
+    let names = [["y.ct", "y.ct", "new.pem"], ["y.ct", "y.json", "y.json"], ["y.ct", "y.json", "y.ct"]];
+    for [output, receipt, key] in names {
+        let infer = ["infer", "--plan", "server.plan", "--keys", "eval.keys", "x.ct", "--force"];
+        let outputs = ["--output", output, "--receipt", receipt, "--signing-key", key];
+        sides.server.pleura(&[&infer[..], &outputs].concat()).fails(&["two files to"]);
+    }
+    assert!(["y.ct", "y.json", "new.pem"].iter().all(|name| !sides.server.path(name).exists()));
     assert_eq!(fs::read(&secret).unwrap(), before);
 }
 

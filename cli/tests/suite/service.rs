@@ -1,5 +1,5 @@
 //! `pleura serve`, and `pleura classify` on it: a ward from nothing to a table.
-use crate::common::{Place, Said};
+use crate::common::{Place, Said, reference};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -214,4 +214,24 @@ fn a_signal_ends_a_server() {
     let id = server.child.id().to_string();
     assert!(std::process::Command::new("kill").arg(&id).status().unwrap().success());
     assert!(server.child.wait().unwrap().success());
+}
+
+/// The secret key and its evaluation keys are made if they are not there, and no output takes their place.
+#[test]
+fn no_result_takes_the_place_of_the_keys() {
+    let place = Place::new();
+    fs::create_dir(place.path("ward")).unwrap();
+    fs::copy(reference("../samples/NORMAL2-IM-1438-0001.jpeg"), place.path("ward/x.jpeg")).unwrap();
+    let server = ["--server", "https://localhost:1", "--token-file", "token", "--secret", "key", "--force"];
+    let input = reference("lola.input.npy");
+    for output in ["key", "./key.eval"] {
+        let run = ["run", "--model", "lola", "--input", &input, "--output", output];
+        place.pleura(&[&run[..], &server].concat()).fails(&["two files to"]);
+        for option in ["--output", "--html"] {
+            place
+                .pleura(&[&["classify", "ward", option, output][..], &server].concat())
+                .fails(&["two files to"]);
+        }
+    }
+    assert!(!place.path("key").exists());
 }

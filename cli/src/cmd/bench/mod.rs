@@ -29,7 +29,7 @@ use pleura::nn::DeviceClass;
 use pleura::{Device, DeviceSelector, GpuOptions, host_memory};
 use report::Report;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Arguments of `pleura bench`.
@@ -223,12 +223,7 @@ impl BenchRun<'_> {
 impl BenchArgs {
     fn check_outputs(&self) -> Result<()> {
         let outputs: Vec<&PathBuf> = [self.report.file(), self.html.as_ref()].into_iter().flatten().collect();
-        if let [output, html] = outputs[..]
-            && files::same(html, output)
-        {
-            bail!("--html and --output both write {}: choose two files", html.display());
-        }
-        outputs.iter().try_for_each(|path| files::check_writable(path, self.force))
+        files::check_outputs(&outputs, std::iter::empty::<&Path>(), self.force)
     }
 
     fn devices(&self) -> Vec<DeviceSelector> {

@@ -85,18 +85,18 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
 }
 
 /// Files that a run makes, once none of them is an input, or another output, or exists without `--force`.
-fn checked_outputs<'a>(args: &ClassifyArgs, inputs: impl Iterator<Item = &'a Path>) -> Result<Vec<PathBuf>> {
+fn checked_outputs<'a>(
+    args: &'a ClassifyArgs,
+    inputs: impl Iterator<Item = &'a Path>,
+) -> Result<Vec<PathBuf>> {
+    let inputs: Vec<&Path> =
+        inputs.chain(args.labels.as_deref()).chain(args.model.as_deref().map(Path::new)).collect();
     let written: Vec<_> = args.output.iter().chain(&args.html).collect();
-    files::check_outputs(&written, inputs, args.force)?;
-    if let [output, html] = written[..] {
-        ensure!(
-            !files::same(output, html),
-            "--output and --html both write {}: choose two files",
-            html.display()
-        );
-    }
+    files::check_outputs(&written, &inputs, args.force)?;
     let outputs = args.output.iter().flat_map(|path| [path.clone(), row_file::part(path)]);
-    Ok(outputs.chain(args.html.clone()).collect())
+    let outputs: Vec<PathBuf> = outputs.chain(args.html.clone()).collect();
+    files::apart(&outputs, inputs)?;
+    Ok(outputs)
 }
 
 /// A run over sources.

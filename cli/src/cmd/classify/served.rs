@@ -71,6 +71,7 @@ pub(super) fn classify(args: &ClassifyArgs) -> Result<()> {
     let inputs = sources.iter().map(Source::path);
     let inputs = inputs.chain(args.server.files().into_iter().map(PathBuf::as_path));
     let outputs = checked_outputs(args, inputs)?;
+    args.server.check_outputs(&outputs)?;
     let omitted = Omitted::new(&skipped, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     let connection = args.server.connect(args.model.as_deref())?;
     let Task::Xray(task) = connection.key.bundle().task() else {

@@ -21,7 +21,7 @@ use crate::statistics::{accuracy_text, auc_text};
 use crate::table::{self, Table};
 use crate::text::bytes_text;
 use crate::{files, sources, terminal};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::ProgressBar;
 use ndarray::ArrayView1;
@@ -87,11 +87,6 @@ pub(crate) struct CompareArgs {
 pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     let places: Vec<&PathBuf> = [args.html.as_ref(), args.report.file()].into_iter().flatten().collect();
     files::check_outputs(&places, sources::files(&args.images.images), args.force)?;
-    if let (Some(html), Some(output)) = (&args.html, args.report.file())
-        && files::same(html, output)
-    {
-        bail!("--html and --output both write {}: choose two files", html.display());
-    }
     let images = images::load(&args.images.images)?;
     let bar = crate::progress::bar().with_prefix("compare");
     bar.set_length((4 + KINDS.len() * images.len()) as u64);

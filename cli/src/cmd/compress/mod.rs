@@ -147,7 +147,9 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     let SourceList { sources, skipped, .. } = args.folders.list(&args.images)?;
     files::check_outputs(&[&args.output], sources.iter().map(Source::path), args.force)?;
-    let omitted = Omitted::new(&skipped, &[&args.output, &part_file::part(&args.output)]);
+    let part = part_file::part(&args.output);
+    files::apart(&[&part], sources.iter().map(Source::path))?;
+    let omitted = Omitted::new(&skipped, &[&args.output, &part]);
     let opened = match files::is_standard(&args.output) {
         true => None,
         false => Some(Unfinished::open(&args.output, &codec, args.quantize, &sources, args.force)?),

@@ -8,7 +8,7 @@ use crate::memory::MemoryArgs;
 use crate::model::all_cores;
 use crate::text::{bytes_text, counted, hex};
 use crate::{files, memory, terminal};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use pleura::nn::{Report, ServerPlan};
@@ -92,11 +92,10 @@ pub(crate) struct ComputeArgs {
 /// Computes all results, one ciphertext group at a time.
 pub(crate) fn infer(args: &InferArgs) -> Result<()> {
     let outputs: Vec<&PathBuf> = [&args.output].into_iter().chain(&args.receipt).collect();
-    let inputs = [&args.plan, &args.keys, &args.input].into_iter().chain(&args.signing_key);
-    files::check_outputs(&outputs, inputs, args.force)?;
-    if args.receipt.as_ref().is_some_and(|receipt| files::same(receipt, &args.output)) {
-        bail!("--receipt and --output name the same file");
-    }
+    let inputs = [&args.plan, &args.keys, &args.input];
+    files::check_outputs(&outputs, inputs.into_iter().chain(&args.signing_key), args.force)?;
+    // A signing key that does not exist is made.
+    files::apart(&outputs.into_iter().chain(&args.signing_key).collect::<Vec<_>>(), inputs)?;
     let signer = args.signing_key.as_deref().map(signer).transpose()?;
     let clock = Instant::now();
     let bar = crate::progress::bytes_bar().with_prefix("prepare");

@@ -101,9 +101,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
 
 /// Secret keys are never replaced.
 fn check_secret(args: &KeygenArgs, inputs: &[&PathBuf]) -> Result<()> {
-    if files::same(&args.secret, &args.output) {
-        bail!("--secret and --output name the same file");
-    }
+    files::apart(&[&args.secret, &args.output], inputs)?;
     if fs::symlink_metadata(&args.secret).is_ok() {
         bail!(
             "{} exists, and secret keys are not replaced, because ciphertexts under the old key could not be decrypted: name another file",

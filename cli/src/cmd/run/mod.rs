@@ -194,6 +194,7 @@ fn run_here(args: &RunArgs) -> Result<()> {
 fn run_on_server(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.output {
         files::check_outputs(&[path], args.server.files().into_iter().chain([&args.input]), args.force)?;
+        args.server.check_outputs([path])?;
     }
     let connection = args.server.connect(args.model.model.to_str())?;
     let items = connection.run_arrays(&args.input)?;

@@ -79,6 +79,13 @@ impl ServerArgs {
         self.server.is_some()
     }
 
+    /// Checks that no output of a command is one of the files of keys, which are made if they are not there.
+    pub(crate) fn check_outputs<'a>(&self, outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+        let keys = self.secret.iter().flat_map(|path| [path.clone(), beside(path)]);
+        let all: Vec<PathBuf> = outputs.into_iter().cloned().chain(keys).collect();
+        Ok(files::apart(&all, std::iter::empty::<&Path>())?)
+    }
+
     /// Files that are read.
     pub(crate) fn files(&self) -> Vec<&PathBuf> {
         self.ca.iter().chain(&self.token_file).chain(&self.secret).chain(self.passphrase.file()).collect()
