@@ -134,8 +134,9 @@ fn makespan(tasks: &[Task], cores: usize) -> f64 {
     loop {
         idle.retain(|&core| {
             let from_own = own[core].filter(|&task: &usize| tasks[task].is_ready());
-            let from_list = || waiting.next().inspect(|&task| own[core] = Some(task));
-            let task = from_own.or_else(from_list).or_else(|| tasks.iter().position(Parts::is_ready));
+            let task = from_own
+                .or_else(|| waiting.next().inspect(|&task| own[core] = Some(task)))
+                .or_else(|| tasks.iter().position(Parts::is_ready));
             let Some((task, seconds)) = task.and_then(|task| Some((task, tasks[task].take()?))) else {
                 return true;
             };
@@ -151,7 +152,7 @@ fn makespan(tasks: &[Task], cores: usize) -> f64 {
     }
 }
 
-/// What is left of a task: its serial seconds come first, then its splits.
+/// Rest of a task: its serial seconds come first, then its splits.
 struct Parts {
     ready: VecDeque<f64>,
     running: usize,

@@ -103,9 +103,10 @@ mod tests {
         });
         log.run(vec![()], true, |()| ());
         let lists = log.take();
-        let parts = |task: &Task| task.splits.iter().map(Vec::len).collect::<Vec<_>>();
         let [list, serial] = lists.as_slice() else { panic!("{lists:?}") };
-        assert_eq!(list.tasks.iter().map(parts).collect::<Vec<_>>(), [vec![], vec![2], vec![3, 3]]);
+        let parts: Vec<Vec<usize>> =
+            list.tasks.iter().map(|task| task.splits.iter().map(Vec::len).collect()).collect();
+        assert_eq!(parts, [vec![], vec![2], vec![3, 3]]);
         assert!(list.tasks.iter().all(|task| task.seconds >= task.splits.iter().flatten().sum::<f64>()));
         assert!(!list.serial && serial.serial && serial.tasks.len() == 1);
         assert!(log.take().is_empty());
