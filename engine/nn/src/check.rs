@@ -5,6 +5,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
+use crate::error::MAX_LOG2_RANGE;
 use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS};
 use crate::levels::{chebyshev_scale, polynomial_depth};
 use crate::server_plan::ServerPlan;
@@ -13,8 +14,6 @@ use crate::step::{Operand, Step, StepKind};
 use crate::{BatchLayout, Coefficients, NodeId, PlanFileError};
 use pleura_ckks::{BlockLinearTransform, MatrixTransform, Params};
 
-/// Largest magnitude of the logarithm of a range.
-pub(crate) const MAX_LOG2_RANGE: f64 = 200.0;
 /// Largest degree of a polynomial.
 const MAX_DEGREE: usize = 1 << 8;
 /// Most bits that an operand is multiplied by.

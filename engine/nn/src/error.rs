@@ -1,9 +1,11 @@
 //! Errors of compiling, reading and running plans.
 
-use crate::check::MAX_LOG2_RANGE;
 use crate::layout::MAX_CIPHERTEXTS;
 use crate::{BatchLayout, FitError};
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
+
+/// Largest magnitude of the logarithm, to base two, of a range that a plan states.
+pub(crate) const MAX_LOG2_RANGE: f64 = 200.0;
 
 /// Why a network has no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

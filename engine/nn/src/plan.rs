@@ -4,8 +4,8 @@
 
 use crate::batch_search::{Chosen, search};
 use crate::calibration::{Calibration, HEADROOM, magnitude};
-use crate::check::MAX_LOG2_RANGE;
 use crate::emit::emit;
+use crate::error::MAX_LOG2_RANGE;
 use crate::options::{CompileOptions, Progress};
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
