@@ -92,8 +92,9 @@ impl Choices {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "no more greys are counted than there is room for")]
     fn greys(&self) -> &[i16] {
-        self.greys.get(..self.count).unwrap_or_default()
+        &self.greys[..self.count]
     }
 }
 
@@ -104,9 +105,9 @@ impl Line {
             let at = (self.first + f64::from(grey) * self.step).rem_euclid(self.period);
             // A period on either side, as levels at the ends are close to each other.
             for at in [at - self.period, at, at + self.period] {
-                let end = ((at + slack + 1.0).max(0.0) as usize).min(LEVELS);
-                let near = (at - slack).max(0.0).ceil() as usize..end;
-                choices.get_mut(near).unwrap_or_default().iter_mut().for_each(|choices| choices.push(grey));
+                let start = (at - slack).max(0.0).ceil() as usize;
+                let end = (at + slack + 1.0).max(0.0) as usize;
+                choices.iter_mut().take(end).skip(start).for_each(|choices| choices.push(grey));
             }
         }
         choices
@@ -277,16 +278,15 @@ fn climbed(near: &[f64], far: &[f64], mut slope: (f64, f64)) -> (f64, (f64, f64)
 }
 
 /// The log-likelihood of how often levels differ by how much, if greys differ by at most `reach`.
+#[expect(clippy::indexing_slicing, reason = "there is an entry for each difference below the longest period")]
 fn likelihood(seen: &[f64], (step, period): (f64, f64), reach: u32, typical: f64) -> f64 {
     // Periods are a little longer than the range of levels.
     let mut expected = [0.0; LEVELS + 16];
     let mut add = |at: f64, weight: f64| {
         let low = at as usize;
         let share = at.fract();
-        if let Some([a, b]) = expected.get_mut(low..low + 2) {
-            *a += weight * (1.0 - share);
-            *b += weight * share;
-        }
+        expected[low] += weight * (1.0 - share);
+        expected[low + 1] += weight * share;
     };
     let mut total = 0.0;
     for k in (1..=reach).map(f64::from) {
@@ -307,12 +307,11 @@ fn likelihood(seen: &[f64], (step, period): (f64, f64), reach: u32, typical: f64
 }
 
 /// Number of pairs at each difference, equal pairs excepted.
+#[expect(clippy::indexing_slicing, reason = "there is an entry for each difference of levels")]
 fn differences(pairs: impl Iterator<Item = (u8, u8)>) -> Vec<f64> {
     let mut seen = vec![0.0; LEVELS];
     for (a, b) in pairs.filter(|(a, b)| a != b) {
-        if let Some(count) = seen.get_mut(usize::from(a.abs_diff(b))) {
-            *count += 1.0;
-        }
+        seen[usize::from(a.abs_diff(b))] += 1.0;
     }
     seen
 }
@@ -326,18 +325,21 @@ fn unlike(difference: u16) -> f32 {
 const UNLIKE_ANY: f32 = 5.75;
 
 /// Selects, of the greys that levels may stand for, those most like their neighbours. Costs add up along rows and columns in both
-/// directions, and each pixel takes the grey of the least total (Hirschmueller 2008).
+/// directions, and each pixel takes the grey of the least total (Hirschmueller 2008). There are choices for each of the [`LEVELS`].
+#[expect(
+    clippy::indexing_slicing,
+    reason = "paths stay in the picture, and there is an entry for each level and difference"
+)]
 fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
     let costs: Vec<f32> = (0..LEVELS as u16 * 2).map(unlike).collect();
     let none = Choices::default();
-    let of: Vec<&Choices> =
-        picture.iter().map(|&level| choices.get(usize::from(level)).unwrap_or(&none)).collect();
+    let of: Vec<&Choices> = picture.iter().map(|&level| &choices[usize::from(level)]).collect();
     let mut sums = vec![[0f32; CHOICES]; picture.len()];
     let mut walk = |path: &mut dyn Iterator<Item = usize>| {
         let mut before = &none;
         let mut paid = [0f32; CHOICES];
         for pixel in path {
-            let (Some(&here), Some(sums)) = (of.get(pixel), sums.get_mut(pixel)) else { continue };
+            let here = of[pixel];
             if here.count == 0 {
                 continue;
             }
@@ -347,15 +349,13 @@ fn unwrapped(picture: &[u8], side: usize, choices: &[Choices]) -> Vec<Grey> {
                     .greys()
                     .iter()
                     .zip(&paid)
-                    .map(|(&other, paid)| {
-                        paid + costs.get(usize::from(grey.abs_diff(other))).copied().unwrap_or(UNLIKE_ANY)
-                    })
+                    .map(|(&other, paid)| paid + costs[usize::from(grey.abs_diff(other))])
                     .fold(f32::INFINITY, f32::min);
                 *next = if before.count == 0 { 0.0 } else { least };
             }
             // Sums along a path must not outgrow the others.
             let least = next.iter().take(here.count).copied().fold(f32::INFINITY, f32::min);
-            for (next, sum) in next.iter_mut().zip(sums) {
+            for (next, sum) in next.iter_mut().zip(&mut sums[pixel]) {
                 *next -= least;
                 *sum += *next;
             }
@@ -442,10 +442,9 @@ impl Tally {
     /// Where grey zero is counted; windows lie within some hundreds of it.
     const ZERO: i16 = 1024;
 
+    #[expect(clippy::indexing_slicing, reason = "all windows of greys lie within the counts")]
     fn add(&mut self, grey: i16) {
-        if let Some(count) = self.counts.get_mut(usize::try_from(grey + Self::ZERO).unwrap_or(usize::MAX)) {
-            *count += 1;
-        }
+        self.counts[(grey + Self::ZERO) as usize] += 1;
     }
 
     fn with(mut self, other: Self) -> Self {
@@ -453,19 +452,18 @@ impl Tally {
         Self { likeness: self.likeness + other.likeness, ..self }
     }
 
-    /// The least grey, or the least of their negatives, but for a few that may be wrong.
+    /// The least grey, or the least of their negatives, but for a few that may be wrong; zero if none was counted.
     fn darkest(&self, sign: i16) -> i16 {
         let mut few = self.counts.iter().sum::<u64>() / 200;
-        let mut greys: Vec<i16> = (-Self::ZERO..Self::ZERO).collect();
+        let mut counted: Vec<(i16, u64)> = (-Self::ZERO..).zip(self.counts.iter().copied()).collect();
         if sign < 0 {
-            greys.reverse();
+            counted.reverse();
         }
-        let grey = greys.into_iter().find(|&grey| {
-            let count = self.counts.get((grey + Self::ZERO) as usize).copied().unwrap_or(0);
+        let least = counted.into_iter().find(|&(_, count)| {
             let found = count > few;
             few = few.saturating_sub(count);
             found
         });
-        sign * grey.unwrap_or(0)
+        least.map_or(0, |(grey, _)| sign * grey)
     }
 }

@@ -1,6 +1,6 @@
 //! The attack on a substitution of grey levels by the likeness of neighbouring pixels.
 
-use super::{apart, correlation};
+use super::{LEVELS, apart, correlation};
 use crate::dense;
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -22,8 +22,11 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
     let mut used = stored.to_vec();
     used.sort_unstable();
     used.dedup();
-    let place = |s: u8| used.binary_search(&s).unwrap_or(0);
-    let places: Vec<usize> = stored.iter().map(|&s| place(s)).collect();
+    let mut place = [0; LEVELS];
+    for (k, &level) in used.iter().enumerate() {
+        place[usize::from(level)] = k;
+    }
+    let places: Vec<usize> = stored.iter().map(|&level| place[usize::from(level)]).collect();
     let mut beside = Array2::<f64>::zeros((used.len(), used.len()));
     for (a, b) in apart(&places, side, 1) {
         // Large even areas would make their levels a world of their own.
@@ -41,14 +44,16 @@ pub fn frequency(stored: &[u8], side: usize, reference: &[u8]) -> Vec<u8> {
         equalized(&ranks, used.len(), reference)
     };
     let rough = |picture: &[u8]| apart(picture, side, 1).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>();
-    let orders: Vec<Vec<usize>> = TWOFOLD
+    let mut orders: Vec<(f64, Vec<usize>)> = TWOFOLD
         .par_iter()
         .flat_map_iter(|&share| [2, 3].map(|which| seriated(&beside, share, which)))
+        .map(|order| (rough(&picture(&order)), order))
         .collect();
-    let smoothest = orders.into_iter().min_by(|a, b| rough(&picture(a)).total_cmp(&rough(&picture(b))));
-    let order = smoothest.unwrap_or_default();
-    let turned: Vec<usize> = order.iter().rev().copied().collect();
-    let [one, other] = [picture(&order), picture(&turned)];
+    orders.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let smoothest = &orders[0].1;
+    let turned: Vec<usize> = smoothest.iter().rev().copied().collect();
+    let one = picture(smoothest);
+    let other = picture(&turned);
     let likeness = |picture: &[u8]| {
         correlation(picture.iter().zip(reference).map(|(&a, &b)| (f64::from(a), f64::from(b))))
     };
@@ -115,9 +120,12 @@ fn by_eigenvector(beside: &Array2<f64>, which: usize) -> Vec<usize> {
     order
 }
 
-/// Pixels of given ranks with the greys of a reference.
+/// Pixels of given ranks with the greys of a reference; black without one.
 #[expect(clippy::indexing_slicing, reason = "ranks are below the number of levels")]
 fn equalized(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
+    if reference.is_empty() {
+        return vec![0; ranks.len()];
+    }
     let mut sorted = reference.to_vec();
     sorted.sort_unstable();
     let mut counts = vec![0usize; levels];
@@ -131,7 +139,7 @@ fn equalized(ranks: &[usize], levels: usize, reference: &[u8]) -> Vec<u8> {
             // The middle of the pixels of this rank.
             let middle = (2 * below + count) * sorted.len() / (2 * ranks.len().max(1));
             below += count;
-            sorted.get(middle.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+            sorted[middle.min(sorted.len() - 1)]
         })
         .collect();
     ranks.iter().map(|&rank| greys[rank]).collect()

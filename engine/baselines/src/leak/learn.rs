@@ -37,31 +37,26 @@ pub struct Learned {
 /// label is that of its scores' mean. With a kernel, leaving a set `S` out has a closed form: `y_S - f_S = (G_SS)^-1 (G y)_S` for
 /// `G = (K + ridge / weights)^-1`.
 ///
-/// `None` if there are not two images of each label.
+/// `None` if there are not two images of each label, or not as many labels as images.
+#[expect(clippy::indexing_slicing, reason = "there is a sum for each image")]
 pub fn leave_pair_out(images: &[Vec<u8>], labels: &[bool]) -> Option<Learned> {
-    let count = images.len().min(labels.len());
-    let with = |wanted: bool| (0..count).filter(move |&i| labels.get(i) == Some(&wanted));
+    let with = |wanted: bool| (0..labels.len()).filter(move |&i| labels.get(i) == Some(&wanted));
     let counts = [true, false].map(|label| with(label).count());
-    if counts.iter().any(|&n| n < 2) {
+    if images.len() != labels.len() || counts.iter().any(|&n| n < 2) {
         return None;
     }
-    let scores = Scores::of(images, labels.get(..count)?, counts)?;
-    let mut sums = vec![0.0; count];
+    let scores = Scores::of(images, labels, counts)?;
+    let mut sums = vec![0.0; labels.len()];
     let mut won = 0.0;
     for i in with(true) {
         for j in with(false) {
             let [of_i, of_j] = scores.left_out([i, j]);
-            for (k, score) in [(i, of_i), (j, of_j)] {
-                if let Some(sum) = sums.get_mut(k) {
-                    *sum += score;
-                }
-            }
+            sums[i] += of_i;
+            sums[j] += of_j;
             won += f64::from(u8::from(of_i > of_j)) + 0.5 * f64::from(u8::from(of_i == of_j));
         }
     }
-    let right = |wanted: bool, sign: f64| {
-        with(wanted).filter(|&k| sums.get(k).is_some_and(|sum| sum * sign > 0.0)).count() as f64
-    };
+    let right = |wanted: bool, sign: f64| with(wanted).filter(|&k| sums[k] * sign > 0.0).count() as f64;
     let [positive, negative] = counts.map(|n| n as f64);
     Some(Learned {
         balanced_accuracy: f64::midpoint(right(true, 1.0) / positive, right(false, -1.0) / negative),
@@ -77,16 +72,17 @@ struct Scores {
 }
 
 impl Scores {
+    /// Scores of images with as many labels, of which so many are positive and negative.
     fn of(images: &[Vec<u8>], labels: &[bool], [positive, negative]: [usize; 2]) -> Option<Self> {
-        let label = |i: usize| labels.get(i) == Some(&true);
-        let mut kernel = products(images.get(..labels.len())?);
-        for (i, entry) in kernel.diag_mut().iter_mut().enumerate() {
+        let mut kernel = products(images);
+        for (entry, &label) in kernel.diag_mut().iter_mut().zip(labels) {
             // In balance, every image weighs one.
-            let same = if label(i) { positive } else { negative };
+            let same = if label { positive } else { negative };
             *entry += RIDGE * 2.0 * same as f64 / labels.len() as f64;
         }
         let inverse = dense::solve_positive(&kernel, &Array2::eye(labels.len()))?;
-        let dual = inverse.dot(&Array1::from_shape_fn(labels.len(), |i| if label(i) { 1.0 } else { -1.0 }));
+        let dual =
+            inverse.dot(&labels.iter().map(|&label| if label { 1.0 } else { -1.0 }).collect::<Array1<_>>());
         Some(Self { inverse, dual })
     }
 
@@ -103,17 +99,18 @@ impl Scores {
     }
 }
 
-/// Products of all images, each with mean zero and length one, and one more for the constant term.
+/// Products of all images, each with mean zero and length one, and one more for the constant term. Shorter images have no other pixels.
 fn products(images: &[Vec<u8>]) -> Array2<f64> {
     let scale: Vec<(f64, f64)> = images.iter().map(|image| scale(image)).collect();
     let longest = images.iter().map(Vec::len).max().unwrap_or(0);
     let mut sums = Array2::ones((images.len(), images.len()));
     for start in (0..longest).step_by(STRIP) {
-        let strip = Array2::from_shape_fn((images.len(), STRIP.min(longest - start)), |(i, k)| {
-            let pixel = images.get(i).and_then(|image| image.get(start + k));
-            let &(mean, length) = scale.get(i).unwrap_or(&(0.0, 1.0));
-            pixel.map_or(0.0, |&pixel| (f64::from(pixel) - mean) / length)
-        });
+        let mut strip = Array2::zeros((images.len(), STRIP.min(longest - start)));
+        for ((mut row, image), &(mean, length)) in strip.rows_mut().into_iter().zip(images).zip(&scale) {
+            for (entry, &pixel) in row.iter_mut().zip(image.iter().skip(start)) {
+                *entry = (f64::from(pixel) - mean) / length;
+            }
+        }
         dense::add_product(&mut sums.view_mut(), 1.0, &strip.view(), &strip.t());
     }
     sums
@@ -145,7 +142,8 @@ mod tests {
                 let same = if labels[others[a]] { 6.0 } else { 3.0 };
                 kernel[[others[a], others[b]]] + if a == b { RIDGE * 2.0 * same / 9.0 } else { 0.0 }
             });
-            let dual = dense::solve(&weighted, &Array2::from_shape_fn((7, 1), |(a, _)| target(others[a])));
+            let dual =
+                dense::solve(&weighted, &Array2::from_shape_fn((7, 1), |(a, _)| target(others[a]))).unwrap();
             let expected = [i, j].map(|k| (0..7).map(|a| kernel[[k, others[a]]] * dual[[a, 0]]).sum::<f64>());
             for (found, expected) in scores.left_out([i, j]).iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-9, "{found} {expected}");

@@ -127,11 +127,17 @@ impl Codebook {
     }
 
     /// A stored image as far as it is known.
+    #[expect(clippy::indexing_slicing, reason = "there is an entry for each level")]
     pub fn open(&self, stored: &[u8]) -> Vec<u8> {
         let all = self.sums.iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         let mean = |(sum, count): (u64, u64)| (sum / count.max(1)) as u8;
-        let level = |s: u8| self.sums.get(usize::from(s)).copied().filter(|seen| seen.1 > 0).unwrap_or(all);
-        stored.iter().map(|&s| mean(level(s))).collect()
+        stored
+            .iter()
+            .map(|&level| {
+                let seen = self.sums[usize::from(level)];
+                mean(if seen.1 > 0 { seen } else { all })
+            })
+            .collect()
     }
 }
 
