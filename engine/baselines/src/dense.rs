@@ -37,8 +37,9 @@ pub(crate) fn add_product<T: Real>(
     strips.into_par_iter().for_each(|(mut sum, a)| general_mat_mul(factor, &a, b, T::one(), &mut sum));
 }
 
-/// The solution of `a x = b` by Gaussian elimination with partial pivoting; not finite if `a`, which is square, is singular.
-pub(crate) fn solve(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
+/// The solution of `a x = b` by Gaussian elimination with partial pivoting; `None` if `a`, which is square, is singular to working
+/// precision.
+pub(crate) fn solve(a: &Array2<f64>, b: &Array2<f64>) -> Option<Array2<f64>> {
     let n = a.ncols();
     let mut both = beside(a, b);
     for start in (0..n).step_by(PANEL) {
@@ -70,8 +71,8 @@ pub(crate) fn solve(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
     back_substituted(both, n)
 }
 
-/// The inverse of a square matrix; not finite if it is singular.
-pub(crate) fn inverse(a: &Array2<f64>) -> Array2<f64> {
+/// The inverse of a square matrix; `None` if it is singular to working precision.
+pub(crate) fn inverse(a: &Array2<f64>) -> Option<Array2<f64>> {
     solve(a, &Array2::eye(a.nrows()))
 }
 
@@ -96,12 +97,12 @@ pub(crate) fn solve_positive(a: &Array2<f64>, b: &Array2<f64>) -> Option<Array2<
         }
         row.slice_mut(s![0, ..]).mapv_inplace(|x| x / lower[[i, i]]);
     }
-    Some(back_substituted(beside(&lower.t().to_owned(), &half), n))
+    back_substituted(beside(&lower.t().to_owned(), &half), n)
 }
 
 /// The `x` of the least `|a x - b|` by Householder's reflections, blocked as `I - V T V^T` (Schreiber and Van Loan 1989). `a` has at
-/// least as many rows as columns; the result is not finite if its columns are dependent.
-pub(crate) fn least_squares(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
+/// least as many rows as columns; `None` if its columns are dependent to working precision.
+pub(crate) fn least_squares(a: &Array2<f64>, b: &Array2<f64>) -> Option<Array2<f64>> {
     let n = a.ncols();
     let mut both = beside(a, b);
     for start in (0..n).step_by(PANEL) {
@@ -164,8 +165,16 @@ fn pivot(both: &mut Array2<f64>, k: usize) {
     }
 }
 
-/// The solution of `u x = b`, of `[u | b]` with an upper triangle `u` in the first `n` rows and columns.
-fn back_substituted(mut both: Array2<f64>, n: usize) -> Array2<f64> {
+/// The solution of `u x = b`, of `[u | b]` with an upper triangle `u` in the first `n` rows and columns; `None` if an entry of its diagonal
+/// is zero but for rounding, or not finite.
+fn back_substituted(mut both: Array2<f64>, n: usize) -> Option<Array2<f64>> {
+    let diagonal = both.diag();
+    let diagonal = diagonal.slice(s![..n]);
+    let largest = diagonal.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let rounding = n as f64 * f64::EPSILON * largest;
+    if !diagonal.iter().all(|x| x.is_finite() && x.abs() > rounding) {
+        return None;
+    }
     for start in (0..n).step_by(PANEL).rev() {
         let end = (start + PANEL).min(n);
         for i in (start..end).rev() {
@@ -181,7 +190,7 @@ fn back_substituted(mut both: Array2<f64>, n: usize) -> Array2<f64> {
         let (left, mut right) = above.view_mut().split_at(Axis(1), n);
         add_product(&mut right, -1.0, &left.slice(s![.., start..end]), &panel.slice(s![..end - start, n..]));
     }
-    both.slice_move(s![..n, n..])
+    Some(both.slice_move(s![..n, n..]))
 }
 
 /// Makes a panel upper triangular; the reflections' vectors as columns `V`, and `T`.
@@ -309,22 +318,32 @@ mod tests {
         for n in [1, 2, 3, 47, 48, 49, 200, 401] {
             let a = numbers(n, n, n as u64);
             let x = numbers(n, 3, 1);
-            assert!(largest(&(solve(&a, &a.dot(&x)) - &x)) < 1e-9, "{n}");
-            assert!(largest(&(inverse(&a).dot(&a) - Array2::<f64>::eye(n))) < 1e-9, "{n}");
+            assert!(largest(&(solve(&a, &a.dot(&x)).unwrap() - &x)) < 1e-9, "{n}");
+            assert!(largest(&(inverse(&a).unwrap().dot(&a) - Array2::<f64>::eye(n))) < 1e-9, "{n}");
             let tall = numbers(n + n / 2, n, 7);
             let b = numbers(n + n / 2, 2, 8);
-            let rest = tall.dot(&least_squares(&tall, &b)) - &b;
+            let nearest = least_squares(&tall, &b).unwrap();
+            let rest = tall.dot(&nearest) - &b;
             assert!(largest(&tall.t().dot(&rest)) < 1e-9, "{n}");
             let normal = tall.t().dot(&tall);
             let found = solve_positive(&normal, &tall.t().dot(&b)).unwrap();
-            assert!(largest(&(found - least_squares(&tall, &b))) < 1e-6, "{n}");
+            assert!(largest(&(found - nearest)) < 1e-6, "{n}");
         }
     }
 
     #[test]
-    fn singular_systems_are_not_finite_and_indefinite_ones_refused() {
+    fn singular_and_indefinite_systems_are_refused() {
         let zero = Array2::zeros((3, 3));
-        assert!(inverse(&zero).iter().any(|x| !x.is_finite()));
+        assert!(inverse(&zero).is_none());
+        for n in [2, 49, 200] {
+            let mut a = numbers(n, n, 3);
+            let first = a.row(0).to_owned();
+            a.row_mut(n - 1).assign(&first);
+            assert!(solve(&a, &a).is_none(), "{n}");
+            let tall = numbers(2 * n, n - 1, 4);
+            let both = beside(&tall, &tall.slice(s![.., ..1]).to_owned());
+            assert!(least_squares(&both, &both).is_none(), "{n}");
+        }
         assert!(solve_positive(&zero, &zero).is_none());
         assert!(solve_positive(&-Array2::<f64>::eye(2), &Array2::eye(2)).is_none());
         assert!(solve_positive(&(Array2::<f64>::eye(2) * f64::NAN), &Array2::eye(2)).is_none());

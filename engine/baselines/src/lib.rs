@@ -17,7 +17,7 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use pleura_baselines::mole::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding};
+//! use pleura_baselines::mole::{AugConv, Developer, FirstLayer, LayerShape, MorphKey, Padding, unshuffled};
 //! use pleura_baselines::paillier::{LinearScore, SecretKey};
 //!
 //! // Morphed images through the augmented convolution, as the plain layer would have it.
@@ -27,7 +27,7 @@
 //! let image: Vec<f64> = (0..64).map(|k| f64::from(k % 7)).collect();
 //! let morphed = key.morpher().morph(&image)?;
 //! let augmented = AugConv::new(&key, &layer)?;
-//! let result = AugConv::<f64>::sorted(key.order(), &augmented.apply(&morphed)?);
+//! let result = unshuffled(key.order(), &augmented.apply(&morphed)?)?;
 //! assert!(result.iter().zip(layer.apply(&image)?).all(|(a, b)| (a - b).abs() < 1e-6));
 //!
 //! // The layer and the augmented convolution together reveal the image.

@@ -4,7 +4,7 @@ use super::layer::length;
 use super::{AugConv, FirstLayer, LayerShape, MoleError};
 use crate::dense;
 use crate::real::Real;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, s};
 
 /// Positions of the filters that the row space is taken from: enough to average the noise of rounding away.
 const POSITIONS: usize = 64;
@@ -67,14 +67,9 @@ impl Developer {
     /// # Errors
     /// [`MoleError::Length`] if there is no whole number of images.
     pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MoleError> {
-        let rows = self.shape.rows();
-        length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
-        let q = rows / self.blocks;
-        let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
-        let blocks =
-            ArrayView2::from_shape((blocks.len() / q, q), &blocks).map_err(|_| MoleError::Internal)?;
-        let (padded, _) = dense::product(&blocks, &self.inverse.view()).into_raw_vec_and_offset();
-        Ok(padded.chunks_exact(rows).flat_map(|padded| self.shape.unpad(padded)).collect())
+        let blocks = blocks_of(&self.shape, self.blocks, morphed)?;
+        let (padded, _) = dense::product(&blocks.view(), &self.inverse.view()).into_raw_vec_and_offset();
+        Ok(padded.chunks_exact(self.shape.rows()).flat_map(|padded| self.shape.unpad(padded)).collect())
     }
 }
 
@@ -94,7 +89,7 @@ impl KnownPlaintext {
     /// Solves for the core from images and their morphed forms; several follow one another.
     ///
     /// # Errors
-    /// [`MoleError::NotEnough`] if there are too few pairs.
+    /// [`MoleError::NotEnough`] if there are too few pairs, and [`MoleError::Dependent`] if too few of them are independent.
     #[expect(clippy::indexing_slicing, reason = "places are within the sizes of the matrices")]
     pub fn attack<T: Real>(
         shape: &LayerShape,
@@ -129,30 +124,37 @@ impl KnownPlaintext {
         } else {
             dense::least_squares(&known, &seen)
         };
+        let core = core.ok_or(MoleError::Dependent)?;
         Ok(Self { shape, blocks, support, core })
     }
 
     /// Recovers images `[channel][y][x]` from morphed ones; several follow one another.
     ///
     /// # Errors
-    /// [`MoleError::Length`] if there is no whole number of images.
+    /// [`MoleError::Length`] if there is no whole number of images, and [`MoleError::Numbers`] if the morphing core has no inverse.
     pub fn recover<T: Real>(&self, morphed: &[T]) -> Result<Vec<f64>, MoleError> {
-        let rows = self.shape.rows();
-        length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
-        let q = rows / self.blocks;
-        let blocks: Vec<f64> = morphed.iter().map(|x| x.to_f64()).collect();
-        let blocks =
-            ArrayView2::from_shape((blocks.len() / q, q), &blocks).map_err(|_| MoleError::Internal)?;
+        let blocks = blocks_of(&self.shape, self.blocks, morphed)?;
+        let q = blocks.ncols();
         // What the known images never varied, padding, stays zero.
         let solved = dense::least_squares(&self.core.t().to_owned(), &blocks.t().to_owned());
+        let solved = solved.ok_or(MoleError::Numbers)?;
         let mut padded = vec![0.0; morphed.len()];
         for (column, block) in solved.columns().into_iter().zip(padded.chunks_exact_mut(q)) {
             for (&row, &x) in self.support.iter().zip(column.iter()) {
                 *block.get_mut(row).ok_or(MoleError::Internal)? = x;
             }
         }
-        Ok(padded.chunks_exact(rows).flat_map(|padded| self.shape.unpad(padded)).collect())
+        Ok(padded.chunks_exact(self.shape.rows()).flat_map(|padded| self.shape.unpad(padded)).collect())
     }
+}
+
+/// Morphed images as rows of blocks.
+fn blocks_of<T: Real>(shape: &LayerShape, blocks: usize, morphed: &[T]) -> Result<Array2<f64>, MoleError> {
+    let rows = shape.rows();
+    length("morphed images", morphed, morphed.len().next_multiple_of(rows))?;
+    let q = rows / blocks;
+    let values = morphed.iter().map(|x| x.to_f64()).collect();
+    Array2::from_shape_vec((morphed.len() / q, q), values).map_err(|_| MoleError::Internal)
 }
 
 fn eigen(gram: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), MoleError> {
@@ -166,15 +168,18 @@ fn rank(squares: &[f64]) -> usize {
 }
 
 /// `S^T S` of columns `S` of the augmented convolution, over positions spread evenly.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "fractions lie below one, and a layout names patterns that exist"
+)]
 fn row_space<T: Real>(augmented: &AugConv<T>) -> Array2<f64> {
     let places = &augmented.layout.places;
     let mut gram = Array2::zeros((augmented.shape().filters, augmented.shape().filters));
     // By the golden ratio, so that no row, column or edge is preferred.
-    let spread = (0..POSITIONS)
-        .filter_map(|k| places.get(((k as f64 * 0.618_034).fract() * places.len() as f64) as usize));
-    for place in spread {
-        for pattern in place.iter().filter_map(|&(_, pattern)| augmented.patterns.get(pattern)) {
-            let pattern = pattern.mapv(T::to_f64);
+    for k in 0..POSITIONS {
+        let place = &places[((k as f64 * 0.618_034).fract() * places.len() as f64) as usize];
+        for &(_, pattern) in place {
+            let pattern = augmented.patterns[pattern].mapv(T::to_f64);
             dense::add_product(&mut gram.view_mut(), 1.0, &pattern.t(), &pattern.view());
         }
     }
@@ -232,6 +237,10 @@ fn matched(known: &Array2<f64>, seen: &Array2<f64>) -> (Vec<usize>, f64) {
 }
 
 /// Every column of `M^-1`, each the mean of what the taps that meet it say, by how much noise they carry.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the order has a place for each filter, and taps are columns of the weights"
+)]
 fn inverse<T: Real>(
     weights: &Array2<f64>,
     order: &[usize],
@@ -241,19 +250,14 @@ fn inverse<T: Real>(
     let mut sum = Array2::<f64>::zeros((q, q));
     let mut certainty = vec![0.0; q];
     for (taps, pattern) in augmented.layout.taps.iter().zip(&augmented.patterns) {
-        let w = Array2::from_shape_fn((order.len(), taps.len()), |(place, t)| {
-            match (order.get(place), taps.get(t)) {
-                (Some(&filter), Some(&(tap, _))) => weights[[filter, tap]],
-                _ => 0.0,
-            }
-        });
+        let w = Array2::from_shape_fn((order.len(), taps.len()), |(k, t)| weights[[order[k], taps[t].0]]);
         // C_ac = (M^-1 E) w^T, and w has full column rank.
-        let normal = dense::inverse(&w.t().dot(&w));
+        let normal = dense::inverse(&w.t().dot(&w)).ok_or(MoleError::Numbers)?;
         let solved = dense::product(&pattern.mapv(T::to_f64).view(), &w.dot(&normal).view());
         for ((&(_, offset), column), noise) in taps.iter().zip(solved.columns()).zip(normal.diag()) {
             let weight = 1.0 / noise;
             sum.column_mut(offset).scaled_add(weight, &column);
-            *certainty.get_mut(offset).ok_or(MoleError::Internal)? += weight;
+            certainty[offset] += weight;
         }
     }
     for (mut column, certainty) in sum.columns_mut().into_iter().zip(certainty) {

@@ -171,23 +171,28 @@ impl<T: Real> AugConv<T> {
         Ok(result)
     }
 
-    /// Channels of a result as the plain layer has them; who holds the key can do this, and so can who broke it.
-    pub fn sorted<U: Copy + Default>(order: &[usize], result: &[U]) -> Vec<U> {
-        let each = result.len() / order.len().max(1);
-        let mut sorted = vec![U::default(); result.len()];
-        for (place, &filter) in order.iter().enumerate() {
-            let from = result.get(place * each..(place + 1) * each);
-            if let (Some(from), Some(to)) = (from, sorted.get_mut(filter * each..(filter + 1) * each)) {
-                to.copy_from_slice(from);
-            }
-        }
-        sorted
-    }
-
     /// Bytes to send, in this precision.
     pub fn bytes(&self) -> u64 {
         self.layout.values() * T::BYTES as u64
     }
+}
+
+/// A result `[place][y][x]` of [`AugConv::apply`] with its channels in the plain layer's order. `order[place]` is the filter that comes out in
+/// a place: the holder of the key knows it, and so does [`Developer`](super::Developer).
+///
+/// # Errors
+/// [`MoleError::Length`] if the result is no whole number of channels, [`MoleError::Order`] if the order does not name each filter once.
+pub fn unshuffled<U: Copy>(order: &[usize], result: &[U]) -> Result<Vec<U>, MoleError> {
+    let channels = order.len();
+    let mut places = vec![None; channels];
+    for (place, &filter) in order.iter().enumerate() {
+        *places.get_mut(filter).ok_or(MoleError::Order { channels })? = Some(place);
+    }
+    let places: Option<Vec<usize>> = places.into_iter().collect();
+    let places = places.filter(|places| !places.is_empty()).ok_or(MoleError::Order { channels })?;
+    length("result", result, result.len().next_multiple_of(channels))?;
+    let each = result.len() / channels;
+    Ok(places.iter().flat_map(|place| result.iter().skip(place * each).take(each)).copied().collect())
 }
 
 impl AugConv<f32> {

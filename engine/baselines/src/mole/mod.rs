@@ -9,7 +9,7 @@ mod run;
 mod wire;
 
 pub use attack::{Developer, KnownPlaintext};
-pub use augment::AugConv;
+pub use augment::{AugConv, unshuffled};
 pub use cost::{CLAIMED_COMPUTE, CLAIMED_DATA, Overheads, VGG16_MULTIPLY_ADDS};
 pub use layer::{FirstLayer, LayerShape, Padding};
 pub use morph::{MorphKey, Morpher};
@@ -98,20 +98,18 @@ pub enum MoleError {
         /// Rank of the filters as a matrix.
         rank: usize,
     },
+    /// An order of channels in which one is missing.
+    #[error("the order of {channels} channels does not name each of them once")]
+    Order {
+        /// Number of channels.
+        channels: usize,
+    },
     /// A key or an augmented convolution of another layer.
     #[error("the key or the augmented convolution is not of this layer")]
     OtherLayer,
     /// Morphed images and an augmented convolution that do not belong together.
     #[error("the images were not morphed for this augmented convolution: sizes or blocks differ")]
     OtherMorph,
-    /// No image is left to recover.
-    #[error("{known} known images of {images} leave none to recover")]
-    AllKnown {
-        /// Number of known images requested.
-        known: usize,
-        /// Number of images.
-        images: usize,
-    },
     /// Too few known images.
     #[error("{have} pairs of known blocks, and {need} are needed")]
     NotEnough {
@@ -120,6 +118,11 @@ pub enum MoleError {
         /// Numbers of a block that vary.
         need: usize,
     },
+    /// Known images that say the same.
+    #[error(
+        "the known images are linearly dependent and do not determine the morphing matrix: know others, or more"
+    )]
+    Dependent,
     /// A decomposition did not converge.
     #[error("the numbers are too large or too small to solve for the morphing matrix")]
     Numbers,

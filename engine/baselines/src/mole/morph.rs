@@ -80,8 +80,7 @@ impl MorphKey {
 
     /// The core's inverse, in double precision.
     pub(super) fn inverse(&self) -> Result<Array2<f64>, MoleError> {
-        let inverse = dense::inverse(&self.core);
-        if inverse.iter().any(|x| !x.is_finite()) { Err(MoleError::Singular) } else { Ok(inverse) }
+        dense::inverse(&self.core).ok_or(MoleError::Singular)
     }
 
     pub(super) fn seed(&self) -> &[u8; 32] {

@@ -1,7 +1,7 @@
 //! The whole scheme on images, with the plain layer for comparison.
 
 use super::layer::length;
-use super::{AugConv, FirstLayer, MoleError, MorphKey, Overheads};
+use super::{AugConv, FirstLayer, MoleError, MorphKey, Overheads, unshuffled};
 use crate::stopwatch::timed;
 use ndarray::ArrayView2;
 
@@ -87,11 +87,8 @@ impl MorphRun {
             }
             let sent = timed(&mut seconds.morph, || morpher.morph(&image))?;
             let result = timed(&mut seconds.augmented_first, || augmented.apply(&sent))?;
-            let (sorted, scored) = timed(&mut seconds.augmented_rest, || {
-                let sorted = AugConv::<f32>::sorted(key.order(), &result);
-                let scored = behind(&sorted);
-                (sorted, scored)
-            });
+            let sorted = timed(&mut seconds.augmented_rest, || unshuffled(key.order(), &result))?;
+            let scored = timed(&mut seconds.augmented_rest, || behind(&sorted));
             let plain = timed(&mut seconds.plain_first, || layer.apply(&image))?;
             plain_scores.extend(timed(&mut seconds.plain_rest, || behind(&plain)));
             let differences = sorted.iter().zip(&plain).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());

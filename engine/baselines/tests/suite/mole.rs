@@ -3,7 +3,7 @@ use crate::common::{as_f32, as_pixels, layer, numbers, picture, xray};
 use ndarray::Array2;
 use pleura_baselines::mole::{
     AugConv, Developer, FirstLayer, KnownPlaintext, LayerShape, MoleError, MorphKey, MorphRun, Morphed,
-    Overheads, Padding, VGG16_MULTIPLY_ADDS,
+    Overheads, Padding, VGG16_MULTIPLY_ADDS, unshuffled,
 };
 use pleura_baselines::{Real, psnr};
 
@@ -21,7 +21,7 @@ fn worst_difference<T: Real>(shape: LayerShape, blocks: usize) -> f64 {
     let mut worst = 0.0f64;
     let mut largest = 0.0f64;
     for (got, image) in got.chunks(shape.outputs()).zip(image.chunks(shape.inputs())) {
-        let got = AugConv::<T>::sorted(key.order(), got);
+        let got = unshuffled(key.order(), got).unwrap();
         for (a, b) in got.iter().zip(layer.apply(image).unwrap()) {
             worst = worst.max((a.to_f64() - b.to_f64()).abs());
             largest = largest.max(b.to_f64().abs());
@@ -138,6 +138,21 @@ fn known_images_give_the_core_and_too_few_do_not() {
         assert!(recovered.iter().zip(secret).all(|(a, b)| (a - b).abs() < 1e-4), "{count}");
     }
     assert!(matches!(attack(127), Err(MoleError::NotEnough { have: 127, need: 128 })));
+    // As many as are needed, one of them twice.
+    let twice = [&images[..127 * SMALL.inputs()], &images[..SMALL.inputs()]].concat();
+    let seen = [&morphed[..127 * SMALL.rows()], &morphed[..SMALL.rows()]].concat();
+    assert!(matches!(KnownPlaintext::attack(&SMALL, 1, &twice, &seen), Err(MoleError::Dependent)));
+}
+
+#[test]
+fn channels_are_unshuffled_by_orders_that_name_each() {
+    assert_eq!(unshuffled(&[2, 0, 1], &[20, 21, 0, 1, 10, 11]).unwrap(), [0, 1, 10, 11, 20, 21]);
+    assert!(matches!(unshuffled(&[0, 1], &[1, 2, 3]), Err(MoleError::Length { expected: 4, got: 3, .. })));
+    for order in [&[0, 0][..], &[1, 2], &[]] {
+        let channels = order.len();
+        let refused = unshuffled(order, &[1, 2]).unwrap_err();
+        assert!(matches!(refused, MoleError::Order { channels: c } if c == channels), "{refused}");
+    }
 }
 
 #[test]
