@@ -94,21 +94,22 @@ impl Zeroize for Plaintext {
 }
 
 impl PublicKey {
-    /// Builds a key; `None` if powers of the base are not random: plus or minus one modulo the modulus, or a number that shares a
-    /// factor with it. (Only the owner of the factors can check that it is a residue.)
-    pub(super) fn new(bits: u32, n: Odd<BoxedUint>, base: BoxedUint) -> Option<Self> {
+    /// Builds a key, or fails with [`PaillierError::Base`] if powers of the base are not random: plus or minus one modulo the modulus, or a
+    /// number that shares a factor with it. (Only the owner of the factors can check that it is a residue.)
+    pub(super) fn new(bits: u32, n: Odd<BoxedUint>, base: BoxedUint) -> Result<Self, PaillierError> {
         use crypto_bigint::Gcd;
         let one = BoxedUint::one_with_precision(bits);
         let remainder = base.rem(n.as_nz_ref());
         let trivial = remainder == one || remainder == n.as_ref().wrapping_sub(&one);
         let n_squared = n.as_ref().concatenating_square();
-        // An odd number's square is odd.
-        let square = BoxedMontyParams::new_vartime(Odd::new(n_squared).unwrap_or(n.clone().resize(2 * bits)));
+        let n_squared = Odd::new(n_squared).into_option();
+        let n_squared = n_squared.ok_or(PaillierError::Internal("the square of an odd number is even"))?;
+        let square = BoxedMontyParams::new_vartime(n_squared);
         if trivial || base >= *square.modulus().as_ref() || remainder.gcd_vartime(n.as_ref()) != one {
-            return None;
+            return Err(PaillierError::Base);
         }
         let powers = FixedBase::new(&BoxedMontyForm::new(base.clone(), &square), bits / 2);
-        Some(Self { bits, n, square, base, powers })
+        Ok(Self { bits, n, square, base, powers })
     }
 
     /// Bits of the modulus.
@@ -294,10 +295,7 @@ impl SecretKey {
         if p.len() != q.len() || !(64..=4096).contains(&bits) || !bits.is_multiple_of(64) {
             return Err(PaillierError::Primes { why: "they are not of one size" });
         }
-        let [p, q] = [p, q].map(|bytes| {
-            let number = BoxedUint::from_be_slice(bytes, bits);
-            Zeroizing::new(number.unwrap_or(BoxedUint::zero_with_precision(bits)))
-        });
+        let [p, q] = [p, q].map(|bytes| Zeroizing::new(BoxedUint::from_be_slice_truncated(bytes, bits)));
         if ![&p, &q].iter().all(|x| crypto_primes::is_prime(Flavor::Any, &***x)) {
             return Err(PaillierError::Primes { why: "one of them is no prime" });
         }
@@ -390,9 +388,8 @@ impl SecretKey {
             })
         };
         let [p_order, q_order] = &orders;
-        let (p, q) = (factor(p, q, p_order)?, factor(q, p, q_order)?);
-        let public = PublicKey::new(bits, n, base).ok_or(PaillierError::Base)?;
-        Ok(Self { public, p, q, p_inverse })
+        let public = PublicKey::new(bits, n, base)?;
+        Ok(Self { public, p: factor(p, q, p_order)?, q: factor(q, p, q_order)?, p_inverse })
     }
 }
 

@@ -62,12 +62,16 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    fn new(attack: Attack, images: &[Vec<u8>], pictures: Vec<Vec<u8>>) -> Self {
-        let mut found: Vec<f64> = images.iter().zip(&pictures).map(|(a, b)| psnr(a, b)).collect();
+    /// Pictures of as many images, of which there is one at least.
+    fn new(attack: Attack, images: &[Vec<u8>], pictures: &[Vec<u8>]) -> Result<Self, PaillierError> {
+        let mut found: Vec<f64> = images.iter().zip(pictures).map(|(a, b)| psnr(a, b)).collect();
         found.sort_by(f64::total_cmp);
         // The lower of two in the middle: the mean with infinity would be infinity.
-        let psnr = found.get(found.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
-        Self { attack, psnr, picture: pictures.into_iter().next().unwrap_or_default() }
+        let median = found.get(found.len().saturating_sub(1) / 2);
+        let (Some(&psnr), Some(picture)) = (median, pictures.first()) else {
+            return Err(PaillierError::Internal("an attack recovers no picture"));
+        };
+        Ok(Self { attack, psnr, picture: picture.clone() })
     }
 }
 
@@ -90,7 +94,8 @@ impl Leakage {
     /// which would otherwise bring the knowledge of its own label along.
     ///
     /// # Errors
-    /// [`PaillierError`] if the system has no randomness.
+    /// [`PaillierError::Alone`] without images, [`PaillierError::Square`] if they are no squares of one side, [`PaillierError::Length`] if there
+    /// is not a label for each, [`PaillierError::NoEntropy`] if the system has no randomness.
     pub fn measure(
         key: &PublicKey,
         images: &[Vec<u8>],
@@ -98,23 +103,29 @@ impl Leakage {
         randomness: Randomness,
         step: &(dyn Fn(LeakageStep) + Sync),
     ) -> Result<Self, PaillierError> {
+        let side = side(images)?;
+        if let Some(labels) = labels.filter(|labels| labels.len() != images.len()) {
+            return Err(PaillierError::Length { what: "labels", expected: images.len(), got: labels.len() });
+        }
         step(LeakageStep::Encrypt);
         let mut seconds = 0.0;
         let stored = timed(&mut seconds, || store(key, images, randomness))?;
         let stored: Vec<Vec<u8>> = stored.into_iter().map(|picture| picture.pixels).collect();
         step(LeakageStep::Attack);
-        let by_affine = by_affine(images, &stored, randomness);
-        let attacks = [by_codebook(images, &stored), by_frequency(images, &stored, step), by_affine.clone()];
-        let attacks = Attack::ALL.into_iter().zip(attacks).skip(usize::from(images.len() < 2));
+        let by_affine = by_affine(images, side, &stored, randomness);
+        let by_frequency = by_frequency(images, side, &stored, step);
+        let by_codebook = by_codebook(images, &stored);
+        let attacks = Attack::ALL.into_iter().zip([&by_codebook, &by_frequency, &by_affine]);
+        let attacks = attacks.skip(usize::from(images.len() < 2));
         let attacks = attacks.map(|(attack, pictures)| Recovered::new(attack, images, pictures));
         Ok(Self {
             randomness,
             seconds,
             information: information(randomness, images, &stored),
-            attacks: attacks.collect(),
+            attacks: attacks.collect::<Result<_, _>>()?,
             labels: labels.and_then(|labels| leave_pair_out(&stored, labels)),
             recovered_labels: labels.and_then(|labels| leave_pair_out(&by_affine, labels)),
-            stored: stored.into_iter().next().unwrap_or_default(),
+            stored: stored.into_iter().next().ok_or(PaillierError::Internal("no picture is stored"))?,
         })
     }
 
@@ -129,8 +140,15 @@ fn reference(images: &[Vec<u8>], k: usize) -> Vec<u8> {
     images.get(usize::from(k == 0)).cloned().unwrap_or_else(|| (0..=u8::MAX).collect())
 }
 
-fn side(images: &[Vec<u8>]) -> usize {
-    images.first().map_or(1, |image| image.len().isqrt())
+/// Side of images that are squares of one size.
+fn side(images: &[Vec<u8>]) -> Result<usize, PaillierError> {
+    let side = images.first().ok_or(PaillierError::Alone)?.len().isqrt();
+    for (index, pixels) in images.iter().map(Vec::len).enumerate() {
+        if pixels == 0 || pixels != side * side {
+            return Err(PaillierError::Square { index, pixels });
+        }
+    }
+    Ok(side)
 }
 
 fn by_codebook(images: &[Vec<u8>], stored: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -140,24 +158,27 @@ fn by_codebook(images: &[Vec<u8>], stored: &[Vec<u8>]) -> Vec<Vec<u8>> {
     pairs.map(|(known, stored)| book.without(known, stored).open(stored)).collect()
 }
 
-fn by_frequency(images: &[Vec<u8>], stored: &[Vec<u8>], step: &(dyn Fn(LeakageStep) + Sync)) -> Vec<Vec<u8>> {
+fn by_frequency(
+    images: &[Vec<u8>],
+    side: usize,
+    stored: &[Vec<u8>],
+    step: &(dyn Fn(LeakageStep) + Sync),
+) -> Vec<Vec<u8>> {
     stored
         .par_iter()
         .enumerate()
         .map(|(k, picture)| {
-            let found = frequency(picture, side(images), &reference(images, k));
+            let found = frequency(picture, side, &reference(images, k));
             step(LeakageStep::Attacked);
             found
         })
         .collect()
 }
 
-fn by_affine(images: &[Vec<u8>], stored: &[Vec<u8>], randomness: Randomness) -> Vec<Vec<u8>> {
-    let side = side(images);
-    if randomness == Randomness::Fixed {
+fn by_affine(images: &[Vec<u8>], side: usize, stored: &[Vec<u8>], randomness: Randomness) -> Vec<Vec<u8>> {
+    if let (Randomness::Fixed, [_, others @ ..]) = (randomness, stored) {
         let first = affine(stored, side, &reference(images, 0)).pictures.into_iter().take(1);
-        let others = affine(stored.get(1..).unwrap_or_default(), side, &reference(images, 1)).pictures;
-        return first.chain(others).collect();
+        return first.chain(affine(others, side, &reference(images, 1)).pictures).collect();
     }
     stored
         .par_iter()

@@ -86,9 +86,20 @@ pub enum PaillierError {
         /// Name of the numbers.
         what: &'static str,
     },
+    /// Images that are no squares of one size.
+    #[error("image {index} has {pixels} pixels: all images must be squares of one size")]
+    Square {
+        /// Index of the first image that does not fit.
+        index: usize,
+        /// Number of its pixels.
+        pixels: usize,
+    },
     /// No randomness.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
+    /// An impossible state: a mistake in this crate.
+    #[error("{0}: this is a mistake in Pleura, please report it")]
+    Internal(&'static str),
     /// The bytes are not such an object.
     #[error("these bytes are no {what}: {why}")]
     Bytes {

@@ -56,6 +56,7 @@ impl Packing {
     }
 
     /// The first `count` numbers.
+    #[expect(clippy::indexing_slicing, reason = "a number has a word at least")]
     pub fn unpack(&self, key: &PublicKey, plaintext: &Plaintext, count: usize) -> Vec<i64> {
         let Self { slots, slot_bits, bits } = *self;
         let half = 1i64 << (slot_bits - 1);
@@ -67,7 +68,7 @@ impl Packing {
         let mask = (1u64 << slot_bits) - 1;
         (0..count.min(slots))
             .map(|_| {
-                let low = rest.as_words().first().copied().unwrap_or_default() & mask;
+                let low = rest.as_words()[0] & mask;
                 rest = rest.shr(slot_bits);
                 low as i64 - half
             })

@@ -60,15 +60,14 @@ impl EncryptedPicture {
         let of = self.ciphertexts.len();
         let opened = in_runs(&self.ciphertexts, &mut |number| done(number, of), |run| key.decrypt(run))?;
         let opened = Zeroizing::new(opened);
-        let values: Vec<i64> = if self.packed {
+        let pixels: Option<Vec<u8>> = if self.packed {
             let packing = Packing::new(key.public(), PIXEL_BITS)?;
-            opened.iter().flat_map(|m| packing.unpack(key.public(), m, packing.slots())).collect()
+            let values = opened.iter().flat_map(|m| packing.unpack(key.public(), m, packing.slots()));
+            values.take(self.side * self.side).map(|x| u8::try_from(x).ok()).collect()
         } else {
-            opened.iter().map(|m| m.to_u64().and_then(|x| i64::try_from(x).ok()).unwrap_or(-1)).collect()
+            opened.iter().map(|m| u8::try_from(m.to_u64()?).ok()).collect()
         };
-        let wanted = self.side * self.side;
-        let pixels: Vec<u8> = values.iter().take(wanted).map_while(|&x| u8::try_from(x).ok()).collect();
-        if pixels.len() == wanted { Ok(pixels) } else { Err(refused("what is in it are no pixels")) }
+        pixels.ok_or(refused("what is in it are no pixels"))
     }
 
     /// Side in pixels.

@@ -6,6 +6,7 @@
 
 use super::{Ciphertext, PaillierError, Plaintext, PublicKey};
 use crate::random;
+use crypto_bigint::BoxedUint;
 use rayon::prelude::*;
 
 /// The ciphertexts that share their randomness.
@@ -35,26 +36,24 @@ pub fn store(
     images: &[Vec<u8>],
     randomness: Randomness,
 ) -> Result<Vec<Stored>, PaillierError> {
-    let picture = |numbers: Vec<f64>| {
-        let range = range(&numbers);
-        Stored { pixels: scaled(&numbers, range) }
-    };
-    if randomness == Randomness::Fixed {
-        // One scale for the data set, so that it stays one substitution.
-        let codebook = codebook(key)?;
-        let range = range(&codebook);
-        return Ok(images
-            .iter()
-            .map(|image| Stored { pixels: scaled(&looked_up(&codebook, image), range) })
-            .collect());
+    match randomness {
+        Randomness::Fresh => images.iter().map(|image| Ok(own_scale(&fresh(key, image)?))).collect(),
+        Randomness::PerImage => {
+            images.iter().map(|image| Ok(own_scale(&looked_up(&codebook(key)?, image)))).collect()
+        }
+        Randomness::Fixed => {
+            // One scale for the data set, so that it stays one substitution.
+            let codebook = codebook(key)?;
+            let range = range(&codebook);
+            let pictures = images.iter().map(|image| scaled(&looked_up(&codebook, image), range));
+            Ok(pictures.map(|pixels| Stored { pixels }).collect())
+        }
     }
-    images
-        .iter()
-        .map(|image| match randomness {
-            Randomness::PerImage => Ok(picture(looked_up(&codebook(key)?, image))),
-            _ => Ok(picture(fresh(key, image)?)),
-        })
-        .collect()
+}
+
+/// A picture scaled by its own smallest and largest number.
+fn own_scale(numbers: &[f64]) -> Stored {
+    Stored { pixels: scaled(numbers, range(numbers)) }
 }
 
 /// Every grey level under one randomness, as a share of `n^2`.
@@ -86,8 +85,14 @@ fn fresh(key: &PublicKey, image: &[u8]) -> Result<Vec<f64>, PaillierError> {
 
 /// A ciphertext as a share of `n^2`, which is between a quarter of `2^(2 bits)` and all of it.
 fn leading(key: &PublicKey, c: &Ciphertext) -> f64 {
-    let top = |words: &[u64]| words.last().copied().unwrap_or_default() as f64;
-    top(c.0.as_words()) / top(key.square.modulus().as_ref().as_words())
+    top_word(&c.0) / top_word(key.square.modulus().as_ref())
+}
+
+/// The most significant word, which may be zero.
+#[expect(clippy::indexing_slicing, reason = "a number has a word at least")]
+fn top_word(number: &BoxedUint) -> f64 {
+    let words = number.as_words();
+    words[words.len() - 1] as f64
 }
 
 fn range(numbers: &[f64]) -> (f64, f64) {

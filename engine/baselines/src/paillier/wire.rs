@@ -42,7 +42,7 @@ impl PublicKey {
             return Err(PaillierError::Bytes { what, why: "the modulus has another size" });
         }
         let n = Odd::new(n).into_option().ok_or(PaillierError::Bytes { what, why: "the modulus is even" })?;
-        Self::new(bits, n, number(base, 2 * bits)).ok_or(PaillierError::Base)
+        Self::new(bits, n, number(base, 2 * bits))
     }
 
     /// Serializes ciphertexts under this key, with a label of their use; the label is not hidden.

@@ -4,7 +4,7 @@ use crate::common::xray;
 use pleura_baselines::leak::{
     Codebook, FEWEST_LABELLED, MutualInformation, affine, frequency, learnable, leave_pair_out,
 };
-use pleura_baselines::paillier::{Attack, Leakage, LeakageStep, Randomness, SecretKey, store};
+use pleura_baselines::paillier::{Attack, Leakage, LeakageStep, PaillierError, Randomness, SecretKey, store};
 use pleura_baselines::psnr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -216,6 +216,13 @@ fn a_leakage_names_the_best_of_all_attacks() {
     // A codebook has nothing to be read from.
     let alone = Leakage::measure(key.public(), &images[..1], None, Randomness::Fixed, &|_| ()).unwrap();
     assert_eq!(alone.attacks.iter().map(|a| a.attack).collect::<Vec<_>>(), Attack::ALL[1..]);
+    let refused = |images: &[Vec<u8>], labels: Option<&[bool]>| {
+        Leakage::measure(key.public(), images, labels, Randomness::Fixed, &|_| ()).unwrap_err()
+    };
+    assert!(matches!(refused(&[], None), PaillierError::Alone));
+    let oblong = [images[0].clone(), vec![0; 32 * 31]];
+    assert!(matches!(refused(&oblong, None), PaillierError::Square { index: 1, pixels: 992 }));
+    assert!(matches!(refused(&images, Some(&[true])), PaillierError::Length { expected: 3, got: 1, .. }));
     let four: Vec<_> = images.iter().chain(&images).take(4).cloned().collect();
     let labels = [true, false, true, false];
     let found = Leakage::measure(key.public(), &four, Some(&labels), Randomness::Fixed, &|_| ()).unwrap();
