@@ -143,8 +143,8 @@ impl ProgramBuilder<'_> {
                 Emitted { kind: StepKind::Input, scale: self.free_scale(id), slots }
             }
             Op::Linear(x, linear) => match LinearKind::of(linear, self.masked[id], self.candidate.pools) {
-                LinearKind::SetScale => self.set_scale(id, *x, linear)?,
-                LinearKind::SumPool => self.sum_pool(id, *x),
+                LinearKind::SetScale(factor) => self.set_scale(id, *x, factor, linear.bias()),
+                LinearKind::SumPool(_) => self.sum_pool(id, *x),
                 LinearKind::Transform if self.candidate.batch_layout == BatchLayout::SlotPerItem => {
                     self.matrix(id, *x, linear)?
                 }
@@ -178,15 +178,12 @@ impl ProgramBuilder<'_> {
     }
 
     /// A factor that all elements share.
-    fn set_scale(&self, id: NodeId, x: NodeId, linear: &Linear) -> Result<Emitted, CompileError> {
-        let factor =
-            linear.shared_factor().ok_or(CompileError::Internal("a scaled node has several factors"))?;
-        let bias = linear.bias().to_vec();
-        Ok(Emitted {
+    fn set_scale(&self, id: NodeId, x: NodeId, factor: f64, bias: &[f64]) -> Emitted {
+        Emitted {
             scale: self.scale(x) / factor.abs(),
-            slots: zip(&self.slots[x], &self.layout(id).fill(&bias), |x, b| x * factor + b),
-            kind: StepKind::SetScale { input: x, factor, bias },
-        })
+            slots: zip(&self.slots[x], &self.layout(id).fill(bias), |x, b| x * factor + b),
+            kind: StepKind::SetScale { input: x, factor, bias: bias.to_vec() },
+        }
     }
 
     fn sum_pool(&self, id: NodeId, x: NodeId) -> Emitted {

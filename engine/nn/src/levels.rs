@@ -7,7 +7,7 @@
 
 use crate::channels::cleared_nodes;
 use crate::rewrite::{Pools, is_monic, tiling_pool};
-use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
+use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op, Pool};
 use pleura_ckks::Params;
 
 /// Bits of a prime that a level drops.
@@ -71,28 +71,30 @@ pub(crate) struct OperandLevels {
 }
 
 /// How a linear node is computed on ciphertexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinearKind {
-    /// One factor for all elements: another scale is declared, at no cost.
-    SetScale,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LinearKind<'a> {
+    /// One factor for all elements, which is not zero: another scale is declared, at no cost.
+    SetScale(f64),
     /// Sums of rotations, without a level.
-    SumPool,
+    SumPool(&'a Pool),
     /// Products with plaintext diagonals, and rotations.
     Transform,
 }
 
-impl LinearKind {
+impl<'a> LinearKind<'a> {
     /// The kind of a linear node. One that must be `masked` is a transform, which can clear the slots without an
     /// element.
-    pub(crate) fn of(linear: &Linear, masked: bool, pools: Pools) -> Self {
+    pub(crate) fn of(linear: &'a Linear, masked: bool, pools: Pools) -> Self {
         if masked {
             return Self::Transform;
         }
-        if pools == Pools::Rotated && tiling_pool(linear).is_some() {
-            return Self::SumPool;
+        if pools == Pools::Rotated
+            && let Some(pool) = tiling_pool(linear)
+        {
+            return Self::SumPool(pool);
         }
         match linear.shared_factor() {
-            Some(factor) if factor != 0.0 => Self::SetScale,
+            Some(factor) if factor != 0.0 => Self::SetScale(factor),
             _ => Self::Transform,
         }
     }
@@ -134,7 +136,7 @@ fn packed(network: &Network, pools: Pools) -> Option<[NodeId; 2]> {
     let Op::Linear(_, map) = &network[*last].op else { return None };
     let is_packed = identity.is_elementwise()
         && !map.is_elementwise()
-        && LinearKind::of(map, false, pools) == LinearKind::Transform;
+        && matches!(LinearKind::of(map, false, pools), LinearKind::Transform);
     is_packed.then_some([*last, output])
 }
 
@@ -250,13 +252,10 @@ impl LevelBuilder<'_> {
                     free_scale: true,
                 };
             }
-            LinearKind::SetScale => {
-                let factor = linear.shared_factor().map_or(1.0, f64::abs);
-                (self.ranges[id] / (factor * self.ranges[x])).log2()
-            }
+            LinearKind::SetScale(factor) => (self.ranges[id] / (factor.abs() * self.ranges[x])).log2(),
             // A sum of `count` values is read as their mean, at a scale `count` times larger.
-            LinearKind::SumPool => {
-                let [height, width] = tiling_pool(linear).map_or([1, 1], |pool| pool.window().kernel());
+            LinearKind::SumPool(pool) => {
+                let [height, width] = pool.window().kernel();
                 ((height * width) as f64).log2()
             }
         };

@@ -57,7 +57,7 @@ fn is_derived(network: &Network, id: NodeId, masked: bool, pools: Pools) -> bool
     match &network[id].op {
         Op::Mul(..) => true,
         Op::Polynomial(_, c) => is_monic(c),
-        Op::Linear(_, linear) => LinearKind::of(linear, masked, pools) == LinearKind::SumPool,
+        Op::Linear(_, linear) => matches!(LinearKind::of(linear, masked, pools), LinearKind::SumPool(_)),
         Op::Input | Op::Add(..) | Op::Sub(..) | Op::Chebyshev(..) | Op::Activation(..) => false,
     }
 }

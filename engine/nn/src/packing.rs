@@ -8,7 +8,7 @@
 use crate::geometry::Planes;
 use crate::layout::{Grid, Layout};
 use crate::levels::{Classes, LinearKind};
-use crate::rewrite::{Pools, tiling_pool};
+use crate::rewrite::Pools;
 use crate::{LinearMap, Network, NodeId, NodeMap, Op};
 use std::collections::HashMap;
 use std::fmt;
@@ -78,11 +78,10 @@ impl Packing {
                 Some(known) => known.clone(),
                 None => {
                     let pooled = match &node.op {
-                        Op::Linear(x, linear)
-                            if LinearKind::of(linear, false, pools) == LinearKind::SumPool =>
-                        {
-                            tiling_pool(linear).map(|pool| layouts[*x].pooled(pool.window()))
-                        }
+                        Op::Linear(x, linear) => match LinearKind::of(linear, false, pools) {
+                            LinearKind::SumPool(pool) => Some(layouts[*x].pooled(pool.window())),
+                            LinearKind::SetScale(_) | LinearKind::Transform => None,
+                        },
                         _ => None,
                     };
                     let members: Vec<_> = classes.ids().filter(|&other| classes[other] == class).collect();

@@ -17,8 +17,8 @@ use crate::lower::{Lowering, SplitSteps};
 use crate::normalize::{Normalized, normalize};
 use crate::options::{CompileOptions, DeviceClass, Progress};
 use crate::packing::{Packing, positions};
-use crate::rewrite::{Merging, Pools, rewrite, tiling_pool};
-use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op};
+use crate::rewrite::{Merging, Pools, rewrite};
+use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op, Pool};
 use pleura_ckks::{ParamsLiteral, RingKind};
 use rayon::prelude::*;
 use std::fmt;
@@ -460,8 +460,8 @@ impl Rewritten<'_> {
         let masked = self.masked[id];
         let Op::Linear(x, linear) = &self.network[id].op else { return Some(Lowered::Pointwise) };
         Some(match LinearKind::of(linear, masked, self.merging.pools) {
-            LinearKind::SetScale => Lowered::Pointwise,
-            LinearKind::SumPool => Lowered::SumPool { doublings: pool_doublings(linear, &layouts[*x])? },
+            LinearKind::SetScale(_) => Lowered::Pointwise,
+            LinearKind::SumPool(pool) => Lowered::SumPool { doublings: pool_doublings(pool, &layouts[*x])? },
             LinearKind::Transform if self.batch_layout == BatchLayout::SlotPerItem => {
                 let work = LinearWork {
                     inputs: linear.inputs(),
@@ -569,8 +569,8 @@ fn slope(c: &Coefficients, elements: usize) -> f64 {
 }
 
 /// Rotations that double the windows of a pool until they are summed, if the layout has even strides.
-fn pool_doublings(linear: &Linear, layout: &Layout) -> Option<Vec<i64>> {
-    let window = tiling_pool(linear)?.window();
+fn pool_doublings(pool: &Pool, layout: &Layout) -> Option<Vec<i64>> {
+    let window = pool.window();
     let [down, across] = layout.strides(window.input())?;
     let [height, width] = window.kernel();
     let doublings = |stride: usize, kernel: usize| (0..kernel.ilog2()).map(move |j| (stride << j) as i64);
