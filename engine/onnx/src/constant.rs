@@ -4,6 +4,7 @@ use crate::element::Element;
 use crate::limits::{MAX_CONSTANT, MAX_RANK};
 use crate::problem::Problem;
 use crate::proto;
+use crate::shape::Selection;
 use std::rc::Rc;
 
 /// A tensor whose value is known, but for the batch size. Cloning is cheap.
@@ -149,16 +150,21 @@ impl Constant {
         Self { shape, data: self.data.clone(), ..*self }
     }
 
-    /// Element `i` of the result is element `sources[i]`, or `fill`.
-    pub(crate) fn select(&self, shape: Vec<usize>, sources: &[Option<u32>], fill: f64) -> Self {
-        fn pick<T: Copy>(data: &[T], sources: &[Option<u32>], fill: T) -> Vec<T> {
-            sources.iter().map(|s| s.and_then(|s| data.get(s as usize)).copied().unwrap_or(fill)).collect()
+    /// Element `i` of the result is element `sources[i]` of a selection, or `fill`.
+    pub(crate) fn select(&self, selection: Selection, fill: f64) -> Result<Self, Problem> {
+        fn pick<T: Copy>(data: &[T], sources: &[Option<u32>], fill: T) -> Result<Vec<T>, Problem> {
+            let picked = sources.iter().map(|source| match source {
+                Some(source) => data.get(*source as usize).copied(),
+                None => Some(fill),
+            });
+            picked.collect::<Option<_>>().ok_or(Problem::Internal("a selection names no element"))
         }
+        let Selection { shape, sources } = selection;
         let picked = match &self.data {
-            Data::Float(data) => Self::floats(shape, pick(data, sources, fill)),
-            Data::Int(data) => Self::ints(shape, pick(data, sources, Int::Known(fill as i64))),
+            Data::Float(data) => Self::floats(shape, pick(data, &sources, fill)?),
+            Data::Int(data) => Self::ints(shape, pick(data, &sources, Int::Known(fill as i64))?),
         };
-        picked.of(self.element)
+        Ok(picked.of(self.element))
     }
 }
 
@@ -245,7 +251,7 @@ fn data_of(tensor: &proto::Tensor) -> Result<Data, Problem> {
             int(list.into_iter().map(unsigned).collect::<Result<_, _>>()?)
         }
         other => {
-            return Err(Problem::DataType { found: other });
+            return Err(Problem::DataType { found: other.into() });
         }
     })
 }

@@ -37,7 +37,7 @@ impl Element {
             12 => Self::Uint32,
             13 => Self::Uint64,
             16 => Self::Brain,
-            other => return Err(Problem::DataType { found: i32::try_from(other).unwrap_or(0) }),
+            other => return Err(Problem::DataType { found: other }),
         })
     }
 

@@ -51,8 +51,8 @@ impl<'a> External<'a> {
             return Err(fail("it is not a path below the directory of the model".to_owned()));
         }
         let io = |error: std::io::Error| fail(error.to_string());
-        let (directory, path) =
-            (directory.canonicalize().map_err(io)?, directory.join(path).canonicalize().map_err(io)?);
+        let path = directory.join(path).canonicalize().map_err(io)?;
+        let directory = directory.canonicalize().map_err(io)?;
         if !path.starts_with(&directory) || !path.metadata().map_err(io)?.is_file() {
             return Err(fail("it is no file below the directory of the model".to_owned()));
         }

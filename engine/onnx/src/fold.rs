@@ -126,7 +126,7 @@ impl Importer<'_> {
         }
         budget::elements(shape)?;
         let selection = Selection::broadcast(&c.shape, shape, &mut self.builder.budget)?;
-        Ok(c.select(selection.shape, &selection.sources, 0.0))
+        c.select(selection, 0.0)
     }
 }
 

@@ -346,7 +346,7 @@ pub enum Problem {
     #[error("its elements have type {found}; export in float32")]
     DataType {
         /// ONNX's number of the type.
-        found: i32,
+        found: i64,
     },
     /// The bytes of a tensor are no whole number of elements.
     #[error("its {bytes} bytes are not a multiple of {element}; export the model again")]

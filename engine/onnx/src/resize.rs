@@ -160,22 +160,23 @@ impl Importer<'_> {
         has_batch: bool,
     ) -> Result<(), Problem> {
         let sizes = self.integers(step, 3, "sizes")?.ok_or_else(|| Problem::missing("scales"))?;
-        let mut extents = Vec::with_capacity(sizes.len());
+        let mut extents: Vec<i64> = Vec::with_capacity(sizes.len());
         for (&size, &axis) in sizes.iter().zip(axes) {
             let batch = has_batch && axis == 0 && (size == Int::Batch || size == self.batch);
             // One item of an open number would be left of all.
             if has_batch && axis == 0 && !batch {
                 return Err(Problem::MixesBatch);
             }
-            extents.push(if batch { 1 } else { usize::try_from(size.known()?).unwrap_or(0) });
+            extents.push(if batch { 1 } else { size.known()? });
         }
-        if sizes.len() != axes.len() || extents.contains(&0) {
+        if sizes.len() != axes.len() || extents.iter().any(|&extent| extent < 1) {
             return Err(Problem::attribute("sizes", format!("{extents:?}"), one_for_each(axes)));
         }
-        let ratios = axes
-            .iter()
-            .zip(&extents)
-            .map(|(&axis, &to)| to as f32 / stretches.get(axis).map_or(1.0, |stretch| stretch.from as f32));
+        let mut ratios = Vec::with_capacity(axes.len());
+        for (&axis, &to) in axes.iter().zip(&extents) {
+            ratios.push(to as f32 / shape::entry(stretches, axis)?.from as f32);
+        }
+        let ratios = ratios.into_iter();
         let common = match step.string("keep_aspect_ratio_policy").unwrap_or("stretch") {
             "stretch" => None,
             "not_larger" => Some(ratios.fold(f32::INFINITY, f32::min)),
@@ -185,7 +186,7 @@ impl Importer<'_> {
         for (&axis, to) in axes.iter().zip(extents) {
             let stretch = shape::entry(stretches, axis)?;
             stretch.scale = common.unwrap_or(to as f32 / stretch.from as f32);
-            stretch.to = common.map_or(to, |scale| (scale * stretch.from as f32).round() as usize);
+            stretch.to = common.map_or(to as usize, |scale| (scale * stretch.from as f32).round() as usize);
         }
         Ok(())
     }

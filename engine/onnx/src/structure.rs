@@ -198,7 +198,7 @@ impl Importer<'_> {
                         let expected = "floating point".to_owned();
                         return Err(Problem::ElementType { found: c.element.name(), expected });
                     }
-                    let placed = c.select(selection.shape, &selection.sources, 0.0).to_floats()?;
+                    let placed = c.select(selection, 0.0)?.to_floats()?;
                     bias = Some(match bias {
                         None => placed.to_vec(),
                         Some(sum) => sum.iter().zip(placed.iter()).map(|(a, b)| a + b).collect(),
@@ -342,7 +342,7 @@ impl Importer<'_> {
         fill: f64,
     ) -> Result<Value, Problem> {
         match value {
-            Value::Constant(c) => Ok(Value::Constant(c.select(selection.shape, &selection.sources, fill))),
+            Value::Constant(c) => c.select(selection, fill).map(Value::Constant),
             Value::Tensor(x) => self.builder.select(&step.name, x, selection, fill).map(Value::Tensor),
         }
     }

@@ -42,9 +42,6 @@ pub enum Unsupported {
     /// Interpolation between elements.
     #[error("only resizing to the nearest element is supported; resize so, or use a transposed convolution")]
     Interpolation,
-    /// Resizing by axes, or with a fixed aspect ratio.
-    #[error("it resizes by axes or keeps the aspect ratio; export with one scale per axis")]
-    AspectRatio,
     /// Control flow.
     #[error("sub-graphs are not supported; export the network without control flow")]
     ControlFlow,

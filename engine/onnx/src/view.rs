@@ -243,8 +243,7 @@ impl Importer<'_> {
             return Err(Problem::MixesBatch);
         }
         let selection = Selection::broadcast(&c.shape, shape, &mut self.builder.budget)?;
-        let repeated = c.select(selection.shape, &selection.sources, 0.0);
-        repeated.with_batch(has_batch).map(Value::Constant)
+        c.select(selection, 0.0)?.with_batch(has_batch).map(Value::Constant)
     }
 }
 

@@ -106,9 +106,8 @@ impl Importer<'_> {
             for &(_, at, from) in &taps {
                 let count = counts.get(at).filter(|count| **count > 0);
                 let count = *count.ok_or(Problem::Internal("a window of a volume is empty"))?;
-                if let Some(weight) = folded.get_mut((channel * length + at) * depth + from) {
-                    *weight = 1.0 / count as f64;
-                }
+                let weight = folded.get_mut((channel * length + at) * depth + from);
+                *weight.ok_or(Problem::Internal("a tap lies outside of its volume"))? = 1.0 / count as f64;
             }
         }
         let channels = [lines.channels * depth, lines.channels * length];
