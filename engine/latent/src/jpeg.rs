@@ -2,6 +2,7 @@
 
 use crate::frame::{Frame, FrameSize};
 use crate::jpeg_extended;
+use crate::jpeg_segment::{Segment, TRUNCATED};
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
 /// The segments before the scan.
@@ -35,25 +36,16 @@ impl JpegHeader {
         let mut header = Self::default();
         let mut rest = stream.strip_prefix(&[0xff, 0xd8]).ok_or("it does not start with a JPEG marker")?;
         loop {
-            let [0xff, behind @ ..] = rest else { return Err("it has no frame".to_owned()) };
-            let [marker, segment @ ..] = behind else { return Err("it has no frame".to_owned()) };
-            if *marker == 0xff {
-                // Fill bytes may precede a marker.
-                rest = behind;
-                continue;
-            }
-            let (length, segment) = segment.split_first_chunk::<2>().ok_or("it is cut off")?;
-            let length = usize::from(u16::from_be_bytes(*length)).saturating_sub(2);
-            let (body, after) = segment.split_at_checked(length).ok_or("it is cut off")?;
+            let Segment { marker, body, after } = Segment::first(rest)?.ok_or("it has no frame")?;
             rest = after;
             match marker {
                 0xe0 if body.starts_with(b"JFIF") => header.jfif = true,
                 0xee if body.starts_with(b"Adobe") => header.adobe = body.get(11).copied(),
                 0xc0..=0xcf | 0xf7 if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                     let [precision, r0, r1, c0, c1, _, components @ ..] = body else {
-                        return Err("it is cut off".to_owned());
+                        return Err(TRUNCATED.to_owned());
                     };
-                    header.process = *marker;
+                    header.process = marker;
                     header.precision = *precision;
                     header.rows = u16::from_be_bytes([*r0, *r1]);
                     header.columns = u16::from_be_bytes([*c0, *c1]);
@@ -101,7 +93,7 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize, colours: JpegColours) -> Re
     };
     size.check(found)?;
     if !ends_properly(stream) {
-        return Err("it is cut off".to_owned());
+        return Err(TRUNCATED.to_owned());
     }
     if header.is_extended() {
         return jpeg_extended::decode(stream, size);

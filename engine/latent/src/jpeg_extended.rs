@@ -6,10 +6,10 @@
 )]
 
 use crate::frame::{Frame, FrameSize};
+use crate::jpeg_segment::{END, Segment, TRUNCATED};
 use std::f32::consts::PI;
 
 const SIDE: usize = 8;
-const TRUNCATED: &str = "it is cut off";
 
 /// Position in a block, row by row, of each coefficient in the order of the stream.
 const ZIG_ZAG: [usize; 64] = [
@@ -27,14 +27,7 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize) -> Result<Frame, String> {
     let mut precision = None;
     let mut rest = stream.get(2..).ok_or(TRUNCATED)?;
     loop {
-        let [0xff, marker, after @ ..] = rest else { return Err("it lacks a marker".to_owned()) };
-        if *marker == 0xff {
-            rest = &rest[1..];
-            continue;
-        }
-        let length = after.first_chunk::<2>().map_or(0, |b| usize::from(u16::from_be_bytes(*b)));
-        let (segment, after) = after.split_at_checked(length.max(2)).ok_or(TRUNCATED)?;
-        let body = segment.get(2..).ok_or(TRUNCATED)?;
+        let Segment { marker, body, after } = Segment::first(rest)?.ok_or("it lacks a marker")?;
         rest = after;
         match marker {
             0xc0 | 0xc1 => precision = Some(frame_header(body, size)?),
@@ -43,7 +36,10 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize) -> Result<Frame, String> {
             }
             0xc4 => tables.read_huffman(body)?,
             0xdb => tables.read_quantization(body)?,
-            0xdd => tables.restart = body.first_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b).into()),
+            0xdd => {
+                let interval = body.first_chunk::<2>().ok_or(TRUNCATED)?;
+                tables.restart = u16::from_be_bytes(*interval).into();
+            }
             0xda => {
                 let (precision, quantization) = precision.ok_or("its scan has no frame")?;
                 let [1, _, selectors, ..] = body else {
@@ -62,7 +58,7 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize) -> Result<Frame, String> {
                 };
                 return Ok(Frame { values: scan.decode(size, precision)?, precision });
             }
-            0xd9 => return Err("it has no scan".to_owned()),
+            END => return Err("it has no scan".to_owned()),
             _ => {}
         }
     }

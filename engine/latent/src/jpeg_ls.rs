@@ -5,8 +5,8 @@
 )]
 
 use crate::frame::{Frame, FrameSize};
+use crate::jpeg_segment::{END, Segment, TRUNCATED};
 
-const TRUNCATED: &str = "it is cut off";
 /// Contexts of the regular mode, and the two of interrupted runs behind them.
 const REGULAR: usize = 365;
 const RUN_LENGTHS: [u32; 32] =
@@ -24,19 +24,10 @@ pub(crate) fn decode(stream: &[u8], size: FrameSize) -> Result<Frame, String> {
     let mut values = Vec::new();
     let mut done = 0;
     loop {
-        let [0xff, marker, after @ ..] = rest else { return Err("it lacks a marker".to_owned()) };
-        if *marker == 0xff {
-            rest = &rest[1..];
-            continue;
-        }
-        if *marker == 0xd9 {
-            return Err("it ends before its last component".to_owned());
-        }
-        let length = after.first_chunk::<2>().map_or(0, |b| usize::from(u16::from_be_bytes(*b)));
-        let (segment, after) = after.split_at_checked(length.max(2)).ok_or(TRUNCATED)?;
-        let body = segment.get(2..).ok_or(TRUNCATED)?;
+        let Segment { marker, body, after } = Segment::first(rest)?.ok_or("it lacks a marker")?;
         rest = after;
         match marker {
+            END => return Err("it ends before its last component".to_owned()),
             0xf7 => {
                 let (bits, identifiers) = frame_header(body, size)?;
                 precision = Some(bits);

@@ -59,6 +59,7 @@ mod jpeg;
 mod jpeg2000;
 mod jpeg_extended;
 mod jpeg_ls;
+mod jpeg_segment;
 mod latent;
 mod latent_file;
 mod network;

@@ -233,6 +233,12 @@ fn jpeg_of_12_bits() {
         assert!((f64::from(*found) - expected).abs() < 0.1, "{x} {y}: {found}, not {expected}");
         assert!((f64::from(plain.values()[[y, x]]) - expected).abs() < 0.1);
     }
+    // A single block, which needs no restart marker, whose interval lacks its number.
+    let block = extended(&[(100, 50)], 8, 8);
+    Xray::from_bytes_for(64, &block).unwrap();
+    let interval = block.windows(2).position(|w| w == [0xff, 0xdd]).unwrap();
+    let unnumbered = [&block[..interval], &[0xff, 0xdd, 0, 2], &block[interval + 6..]].concat();
+    assert!(Xray::from_bytes_for(64, &unnumbered).is_err());
     let cut = [&stream[..stream.len() - 200], &[0xff, 0xd9]].concat();
     assert!(Xray::from_bytes(&cut).unwrap_err().to_string().contains("12-bit JPEG image cannot be decoded"));
 }
