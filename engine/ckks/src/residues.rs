@@ -68,8 +68,7 @@ pub(crate) fn unpack(
     if beyond >> (u32::BITS - 1) == 0 {
         return Ok(());
     }
-    let value = limb.iter().copied().find(|&value| value >= prime);
-    Err(WireError::Residue { prime, value: value.unwrap_or(prime) })
+    Err(WireError::Residue { prime, value: limb.iter().copied().fold(prime, u32::max) })
 }
 
 fn bits(prime: u32) -> u32 {

@@ -31,14 +31,18 @@ pub struct Times {
 
 impl Times {
     /// The times of `first` and further measurements.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is one measurement at least, and quantiles lie among them"
+    )]
     pub fn new(first: f64, rest: impl IntoIterator<Item = f64>) -> Self {
         let all: Vec<f64> = std::iter::once(first).chain(rest).collect();
         let mut sorted = all.clone();
         sorted.sort_by(f64::total_cmp);
-        let at = |i: usize| sorted.get(i).copied().unwrap_or(first);
-        let median = f64::midpoint(at((all.len() - 1) / 2), at(all.len() / 2));
-        let p99 = (all.len() >= PERCENTILE_COUNT).then(|| at((99 * all.len()).div_ceil(100) - 1));
-        let mut times = Self { median, min: at(0), max: at(all.len() - 1), p99, noisy: None, all };
+        let count = sorted.len();
+        let median = f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]);
+        let p99 = (count >= PERCENTILE_COUNT).then(|| sorted[(99 * count).div_ceil(100) - 1]);
+        let mut times = Self { median, min: sorted[0], max: sorted[count - 1], p99, noisy: None, all };
         times.noisy = times.spread().map(|spread| spread > NOISE_BOUND);
         times
     }

@@ -174,10 +174,11 @@ pub fn roc(positive: &[f64], negative: &[f64]) -> Vec<RocPoint> {
     items.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut counts = [0_usize; 2];
     for tied in items.chunk_by(|a, b| a.0 == b.0) {
+        let [(threshold, _), ..] = *tied else { continue };
         let hits = tied.iter().filter(|item| item.1).count();
         counts = [counts[0] + tied.len() - hits, counts[1] + hits];
         let point = RocPoint {
-            threshold: tied.first().map_or(f64::NAN, |item| item.0),
+            threshold,
             false_positive_rate: counts[0] as f64 / negative.len() as f64,
             true_positive_rate: counts[1] as f64 / positive.len() as f64,
         };

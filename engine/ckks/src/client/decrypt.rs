@@ -147,7 +147,7 @@ fn centred(ring: &Ring, limbs: Limbs, words: &[u32]) -> Zeroizing<Vec<f64>> {
             digits.push(modulus.mul(modulus.sub(x, known), inverse));
         }
         let pairs = || digits.iter().zip(&moduli).rev();
-        let negative = pairs().find_map(|(&v, m)| (v != m.q() / 2).then_some(v > m.q() / 2)).unwrap_or(false);
+        let negative = pairs().find(|(v, m)| **v != m.q() / 2).is_some_and(|(&v, m)| v > m.q() / 2);
         let magnitude = pairs().fold(0.0, |acc, (&v, m)| {
             let digit = if negative { m.q() - 1 - v } else { v };
             acc * f64::from(m.q()) + f64::from(digit)
