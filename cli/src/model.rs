@@ -163,7 +163,7 @@ impl ModelArgs {
             "output": options.output,
         })
         .to_string();
-        let mut key = cache::key().and(&bytes).and(described.as_bytes());
+        let mut key = cache::key().and(&bytes).and(network.name().as_bytes()).and(described.as_bytes());
         for path in &external_files {
             key = key.and(&files::read(path, MAX_MODEL)?);
         }

@@ -443,6 +443,16 @@ fn run_on_a_cached_plan() {
 }
 
 #[test]
+fn a_cached_plan_has_the_name_of_its_model() {
+    let place = Place::new();
+    for name in ["one", "two"] {
+        let file = format!("{name}.onnx");
+        fs::copy(reference("mlp.onnx"), place.path(&file)).unwrap();
+        assert_eq!(place.pleura(&["plan", "--model", &file, "--json"]).json()["network"], name);
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn run_on_a_cache_that_cannot_be_written() {
     let place = Place::new();
