@@ -388,7 +388,7 @@ pub(crate) fn tail(name: &str, width: usize) -> String {
     std::iter::once('\u{2026}').chain(name.chars().skip(length + 1 - width)).collect()
 }
 
-/// An error with two digits: further ones are noise, and may reveal the key.
+/// An error with two digits: further ones are noise, and may reveal the key. Not a number if there were none.
 fn two_digits(x: f64) -> f64 {
-    format!("{x:.1e}").parse().unwrap_or(x)
+    format!("{x:.1e}").parse().unwrap_or(f64::NAN)
 }

@@ -247,7 +247,7 @@ impl Left {
             let begun = header.join(",").as_bytes().starts_with(bytes);
             return if begun { Ok(Self::default()) } else { Err(NotOurs::Other) };
         };
-        let whole = bytes.get(..=last).unwrap_or(bytes);
+        let (whole, _) = bytes.split_at(last + 1);
         let mut lines = whole.split_inclusive(|&b| b == b'\n');
         let Some(top) = lines.next().and_then(record) else { return Err(NotOurs::Other) };
         let unchecked = top == *self::header(&format.classes);

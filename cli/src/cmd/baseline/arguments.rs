@@ -128,5 +128,5 @@ pub(crate) fn side() -> RangedU64ValueParser<usize> {
 }
 
 fn bits() -> impl TypedValueParser<Value = u32> {
-    PossibleValuesParser::new(["2048", "3072"]).map(|text| text.parse().unwrap_or(2048))
+    PossibleValuesParser::new(["2048", "3072"]).try_map(|text| text.parse())
 }

@@ -19,6 +19,7 @@ use pleura_service::server::{
 };
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Larger certificates are refused.
 const MAX_PEM: u64 = 1 << 20;
@@ -214,8 +215,7 @@ fn make_folder(path: &Path) -> Result<()> {
 
 /// Log lines on standard error, without contents of requests.
 fn log() {
-    let level = if terminal::is_quiet() { "warn" } else { "info" };
-    let level = level.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
+    let level = if terminal::is_quiet() { LevelFilter::WARN } else { LevelFilter::INFO };
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)

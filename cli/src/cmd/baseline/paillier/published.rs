@@ -104,7 +104,8 @@ pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     let images = images::load(&args.images.images)?;
     let names: Vec<String> = (0..images.len()).map(|k| format!("{k:05}")).collect();
     images::check_pictures(&args.output, &names, &args.images.images, args.result.force)?;
-    let (side, bits) = (args.side.side, args.bits.bits);
+    let side = args.side.side;
+    let bits = args.bits.bits;
     let plain: Vec<Vec<u8>> = images.iter().map(|image| images::small(&image.xray, side)).collect();
     let key = SecretKey::generate(bits)?;
     let randomness = match args.randomness {
@@ -125,7 +126,9 @@ pub(super) fn stored(args: &StoreArgs) -> Result<()> {
     bar.finish_and_clear();
     let pictures: Vec<_> = names.into_iter().zip(kept.into_iter().map(|picture| picture.pixels)).collect();
     images::write_pictures(&args.output, &pictures, args.result.force)?;
-    let (count, out, protection) = (images.len(), args.output.to_string_lossy(), protection(randomness));
+    let count = images.len();
+    let out = args.output.to_string_lossy();
+    let protection = protection(randomness);
     if args.result.json {
         return terminal::print_json(
             "paillier-store",
@@ -152,8 +155,9 @@ pub(super) fn leak(args: &LeakArgs) -> Result<()> {
     let key = SecretKey::generate(args.bits.bits)?;
     let bar = crate::progress::bar().with_prefix("leak");
     bar.set_length((KINDS.len() * images.len()) as u64);
-    let arms = KINDS.map(|randomness| measure(key.public(), &plain, labels.as_deref(), randomness, &bar));
-    let arms = arms.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let [fresh, image, fixed] =
+        KINDS.map(|randomness| measure(key.public(), &plain, labels.as_deref(), randomness, &bar));
+    let arms = [fresh?, image?, fixed?];
     bar.finish_and_clear();
     if let Some(folder) = &args.output {
         let pictures = plain.iter().take(1).cloned().chain(arms.iter().flat_map(|arm: &Leakage| {
@@ -192,7 +196,7 @@ fn cross_validated(learned: &Learned) -> BinaryMetrics {
 fn publish_json(
     args: &LeakArgs,
     images: &[Image],
-    arms: &[Leakage],
+    arms: &[Leakage; 3],
     clear: Option<BinaryMetrics>,
 ) -> Result<()> {
     terminal::print_json(
@@ -225,7 +229,12 @@ fn publish_json(
     )
 }
 
-fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<BinaryMetrics>) -> Result<()> {
+fn publish(
+    args: &LeakArgs,
+    images: &[Image],
+    arms: &[Leakage; 3],
+    clear: Option<BinaryMetrics>,
+) -> Result<()> {
     let headings = ["randomness", "bits", "estimate", "chance"]
         .into_iter()
         .chain(Attack::ALL.map(Attack::name))
@@ -239,8 +248,9 @@ fn publish(args: &LeakArgs, images: &[Image], arms: &[Leakage], clear: Option<Bi
         let name = [name(arm.randomness).to_owned()].into_iter();
         table.wide_row(name.chain(bits).chain(recovered).chain([seconds]).collect());
     }
-    let (count, side) = (images.len(), args.side.side);
-    let [fresh, own] = [0, 1].map(|k| arms.get(k).map_or(0.0, |arm| arm.information.entropy));
+    let count = images.len();
+    let side = args.side.side;
+    let [fresh, own, _] = arms.each_ref().map(|arm| arm.information.entropy);
     terminal::print(&format!(
         "{count} X-rays of {side}x{side} pixels, {fresh:.2} bits each, {own:.2} among those of its X-ray\n\n{table}\n{}\n\
          fresh for each pixel: nothing to learn, so nothing to classify\none for each image, one for all: {RECOVERABLE}\n",

@@ -9,8 +9,8 @@ use pleura::latent::{Xray, psnr, ssim};
 use pleura::xray::Classifier;
 use pleura::xray::shipped::{SAMPLES, Sample, model};
 
-/// Positions of the samples that are shown: one of each class.
-const SHOWN: [usize; 2] = [0, 8];
+/// Samples that are shown: one of each class.
+static SHOWN: [&Sample; 2] = [&SAMPLES[0], &SAMPLES[8]];
 /// Factor of differences, which are small.
 const STRETCH: f32 = 4.0;
 
@@ -21,7 +21,7 @@ pub(super) fn section(record: &Record) -> Result<Markup> {
     let classifier = Classifier::shipped(&network.name)?;
     let Some(codec) = classifier.preprocessing().codec() else { return Ok(html! {}) };
     let mut figures = Vec::new();
-    for sample in SHOWN.iter().filter_map(|position| SAMPLES.get(*position)) {
+    for sample in SHOWN {
         let xray = sample.xray()?;
         let decoded =
             codec.decode(&codec.encode(&xray)).with_context(|| format!("codec {}", codec.name()))?;
