@@ -155,7 +155,8 @@ impl RunReport<'_> {
 
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (s, items) = (&self.times, self.items());
+        let s = &self.times;
+        let items = self.items();
         let name = plain(&self.report.network);
         writeln!(f, "network     {name}, {}", counted(items, "item"))?;
         if self.report.items > 1 {

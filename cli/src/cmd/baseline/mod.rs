@@ -4,6 +4,7 @@ pub(crate) mod arguments;
 pub(crate) mod images;
 pub(crate) mod layer;
 pub(crate) mod morph;
+mod morph_costs;
 pub(crate) mod paillier;
 
 use anyhow::Result;

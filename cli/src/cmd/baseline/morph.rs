@@ -4,6 +4,7 @@ use super::RECOVERABLE;
 use super::arguments::{AUGMENTED, ImagesArgs, MORPH_KEY, MORPHED, ResultArgs};
 use super::images::{self, Image, decibels};
 use super::layer::{self, Layer};
+use super::morph_costs::{claims, costs_json, costs_table};
 use crate::clock::timed;
 use crate::sources;
 use crate::table::Table;
@@ -14,8 +15,7 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use ndarray::{Array2, ArrayView1};
 use pleura::baselines::mole::{
-    AugConv, CLAIMED_COMPUTE, CLAIMED_DATA, Developer, KnownPlaintext, LayerShape, MoleError, MorphKey,
-    MorphRun, MorphSeconds, Morphed, Overheads,
+    AugConv, Developer, KnownPlaintext, MoleError, MorphKey, MorphRun, MorphSeconds, Morphed, Overheads,
 };
 use pleura::baselines::psnr;
 use pleura::nn::label;
@@ -230,10 +230,13 @@ impl KeyArgs {
 
 /// An error about the content of a file, with its path.
 fn unusable(error: MoleError, path: &Path, what: &'static str, layer: &Layer) -> anyhow::Error {
-    let (path, name) = (path.display(), &layer.name);
+    let path = path.display();
     match error {
         MoleError::OtherLayer => {
-            anyhow!("{path}: {what} for another layer than that of {name}; --layer names the right one")
+            anyhow!(
+                "{path}: {what} for another layer than that of {}; --layer names the right one",
+                layer.name
+            )
         }
         source => anyhow!(source).context(format!("cannot use {path} for metamorphosed learning")),
     }
@@ -244,7 +247,8 @@ fn keygen(args: &KeygenArgs) -> Result<()> {
     let (layer, blocks) = args.layer.load()?;
     let key = MorphKey::generate(layer.first.shape(), blocks)?;
     args.result.write_private(&args.output, &key.to_bytes())?;
-    let (core, shape) = (key.core_side(), layer.first.shape());
+    let core = key.core_side();
+    let shape = layer.first.shape();
     if args.result.json {
         return terminal::print_json(
             "morph-keygen",
@@ -413,8 +417,8 @@ fn attack(args: &AttackArgs) -> Result<()> {
     let known = args.known.unwrap_or(0);
     if known >= images.len() {
         let verb = if known == 1 { "leaves" } else { "leave" };
-        let (known, images) = (counted(known, "known image"), images.len());
-        bail!("{known} of {images} {verb} none to recover: know fewer, or give more");
+        let known = counted(known, "known image");
+        bail!("{known} of {} {verb} none to recover: know fewer, or give more", images.len());
     }
     check_free(args, known..images.len(), true)?;
     let features = features(&layer, &images)?;
@@ -450,6 +454,7 @@ fn check_free(args: &AttackArgs, images: Range<usize>, originals: bool) -> Resul
 fn recovered_name(k: usize) -> String {
     format!("recovered-{k:03}")
 }
+
 fn original_name(k: usize) -> String {
     format!("original-{k:03}")
 }
@@ -547,54 +552,4 @@ fn features(layer: &Layer, images: &[Image]) -> Result<Vec<Vec<f32>>> {
     let features = features.collect();
     bar.finish_and_clear();
     features
-}
-
-fn costs_json(costs: &Overheads, layer: &LayerShape) -> serde_json::Value {
-    let mut value = json!({
-        "morph_multiply_adds": costs.morph,
-        "plain_multiply_adds": costs.plain,
-        "augmented_multiply_adds": costs.augmented,
-        "claimed_extra_compute": CLAIMED_COMPUTE,
-        "image_bytes": costs.image_bytes,
-        "morphed_bytes": costs.morphed_bytes,
-        "augmented_bytes": costs.augmented_bytes,
-        "extra_data_of_60000_images": costs.extra_data(60_000),
-        "claimed_extra_data": CLAIMED_DATA,
-    });
-    if let Some((map, share)) = value.as_object_mut().zip(costs.extra_compute_of_vgg16(layer)) {
-        map.insert("extra_compute_of_vgg16".into(), share.into());
-    }
-    value
-}
-
-/// With the seconds of each row for one image, where they were measured.
-fn costs_table(costs: &Overheads, seconds: Option<[f64; 3]>) -> Table {
-    let mut table = Table::new(1, ["", "multiply-adds", "bytes", "seconds"]);
-    let rows = [
-        ("plain first layer, image in 8 bits", costs.plain, costs.image_bytes),
-        ("morphing, morphed image", costs.morph, costs.morphed_bytes),
-        ("augmented first layer, sent once", costs.augmented, costs.augmented_bytes),
-    ];
-    for (k, (name, work, bytes)) in rows.into_iter().enumerate() {
-        let seconds = seconds.and_then(|seconds| seconds.get(k).copied());
-        let seconds = seconds.map_or_else(|| "-".into(), |s| format!("{s:.6}"));
-        table.row([name.into(), format!("{:.3e}", work as f64), bytes_text(bytes), seconds]);
-    }
-    table
-}
-
-/// The paper's figures for VGG-16 on CIFAR-10, with the counted ones.
-fn claims(costs: &Overheads, layer: &LayerShape) -> String {
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let compute = costs.extra_compute_of_vgg16(layer).map_or_else(
-        || format!("{:.1} times the plain first layer's", costs.extra_compute(costs.plain)),
-        |share| format!("{} of VGG-16's", percent(share)),
-    );
-    format!(
-        "claimed     {} more computation, {} more data (VGG-16 on 60,000 images of CIFAR-10)\n\
-         here        {compute} more; {} of 60,000 morphed images",
-        percent(CLAIMED_COMPUTE),
-        percent(CLAIMED_DATA),
-        percent(costs.extra_data(60_000))
-    )
 }

@@ -112,7 +112,8 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     let public = place(".public");
     let secret = place(".secret");
     [&public, &secret].into_iter().try_for_each(|path| args.result.check(path))?;
-    let (mut seconds, bits) = (0.0, args.bits.bits);
+    let bits = args.bits.bits;
+    let mut seconds = 0.0;
     let bar = crate::progress::clock().with_prefix("keygen");
     bar.set_length(1);
     let key = timed(&mut seconds, || SecretKey::generate(bits))?;
@@ -181,7 +182,8 @@ pub(super) fn decrypt(args: &DecryptArgs) -> Result<()> {
     let read = CIPHERTEXTS.read(&args.ciphertexts)?;
     let sealed = EncryptedPicture::from_bytes(key.public(), &read);
     let sealed = sealed.with_context(|| cannot_use(&args.ciphertexts))?;
-    let (side, packed) = (sealed.side(), sealed.is_packed());
+    let side = sealed.side();
+    let packed = sealed.is_packed();
     if let Some(asked) = args.side.filter(|&asked| asked != side) {
         let path = args.ciphertexts.display();
         bail!("{path} has another side than --side says: {side} pixels, not {asked}");

@@ -90,7 +90,8 @@ pub(super) fn linear(args: &LinearArgs) -> Result<()> {
         };
         table.row([image.name.clone(), class(scores), apart]);
     }
-    let (count, groups) = (counted(images.len(), "X-ray"), counted(run.groups, "group"));
+    let count = counted(images.len(), "X-ray");
+    let groups = counted(run.groups, "group");
     let labelled = if known.is_empty() {
         String::new()
     } else {
