@@ -139,7 +139,8 @@ fn asker(work: &Work, client: ServiceClient) -> Asker {
 }
 
 fn main() {
-    let seconds = std::env::args().filter_map(|text| text.parse().ok()).next_back().unwrap_or(5);
+    let seconds = std::env::args().skip(1).find(|argument| argument != "--bench");
+    let seconds = seconds.map_or(5, |text| text.parse().unwrap());
     let time = Duration::from_secs(seconds);
     let work = Work::new();
     let place = tempfile::tempdir().unwrap();

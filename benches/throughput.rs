@@ -13,7 +13,7 @@ use pleura::{Device, DeviceSelector, GpuOptions, Pipeline, npy};
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -49,7 +49,11 @@ fn main() -> Result<()> {
     benches::simd();
     let options = Options::read()?;
     let device = Device::select(options.device, None, &GpuOptions::default())?;
-    let known = options.csv.as_ref().and_then(|csv| fs::read_to_string(csv).ok()).unwrap_or_default();
+    let known = match options.csv.as_ref().map(fs::read_to_string) {
+        None => String::new(),
+        Some(Err(error)) if error.kind() == ErrorKind::NotFound => String::new(),
+        Some(text) => text?,
+    };
     let mut rows = Rows { csv: options.csv.clone(), known: known.lines().map(identity).collect() };
     println!("{HEAD}");
     if known.is_empty() {
