@@ -193,7 +193,7 @@ fn spelling_is_ize() {
         words("fn serialise_all(x: DeserialiseOwned)"),
         ["fn", "serialise", "all", "x", "deserialise", "owned"]
     );
-    check(&files(&["rs", "wgsl", "md"]), |file| {
+    check(&files(&["rs", "wgsl", "md", "py"]), |file| {
         if file.name == "tests/language.rs" {
             return Vec::new();
         }
@@ -223,7 +223,7 @@ fn running(text: &str) -> String {
 #[test]
 fn words_are_those_of_the_glossary() {
     assert_eq!(running("    /// It is passed\n    /// over."), "it is passed over.");
-    check(&files(&["rs", "wgsl"]), |file| {
+    check(&files(&["rs", "wgsl", "py"]), |file| {
         if file.name == "tests/language.rs" {
             return Vec::new();
         }

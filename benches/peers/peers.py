@@ -69,7 +69,7 @@ def run_case(log_n, names, rounds, seconds):
     return [{n: r for n, r in one.items() if n in names} for one in results], lost
 
 
-def summarise(results):
+def summarize(results):
     """Medians over the rounds, and medians of each round's ratio to Pleura."""
     def median_of(pick):
         values = [v for v in map(pick, results) if v is not None]
@@ -177,7 +177,7 @@ def main():
         results, lost = run_case(log_n, names, args.rounds, args.seconds)
         any_failed |= "failed" in lost.values()
         names = [n for n in names if lost.get(n) != "missing"]
-        summary = summarise(results)
+        summary = summarize(results)
         if summary:
             show(log_n, args.rounds, summary)
         output["cases"][log_n] = {"summary": summary, "rounds": results}

@@ -6,7 +6,7 @@
 
 `train` resumes from its last checkpoint. The encoder is made for a client: nothing runs above a quarter of the
 image's resolution. A quarter of each batch passes through the codebook and the rest does not, so that one decoder serves
-the continuous latent (which is encrypted) and the quantised one (which is stored).
+the continuous latent (which is encrypted) and the quantized one (which is stored).
 """
 
 import argparse
@@ -227,10 +227,10 @@ def follow(average, network, decay):
 @torch.no_grad()
 def quality(codec, images):
     """PSNR in dB, each image's own averaged, as clients see it: 8-bit pixels."""
-    out = {"continuous_psnr": [], "quantised_psnr": []}
+    out = {"continuous_psnr": [], "quantized_psnr": []}
     for x in images.split(16):
         z = codec.encoder(x)
-        for name, latent in (("continuous_psnr", z), ("quantised_psnr", codec.codebook(z))):
+        for name, latent in (("continuous_psnr", z), ("quantized_psnr", codec.codebook(z))):
             error = as_pixels(codec.decoder(latent)) - as_pixels(x)
             mse = error.square().mean(dim=(1, 2, 3)).clamp(min=1e-10)
             out[name] += (10 * torch.log10(255**2 / mse)).tolist()
@@ -329,7 +329,7 @@ def measure(args):
     for x in tqdm(to_tensor(pixels).split(16), desc=f"f{args.factor}"):
         z = codec.encoder(x)
         uses += torch.bincount(codec.codebook.indices(z)[1], minlength=CODES)
-        for name, latent in (("continuous", z), ("quantised", codec.codebook(z))):
+        for name, latent in (("continuous", z), ("quantized", codec.codebook(z))):
             y = as_pixels(codec.decoder(latent)) / 127.5 - 1
             mse = (127.5 * (x - y)).square().mean(dim=(1, 2, 3)).clamp(min=1e-10)
             found = figures.setdefault(name, {"psnr": [], "ssim": [], "lpips": []})
