@@ -148,6 +148,17 @@ impl XrayPreparation {
     /// Labels and probabilities of scores, `[items, classes]`, as JSON.
     fn predictions(&self, scores: &Bound<'_, PyAny>) -> PyResult<String> {
         let scores = Input::new(scores)?.values;
+        let shape = self.classifier.network().output_shape();
+        if scores.shape().get(1..) != Some(shape) {
+            let got = pleura::npy::shape_text(scores.shape());
+            let expected: Vec<String> = shape.iter().map(ToString::to_string).collect();
+            let expected = expected.join(", ");
+            return Err(Failure::new(
+                Kind::Input,
+                format!("the scores have shape {got}; those of the network have (images, {expected})"),
+            )
+            .into());
+        }
         let items = scores.outer_iter().map(|item| {
             let scores: Vec<f64> = item.iter().copied().collect();
             let probabilities = self.classifier.probabilities(&scores);

@@ -86,3 +86,6 @@ def test_preparation_and_classifier_agree(classifier):
         assert abs(p.probabilities["pneumonia"] - q.probabilities["pneumonia"]) < 1e-2
     with pytest.raises(pleura.InputError, match="at least one"):
         prepare([])
+    for wrong in [scores[0], scores[:, :1], numpy.zeros((2, 3)), numpy.float64(0.5)]:
+        with pytest.raises(pleura.InputError, match=r"\(images, 2\)"):
+            prepare.predictions(wrong)
