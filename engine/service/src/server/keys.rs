@@ -10,10 +10,9 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use pleura::remote::{KEYS_START, Origin, RemoteError, keys_origin, read_keys};
-use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use pleura::remote::{Hashed, KEYS_START, Origin, RemoteError, keys_origin, read_keys};
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::sync::Arc;
 use tokio::fs as async_fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -21,6 +20,8 @@ use tokio::sync::Semaphore;
 
 /// Most bytes of an offer.
 const MAX_OFFER: u64 = 4096;
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 1 << 16;
 
 /// Begins an upload, or says how far it is: the offer may be repeated.
 #[utoipa::path(post, path = "/v1/keys", request_body = KeysOffer, security(("token" = [])),
@@ -219,16 +220,9 @@ fn check_origin(read: Result<Option<Origin>, RemoteError>, model: &Model) -> Res
 }
 
 fn hash_file(path: &std::path::Path) -> io::Result<[u8; 32]> {
-    let mut file = fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut piece = vec![0; 1 << 16];
-    loop {
-        let count = file.read(&mut piece)?;
-        match piece.get(..count) {
-            Some([]) | None => return Ok(hash.finalize().into()),
-            Some(read) => hash.update(read),
-        }
-    }
+    let mut hash = Hashed::new(io::sink());
+    io::copy(&mut BufReader::with_capacity(PIECE, File::open(path)?), &mut hash)?;
+    Ok(hash.digest())
 }
 
 /// Keys of a token.

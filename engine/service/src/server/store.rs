@@ -11,6 +11,7 @@ use pleura::remote::Origin;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,13 @@ const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 /// The last use of keys is written down again after this time.
 const REMEMBER_USE: u64 = 3600;
 
-/// Owner and content hash of keys, as `owner.id`: names have no dot.
+/// Owner and content hash of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct KeysName(String);
+pub(super) struct KeysName {
+    owner: String,
+    /// The hash in hexadecimal digits.
+    id: String,
+}
 
 /// Facts about keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,16 +55,29 @@ pub(super) struct Store {
 
 impl KeysName {
     pub(super) fn new(owner: &str, id: &[u8; 32]) -> Self {
-        Self(format!("{owner}.{}", hex(id)))
+        Self { owner: owner.to_owned(), id: hex(id) }
+    }
+
+    /// The name that a record or a file has; `None` if it is none.
+    fn parse(text: &str) -> Option<Self> {
+        let (owner, id) = text.split_once('.')?;
+        Some(Self { owner: owner.to_owned(), id: id.to_owned() })
     }
 
     /// Name of the token.
     pub(super) fn owner(&self) -> &str {
-        self.0.split_once('.').map_or("", |(owner, _)| owner)
+        &self.owner
     }
 
     fn id(&self) -> &str {
-        self.0.split_once('.').map_or("", |(_, id)| id)
+        &self.id
+    }
+}
+
+/// `owner.id`: names of owners have no dot.
+impl fmt::Display for KeysName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.owner, self.id)
     }
 }
 
@@ -98,7 +116,7 @@ impl Store {
     pub(super) fn get(&self, name: &KeysName) -> Result<Option<Record>, Problem> {
         let all = self.index.begin_read().map_err(redb::Error::from).and_then(|read| {
             let table = read.open_table(KEYS)?;
-            Ok(table.get(name.0.as_str())?.map(|value| value.value().to_vec()))
+            Ok(table.get(name.to_string().as_str())?.map(|value| value.value().to_vec()))
         });
         all.map_err(broken)?.map(|bytes| postcard::from_bytes(&bytes).map_err(|_| damaged())).transpose()
     }
@@ -188,7 +206,7 @@ impl Store {
     pub(super) fn delete(&self, name: &KeysName) -> Result<(), Problem> {
         let _change = self.exclusive();
         let removed = self.write(|table| {
-            table.remove(name.0.as_str())?;
+            table.remove(name.to_string().as_str())?;
             Ok(())
         });
         removed.map_err(broken)?;
@@ -220,12 +238,12 @@ impl Store {
 
     /// File of checked keys.
     pub(super) fn file(&self, name: &KeysName) -> PathBuf {
-        self.folder.join("keys").join(&name.0)
+        self.folder.join("keys").join(name.to_string())
     }
 
     /// File of keys that arrive.
     pub(super) fn incoming(&self, name: &KeysName) -> PathBuf {
-        self.folder.join("incoming").join(&name.0)
+        self.folder.join("incoming").join(name.to_string())
     }
 
     fn exclusive(&self) -> MutexGuard<'_, ()> {
@@ -235,7 +253,7 @@ impl Store {
     fn put(&self, name: &KeysName, record: &Record) -> Result<(), Problem> {
         let bytes = postcard::to_allocvec(record).map_err(|_| damaged())?;
         let written = self.write(|table| {
-            table.insert(name.0.as_str(), bytes.as_slice())?;
+            table.insert(name.to_string().as_str(), bytes.as_slice())?;
             Ok(())
         });
         written.map_err(broken)
@@ -257,8 +275,9 @@ impl Store {
         let mut all = Vec::new();
         for entry in table.iter()? {
             let (name, bytes) = entry?;
-            if let Ok(record) = postcard::from_bytes(bytes.value()) {
-                all.push((KeysName(name.value().to_owned()), record));
+            match (KeysName::parse(name.value()), postcard::from_bytes(bytes.value())) {
+                (Some(name), Ok(record)) => all.push((name, record)),
+                _ => tracing::error!("a record of the index of keys cannot be read and does not count"),
             }
         }
         Ok(all)
@@ -271,11 +290,11 @@ impl Store {
         for (name, record) in &all {
             let whole = fs::metadata(self.file(name)).is_ok_and(|file| file.len() == record.length);
             if whole || record.checked.is_none() {
-                known.insert(name.0.as_str());
+                known.insert(name.to_string());
             } else {
                 tracing::error!("keys of a token are lost: their file is missing or has another length");
                 self.write(|table| {
-                    table.remove(name.0.as_str())?;
+                    table.remove(name.to_string().as_str())?;
                     Ok(())
                 })?;
             }
@@ -302,7 +321,7 @@ pub(super) fn has_keys(folder: &Path, owner: &str) -> Result<bool, ServiceError>
         };
         for entry in entries {
             let file = entry.map_err(failed)?.file_name();
-            if file.to_str().and_then(|name| name.split_once('.')).is_some_and(|(name, _)| name == owner) {
+            if file.to_str().and_then(KeysName::parse).is_some_and(|name| name.owner == owner) {
                 return Ok(true);
             }
         }
