@@ -162,7 +162,7 @@ impl PublicKey {
     /// # Errors
     /// [`PaillierError::Ciphertext`] if it is none under the key.
     pub fn mul(&self, a: &Ciphertext, constant: &Plaintext) -> Result<Ciphertext, PaillierError> {
-        let bits = constant.0.bits_vartime().max(1);
+        let bits = constant.0.bit_width_vartime().max(1);
         Ok(self.close(&self.form(a)?.pow_bounded_exp(&constant.0, bits)))
     }
 
@@ -345,7 +345,7 @@ impl SecretKey {
         let p: &Odd<BoxedUint> = &kept_p;
         let q: &Odd<BoxedUint> = &kept_q;
         let n = Zeroizing::new(p.as_ref().resize(bits)).wrapping_mul(q.as_ref());
-        if p == q || n.bits_vartime() != bits {
+        if p == q || n.bit_width_vartime() != bits {
             return Err(PaillierError::Primes { why: "their product has another size" });
         }
         let one = BoxedUint::one_with_precision(half);
@@ -446,5 +446,5 @@ fn prime_of_three_mod_four(rng: &mut ChaCha20Rng, bits: u32) -> BoxedUint {
 /// Whether two odd numbers are coprime.
 fn coprime(a: &BoxedUint, b: &BoxedUint) -> bool {
     use crypto_bigint::Gcd;
-    NonZero::new(a.gcd(b)).into_option().is_some_and(|gcd| gcd.as_ref().bits_vartime() == 1)
+    NonZero::new(a.gcd(b)).into_option().is_some_and(|gcd| gcd.as_ref().bit_width_vartime() == 1)
 }

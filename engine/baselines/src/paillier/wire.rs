@@ -38,7 +38,7 @@ impl PublicKey {
         let Parsed { bits, rest, .. } = parsed(bytes, PUBLIC, what)?;
         let (n, base) = split(rest, bits as usize / 8, 2 * bits as usize / 8, what)?;
         let n = number(n, bits);
-        if n.bits_vartime() != bits {
+        if n.bit_width_vartime() != bits {
             return Err(PaillierError::Bytes { what, why: "the modulus has another size" });
         }
         let n = Odd::new(n).into_option().ok_or(PaillierError::Bytes { what, why: "the modulus is even" })?;
