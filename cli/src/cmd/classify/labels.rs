@@ -19,7 +19,7 @@ pub(super) struct Labels {
 
 impl Labels {
     /// Reads lines of two cells: the path or the name of a file, or of a latent, and one of `classes`, in capitals or not. A first line
-    /// of something else is a heading.
+    /// with another class is a heading if its first cell is no name of a file.
     pub(super) fn read(path: &Path, classes: &[String]) -> Result<Self> {
         let bytes = files::read(path, MAX_BYTES)?;
         Self::from_bytes(&bytes, classes)
@@ -39,7 +39,7 @@ impl Labels {
             };
             let known = classes.iter().find(|known| known.to_lowercase() == class.to_lowercase());
             let Some(known) = known else {
-                if number == 0 {
+                if number == 0 && !name.contains(['.', '/', '\\']) {
                     continue;
                 }
                 bail!("line {line} has the class \"{class}\", but the network has {}", classes.join(", "));
@@ -117,6 +117,7 @@ mod tests {
                 "a.png,normal\nb.png,tb\n",
                 "line 2 has the class \"tb\", but the network has normal, pneumonia",
             ),
+            ("a.png,nromal\nb.png,normal\n", "line 1 has the class \"nromal\""),
             ("a.png,normal\nb.png\n", "line 2 has no second cell"),
             ("a.png,normal\na.png,pneumonia\n", "another class"),
             ("file,class\n", "no line has one of the classes"),
