@@ -231,6 +231,11 @@ fn refusals_have_codes() {
     for path in ["/metrics", "/v1/keys", "/v1/models"] {
         assert_eq!(server.raw("GET", path, "", &[], b"").code(), "unauthorized", "{path}");
     }
+    for (scheme, status) in [("bearer", 200), ("BEARER ", 200), ("Basic", 401), ("Bearer,", 401)] {
+        let authorization = format!("{scheme} {}", server.token);
+        let headers = [("authorization", authorization.as_str())];
+        assert_eq!(server.raw("GET", "/v1/models", "", &headers, b"").status, status, "{scheme}");
+    }
     for (path, text) in [("/healthz", "ok"), ("/readyz", "ready"), ("/openapi.json", "/v1/infer/{id}")] {
         let answer = server.raw("GET", path, "", &[], b"");
         assert!(answer.status == 200 && answer.text().contains(text), "{path}");

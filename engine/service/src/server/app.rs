@@ -99,8 +99,10 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = given.and_then(|value| value.strip_prefix("Bearer "));
-        let name = token.and_then(|token| app.tokens.find(token));
+        // Names of schemes are the same in capitals and without (RFC 9110, section 11.1).
+        let token = given.and_then(|value| value.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
+        let name = token.and_then(|(_, token)| app.tokens.find(token.trim_ascii()));
         let name = name.ok_or_else(|| {
             Problem::new(
                 Code::Unauthorized,
