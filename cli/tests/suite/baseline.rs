@@ -447,7 +447,7 @@ fn the_comparison_is_a_table_a_page_and_json() {
     place.pleura(&compare).fails(&["exists"]);
     place
         .pleura(&["compare", "none.png", "--html", "both", "--output", "./both"])
-        .fails(&["choose two files"]);
+        .fails(&["two files to"]);
     // One image has no other to read a codebook from, but one picture is enough for the other attacks.
     let said = place.pleura(&["compare", &images[0], "--side", "16"]).ok();
     assert!(said.out.contains(" bits, ") && !said.out.contains("by codebook"), "{said:?}");

@@ -273,7 +273,7 @@ fn arguments_of_devices_and_bench_are_checked() {
     place.pleura(&["bench", "--repeat", "0"]).misused("--repeat");
     place.pleura(&["bench", "--force"]).misused("--output");
     place.pleura(&["bench", "--json", "--format", "md"]).misused("--format");
-    place.pleura(&["bench", "--output", "a", "--html", "./a"]).fails(&["choose two files"]);
+    place.pleura(&["bench", "--output", "a", "--html", "./a"]).fails(&["two files to"]);
     place.pleura(&["devices", "--list", "--report", "a"]).misused("--report");
     place.pleura(&["bench", "--gpu-memory", "6"]).misused("6GB");
     place.pleura(&["bench", "--device", "-1"]).misused("auto, cpu, gpu or the number");
