@@ -9,9 +9,9 @@ pub(crate) const END: u8 = 0xd9;
 pub(crate) struct Segment<'a> {
     /// The second byte of the marker.
     pub(crate) marker: u8,
-    /// What follows the length; nothing at the end of an image.
+    /// Bytes of the segment after its length; none at the end of an image.
     pub(crate) body: &'a [u8],
-    /// What follows the segment.
+    /// Bytes of the stream after the segment.
     pub(crate) after: &'a [u8],
 }
 
