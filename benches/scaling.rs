@@ -5,6 +5,7 @@
 //! A list schedule: a core that is free takes parts of its own task, then the next task of the list, then parts of other tasks. The lists follow
 //! one another. It knows nothing of shared caches and memory, nor of the time to wake threads, which makes it an upper bound.
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
+#![expect(clippy::indexing_slicing, reason = "a schedule numbers its own tasks and cores")]
 
 use ndarray::ArrayD;
 use pleura::nn::{Client, CompileOptions, Network, Plan};

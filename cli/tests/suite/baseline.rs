@@ -445,9 +445,7 @@ fn the_comparison_is_a_table_a_page_and_json() {
     assert!(!html.contains("http:") && !html.contains("https:") && html.contains("no attack known"));
     assert!(html.contains("ridge regression on the stored pictures, where"));
     place.pleura(&compare).fails(&["exists"]);
-    place
-        .pleura(&["compare", "none.png", "--html", "both", "--output", "./both"])
-        .fails(&["two files to"]);
+    place.pleura(&["compare", "none.png", "--html", "both", "--output", "./both"]).fails(&["two files to"]);
     // One image has no other to read a codebook from, but one picture is enough for the other attacks.
     let said = place.pleura(&["compare", &images[0], "--side", "16"]).ok();
     assert!(said.out.contains(" bits, ") && !said.out.contains("by codebook"), "{said:?}");
