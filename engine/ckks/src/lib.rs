@@ -45,6 +45,7 @@
 
 mod client;
 mod encode;
+mod noise;
 mod object_kind;
 mod objects;
 mod params;
@@ -57,6 +58,7 @@ mod wire_error;
 
 pub use client::{ClientError, Decrypted, PublishError, SecretKey};
 pub use encode::{EncodeError, Encoder, Plaintext};
+pub use noise::NoiseModel;
 pub use num_complex::Complex64;
 pub use objects::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SwitchingKey};
 pub use params::{Params, ParamsError, ParamsLiteral};

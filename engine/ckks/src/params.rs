@@ -186,6 +186,23 @@ impl ParamsLiteral {
         self.primes().map(drop)
     }
 
+    /// For each level, the sum of `(D/P)^2` over the digits `D` of a key switching, with the special primes' product `P`.
+    ///
+    /// # Errors
+    /// As for [`Params::new`].
+    #[expect(clippy::indexing_slicing, reason = "levels count primes that were found")]
+    pub(crate) fn digit_sizes(&self) -> Result<Vec<f64>, ParamsError> {
+        self.check_ranges()?;
+        let Primes { q, special, limbs } = self.primes()?;
+        let log2 = |primes: &[u32]| primes.iter().map(|&prime| f64::from(prime).log2()).sum::<f64>();
+        let log2_p = log2(&special);
+        let sizes = limbs.iter().map(|&limbs| {
+            let digits = q[..limbs].chunks(self.digit_limbs);
+            digits.map(|digit| (2.0 * (log2(digit) - log2_p)).exp2()).sum()
+        });
+        Ok(sizes.collect())
+    }
+
     /// The primes, within the modulus that is secure.
     fn primes(&self) -> Result<Primes, ParamsError> {
         let half_order = self.ring.root_order(1 << self.log_n) / 2;

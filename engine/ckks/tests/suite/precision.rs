@@ -1,45 +1,43 @@
 //! Precision in bits of every operation, per parameter set, against a model of its noise.
 //!
-//! # Model
-//! Noise of variance `v` in the coefficients is noise of variance `v n/2 / scale^2` in both parts of a slot:
-//!
-//! `bits = log2(scale) - log2(n)/2 + 1/2 - log2(v)/2`
-//!
-//! is the precision of a typical slot. In a conjugate-invariant ring the variance in a slot is `2 n v / scale^2`, a product of two
-//! polynomials has twice the terms in a coefficient, and a typical slot has 0.9 bits more, since it has one part. The worst of `n/2` slots has `log2(ln(n) / sqrt(2))` bits less, 2.6 to 3.0, where the
-//! noise is
-//! roundings (1/12); those of a second part count times the secret, of `2n/3` ones. What key switching adds, `n 21/2 D^2/12
-//! / P^2` for each digit of size `D`, is small beside the rounding of its division. All values have absolute value 1,
-//! so that in a product the variances of both factors add up.
+//! A typical slot has `-log2(variance)/2` bits of precision by [`NoiseModel`], and 0.9 more in a conjugate-invariant ring, since it has one part. The
+//! worst of `n/2` slots has `log2(ln(n) / sqrt(2))` bits less, 2.6 to 3.0. All values have absolute value 1, so that in a product the variances
+//! of both factors add up.
 //!
 //! `cargo test --release -p pleura-ckks --test suite -- --nocapture precision::` prints the table.
 
 use crate::common::*;
 use pleura_ckks::*;
 use pleura_ring::Cpu;
+use std::ops::Deref;
 
 /// By how much the mean of all slots may miss the model. More precise is wrong too: where is the noise?
 const AVERAGE: std::ops::RangeInclusive<f64> = -0.5..=1.0;
 /// By how much the worst slot may. One result in a million is as bad.
 const WORST: f64 = -1.5;
 
-/// Variances of noise, in coefficients unless a scale is given.
-struct Model<'a>(&'a Params);
+/// [`NoiseModel`], with the rounding of 64-bit floating point.
+struct Model<'a> {
+    params: &'a Params,
+    noise: NoiseModel,
+}
 
-impl Model<'_> {
-    const ERROR: f64 = 21.0 / 2.0;
+impl Deref for Model<'_> {
+    type Target = NoiseModel;
+
+    fn deref(&self) -> &NoiseModel {
+        &self.noise
+    }
+}
+
+impl<'a> Model<'a> {
+    /// Variance of a rounded constant.
     const ROUND: f64 = 1.0 / 12.0;
     /// Variance in a slot of 64-bit floating point in a transform there and back.
     const FLOAT: f64 = 1.0 / (1u128 << 103) as f64;
 
-    fn n(&self) -> f64 {
-        self.0.n() as f64
-    }
-
-    /// Variance in each part of a slot.
-    fn slot(&self, variance: f64, scale: f64) -> f64 {
-        let per_coefficient = if self.is_real() { 2.0 * self.n() } else { self.n() / 2.0 };
-        variance * per_coefficient / scale.powi(2)
+    fn new(params: &'a Params) -> Self {
+        Self { params, noise: NoiseModel::new(params.literal()).unwrap() }
     }
 
     /// Bits that the larger of two parts lacks on average: there are as many parts in all, so that the worst is as bad.
@@ -48,49 +46,27 @@ impl Model<'_> {
     }
 
     fn is_real(&self) -> bool {
-        self.0.literal().ring == RingKind::ConjugateInvariant
-    }
-
-    /// Products of coefficients in a coefficient of a product.
-    fn terms(&self) -> f64 {
-        if self.is_real() { 2.0 * self.n() } else { self.n() }
+        self.params.literal().ring == RingKind::ConjugateInvariant
     }
 
     fn fresh(&self, scale: f64) -> f64 {
-        self.slot(Self::ERROR + Self::ROUND, scale) + Self::FLOAT
+        self.noise.fresh(scale) + Self::FLOAT
     }
 
-    /// An ephemeral secret meets the key's error, and the secret that of the second part.
     fn public(&self, scale: f64) -> f64 {
-        self.slot(Self::ERROR * (1.0 + self.terms() * 4.0 / 3.0) + Self::ROUND, scale) + Self::FLOAT
+        self.noise.public(scale) + Self::FLOAT
     }
 
-    /// A division of two parts.
-    fn divide(&self, scale: f64) -> f64 {
-        self.slot(Self::ROUND * (1.0 + self.terms() * 2.0 / 3.0), scale)
-    }
-
-    /// Key switching before its division.
-    fn switch(&self, level: usize, scale: f64) -> f64 {
-        let gadget = self.0.gadget(level);
-        let ring = self.0.ring();
-        let log2 =
-            |range: std::ops::Range<usize>| range.map(|i| f64::from(ring.modulus(i).q()).log2()).sum::<f64>();
-        let log2_p = self.0.log2_qp(level) - self.0.log2_q(level);
-        let sizes = (0..gadget.digits()).map(|d| (2.0 * (log2(gadget.digit(d)) - log2_p)).exp2());
-        self.slot(Self::ERROR * Self::ROUND * self.terms() * sizes.sum::<f64>(), scale)
-    }
-
-    fn rotation(&self, level: usize, scale: f64) -> f64 {
-        self.switch(level, scale) + self.divide(scale)
+    fn encoding(&self, scale: f64) -> f64 {
+        self.noise.encoding(self.params.n(), scale) + Self::FLOAT
     }
 
     /// From the level above at its usual scale: the constant 1 is rounded at the missing scale.
     fn to_level(&self, level: usize) -> f64 {
-        let scale = self.0.scale(level);
-        let above = self.0.scale(level + 1);
-        let missing = scale * self.0.divisor(level + 1) / above;
-        self.divide(scale) + Self::ROUND / missing.powi(2)
+        let scale = self.params.scale(level);
+        let above = self.params.scale(level + 1);
+        let missing = scale * self.params.divisor(level + 1) / above;
+        self.division(scale) + Self::ROUND / missing.powi(2)
     }
 
     /// Precision of a typical slot.
@@ -100,7 +76,7 @@ impl Model<'_> {
 
     /// Bits that the worst slot lacks.
     fn worst(&self) -> f64 {
-        self.one_part() + (self.n().ln() / 2f64.sqrt()).log2()
+        self.one_part() + ((self.params.n() as f64).ln() / 2f64.sqrt()).log2()
     }
 }
 
@@ -116,7 +92,7 @@ impl<'a> Table<'a> {
     }
 
     fn model(&self) -> Model<'a> {
-        Model(&self.setup.params)
+        Model::new(&self.setup.params)
     }
 
     fn row(&mut self, operation: &str, x: &CiphertextBatch<Cpu>, want: &[Complex64], variance: f64) {
@@ -191,7 +167,7 @@ fn operations(name: &str, s: &Setup, level: usize) {
     let p = e.upload_plaintext(&plain, level).unwrap();
 
     let fresh = model.fresh(scale);
-    let encoding = model.slot(Model::ROUND, scale) + Model::FLOAT;
+    let encoding = model.encoding(scale);
     table.row("encrypt", &x, &a, fresh);
     let public = s.secret.public_key().unwrap().encrypt_at(&plain, level).unwrap();
     table.row("encrypt, public key", &e.upload(&[public]).unwrap(), &b, model.public(scale));
@@ -206,16 +182,16 @@ fn operations(name: &str, s: &Setup, level: usize) {
     let product = zip(&a, &b, |a, b| a * b);
     table.row("mul_plain", &e.mul_plain(&x, &p).unwrap(), &product, fresh + encoding);
     let after = scale * scale / divisor;
-    let tensor = 2.0 * fresh + model.switch(level, scale * scale);
+    let tensor = 2.0 * fresh + model.key_switch(level, scale * scale);
     table.row("mul_no_relin", &e.mul_no_relin(&x, &y).unwrap(), &product, 2.0 * fresh);
-    table.row("mul", &e.mul(&x, &y, keys).unwrap(), &product, tensor + model.divide(scale * scale));
-    table.row("mul_rescale", &e.mul_rescale(&x, &y, keys).unwrap(), &product, tensor + model.divide(after));
+    table.row("mul", &e.mul(&x, &y, keys).unwrap(), &product, tensor + model.division(scale * scale));
+    table.row("mul_rescale", &e.mul_rescale(&x, &y, keys).unwrap(), &product, tensor + model.division(after));
     let square = map(&a, |a| a * a);
     table.row(
         "square_rescale",
         &e.square_rescale(&x, keys).unwrap(),
         &square,
-        tensor + 2.0 * fresh + model.divide(after),
+        tensor + 2.0 * fresh + model.division(after),
     );
     let rotation = model.rotation(level, scale);
     table.row("rotate", &e.rotate(&x, 1, keys).unwrap(), &rotated(&a, 1), fresh + rotation);
@@ -265,7 +241,7 @@ fn polynomials(name: &str, s: &Setup, degrees: &[usize]) {
             let p = Polynomial::new(basis, c.clone()).unwrap();
             let y = s.evaluator.polynomial(&x, &p, &s.keys).unwrap();
             // The coarsest on the way.
-            let divisions = (y.level()..s.top()).map(|level| model.divide(s.params.scale(level)));
+            let divisions = (y.level()..s.top()).map(|level| model.division(s.params.scale(level)));
             let division = divisions.fold(0.0, f64::max);
             // An interval of another length costs a level, with another division, or up to two bits.
             let longer = title == "[-1, 3]";
@@ -294,7 +270,7 @@ fn transform(params: &Params, level: usize, count: i64) -> (LinearTransform, Vec
 }
 
 fn transforms(name: &str, s: &Setup, level: usize, count: i64) {
-    let model = Model(&s.params);
+    let model = Model::new(&s.params);
     let mut table = Table::new(name, s);
     let (linear, diagonals) = transform(&s.params, level, count);
     let prepared = s.evaluator.prepare_transform(&linear, &s.encoder).unwrap();
@@ -305,16 +281,16 @@ fn transforms(name: &str, s: &Setup, level: usize, count: i64) {
     let scale = s.params.scale(level);
     let below = s.params.scale(level - 1);
     let encoded = s.params.divisor(level) * below / scale;
-    let terms = (model.fresh(scale) + model.switch(level, scale)) / count as f64
-        + model.slot(Model::ROUND, encoded) * count as f64;
-    table.row(&format!("transform, {count}"), &y, &want, terms + model.divide(below));
+    let terms = (model.fresh(scale) + model.key_switch(level, scale)) / count as f64
+        + model.noise.encoding(s.params.n(), encoded) * count as f64;
+    table.row(&format!("transform, {count}"), &y, &want, terms + model.division(below));
     table.finish();
 }
 
 /// Products down to level 0: squares, in which an error doubles each time, and by fresh factors, in which they add up.
 fn depth(name: &str, s: &Setup, squares: bool) {
     let e = &s.evaluator;
-    let model = Model(&s.params);
+    let model = Model::new(&s.params);
     let mut table = Table::new(name, s);
     let a = units(&s.params, s.slots(), 6);
     let b = units(&s.params, s.slots(), 7);
@@ -324,7 +300,7 @@ fn depth(name: &str, s: &Setup, squares: bool) {
     let mut want = a.clone();
     let mut variance = model.fresh(scale);
     for level in (0..s.top()).rev() {
-        let arrived = model.divide(s.params.scale(level));
+        let arrived = model.division(s.params.scale(level));
         if squares {
             x = e.square_rescale(&x, &s.keys).unwrap();
             want = map(&want, |z| z * z);
