@@ -2,10 +2,11 @@
 
 use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
+use crate::candidate::{Candidate, Way};
 use crate::options::{CompileOptions, Progress};
 use crate::packing::positions;
 use crate::report::LayoutReport;
-use crate::search::{Candidate, MAX_VALUE_BYTES, Way};
+use crate::search::MAX_VALUE_BYTES;
 use crate::{CompileError, Network, NodeMap};
 
 /// The cheapest layout for a batch.
@@ -103,13 +104,14 @@ impl Search<'_> {
     /// Plans a layout as far as its price; returns the predicted seconds of the batch.
     fn consider(&mut self, layout: BatchLayout, progress: Progress<'_>) -> Result<f64, CompileError> {
         let (network, calibration) = self.grouped(layout)?;
-        let ways = self.ways.as_deref().filter(|_| matches!(layout, BatchLayout::SideBySide(_)));
+        let is_any_way = self.options.precision.is_some() || !matches!(layout, BatchLayout::SideBySide(_));
+        let ways = self.ways.as_deref().filter(|_| !is_any_way);
         let ranking =
             Candidate::ranked(&network, self.ranges, &calibration, layout, ways, self.options, progress)?;
         if layout == BatchLayout::SINGLE {
             self.ways = Some(ranking.promising());
         }
-        let (candidate, note) = ranking.best()?;
+        let (candidate, note) = ranking.best(self.options.precision, &calibration)?;
         let mut report = report(&candidate, layout, self.batch);
         let seconds = report.predicted_seconds;
         // What there is no other plan for is not refused.

@@ -137,15 +137,39 @@ pub(crate) fn magnitude(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |largest, x| if x.is_nan() { f64::INFINITY } else { largest.max(x.abs()) })
 }
 
-/// Sums of twelve uniform numbers from splitmix64 (Steele, Lea, Flood, 2014), which are near enough to normal ones.
-fn standard_normal_items(len: usize) -> Vec<Vec<f64>> {
-    let mut state = 0u64;
-    let mut uniform = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+/// Standard normal numbers, near enough: sums of twelve uniform ones from splitmix64 (Steele, Lea, Flood, 2014).
+pub(crate) struct StandardNormal {
+    state: u64,
+}
+
+impl StandardNormal {
+    /// The numbers of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// `values`, to each of which noise of a variance is added.
+    pub(crate) fn around(&mut self, values: &[f64], variance: f64) -> Vec<f64> {
+        if variance == 0.0 {
+            return values.to_vec();
+        }
+        let deviation = variance.sqrt();
+        values.iter().map(|x| x + deviation * self.draw()).collect()
+    }
+
+    fn draw(&mut self) -> f64 {
+        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
+    }
+
+    fn uniform(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (x >> 11) as f64 / (1u64 << 53) as f64
-    };
-    let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
-    (0..DRAWN_ITEMS).map(|_| (0..len).map(|_| normal()).collect()).collect()
+    }
+}
+
+fn standard_normal_items(len: usize) -> Vec<Vec<f64>> {
+    let mut normal = StandardNormal::new(0);
+    (0..DRAWN_ITEMS).map(|_| (0..len).map(|_| normal.draw()).collect()).collect()
 }

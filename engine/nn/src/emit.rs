@@ -6,14 +6,15 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::calibration::{Calibration, HEADROOM, magnitude};
+use crate::candidate::Candidate;
 use crate::layout::Layout;
 use crate::levels::{
-    LinearKind, chebyshev_readers, chebyshev_scale, masked_nodes, polynomial_bits, scale_classes,
+    LinearKind, chebyshev_readers, chebyshev_scale, class_ranges, masked_nodes, polynomial_bits,
+    scale_up_log2,
 };
 use crate::lower::{Diagonals, Lowering, Place, Split};
 use crate::options::Progress;
 use crate::rewrite::is_monic;
-use crate::search::Candidate;
 use crate::step::{LayoutTable, Operand, Program, Step, StepKind};
 use crate::{BatchLayout, Coefficients, CompileError, Linear, Node, NodeId, NodeMap, Op};
 use pleura_ckks::{
@@ -22,11 +23,6 @@ use pleura_ckks::{
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations
-/// shows.
-const ROTATION_BITS: f64 = 37.0;
-/// Bits of the largest coefficient of a weight.
-const WORD_BITS: f64 = 30.0;
 /// Largest difference between a step and the plaintext network, in units of the node's range.
 const MAX_ERROR: f64 = 1e-6;
 
@@ -81,18 +77,13 @@ pub(crate) fn emit(
     let ranges = calibration.ranges(network, candidate.input_unit)?;
     let first = items.first().ok_or(CompileError::Internal("there are no calibration items"))?;
     let trace = network.trace(first);
-    let classes = scale_classes(network, &candidate.levels);
-    let class_ranges = NodeMap::new(network.len(), |id| {
-        let members = ranges.iter().filter(|(other, _)| classes[*other] == classes[id]);
-        members.fold(0.0, |largest: f64, (_, range)| largest.max(*range))
-    });
     let mut builder = ProgramBuilder {
         candidate,
         params,
         encoder: Encoder::new(params),
         probes: items.get(..PROBES).unwrap_or(&items),
         ranges: &ranges,
-        class_ranges,
+        class_ranges: class_ranges(network, &candidate.levels, &ranges),
         masked: masked_nodes(network),
         chebyshev_readers: chebyshev_readers(network),
         slots: NodeMap::default(),
@@ -246,8 +237,7 @@ impl ProgramBuilder<'_> {
             .collect();
         let weights = lowered.iter().flat_map(|(diagonals, _)| diagonals.values());
         let largest = weights.map(|values| magnitude(values)).fold(f64::MIN_POSITIVE, f64::max);
-        let quiet = ROTATION_BITS - levels.nodes[x].bits;
-        let scale_up = ((largest * weight_scale).log2() - WORD_BITS).max(quiet).ceil().clamp(0.0, 100.0);
+        let scale_up = scale_up_log2(largest * weight_scale, levels.nodes[x].bits);
         let mut transform = BlockLinearTransform {
             level: levels.level(x),
             target_level: levels.level(id),
@@ -291,7 +281,8 @@ impl ProgramBuilder<'_> {
             (0..linear.outputs()).into_par_iter().map(|row| weights_of(linear, row)).collect();
         let largest =
             rows.iter().flat_map(BTreeMap::values).fold(f64::MIN_POSITIVE, |most, w| most.max(w.abs()));
-        let scale_up = ((largest * weight_scale).log2() - WORD_BITS).ceil().clamp(0.0, 100.0);
+        // Nothing is rotated.
+        let scale_up = scale_up_log2(largest * weight_scale, f64::INFINITY);
         let scale_of_weights = weight_scale / scale_up.exp2();
         let entries = rows.iter().map(|row| {
             let entries =

@@ -21,6 +21,16 @@ pub enum CompileError {
         /// Requested bits of security.
         security: u32,
     },
+    /// No layout is as precise as requested.
+    #[error(
+        "no layout is predicted to have {requested} bits of precision; the most precise one has {most:.1}, so ask for fewer"
+    )]
+    Precision {
+        /// Requested bits of precision.
+        requested: f64,
+        /// Predicted bits of precision of the most precise layout.
+        most: f64,
+    },
     /// A layout has a ciphertext for each element, and a tensor has too many of them.
     #[error(
         "a ciphertext for each element would be more than {MAX_CIPHERTEXTS} ciphertexts, or more weights than a plan holds"

@@ -16,6 +16,11 @@ pub(crate) const PRIME_BITS: u32 = 30;
 const WEIGHT_BITS: f64 = 23.0;
 /// Operands of a product with more bits are rescaled first.
 const MAX_FACTOR_BITS: f64 = 38.0;
+/// Operands of linear steps with fewer bits of scale are multiplied by a power of two: else the noise of rotations
+/// shows.
+const ROTATION_BITS: f64 = 37.0;
+/// Bits of the largest coefficient of a weight.
+const WORD_BITS: f64 = 30.0;
 /// Bits of the constant that brings an operand of a sum to another scale.
 const ALIGNMENT_BITS: f64 = 18.0;
 /// Bits of scale times range that the result has more than other values: nothing follows it, and it may use most of
@@ -68,6 +73,13 @@ pub(crate) struct OperandLevels {
     pub(crate) scale_up_log2: u32,
     /// Whether a constant brings the operand of a sum to the scale of the sum.
     pub(crate) aligned: bool,
+}
+
+impl OperandLevels {
+    /// Factor of the scale, with levels of exactly [`PRIME_BITS`].
+    pub(crate) fn gain(&self) -> f64 {
+        (f64::from(self.scale_up_log2) - f64::from(PRIME_BITS) * self.rescale_by as f64).exp2()
+    }
 }
 
 /// How a linear node is computed on ciphertexts.
@@ -361,6 +373,12 @@ impl Factor {
     }
 }
 
+/// Bits by which the operand of a map is scaled up, and its weights down, so that the weights fit their words and the noise of rotations does
+/// not show. `largest` is the largest weight as an integer, and the operand has `bits` of scale times range.
+pub(crate) fn scale_up_log2(largest: f64, bits: f64) -> f64 {
+    (largest.log2() - WORD_BITS).max(ROTATION_BITS - bits).ceil().clamp(0.0, 100.0)
+}
+
 /// Bits of scale times range of a polynomial's result: more than a square's, since its inner sums have what powers
 /// leave of them.
 pub(crate) fn polynomial_bits(message_bits: f64) -> f64 {
@@ -386,7 +404,7 @@ fn coefficient_bits(degree: usize, operand: f64, result: f64) -> f64 {
 }
 
 /// Nodes whose scales must be equal because they are added to each other: the first node of each node's class.
-pub(crate) fn scale_classes(network: &Network, levels: &Levels) -> NodeMap<NodeId> {
+fn scale_classes(network: &Network, levels: &Levels) -> NodeMap<NodeId> {
     let mut classes = Classes::new(network.len());
     for (id, node) in network.iter() {
         if let Op::Add(..) | Op::Sub(..) = node.op {
@@ -398,6 +416,15 @@ pub(crate) fn scale_classes(network: &Network, levels: &Levels) -> NodeMap<NodeI
         }
     }
     classes.firsts()
+}
+
+/// Largest range among the nodes of each node's class, see [`scale_classes`].
+pub(crate) fn class_ranges(network: &Network, levels: &Levels, ranges: &NodeMap<f64>) -> NodeMap<f64> {
+    let classes = scale_classes(network, levels);
+    NodeMap::new(network.len(), |id| {
+        let members = ranges.iter().filter(|(other, _)| classes[*other] == classes[id]);
+        members.fold(0.0, |largest: f64, (_, range)| largest.max(*range))
+    })
 }
 
 /// Disjoint sets of nodes, each named by its first node.

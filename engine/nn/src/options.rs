@@ -30,6 +30,9 @@ pub struct DeviceClassError;
 pub struct CompileOptions {
     /// Security of the parameters.
     pub security: Security,
+    /// Least precision of results in bits, as [`Report::predicted_bits`](crate::Report::predicted_bits) has it. Without one, precision is
+    /// weighed against levels.
+    pub precision: Option<f64>,
     /// Kinds of ring that are tried.
     pub rings: Vec<RingKind>,
     /// Typical items, `[items, ..input shape]`, to take the ranges of values from. Without them, standard normal
@@ -55,12 +58,13 @@ pub struct CompileOptions {
 pub type Progress<'a> = &'a mut dyn FnMut(&str, usize, usize);
 
 impl Default for CompileOptions {
-    /// 128 bits of security, both kinds of ring, standard normal calibration items, single items, a processor with all
+    /// 128 bits of security, any precision, both kinds of ring, standard normal calibration items, single items, a processor with all
     /// its threads, no metadata.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             security: Security::Bits128,
+            precision: None,
             rings: RingKind::ALL.to_vec(),
             calibration: None,
             ranges: BTreeMap::new(),

@@ -8,7 +8,7 @@ use crate::emit::emit;
 use crate::error::MAX_LOG2_RANGE;
 use crate::options::{CompileOptions, Progress};
 use crate::server_plan::ServerPlan;
-use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
+use crate::spec::{ClientSpec, DEFAULT_PUBLISH_BITS, SpecDescription, TensorSpec};
 use crate::{CompileError, LayoutReport, Network, Node, NodeId, NodeMap, Op, Report};
 use ndarray::{ArrayView, Dimension};
 use pleura_ckks::Params;
@@ -32,6 +32,8 @@ pub struct Plan {
 pub(crate) struct PlanNotes {
     /// Largest magnitude at each node of the network as it was given, on the calibration items.
     pub(crate) ranges: NodeMap<f64>,
+    /// Largest error to expect among the values of each step, in units of their range.
+    pub(crate) errors: NodeMap<f64>,
     /// Choices of the compiler, in sentences.
     pub(crate) notes: Vec<String>,
     /// Layouts that were compared for the batch.
@@ -81,17 +83,14 @@ impl Plan {
         let Chosen { candidate, layout, calibration, note, .. } = chosen;
         check_magnitude(network, &ranges, NodeId::INPUT, candidate.input_unit)?;
         check_magnitude(network, &ranges, network.output(), candidate.output_unit)?;
-        let mut error = candidate.error();
-        if let Some((polynomial_error, id)) = candidate.polynomial_error() {
-            let Node { name, op, .. } = &candidate.network[id];
-            if let Op::Chebyshev(_, c) = op
-                && polynomial_error > MAX_POLYNOMIAL_ERROR
-            {
-                let bits = (-polynomial_error.log2()).max(0.0) as i32;
-                return Err(CompileError::Imprecise { node: name.clone(), degree: c.degree(), bits });
-            }
-            error = error.hypot(polynomial_error);
+        if let Some((polynomial_error, id)) = candidate.polynomial_error()
+            && let Node { name, op: Op::Chebyshev(_, c), .. } = &candidate.network[id]
+            && polynomial_error > MAX_POLYNOMIAL_ERROR
+        {
+            let bits = (-polynomial_error.log2()).max(0.0) as i32;
+            return Err(CompileError::Imprecise { node: name.clone(), degree: c.degree(), bits });
         }
+        let errors = candidate.expected_errors(&calibration)?;
         let params = Params::new(candidate.literal)?;
         let program = emit(&candidate, &params, &calibration, progress)?;
         let tensor = |id: NodeId, range: f64, unit: f64, shape: &[usize]| TensorSpec {
@@ -122,17 +121,23 @@ impl Plan {
                 network: server.network.clone(),
                 input: server.input.clone(),
                 output: server.output.clone(),
-                error,
+                error: errors[candidate.network.output()],
                 metadata: options.metadata.clone(),
                 plan_digest: server.digest,
             },
         };
-        Ok(Self::assemble(server, client, PlanNotes { ranges, notes: vec![note], layouts }))
+        let notes = std::iter::once(note).chain(rounding_note(&client)).collect();
+        Ok(Self::assemble(server, client, PlanNotes { ranges, errors, notes, layouts }))
     }
 
     /// A plan of parts that belong together.
     pub(crate) fn assemble(server: ServerPlan, client: ClientSpec, notes: PlanNotes) -> Self {
-        let report = Report { layouts: notes.layouts.clone(), ..Report::new(&server, &notes.notes) };
+        let mut report = Report::new(&server, &notes.notes);
+        report.layouts.clone_from(&notes.layouts);
+        report.predicted_bits = Some(-client.expected_error().log2());
+        for (layer, error) in report.layers.iter_mut().zip(notes.errors.values()) {
+            layer.predicted_bits = Some(-error.log2());
+        }
         Self { server: Arc::new(server), client: Arc::new(client), notes, report }
     }
 
@@ -186,6 +191,14 @@ impl Plan {
         })
         .collect()
     }
+}
+
+/// A sentence on results of fewer exact bits than are published of others.
+fn rounding_note(spec: &ClientSpec) -> Option<String> {
+    let bits = spec.exact_bits();
+    (bits < DEFAULT_PUBLISH_BITS).then(|| {
+        format!("results are expected to be exact to {bits} bits of their range, and are rounded to as many")
+    })
 }
 
 /// Refuses inputs or results whose range or unit has no place in the bytes of a plan.

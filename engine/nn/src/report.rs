@@ -43,6 +43,9 @@ pub struct Report {
     pub predicted_peak_bytes: usize,
     /// Predicted bytes of a GPU's memory for the plan, the keys of one client and one group at a time.
     pub predicted_device_bytes: usize,
+    /// Predicted precision of results: `-log2` of the largest error to expect among the values of an item, in units of their range.
+    /// The server's half of a plan does not tell it.
+    pub predicted_bits: Option<f64>,
     /// Predicted seconds of an inference of a group on devices of the class, encryption included.
     pub predicted_seconds: f64,
     /// Layouts that were compared for the batch.
@@ -116,6 +119,8 @@ pub struct LayerReport {
     pub level: usize,
     /// Bytes of the step's weights.
     pub bytes: usize,
+    /// Predicted precision of the step's values, as for [`Report::predicted_bits`].
+    pub predicted_bits: Option<f64>,
     /// Predicted seconds on devices of the plan's class.
     pub predicted_seconds: f64,
 }
@@ -167,6 +172,7 @@ impl Report {
             // Client and server in one process hold the keys twice, for a moment, and storage is kept for reuse.
             predicted_peak_bytes: 2 * (key_bytes + weight_bytes + peak) + PROCESS_BYTES,
             predicted_device_bytes: plan.device_bytes(1),
+            predicted_bits: None,
             predicted_seconds: layers.iter().map(|layer| layer.predicted_seconds).sum(),
             layers,
             layouts: Vec::new(),

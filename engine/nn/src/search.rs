@@ -7,18 +7,20 @@
 
 use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
+use crate::candidate::{Candidate, Way};
 use crate::channels::{self, ChannelLayouts, with_cleared_operands};
-use crate::choice::{Lowered, NodeChoice, choose};
+use crate::choice::{Lowered, choose};
 use crate::cost::{Cost, LinearWork};
 use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS};
-use crate::levels::{Levels, LinearKind, PRIME_BITS, chebyshev_scale_bits, masked_nodes};
+use crate::levels::{Levels, LinearKind, masked_nodes};
 use crate::literals::{MAX_LEVELS, literals, smallest_degree};
 use crate::lower::{Lowering, SplitSteps};
 use crate::normalize::{Normalized, normalize};
-use crate::options::{CompileOptions, DeviceClass, Progress};
+use crate::options::{CompileOptions, Progress};
 use crate::packing::{Packing, positions};
+use crate::ranking::Ranking;
 use crate::rewrite::{Merging, Pools, rewrite};
-use crate::{Coefficients, CompileError, Linear, Network, NodeId, NodeMap, Op, Pool};
+use crate::{CompileError, Linear, Network, NodeId, NodeMap, Op, Pool};
 use pleura_ckks::{ParamsLiteral, RingKind};
 use rayon::prelude::*;
 use std::fmt;
@@ -30,8 +32,6 @@ const MESSAGE_BITS: [f64; 6] = [31.0, 32.0, 33.0, 34.0, 35.0, 36.0];
 const COEFFICIENT_BITS: f64 = 24.0;
 /// Bits of precision beyond which there is no need to try.
 const ENOUGH_BITS: f64 = 18.5;
-/// Magnitude of a typical value, in units of the range.
-const TYPICAL: f64 = 0.15;
 /// Ratio of predicted seconds from which on a result of fewer bits is worth more special primes, which leave fewer digits and smaller keys.
 const SHORT_RESULT_RATIO: f64 = 1.1;
 /// Rewritings that are tried.
@@ -41,51 +41,10 @@ const MERGINGS: [Merging; 4] = [
     Merging { pools: Pools::Rotated, convolutions: false },
     Merging { pools: Pools::Merged, convolutions: true },
 ];
-/// Bytes of ciphertexts by which interleaved groups of different sizes are compared: predictions take ciphertexts for cached. Groups of hefNet
-/// 16-32-64 take 1.7 times the predicted time with 80 MiB of them, and 2.6 times with 224 MiB.
-const CACHED_VALUE_BYTES: f64 = (128 << 20) as f64;
 /// Most bytes of the ciphertexts that a step of a layout reads and makes.
 pub(crate) const MAX_VALUE_BYTES: usize = 4 << 30;
-/// Ratio of predicted seconds up to which a way is promising for several items, too, and the most such ways.
-const PROMISING_RATIO: f64 = 1.3;
-const MAX_PROMISING: usize = 4;
 /// Most entries of a matrix between ciphertexts of elements.
 const MAX_ENTRIES: usize = 1 << 24;
-
-/// A rewriting, a packing and a kind of ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Way {
-    merging: Merging,
-    packing: Packing,
-    ring: RingKind,
-}
-
-/// Candidates of a search, the cheapest first.
-pub(crate) struct Ranking(Vec<Candidate>);
-
-/// One way to run a network, as far as its price needs.
-pub(crate) struct Candidate {
-    /// The rewritten and normalized network.
-    pub(crate) network: Arc<Network>,
-    /// Powers of two by which the client divides inputs and multiplies results.
-    pub(crate) input_unit: f64,
-    pub(crate) output_unit: f64,
-    /// Largest magnitude at each node.
-    ranges: NodeMap<f64>,
-    pub(crate) pools: Pools,
-    pub(crate) levels: Levels,
-    pub(crate) literal: ParamsLiteral,
-    /// Where elements lie, in ciphertexts whose slots stand for a run of slots each.
-    pub(crate) layouts: NodeMap<Arc<Layout>>,
-    pub(crate) batch_layout: BatchLayout,
-    /// Slots of a run, which hold as many items: one where items lie side by side, and all slots for an item per slot.
-    pub(crate) run: usize,
-    way: Way,
-    pub(crate) nodes: NodeMap<NodeChoice>,
-    /// Rewriting and packing in words, for the report.
-    description: String,
-    device: DeviceClass,
-}
 
 /// A network rewritten in one way, with the ranges of its values.
 struct Rewritten<'a> {
@@ -168,112 +127,13 @@ impl Candidate {
             tried.push(network);
         }
         progress("choosing a layout", MERGINGS.len(), MERGINGS.len());
-        found.candidates.sort_by(|a, b| a.price(options.batch).total_cmp(&b.price(options.batch)));
         request.ranking(found)
-    }
-
-    /// The error to expect, in units of the ranges: every linear step adds what its division rounds, and the rounding
-    /// of its weights, which grows with their number.
-    pub(crate) fn error(&self) -> f64 {
-        let division = 0.25 * self.noise() / self.levels.message_bits.exp2();
-        // Inner sums of polynomials have about as many bits as their coefficients.
-        let polynomials = 0.25 * self.noise() / self.levels.coefficient_bits.exp2();
-        let mut sum_of_squares = polynomials * polynomials;
-        for (id, node) in self.network.iter() {
-            let (Op::Linear(x, _), Some(work)) = (&node.op, &self.nodes[id].work) else { continue };
-            let terms = work.diagonals as f64 / work.outputs as f64;
-            let rounded = (terms * self.literal.ring.coefficients(work.period) as f64 / 12.0).sqrt()
-                * TYPICAL
-                / self.levels.weight_bits(*x, id).exp2();
-            sum_of_squares += division * division + rounded * rounded;
-        }
-        sum_of_squares.sqrt()
-    }
-
-    /// The largest error to expect of a polynomial, in units of its range, and the polynomial. Element `k` of the
-    /// Chebyshev basis multiplies errors of its argument by up to `k` and more at the ends of the domain.
-    pub(crate) fn polynomial_error(&self) -> Option<(f64, NodeId)> {
-        let polynomials = self.network.iter().filter_map(|(id, node)| {
-            let Op::Chebyshev(_, c) = &node.op else { return None };
-            let bits = chebyshev_scale_bits(c.degree()).min(self.levels.coefficient_bits);
-            let argument = 0.25 * self.noise() / bits.exp2();
-            Some((slope(c, node.len()) * argument / self.ranges[id], id))
-        });
-        polynomials.max_by(|a, b| a.0.total_cmp(&b.0))
-    }
-
-    /// Seconds of a batch by which candidates of one layout are compared. The items of a group depend on rings and layouts.
-    fn price(&self, batch: usize) -> f64 {
-        let groups = batch.max(1).div_ceil(self.items());
-        let memory = match self.batch_layout {
-            BatchLayout::Interleaved => 1.0 + self.value_bytes() as f64 / CACHED_VALUE_BYTES,
-            BatchLayout::SideBySide(_) | BatchLayout::SlotPerItem => 1.0,
-        };
-        groups as f64 * self.predicted_seconds() * memory
-    }
-
-    /// Predicted seconds of one group of items.
-    pub(crate) fn predicted_seconds(&self) -> f64 {
-        self.nodes.values().iter().map(|node| node.predicted_seconds).sum()
-    }
-
-    /// Ciphertexts that a client sends.
-    pub(crate) fn input_ciphertexts(&self) -> usize {
-        self.layouts[NodeId::INPUT].ciphertexts
-    }
-
-    /// Most bytes of the ciphertexts that a step reads and makes.
-    pub(crate) fn value_bytes(&self) -> usize {
-        let bytes = |id: NodeId| {
-            let limbs =
-                (self.literal.base_bits as usize).div_ceil(PRIME_BITS as usize) + self.levels.level(id);
-            (8 * limbs * self.layouts[id].ciphertexts) << self.literal.log_n
-        };
-        let steps = self.network.iter();
-        let steps = steps.map(|(id, node)| bytes(id) + node.op.reads().into_iter().map(bytes).sum::<usize>());
-        steps.fold(0, usize::max)
-    }
-
-    /// Items of a group.
-    pub(crate) fn items(&self) -> usize {
-        if let BatchLayout::SideBySide(items) = self.batch_layout { items } else { self.run }
-    }
-
-    /// Growth of roundings on their way to the slots, in proportion.
-    fn noise(&self) -> f64 {
-        (f64::from(self.literal.log_n) + self.literal.noise_bits()).exp2()
-    }
-}
-
-impl Ranking {
-    /// Ways that are nearly as cheap as the cheapest: where several items share ciphertexts, one of them is likely to be it.
-    pub(crate) fn promising(&self) -> Vec<Way> {
-        let most = self.0.first().map_or(0.0, Candidate::predicted_seconds) * PROMISING_RATIO;
-        self.0.iter().filter(|c| c.predicted_seconds() <= most).map(|c| c.way).take(MAX_PROMISING).collect()
-    }
-
-    /// The cheapest candidate, with a sentence on the choice.
-    pub(crate) fn best(self) -> Result<(Candidate, String), CompileError> {
-        let mut ranked = self.0.into_iter();
-        let best = ranked.next().ok_or(CompileError::Internal("a ranking is empty"))?;
-        let mut choice = format!("layout: {best}");
-        if let Some(next) = ranked.next() {
-            choice = format!("{choice}; next best: {next}");
-        }
-        Ok((best, choice))
     }
 }
 
 /// The candidate of the least predicted seconds.
 fn fastest(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
     candidates.min_by(|a, b| a.predicted_seconds().total_cmp(&b.predicted_seconds()))
-}
-
-impl fmt::Display for Candidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = self.device.to_string().to_uppercase();
-        write!(f, "{}; predicted {:.0} ms on a {class}", self.description, 1e3 * self.predicted_seconds())
-    }
 }
 
 impl Request<'_> {
@@ -320,7 +180,7 @@ impl Request<'_> {
     /// The candidates, or why there are none.
     fn ranking(&self, found: Found) -> Result<Ranking, CompileError> {
         if !found.candidates.is_empty() {
-            return Ok(Ranking(found.candidates));
+            return Ok(Ranking::new(found.candidates, self.options.batch));
         }
         let is_side_by_side = matches!(self.batch_layout, BatchLayout::SideBySide(_));
         Err(match found.refusal {
@@ -368,7 +228,7 @@ impl Rewritten<'_> {
         if let Some(placed) = placed {
             let way = Way { merging: self.merging, packing: Packing::ALL[0], ring: self.ring };
             let described = format!("{}, {}{}", self.batch_layout, self.merging, slots_in_words(self.ring));
-            candidates.extend(self.candidate(way, described, &placed, options)?);
+            candidates.extend(self.parameters(way, described, &placed, options)?);
             return Ok(candidates);
         }
         for packing in Packing::ALL {
@@ -384,28 +244,28 @@ impl Rewritten<'_> {
             if !seen.contains(&layouts) {
                 let described = format!("{packing}, {}{}", self.merging, slots_in_words(self.ring));
                 let placed = Placed { layouts, run, columns: 1 };
-                candidates.extend(self.candidate(way, described, &placed, options)?);
+                candidates.extend(self.parameters(way, described, &placed, options)?);
                 seen.push(placed.layouts);
             }
         }
         Ok(candidates)
     }
 
-    /// The best parameters for a layout; none if a pool needs rotations that the layout does not allow, or no
-    /// parameters are deep enough.
-    fn candidate(
+    /// The preferred parameters for a layout, and those of every size of messages if a precision is requested; none if a pool needs rotations
+    /// that the layout does not allow, or no parameters are deep enough.
+    fn parameters(
         &self,
         way: Way,
         description: String,
         placed: &Placed,
         options: &CompileOptions,
-    ) -> Result<Option<Candidate>, CompileError> {
+    ) -> Result<Vec<Candidate>, CompileError> {
         let Placed { layouts, run, .. } = placed;
         // Diagonals do not depend on the parameters.
         let lowered: Vec<Option<Lowered>> =
             self.network.ids().collect::<Vec<_>>().into_par_iter().map(|id| self.lower(id, placed)).collect();
         let Some(lowered) = lowered.into_iter().collect::<Option<NodeMap<Lowered>>>() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let mut candidates = Vec::new();
         for message_bits in MESSAGE_BITS {
@@ -433,6 +293,7 @@ impl Rewritten<'_> {
                 run: *run,
                 way,
                 description: description.clone(),
+                is_preferred: false,
                 device: options.device,
             };
             let long = literals(self.ring, &levels, options.security, self.log_n);
@@ -448,9 +309,14 @@ impl Rewritten<'_> {
         }
         // A level is worth a bit, up to the bits that are enough.
         let price = |c: &Candidate| c.error().log2().max(-ENOUGH_BITS) + c.levels.total as f64;
-        Ok(candidates
-            .into_iter()
-            .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error()))))
+        let preferred = candidates
+            .iter_mut()
+            .min_by(|a, b| price(a).total_cmp(&price(b)).then_with(|| a.error().total_cmp(&b.error())));
+        if let Some(preferred) = preferred {
+            preferred.is_preferred = true;
+        }
+        candidates.retain(|candidate| candidate.is_preferred || options.precision.is_some());
+        Ok(candidates)
     }
 
     /// Diagonals and rotations of a node, or entries of its matrix; none if the layout does not allow the rotations of a pool or has
@@ -559,13 +425,6 @@ fn entries(linear: &Linear) -> Option<usize> {
         }
     }
     Some(entries)
-}
-
-/// Largest `sum (1 + k) |c_k|` over the elements: how far errors of the argument and of the basis carry.
-fn slope(c: &Coefficients, elements: usize) -> f64 {
-    (0..elements)
-        .map(|i| (0..=c.degree()).map(|k| (1 + k) as f64 * c.at(k, i).abs()).sum())
-        .fold(0.0, f64::max)
 }
 
 /// Rotations that double the windows of a pool until they are summed, if the layout has even strides.

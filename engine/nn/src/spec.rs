@@ -152,11 +152,20 @@ impl ClientSpec {
         beyond(self.output_range(), values)
     }
 
+    /// Whole bits of results that the expected error leaves.
+    pub(crate) fn exact_bits(&self) -> i32 {
+        (-self.description.error.log2()).floor().max(0.0) as i32
+    }
+
+    /// The largest error to expect among the values of a result, in units of their range ([`ClientSpec::output_range`]).
+    pub fn expected_error(&self) -> f64 {
+        self.description.error
+    }
+
     /// Fractional bits of published results: [`DEFAULT_PUBLISH_BITS`] bits of the output's range, or as many as the
     /// plan is expected to be exact to.
     pub fn publish_bits(&self) -> i32 {
-        let exact = (-self.description.error.log2()).floor().max(0.0) as i32;
-        DEFAULT_PUBLISH_BITS.min(exact) - self.output_range().log2().ceil() as i32
+        DEFAULT_PUBLISH_BITS.min(self.exact_bits()) - self.output_range().log2().ceil() as i32
     }
 
     /// Meaning of inputs and results.

@@ -188,6 +188,10 @@ impl Plan {
         if !notes.ranges.values().iter().all(|range| range.is_finite() && *range > 0.0) {
             return Err(PlanFileError::Invalid { what: "a range of values" });
         }
+        let are_errors = notes.errors.values().iter().all(|error| error.is_finite() && *error > 0.0);
+        if !are_errors || notes.errors.len() != server.program.steps.len() {
+            return Err(PlanFileError::Invalid { what: "the expected errors of steps" });
+        }
         Ok(Self::assemble(server, client, notes))
     }
 }

@@ -15,5 +15,6 @@ mod networks;
 mod plan_bytes;
 mod plans;
 mod polynomials;
+mod precision;
 mod shapes;
 mod units;

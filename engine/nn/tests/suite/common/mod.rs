@@ -397,7 +397,11 @@ pub(crate) fn tell(bits: f64, min_bits: f64, plan: &Plan) {
         let p = &plan.report().parameters;
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default();
-        eprintln!("{bits:5.1} of {min_bits} bits, 2^{}, {} levels: {name}", p.log_n, p.levels);
+        let predicted = plan.report().predicted_bits.unwrap_or_default();
+        eprintln!(
+            "{bits:5.1} of {min_bits} bits, {predicted:.1} predicted, 2^{}, {} levels: {name}",
+            p.log_n, p.levels
+        );
     }
 }
 

@@ -1,0 +1,281 @@
+//! Precision of results, predicted: noise is drawn for every step of a candidate, and carried through the plaintext network on calibration items.
+
+#![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
+
+use crate::calibration::{Calibration, StandardNormal};
+use crate::candidate::Candidate;
+use crate::levels::{
+    LinearKind, OperandLevels, PRIME_BITS, class_ranges, masked_nodes, polynomial_bits, scale_up_log2,
+};
+use crate::{BatchLayout, Coefficients, CompileError, Linear, NodeId, NodeMap, Op};
+use pleura_ckks::NoiseModel;
+use rayon::prelude::*;
+use std::f64::consts::{LN_2, SQRT_2};
+
+/// Calibration items that noise is drawn for, and draws for each.
+const ITEMS: usize = 4;
+const DRAWS: usize = 2;
+/// Largest error that is told, and the inverse of the smallest: 60 bits.
+const MAX_ERROR: f64 = (1u64 << 60) as f64;
+
+/// Variances of the noise that a step adds to each value of its result, and before that to each value of its operands.
+#[derive(Default)]
+struct StepNoise {
+    result: f64,
+    operands: Vec<f64>,
+}
+
+/// A candidate whose noise is predicted.
+struct Prediction<'a> {
+    candidate: &'a Candidate,
+    noise: NoiseModel,
+    /// Factors between values and encrypted integers.
+    scales: NodeMap<f64>,
+    masked: NodeMap<bool>,
+}
+
+impl Candidate {
+    /// Bits of precision to expect of a result.
+    ///
+    /// # Errors
+    /// [`CompileError::Params`] for parameters that do not exist.
+    pub(crate) fn expected_bits(&self, calibration: &Calibration) -> Result<f64, CompileError> {
+        Ok(-self.expected_errors(calibration)?[self.network.output()].log2())
+    }
+
+    /// The largest error to expect among the values of each node, in units of its range.
+    ///
+    /// # Errors
+    /// [`CompileError::Params`] for parameters that do not exist.
+    pub(crate) fn expected_errors(&self, calibration: &Calibration) -> Result<NodeMap<f64>, CompileError> {
+        let prediction = Prediction {
+            candidate: self,
+            noise: NoiseModel::new(&self.literal)?,
+            scales: self.scales(),
+            masked: masked_nodes(&self.network),
+        };
+        let items: Vec<_> = calibration.items.iter().take(ITEMS).enumerate().collect();
+        let squares: Vec<NodeMap<f64>> = items
+            .into_par_iter()
+            .flat_map_iter(|(number, item)| prediction.squared_errors(number as u64, item))
+            .collect();
+        Ok(NodeMap::new(self.network.len(), |id| {
+            let squares = squares.iter().map(|squares| squares[id]).sum::<f64>() / squares.len() as f64;
+            let error = squares.sqrt() * largest_deviation(self.network[id].len()) / self.ranges[id];
+            // Differences of equal values are exact, and noise that grows without bounds is no number.
+            if error < MAX_ERROR { error.max(MAX_ERROR.recip()) } else { MAX_ERROR }
+        }))
+    }
+
+    /// The scale of each node's result, with levels of exactly [`PRIME_BITS`].
+    fn scales(&self) -> NodeMap<f64> {
+        let ranges = class_ranges(&self.network, &self.levels, &self.ranges);
+        let mut scales: NodeMap<f64> = NodeMap::default();
+        for (id, node) in self.network.iter() {
+            let levels = &self.levels.nodes[id];
+            let factor = |read: NodeId, operand: &OperandLevels| scales[read] * operand.gain();
+            let scale = match &node.op {
+                Op::Linear(x, linear) if !levels.free_scale => {
+                    match LinearKind::of(linear, false, self.pools) {
+                        LinearKind::SetScale(factor) => scales[*x] / factor.abs(),
+                        LinearKind::SumPool(_) | LinearKind::Transform => {
+                            scales[*x] * (levels.bits - self.levels.nodes[*x].bits).exp2()
+                        }
+                    }
+                }
+                Op::Polynomial(x, _) => factor(*x, &levels.operands[0]).powi(2),
+                Op::Mul(a, b) => factor(*a, &levels.operands[0]) * factor(*b, &levels.operands[1]),
+                Op::Chebyshev(..) => polynomial_bits(self.levels.message_bits).exp2() / ranges[id],
+                _ if id == self.network.output() => self.levels.result_bits().exp2() / ranges[id],
+                _ => levels.bits.exp2() / ranges[id],
+            };
+            scales.push(scale);
+        }
+        scales
+    }
+}
+
+impl Prediction<'_> {
+    /// Mean square of the noise in the values of each node, once for each draw.
+    fn squared_errors(&self, number: u64, item: &[f64]) -> Vec<NodeMap<f64>> {
+        let network = &self.candidate.network;
+        let item: Vec<f64> = item.iter().map(|x| x / self.candidate.input_unit).collect();
+        let exact = network.trace(&item);
+        let noise: NodeMap<StepNoise> = network.ids().map(|id| self.noise_of(id, &exact)).collect();
+        let mut normal = StandardNormal::new(1 + number);
+        let squares = (0..DRAWS).map(|_| {
+            let noisy = self.noisy(&item, &noise, &mut normal);
+            NodeMap::new(network.len(), |id| {
+                let differences = noisy[id].iter().zip(&exact[id]).map(|(a, b)| (a - b).powi(2));
+                differences.sum::<f64>() / noisy[id].len().max(1) as f64
+            })
+        });
+        squares.collect()
+    }
+
+    /// Values of all nodes for `item`, with noise.
+    fn noisy(
+        &self,
+        item: &[f64],
+        noise: &NodeMap<StepNoise>,
+        normal: &mut StandardNormal,
+    ) -> NodeMap<Vec<f64>> {
+        let mut values: NodeMap<Vec<f64>> = NodeMap::default();
+        for (id, node) in self.candidate.network.iter() {
+            let StepNoise { result, operands } = &noise[id];
+            let reads = node.op.reads();
+            let noisy: Vec<(NodeId, Vec<f64>)> = reads
+                .into_iter()
+                .zip(operands)
+                .map(|(read, &variance)| (read, normal.around(&values[read], variance)))
+                .collect();
+            let value = node.op.evaluate(item, |read| {
+                let operand = noisy.iter().find(|(other, _)| *other == read);
+                operand.map_or(&values[read], |(_, noisy)| noisy)
+            });
+            values.push(normal.around(&value, *result));
+        }
+        values
+    }
+
+    /// Noise of a node for an item with the values `exact`.
+    fn noise_of(&self, id: NodeId, exact: &NodeMap<Vec<f64>>) -> StepNoise {
+        let noise = &self.noise;
+        let candidate = self.candidate;
+        let scale = self.scales[id];
+        let level = candidate.levels.level(id);
+        match &candidate.network[id].op {
+            Op::Input => StepNoise { result: noise.fresh(scale), ..StepNoise::default() },
+            Op::Linear(x, linear) => self.linear(id, *x, linear, &exact[*x]),
+            Op::Polynomial(..) | Op::Mul(..) => {
+                StepNoise { result: noise.rotation(level, scale), operands: self.operands(id, exact) }
+            }
+            Op::Add(..) | Op::Sub(..) => StepNoise { result: 0.0, operands: self.operands(id, exact) },
+            Op::Chebyshev(_, coefficients) => {
+                StepNoise { result: self.chebyshev(coefficients), ..StepNoise::default() }
+            }
+            // Networks are rewritten before they have levels.
+            Op::Activation(..) => StepNoise::default(),
+        }
+    }
+
+    fn linear(&self, id: NodeId, x: NodeId, linear: &Linear, operand: &[f64]) -> StepNoise {
+        let candidate = self.candidate;
+        let choice = &candidate.nodes[id];
+        let level = candidate.levels.level(id);
+        let scale = self.scales[id];
+        match LinearKind::of(linear, self.masked[id], candidate.pools) {
+            LinearKind::SetScale(_) => StepNoise::default(),
+            LinearKind::SumPool(_) => {
+                // The mean is the sum at a larger scale.
+                let result = self.summed(0.0, &choice.rotate_and_sum, level, scale);
+                StepNoise { result, ..StepNoise::default() }
+            }
+            LinearKind::Transform => {
+                let Some(work) = &choice.work else { return StepNoise::default() };
+                let from = &candidate.levels.nodes[x];
+                let divisor = self.divisor(candidate.levels.nodes[id].consumed - from.consumed);
+                let weight_scale = scale * divisor / self.scales[x];
+                let scale_up = scale_up_log2(largest_weight(linear) * weight_scale, from.bits).exp2();
+                let coefficients = candidate.literal.ring.coefficients(self.period(x, linear, work.period));
+                let weights = self.noise.encoding(coefficients, weight_scale / scale_up);
+                let terms = work.diagonals as f64 / work.outputs.max(1) as f64;
+                let transformed = self.noise.division(scale)
+                    + terms * weights * mean_square(operand)
+                    + work.giant_steps as f64 * self.noise.rotation(work.level, scale * divisor);
+                let is_rotated = work.baby_steps > 0 && candidate.batch_layout != BatchLayout::SlotPerItem;
+                let read = self.noise.key_switch(work.level, self.scales[x] * scale_up);
+                StepNoise {
+                    result: self.summed(transformed, &choice.rotate_and_sum, level, scale),
+                    operands: vec![if is_rotated { read } else { 0.0 }],
+                }
+            }
+        }
+    }
+
+    /// Slots after which the diagonals of a map repeat: those of dense maps do so with the slots of their operand.
+    fn period(&self, x: NodeId, linear: &Linear, period: usize) -> usize {
+        match self.candidate.batch_layout {
+            BatchLayout::SideBySide(_) if linear.planes().is_none() => {
+                period.max(self.candidate.layouts[x].period())
+            }
+            _ => period,
+        }
+    }
+
+    /// Operands of a sum or a product after their divisions.
+    fn operands(&self, id: NodeId, exact: &NodeMap<Vec<f64>>) -> Vec<f64> {
+        let reads = self.candidate.network[id].op.reads();
+        let operands = reads.into_iter().zip(&self.candidate.levels.nodes[id].operands);
+        let noise = operands.map(|(read, operand)| {
+            if operand.aligned {
+                // The constant that aligns the operand is rounded.
+                let constant = self.scales[id] * self.divisor(operand.rescale_by) / self.scales[read];
+                self.noise.division(self.scales[id])
+                    + self.noise.encoding(1, constant) * mean_square(&exact[read])
+            } else if operand.rescale_by > 0 {
+                self.noise.division(self.scales[read] * operand.gain())
+            } else {
+                0.0
+            }
+        });
+        noise.collect()
+    }
+
+    /// A sum of Chebyshev polynomials. Each element of the basis is a product and a division, and its noise is carried over to the elements that
+    /// are made of it.
+    fn chebyshev(&self, coefficients: &Coefficients) -> f64 {
+        let variances = element_variances(coefficients.degree());
+        let elements = coefficients.0.iter().zip(variances);
+        let variance: f64 = elements.map(|(c, variance)| mean_square(c) * variance).sum();
+        self.noise.division(f64::from(PRIME_BITS).exp2()) * variance
+    }
+
+    /// Values with the noise `variance` after sums of rotations, each of whose terms has noise of its own.
+    fn summed(&self, variance: f64, groups: &[Vec<i64>], level: usize, scale: f64) -> f64 {
+        let rotation = self.noise.rotation(level, scale);
+        groups.iter().fold(variance, |variance, group| {
+            let rotations = group.len() as f64;
+            (rotations + 1.0) * variance + rotations * rotation
+        })
+    }
+
+    /// Product of the primes of this number of levels.
+    fn divisor(&self, levels: usize) -> f64 {
+        (f64::from(PRIME_BITS) * levels as f64).exp2()
+    }
+}
+
+/// Largest magnitude among the weights of a map.
+fn largest_weight(linear: &Linear) -> f64 {
+    let largest = |row: usize| {
+        let mut largest = f64::MIN_POSITIVE;
+        linear.row(row, &mut |_, weight| largest = weight.abs().max(largest));
+        largest
+    };
+    (0..linear.outputs()).map(largest).fold(f64::MIN_POSITIVE, f64::max)
+}
+
+/// Variances of the elements of the Chebyshev basis, in units of a division's: in the product of `T_a` and `T_b` those of the factors add
+/// up, times 4 for the factor 2 of `T_(a+b) = 2 T_a T_b - T_(a-b)`, and are one error if `a = b`.
+fn element_variances(degree: usize) -> Vec<f64> {
+    let mut variances = vec![0.0, 0.0];
+    for k in 2..=degree {
+        let a = 1 << (k - 1).ilog2();
+        let b = k - a;
+        let factors = if a == b { 4.0 * variances[a] } else { variances[a] + variances[b] };
+        variances.push(1.0 + 4.0 * factors + variances[a - b]);
+    }
+    variances
+}
+
+/// Distance from zero of the largest of `count` values with deviation 1, about: that of normal values, or of those with an exponential tail, since
+/// the secret is larger in some slots than in others.
+fn largest_deviation(count: usize) -> f64 {
+    let log = (count.max(1) as f64).ln();
+    (2.0 * (log + LN_2)).sqrt().max((log + 0.577) / SQRT_2)
+}
+
+fn mean_square(values: &[f64]) -> f64 {
+    values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64
+}
