@@ -32,6 +32,11 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "BITS", default_value = "128", value_parser = security)]
     security: Security,
 
+    /// Least bits of precision of the results, as predicted [default: what costs least for what it
+    /// gives].
+    #[arg(long, value_name = "BITS", value_parser = precision)]
+    precision: Option<f64>,
+
     /// Replace activations that ciphertexts cannot compute by polynomials of this degree, 1 to 64.
     #[arg(long, value_name = "DEGREE", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     fit: Option<usize>,
@@ -110,6 +115,7 @@ impl ModelArgs {
     pub(crate) fn given_for_files(&self) -> Option<&'static str> {
         let flags = [
             (self.security != Security::Bits128, "--security"),
+            (self.precision.is_some(), "--precision"),
             (self.fit.is_some(), "--fit"),
             (self.calibrate.is_some(), "--calibrate"),
             (self.input_shape.is_some(), "--input-shape"),
@@ -156,6 +162,7 @@ impl ModelArgs {
         // Everything that changes the plan.
         let described = json!({
             "security": self.security.bits(),
+            "precision": self.precision,
             "threads": threads,
             "fit": self.fit,
             "interval": self.interval,
@@ -173,6 +180,7 @@ impl ModelArgs {
         let metadata = Metadata { scores, ..Metadata::default() };
         let options = CompileOptions {
             security: self.security,
+            precision: self.precision,
             calibration,
             ranges,
             threads,
@@ -323,6 +331,11 @@ fn unwell(error: &anyhow::Error) {
 pub(crate) fn read_items(path: &Path, shape: &[usize]) -> Result<ArrayD<f64>> {
     let array = npy::read(BufReader::new(files::open(path)?)).with_context(|| files::cannot_read(path))?;
     npy::items(array, shape).with_context(|| format!("cannot use the items in {}", path.display()))
+}
+
+fn precision(text: &str) -> Result<f64, String> {
+    let precision = text.parse().ok().filter(|bits| (1.0..=40.0).contains(bits));
+    precision.ok_or_else(|| "it is 1 to 40".to_owned())
 }
 
 fn security(text: &str) -> Result<Security, String> {

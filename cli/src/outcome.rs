@@ -61,6 +61,7 @@ pub(crate) struct Json<'a> {
     device_name: &'a str,
     planned_for: DeviceClass,
     parameters: &'a ParameterReport,
+    predicted_bits: Option<f64>,
     predicted_peak_bytes: usize,
     from_cache: bool,
     outputs: Vec<serde_json::Value>,
@@ -117,6 +118,7 @@ impl RunReport<'_> {
             device_name: &self.device,
             planned_for: self.report.planned_for,
             parameters: &self.report.parameters,
+            predicted_bits: self.report.predicted_bits,
             predicted_peak_bytes: self.report.predicted_peak_bytes,
             from_cache: self.from_cache,
             outputs: self.outputs.outer_iter().map(nested).collect(),
@@ -189,6 +191,9 @@ impl fmt::Display for RunReport<'_> {
         let several = labels.is_some();
         let with = if self.model_fidelity.is_some() { "the fitted network" } else { "the plaintext network" };
         f.write_str(&fidelity_line("fidelity", &self.fidelity, with, several))?;
+        if let Some(bits) = self.report.predicted_bits {
+            writeln!(f, "predicted   {bits:.1} bits of the range of results")?;
+        }
         if let Some(fidelity) = &self.model_fidelity {
             f.write_str(&fidelity_line("model", fidelity, "the model before the fits", several))?;
         }

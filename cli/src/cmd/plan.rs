@@ -19,6 +19,7 @@ Examples:
   pleura plan --model lenet5.onnx
   pleura plan --model resnet20.onnx --fit 4 --calibrate images.npy
   pleura plan --model mlp.onnx --batch 10000
+  pleura plan --model lola.onnx --precision 16
   pleura plan --model lenet5.onnx --security 192 --json | jq .parameters")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -90,7 +91,7 @@ fn sizes(report: &Report) -> String {
          keys        {} for rotations; {} sent, {} on the device\n\
          weights     {}\n\
          memory      {} at the peak, {} of a GPU's memory\n\
-         predicted   {:.3} s a group\n",
+         predicted   {:.3} s a group{}\n",
         counted(report.items, "item"),
         counted(report.input_ciphertexts, "ciphertext"),
         bytes(report.input_bytes),
@@ -102,7 +103,8 @@ fn sizes(report: &Report) -> String {
         bytes(report.weight_bytes),
         bytes(report.predicted_peak_bytes),
         bytes(report.predicted_device_bytes),
-        report.predicted_seconds
+        report.predicted_seconds,
+        report.predicted_bits.map_or_else(String::new, |bits| format!(", results exact to {bits:.1} bits"))
     )
 }
 
@@ -131,7 +133,7 @@ fn layouts(report: &Report, batch: usize) -> String {
 }
 
 fn layers(report: &Report) -> Table {
-    const HEADINGS: [&str; 9] = [
+    const HEADINGS: [&str; 10] = [
         "layer",
         "kind",
         "layout",
@@ -140,6 +142,7 @@ fn layers(report: &Report) -> Table {
         "diagonals",
         "rotations",
         "weights",
+        "bits",
         "predicted ms",
     ];
     let mut table = Table::new(3, HEADINGS);
@@ -153,6 +156,7 @@ fn layers(report: &Report) -> Table {
             layer.diagonals.to_string(),
             layer.rotations.to_string(),
             bytes_text(layer.bytes as u64),
+            layer.predicted_bits.map_or_else(String::new, |bits| format!("{bits:.1}")),
             format!("{:.1}", layer.predicted_seconds * 1e3),
         ]);
     }

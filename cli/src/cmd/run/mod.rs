@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
-const ON_THIS_MACHINE: [&str; 14] = [
+const ON_THIS_MACHINE: [&str; 15] = [
     "batch",
     "repeat",
     "device",
@@ -39,6 +39,7 @@ const ON_THIS_MACHINE: [&str; 14] = [
     "no_cache",
     "threads",
     "security",
+    "precision",
     "fit",
     "interval",
     "calibrate",
