@@ -16,3 +16,12 @@ def whole(name: str, value: Any) -> Optional[int]:
     if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= int(value) < MAX_BYTES:
         raise InputError(f"{name} must be a whole number, not {value!r}")
     return int(value)
+
+
+def number(name: str, value: Any) -> Optional[float]:
+    """A real number, or `None`."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        raise InputError(f"{name} must be a number, not {value!r}")
+    return float(value)

@@ -14,7 +14,7 @@ import numpy
 from numpy.typing import ArrayLike, NDArray
 
 from . import _pleura, _report
-from ._arguments import whole
+from ._arguments import number, whole
 from .errors import CalibrationWarning, InputError, ModelError, VersionError
 
 __all__ = ["Plan", "compile"]
@@ -32,6 +32,7 @@ class Source:
     fit: Optional[int] = None
     batch: int = 1
     security: int = 128
+    precision: Optional[float] = None
 
 
 class Plan:
@@ -104,12 +105,12 @@ class Plan:
         return _report.to_html(self.report())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        model, name, input_shape, output, fit, batch, security = self._native.source()
+        model, name, input_shape, output, fit, batch, security, precision = self._native.source()
         notes = self._native.notes()
         state = {
             "plan": self._native.to_bytes(),
             "bundle": self._native.bundle(),
-            "source": (model, name, None, input_shape, output, fit, batch, security),
+            "source": (model, name, None, input_shape, output, fit, batch, security, precision),
             # The compiler's notes are part of the plan.
             "notes": notes[: len(notes) - len(self.report()["notes"])],
         }
@@ -133,6 +134,7 @@ def compile(
     *,
     example: Any = None,
     fit: Optional[int] = None,
+    precision: Optional[float] = None,
     input_shape: Optional[Sequence[int]] = None,
     output: Optional[str] = None,
     device: Union[str, int] = "auto",
@@ -146,7 +148,8 @@ def compile(
     or 256 bits. `batch` items share ciphertexts, which costs less for each where an item leaves slots unused.
 
     Ciphertexts compute sums, products and polynomials. `fit` is the degree (1 to 64) of the polynomials that replace
-    other activations on the calibrated ranges. `input_shape` is the shape of an item and `output` the name of an output,
+    other activations on the calibrated ranges. `precision` is the least number of bits that results are predicted to be
+    exact to (`Plan.report()["predicted_bits"]`), 1 to 40; more of them cost time. `input_shape` is the shape of an item and `output` the name of an output,
     where the model leaves them open. `device` is the one that the plan will run on, as `pleura.Pipeline` names it; it
     runs on others, too, with the same results.
 
@@ -169,6 +172,7 @@ def compile(
     source.fit = whole("fit", fit)
     source.batch = whole("batch", batch) or 0
     source.security = whole("security", security) or 0
+    source.precision = number("precision", precision)
     native = _pleura.compile(source, items, str(device))
     if not native.is_calibrated():
         warnings.warn(

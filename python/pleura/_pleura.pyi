@@ -17,6 +17,7 @@ class _Source(Protocol):
     fit: Optional[int]
     batch: int
     security: int
+    precision: Optional[float]
 
 def compile(source: _Source, calibration: Any, device: str) -> Plan: ...
 def ranges(source: _Source, items: Any) -> dict[str, float]: ...
@@ -38,7 +39,7 @@ class Plan:
     def is_calibrated(self) -> bool: ...
     def source(
         self,
-    ) -> tuple[bytes, str, Optional[list[int]], Optional[str], Optional[int], int, int]: ...
+    ) -> tuple[bytes, str, Optional[list[int]], Optional[str], Optional[int], int, int, Optional[float]]: ...
 
 class Pipeline:
     def __new__(

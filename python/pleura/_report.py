@@ -25,11 +25,12 @@ def to_html(report: dict[str, Any]) -> str:
         ("levels", f"{p['levels']}, scale 2<sup>{p['scale_bits']}</sup>"),
         ("item", f"{size(report['input_bytes'])} up, {size(report['output_bytes'])} down"),
         ("keys", f"{size(report['key_wire_bytes'])} sent once, {report['rotation_keys']} rotations"),
+        ("precision", f"{report['predicted_bits']:.1f} bits of the results, predicted"),
         ("peak memory", f"{size(report['predicted_peak_bytes'])}, predicted"),
         ("inference", f"{report['predicted_seconds']:.3g} s, predicted on a {report['planned_for'].upper()}"),
     ]
     rows = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in facts)
-    heads = ["layer", "kind", "layout", "level", "rotations", "diagonals", "weights", "ms"]
+    heads = ["layer", "kind", "layout", "level", "rotations", "diagonals", "weights", "bits", "ms"]
     head = "".join(f"<th>{name}</th>" for name in heads)
     layers = []
     for layer in report["layers"]:
@@ -41,6 +42,7 @@ def to_html(report: dict[str, Any]) -> str:
             layer["rotations"],
             layer["diagonals"],
             size(layer["bytes"]),
+            f"{layer['predicted_bits']:.1f}",
             f"{1000 * layer['predicted_seconds']:.1f}",
         ]
         layers.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")

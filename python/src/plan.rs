@@ -49,6 +49,7 @@ pub(crate) struct Source {
     fit: Option<usize>,
     batch: usize,
     security: u32,
+    precision: Option<f64>,
 }
 
 /// Compiles a model for a device. `source` has the attributes of [`Source`]; `calibration` is `[items, ..input shape]`.
@@ -68,6 +69,9 @@ pub(crate) fn compile(
             format!("batch must be 1 to {MAX_BATCH}, not {}", source.batch),
         )
         .into());
+    }
+    if let Some(bits) = source.precision.filter(|bits| !(1.0..=40.0).contains(bits)) {
+        return Err(Failure::new(Kind::Input, format!("precision must be 1 to 40 bits, not {bits}")).into());
     }
     if let Some(degree) = source.fit.filter(|degree| !DEGREES.contains(degree)) {
         return Err(
@@ -171,15 +175,25 @@ impl Plan {
         self.inner.unchecked.is_none()
     }
 
-    /// The model file and its choices: bytes, name, input shape, output, fit, batch and security. The model is empty if
-    /// it is not whole without other files.
+    /// The model file and its choices: bytes, name, input shape, output, fit, batch, security and precision. The model is empty
+    /// if it is not whole without other files.
     #[expect(clippy::type_complexity, reason = "a tuple is what Python unpacks")]
     fn source<'py>(
         &self,
         py: Python<'py>,
-    ) -> (Bound<'py, PyBytes>, String, Option<Vec<usize>>, Option<String>, Option<usize>, usize, u32) {
-        let Source { model, name, input_shape, output, fit, batch, security, .. } = self.inner.source.clone();
-        (PyBytes::new(py, &model), name, input_shape, output, fit, batch, security)
+    ) -> (
+        Bound<'py, PyBytes>,
+        String,
+        Option<Vec<usize>>,
+        Option<String>,
+        Option<usize>,
+        usize,
+        u32,
+        Option<f64>,
+    ) {
+        let Source { model, name, input_shape, output, fit, batch, security, precision, .. } =
+            self.inner.source.clone();
+        (PyBytes::new(py, &model), name, input_shape, output, fit, batch, security, precision)
     }
 }
 
@@ -232,6 +246,7 @@ impl Source {
         let metadata = Metadata { scores, ..Metadata::default() };
         let options = CompileOptions {
             security,
+            precision: self.precision,
             calibration: items,
             ranges,
             device,

@@ -47,8 +47,20 @@ def test_report(plan):
     assert report["parameters"]["security"] == 128
     assert report["layers"] and report["key_wire_bytes"] > 0
     html = plan._repr_html_()
-    assert html.startswith("<div>") and html.count("<tr>") == 8 + len(report["layers"])
+    assert html.startswith("<div>") and html.count("<tr>") == 9 + len(report["layers"])
     assert "128 bits" in repr(plan)
+
+
+def test_precision_is_predicted_and_requested(prepare, items, plan):
+    report = plan.report()
+    predicted = report["predicted_bits"]
+    pipeline = pleura.Pipeline(plan, device="cpu")
+    pipeline(items)
+    assert abs(pipeline.fidelity.bits - predicted) < 3 and report["layers"][-1]["predicted_bits"] == predicted
+    precise = pleura.compile(prepare.model, items, precision=predicted + 0.5)
+    assert precise.report()["predicted_bits"] >= predicted + 0.5
+    with pytest.raises(pleura.ModelError, match="no layout is predicted to have 40 bits"):
+        pleura.compile(prepare.model, items, precision=40)
 
 
 def test_names_in_reports_are_escaped(prepare, items, tmp_path):
@@ -167,6 +179,9 @@ def test_what_is_no_model(items, model, error, words):
         ({"batch": 0}, "batch must be"),
         ({"batch": 10**6}, "batch must be"),
         ({"batch": 1.5}, "whole number"),
+        ({"precision": 0}, "1 to 40 bits"),
+        ({"precision": float("nan")}, "1 to 40 bits"),
+        ({"precision": "high"}, "must be a number"),
         ({"fit": 65}, "1 to 64"),
         ({"fit": True}, "whole number"),
     ],
