@@ -216,7 +216,7 @@ impl TensorSpec {
         }
     }
 
-    /// Refuses ciphertexts that do not hold whole items at the level and scale of the tensor.
+    /// Refuses ciphertexts that do not hold whole items in the slots, at the level and at the scale of the tensor.
     pub(crate) fn check(&self, ciphertexts: &[Ciphertext]) -> Result<(), InferenceError> {
         let expected = self.layout.ciphertexts;
         let got = ciphertexts.len();
@@ -226,9 +226,10 @@ impl TensorSpec {
         for ciphertext in ciphertexts {
             self.check_form("level", self.level, ciphertext.level())?;
             self.check_form("number of parts", 2, ciphertext.parts())?;
+            self.check_form("number of slots", self.layout.slots, 1 << ciphertext.log_slots())?;
             let difference = (ciphertext.scale() / self.scale - 1.0).abs();
             if difference.is_nan() || difference > SCALE_TOLERANCE {
-                let log2 = |scale: f64| format!("2^{:.3}", scale.log2());
+                let log2 = |scale: f64| format!("2^{:.9}", scale.log2());
                 let expected = log2(self.scale);
                 let got = log2(ciphertext.scale());
                 return Err(InferenceError::CiphertextForm { what: "scale", expected, got });

@@ -2,8 +2,11 @@
 
 use crate::common::*;
 use ndarray::{ArrayD, ArrayView1, ShapeBuilder};
-use pleura_ckks::{ClientError, EvalError, SecretKey, Security};
+use pleura_ckks::{Ciphertext, ClientError, EvalError, SecretKey, Security};
 use pleura_nn::*;
+
+/// Where the bytes of a ciphertext have the logarithm of its slots: after header, level and scale.
+const LOG_SLOTS: usize = 49;
 
 fn plan_of(network: &Network) -> Plan {
     compile(network, &options(network)).unwrap()
@@ -398,6 +401,18 @@ fn results_come_only_from_ciphertexts_as_a_client_makes_them() {
     for error in refused {
         assert!(matches!(error, InferenceError::CiphertextForm { what: "level", .. }), "{error:?}");
         assert_sentence(&error);
+    }
+    // Ciphertexts of fewer slots have no values for some elements.
+    for log_slots in [0, plan.params().max_log_slots() as u8 - 1] {
+        let [sent, got] = [&sent, &got].map(|ciphertexts| {
+            let mut bytes = ciphertexts[0].to_bytes();
+            bytes[LOG_SLOTS] = log_slots;
+            [Ciphertext::from_bytes(&bytes, plan.params()).unwrap()]
+        });
+        for error in [infer(&session, &sent).err().unwrap(), client.publish(&got).unwrap_err()] {
+            let form = matches!(error, InferenceError::CiphertextForm { what: "number of slots", .. });
+            assert!(form, "{error:?}");
+        }
     }
 }
 
