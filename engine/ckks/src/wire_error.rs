@@ -55,7 +55,7 @@ pub enum WireError {
         max: u64,
     },
     /// The scale is no number, less than 1, or more than the modulus.
-    #[error("the scale is {scale}; it must be 1 to 2^{log2_q:.1}, the modulus at its level")]
+    #[error("the scale is {scale:e}; it must be 1 to 2^{log2_q:.1}, the modulus at its level")]
     BadScale {
         /// The scale.
         scale: f64,

@@ -392,7 +392,7 @@ fn of_the_wire() {
         (WireError::ParamsMismatch, ["other parameters", "made under"]),
         (WireError::Length { expected: 10, got: 9 }, ["9 bytes", "10 are needed"]),
         (WireError::BadField { field, value: 7, min: 0, max: 2 }, ["level is 7", "0 to 2"]),
-        (WireError::BadScale { scale: 0.5, log2_q: 50.0 }, ["0.5", "2^50.0"]),
+        (WireError::BadScale { scale: 0.5, log2_q: 50.0 }, ["5e-1", "2^50.0"]),
         (WireError::Residue { prime: 97, value: 98 }, ["98", "modulo 97"]),
         (WireError::BadExponent { exponent: 4 }, ["X^4", "odd"]),
         (WireError::InsecureParams, ["no security", "from_bytes_allow_insecure"]),
