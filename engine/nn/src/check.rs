@@ -11,11 +11,13 @@ use crate::levels::{chebyshev_scale, polynomial_depth};
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SCALE_TOLERANCE, TensorSpec};
 use crate::step::{Operand, Step, StepKind};
-use crate::{BatchLayout, Coefficients, NodeId, PlanFileError};
+use crate::{BatchLayout, Coefficients, NodeId, PlanFileError, ScoreTransform};
 use pleura_ckks::{BlockLinearTransform, MatrixTransform, Params};
 
 /// Largest degree of a polynomial.
 const MAX_DEGREE: usize = 1 << 8;
+/// Most axes that a function of scores adds.
+const MAX_AXES: usize = 64;
 /// Most bits that an operand is multiplied by.
 const MAX_SCALE_UP: u32 = 120;
 
@@ -199,6 +201,9 @@ impl ClientSpec {
         let classes = description.metadata.classes.len();
         let outputs = description.output.shape.iter().product();
         ensure(description.input.batch == description.output.batch, "the layout of a batch")?;
+        let many_axes =
+            matches!(description.metadata.scores, ScoreTransform::ArgMax { axes, .. } if axes > MAX_AXES);
+        ensure(!many_axes, "the function of scores")?;
         ensure(classes == 0 || classes == outputs, "the number of class names")
     }
 

@@ -12,8 +12,6 @@ use std::sync::Arc;
 const DIGEST: usize = 32;
 /// Most items that share ciphertexts: one for each slot of the largest ring.
 const MAX_GROUP: usize = 1 << 17;
-/// Most axes that a function of scores adds.
-const MAX_AXES: usize = 64;
 
 /// Client specification, and what a client's inputs and results mean. It holds no weights of the network; a codec
 /// that prepares inputs is named, and part of every build.
@@ -169,11 +167,6 @@ impl ClientBundle {
     }
 
     fn check(&self) -> Result<(), RemoteError> {
-        if let ScoreTransform::ArgMax { axes, .. } = self.scores()
-            && axes > MAX_AXES
-        {
-            return Err(RemoteError::Bundle { what: "the function of scores" });
-        }
         if !(1..=MAX_GROUP).contains(&self.group()) {
             return Err(RemoteError::Bundle { what: "the number of items that share ciphertexts" });
         }

@@ -318,8 +318,9 @@ fn files_of_others_are_named() {
 
     let metadata =
         Metadata { scores: ScoreTransform::ArgMax { axes: 1 << 40, last: false }, ..Metadata::default() };
-    let error = ClientBundle::tensor(compile(metadata).client_spec().clone()).unwrap_err();
-    assert!(matches!(error, RemoteError::Bundle { .. }), "{error}");
+    let bundle = ClientBundle::tensor(compile(metadata).client_spec().clone()).unwrap();
+    let error = ClientBundle::from_bytes(&bundle.to_bytes().unwrap()).unwrap_err();
+    assert!(matches!(error, RemoteError::Spec(_)) && error.to_string().contains("scores"), "{error}");
 
     let mut encryptor = ItemEncryptor::new(key, Vec::new()).unwrap();
     let error = encryptor.add(ItemNote::default(), ArrayD::zeros(vec![2, 2])).unwrap_err();
