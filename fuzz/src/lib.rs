@@ -3,6 +3,7 @@
 //! `cargo +nightly fuzz run NAME` runs one of them (`README.md`); `tests/fuzz.rs` runs all on the stable toolchain, over `fuzz/corpus` and
 //! mutations of it.
 
+use ndarray::ArrayD;
 use pleura::baselines::mole::{AugConv, LayerShape, MorphKey, Morphed, Padding};
 use pleura::baselines::paillier::{
     EncryptedPicture, PublicKey as PaillierPublicKey, SecretKey as PaillierSecretKey,
@@ -13,7 +14,7 @@ use pleura::ckks::{
     SwitchingKey,
 };
 use pleura::latent::{Codec, DicomIdentity, LatentFile, Xray};
-use pleura::nn::{ClientSpec, Node, Plan, ServerPlan};
+use pleura::nn::{Client, ClientSpec, Node, Plan, ServerPlan};
 use pleura::onnx::ImportOptions;
 use pleura::remote::{
     ClientBundle, ClientKey, ItemReader, ReceiptSigner, SignedReceipt, count_groups, is_under_passphrase,
@@ -89,11 +90,21 @@ pub fn plan(bytes: &[u8]) {
     }
 }
 
-/// Client halves of plans, and bundles of them.
+/// Client halves of plans, and bundles of them: small ones encrypt an item, and decrypt what was encrypted.
 pub fn client_spec(bytes: &[u8]) {
     for bytes in [bytes, &resealed(bytes), &resealed_inside(bytes)] {
-        drop(ClientSpec::from_bytes_allow_insecure(bytes));
         drop(ClientBundle::from_bytes(bytes));
+        let Ok(spec) = ClientSpec::from_bytes_allow_insecure(bytes) else { continue };
+        let shape: Vec<usize> =
+            std::iter::once(spec.items()).chain(spec.input_shape().iter().copied()).collect();
+        let values = shape.iter().fold(1usize, |product, &len| product.saturating_mul(len));
+        if spec.params().n() > 1 << SMALL.log_n || values > MOST_VALUES {
+            continue;
+        }
+        let Ok(client) = Client::new(spec) else { continue };
+        let Ok(ciphertexts) = client.encrypt(ArrayD::from_elem(shape, 0.5).view()) else { continue };
+        let Ok(scores) = client.publish(&ciphertexts) else { continue };
+        drop(client.spec().metadata().scores.apply(scores.view()));
     }
 }
 
