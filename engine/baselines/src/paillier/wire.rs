@@ -35,7 +35,7 @@ impl PublicKey {
     /// [`PaillierError`] if they are none.
     pub fn from_bytes_insecure(bytes: &[u8]) -> Result<Self, PaillierError> {
         let what = "public Paillier key";
-        let Parsed { bits, rest, .. } = parsed(bytes, PUBLIC, what)?;
+        let Parsed { bits, rest, .. } = parsed_key(bytes, PUBLIC, what)?;
         let (n, base) = split(rest, bits as usize / 8, 2 * bits as usize / 8, what)?;
         let n = number(n, bits);
         if n.bit_width_vartime() != bits {
@@ -114,7 +114,7 @@ impl SecretKey {
     /// [`PaillierError`] if they are none.
     pub fn from_bytes_insecure(bytes: &[u8]) -> Result<Self, PaillierError> {
         let what = "secret Paillier key";
-        let Parsed { bits, rest, .. } = parsed(bytes, SECRET, what)?;
+        let Parsed { bits, rest, .. } = parsed_key(bytes, SECRET, what)?;
         let (primes, base) = split(rest, bits as usize / 8, 2 * bits as usize / 8, what)?;
         let (p, q) = primes.split_at(primes.len() / 2);
         Self::from_parts(p, q, number(base, 2 * bits))
@@ -152,6 +152,14 @@ fn split<'a>(
 
 fn header(magic: &[u8; 8], bits: u32, label: u16, count: usize) -> Vec<u8> {
     [&magic[..], &(bits as u16).to_le_bytes(), &label.to_le_bytes(), &(count as u32).to_le_bytes()].concat()
+}
+
+/// A key has neither label nor number of ciphertexts.
+fn parsed_key<'a>(bytes: &'a [u8], magic: &[u8; 8], what: &'static str) -> Result<Parsed<'a>, PaillierError> {
+    match parsed(bytes, magic, what)? {
+        key @ Parsed { label: 0, count: 0, .. } => Ok(key),
+        _ => Err(PaillierError::Bytes { what, why: "they were damaged" }),
+    }
 }
 
 fn parsed<'a>(bytes: &'a [u8], magic: &[u8; 8], what: &'static str) -> Result<Parsed<'a>, PaillierError> {
