@@ -327,6 +327,8 @@ fn broken_keys_and_ciphertexts_are_refused() {
     let image = sample(NORMAL);
     paillier(&["keygen", "--output", "k"]).ok();
     paillier(&["encrypt", &image, "--key", "k.public", "--side", "8", "--pack", "--output", "sealed"]).ok();
+    // Its owner's alone, as secret keys are.
+    fs::copy(place.path("k.secret"), place.path("bad")).unwrap();
     for whole in ["k.public", "k.secret", "sealed"] {
         let bytes = fs::read(place.path(whole)).unwrap();
         let mut state = 1u32;

@@ -26,6 +26,32 @@ fn names(place: &Place, folder: &str) -> Vec<String> {
 }
 
 #[test]
+#[cfg(unix)]
+fn keys_that_others_can_read_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let image = sample(NORMAL);
+    morph(&place, &["keygen", "--output", "key"]).ok();
+    paillier(&place, &["keygen", "--output", "k"]).ok();
+    paillier(&place, &["encrypt", &image, "--key", "k.public", "--side", "8", "--pack", "--output", "c"])
+        .ok();
+    for (mode, private) in [(0o640, false), (0o600, true)] {
+        for key in ["key", "k.secret"] {
+            fs::set_permissions(place.path(key), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let morphed = morph(&place, &["apply", &image, "--key", "key", "--output", "m"]);
+        let picture = paillier(&place, &["decrypt", "c", "--key", "k.secret", "--output", "c.png"]);
+        for said in [morphed, picture] {
+            if private {
+                said.ok();
+            } else {
+                said.fails(&["users other than the owner can read", "chmod 600"]);
+            }
+        }
+    }
+}
+
+#[test]
 fn no_result_replaces_what_it_is_made_from() {
     let place = Place::new();
     let image = sample(NORMAL);

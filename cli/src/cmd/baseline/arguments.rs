@@ -1,5 +1,6 @@
 //! Arguments that several commands take.
 
+use crate::cmd::remote::secret;
 use crate::files::{self, FileError};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -93,6 +94,15 @@ impl Kind {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The bytes of a secret key, which only its owner may read.
+    pub(crate) fn read_private(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        let bytes = Zeroizing::new(self.read(path)?);
+        if !files::is_standard(path) {
+            secret::check_private(path)?;
+        }
+        Ok(bytes)
     }
 }
 

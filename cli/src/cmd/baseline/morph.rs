@@ -217,7 +217,7 @@ fn near(blocks: [Option<usize>; 2]) -> String {
 impl KeyArgs {
     fn load(&self) -> Result<(Layer, MorphKey)> {
         let layer = Layer::load(&self.layer)?;
-        let key = MorphKey::from_bytes(&MORPH_KEY.read(&self.key)?, layer.first.shape());
+        let key = MorphKey::from_bytes(&MORPH_KEY.read_private(&self.key)?, layer.first.shape());
         let key = key.map_err(|error| unusable(error, &self.key, "the key was made", &layer))?;
         Ok((layer, key))
     }

@@ -123,6 +123,24 @@ pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
 }
 
+/// Refuses a file that others than its owner may read.
+pub(crate) fn check_private(path: &Path) -> Result<()> {
+    let metadata = path.metadata().with_context(|| files::cannot_read(path))?;
+    Ok(check_mode(path, &metadata)?)
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), SecretError> {
+    use std::os::unix::fs::PermissionsExt;
+    let others = metadata.permissions().mode() & 0o077;
+    if others == 0 { Ok(()) } else { Err(SecretError::Readable(path.into())) }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path, _: &Metadata) -> Result<(), SecretError> {
+    Ok(())
+}
+
 fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     let terminal = Term::stderr();
     if !terminal.is_term() {
@@ -158,15 +176,7 @@ impl<'a> PrivateFile<'a> {
     /// The content, if the file is private and not too long.
     fn checked(self) -> Result<Zeroizing<Vec<u8>>> {
         let Self { path, metadata, bytes, max } = self;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            if metadata.permissions().mode() & 0o077 != 0 {
-                return Err(SecretError::Readable(path.into()).into());
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = metadata;
+        check_mode(path, &metadata)?;
         if bytes.len() > max {
             return Err(SecretError::TooLarge { path: path.into(), max }.into());
         }

@@ -12,7 +12,7 @@ use crate::text::{bytes_text, counted};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pleura::baselines::paillier::{EncryptedPicture, PaillierError, PublicKey, SecretKey, Zeroizing};
+use pleura::baselines::paillier::{EncryptedPicture, PaillierError, PublicKey, SecretKey};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -177,8 +177,8 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<()> {
 /// Decrypts them into a picture.
 pub(super) fn decrypt(args: &DecryptArgs) -> Result<()> {
     args.result.check_apart(&args.output, [&args.key, &args.ciphertexts])?;
-    let key = SecretKey::from_bytes(&Zeroizing::new(SECRET_KEY.read(&args.key)?))
-        .with_context(|| cannot_use(&args.key))?;
+    let key =
+        SecretKey::from_bytes(&SECRET_KEY.read_private(&args.key)?).with_context(|| cannot_use(&args.key))?;
     let read = CIPHERTEXTS.read(&args.ciphertexts)?;
     let sealed = EncryptedPicture::from_bytes(key.public(), &read);
     let sealed = sealed.with_context(|| cannot_use(&args.ciphertexts))?;
