@@ -134,6 +134,16 @@ fn x_rays_are_classified_as_on_one_machine() {
     // Names are encrypted, as pixels are.
     let sent = fs::read(sides.server.path("x.ct")).unwrap();
     assert!(!sent.windows(6).any(|window| window == b"person"));
+
+    // A name is no formula of a spreadsheet.
+    fs::copy(reference("../samples/NORMAL2-IM-1438-0001.jpeg"), sides.client.path("=1+1.jpeg")).unwrap();
+    sides.encrypt(&["=1+1.jpeg", "--force"], "x.ct").ok();
+    sides.send("x.ct");
+    sides.infer("x.ct", "z.ct").ok();
+    sides.receive("z.ct");
+    sides.decrypt(&["z.ct", "--output", "formula.csv"]).ok();
+    let csv = fs::read_to_string(sides.client.path("formula.csv")).unwrap();
+    assert!(csv.contains("\n%3D1+1.jpeg,"), "{csv}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `pleura decrypt`: results of a server into labels or arrays, on the client.
 
 use super::spec::{ClientArgs, cannot_use};
+use crate::names::cell;
 use crate::outcome::{coarse_scores_warning, nested};
 use crate::row_writer::tail;
 use crate::table::Table;
@@ -154,11 +155,11 @@ pub(crate) fn xray_table(classes: &Classes, items: &[DecryptedItem]) -> Table {
 fn csv_table(key: &ClientKey, classes: &Classes, items: &[DecryptedItem]) -> Result<Vec<u8>> {
     let mut writer = Writer::from_writer(Vec::new());
     let headings = ["image", "sha256", "model", "label"].map(str::to_owned).into_iter();
-    writer.write_record(headings.chain(classes.names().iter().map(|class| format!("p({class})"))))?;
+    writer.write_record(headings.chain(classes.names().iter().map(|class| format!("p({})", cell(class)))))?;
     for item in items {
         let digest = item.note.digest.map(|digest| hex(digest.iter().take(8))).unwrap_or_default();
-        let model = plain(key.bundle().spec().network());
-        let cells = [plain(&item.note.name), digest, model, classes.label(&item.scores).to_owned()];
+        let model = cell(key.bundle().spec().network());
+        let cells = [cell(&item.note.name), digest, model, cell(classes.label(&item.scores))];
         let probabilities = classes.probabilities(&item.scores).into_iter().map(|p| format!("{p:.6}"));
         writer.write_record(cells.into_iter().chain(probabilities))?;
     }
