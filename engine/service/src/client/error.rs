@@ -17,7 +17,7 @@ pub enum ClientError {
     #[error("the token is empty, or has blanks or other characters that tokens do not have")]
     Token,
     /// The server cannot be reached, or the connection broke.
-    #[error("the server cannot be reached: {0}")]
+    #[error("the server cannot be reached, or the connection broke: {0}")]
     Network(Box<ureq::Error>),
     /// The server refuses the request.
     #[error("the server refuses the request: {0}")]
@@ -28,9 +28,18 @@ pub enum ClientError {
     /// A body of the server cannot be read.
     #[error("the server sent {0} that cannot be read: it may be of another release")]
     Body(&'static str),
-    /// The bundle is not valid.
-    #[error(transparent)]
-    Remote(Box<RemoteError>),
+    /// The response is longer than responses to the request are.
+    #[error("the server sent more than {0} bytes, which no answer to this request has")]
+    TooLong(u64),
+    /// The server takes keys, and says that it does not have them.
+    #[error("the server says that it lacks keys that it has just taken: it may be of another release")]
+    NoProgress,
+    /// The client bundle is not valid.
+    #[error("cannot use the client bundle of the server: {0}")]
+    Bundle(Box<RemoteError>),
+    /// The receipt is not valid, or is one of other bytes.
+    #[error("cannot use the receipt of the server: {0}")]
+    Receipt(Box<RemoteError>),
     /// The bundle is of another network than the server said.
     #[error("the server sent the client bundle of another network than it offers")]
     OtherBundle,
@@ -56,8 +65,12 @@ pub enum ClientError {
     Random,
 }
 
-impl From<RemoteError> for ClientError {
-    fn from(error: RemoteError) -> Self {
-        Self::Remote(Box::new(error))
+impl ClientError {
+    pub(super) fn bundle(error: RemoteError) -> Self {
+        Self::Bundle(Box::new(error))
+    }
+
+    pub(super) fn receipt(error: RemoteError) -> Self {
+        Self::Receipt(Box::new(error))
     }
 }

@@ -117,10 +117,10 @@ impl ServiceClient {
     /// The client bundle of a network. It comes from the server: see [`ClientBundle`] on what it decides.
     ///
     /// # Errors
-    /// [`ClientError::Remote`] if the bundle is not valid, [`ClientError::OtherBundle`] if it is not the model's
+    /// [`ClientError::Bundle`] if the bundle is not valid, [`ClientError::OtherBundle`] if it is not the model's
     pub fn bundle(&self, model: &Model) -> Result<ClientBundle, ClientError> {
         let reply = self.send(&Call::get(format!("/v1/models/{}/client.spec", model.plan), MAX_BUNDLE))?;
-        let bundle = ClientBundle::from_bytes(&reply.body)?;
+        let bundle = ClientBundle::from_bytes(&reply.body).map_err(ClientError::bundle)?;
         if hex(bundle.digest()) != model.bundle || hex(bundle.spec().plan_digest()) != model.plan {
             return Err(ClientError::OtherBundle);
         }
@@ -159,7 +159,7 @@ impl ServiceClient {
                     Ok(reply) => {
                         let next: KeysState = json(&reply.body)?;
                         if !next.complete && next.offset <= state.offset {
-                            return Err(ClientError::Body("a state of keys that does not go on"));
+                            return Err(ClientError::NoProgress);
                         }
                         patience = Patience::new(self.patience);
                         state = next;
@@ -198,8 +198,8 @@ impl ServiceClient {
     /// As [`ServiceClient::infer`], with the receipt.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ClientError::OtherResults`], [`ClientError::NoReceipt`], or [`ClientError::Remote`] if the receipt is not signed or is one of other
-    /// bytes
+    /// [`ClientError`]; [`ClientError::OtherResults`], [`ClientError::NoReceipt`], or [`ClientError::Receipt`] if the receipt is not signed or
+    /// is one of other bytes
     pub fn infer_signed(&self, keys: &str, items: &[u8]) -> Result<Answer, ClientError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| ClientError::Random)?;
@@ -207,10 +207,12 @@ impl ServiceClient {
         let path = format!("/v1/infer/{keys}");
         let call = Call { headers, body: Some(items), ..Call::new(Method::POST, path, MAX_RESULTS) };
         let Reply { body: results, receipt } = self.send(&call)?;
-        let receipt = SignedReceipt::from_json(receipt.ok_or(ClientError::NoReceipt)?.as_bytes())?;
+        let receipt = receipt.ok_or(ClientError::NoReceipt)?;
+        let receipt = SignedReceipt::from_json(receipt.as_bytes()).map_err(ClientError::receipt)?;
         let keys = unhex(keys).ok_or(ClientError::Body("an identity of keys"))?;
         let [input, output] = [items, &results].map(|bytes| Sha256::digest(bytes).into());
-        receipt.receipt().check_files(&FileDigests { keys, input, output })?;
+        let stated = receipt.receipt().check_files(&FileDigests { keys, input, output });
+        stated.map_err(ClientError::receipt)?;
         // Notes of results are bound to this number, so that results of other items cannot have it.
         if file_number(items).is_none() || file_number(items) != file_number(&results) {
             return Err(ClientError::OtherResults);
@@ -288,7 +290,11 @@ impl From<ureq::Error> for Failure {
             ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::Protocol(_) => true,
             _ => false,
         };
-        Self { error: ClientError::Network(Box::new(error)), again, after: None }
+        let error = match error {
+            ureq::Error::BodyExceedsLimit(max) => ClientError::TooLong(max),
+            error => ClientError::Network(Box::new(error)),
+        };
+        Self { error, again, after: None }
     }
 }
 
