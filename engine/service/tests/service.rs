@@ -11,6 +11,7 @@ use pleura_service::client::{ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
 use pleura_service::server::{self, Limits, Service, certificate_is_for, new_token, self_signed};
 use sha2::{Digest, Sha256};
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -131,6 +132,30 @@ fn keys_and_results_survive_a_restart() {
     client.delete_keys(&id).unwrap();
     assert_eq!(code(client.infer(&id, &SETUP.sent)), Code::UnknownKeys);
     assert_eq!(code(client.delete_keys(&id)), Code::UnknownKeys);
+}
+
+#[test]
+fn keys_that_were_damaged_on_disk_are_uploaded_again() {
+    let mut server = Running::start();
+    let model = server.client().models().unwrap().remove(0);
+    let upload = |server: &Running| server.client().upload_keys(&model, &SETUP.keys, &mut |_| ()).unwrap();
+    let id = upload(&server);
+    let expected = server.client().infer(&id, &SETUP.sent).unwrap();
+    let mut damaged = SETUP.keys.clone();
+    damaged[SETUP.keys.len() / 2] ^= 1;
+    let cut = &SETUP.keys[..SETUP.keys.len() / 2];
+    for file in [Some(&damaged[..]), Some(cut), Some(b""), None] {
+        server.restart_after(|folder| {
+            let path = folder.join("keys").join(format!("ward.{id}"));
+            match file {
+                Some(bytes) => fs::write(path, bytes).unwrap(),
+                None => fs::remove_file(path).unwrap(),
+            }
+        });
+        assert_eq!(code(server.client().infer(&id, &SETUP.sent)), Code::UnknownKeys);
+        assert_eq!(upload(&server), id);
+        assert_eq!(server.client().infer(&id, &SETUP.sent).unwrap(), expected);
+    }
 }
 
 #[test]

@@ -58,4 +58,4 @@ pub use receipt::{
     FileDigests, MAX_RECEIPT, Receipt, ReceiptCheck, ReceiptParameters, ReceiptSigner, SignedReceipt,
     from_hex, hex,
 };
-pub use serve::{KEYS_START, infer_items, keys_len, keys_origin, load_session, read_keys};
+pub use serve::{KEYS_START, infer_items, keys_len, keys_origin, load_session, read_keys, stated_origin};

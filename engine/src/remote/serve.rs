@@ -92,6 +92,15 @@ pub fn keys_origin(start: &[u8], plan: &ServerPlan) -> Result<Option<Origin>, Re
     Ok(Some(prefix.origin))
 }
 
+/// Origin that evaluation keys for any plan state, by their start; `None` for less than [`KEYS_START`] bytes.
+///
+/// # Errors
+/// [`RemoteError::Wire`]
+pub fn stated_origin(start: &[u8]) -> Result<Option<Origin>, RemoteError> {
+    let Some(start) = start.get(..PREFIX) else { return Ok(None) };
+    Ok(Some(Prefix::read(ObjectKind::SessionKeys, start)?.origin))
+}
+
 /// Computes the results of all items of a file, one frame at a time; the writer below, the number of ciphertext
 /// groups and the number of bytes written. `origin` is that of the session's keys; `observe` receives the numbers of
 /// frames done and of bytes read.

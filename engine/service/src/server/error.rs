@@ -25,14 +25,6 @@ pub enum ServiceError {
         /// Error of the system.
         error: io::Error,
     },
-    /// The index of keys cannot be used.
-    #[error("cannot use {}: {error}; another server may run on this folder", path.display())]
-    Index {
-        /// The file.
-        path: PathBuf,
-        /// Error of the index.
-        error: Box<redb::Error>,
-    },
     /// A file of tokens is not valid.
     #[error("{} {problem}", path.display())]
     Token {

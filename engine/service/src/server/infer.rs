@@ -2,7 +2,7 @@
 
 use super::app::{App, Caller, digest};
 use super::body::Incoming;
-use super::keys::find;
+use super::keys::{find, forget};
 use super::memory::Reserved;
 use super::model::Model;
 use super::results::{Answer, RequestName, reused};
@@ -75,7 +75,7 @@ pub(super) async fn infer(
     let id = digest(&id)?;
     let (name, record) = find(&app, &owner, &id)?;
     let model = app.model(&record.plan)?;
-    let origin = record.origin().ok_or_else(|| {
+    let origin = record.origin.ok_or_else(|| {
         Problem::new(Code::KeysIncomplete, "the keys have not arrived in full: go on with their upload first")
     })?;
     let request = idempotency_key(&headers)?.map(|key| RequestName::new(&owner, &id, key));
@@ -83,11 +83,17 @@ pub(super) async fn infer(
     app.scheduler.check_room(&owner)?;
     let memory = app.memory.take(&owner, body.length.saturating_mul(EXPANSION))?;
     let body = body.whole().await?;
-    app.store.touch(&name, &record)?;
+    app.store.touch(&name);
     let keys = app.store.file(&name);
     let digest = Sha256::digest(&body).into();
-    let arrived = Arrived { name, model: model.clone(), origin, keys, body, digest, request, memory };
-    let (answer, replayed) = answer(&app, arrived).await?;
+    let arrived =
+        Arrived { name: name.clone(), model: model.clone(), origin, keys, body, digest, request, memory };
+    let answered = answer(&app, arrived).await;
+    if let Err(Problem { code: Code::UnknownKeys, .. }) = &answered {
+        // Their file is damaged or missing: a new upload may begin.
+        forget(&app, &name)?;
+    }
+    let (answer, replayed) = answered?;
     let receipt = app.receipts.header(&model, &origin, [id, digest], &answer)?;
     app.metrics.observe_request(clock.elapsed());
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

@@ -3,7 +3,7 @@
 use super::app::{App, Caller, digest};
 use super::body::Incoming;
 use super::model::Model;
-use super::store::{KeysName, Record, cannot_store};
+use super::store::{KeysName, Record, cannot_store, open_private};
 use crate::api::{KeysOffer, KeysState, UPLOAD_OFFSET, hex, unhex};
 use crate::problem::{Code, Problem};
 use axum::Json;
@@ -13,13 +13,17 @@ use axum::http::{HeaderMap, StatusCode};
 use pleura::remote::{Hashed, KEYS_START, Origin, RemoteError, keys_origin, read_keys};
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::fs as async_fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
 /// Most bytes of an offer.
 const MAX_OFFER: u64 = 4096;
+/// Keys that were not used for this time make room for others of their token.
+const UNUSED: Duration = Duration::from_secs(7200);
 /// Bytes of a file that are read at a time.
 const PIECE: usize = 1 << 16;
 
@@ -50,6 +54,9 @@ pub(super) async fn offer(
         return Err(Problem::new(Code::KeysLength, detail));
     }
     let name = KeysName::new(&owner, &id);
+    for old in app.store.in_the_way(&name, offer.length, app.limits.quota_bytes, UNUSED) {
+        forget(&app, &old)?;
+    }
     let record = app.store.offer(&name, plan, offer.length, app.limits.quota_bytes)?;
     Ok(Json(app.store.state(&name, &record)?))
 }
@@ -60,7 +67,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Caller(owner): Caller,
 ) -> Result<Json<Vec<KeysState>>, Problem> {
-    let all = app.store.of_owner(&owner)?;
+    let all = app.store.of_owner(&owner);
     Ok(Json(all.iter().map(|(name, record)| app.store.state(name, record)).collect::<Result<_, _>>()?))
 }
 
@@ -85,9 +92,7 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let (name, _) = find(&app, &owner, &digest(&id)?)?;
-    let _claim = app.claim(&name)?;
-    app.store.delete(&name)?;
-    app.scheduler.close(&name);
+    forget(&app, &name)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -119,29 +124,21 @@ pub(super) async fn upload(
     if state.complete {
         return Ok(Json(state));
     }
-    let received = receive(&app, &name, &model, state.offset, body).await;
+    let path = app.store.incoming(&name, &record);
+    let received = receive(&path, &model, state.offset, body).await;
     if let Err(Problem { code: Code::KeysRefused, .. }) = &received {
         app.store.delete(&name)?;
     }
     if received? == record.length {
-        finish(&app, &name, model, id).await?;
+        finish(&app, &name, path, model, id).await?;
     }
     let (_, record) = find(&app, &owner, &id)?;
     Ok(Json(app.store.state(&name, &record)?))
 }
 
 /// Appends a body to the file; the number of bytes that have arrived in all.
-async fn receive(
-    app: &App,
-    name: &KeysName,
-    model: &Model,
-    offset: u64,
-    mut body: Incoming,
-) -> Result<u64, Problem> {
-    let path = app.store.incoming(name);
-    let mut options = async_fs::OpenOptions::new();
-    let mut file =
-        options.create(true).truncate(false).read(true).write(true).open(path).await.map_err(cannot_store)?;
+async fn receive(path: &FilePath, model: &Model, offset: u64, mut body: Incoming) -> Result<u64, Problem> {
+    let mut file = async_fs::File::from_std(open_private(path).map_err(cannot_store)?);
     let mut at = offset;
     let mut unchecked = offset < KEYS_START as u64;
     file.seek(io::SeekFrom::Start(offset)).await.map_err(cannot_store)?;
@@ -169,8 +166,13 @@ async fn receive(
 }
 
 /// Checks keys that have arrived in full; refused ones are deleted.
-async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]) -> Result<(), Problem> {
-    let path = app.store.incoming(name);
+async fn finish(
+    app: &Arc<App>,
+    name: &KeysName,
+    path: PathBuf,
+    model: Arc<Model>,
+    id: [u8; 32],
+) -> Result<(), Problem> {
     let checked = one_by_one(&app.checking, move || {
         let hash = hash_file(&path).map_err(cannot_store)?;
         if hash != id {
@@ -178,16 +180,18 @@ async fn finish(app: &Arc<App>, name: &KeysName, model: Arc<Model>, id: [u8; 32]
                 format!("their SHA-256 is {}: they were damaged on the way; send them again", hex(&hash));
             return Err(Problem::new(Code::KeysRefused, detail));
         }
-        let file = File::open(&path).map_err(cannot_store)?;
-        let read = read_keys(BufReader::new(file), model.plan());
-        check_origin(read.map(|(_, origin)| Some(origin)), &model)
+        let file = open_private(&path).map_err(cannot_store)?;
+        let read = read_keys(BufReader::new(&file), model.plan());
+        let origin = check_origin(read.map(|(_, origin)| Some(origin)), &model)?;
+        file.sync_all().map_err(cannot_store)?;
+        Ok(origin)
     });
     let done = match checked.await? {
-        Ok(Some(origin)) => app.store.complete(name, &origin),
+        Ok(Some(origin)) => app.store.complete(name, origin),
         Ok(None) => Err(Problem::new(Code::KeysRefused, "they are shorter than their header")),
         Err(problem) => Err(problem),
     };
-    if done.is_err() {
+    if let Err(Problem { code: Code::KeysRefused, .. }) = &done {
         app.store.delete(name)?;
     }
     done
@@ -219,16 +223,24 @@ fn check_origin(read: Result<Option<Origin>, RemoteError>, model: &Model) -> Res
     })
 }
 
-fn hash_file(path: &std::path::Path) -> io::Result<[u8; 32]> {
+fn hash_file(path: &FilePath) -> io::Result<[u8; 32]> {
     let mut hash = Hashed::new(io::sink());
     io::copy(&mut BufReader::with_capacity(PIECE, File::open(path)?), &mut hash)?;
     Ok(hash.digest())
 }
 
+/// Deletes keys, and frees their memory on the devices. Keys that arrive are refused as busy.
+pub(super) fn forget(app: &App, name: &KeysName) -> Result<(), Problem> {
+    let _claim = app.claim(name)?;
+    app.store.delete(name)?;
+    app.scheduler.close(name);
+    Ok(())
+}
+
 /// Keys of a token.
 pub(super) fn find(app: &App, owner: &str, id: &[u8; 32]) -> Result<(KeysName, Record), Problem> {
     let name = KeysName::new(owner, id);
-    match app.store.get(&name)? {
+    match app.store.get(&name) {
         Some(record) => Ok((name, record)),
         None => Err(Problem::new(
             Code::UnknownKeys,

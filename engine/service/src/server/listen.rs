@@ -3,6 +3,7 @@
 use super::Limits;
 use super::app::App;
 use super::error::ServiceError;
+use super::keys::forget;
 use super::linger::Linger;
 use super::routes::router;
 use super::tls::Tls;
@@ -163,10 +164,7 @@ fn sweep_once(app: &App) {
         tracing::warn!(%error, "old results cannot be deleted");
     }
     // Failures are in the log already.
-    for name in app.store.expired(limits.keys_age, limits.upload_age).unwrap_or_default() {
-        let Ok(_claim) = app.claim(&name) else { continue };
-        if app.store.delete(&name).is_ok() {
-            app.scheduler.close(&name);
-        }
+    for name in app.store.expired(limits.keys_age, limits.upload_age) {
+        let _ = forget(app, &name);
     }
 }

@@ -99,7 +99,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", security(("token" = [])), responses((status = 200, body = String)))]
 async fn figures(State(app): State<Arc<App>>, _caller: Caller) -> Result<Response, Problem> {
-    app.metrics.key_bytes.set(i64::try_from(app.store.totals()?.0).unwrap_or(i64::MAX));
+    app.metrics.key_bytes.set(i64::try_from(app.store.bytes()).unwrap_or(i64::MAX));
     let text = app.metrics.text().map_err(|_| Problem::new(Code::Internal, "the figures have no text"))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

@@ -2,13 +2,14 @@
 
 use super::metrics::Metrics;
 use super::model::Model;
-use super::store::KeysName;
+use super::store::{KeysName, cannot_store};
 use crate::problem::{Code, Problem};
 use pleura::Session;
 use pleura::ckks::BackendError;
 use pleura::nn::InferenceError;
 use pleura::remote::{RemoteError, load_session};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,6 +74,9 @@ impl Sessions {
                     self.evict()
                 }
                 Err(RemoteError::Inference(error)) => return Err(refusal(&error)),
+                Err(RemoteError::Io(error)) if error.kind() != ErrorKind::NotFound => {
+                    return Err(cannot_store(error));
+                }
                 Err(error) => {
                     tracing::error!(%error, "stored keys cannot be read");
                     let detail = "the stored keys cannot be read: upload them again";

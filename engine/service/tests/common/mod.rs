@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -210,7 +211,13 @@ impl Running {
 
     /// Stops, and starts on the same files.
     pub(crate) fn restart(&mut self) {
+        self.restart_after(|_| ());
+    }
+
+    /// Stops, changes files in the server's folder, and starts.
+    pub(crate) fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.close();
+        change(&self.place.path().join("data"));
         self.open();
     }
 
