@@ -1,6 +1,7 @@
 //! Connections, and the end of a server.
 
 use super::Limits;
+use super::addresses::Addresses;
 use super::app::App;
 use super::error::ServiceError;
 use super::keys::forget;
@@ -11,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -63,6 +64,7 @@ pub(super) async fn serve(
     let sweeper = tokio::spawn(sweep(app.clone()));
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(app.limits.connections));
+    let addresses = Addresses::new(app.limits.connections);
     let acceptor = TlsAcceptor::from(tls.config.clone());
     let service = TowerToHyperService::new(router(app.clone()));
     loop {
@@ -70,7 +72,7 @@ pub(super) async fn serve(
             _ = stopped.wait_for(|&stop| stop) => break,
             accepted = accept(&listener, &room) => accepted,
         };
-        let (stream, permit) = match accepted {
+        let (stream, address, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -78,6 +80,7 @@ pub(super) async fn serve(
                 continue;
             }
         };
+        let Some(place) = addresses.enter(address) else { continue };
         let connection = Connection {
             app: app.clone(),
             acceptor: acceptor.clone(),
@@ -86,7 +89,7 @@ pub(super) async fn serve(
         };
         tokio::spawn(async move {
             connection.serve(stream).await;
-            drop(permit);
+            drop((place, permit));
         });
     }
     tracing::info!("stopping: no more requests are accepted");
@@ -115,10 +118,10 @@ async fn finish(app: Arc<App>, graceful: GracefulShutdown) {
 async fn accept(
     listener: &tokio::net::TcpListener,
     room: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let permit = room.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address.ip(), permit))
 }
 
 struct Connection {

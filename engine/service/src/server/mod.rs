@@ -1,5 +1,6 @@
 //! Server: models on devices, clients' keys on disk, a queue in front of the devices. No secret key comes here.
 
+mod addresses;
 mod app;
 mod assignment;
 mod body;
@@ -77,7 +78,7 @@ pub struct Limits {
     pub results_age: Duration,
     /// Most bytes of results that are kept.
     pub results_bytes: u64,
-    /// Most connections at a time.
+    /// Most connections at a time; an address gets half of them.
     pub connections: usize,
     /// Longest pause of a sender or receiver, and longest time of a handshake and of headers.
     pub idle: Duration,
