@@ -64,6 +64,14 @@ static KEPT: Mutex<Option<String>> = Mutex::new(None);
 /// Report that an interruption writes to a file, or prints.
 static PARTIAL: Mutex<Option<Partial>> = Mutex::new(None);
 
+/// The last action of an interruption.
+#[cfg(feature = "service")]
+static LAST: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// Longest time for what an interruption does last.
+#[cfg(feature = "service")]
+const LAST_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A report of the work that was done.
 struct Partial {
     path: Option<PathBuf>,
@@ -355,6 +363,24 @@ pub(crate) fn has_other_names(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Sets what an interruption does last, which may take some seconds.
+#[cfg(feature = "service")]
+pub(crate) fn set_last(last: Option<Box<dyn FnOnce() + Send>>) {
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = last;
+}
+
+/// Does what [`set_last`] set, as long as it takes no longer than it may.
+#[cfg(feature = "service")]
+fn do_last() {
+    let Some(last) = LAST.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        last();
+        let _ = done.send(());
+    });
+    let _ = wait.recv_timeout(LAST_TIME);
+}
+
 /// Ends the process after an interruption: deletes the temporary file, writes the report of the work that was done, and exits with
 /// a code.
 pub(crate) fn interrupted(code: i32) -> ! {
@@ -366,6 +392,8 @@ pub(crate) fn interrupted(code: i32) -> ! {
         write_partial(&partial);
     }
     tell_kept();
+    #[cfg(feature = "service")]
+    do_last();
     // The lock keeps a rename from happening now.
     std::process::exit(code)
 }

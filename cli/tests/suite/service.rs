@@ -216,6 +216,50 @@ fn a_signal_ends_a_server() {
     assert!(server.child.wait().unwrap().success());
 }
 
+#[test]
+#[cfg(unix)]
+fn an_interruption_deletes_the_keys_of_its_run() {
+    let server = Server::start();
+    let place = &server.place;
+    fs::create_dir(place.path("ward")).unwrap();
+    for number in 0..200 {
+        let copy = place.path(&format!("ward/{number}.jpeg"));
+        fs::copy(reference("../samples/NORMAL2-IM-1438-0001.jpeg"), copy).unwrap();
+    }
+    let arguments = ["classify", "ward", "--server", &server.url, "--ca", "data/self-signed.pem"];
+    let arguments = [&arguments[..], &["--token-file", "token"]].concat();
+    let mut client = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let stored = || fs::read_dir(place.path("data/store/keys")).unwrap().count();
+    let clock = Instant::now();
+    while stored() == 0 {
+        assert!(clock.elapsed() < Duration::from_secs(60), "no keys");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let id = client.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(client.wait().unwrap().code(), Some(130));
+    assert_eq!(stored(), 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn evaluation_keys_belong_to_their_secret_key() {
+    let server = Server::start();
+    let place = &server.place;
+    let sample = reference("../samples/NORMAL2-IM-1438-0001.jpeg");
+    for secret in ["a", "b"] {
+        server.classify(&[&sample, "--secret", secret]).ok();
+    }
+    // An interruption may come between the two files.
+    fs::remove_file(place.path("a.eval")).unwrap();
+    server.classify(&[&sample, "--secret", "a"]).ok();
+    assert_ne!(fs::read(place.path("a.eval")).unwrap(), fs::read(place.path("b.eval")).unwrap());
+    fs::copy(place.path("b.eval"), place.path("a.eval")).unwrap();
+    server.classify(&[&sample, "--secret", "a"]).fails(&["cannot use a.eval", "made with key"]);
+    place.write("a.eval", b"PLEU");
+    server.classify(&[&sample, "--secret", "a"]).fails(&["cannot use a.eval"]);
+}
+
 /// The secret key and its evaluation keys are made if they are not there, and no output takes their place.
 #[test]
 fn no_result_takes_the_place_of_the_keys() {

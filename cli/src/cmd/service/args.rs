@@ -8,10 +8,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use ndarray::Axis;
-use pleura::remote::{ClientBundle, ClientKey, DecryptedItem, ItemDecryptor, ItemEncryptor, ItemNote};
+use pleura::remote::{
+    ClientBundle, ClientKey, DecryptedItem, ItemDecryptor, ItemEncryptor, ItemNote, RemoteError,
+    stated_origin,
+};
 use pleura_service::api::Model;
 use pleura_service::client::{Answer, ClientError, Options, ServiceClient};
 use pleura_service::problem::Code;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,7 +66,7 @@ pub(crate) struct ServerArgs {
 
 /// A client with its keys on the server.
 pub(crate) struct Connection {
-    pub(crate) client: ServiceClient,
+    client: Arc<ServiceClient>,
     pub(crate) key: ClientKey,
     model: Model,
     /// Evaluation keys, which are uploaded again if the server has lost them.
@@ -99,25 +103,22 @@ impl ServerArgs {
         };
         let token = secret::from_file(token_file)?;
         let authorities = self.ca.as_ref().map(|path| files::read(path, MAX_PEM)).transpose()?;
-        let client = ServiceClient::new(&Options {
+        let client = Arc::new(ServiceClient::new(&Options {
             url,
             authorities: authorities.as_deref(),
             token: token.trim(),
             patience: Duration::from_secs(self.patience),
-        })?;
+        })?);
         let mut model = choose(client.models()?, wanted)?;
         if let Some(signer) = &self.signer {
             model.receipt_signer.clone_from(signer);
         }
         let bundle = client.bundle(&model)?;
         let (key, keys) = self.keys(bundle)?;
-        let bar = crate::progress::bytes_bar().with_prefix("upload");
-        bar.set_length(keys.len() as u64);
-        let id = client.upload_keys(&model, &keys, &mut |bytes| bar.set_position(bytes))?;
-        bar.finish_and_clear();
-        terminal::detail(&format!("keys {id} are on the server, {}", bytes_text(keys.len() as u64)));
+        let id = hex(&Sha256::digest(&keys));
         let receipts = self.receipts.clone();
         let connection = Connection { client, key, model, keys, id, receipts, once: self.secret.is_none() };
+        connection.upload()?;
         if let Some(folder) = &connection.receipts {
             fs::create_dir_all(folder).with_context(|| files::cannot_write(folder))?;
             let path = folder.join(format!("{}.keys", short(&connection.id)));
@@ -136,20 +137,44 @@ impl ServerArgs {
             let passphrase = self.passphrase.of_key(path, &bytes).with_context(failed)?;
             let passphrase = passphrase.as_deref().map(String::as_bytes);
             let key = ClientKey::from_secret_bytes(bundle, &bytes, passphrase).with_context(failed)?;
-            return Ok((key, files::read(&beside, MAX_KEYS)?));
+            let keys = if fs::symlink_metadata(&beside).is_ok() {
+                of_key(&key, &beside)?
+            } else {
+                // An interruption came between the two files.
+                let keys = evaluation_keys(&key)?;
+                files::write(&beside, &[&keys], false, true)?;
+                keys
+            };
+            return Ok((key, keys));
         }
         files::check_outputs(&[path, &beside], self.files(), false)?;
         let passphrase = self.passphrase.of_new_key(false)?;
         let (key, keys) = new_keys(bundle)?;
         let bytes = key.to_secret_bytes(passphrase.as_deref().map(String::as_bytes))?;
-        files::write(&beside, &[&keys], false, true)?;
         files::write(path, &[&bytes], false, true)?;
+        files::write(&beside, &[&keys], false, true)?;
         terminal::note(&format!("{} is a new secret key: keep it on this machine", path.display()));
         Ok((key, keys))
     }
 }
 
 impl Connection {
+    /// Uploads the keys. Those of one run are deleted by an interruption, too.
+    fn upload(&self) -> Result<()> {
+        let bytes = self.keys.len() as u64;
+        if self.once {
+            let client = self.client.clone();
+            let id = self.id.clone();
+            files::set_last(Some(Box::new(move || drop(client.delete_keys(&id)))));
+        }
+        let bar = crate::progress::bytes_bar().with_prefix("upload");
+        bar.set_length(bytes);
+        self.client.upload_keys(&self.model, &self.keys, &mut |bytes| bar.set_position(bytes))?;
+        bar.finish_and_clear();
+        terminal::detail(&format!("keys {} are on the server, {}", self.id, bytes_text(bytes)));
+        Ok(())
+    }
+
     /// The results of encrypted items. The receipt is kept if there is a folder for it.
     pub(crate) fn infer(&self, items: &[u8]) -> Result<Vec<u8>> {
         let Answer { results, receipt } = match self.client.infer_signed(&self.id, items) {
@@ -222,19 +247,42 @@ impl Connection {
 impl Drop for Connection {
     /// Deletes keys that nobody needs any more, however the run ended.
     fn drop(&mut self) {
-        if self.once
-            && let Err(error) = self.client.delete_keys(&self.id)
-        {
-            terminal::warn(&format!("the keys of this run stay on the server until they expire: {error}"));
+        if !self.once {
+            return;
         }
+        match self.client.delete_keys(&self.id) {
+            Ok(()) => (),
+            Err(ClientError::Refused(problem)) if problem.code == Code::UnknownKeys => (),
+            Err(error) => {
+                terminal::warn(&format!(
+                    "the keys of this run stay on the server until they expire: {error}"
+                ));
+            }
+        }
+        files::set_last(None);
     }
 }
 
 fn new_keys(bundle: ClientBundle) -> Result<(ClientKey, Vec<u8>)> {
     let key = ClientKey::generate(Arc::new(bundle))?;
+    let keys = evaluation_keys(&key)?;
+    Ok((key, keys))
+}
+
+fn evaluation_keys(key: &ClientKey) -> Result<Vec<u8>> {
     let mut keys = Vec::new();
     key.write_keys(&mut keys)?;
-    Ok((key, keys))
+    Ok(keys)
+}
+
+/// The evaluation keys in a file, which are those of a secret key.
+fn of_key(key: &ClientKey, path: &Path) -> Result<Vec<u8>> {
+    let failed = || format!("cannot use {}", path.display());
+    let keys = files::read(path, MAX_KEYS)?;
+    let origin = stated_origin(&keys).with_context(failed)?;
+    let origin = origin.ok_or(RemoteError::Digest).with_context(failed)?;
+    origin.check(key.origin()).with_context(failed)?;
+    Ok(keys)
 }
 
 /// Where the evaluation keys of a secret key lie.

@@ -26,6 +26,8 @@ const MAX_BUNDLE: u64 = 64 << 20;
 const MAX_RESULTS: u64 = 1 << 30;
 /// Longest time that a server may be silent; it computes meanwhile.
 const SILENCE: Duration = Duration::from_secs(600);
+/// Longest time for which a deletion is repeated.
+const BRIEF: Duration = Duration::from_secs(10);
 /// Longest time of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -178,12 +180,13 @@ impl ServiceClient {
         }
     }
 
-    /// Deletes evaluation keys on the server.
+    /// Deletes evaluation keys on the server. This request is repeated for some seconds at most.
     ///
     /// # Errors
     /// [`ClientError`]
     pub fn delete_keys(&self, id: &str) -> Result<(), ClientError> {
-        self.send(&Call::new(Method::DELETE, format!("/v1/keys/{id}"), MAX_JSON)).map(drop)
+        let call = Call::new(Method::DELETE, format!("/v1/keys/{id}"), MAX_JSON);
+        self.send_within(self.patience.min(BRIEF), &call).map(drop)
     }
 
     /// The results of encrypted items, under keys that were uploaded. However often it has to be repeated, the server
@@ -222,7 +225,11 @@ impl ServiceClient {
 
     /// Sends a request until it is answered or refused for good.
     fn send(&self, call: &Call<'_>) -> Result<Reply, ClientError> {
-        let mut patience = Patience::new(self.patience);
+        self.send_within(self.patience, call)
+    }
+
+    fn send_within(&self, time: Duration, call: &Call<'_>) -> Result<Reply, ClientError> {
+        let mut patience = Patience::new(time);
         loop {
             match self.once(call) {
                 Ok(reply) => return Ok(reply),
