@@ -82,6 +82,11 @@ impl FolderPage {
         self.failures.push([failure.name.clone(), chain(&failure.error)]);
     }
 
+    /// Forgets the failures of a file that is read again.
+    pub(crate) fn withdraw(&mut self, name: &str) {
+        self.failures.retain(|[failed, _]| failed != name);
+    }
+
     /// Writes the page.
     pub(crate) fn write(&self, summary: &FolderSummary<'_>) -> Result<()> {
         let page = html::page("Classified X-rays", &self.body(summary));

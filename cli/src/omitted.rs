@@ -35,6 +35,11 @@ impl Omitted {
         self.failed.push((name, chain(error)));
     }
 
+    /// Forgets the failures of a file found in a folder, which is read again.
+    pub(crate) fn withdraw(&mut self, name: &str) {
+        self.failed.retain(|(failed, _)| failed != name);
+    }
+
     /// Number of files that could not be read.
     pub(crate) fn failed(&self) -> usize {
         self.failed.len()

@@ -4,6 +4,7 @@ use crate::classifier;
 use crate::evaluation::Evaluation;
 use crate::folder_page::{FolderPage, FolderSummary};
 use crate::latency::Latency;
+use crate::names::path_cell;
 use crate::omitted::Omitted;
 use crate::outcome::USELESS_BITS;
 use crate::row::{Failure, Row, Seconds};
@@ -217,6 +218,16 @@ impl RowWriter {
             terminal::print_json("classify", &json!({ "image": failure.name, "error": text }))
         } else {
             Ok(())
+        }
+    }
+
+    /// Leaves the failures of a file out of page and table, since it is read again.
+    pub(crate) fn withdraw(&mut self, source: &Source) {
+        if let Some(page) = &mut self.page {
+            page.withdraw(&source.name());
+        }
+        if let Some(row_file) = &mut self.row_file {
+            row_file.withdraw(&path_cell(source.path(), None));
         }
     }
 

@@ -17,19 +17,27 @@ use crate::text::counted;
 use anyhow::{Context, Result, anyhow, bail};
 use lines::{Left, RowsByKey, checked_line, key, line, part_header};
 use pleura::xray::Source;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use crate::part_file::part;
 pub(crate) use export::TableFormat;
 pub(crate) use lines::{EarlierRow, RowFormat};
 
-/// Rows of earlier runs that nobody has asked for yet. Clones share them.
+/// Rows of earlier runs. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct EarlierRows(Arc<Mutex<RowsByKey>>);
+pub(crate) struct EarlierRows(Arc<Mutex<Earlier>>);
+
+#[derive(Default)]
+struct Earlier {
+    /// Rows that nobody has asked for yet.
+    left: RowsByKey,
+    /// Failures that were asked for: their images, and the numbers of their lines.
+    failures: HashMap<String, usize>,
+}
 
 /// Rows on their way into a file.
 pub(crate) struct RowFile {
@@ -42,6 +50,10 @@ pub(crate) struct RowFile {
     earlier: EarlierRows,
     /// All rows that are in it.
     rows: usize,
+    /// Failures of this run: their images, and the numbers of their lines.
+    failures: HashMap<String, usize>,
+    /// Numbers of lines that are left out at the end, since other rows replace them.
+    withdrawn: HashSet<usize>,
 }
 
 impl RowFile {
@@ -78,8 +90,19 @@ impl RowFile {
             file = part_file::replace(&part, file, &checked)?;
         }
         file.seek(SeekFrom::End(0)).with_context(failed)?;
-        let earlier = EarlierRows(Arc::new(Mutex::new(done)));
-        let mut row_file = Self { path: path.into(), part, replace, format, table, file, earlier, rows };
+        let earlier = Earlier { left: done, failures: HashMap::new() };
+        let mut row_file = Self {
+            path: path.into(),
+            part,
+            replace,
+            format,
+            table,
+            file,
+            earlier: EarlierRows(Arc::new(Mutex::new(earlier))),
+            rows,
+            failures: HashMap::new(),
+            withdrawn: HashSet::new(),
+        };
         if whole == 0 {
             row_file.begin()?;
         }
@@ -99,6 +122,8 @@ impl RowFile {
             file,
             earlier: EarlierRows::default(),
             rows: 0,
+            failures: HashMap::new(),
+            withdrawn: HashSet::new(),
         };
         row_file.begin()?;
         Ok(row_file)
@@ -121,7 +146,16 @@ impl RowFile {
 
     /// Adds the row of an image without a result.
     pub(crate) fn fail(&mut self, failure: &Failure) -> Result<()> {
-        self.add_cells(&self.format.failure(failure))
+        self.add_cells(&self.format.failure(failure))?;
+        // The header is line 0.
+        self.failures.insert(failure.cell.clone(), self.rows);
+        Ok(())
+    }
+
+    /// Leaves the failure of an image out, since the image is read again.
+    pub(crate) fn withdraw(&mut self, image: &str) {
+        let earlier = self.earlier.lock().failures.remove(image);
+        self.withdrawn.extend(self.failures.remove(image).into_iter().chain(earlier));
     }
 
     fn add_cells(&mut self, cells: &[String]) -> Result<()> {
@@ -136,14 +170,20 @@ impl RowFile {
     /// Gives the file its name; without a row there is none. Rows of images that are now others are left out.
     pub(crate) fn finish(mut self) -> Result<()> {
         if files::is_standard(&self.path) {
-            self.file.seek(SeekFrom::Start(0))?;
-            let mut bytes = Vec::new();
-            self.table.write(&self.file, &self.format, &mut bytes).context("cannot write the table")?;
-            return terminal::print_bytes(&bytes);
+            return self.print();
         }
         let stale = self.earlier.left();
         if !stale.is_empty() {
-            self = self.leave_out(&stale)?;
+            let names: BTreeSet<&str> = stale.values().map(String::as_str).collect();
+            terminal::warn(&format!(
+                "{} of earlier runs left out, since the files have changed or could not be read this time: {}",
+                counted(stale.len(), "row"),
+                part_file::listed(&names)
+            ));
+        }
+        self.withdrawn.extend(stale.keys());
+        if !self.withdrawn.is_empty() {
+            self = self.leave_out()?;
         }
         let Self { path, part, replace, mut file, rows, table, format, .. } = self;
         let failed = || files::cannot_write(&path);
@@ -160,26 +200,31 @@ impl RowFile {
         fs::remove_file(&part).with_context(failed)
     }
 
-    /// Rewrites the file without some of its lines; what another run could go on with is there at every moment.
-    fn leave_out(mut self, stale: &HashMap<usize, String>) -> Result<Self> {
-        let names: BTreeSet<&str> = stale.values().map(String::as_str).collect();
-        terminal::warn(&format!(
-            "{} of earlier runs left out, since the files have changed or could not be read this time: {}",
-            counted(stale.len(), "row"),
-            part_file::listed(&names)
-        ));
-        let failed = || files::cannot_write(&self.part);
-        let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(0)).with_context(failed)?;
-        self.file.read_to_end(&mut bytes).with_context(failed)?;
-        let lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
-        let kept: Vec<u8> = lines
-            .filter(|(number, _)| !stale.contains_key(number))
-            .flat_map(|(_, line)| line)
-            .copied()
-            .collect();
+    /// Rewrites the file without the lines that are left out; what another run could go on with is there at every moment.
+    fn leave_out(mut self) -> Result<Self> {
+        let kept = self.kept().with_context(|| files::cannot_write(&self.part))?;
         let file = part_file::replace(&self.part, self.file, &kept)?;
-        Ok(Self { file, rows: self.rows - stale.len(), ..self })
+        Ok(Self { file, rows: self.rows - self.withdrawn.len(), ..self })
+    }
+
+    /// The bytes of the file without the lines that are left out.
+    fn kept(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file.rewind()?;
+        self.file.read_to_end(&mut bytes)?;
+        let lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
+        let kept = lines.filter(|(number, _)| !self.withdrawn.contains(number));
+        Ok(kept.flat_map(|(_, line)| line).copied().collect())
+    }
+
+    /// Writes the rows to standard output.
+    fn print(mut self) -> Result<()> {
+        let kept = self.kept()?;
+        let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
+        file.write_all(&kept).and_then(|()| file.rewind()).context("cannot write a temporary file")?;
+        let mut bytes = Vec::new();
+        self.table.write(&file, &self.format, &mut bytes).context("cannot write the table")?;
+        terminal::print_bytes(&bytes)
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -201,15 +246,23 @@ impl RowFile {
 impl EarlierRows {
     /// The row of an earlier run on this X-ray; each row counts once.
     pub(crate) fn take(&self, image: &str, digest: &str) -> Option<EarlierRow> {
-        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.get_mut(&key(image, digest))?.pop().map(|(_, row)| row)
+        let mut earlier = self.lock();
+        let (line, row) = earlier.left.get_mut(&key(image, digest))?.pop()?;
+        if matches!(row, EarlierRow::Failed { .. }) {
+            earlier.failures.insert(image.to_owned(), line);
+        }
+        Some(row)
     }
 
     /// Numbers of the lines that nobody asked for, and their images.
     fn left(&self) -> HashMap<usize, String> {
-        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let images = rows.iter().filter_map(|(key, rows)| Some((image(key)?, rows)));
+        let earlier = self.lock();
+        let images = earlier.left.iter().filter_map(|(key, rows)| Some((image(key)?, rows)));
         images.flat_map(|(image, rows)| rows.iter().map(|(line, _)| (*line, image.to_owned()))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Earlier> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -296,6 +349,38 @@ mod tests {
         fs::write(part(&path), unfinished.replace("20.1", "21.1")).unwrap();
         let error = format!("{:#}", row_file.finish().unwrap_err());
         assert!(error.contains("not those that were written") && !path.exists(), "{error}");
+    }
+
+    #[test]
+    fn failures_of_images_that_are_read_again_are_left_out() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.csv");
+        let failed = |image: &str, digest: &str| Failure {
+            name: image.to_owned(),
+            cell: image.to_owned(),
+            digest: digest.to_owned(),
+            named: false,
+            error: anyhow!("cut off"),
+            earlier: false,
+        };
+        let mut row_file = open(&path, &["a.png", "b.png"]).unwrap();
+        row_file.fail(&failed("a.png", "0123456789abcdee")).unwrap();
+        row_file.fail(&failed("b.png", "0123456789abcdef")).unwrap();
+        drop(row_file);
+        // The row of an earlier run counts as long as the image is as it was.
+        let mut row_file = open(&path, &["a.png", "b.png"]).unwrap();
+        for (image, digest) in [("a.png", "0123456789abcdee"), ("b.png", "0123456789abcdef")] {
+            assert!(matches!(row_file.earlier().take(image, digest), Some(EarlierRow::Failed { .. })));
+        }
+        for digest in ["1123456789abcdee", "2123456789abcdee"] {
+            row_file.withdraw("a.png");
+            row_file.fail(&failed("a.png", digest)).unwrap();
+        }
+        row_file.withdraw("c.png");
+        row_file.finish().unwrap();
+        let table = fs::read_to_string(&path).unwrap();
+        let rows: Vec<&str> = table.lines().skip(1).map(|row| &row[..22]).collect();
+        assert_eq!(rows, ["b.png,0123456789abcdef", "a.png,2123456789abcdee"]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 use crate::common::{Place, Said, reference};
 use serde_json::Value;
 use std::fs;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 const NORMAL: &str = "NORMAL2-IM-1438-0001.jpeg";
 const PNEUMONIA: &str = "person1951_bacteria_4882.jpeg";
@@ -176,4 +177,37 @@ fn arrivals_are_classified_when_they_are_complete() {
     assert!(table.lines().count() == 3 && table.contains("inbox/b.jpeg"), "{table}");
     assert!(!table.contains("cut off"), "{table}");
     place.pleura(&["classify", "--watch", "--plaintext"]).fails(&["--watch needs a folder"]);
+}
+
+#[test]
+fn arrivals_that_pause_are_classified_once_they_are_complete() {
+    let place = Place::new();
+    fs::create_dir(place.path("inbox")).unwrap();
+    let jpeg = fs::read(sample(PNEUMONIA)).unwrap();
+    fs::copy(sample(NORMAL), place.path("inbox/a.jpeg")).unwrap();
+    place.write("inbox/b.jpeg", &jpeg[..jpeg.len() / 2]);
+    let run = ["classify", "inbox", "--plaintext", "--watch", "--idle", "6", "--json"];
+    let run = [&run[..], &["--output", "inbox.csv", "--html", "inbox.html"]].concat();
+    let child = place.command(&run).stdout(Stdio::piped()).spawn().unwrap();
+    // Half a file cannot be read, and is taken for one that is damaged until the other half comes.
+    let unread = || {
+        let table = fs::read_to_string(place.path("inbox.csv.part")).unwrap_or_default();
+        table.lines().any(|row| row.contains("inbox/b.jpeg") && row.contains("cut off"))
+    };
+    let clock = Instant::now();
+    while !unread() {
+        assert!(clock.elapsed() < Duration::from_secs(60), "half a file was read, or not noticed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    place.write("inbox/b.jpeg", &jpeg);
+    let said = child.wait_with_output().unwrap();
+    assert!(said.status.success());
+    let table = fs::read_to_string(place.path("inbox.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    let row = table.lines().find(|row| row.contains("inbox/b.jpeg")).unwrap();
+    assert!(row.contains(",pneumonia,") && row.ends_with(",,,,"), "{row}");
+    let page = fs::read_to_string(place.path("inbox.html")).unwrap();
+    assert!(!page.contains("could not be read"), "the page has a failure");
+    let summary = lines(&String::from_utf8(said.stdout).unwrap()).pop().unwrap()["summary"].clone();
+    assert_eq!([&summary["images"], &summary["failed"]], [2, 0]);
 }

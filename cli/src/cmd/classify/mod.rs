@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use unit::{Groups, Unit};
-use watch::{Arrival, Arrivals};
+use watch::{Arrival, Arrivals, Unread};
 
 pub(crate) use arguments::ClassifyArgs;
 pub(crate) use unit::ood_warning;
@@ -120,13 +120,19 @@ impl Run<'_> {
         };
         let pictures = self.args.html.is_some();
         let stopped = AtomicBool::new(false);
+        let unread = Unread::default();
         let sources = std::mem::take(&mut self.sources);
         thread::scope(|scope| {
             let _stop = Stop(&stopped);
             let workers = crew.start(scope);
-            let read = workers.stage(self.feed(sources, &stopped), |arrival| {
+            let read = workers.stage(self.feed(sources, &stopped, &unread), |arrival| {
                 Ok(match arrival {
-                    Arrival::Source(source) => reader.units(source),
+                    Arrival::Source(source) => watched(&unread, reader.units(source)),
+                    Arrival::Again(source) => {
+                        let again = Unit::Again(source.clone());
+                        std::iter::once(again).chain(watched(&unread, reader.units(source))).collect()
+                    }
+                    Arrival::Changed(source) => vec![Unit::Changed(source)],
                     Arrival::Pause => vec![Unit::Pause],
                 })
             });
@@ -163,18 +169,31 @@ impl Run<'_> {
         &self,
         sources: Vec<Source>,
         stopped: &'b AtomicBool,
+        unread: &'b Unread,
     ) -> Box<dyn Iterator<Item = Result<Arrival>> + Send + 'b> {
         let ClassifyArgs { watching, shard, inputs, folders, .. } = self.args;
         if !watching.watch {
             return Box::new(sources.into_iter().map(|source| Ok(Arrival::Source(source))));
         }
-        let arrivals = Arrivals::new(inputs, !folders.no_recursive, watching.idle, stopped);
+        let arrivals = Arrivals::new(inputs, !folders.no_recursive, watching.idle, stopped, unread);
         let shard = *shard;
         Box::new(arrivals.filter(move |arrival| match arrival {
-            Ok(Arrival::Source(source)) => shard.is_none_or(|shard| shard.has(source.path())),
+            Ok(Arrival::Source(source) | Arrival::Again(source) | Arrival::Changed(source)) => {
+                shard.is_none_or(|shard| shard.has(source.path()))
+            }
             _ => true,
         }))
     }
+}
+
+/// The units of a source, which is noted if it could not be read.
+fn watched(unread: &Unread, units: Vec<Unit>) -> Vec<Unit> {
+    if let [.., Unit::End(source)] = &units[..]
+        && units.iter().any(|unit| matches!(unit, Unit::Failed(_)))
+    {
+        unread.add(source.path().to_owned());
+    }
+    units
 }
 
 /// The results of a stage that gives several for an item.
@@ -216,6 +235,21 @@ impl Sink {
                 Ok(())
             }
             Unit::Failed(failure) => self.fail(failure),
+            Unit::Again(source) => {
+                self.total -= 1;
+                self.omitted.withdraw(&source.name());
+                writer.withdraw(&source);
+                Ok(())
+            }
+            Unit::Changed(source) => {
+                let name = source.name();
+                bar.suspend(|| {
+                    terminal::warn(&format!(
+                        "{name} has changed since it was read, and has the result of what it was: classify it again by its name"
+                    ));
+                });
+                Ok(())
+            }
             Unit::End(source) => {
                 self.total += 1;
                 bar.set_message(plain(&source.name()));

@@ -34,6 +34,10 @@ pub(super) enum Unit {
     },
     /// An X-ray, or a file, without a result.
     Failed(Failure),
+    /// A source that could not be read is read again: its failure counts no more.
+    Again(Source),
+    /// A source that was read has changed since.
+    Changed(Source),
     /// The end of a source.
     End(Source),
     /// The next source may be long in coming: X-rays wait for no others.

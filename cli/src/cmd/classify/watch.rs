@@ -6,12 +6,14 @@ use clap::builder::RangedU64ValueParser;
 use pleura::xray::{FolderListing, Source, SourceList};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Time between two looks at the folders. A file whose size and time stay the same from one look to the next is complete.
+/// Time between two looks at the folders. A file whose size and time stay the same from one look to the next is taken as complete; if
+/// it cannot be read and changes later, it was not.
 const LOOK: Duration = Duration::from_secs(1);
 /// Time between two looks at whether results are still wanted.
 const NAP: Duration = Duration::from_millis(50);
@@ -48,9 +50,20 @@ impl WatchArgs {
     }
 }
 
+/// Size and time of a file.
+type State = (u64, Option<SystemTime>);
+
+/// Files of folders that could not be read.
+#[derive(Default)]
+pub(super) struct Unread(Mutex<HashSet<PathBuf>>);
+
 /// A source, or the lack of one.
 pub(super) enum Arrival {
     Source(Source),
+    /// A source that could not be read, and has changed since.
+    Again(Source),
+    /// A source that was read, and has changed since.
+    Changed(Source),
     /// All files that are complete were given out.
     Pause,
 }
@@ -62,15 +75,37 @@ pub(super) struct Arrivals<'a> {
     idle: Option<Duration>,
     /// Whether nobody wants further files.
     stopped: &'a AtomicBool,
-    /// Files that were given out, or will be.
-    known: HashSet<PathBuf>,
-    /// Sizes and times of other files at the last look.
-    growing: HashMap<PathBuf, (u64, Option<SystemTime>)>,
-    ready: VecDeque<Source>,
+    unread: &'a Unread,
+    /// Named files.
+    named: HashSet<PathBuf>,
+    /// Files of folders that were given out, or will be, as they were then; nothing for files that changed after they were read.
+    known: HashMap<PathBuf, Option<State>>,
+    /// Other files at the last look.
+    growing: HashMap<PathBuf, State>,
+    ready: VecDeque<Arrival>,
     /// Whether sources were given out since the last pause.
     given: bool,
     next_look: Instant,
     last: Instant,
+}
+
+impl Unread {
+    /// Adds a file.
+    pub(super) fn add(&self, path: PathBuf) {
+        self.lock().insert(path);
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.lock().contains(path)
+    }
+
+    fn remove(&self, path: &Path) {
+        self.lock().remove(path);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<'a> Arrivals<'a> {
@@ -80,6 +115,7 @@ impl<'a> Arrivals<'a> {
         recursive: bool,
         idle: Option<u64>,
         stopped: &'a AtomicBool,
+        unread: &'a Unread,
     ) -> Self {
         let (folders, files) = inputs.iter().cloned().partition::<Vec<_>, _>(|path| path.is_dir());
         Self {
@@ -87,9 +123,14 @@ impl<'a> Arrivals<'a> {
             recursive,
             idle: idle.map(Duration::from_secs),
             stopped,
-            known: files.iter().cloned().collect(),
+            unread,
+            named: files.iter().cloned().collect(),
+            known: HashMap::new(),
             growing: HashMap::new(),
-            ready: files.into_iter().map(|path| Source::File { path, named: true }).collect(),
+            ready: files
+                .into_iter()
+                .map(|path| Arrival::Source(Source::File { path, named: true }))
+                .collect(),
             given: false,
             next_look: Instant::now(),
             last: Instant::now(),
@@ -100,18 +141,32 @@ impl<'a> Arrivals<'a> {
         let mut growing = HashMap::new();
         for folder in &self.folders {
             for path in FolderListing::read(folder, self.recursive)?.files {
-                if self.known.contains(&path) {
+                if self.named.contains(&path) {
                     continue;
                 }
                 // A file that is gone is ignored; one that cannot be opened is reported as such.
                 let Ok(found) = fs::metadata(&path) else { continue };
                 let state = (found.len(), found.modified().ok());
-                if self.growing.get(&path) == Some(&state) {
-                    self.known.insert(path.clone());
-                    self.ready.push_back(Source::File { path, named: false });
-                } else {
-                    growing.insert(path, state);
+                let source = Source::File { path: path.clone(), named: false };
+                let before = self.known.get(&path).copied();
+                match before {
+                    Some(None) => continue,
+                    Some(Some(before)) if before == state => continue,
+                    Some(_) if !self.unread.has(&path) => {
+                        self.known.insert(path, None);
+                        self.ready.push_back(Arrival::Changed(source));
+                        continue;
+                    }
+                    _ => (),
                 }
+                if self.growing.get(&path) != Some(&state) {
+                    growing.insert(path, state);
+                    continue;
+                }
+                self.unread.remove(&path);
+                self.known.insert(path, Some(state));
+                let again = before.is_some();
+                self.ready.push_back(if again { Arrival::Again(source) } else { Arrival::Source(source) });
             }
         }
         if !growing.is_empty() || !self.ready.is_empty() {
@@ -130,9 +185,9 @@ impl Iterator for Arrivals<'_> {
             if self.stopped.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Some(source) = self.ready.pop_front() {
+            if let Some(arrival) = self.ready.pop_front() {
                 self.given = true;
-                return Some(Ok(Arrival::Source(source)));
+                return Some(Ok(arrival));
             }
             if std::mem::take(&mut self.given) {
                 return Some(Ok(Arrival::Pause));
@@ -157,20 +212,53 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    /// Names of files that are complete, those that come again with a mark.
+    fn names_after_a_look(arrivals: &mut Arrivals<'_>) -> Vec<String> {
+        arrivals.look().unwrap();
+        let name = |source: &Source| source.name().rsplit('/').next().unwrap().to_owned();
+        let ready = arrivals.ready.drain(..).map(|arrival| match arrival {
+            Arrival::Source(source) => name(&source),
+            Arrival::Again(source) => format!("{} again", name(&source)),
+            Arrival::Changed(source) => format!("{} changed", name(&source)),
+            Arrival::Pause => unreachable!(),
+        });
+        ready.collect()
+    }
+
+    #[test]
+    fn files_that_could_not_be_read_are_taken_again_once_they_have_changed() {
+        let place = tempfile::tempdir().unwrap();
+        let [cut, whole] = ["cut.png", "whole.png"].map(|name| place.path().join(name));
+        for path in [&cut, &whole] {
+            fs::write(path, b"\x89PNG\r\n\x1a\n").unwrap();
+        }
+        let stopped = AtomicBool::new(false);
+        let unread = Unread::default();
+        let mut arrivals = Arrivals::new(&[place.path().to_owned()], true, None, &stopped, &unread);
+        let names = names_after_a_look;
+        assert!(names(&mut arrivals).is_empty());
+        assert_eq!(names(&mut arrivals), ["cut.png", "whole.png"]);
+        unread.add(cut.clone());
+        assert!(names(&mut arrivals).is_empty(), "it is as it was");
+        for path in [&cut, &whole] {
+            fs::write(path, b"\x89PNG\r\n\x1a\nmore").unwrap();
+        }
+        assert_eq!(names(&mut arrivals), ["whole.png changed"]);
+        assert_eq!(names(&mut arrivals), ["cut.png again"]);
+        fs::write(&cut, b"\x89PNG\r\n\x1a\nyet more").unwrap();
+        assert_eq!(names(&mut arrivals), ["cut.png changed"], "it was read");
+        fs::write(&cut, b"\x89PNG\r\n\x1a\nyet much more").unwrap();
+        assert!(names(&mut arrivals).is_empty(), "this is said once");
+    }
+
     #[test]
     fn files_are_taken_when_they_stop_growing() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("b.png"), b"\x89PNG\r\n\x1a\n").unwrap();
         let stopped = AtomicBool::new(false);
-        let mut arrivals = Arrivals::new(&[place.path().to_owned()], true, None, &stopped);
-        let names = |arrivals: &mut Arrivals<'_>| -> Vec<String> {
-            arrivals.look().unwrap();
-            arrivals
-                .ready
-                .drain(..)
-                .map(|source| source.name().rsplit('/').next().unwrap().to_owned())
-                .collect()
-        };
+        let unread = Unread::default();
+        let mut arrivals = Arrivals::new(&[place.path().to_owned()], true, None, &stopped, &unread);
+        let names = names_after_a_look;
         assert!(names(&mut arrivals).is_empty());
         let mut slow = fs::File::create(place.path().join("a.png")).unwrap();
         slow.write_all(b"\x89PNG\r\n\x1a\n").unwrap();
@@ -179,7 +267,8 @@ mod tests {
         assert!(names(&mut arrivals).is_empty());
         assert_eq!(names(&mut arrivals), ["a.png"]);
         assert!(names(&mut arrivals).is_empty());
-        arrivals.ready.push_back(Source::File { path: place.path().join("b.png"), named: false });
+        let source = Source::File { path: place.path().join("b.png"), named: false };
+        arrivals.ready.push_back(Arrival::Source(source));
         assert!(matches!(arrivals.next(), Some(Ok(Arrival::Source(_)))));
         assert!(matches!(arrivals.next(), Some(Ok(Arrival::Pause))));
         stopped.store(true, Ordering::Relaxed);
