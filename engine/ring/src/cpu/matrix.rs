@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const TILE: usize = 128;
 
 /// A matrix in the residues of some limbs, and in blocks of rows that are computed together.
-pub(super) struct Blocks(Vec<Block>);
+pub(super) struct RowBlocks(Vec<Block>);
 
 /// Rows that are computed together.
 struct Block {
@@ -36,7 +36,7 @@ pub(super) fn product(
     let columns = matrix.columns();
     let rows = matrix.rows().len();
     let indices = cpu.indices(limbs);
-    let blocks = Blocks::new(cpu, matrix, &indices);
+    let blocks = RowBlocks::new(cpu, matrix, &indices);
     let n = cpu.ring.n();
     let tile = TILE.min(n);
     let tiles = n / tile;
@@ -65,7 +65,7 @@ pub(super) fn product(
     out
 }
 
-impl Blocks {
+impl RowBlocks {
     /// The rows in blocks: four of the same columns, or one. `indices` are the primes of the limbs.
     pub(super) fn new(cpu: &Cpu, matrix: &IntegerMatrix, indices: &[usize]) -> Self {
         let mut alike: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();

@@ -5,7 +5,7 @@ use super::buffer::{CpuBuffer, Places};
 use super::conversion::Extension;
 use super::device::{Cpu, TILE, TRANSFORM};
 use super::kernels::{GadgetLimb, PairTerm};
-use super::matrix::Blocks;
+use super::matrix::RowBlocks;
 use crate::{Batch, Diagonals, Digits, GadgetProduct, Ntt, Term};
 use crate::{IntegerMatrix, Limbs, NttPermutation};
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl<'a> Switching<'a> {
         let words = 2 * sums * limbs * n;
         let numbers = diagonals
             .numbers(terms, sums, outputs * batch)
-            .map(|matrix| Blocks::new(cpu, &matrix, &self.indices));
+            .map(|matrix| RowBlocks::new(cpu, &matrix, &self.indices));
         let mut tasks: Vec<Vec<_>> = (0..limbs).map(|_| Vec::with_capacity(2 * sums)).collect();
         for (i, limb) in outs.into_iter().flatten().enumerate() {
             tasks[i % limbs].push(limb);
