@@ -51,10 +51,9 @@ impl GaloisElement {
 
 /// How `X -> X^g` moves transformed words: `out[i] = in[source(i)]`.
 ///
-/// Entry `i` holds the value at `psi^e`, `e = 2 bitrev(i) + 1` (`4 bitrev(i) + 1` in a conjugate-invariant ring), and the automorphism takes it from exponent
-/// `g e`. An aligned block of `w` entries shares the low bits of its exponents, so it comes from *one* aligned
-/// block, permuted inside by one of at most `w` patterns that `g` fixes. Vector units and coalesced
-/// GPU loads move whole blocks.
+/// Entry `i` holds the value at `psi^e`, `e = 2 bitrev(i) + 1` (`4 bitrev(i) + 1` in a conjugate-invariant ring), and the automorphism
+/// takes it from exponent `g e`. An aligned block of `w` entries shares the low bits of its exponents, so it comes from *one* aligned
+/// block, permuted inside by one of at most `w` patterns that `g` fixes. Vector units and coalesced GPU loads move whole blocks.
 #[derive(Debug)]
 pub struct NttPermutation {
     width: usize,
@@ -69,7 +68,8 @@ impl NttPermutation {
         let n = 1usize << log_n;
         let spacing = 1 << kind.log_spacing();
         let source_of = |i: usize| {
-            let e = (spacing * bit_reverse(i, log_n) + 1) * g.0 as usize % (spacing * n);
+            // The order is a power of two: a product that overflows on a 32-bit host has the same remainder.
+            let e = (spacing * bit_reverse(i, log_n) + 1).wrapping_mul(g.0 as usize) % (spacing * n);
             bit_reverse((e - 1) / spacing, log_n)
         };
         let mut patterns = vec![0; width * width];

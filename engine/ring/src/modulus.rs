@@ -165,20 +165,17 @@ impl Modulus {
     }
 }
 
-/// The `count` largest primes `= 1 mod 2n` below `2^bits` (a real number of bits, at most 30) that are not in
-/// `taken`, largest first.
+/// The `count` largest primes `= 1 mod 2n` below `2^bits` (a real number of bits, 4 to 30) that are not in `taken`, largest first.
 ///
 /// Just below a power of two a residue wastes no bit on the wire, and drawing one uniformly rejects next to nothing.
 ///
 /// # Errors
-/// [`RingError::TooFewPrimes`] if the search, which stays above half the bound, ends early.
+/// [`RingError::TooFewPrimes`] if the search, which stays above half the bound, ends early, and for other numbers of bits.
 pub fn primes_below(bits: f64, n: usize, count: usize, taken: &[u32]) -> Result<Vec<u32>, RingError> {
     let too_few = |found| RingError::TooFewPrimes { n, bits, wanted: count, found };
-    if !(4.0..=f64::from(MAX_PRIME_BITS)).contains(&bits) {
-        return Err(too_few(0));
-    }
+    let step = n.checked_mul(2).filter(|&step| step > 0 && (4.0..=f64::from(MAX_PRIME_BITS)).contains(&bits));
+    let Some(step) = step else { return Err(too_few(0)) };
     let bound = bits.exp2() as u32;
-    let step = 2 * n;
     let top = (bound as usize - 2) / step * step + 1;
     let candidates = (0..).map_while(|k| top.checked_sub(k * step)).map(|c| c as u32);
     let candidates = candidates.take_while(|&c| c > bound / 2).filter(|c| is_prime(*c) && !taken.contains(c));
@@ -256,7 +253,12 @@ mod tests {
         assert!(primes.is_sorted_by(|a, b| a > b));
         let others = primes_below(28.0, 1 << 14, 10, &primes).unwrap();
         assert!(others.iter().all(|q| !primes.contains(q)));
-        assert!(matches!(primes_below(18.0, 1 << 16, 40, &[]), Err(RingError::TooFewPrimes { .. })));
+        for (bits, n) in
+            [(18.0, 1 << 16), (28.0, 0), (28.0, usize::MAX / 2 + 1), (3.9, 1), (30.1, 1), (f64::NAN, 1)]
+        {
+            let error = primes_below(bits, n, 40, &[]).unwrap_err();
+            assert!(matches!(error, RingError::TooFewPrimes { wanted: 40, .. }), "{error}");
+        }
     }
 
     proptest! {
