@@ -60,8 +60,9 @@ pub trait Backend: Sized + Send + Sync {
     /// Uploads words of `polys` polynomials over `limbs`.
     ///
     /// # Errors
-    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::OutOfMemory`] (which a device may also report
-    /// with a later download). That the words are canonical is the caller's duty.
+    /// [`BackendError::Shape`] if `words` has another length, [`BackendError::NoSuchLimbs`] if the ring lacks a limb,
+    /// [`BackendError::OutOfMemory`], which a later download may report, too. That the words are canonical is the caller's duty.
+    #[expect(clippy::indexing_slicing, reason = "the words are counted first")]
     fn upload<D: Domain>(
         &self,
         limbs: Limbs,
@@ -72,8 +73,9 @@ pub trait Backend: Sized + Send + Sync {
         if words.len() != expected {
             return Err(BackendError::Shape { expected, got: words.len() });
         }
-        let poly_words = self.ring().words(limbs, 1).max(1);
-        self.upload_polys(limbs, &words.chunks(poly_words).map(PolySource::Words).collect::<Vec<_>>())
+        let size = self.ring().words(limbs, 1);
+        let polys: Vec<_> = (0..polys).map(|i| PolySource::Words(&words[i * size..][..size])).collect();
+        self.upload_polys(limbs, &polys)
     }
 
     /// Uploads polynomials over `limbs` that lie apart in the host's memory, or that a seed determines.
@@ -217,6 +219,11 @@ pub trait Backend: Sized + Send + Sync {
         self.mul_accumulate(diagonals, steps.view(), &terms, 2 * sums, limbs)
     }
 
+    /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
+    /// several primes, ModDown, and both at once. (Next to a tie, as near as [`crate::convert`] says, either
+    /// neighbour may come out, the same on every device.) At most [`MAX_SOURCES`](crate::convert::MAX_SOURCES) primes at once.
+    fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt>;
+
     /// [`Backend::rescale`] of [`Backend::baby_step_sums`].
     fn baby_step_sums_divided(
         &self,
@@ -243,11 +250,6 @@ pub trait Backend: Sized + Send + Sync {
         let keyed = product.keyed();
         self.gadget_product_divided(&product.switched(&tensor, &keyed), to)
     }
-
-    /// Divides by the product of the primes that `to` lacks, rounding to the nearest integer: rescaling by one or
-    /// several primes, ModDown, and both at once. (Next to a tie, as near as [`crate::convert`] says, either
-    /// neighbour may come out, the same on every device.) At most [`MAX_SOURCES`](crate::convert::MAX_SOURCES) primes at once.
-    fn rescale(&self, x: View<'_, Self, Ntt>, to: Limbs) -> Batch<Self, Ntt>;
 }
 
 /// A batch of polynomials over the same limbs, on the device `B`.
@@ -508,6 +510,15 @@ impl<B: Backend> GadgetProduct<'_, B> {
             !(0..first_switched).any(|i| self.is_switched(i)),
             "a term with a key uses an input below first_switched"
         );
+        for key in self.terms.iter().filter_map(|term| term.key) {
+            let fits = key.limbs().contains(limbs) && key.polys() >= 2 * self.gadget.digits();
+            assert!(fits, "a key of {} polys over {:?} for {:?}", key.polys(), key.limbs(), self.gadget);
+        }
+        if let Digits::Extended(digits) = self.digits
+            && (0..inputs).any(|i| self.is_switched(i))
+        {
+            assert!(digits.limbs().contains(limbs), "{:?} lacks limbs of {limbs:?}", digits.limbs());
+        }
         (inputs, parts, over_q)
     }
 

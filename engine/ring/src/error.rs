@@ -1,5 +1,7 @@
 //! Errors of this crate.
 
+use crate::Limbs;
+
 /// Why a ring, a modulus or an instruction set was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RingError {
@@ -30,7 +32,7 @@ pub enum RingError {
         q: u32,
     },
     /// There are not enough primes of a size.
-    #[error("only {found} of {wanted} primes near 2^{bits} are 1 mod {}", 2 * n)]
+    #[error("only {found} of {wanted} primes near 2^{bits} are 1 mod {}", 2 * *n as u128)]
     TooFewPrimes {
         /// The degree.
         n: usize,
@@ -50,7 +52,9 @@ pub enum RingError {
         max: usize,
     },
     /// A matrix has no rows or columns, or a row whose columns are out of order or out of range.
-    #[error("row {row} of a matrix of {columns} columns has none, or columns out of order or beyond them")]
+    #[error(
+        "a matrix of {columns} columns has no row, or its row {row} has columns that do not increase or lie beyond the last"
+    )]
     BadMatrix {
         /// The row.
         row: usize,
@@ -93,6 +97,17 @@ pub enum BackendError {
         expected: usize,
         /// Words given.
         got: usize,
+    },
+    /// The ring has no such limbs.
+    #[error(
+        "polynomials over {} ciphertext and {} special primes of a ring of {} and {}",
+        limbs.q, limbs.p, ring.q, ring.p
+    )]
+    NoSuchLimbs {
+        /// Limbs of the polynomials.
+        limbs: Limbs,
+        /// Limbs of the ring.
+        ring: Limbs,
     },
     /// The device cannot hold a batch.
     #[error("the device has no memory for {bytes} more bytes")]

@@ -24,9 +24,10 @@ impl<D: Domain> Poly<D> {
         Self { ring: ring.clone(), limbs, words: vec![0; ring.words(limbs, 1)], domain: PhantomData }
     }
 
-    /// The polynomial with the given words; `None` unless there are `limbs n` of them, all canonical.
+    /// The polynomial with the given words; `None` unless there are `limbs n` of them, all canonical, and the ring has the limbs.
     pub fn from_words(ring: &Arc<Ring>, limbs: Limbs, words: Vec<u32>) -> Option<Self> {
-        let canonical = words.len() == ring.words(limbs, 1)
+        let canonical = ring.limbs().contains(limbs)
+            && words.len() == ring.words(limbs, 1)
             && words
                 .chunks(ring.n())
                 .zip(ring.moduli(limbs))

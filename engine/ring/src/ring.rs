@@ -1,6 +1,6 @@
 //! The ring in residue form: its degree, its primes, and which of them a polynomial carries.
 
-use crate::{BasisConversion, GaloisElement, Modulus, NttTable, RingError, RingKind};
+use crate::{BasisConversion, GaloisElement, Limbs, Modulus, NttTable, RingError, RingKind};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::fmt;
@@ -17,15 +17,6 @@ pub struct Ring {
 
 /// Conversions by the positions of the primes they lead from and to.
 type Conversions = HashMap<(Vec<usize>, Vec<usize>), Arc<BasisConversion>>;
-
-/// The limbs a polynomial carries: the first `q` ciphertext primes, then the first `p` special primes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Limbs {
-    /// Number of ciphertext primes, counted from `q_0`.
-    pub q: usize,
-    /// Number of special primes, counted from `p_0`.
-    pub p: usize,
-}
 
 impl Ring {
     /// Builds the tables of the cyclotomic ring of degree `2^log_n`.
@@ -86,7 +77,8 @@ impl Ring {
     pub fn image(&self, i: usize, g: GaloisElement) -> (usize, bool) {
         let n = self.n();
         let order = self.kind.root_order(n);
-        let exponent = i * g.exponent() as usize % order;
+        // The order is a power of two: a product that overflows on a 32-bit host has the same remainder.
+        let exponent = i.wrapping_mul(g.exponent() as usize) % order;
         match self.kind {
             RingKind::Cyclotomic => (exponent % n, exponent >= n),
             // `X^e + X^-e` is the element of `4n - e` too, and minus that of `2n - e`.
@@ -185,27 +177,5 @@ impl fmt::Debug for Ring {
             .field("num_q", num_q)
             .field("primes", &primes)
             .finish()
-    }
-}
-
-impl Limbs {
-    /// The first `q` ciphertext primes and no special prime.
-    pub const fn q(q: usize) -> Self {
-        Self { q, p: 0 }
-    }
-
-    /// Number of limbs.
-    pub const fn count(self) -> usize {
-        self.q + self.p
-    }
-
-    /// Whether every limb of `other` is here too.
-    pub const fn contains(self, other: Self) -> bool {
-        other.q <= self.q && other.p <= self.p
-    }
-
-    /// Position of limb `i` of `part` among these limbs.
-    pub const fn position(self, part: Self, i: usize) -> usize {
-        if i < part.q { i } else { self.q + i - part.q }
     }
 }

@@ -8,11 +8,14 @@ use crate::{
 /// Checks the polynomials of [`Backend::upload_polys`].
 ///
 /// # Errors
-/// [`BackendError::Shape`] if one has more or fewer words than a polynomial over `limbs`, or the ring lacks a limb.
+/// [`BackendError::NoSuchLimbs`] if the ring lacks a limb, [`BackendError::Shape`] if a polynomial has more or fewer words than one over
+/// `limbs`.
 pub fn check_upload(ring: &Ring, limbs: Limbs, polys: &[PolySource<'_>]) -> Result<(), BackendError> {
+    if !ring.limbs().contains(limbs) {
+        return Err(BackendError::NoSuchLimbs { limbs, ring: ring.limbs() });
+    }
     let expected = ring.words(limbs, 1);
-    let lengths = polys.iter().map(|poly| poly.words().map_or(expected, <[u32]>::len));
-    match lengths.clone().find(|&got| got != expected || !ring.limbs().contains(limbs)) {
+    match polys.iter().filter_map(|poly| poly.words()).map(<[u32]>::len).find(|&got| got != expected) {
         None => Ok(()),
         Some(got) => Err(BackendError::Shape { expected, got }),
     }

@@ -85,7 +85,14 @@ fn invalid_words_are_refused() {
     let error = cpu.upload::<Ntt>(limbs, 2, &vec![0; size]).unwrap_err();
     assert_eq!(error, BackendError::Shape { expected: 2 * size, got: size });
     let beyond = Limbs { q: limbs.q + 1, p: limbs.p };
-    assert!(cpu.upload::<Ntt>(beyond, 1, &vec![0; size + ring.n()]).is_err());
+    let none = BackendError::NoSuchLimbs { limbs: beyond, ring: limbs };
+    for polys in [0, 1] {
+        let words = vec![0; ring.words(beyond, polys)];
+        assert_eq!(cpu.upload::<Ntt>(beyond, polys, &words).unwrap_err(), none);
+        assert!(Poly::<Ntt>::from_words(&ring, beyond, words).is_none());
+    }
+    assert!(none.to_string().contains("4 ciphertext and 2 special primes"), "{none}");
+    assert_eq!(cpu.upload::<Ntt>(Limbs::q(0), 3, &[]).unwrap().polys(), 3);
 }
 
 #[test]
@@ -180,6 +187,9 @@ fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
     panics("gadget product with a short key", &|| product(&x, &digits, &x, 0));
     panics("gadget product with a low key", &|| {
         product(&x, &digits, &upload(Limbs::q(limbs.q), 2 * limbs.q), 0)
+    });
+    panics("gadget product of too few polys in a key", &|| {
+        product(&x, &digits, &upload(limbs, 2 * limbs.q - 1), 0);
     });
     panics("gadget product of low digits", &|| product(&x, &upload(Limbs::q(limbs.q), 2 * limbs.q), &key, 0));
     assert_eq!(
