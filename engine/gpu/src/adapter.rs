@@ -188,7 +188,7 @@ impl Adapter {
 }
 
 impl AdapterInfo {
-    /// Whether this is the same card as another row, through another interface.
+    /// Whether another adapter is the same card through another interface.
     pub fn is_same_card(&self, other: &Self) -> bool {
         let same_bus = match (&self.pci_bus, &other.pci_bus) {
             (Some(a), Some(b)) => a == b,

@@ -23,6 +23,9 @@ impl Gpu {
         y: View<'_, Self, D>,
     ) {
         shape::check_assign(x, at, count, y);
+        if count == 0 {
+            return;
+        }
         self.make_writable(x);
         let limbs = self.limb_entries(x.limbs(), x.limbs(), y.limbs());
         let rows = (0..count).map(|i| Row::map(x.buffer().at(at + i), poly(y, i % y.polys())));
@@ -131,6 +134,9 @@ impl Backend for Gpu {
         limbs: Limbs,
     ) -> Batch<Self, D> {
         shape::check_add(x, y, count, limbs);
+        if count == 0 {
+            return self.concat(&[x], limbs);
+        }
         let out = self.alloc(limbs, x.polys(), Placement::Separate);
         let in_x = self.limb_entries(limbs, limbs, x.limbs());
         let in_y = self.limb_entries(limbs, limbs, y.limbs());

@@ -107,8 +107,10 @@ impl Gpu {
         tables.clone()
     }
 
-    /// Entries of `limbs`, with their offsets in polynomials over the limbs of the result and of `x`.
+    /// Entries of `limbs`, with their offsets in polynomials over the limbs of the result and of `x`, which have them all.
     pub(crate) fn limb_entries(&self, limbs: Limbs, out: Limbs, x: Limbs) -> Vec<LimbEntry> {
+        // Kernels would read what follows.
+        assert!(out.contains(limbs) && x.contains(limbs), "{out:?} or {x:?} lacks limbs of {limbs:?}");
         self.ring
             .indices(limbs)
             .enumerate()

@@ -117,7 +117,10 @@ impl<'a> Factors<'a> {
         wanted: &'a [usize],
     ) -> Self {
         match diagonals {
-            Diagonals::Polys(view) => Self::Polys(view),
+            Diagonals::Polys(view) => {
+                assert!(view.limbs().contains(limbs), "{:?} lacks limbs of {limbs:?}", view.limbs());
+                Self::Polys(view)
+            }
             Diagonals::Compact(polys) => {
                 let primes: Vec<_> = gpu.ring.indices(limbs).skip(range.start).take(range.len()).collect();
                 Self::Compact { wanted, transformed: ntt_compact(gpu, polys, wanted, &primes) }

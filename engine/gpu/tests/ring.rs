@@ -14,7 +14,11 @@ use common::devices;
 use pleura_gpu::{Gpu, Options};
 use pleura_ring::conformance::check;
 use pleura_ring::sample::Seed;
-use pleura_ring::{Backend, BackendError, Batch, Limbs, Ntt, Poly, PolySource, Ring, primes_below};
+use pleura_ring::{
+    Backend, BackendError, Batch, Diagonals, Digits, Gadget, GadgetProduct, GadgetTerm, GaloisElement, Limbs,
+    Ntt, Poly, PolySource, Ring, Term, primes_below,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,6 +176,53 @@ fn rings_of_the_wrong_degree_are_refused() {
         let ring = Arc::new(Ring::new(3, &q, &[]).unwrap());
         let error = Gpu::new(ring, device).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("2^3"), "{error}");
+    }
+}
+
+/// Kernels read without bounds checks, so operands that lack polynomials or limbs must not get that far.
+#[test]
+fn shapes_that_do_not_fit_panic_and_leave_the_device_usable() {
+    for device in devices(&Options::default()) {
+        let primes = primes_below(30.0, 1 << 10, 5, &[]).unwrap();
+        let ring = Arc::new(Ring::new(10, &primes[..3], &primes[3..]).unwrap());
+        let gpu = Gpu::new(ring.clone(), device).unwrap();
+        let limbs = ring.limbs();
+        let low = Limbs::q(limbs.q);
+        let upload =
+            |limbs, polys| gpu.upload::<Ntt>(limbs, polys, &vec![1; ring.words(limbs, polys)]).unwrap();
+        let [x, y] = [limbs, low].map(|limbs| upload(limbs, 2));
+        let term = |a| [Term { out: 0, a, b: 0 }];
+        let panics = |what: &str, f: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(f)).is_err(), "{what}");
+        panics("concat", &|| drop(gpu.concat(&[x.view(), y.view()], limbs)));
+        panics("sum of fewer limbs", &|| drop(gpu.add(x.view(), y.view(), 2, limbs)));
+        panics("sum beyond the end", &|| drop(gpu.add(x.view(), x.view(), 3, limbs)));
+        panics("product of fewer limbs", &|| {
+            drop(gpu.mul_accumulate(x.view(), y.view(), &term(0), 1, limbs));
+        });
+        panics("product of a poly that is missing", &|| {
+            drop(gpu.mul_accumulate(x.view(), x.view(), &term(2), 1, limbs));
+        });
+        panics("rescale to more", &|| drop(gpu.rescale(y.view(), limbs)));
+        let gadget = Gadget { limbs, digit_limbs: 1 };
+        let sums = |digits: &Batch<Gpu, Ntt>, key: &Batch<Gpu, Ntt>, diagonals: &Batch<Gpu, Ntt>| {
+            let galois = GaloisElement::IDENTITY;
+            let terms = &[GadgetTerm { input: 0, output: 0, key: Some(key.view()), galois }];
+            let digits = Digits::Extended(digits.view());
+            let product =
+                GadgetProduct { gadget, x: x.view(), digits, first_switched: 0, terms, batch: 1, outputs: 1 };
+            gpu.baby_step_sums(&product, Diagonals::Polys(diagonals.view()), &term(0), 1)
+        };
+        let digits = upload(limbs, 3);
+        let key = upload(limbs, 6);
+        panics("low digits", &|| drop(sums(&upload(low, 3), &key, &x)));
+        panics("too few digits", &|| drop(sums(&x, &key, &x)));
+        panics("a low key", &|| drop(sums(&digits, &upload(low, 6), &x)));
+        panics("a short key", &|| drop(sums(&digits, &upload(limbs, 5), &x)));
+        panics("low diagonals", &|| drop(sums(&digits, &key, &y)));
+        // One addend, and the products of three digits with ones.
+        let expected: Vec<_> =
+            [4u32, 3].into_iter().flat_map(|word| vec![word; ring.words(limbs, 1)]).collect();
+        assert_eq!(gpu.download(sums(&digits, &key, &x).view()).wait().unwrap(), expected);
     }
 }
 

@@ -1,5 +1,4 @@
-// Writes sixteen words of a limb, `stride` apart. All reads precede all writes, and the position is computed once, because not
-// every
+// Writes sixteen words of a limb, `stride` apart. All reads precede all writes, and the position is computed once, because not every
 // compiler can prove that writes leave `tables` unchanged.
 fn store16(limb: Limb, row: RowEntry, first: u32, stride: u32, v: ptr<function, array<u32, 16>>, p: Prime) {
     (*v)[0] = stored(limb, row, first, (*v)[0], p);
