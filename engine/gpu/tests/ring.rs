@@ -31,7 +31,7 @@ fn conforms(log_degrees: &[u32], options: &Options) {
     for device in devices(options) {
         let report = check(log_degrees, |ring| Gpu::new(ring, device.clone()))
             .unwrap_or_else(|failure| panic!("{}: {failure}", device.info().name));
-        assert_eq!(report.results.len(), 19, "{report:?}");
+        assert_eq!(report.results.len(), 22, "{report:?}");
         assert!(report.results.iter().all(|(_, results)| *results > 0), "{report:?}");
     }
 }

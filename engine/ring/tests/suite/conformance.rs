@@ -63,7 +63,7 @@ fn a_device_without_a_fault_passes() {
 #[test]
 fn one_wrong_word_is_found_in_every_operation() {
     // The last item is a sequence of the others.
-    for &operation in &OPERATIONS[..17] {
+    for &operation in &OPERATIONS[..21] {
         let fault = Fault::OneWord(operation);
         let failure = check(&DEGREES[..1], |ring| Faulty::new(ring, fault)).unwrap_err();
         let Failure::Word { at, poly, limb, coefficient, expected, got } = &failure else {
@@ -105,7 +105,7 @@ fn other_faults_are_named() {
     assert!(matches!(no_ring, Failure::NoDevice { log_n: 1, .. }), "{no_ring}");
 }
 
-const OPERATIONS: [&str; 19] = [
+const OPERATIONS: [&str; 22] = [
     "upload",
     "upload_polys",
     "concat",
@@ -124,6 +124,9 @@ const OPERATIONS: [&str; 19] = [
     "expand_compact",
     "baby_step_sums",
     "rescale",
+    "baby_step_sums_divided",
+    "gadget_product_divided",
+    "relinearized_product",
     "order",
 ];
 
@@ -454,6 +457,34 @@ impl Backend for Faulty {
         if self.fault == Fault::Operand {
             x.buffer().words.lock().unwrap().fill(0);
         }
+        out
+    }
+
+    fn baby_step_sums_divided(
+        &self,
+        product: &GadgetProduct<'_, Self>,
+        diagonals: Diagonals<'_, Self>,
+        terms: &[Term],
+        sums: usize,
+        to: Limbs,
+    ) -> Batch<Self, Ntt> {
+        let mut out = self.rescale(self.baby_step_sums(product, diagonals, terms, sums).view(), to);
+        self.assign("baby_step_sums_divided", &mut out, |_| ());
+        out
+    }
+
+    fn gadget_product_divided(&self, product: &GadgetProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        let mut out = self.rescale(self.gadget_product(product).view(), to);
+        self.assign("gadget_product_divided", &mut out, |_| ());
+        out
+    }
+
+    fn relinearized_product(&self, product: &TensorProduct<'_, Self>, to: Limbs) -> Batch<Self, Ntt> {
+        let TensorProduct { gadget, a, b, batch, .. } = *product;
+        let terms = product.terms(&(0..batch).collect::<Vec<_>>());
+        let tensor = self.mul_accumulate(a, b, &terms, 3 * batch, Limbs::q(gadget.limbs.q));
+        let mut out = self.gadget_product_divided(&product.switched(&tensor, &product.keyed()), to);
+        self.assign("relinearized_product", &mut out, |_| ());
         out
     }
 }
