@@ -125,12 +125,10 @@ impl Ciphertext {
         self.parts.iter().chain(self.seeded.iter().map(|seeded| seeded.poly(&self.params)))
     }
 
-    /// A part as it is uploaded.
-    pub(crate) fn source(&self, part: usize) -> Option<PolySource<'_>> {
-        match self.parts.get(part) {
-            Some(poly) => Some(PolySource::Words(poly.words())),
-            None => self.seeded.as_ref().filter(|_| part == self.parts.len()).map(SeededPoly::source),
-        }
+    /// All parts in order, as they are uploaded.
+    pub(crate) fn sources(&self) -> Vec<PolySource<'_>> {
+        let drawn = self.parts.iter().map(|poly| PolySource::Words(poly.words()));
+        drawn.chain(self.seeded.iter().map(SeededPoly::source)).collect()
     }
 }
 
@@ -163,6 +161,9 @@ impl SwitchingKey {
 
     /// Whether a key of this level is as secure as the parameters claim. It holds for every key that can be
     /// made or read; checked per key, since a key made at the wrong level is how others went wrong.
+    ///
+    /// # Panics
+    /// If the level is above the parameters' highest.
     pub fn is_secure(params: &Params, level: usize) -> bool {
         let literal = params.literal();
         params.log2_qp(level) <= literal.security.max_log2_qp(literal.log_n)
@@ -209,14 +210,14 @@ impl EvaluationKeys {
 }
 
 impl KeyRequest {
-    /// The level of the relinearization key, if one is requested.
-    pub fn relin_level(&self) -> Option<usize> {
-        self.relin
-    }
-
     /// An empty request.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The level of the relinearization key, if one is requested.
+    pub fn relin_level(&self) -> Option<usize> {
+        self.relin
     }
 
     /// Adds the relinearization key at a level.
@@ -260,6 +261,9 @@ impl KeyRequest {
     }
 
     /// Bytes that the keys take on a device.
+    ///
+    /// # Panics
+    /// If a level is above the parameters' highest.
     pub fn bytes(&self, params: &Params) -> usize {
         let key = |level: usize| {
             let gadget = params.gadget(level);

@@ -160,7 +160,7 @@ impl ParamsLiteral {
         scale_bits: u32,
         security: Security,
     ) -> Result<Self, ParamsError> {
-        let base_bits = (scale_bits + 20).clamp(45, 90);
+        let base_bits = scale_bits.saturating_add(20).clamp(45, 90);
         let literal = Self { ring, log_n: 10, levels, scale_bits, base_bits, digit_limbs: 1, security };
         literal.check_ranges()?;
         let q = literal.prime_bits().into_iter().flatten().collect::<Vec<_>>();

@@ -5,12 +5,12 @@ use crate::ParamsError;
 /// Why bytes are not the object that was expected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WireError {
-    /// The bytes start otherwise.
+    /// The bytes do not start with `PLEU`.
     #[error(
         "the bytes do not start with `PLEU`: they are not an object of this library, or were encoded again"
     )]
     BadMagic,
-    /// The format is another one.
+    /// The format has another version than this build reads.
     #[error(
         "the bytes hold {kind} in version {got} of the format, and this build reads version {supported}: make the object again with this \
          build, or use one release on both sides"
@@ -23,7 +23,7 @@ pub enum WireError {
         /// The version this build reads.
         supported: u16,
     },
-    /// The bytes hold something else.
+    /// The bytes hold an object of another kind.
     #[error("the bytes hold {got}, not {expected}")]
     WrongKind {
         /// Kind of object requested.
@@ -71,7 +71,9 @@ pub enum WireError {
         value: u32,
     },
     /// A key belongs to no automorphism, to one that needs no key, or is out of order.
-    #[error("no key of X -> X^{exponent} can come next: exponents are odd, 3 to 2n - 1, and increase")]
+    #[error(
+        "no key of X -> X^{exponent} can come next: exponents are odd, those of automorphisms other than 1, and increase"
+    )]
     BadExponent {
         /// The exponent.
         exponent: u32,

@@ -19,8 +19,9 @@ pub struct Decrypted {
     max_bits: i32,
 }
 
-/// Units of the last published digit are at least `2^GUARD_BITS n` over the scale, times [`Params::noise_bits`]: 100 deviations and more of the noise that encryption
-/// under the secret key leaves in a slot, 12 of what encryption under a public key leaves.
+/// Units of the last published digit are at least `2^GUARD_BITS n` over the scale, times two to the power of [`Params::noise_bits`]: 100
+/// deviations and more of the noise that encryption under the secret key leaves in a slot, 12 of what encryption under a public key
+/// leaves.
 const GUARD_BITS: f64 = 5.0;
 
 /// The precision asked for would show noise.
@@ -82,7 +83,8 @@ impl Decrypted {
         if bits > self.max_bits {
             return Err(PublishError { bits, max: self.max_bits });
         }
-        let units = f64::from(bits).exp2();
+        // No value is as large as 2^1000: in coarser units all are zero, too.
+        let units = f64::from(bits.max(-1000)).exp2();
         let mut dither = self.dither.at(bits);
         let mut round = |x: f64| dither.round(x * units) / units;
         Ok(self.values.iter().map(|z| Complex64::new(round(z.re), round(z.im))).collect())

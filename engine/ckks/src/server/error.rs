@@ -102,7 +102,7 @@ pub enum EvalError {
 /// Why a linear transform was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TransformError {
-    /// The number of slots is no power of two up to n/2.
+    /// The number of slots is no power of two up to that of the parameters.
     #[error("{slots} slots; it must be a power of two, at most {max}")]
     BadSlots {
         /// Slots requested.
@@ -137,7 +137,7 @@ pub enum TransformError {
         /// The result's.
         to: usize,
     },
-    /// The level is 0, or above the parameters' highest.
+    /// The level is 0, where nothing can be divided, or above the parameters' highest.
     #[error("a linear transform at level {level}; levels 1 to {max} are possible")]
     BadLevel {
         /// Level asked for.

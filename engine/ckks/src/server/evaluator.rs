@@ -2,9 +2,9 @@
 
 use super::error::EvalError;
 use super::objects::{CiphertextBatch, PreparedKeys, PreparedPlaintext};
-use crate::Params;
+use crate::{EncodeError, Params};
 use pleura_ring::convert::MAX_SOURCES;
-use pleura_ring::{Backend, Batch, Gadget, Limbs, Ntt, TensorProduct, Term};
+use pleura_ring::{Backend, Batch, Gadget, Limbs, Ntt, Ring, TensorProduct, Term};
 
 /// Computes on ciphertexts on the device `B`. Scales are exact: every result carries the true factor between its
 /// values and its coefficients, and operands that would need another are refused.
@@ -44,10 +44,9 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::ParamsMismatch`] if it was made for another.
     pub fn new(params: &Params, backend: B) -> Result<Self, EvalError> {
-        let primes = |ring: &pleura_ring::Ring| ring.moduli(ring.limbs()).map(|m| m.q()).collect::<Vec<_>>();
-        let ours = params.ring();
-        let theirs = backend.ring();
-        if ours.n() != theirs.n() || ours.limbs() != theirs.limbs() || primes(ours) != primes(theirs) {
+        let primes = |ring: &Ring| ring.moduli(ring.limbs()).map(|m| m.q()).collect::<Vec<_>>();
+        let form = |ring: &Ring| (ring.kind(), ring.n(), ring.limbs(), primes(ring));
+        if form(params.ring()) != form(backend.ring()) {
             return Err(EvalError::ParamsMismatch);
         }
         Ok(Self { params: params.clone(), backend })
@@ -66,7 +65,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x + y`; the higher level is dropped to the lower one.
     ///
     /// # Errors
-    /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
+    /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]; [`EvalError::Backend`] without memory for the part that an operand lacks
     pub fn add(
         &self,
         x: &CiphertextBatch<B>,
@@ -86,7 +85,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x - y`; the higher level is dropped to the lower one.
     ///
     /// # Errors
-    /// [`EvalError::ScaleMismatch`], [`EvalError::Mismatch`]
+    /// As for [`Evaluator::add`].
     pub fn sub(
         &self,
         x: &CiphertextBatch<B>,
@@ -174,7 +173,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x + c` in every slot.
     ///
     /// # Errors
-    /// [`EvalError::BadConstant`]
+    /// [`EvalError::BadConstant`], [`EvalError::Backend`]
     pub fn add_const(&self, x: &CiphertextBatch<B>, c: f64) -> Result<CiphertextBatch<B>, EvalError> {
         self.add_plain(x, &self.upload_constant(c, x.scale, x.level)?)
     }
@@ -182,7 +181,7 @@ impl<B: Backend> Evaluator<B> {
     /// A plaintext with `c` in every slot, rounded at `scale`, for use with any number of ciphertexts at `level` or below.
     ///
     /// # Errors
-    /// [`EvalError::BadConstant`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]
+    /// [`EvalError::BadConstant`], [`EvalError::OutOfLevels`], [`EvalError::Backend`]; [`EvalError::Encode`] unless the scale is positive
     pub fn upload_constant(
         &self,
         c: f64,
@@ -201,7 +200,7 @@ impl<B: Backend> Evaluator<B> {
     /// `x c` in every slot, with `c` rounded at `scale`, by which the scale grows.
     ///
     /// # Errors
-    /// [`EvalError::BadConstant`], [`EvalError::ScaleTooLarge`]
+    /// [`EvalError::BadConstant`], [`EvalError::ScaleTooLarge`]; [`EvalError::Encode`] unless the scale is positive
     pub fn mul_const(
         &self,
         x: &CiphertextBatch<B>,
@@ -426,6 +425,7 @@ impl<B: Backend> Evaluator<B> {
 
     /// The residues of `c` rounded at `scale`.
     fn constant(&self, c: f64, scale: f64, level: usize) -> Result<Vec<u32>, EvalError> {
+        check_scale(scale)?;
         let scaled = (c * scale).round();
         if !scaled.is_finite() || scaled.abs() >= 126f64.exp2() {
             return Err(EvalError::BadConstant { value: c, log2_scale: scale.log2() });
@@ -451,7 +451,7 @@ impl<B: Backend> Evaluator<B> {
     }
 
     /// Values of one and a little more at this scale must not wrap around the modulus.
-    fn check_fits(&self, scale: f64, level: usize) -> Result<(), EvalError> {
+    pub(super) fn check_fits(&self, scale: f64, level: usize) -> Result<(), EvalError> {
         let log2_scale = scale.log2();
         let log2_q = self.params.log2_q(level);
         if log2_scale + 1.0 > log2_q { Err(EvalError::ScaleTooLarge { log2_scale, log2_q }) } else { Ok(()) }
@@ -514,6 +514,11 @@ pub(super) fn check_equal(what: &'static str, left: usize, right: usize) -> Resu
 
 pub(super) fn check_parts<B: Backend>(x: &CiphertextBatch<B>, expected: usize) -> Result<(), EvalError> {
     if x.parts() == expected { Ok(()) } else { Err(EvalError::Parts { expected, got: x.parts() }) }
+}
+
+/// Refuses scales that are not positive numbers.
+pub(super) fn check_scale(scale: f64) -> Result<(), EvalError> {
+    if scale.is_finite() && scale > 0.0 { Ok(()) } else { Err(EncodeError::BadScale { scale }.into()) }
 }
 
 pub(super) fn check_scales(left: f64, right: f64) -> Result<(), EvalError> {

@@ -1,9 +1,8 @@
 //! Linear maps between groups of ciphertexts by numbers: every slot is mapped alike, so that nothing rotates and no key is needed.
 
 use super::error::{EvalError, TransformError};
-use super::evaluator::Evaluator;
+use super::evaluator::{Evaluator, check_scale};
 use super::objects::CiphertextBatch;
-use crate::EncodeError;
 use pleura_ring::{Backend, IntegerMatrix};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +23,8 @@ impl<B: Backend> Evaluator<B> {
     /// Applies a matrix to each group of ciphertexts; the groups follow one another in `x`.
     ///
     /// # Errors
-    /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::TooManyPrimes`],
-    /// [`EvalError::Transform`], [`EvalError::Encode`]
+    /// [`EvalError::ParamsMismatch`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`], [`EvalError::ScaleTooLarge`],
+    /// [`EvalError::TooManyPrimes`], [`EvalError::Transform`], [`EvalError::Encode`]
     ///
     /// ```
     /// use pleura_ckks::{Encoder, Evaluator, MatrixTransform, Params, SecretKey, Security};
@@ -61,9 +60,7 @@ impl<B: Backend> Evaluator<B> {
         if target_level >= level {
             return Err(TransformError::BadTarget { level: *level, to: *target_level }.into());
         }
-        if !(scale.is_finite() && *scale > 0.0) {
-            return Err(EncodeError::BadScale { scale: *scale }.into());
-        }
+        check_scale(*scale)?;
         if x.level < *level {
             return Err(EvalError::OutOfLevels { needed: *level, level: x.level });
         }
@@ -72,6 +69,7 @@ impl<B: Backend> Evaluator<B> {
             let right = matrix.columns();
             return Err(EvalError::Mismatch { what: "ciphertexts of a group", left, right });
         }
+        self.check_fits(x.scale * scale, *level)?;
         let from = params.limbs(*level);
         let to = params.limbs(*target_level);
         self.check_dropped(from, to)?;

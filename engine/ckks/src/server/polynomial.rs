@@ -106,6 +106,7 @@ impl Polynomial {
     }
 
     /// Value at a plaintext point.
+    #[expect(clippy::indexing_slicing, reason = "a polynomial has two coefficients at least")]
     pub fn evaluate(&self, x: f64) -> f64 {
         match self.basis {
             Basis::Power => self.coefficients.iter().rev().fold(0.0, |acc, c| acc * x + c),
@@ -118,7 +119,7 @@ impl Polynomial {
                     .skip(1)
                     .rev()
                     .fold((0.0, 0.0), |(b1, b2), c| (2.0 * y * b1 - b2 + c, b1));
-                self.coefficients.first().copied().unwrap_or(0.0) + y * b1 - b2
+                self.coefficients[0] + y * b1 - b2
             }
         }
     }
@@ -130,6 +131,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::OutOfLevels`], [`EvalError::MissingKey`], [`EvalError::Parts`]; [`EvalError::BadConstant`] or
     /// [`EvalError::ScaleTooLarge`] where a coefficient or the argument's scale is out of all proportion
+    #[expect(clippy::expect_used, reason = "as it says")]
     pub fn polynomial(
         &self,
         x: &CiphertextBatch<B>,
@@ -172,7 +174,7 @@ impl<B: Backend> Evaluator<B> {
         };
         let scale = self.params().scale(out) * self.params().divisor(out + 1);
         let sum = tower.add_piece(None, &polynomial.coefficients, out + 1, scale)?;
-        let sum = sum.ok_or(EvalError::Empty)?;
+        let sum = sum.expect("a polynomial of degree 1 and more has a term");
         Ok(self.descend(&sum, keys)?.with_scale(self.params().scale(out)))
     }
 
@@ -274,9 +276,10 @@ impl<B: Backend> Tower<'_, B> {
 
     /// Element `i` at `level`. Where levels differ in scale it is brought to the level's own: what it multiplies would
     /// have the rest, which may be too little.
+    #[expect(clippy::indexing_slicing, reason = "it was found")]
     fn element_at(&mut self, i: usize, level: usize) -> Result<CiphertextBatch<B>, EvalError> {
         self.find(i)?;
-        let element = self.known.get(&i).ok_or(EvalError::Empty)?;
+        let element = &self.known[&i];
         let unusual = (element.scale() / self.evaluator.params().scale(level)).log2().abs();
         if element.level() > level && unusual > 1.0 {
             return self.evaluator.to_level(element, level);

@@ -88,6 +88,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// [`EvalError::Empty`], [`EvalError::ParamsMismatch`], [`EvalError::Mismatch`],
     /// [`EvalError::ScaleMismatch`], [`EvalError::Backend`]
+    #[expect(clippy::indexing_slicing, reason = "all have as many parts as the first")]
     pub fn upload(&self, ciphertexts: &[Ciphertext]) -> Result<CiphertextBatch<B>, EvalError> {
         let first = ciphertexts.first().ok_or(EvalError::Empty)?;
         for c in ciphertexts {
@@ -97,8 +98,9 @@ impl<B: Backend> Evaluator<B> {
             check_equal("logarithms of slots", first.log_slots as usize, c.log_slots as usize)?;
             check_scales(first.scale, c.scale)?;
         }
-        let parts = (0..first.parts()).flat_map(|i| ciphertexts.iter().filter_map(move |c| c.source(i)));
-        let parts: Vec<_> = parts.collect();
+        let sources: Vec<_> = ciphertexts.iter().map(Ciphertext::sources).collect();
+        let parts: Vec<_> =
+            (0..first.parts()).flat_map(|i| sources.iter().map(move |parts| parts[i])).collect();
         let data = self.backend().upload_polys(self.params().limbs(first.level), &parts)?;
         let &Ciphertext { level, scale, log_slots, .. } = first;
         let params = self.params().clone();

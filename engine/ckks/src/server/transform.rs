@@ -8,10 +8,10 @@
 //! 2020/1203).
 
 use super::error::{EvalError, TransformError};
-use super::evaluator::Evaluator;
+use super::evaluator::{Evaluator, check_scale};
 use super::objects::{CiphertextBatch, PreparedKeys};
 use crate::encode::Encoder;
-use crate::{EncodeError, KeyRequest, Params};
+use crate::{KeyRequest, Params};
 use num_complex::Complex64;
 use pleura_ring::{
     Backend, Batch, CompactPoly, Diagonals, Digits, GadgetProduct, GadgetTerm, GaloisElement, Limbs, Ntt,
@@ -230,9 +230,7 @@ impl<B: Backend> Evaluator<B> {
         if baby_steps.is_empty() || giant_steps.is_empty() || *inputs == 0 || *outputs == 0 {
             return Err(TransformError::Empty.into());
         }
-        if !(scale.is_finite() && *scale > 0.0) {
-            return Err(EncodeError::BadScale { scale: *scale }.into());
-        }
+        check_scale(*scale)?;
         self.check_dropped(params.gadget(*level).limbs, params.limbs(*target_level))?;
         let rotation = |&steps: &i64| params.ring().rotation(steps);
         // Steps that differ by all slots are one: only one of them may be the identity, which has no key.
@@ -323,7 +321,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// [`EvalError::ParamsMismatch`], [`EvalError::MissingKey`], [`EvalError::OutOfLevels`], [`EvalError::Mismatch`],
-    /// [`EvalError::Parts`]
+    /// [`EvalError::ScaleTooLarge`], [`EvalError::Parts`]
     pub fn transform(
         &self,
         x: &CiphertextBatch<B>,
@@ -341,6 +339,7 @@ impl<B: Backend> Evaluator<B> {
             return Err(EvalError::Mismatch { what: "ciphertexts of a group", left, right });
         }
         self.check_params(&transform.params)?;
+        self.check_fits(x.scale * transform.scale, transform.level)?;
         let dropped;
         let x = if x.level == transform.level {
             x

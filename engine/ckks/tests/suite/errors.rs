@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use pleura_ckks::*;
-use pleura_ring::{BackendError, Cpu, RingError};
+use pleura_ring::{BackendError, Cpu, IntegerMatrix, Ring, RingError};
 use std::sync::LazyLock;
 
 static SETUP: LazyLock<Setup> =
@@ -53,6 +53,8 @@ fn of_parameters() {
     let security = Security::Bits256;
     let none = ParamsError::NothingFits { levels: 60, scale_bits: 40, security };
     assert_fails(Params::choose(60, 40, security), none, &["60 levels of 40 bits", "256-bit"]);
+    let most = ParamsError::OutOfRange { field: "scale_bits", value: u32::MAX.into(), min: 20, max: 60 };
+    assert_fails(Params::choose(3, u32::MAX, security), most, &["scale_bits", "60"]);
     // Few primes of 20 bits are 1 modulo 2^18.
     let few = Params::new(ParamsLiteral { log_n: 17, scale_bits: 20, levels: 10, ..SMALL }).unwrap_err();
     assert!(matches!(few, ParamsError::Ring(RingError::TooFewPrimes { .. })), "{few:?}");
@@ -225,6 +227,16 @@ fn of_evaluation() {
     let missing = |what: &str| EvalError::MissingKey { what: what.into(), level: 2 };
     let other_scale = s.load(&vector(512, 1)).with_scale(double);
 
+    let huge = s.load_at(&vector(8, 1), 1).with_scale(s.params.log2_q(1).exp2());
+    let scale = s.params.divisor(1) * s.params.scale(0) / s.params.scale(1);
+    let log2_scale = (huge.scale() * scale).log2();
+    let too_large = EvalError::ScaleTooLarge { log2_scale, log2_q: s.params.log2_q(1) };
+    let matrix = MatrixTransform {
+        matrix: IntegerMatrix::new(1, vec![vec![(0, 1)]]).unwrap(),
+        scale,
+        level: 1,
+        target_level: 0,
+    };
     let cases: Vec<Case<'_>> = vec![
         ("add, batches", e.add(&x, &pair), items.clone()),
         ("mul, batches", e.mul(&x, &pair, keys), items),
@@ -265,6 +277,8 @@ fn of_evaluation() {
             e.mul_no_relin(&low, &low),
             EvalError::ScaleTooLarge { log2_scale: 2.0 * low.scale().log2(), log2_q: s.params.log2_q(0) },
         ),
+        ("transform, no modulus for it", e.transform(&huge, &few_slots, keys), too_large.clone()),
+        ("matrix, no modulus for it", e.matrix_transform(&huge, &matrix), too_large),
         ("inner_sum of three", e.inner_sum(&x, 3, keys), EvalError::BadCount { count: 3, max: 512 }),
         ("inner_sum of none", e.inner_sum(&x, 0, keys), EvalError::BadCount { count: 0, max: 512 }),
         ("load of nothing", e.upload(&[]), EvalError::Empty),
@@ -289,8 +303,15 @@ fn of_evaluation() {
         assert_eq!(error, expected, "{name}");
         assert_says(&error, &[]);
     }
-    for nan in [e.add_const(&x, f64::NAN), e.mul_const(&x, 1.0, f64::NAN)] {
-        assert!(matches!(nan, Err(EvalError::BadConstant { .. })));
+    assert!(matches!(e.add_const(&x, f64::NAN), Err(EvalError::BadConstant { .. })));
+    for scale in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        let results = [e.mul_const(&x, 1.0, scale).err(), e.upload_constant(1.0, scale, 1).err()];
+        for error in results {
+            assert!(
+                matches!(error, Some(EvalError::Encode(EncodeError::BadScale { .. }))),
+                "{scale}: {error:?}"
+            );
+        }
     }
     let level = e.upload_plaintext(&s.encoder.encode(&vector(8, 1)).unwrap(), 3).err();
     assert_eq!(level, Some(out(3, 2)));
@@ -357,6 +378,10 @@ fn of_other_parameters() {
     for (name, result) in results {
         assert_eq!(result.err(), Some(EvalError::ParamsMismatch), "{name}");
     }
+    let real = Params::new(ParamsLiteral { ring: RingKind::ConjugateInvariant, ..SMALL }).unwrap();
+    let limbs = real.ring().limbs();
+    let primes: Vec<_> = real.ring().moduli(limbs).map(|modulus| modulus.q()).collect();
+    let cyclotomic = Ring::new(10, &primes[..limbs.q], &primes[limbs.q..]).unwrap();
     let others = [
         ("fetch", e.download(&y).err()),
         ("prepare", e.upload_plaintext(&other.encoder.encode(&vector(8, 1)).unwrap(), 0).err()),
@@ -365,6 +390,7 @@ fn of_other_parameters() {
         ("prepare_transform", e.prepare_transform(&linear, &s.encoder).err()),
         ("prepare_transform, encoder", other.evaluator.prepare_transform(&linear, &s.encoder).err()),
         ("new", Evaluator::new(&s.params, Cpu::new(other.params.ring().clone()).unwrap()).err()),
+        ("new, kind of ring", Evaluator::new(&real, Cpu::new(cyclotomic.into()).unwrap()).err()),
     ];
     for (name, error) in others {
         assert_eq!(error, Some(EvalError::ParamsMismatch), "{name}");

@@ -311,6 +311,9 @@ fn noise_is_not_published_in(s: &Setup) {
             assert_eq!(decrypted.publish(bits), Err(PublishError { bits, max }));
             assert_eq!(decrypted.publish_real(bits), Err(PublishError { bits, max }));
         }
+        for bits in [-1100, i32::MIN] {
+            assert!(decrypted.publish_real(bits).unwrap().iter().all(|&x| x == 0.0), "{bits} bits");
+        }
         for bits in [max, max - 1, max - 10] {
             let step = f64::from(bits).exp2();
             let published = decrypted.publish(bits).unwrap();
