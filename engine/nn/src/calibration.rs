@@ -36,9 +36,10 @@ impl Calibration {
         if let Some((node, range)) = known.iter().find(|(_, range)| !(**range > 0.0 && range.is_finite())) {
             return Err(CompileError::Range { node: node.clone(), range: *range });
         }
-        let seen = ranges(network, &items)?;
-        let factors = network.nodes().iter().zip(seen.iter()).filter_map(|(node, (_, seen))| {
-            Some((node.name.clone(), (known.get(&node.name)? / seen).max(1.0)))
+        let seen = by_name(network, &ranges(network, &items)?);
+        let factors = seen.into_iter().filter_map(|(name, seen)| {
+            let factor = (known.get(&name)? / seen).max(1.0);
+            Some((name, factor))
         });
         let growth: BTreeMap<_, _> = factors.collect();
         let most = growth.values().fold(1.0, |most: f64, factor| most.max(*factor));
@@ -73,16 +74,24 @@ impl Calibration {
 }
 
 impl Network {
-    /// Largest magnitude at each named node over `items`, `[items, ..input shape]`: ranges for
+    /// Largest magnitude at each named node, or at all nodes of one name, over `items`, `[items, ..input shape]`: ranges for
     /// [`CompileOptions::ranges`](crate::CompileOptions::ranges).
     ///
     /// # Errors
     /// [`CompileError::CalibrationShape`], [`CompileError::CalibrationValue`], [`CompileError::Diverges`]
     pub fn ranges(&self, items: &ArrayD<f64>) -> Result<BTreeMap<String, f64>, CompileError> {
-        let found = ranges(self, &items_of(self, items)?)?;
-        let named = self.nodes().iter().zip(found.iter());
-        Ok(named.map(|(node, (_, range))| (node.name.clone(), *range)).collect())
+        Ok(by_name(self, &ranges(self, &items_of(self, items)?)?))
     }
+}
+
+/// The largest range of the nodes of each name; nodes without a name are left out.
+fn by_name(network: &Network, ranges: &NodeMap<f64>) -> BTreeMap<String, f64> {
+    let mut largest = BTreeMap::new();
+    for (id, range) in ranges.iter().filter(|(id, _)| !network[*id].name.is_empty()) {
+        let entry = largest.entry(network[id].name.clone()).or_insert(*range);
+        *entry = entry.max(*range);
+    }
+    largest
 }
 
 /// Items to calibrate with, each flat: the given ones, `[items, ..shape]`, or standard normal ones.

@@ -276,11 +276,12 @@ impl Fidelity {
     }
 }
 
-/// Position of the largest score of an item, in row-major order: the first of equal ones; `None` without scores.
+/// Position of the largest score of an item, in row-major order: the first of equal ones, or of those that are no numbers; `None`
+/// without scores.
 pub fn label<D: Dimension>(scores: ArrayView<'_, f64, D>) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
     for (i, &score) in scores.iter().enumerate() {
-        if best.is_none_or(|(_, largest)| score.total_cmp(&largest).is_gt()) {
+        if best.is_none_or(|(_, largest)| score > largest || score.is_nan() && !largest.is_nan()) {
             best = Some((i, score));
         }
     }
