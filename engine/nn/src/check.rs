@@ -129,6 +129,10 @@ impl ServerPlan {
             && transform.level == self.program.level(input)
             && transform.target_level < transform.level;
         ensure(fits && transform.scale.is_finite() && transform.scale > 0.0, "a linear transform")?;
+        let steps = 1..=self.params.slots();
+        let fits =
+            steps.contains(&transform.baby_steps.len()) && steps.contains(&transform.giant_steps.len());
+        ensure(fits, "the steps of a linear transform")?;
         for diagonal in &transform.diagonals {
             let fits = diagonal.input < transform.inputs
                 && diagonal.output < transform.outputs
@@ -291,4 +295,44 @@ fn check_coefficients(coefficients: &Coefficients, layout: &Layout) -> Result<()
 
 fn check_rotations(groups: &[Vec<i64>]) -> Result<(), PlanFileError> {
     ensure(groups.iter().all(|group| !group.is_empty()), "the rotations of a step")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CompileOptions, Dense, Linear, Network, Node, NodeMap, Op, Plan};
+
+    #[test]
+    fn linear_transforms_have_steps_and_no_more_than_slots() {
+        let mut nodes = NodeMap::default();
+        let x = nodes.push(Node::new("x", [4], Op::Input));
+        let dense = Linear::new(Dense::new(4, vec![0.5; 8]).unwrap());
+        nodes.push(Node::new("dense", [2], Op::Linear(x, dense)));
+        let network = Network::new("dense", nodes).unwrap();
+        let plan = Plan::compile(&network, &CompileOptions::default(), &mut |_, _, _| ()).unwrap();
+        let check = |change: &dyn Fn(&mut BlockLinearTransform)| {
+            let mut plan = ServerPlan::clone(plan.server_plan());
+            for (_, step) in plan.program.steps.iter_mut() {
+                if let StepKind::Linear { transform, .. } = &mut step.kind {
+                    change(transform);
+                }
+            }
+            plan.check()
+        };
+        assert_eq!(check(&|_| ()), Ok(()));
+        let refused = Err(PlanFileError::Invalid { what: "the steps of a linear transform" });
+        let slots = plan.params().slots();
+        let without_diagonals = |transform: &mut BlockLinearTransform| transform.diagonals.clear();
+        assert_eq!(check(&without_diagonals), Ok(()));
+        for steps in [vec![], vec![0; slots + 1]] {
+            let [baby, giant] = [true, false].map(|baby| {
+                check(&|transform| {
+                    without_diagonals(transform);
+                    *(if baby { &mut transform.baby_steps } else { &mut transform.giant_steps }) =
+                        steps.clone();
+                })
+            });
+            assert_eq!((baby, giant), (refused.clone(), refused.clone()));
+        }
+    }
 }

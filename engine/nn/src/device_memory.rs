@@ -25,11 +25,13 @@ const MAX_EXPANDED_BYTES: usize = 1 << 22;
 const THREAD_WORDS: usize = 16;
 
 impl ServerPlan {
-    /// Predicted bytes of a GPU's memory for tables, weights, the keys of one client, and inferences of `groups` groups at a time.
+    /// Predicted bytes of a GPU's memory for tables, weights, the keys of one client, and inferences of `groups` groups at a time, at
+    /// least one.
     pub fn device_bytes(&self, groups: usize) -> usize {
         let params = &self.params;
         let ring = params.ring();
         let twiddles = 16 * ring.words(ring.limbs(), 1);
+        let groups = groups.max(1);
         let mut replay = Replay { params, program: &self.program, groups, pool: Pool::default() };
         replay.constants();
         // The second inference finds the buffers of the first.

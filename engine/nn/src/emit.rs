@@ -136,12 +136,15 @@ impl ProgramBuilder<'_> {
             Op::Linear(x, linear) => match LinearKind::of(linear, self.masked[id], self.candidate.pools) {
                 LinearKind::SetScale(factor) => self.set_scale(id, *x, factor, linear.bias()),
                 LinearKind::SumPool(_) => self.sum_pool(id, *x),
-                LinearKind::Transform if self.candidate.batch_layout == BatchLayout::SlotPerItem => {
-                    self.matrix(id, *x, linear)?
+                LinearKind::Transform => {
+                    let emitted = match self.candidate.batch_layout {
+                        BatchLayout::SlotPerItem => self.matrix(id, *x, linear),
+                        BatchLayout::SideBySide(_) | BatchLayout::Interleaved => {
+                            self.transform(id, *x, linear)
+                        }
+                    };
+                    emitted?.map_err(|source| CompileError::Encode { node: node.name.clone(), source })?
                 }
-                LinearKind::Transform => self
-                    .transform(id, *x, linear)?
-                    .map_err(|source| CompileError::Encode { node: node.name.clone(), source })?,
             },
             Op::Polynomial(x, coefficients) if is_monic(coefficients) => self.square(id, *x, coefficients)?,
             Op::Chebyshev(x, coefficients) => self.chebyshev(id, *x, coefficients)?,
@@ -272,8 +275,13 @@ impl ProgramBuilder<'_> {
         }))
     }
 
-    /// A linear node as a matrix of integers between ciphertexts of elements.
-    fn matrix(&self, id: NodeId, x: NodeId, linear: &Linear) -> Result<Emitted, CompileError> {
+    /// A linear node as a matrix of integers between ciphertexts of elements; the inner error is that of their encoding.
+    fn matrix(
+        &self,
+        id: NodeId,
+        x: NodeId,
+        linear: &Linear,
+    ) -> Result<Result<Emitted, EncodeError>, CompileError> {
         let levels = &self.candidate.levels;
         let scale = self.free_scale(id);
         let weight_scale = scale * self.divisor(levels.level(x), levels.level(id)) / self.scale(x);
@@ -284,6 +292,9 @@ impl ProgramBuilder<'_> {
         // Nothing is rotated.
         let scale_up = scale_up_log2(largest * weight_scale, f64::INFINITY);
         let scale_of_weights = weight_scale / scale_up.exp2();
+        if largest * scale_of_weights > f64::from(i32::MAX) {
+            return Ok(Err(EncodeError::TooLarge { log2_scale: scale_of_weights.log2() }));
+        }
         let entries = rows.iter().map(|row| {
             let entries =
                 row.iter().map(|(&column, w)| (column as u32, (w * scale_of_weights).round() as i32));
@@ -297,7 +308,7 @@ impl ProgramBuilder<'_> {
                 vec![row.iter().map(|(&column, weight)| weight * x[column][0]).sum::<f64>() + bias]
             })
         });
-        Ok(Emitted {
+        Ok(Ok(Emitted {
             scale,
             slots: slots.collect(),
             kind: StepKind::Matrix {
@@ -311,7 +322,7 @@ impl ProgramBuilder<'_> {
                 },
                 bias: linear.bias().to_vec(),
             },
-        })
+        }))
     }
 
     /// The diagonals of one ciphertext of a linear node, and its slots for each probe before the bias.

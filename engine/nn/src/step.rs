@@ -149,9 +149,8 @@ impl Step {
             StepKind::Matrix { transform, .. } => transform.level,
             StepKind::Chebyshev { input, .. } => operand_level(*input),
             StepKind::Square { .. } | StepKind::Mul { .. } | StepKind::Input => self.level,
-            StepKind::SetScale { .. } | StepKind::SumPool { .. } | StepKind::Add { .. } => {
-                self.reads().into_iter().map(operand_level).min().unwrap_or(self.level)
-            }
+            StepKind::SetScale { input, .. } | StepKind::SumPool { input, .. } => operand_level(*input),
+            StepKind::Add { inputs: [a, b], .. } => operand_level(a.node).min(operand_level(b.node)),
         }
     }
 }

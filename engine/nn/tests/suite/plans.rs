@@ -417,6 +417,18 @@ fn results_come_only_from_ciphertexts_as_a_client_makes_them() {
 }
 
 #[test]
+fn ranges_of_nodes_with_one_name_are_the_largest() {
+    let mut nodes = NodeMap::default();
+    let mut x = nodes.push(Node::new("x", [2], Op::Input));
+    for (name, factor) in [("", 2.0), ("same", 8.0), ("same", 0.25)] {
+        x = nodes.push(Node::new(name, [2], Op::Linear(x, Linear::scale(vec![factor; 2]))));
+    }
+    let network = Network::new("ranges", nodes).unwrap();
+    let ranges = network.ranges(&ndarray::arr2(&[[1.0, -3.0]]).into_dyn()).unwrap();
+    assert_eq!(ranges, [("x".to_owned(), 3.0), ("same".to_owned(), 48.0)].into());
+}
+
+#[test]
 fn sessions_of_two_clients_run_on_one_server_at_the_same_time() {
     fn movable<T: Send + Sync + 'static>(value: T) -> T {
         value
@@ -494,5 +506,19 @@ fn known_ranges_widen_those_of_the_calibration() {
     for range in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let error = compiled(&[("input", range)]).unwrap_err();
         assert!(matches!(error, CompileError::Range { .. }), "{error}");
+    }
+}
+
+#[test]
+fn labels_are_the_first_of_the_largest_scores() {
+    let nan = f64::NAN;
+    for (scores, expected) in [
+        (vec![], None),
+        (vec![1.0, 3.0, 3.0], Some(1)),
+        (vec![-0.0, 0.0], Some(0)),
+        (vec![-f64::INFINITY, f64::MIN], Some(1)),
+        (vec![1.0, -nan, f64::INFINITY, nan], Some(1)),
+    ] {
+        assert_eq!(label(ArrayView1::from(&scores)), expected, "{scores:?}");
     }
 }
