@@ -160,7 +160,7 @@ async fn compute(app: &Arc<App>, arrived: Arrived) -> Result<Answer, Problem> {
         return Err(Problem::new(Code::ItemsRefused, "the file has no items: encrypt at least one"));
     }
     let results = app.scheduler.submit(Work { name, model: model.clone(), keys, frames })?.await;
-    let computed = results.map_err(|_| Problem::new(Code::Internal, "the device's thread has gone"))??;
+    let computed = results.map_err(|_| Problem::new(Code::Internal, "the computation broke off"))??;
     let written = block_in_place(|| write(&model, &header, &computed.frames, &end));
     let results = written.map_err(|error| {
         tracing::error!(%error, "results cannot be written");

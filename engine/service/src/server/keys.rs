@@ -120,7 +120,10 @@ pub(super) async fn upload(
         let detail = format!("Upload-Offset must be {}, the number of bytes that have arrived", state.offset);
         return Err(Problem::new(Code::OffsetMismatch, detail));
     }
-    let body = Incoming::new(&headers, body, record.length - state.offset, &app.limits)?;
+    let missing = record.length.checked_sub(state.offset);
+    let missing = missing
+        .ok_or_else(|| Problem::new(Code::Internal, "the server holds more bytes than the keys have"))?;
+    let body = Incoming::new(&headers, body, missing, &app.limits)?;
     if state.complete {
         return Ok(Json(state));
     }

@@ -10,6 +10,7 @@ use pleura::Session;
 use pleura::ckks::Ciphertext;
 use pleura::remote::Frame;
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -151,7 +152,11 @@ struct Worker {
 impl Worker {
     fn run(&mut self) {
         while let Some((name, turn)) = self.next_turn() {
-            let jobs = self.compute(&name, turn);
+            let jobs = unless_it_panics(|| self.compute(&name, turn)).unwrap_or_else(|| {
+                // Its jobs are gone, which tells their senders; what the session holds may be half changed.
+                self.sessions.close(&name);
+                Vec::new()
+            });
             self.end_turn(name, jobs);
         }
     }
@@ -230,6 +235,15 @@ impl Worker {
     }
 }
 
+/// The result of a computation, if it has one: with its thread a device would be gone, and clients would wait for ever.
+fn unless_it_panics<T>(compute: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(compute));
+    if result.is_err() {
+        tracing::error!("a computation has panicked: its requests are refused");
+    }
+    result.ok()
+}
+
 /// Results of frames in one call of the device.
 fn infer<'f>(
     session: &Session,
@@ -245,4 +259,21 @@ fn infer<'f>(
         Frame { note: frame.note.clone(), ciphertexts }
     });
     Ok(results.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn computations_that_panic_have_no_result() {
+        assert_eq!(unless_it_panics(|| 7), Some(7));
+        let (reply, results) = oneshot::channel::<Results>();
+        let none = unless_it_panics(|| {
+            let _job = reply;
+            panic!("as it should")
+        });
+        assert_eq!(none, None::<()>);
+        assert!(results.blocking_recv().is_err(), "the sender of its job waits");
+    }
 }

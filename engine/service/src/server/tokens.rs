@@ -115,7 +115,11 @@ impl Tokens {
 
 fn read(file: &mut File, path: &Path) -> Result<String, ServiceError> {
     let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| ServiceError::storage(path, error))?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| ServiceError::storage(path, error))?;
+    if text.len() as u64 > MAX_BYTES {
+        let problem = format!("has more than {MAX_BYTES} bytes");
+        return Err(ServiceError::Token { path: path.into(), problem });
+    }
     Ok(text)
 }
 
@@ -183,6 +187,11 @@ mod tests {
         // A file with a line that is not valid refuses all, until it is mended.
         fs::write(&path, format!("{line}\nward-3 abc")).unwrap();
         assert!(tokens.find(&second).is_none() && Tokens::open(&path).is_err());
+        fs::write(&path, line).unwrap();
+        assert!(tokens.find(&second).is_some());
+        // So does one that is too long to be read in full.
+        fs::write(&path, format!("{line}\n{}", "#\n".repeat(MAX_BYTES as usize / 2))).unwrap();
+        assert!(tokens.find(&second).is_none() && new_token(&path, "ward-4").is_err());
         fs::write(&path, line).unwrap();
         assert!(tokens.find(&second).is_some());
         fs::remove_file(&path).unwrap();
