@@ -9,6 +9,10 @@
 use crate::levels::{Classes, LinearKind, chebyshev_readers, masked_nodes};
 use crate::rewrite::{Pools, is_monic};
 use crate::{Coefficients, Linear, Network, NetworkError, Node, NodeId, NodeMap, Op};
+use std::collections::BTreeSet;
+
+/// Largest ratio of a shared unit to the range of a node that others than sums read: it loses as many bits there.
+const MAX_SHARED_RATIO: f64 = 16.0;
 
 /// A network whose values are those of another, each node divided by its unit.
 pub(crate) struct Normalized {
@@ -62,21 +66,23 @@ fn is_derived(network: &Network, id: NodeId, masked: bool, pools: Pools) -> bool
     }
 }
 
-/// The network with a node between each sum and those of its operands whose unit is derived: the new node reads the
-/// operand at another scale, at no cost, and its unit is free.
+/// The network with a node between each sum and those of its operands whose unit is derived, or that are small: the new node reads
+/// the operand at another scale, at no cost, and its unit is free.
 fn with_free_summands(
     network: &Network,
     ranges: &NodeMap<f64>,
     pools: Pools,
 ) -> Result<(Network, NodeMap<f64>), NetworkError> {
     let masked = masked_nodes(network);
+    let derived = network.node_map().map(|id, _| is_derived(network, id, masked[id], pools));
+    let small = small_summands(network, ranges, &derived);
     let mut nodes: NodeMap<Node> = NodeMap::default();
     let mut new_ranges = NodeMap::default();
     let mut new_ids: NodeMap<NodeId> = NodeMap::default();
     for (id, node) in network.iter() {
         let is_sum = matches!(node.op, Op::Add(..) | Op::Sub(..));
         let op = node.op.clone().map_reads(|read| {
-            if !is_sum || !is_derived(network, read, masked[read], pools) {
+            if !is_sum || !derived[read] && !small.contains(&(id, read)) {
                 return new_ids[read];
             }
             let Node { shape, .. } = &network[read];
@@ -88,6 +94,54 @@ fn with_free_summands(
         new_ids.push(nodes.push(Node { op, ..node.clone() }));
     }
     Ok((Network::new(network.name(), nodes)?, new_ranges))
+}
+
+/// Sums and those of their operands that would lose precision for other readers if they had the unit of the sum.
+fn small_summands(
+    network: &Network,
+    ranges: &NodeMap<f64>,
+    derived: &NodeMap<bool>,
+) -> BTreeSet<(NodeId, NodeId)> {
+    let sums = network.iter().filter(|(_, node)| matches!(node.op, Op::Add(..) | Op::Sub(..)));
+    let summands: Vec<_> = sums
+        .flat_map(|(id, node)| node.op.reads().into_iter().map(move |read| (id, read)))
+        .filter(|(_, read)| !derived[*read])
+        .collect();
+    let mut read_otherwise = network.node_map().map(|_, _| false);
+    for node in network.nodes().iter().filter(|node| !matches!(node.op, Op::Add(..) | Op::Sub(..))) {
+        node.op.reads().into_iter().for_each(|read| read_otherwise[read] = true);
+    }
+    // The largest range among the nodes that share each node's unit, if some summands have their own.
+    let largest = |small: &BTreeSet<(NodeId, NodeId)>| -> NodeMap<f64> {
+        let mut classes = Classes::new(network.len());
+        summands.iter().filter(|edge| !small.contains(edge)).for_each(|&(id, read)| classes.join(id, read));
+        let classes = classes.firsts();
+        let mut largest = network.node_map().map(|_, _| 0.0f64);
+        for (id, node) in network.iter() {
+            let mut range = ranges[id];
+            if let Op::Add(a, b) | Op::Sub(a, b) = node.op {
+                range = range.max(ranges[a]).max(ranges[b]);
+            }
+            largest[classes[id]] = largest[classes[id]].max(range);
+        }
+        network.node_map().map(|id, _| largest[classes[id]])
+    };
+    let mut small = BTreeSet::new();
+    let mut shared = largest(&small);
+    for &edge in &summands {
+        let (_, read) = edge;
+        if !read_otherwise[read] || shared[read] <= MAX_SHARED_RATIO * ranges[read] {
+            continue;
+        }
+        let mut apart = small.clone();
+        apart.insert(edge);
+        let after = largest(&apart);
+        if after[read] < shared[read] / MAX_SHARED_RATIO {
+            small = apart;
+            shared = after;
+        }
+    }
+    small
 }
 
 /// The unit of each node; operands and result of a sum share one, and operands of Chebyshev polynomials stay as they

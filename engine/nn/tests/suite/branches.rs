@@ -57,6 +57,43 @@ fn residual_of_the_input() {
     runs(network, 14.0);
 }
 
+/// The branch would leave its own operand few bits if both were computed in units of their sum.
+#[test]
+fn residuals_over_much_larger_branches() {
+    for factor in [1e2, 1e5, 1e9] {
+        for of_the_input in [false, true] {
+            let network = net(&[8], |n| {
+                let shortcut = if of_the_input { X } else { n.dense(X, 8) };
+                let x = n.dense(shortcut, 8);
+                let x = n.square(x);
+                let x = n.affine(x, factor, 0.5);
+                let x = n.dense(x, 8);
+                let x = n.add(shortcut, x);
+                let x = n.square(x);
+                n.dense(x, 3);
+            });
+            runs(network, 17.0);
+        }
+    }
+}
+
+/// The sum itself is read by a much larger branch.
+#[test]
+fn residuals_that_grow() {
+    let network = net(&[8], |n| {
+        let mut sum = X;
+        for factor in [1.0, 1e3, 1e3] {
+            let x = n.dense(sum, 8);
+            let x = n.square(x);
+            let x = n.affine(x, factor, 0.5);
+            let x = n.dense(x, 8);
+            sum = n.add(x, sum);
+        }
+        n.dense(sum, 3);
+    });
+    runs(network, 14.0);
+}
+
 #[test]
 fn two_residuals_in_a_row() {
     let network = net(&[9], |n| {
