@@ -74,6 +74,11 @@ class Plan:
         return self._native.batch()
 
     @property
+    def rounding(self) -> float:
+        """Results that may be shown to others are multiples of it: twelve bits of the range of all results, or fewer."""
+        return self._native.rounding()
+
+    @property
     def notes(self) -> list[str]:
         """Choices of the importer, of fits and of the compiler, in sentences."""
         return self._native.notes()
@@ -188,7 +193,10 @@ def _items(calibration: Optional[ArrayLike]) -> Optional[NDArray[Any]]:
     if calibration is None:
         return None
     if hasattr(calibration, "detach"):
-        calibration = calibration.detach().cpu().numpy()
+        try:
+            calibration = calibration.detach().cpu().numpy()
+        except TypeError as error:
+            raise InputError(f"the calibration is no array for NumPy: {error}; give float32 or float64") from error
     return numpy.asarray(calibration)
 
 

@@ -241,7 +241,11 @@ def _bytes(value: Any, name: str, origin: str) -> bytes:
 
 
 def _passphrase(passphrase: Union[str, bytes, None]) -> Optional[bytes]:
-    return passphrase.encode() if isinstance(passphrase, str) else passphrase
+    if passphrase is None or isinstance(passphrase, bytes):
+        return passphrase
+    if isinstance(passphrase, str):
+        return passphrase.encode()
+    raise InputError(f"the passphrase is a {type(passphrase).__name__}; give a str or bytes")
 
 
 def _warn_of_range(found: list[str]) -> None:

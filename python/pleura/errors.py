@@ -56,7 +56,7 @@ class InternalError(PleuraError, RuntimeError):
 
 
 class RangeWarning(UserWarning):
-    """Values beyond the range that a plan was calibrated for: results may be wrong."""
+    """Values beyond the range that a plan was calibrated for, or a range too wide for what results are used for: results may be wrong."""
 
 
 class CalibrationWarning(UserWarning):

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any, Optional, TypeVar
 
 import numpy
@@ -21,9 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 from . import _onnx
 from ._plan import Plan, compile
 from ._sides import Device, Pipeline, _Secret
-from .errors import InputError
+from .errors import InputError, RangeWarning
 
 __all__ = ["EncryptedLinearRegression", "EncryptedLogisticRegression"]
+
+COARSE = 0.1
+"""Roundings that are a larger part of the targets' deviation are warned about."""
 
 Self = TypeVar("Self", bound="_Estimator")
 
@@ -101,11 +105,11 @@ class EncryptedLinearRegression(_Estimator):
     def fit(self, x: ArrayLike, y: ArrayLike) -> EncryptedLinearRegression:
         """Learns from `x`, `[items, features]`, and `y`, `[items]` or `[items, targets]`, in plaintext."""
         x = _features(x)
-        y = numpy.asarray(y, numpy.float64)
+        y = _targets(y)
         if y.ndim not in (1, 2) or len(y) != len(x) or not numpy.isfinite(y).all():
             raise InputError(f"y has shape {y.shape}; give one finite target, or a row of them, for each of {len(x)} items")
-        if not self.alpha >= 0:
-            raise InputError(f"alpha must not be negative, and is {self.alpha}")
+        if not 0 <= self.alpha < numpy.inf:
+            raise InputError(f"alpha must be finite and not negative, and is {self.alpha}")
         targets = y.reshape(len(y), -1)
         means = x.mean(axis=0), targets.mean(axis=0)
         centred = x - means[0]
@@ -118,6 +122,14 @@ class EncryptedLinearRegression(_Estimator):
         self.intercept_ = bias if y.ndim == 2 else bias[0]
         self.n_features_in_ = x.shape[1]
         self._compiled(weights, bias, x)
+        deviation = targets.std(axis=0)
+        if deviation.any() and self.plan.rounding > COARSE * deviation[deviation > 0].min():
+            warnings.warn(
+                f"predictions are rounded to multiples of {self.plan.rounding:g}, and targets deviate by "
+                f"{deviation[deviation > 0].min():.3g} from their mean; subtract the mean from y, and scale targets alike",
+                RangeWarning,
+                stacklevel=2,
+            )
         return self
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
@@ -126,10 +138,17 @@ class EncryptedLinearRegression(_Estimator):
         return scores if self.coef_.ndim == 2 else scores[:, 0]
 
     def score(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Coefficient of determination of the encrypted predictions."""
-        y = numpy.asarray(y, numpy.float64)
-        residual = ((y - self.predict(x)) ** 2).sum()
-        return float(1 - residual / ((y - y.mean(axis=0)) ** 2).sum())
+        """Coefficient of determination of the encrypted predictions, the mean of those of all targets."""
+        found = self.predict(x)
+        y = _targets(y)
+        if y.size != found.size or len(y) != len(found):
+            raise InputError(f"y has shape {y.shape}, and predictions have {found.shape}; give a target for each of them")
+        y, found = y.reshape(len(found), -1), found.reshape(len(found), -1)
+        residual = ((y - found) ** 2).sum(axis=0)
+        total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+        if not total.all():
+            raise InputError("a target is the same for all items; a coefficient of determination needs targets that differ")
+        return float((1 - residual / total).mean())
 
 
 class EncryptedLogisticRegression(_Estimator):
@@ -183,7 +202,11 @@ class EncryptedLogisticRegression(_Estimator):
 
     def score(self, x: ArrayLike, y: ArrayLike) -> float:
         """Accuracy of the encrypted predictions."""
-        return float((self.predict(x) == numpy.asarray(y)).mean())
+        found = self.predict(x)
+        labels = numpy.asarray(y)
+        if labels.size != found.size or len(labels) != len(found):
+            raise InputError(f"y has shape {labels.shape}; give a class for each of {len(found)} items")
+        return float((found == labels.reshape(-1)).mean())
 
 
 def _features(x: ArrayLike) -> NDArray[numpy.float64]:
@@ -196,6 +219,13 @@ def _features(x: ArrayLike) -> NDArray[numpy.float64]:
     if not numpy.isfinite(values).all():
         raise InputError("x has a value that is NaN or infinite; numpy.isfinite finds it")
     return values
+
+
+def _targets(y: ArrayLike) -> NDArray[numpy.float64]:
+    try:
+        return numpy.asarray(y, numpy.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"y holds what is no number: {error}") from error
 
 
 def _softmax_regression(

@@ -94,8 +94,16 @@ impl Input {
 }
 
 fn read<T: numpy::Element + Copy>(array: &Bound<'_, PyArrayDyn<T>>) -> Result<ArrayD<T>, Failure> {
-    let borrowed = array
-        .try_readonly()
-        .map_err(|_| Failure::new(Kind::Input, "the array is being written; copy it first"))?;
-    Ok(borrowed.as_array().to_owned())
+    let being_written = || Failure::new(Kind::Input, "the array is being written; copy it first");
+    // A field of packed records may lie at any byte, and `ndarray` counts strides in elements.
+    let size = size_of::<T>().cast_signed();
+    let is_aligned = array.data().is_aligned() && array.strides().iter().all(|stride| stride % size == 0);
+    if is_aligned {
+        return Ok(array.try_readonly().map_err(|_| being_written())?.as_array().to_owned());
+    }
+    let copy = array.call_method0("copy");
+    let copy = copy.map_err(|error| Failure::new(Kind::Input, format!("the array has no copy: {error}")))?;
+    let copy = copy.cast::<PyArrayDyn<T>>();
+    let copy = copy.map_err(|_| Failure::new(Kind::Input, "the copy of the array is of another type"))?;
+    Ok(copy.try_readonly().map_err(|_| being_written())?.as_array().to_owned())
 }

@@ -4,6 +4,7 @@
 //! `failure`). Names, documentation and what needs no engine are Python, in `python/pleura`.
 
 mod arrays;
+mod checks;
 mod device;
 mod failure;
 mod pipeline;

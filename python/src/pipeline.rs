@@ -1,6 +1,7 @@
 //! Client and server in one process.
 
 use crate::arrays::Input;
+use crate::checks;
 use crate::device::{self, Choice};
 use crate::failure::{Failure, Kind};
 use crate::plan::{Compiled, Plan};
@@ -9,7 +10,6 @@ use ndarray::{ArrayD, Axis, IxDyn};
 use pleura::nn::Fidelity;
 use pleura::{Device, StageTimes};
 use pyo3::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Client and server over one plan; it holds a secret key.
@@ -72,7 +72,9 @@ impl Pipeline {
         let single = input.is_single();
         let inner = self.inner.clone();
         let (result, warnings) = work::run(py, move |interruption| {
-            let Scores { published, unrounded, times, warnings } = inner.run(&input.values, interruption)?;
+            let Scores { published, unrounded, times, mut warnings } =
+                inner.run(&input.values, interruption)?;
+            warnings.extend(checks::coarse_probabilities(&inner.compiled.bundle).filter(|_| !exact));
             let scores = inner.compiled.bundle.scores();
             let result = scores.apply(if exact { unrounded.view() } else { published.view() });
             *inner.last.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -127,7 +129,7 @@ impl Pipeline {
 impl Inner {
     fn run(&self, items: &ArrayD<f64>, interruption: &Interruption) -> Result<Scores, Failure> {
         let bundle = &self.compiled.bundle;
-        let mut warnings = self.input_warnings(items);
+        let mut warnings = self.input_warnings(items, interruption)?;
         let mut published = Vec::new();
         let mut unrounded = Vec::new();
         let mut times = StageTimes::default();
@@ -153,32 +155,24 @@ impl Inner {
         Ok(Scores { published: shaped(published)?, unrounded: shaped(unrounded)?, times, warnings })
     }
 
-    /// Sentences about values beyond the calibrated ranges: of inputs, and of all nodes if only normal noise calibrated them.
-    fn input_warnings(&self, items: &ArrayD<f64>) -> Vec<String> {
-        let Compiled { plan, bundle, unchecked, .. } = &*self.compiled;
-        let spec = bundle.spec();
-        let Some(network) = unchecked else {
-            let values: Vec<f64> = items.iter().copied().collect();
-            let found = spec.input_beyond_range(&values).map(|found| {
-                format!(
-                    "inputs reach {found:.3e}, but were calibrated up to {:.3e}: results may be wrong; calibrate with items like \
-                     these",
-                    spec.input_range()
-                )
-            });
-            return found.into_iter().collect();
-        };
-        let mut worst: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-        for violation in items.outer_iter().flat_map(|item| plan.range_violations(network, item)) {
-            let entry = worst.entry(violation.node).or_insert((violation.calibrated, violation.found));
-            entry.1 = entry.1.max(violation.found);
+    /// Sentences about values beyond the calibrated ranges: of all nodes, or of inputs where the network is not there.
+    fn input_warnings(
+        &self,
+        items: &ArrayD<f64>,
+        interruption: &Interruption,
+    ) -> Result<Vec<String>, Failure> {
+        let Compiled { plan, bundle, checks, .. } = &*self.compiled;
+        if let Some(checks) = checks {
+            return checks.warnings(plan, items, interruption);
         }
-        let sentences = worst.into_iter().map(|(node, (calibrated, found))| {
+        let spec = bundle.spec();
+        let values: Vec<f64> = items.iter().copied().collect();
+        let found = spec.input_beyond_range(&values).map(|found| {
             format!(
-                "{node} reaches {found:.3e} and its range on normal noise is {calibrated:.3e}: results may be wrong; give \
-                 compile(..., calibration=) items like these"
+                "inputs reach {found:.3e}, but were calibrated up to {:.3e}: results may be wrong; calibrate with items like these",
+                spec.input_range()
             )
         });
-        sentences.collect()
+        Ok(found.into_iter().collect())
     }
 }

@@ -1,6 +1,7 @@
 //! Compiled networks.
 
 use crate::arrays::Input;
+use crate::checks::{self, Checks};
 use crate::device::Choice;
 use crate::failure::{Failure, Kind};
 use crate::work;
@@ -32,8 +33,10 @@ pub(crate) struct Compiled {
     pub(crate) bundle: Arc<ClientBundle>,
     /// The network of the model file; none where a plan came from bytes and the model is not whole without other files.
     pub(crate) original: Option<Network>,
-    /// The network that was compiled, to check the ranges of a plan that come neither from items nor from the model file.
-    pub(crate) unchecked: Option<Network>,
+    /// What items are checked with; none where a plan came from bytes and the network that was compiled is not that of the model.
+    pub(crate) checks: Option<Checks>,
+    /// Whether ranges of values come from items or from the model file.
+    calibrated: bool,
     source: Source,
     notes: Vec<String>,
 }
@@ -118,7 +121,11 @@ pub(crate) fn restore(
             ));
         }
         let original = if source.model.is_empty() { None } else { Some(source.import()?.0.network) };
-        Ok(Plan { inner: Arc::new(Compiled { plan, bundle, original, unchecked: None, source, notes }) })
+        // The intervals of fits depend on the calibration items.
+        let network = original.clone().filter(|_| source.fit.is_none());
+        let checks = network.map(|network| Checks { network, fitted: Vec::new() });
+        let compiled = Compiled { plan, bundle, original, checks, calibrated: true, source, notes };
+        Ok(Plan { inner: Arc::new(compiled) })
     })
 }
 
@@ -170,9 +177,14 @@ impl Plan {
         self.inner.bundle.group()
     }
 
+    /// Published results are multiples of it.
+    fn rounding(&self) -> f64 {
+        checks::rounding(&self.inner.bundle)
+    }
+
     /// Whether ranges of values come from calibration items or from the model file.
     fn is_calibrated(&self) -> bool {
-        self.inner.unchecked.is_none()
+        self.inner.calibrated
     }
 
     /// The model file and its choices: bytes, name, input shape, output, fit, batch, security and precision. The model is empty
@@ -231,11 +243,11 @@ impl Source {
     ) -> Result<Compiled, Failure> {
         let Imported { network: original, scores, mut notes, ranges, .. } = imported;
         let mut network = original.clone();
+        let mut fitted = Vec::new();
         if let Some(degree) = self.fit {
             let options = FitOptions { degree, interval: None };
-            let (fitted, activations) = original.fit_activations(&options, items.as_ref())?;
-            network = fitted;
-            notes.extend(activations.iter().map(|fit| {
+            (network, fitted) = original.fit_activations(&options, items.as_ref())?;
+            notes.extend(fitted.iter().map(|fit| {
                 format!(
                     "a polynomial of degree {} replaces {} at {} on {:.3e} to {:.3e}, off by at most {:.1e}",
                     fit.degree, fit.function, fit.name, fit.from, fit.to, fit.max_error
@@ -265,7 +277,8 @@ impl Source {
             plan,
             bundle: Arc::new(bundle),
             original: Some(original),
-            unchecked: (!calibrated).then_some(network),
+            checks: Some(Checks { network, fitted }),
+            calibrated,
             source,
             notes,
         })

@@ -1,6 +1,7 @@
 //! Client and server apart: they exchange bytes, the files of `pleura::remote`.
 
 use crate::arrays::Input;
+use crate::checks;
 use crate::device::{self, Choice};
 use crate::failure::{Failure, Kind};
 use crate::work;
@@ -113,7 +114,7 @@ impl Client {
             let mut decryptor = ItemDecryptor::new(&key, &results[..])?;
             let bundle = key.bundle();
             let mut values = Vec::new();
-            let mut warnings = Vec::new();
+            let mut warnings: Vec<String> = checks::coarse_probabilities(bundle).into_iter().collect();
             let mut count = 0;
             while let Some(group) = decryptor.next_group()? {
                 interruption.check()?;

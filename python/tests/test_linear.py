@@ -1,6 +1,7 @@
 """Estimators in the style of scikit-learn."""
 
 import pickle
+import warnings
 
 import numpy
 import pytest
@@ -44,6 +45,34 @@ def test_models_are_those_of_scikit_learn():
     assert clone(ours).get_params() == ours.get_params()
 
 
+def test_scores_compare_each_prediction_with_its_target():
+    y = X @ numpy.arange(6.0)
+    model = EncryptedLinearRegression(device="cpu").fit(X, y)
+    assert model.score(X[:20], y[:20, None]) == pytest.approx(model.score(X[:20], y[:20]), abs=1e-3)
+    # One target is predicted exactly and the other not at all, where the first deviates much more.
+    noise = RNG.normal(size=len(X))
+    many = EncryptedLinearRegression(device="cpu").fit(X, numpy.stack([y, noise], axis=1))
+    found = many.predict(X)
+    each = [1 - ((t - p) ** 2).sum() / ((t - t.mean()) ** 2).sum() for t, p in zip((y, noise), found.T)]
+    assert many.score(X, numpy.stack([y, noise], axis=1)) == pytest.approx(sum(each) / 2, abs=0.02)
+    classes = EncryptedLogisticRegression(device="cpu").fit(X, CLASSES)
+    assert classes.score(X[:20], CLASSES[:20, None]) == classes.score(X[:20], CLASSES[:20])
+    for model, targets in [(model, y), (classes, CLASSES)]:
+        for wrong in (targets[:1], targets[:19], numpy.stack([targets[:20]] * 2, axis=1)):
+            with pytest.raises(pleura.InputError, match="y has shape"):
+                model.score(X[:20], wrong)
+
+
+def test_roundings_that_hide_the_targets_are_warned_of():
+    y = X @ numpy.arange(6.0)
+    with pytest.warns(pleura.RangeWarning, match="rounded to multiples of 256"):
+        EncryptedLinearRegression(device="cpu").fit(X, 1e6 + y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        EncryptedLinearRegression(device="cpu").fit(X, y)
+        EncryptedLinearRegression(device="cpu").fit(X, numpy.full(len(X), 3.0))
+
+
 def test_apart_it_needs_bytes_only():
     model = EncryptedLogisticRegression(device="cpu").fit(X, CLASSES)
     client = pleura.Client(model.plan.client)
@@ -75,5 +104,8 @@ def test_what_is_refused(kind):
         pickle.dumps(model)
     with pytest.raises(pleura.InputError, match="one class"):
         EncryptedLogisticRegression().fit(X, numpy.zeros(len(X)))
-    with pytest.raises(pleura.InputError, match="negative"):
-        EncryptedLinearRegression(alpha=-1).fit(X, X[:, 0])
+    for alpha in (-1, numpy.inf, numpy.nan):
+        with pytest.raises(pleura.InputError, match="negative"):
+            EncryptedLinearRegression(alpha=alpha).fit(X, X[:, 0])
+    with pytest.raises(pleura.InputError, match="no number"):
+        EncryptedLinearRegression().fit(X, CLASSES)

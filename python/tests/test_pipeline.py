@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 
 import numpy
 import pytest
@@ -24,6 +25,18 @@ def test_arrays_in_all_forms_give_one_result(pipeline, items):
         result = pipeline(x)
         assert result.dtype == x.dtype
         assert numpy.abs(result - expected).max() < 1e-2
+
+
+def test_fields_of_packed_records_are_read_where_they_lie(pipeline, items):
+    expected = pipeline(items[:3])
+    for fields in ([("name", "u1"), ("x", "f8")], [("x", "f4"), ("name", "S3")]):
+        records = numpy.zeros(items[:3].shape, numpy.dtype(fields))
+        records["x"] = items[:3]
+        assert records["x"].strides[-1] % records["x"].itemsize
+        assert numpy.abs(pipeline(records["x"]) - expected).max() < 1e-2
+    shifted = numpy.ndarray(items[:3].shape, numpy.float64, bytearray(items[:3].nbytes + 1), offset=1)
+    shifted[...] = items[:3]
+    assert numpy.abs(pipeline(shifted) - expected).max() < 1e-2
 
 
 def test_results_are_rounded_and_exact_ones_are_not(pipeline, items):
@@ -78,6 +91,74 @@ def test_inputs_that_are_refused(pipeline, items, wrong, words):
 def test_values_beyond_the_range_are_warned_of(pipeline, items):
     with pytest.warns(pleura.RangeWarning, match="calibrated up to"):
         pipeline(100 * items[:1])
+
+
+def test_hidden_values_beyond_their_range_are_warned_of():
+    """A residue of a result that overflows may be as small as a calibrated one: warnings must not depend on it."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    weights = onnx.numpy_helper.from_array(numpy.full((64, 1), 0.125, numpy.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["sum"]), helper.make_node("Mul", ["sum", "sum"], ["y"])]
+    value = lambda name, n: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", n])
+    graph = helper.make_graph(nodes, "sums", [value("x", 64)], [value("y", 1)], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    signs = numpy.random.default_rng(0).choice([-0.1, 0.1], (32, 64))
+    signs -= signs.mean(axis=1, keepdims=True)
+    plan = pleura.compile(model, calibration=signs + 0.01)
+    for again in (plan, pickle.loads(pickle.dumps(plan))):
+        pipeline = pleura.Pipeline(again, device="cpu")
+        overflowed = 0
+        for value in numpy.linspace(0.1, 0.11, 16):
+            x = numpy.full((1, 64), value)
+            with pytest.warns(pleura.RangeWarning) as found:
+                result = pipeline(x)
+            assert any("Mul_1 reaches" in str(warning.message) for warning in found)
+            overflowed += abs(result[0, 0] - (8 * value) ** 2) > 0.1
+        assert overflowed > 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert abs(pipeline(signs[:1] + 0.01)[0, 0] - 0.0064) < 1e-4
+
+
+def test_values_outside_the_interval_of_a_fit_are_warned_of():
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    value = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 4])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [value("x")], [value("y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    plan = pleura.compile(model, calibration=numpy.array([[-1.0, -0.5, 0.5, 1.0]]), fit=8)
+    pipeline = pleura.Pipeline(plan, device="cpu")
+    with pytest.warns(pleura.RangeWarning, match="was fitted on"):
+        result = pipeline(numpy.full((1, 4), 1.5))
+    assert numpy.abs(result - 1.5).max() > 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert numpy.abs(pipeline(numpy.full((1, 4), 1.0)) - 1).max() < 0.1
+
+
+def test_scores_too_coarse_for_probabilities_are_warned_of():
+    """A sigmoid of scores up to a million, which are rounded to multiples of 256: a half is as good as any other result."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    value = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 2])
+    for factor, coarse in [(1e6, True), (10.0, False)]:
+        weights = onnx.numpy_helper.from_array(numpy.float32(factor), "w")
+        nodes = [helper.make_node("Mul", ["x", "w"], ["s"]), helper.make_node("Sigmoid", ["s"], ["y"])]
+        graph = helper.make_graph(nodes, "sigmoid", [value("x")], [value("y")], [weights])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        items = numpy.array([[1.0, -2.0 / factor]])
+        plan = pleura.compile(model, calibration=items)
+        client = pleura.Client(plan.client)
+        received = pleura.Server(plan.server, device="cpu").open_session(client.evaluation_keys()).infer(client.encrypt(items))
+        pipeline = pleura.Pipeline(plan, device="cpu")
+        for compute in (lambda: pipeline(items), lambda: client.decrypt(received)):
+            if coarse:
+                with pytest.warns(pleura.RangeWarning, match="probabilities near 1/2 mean nothing"):
+                    assert abs(compute()[0, 1] - 1 / (1 + numpy.e**2)) > 0.1
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    assert abs(compute()[0, 1] - 1 / (1 + numpy.e**2)) < 0.01
 
 
 def test_secrets_are_neither_pickled_nor_copied(pipeline, client, session):

@@ -39,6 +39,8 @@ def test_a_secret_comes_back(plan, client, session, items):
         assert again.identity == client.identity
         assert (again.decrypt(received) == expected).all()
     sealed = client.secret("correct horse")
+    with pytest.raises(pleura.InputError, match="str or bytes"):
+        client.secret(12345)
     for passphrase, words in [("wrong", "passphrase"), (None, "passphrase")]:
         with pytest.raises(pleura.InputError, match=words):
             pleura.Client(plan.client, sealed, passphrase)
