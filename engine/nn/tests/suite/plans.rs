@@ -480,6 +480,37 @@ fn published_results_have_the_bits_of_the_specification() {
     }
 }
 
+/// What cancels takes the bits of its difference with it, and no others are published.
+#[test]
+fn differences_of_large_values_are_published_with_the_bits_that_they_keep() {
+    for (factor, is_exact) in [(1.0, true), (1e6, false), (1e7, false)] {
+        let network = net(&[8], |n| {
+            let x = n.dense(X, 8);
+            let x = n.square(x);
+            let large = n.affine(x, factor, 0.0);
+            let small = n.dense(X, 8);
+            let sum = n.add(large, small);
+            let x = n.sub(sum, large);
+            n.dense(x, 3);
+        });
+        let plan = plan_of(&network);
+        let spec = plan.client_spec();
+        let published = spec.publish_bits() + spec.output_range().log2().ceil() as i32;
+        assert_eq!(published == DEFAULT_PUBLISH_BITS, is_exact, "{published} bits at {factor}");
+        let note = format!("exact to {published} bits of their range");
+        assert_eq!(plan.report().notes.iter().any(|text| text.contains(&note)), !is_exact);
+        let items: Vec<_> = (0..4).map(|seed| item(&network, seed)).collect();
+        for (item, got) in items.iter().zip(encrypted(&plan, &items)) {
+            let found = bits(&network.evaluate_flat(item), &got, output_range(&network));
+            assert!(found > f64::from(published) - 1.0, "{found:.1} bits of {published} at {factor}");
+            assert!(
+                is_exact || found < f64::from(published) + 6.0,
+                "{found:.1} bits of {published} at {factor}"
+            );
+        }
+    }
+}
+
 #[test]
 fn known_ranges_widen_those_of_the_calibration() {
     let network = net(&[4], |n| {
