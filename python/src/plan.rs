@@ -33,7 +33,7 @@ pub(crate) struct Compiled {
     pub(crate) bundle: Arc<ClientBundle>,
     /// The network of the model file; none where a plan came from bytes and the model is not whole without other files.
     pub(crate) original: Option<Network>,
-    /// What items are checked with; none where a plan came from bytes and the network that was compiled is not that of the model.
+    /// The plaintext network that checks items; none where a plan came from bytes and the network that was compiled is not that of the model.
     pub(crate) checks: Option<Checks>,
     /// Whether ranges of values come from items or from the model file.
     calibrated: bool,

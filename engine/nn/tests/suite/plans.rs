@@ -480,7 +480,7 @@ fn published_results_have_the_bits_of_the_specification() {
     }
 }
 
-/// What cancels takes the bits of its difference with it, and no others are published.
+/// A difference keeps the bits that its operands do not share, and no others are published.
 #[test]
 fn differences_of_large_values_are_published_with_the_bits_that_they_keep() {
     for (factor, is_exact) in [(1.0, true), (1e6, false), (1e7, false)] {
