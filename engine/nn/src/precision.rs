@@ -5,16 +5,19 @@
 use crate::calibration::{Calibration, StandardNormal};
 use crate::candidate::Candidate;
 use crate::levels::{
-    LinearKind, OperandLevels, PRIME_BITS, class_ranges, masked_nodes, polynomial_bits, scale_up_log2,
+    LinearKind, OperandLevels, PRIME_BITS, chebyshev_scale_bits, class_ranges, masked_nodes, polynomial_bits,
+    scale_up_log2,
 };
 use crate::{BatchLayout, Coefficients, CompileError, Linear, NodeId, NodeMap, Op};
 use pleura_ckks::NoiseModel;
 use rayon::prelude::*;
 use std::f64::consts::{LN_2, SQRT_2};
 
-/// Calibration items that noise is drawn for, and draws for each.
-const ITEMS: usize = 4;
-const DRAWS: usize = 2;
+/// Values of results that errors are taken of, and the least and the most draws of noise for them, each for another calibration item if there are as many.
+const VALUES: usize = 24;
+const DRAWS: [usize; 2] = [2, 8];
+/// Bits by which one draw may miss what many say.
+const DRAW_BITS: f64 = 1.0;
 /// Largest error that is told, and the inverse of the smallest: 60 bits.
 const MAX_ERROR: f64 = (1u64 << 60) as f64;
 
@@ -32,15 +35,27 @@ struct Prediction<'a> {
     /// Factors between values and encrypted integers.
     scales: NodeMap<f64>,
     masked: NodeMap<bool>,
+    /// Largest magnitude among the weights of each linear node.
+    largest_weights: NodeMap<f64>,
 }
 
 impl Candidate {
-    /// Bits of precision to expect of a result.
+    /// Whether the results are expected to have this many bits of precision; the bits if not. One draw tells those that are far off.
     ///
     /// # Errors
     /// [`CompileError::Params`] for parameters that do not exist.
-    pub(crate) fn expected_bits(&self, calibration: &Calibration) -> Result<f64, CompileError> {
-        Ok(-self.expected_errors(calibration)?[self.network.output()].log2())
+    pub(crate) fn is_precise(
+        &self,
+        requested: f64,
+        calibration: &Calibration,
+    ) -> Result<Result<(), f64>, CompileError> {
+        for (draws, margin) in [(1, DRAW_BITS), (self.draws(), 0.0)] {
+            let bits = -self.errors_of(calibration, draws)?[self.network.output()].log2();
+            if bits < requested - margin {
+                return Ok(Err(bits));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// The largest error to expect among the values of each node, in units of its range.
@@ -48,16 +63,34 @@ impl Candidate {
     /// # Errors
     /// [`CompileError::Params`] for parameters that do not exist.
     pub(crate) fn expected_errors(&self, calibration: &Calibration) -> Result<NodeMap<f64>, CompileError> {
+        self.errors_of(calibration, self.draws())
+    }
+
+    /// Draws of noise that have enough values.
+    fn draws(&self) -> usize {
+        let [least, most] = DRAWS;
+        VALUES.div_ceil(self.network[self.network.output()].len()).clamp(least, most)
+    }
+
+    /// As [`Candidate::expected_errors`], of some draws of noise.
+    fn errors_of(&self, calibration: &Calibration, draws: usize) -> Result<NodeMap<f64>, CompileError> {
         let prediction = Prediction {
             candidate: self,
             noise: NoiseModel::new(&self.literal)?,
             scales: self.scales(),
             masked: masked_nodes(&self.network),
+            largest_weights: self.network.node_map().map(|_, node| match &node.op {
+                Op::Linear(_, linear) => largest_weight(linear),
+                _ => 0.0,
+            }),
         };
-        let items: Vec<_> = calibration.items.iter().take(ITEMS).enumerate().collect();
-        let squares: Vec<NodeMap<f64>> = items
+        let items = calibration.items.len();
+        let squares: Vec<NodeMap<f64>> = (0..draws.min(items))
             .into_par_iter()
-            .flat_map_iter(|(number, item)| prediction.squared_errors(number as u64, item))
+            .flat_map_iter(|item| {
+                let draws = (draws - item).div_ceil(items);
+                prediction.squared_errors(item as u64, &calibration.items[item], draws)
+            })
             .collect();
         Ok(NodeMap::new(self.network.len(), |id| {
             let squares = squares.iter().map(|squares| squares[id]).sum::<f64>() / squares.len() as f64;
@@ -97,13 +130,13 @@ impl Candidate {
 
 impl Prediction<'_> {
     /// Mean square of the noise in the values of each node, once for each draw.
-    fn squared_errors(&self, number: u64, item: &[f64]) -> Vec<NodeMap<f64>> {
+    fn squared_errors(&self, number: u64, item: &[f64], draws: usize) -> Vec<NodeMap<f64>> {
         let network = &self.candidate.network;
         let item: Vec<f64> = item.iter().map(|x| x / self.candidate.input_unit).collect();
         let exact = network.trace(&item);
         let noise: NodeMap<StepNoise> = network.ids().map(|id| self.noise_of(id, &exact)).collect();
         let mut normal = StandardNormal::new(1 + number);
-        let squares = (0..DRAWS).map(|_| {
+        let squares = (0..draws).map(|_| {
             let noisy = self.noisy(&item, &noise, &mut normal);
             NodeMap::new(network.len(), |id| {
                 let differences = noisy[id].iter().zip(&exact[id]).map(|(a, b)| (a - b).powi(2));
@@ -152,7 +185,7 @@ impl Prediction<'_> {
             }
             Op::Add(..) | Op::Sub(..) => StepNoise { result: 0.0, operands: self.operands(id, exact) },
             Op::Chebyshev(_, coefficients) => {
-                StepNoise { result: self.chebyshev(coefficients), ..StepNoise::default() }
+                StepNoise { result: self.chebyshev(id, coefficients), ..StepNoise::default() }
             }
             // Networks are rewritten before they have levels.
             Op::Activation(..) => StepNoise::default(),
@@ -176,7 +209,7 @@ impl Prediction<'_> {
                 let from = &candidate.levels.nodes[x];
                 let divisor = self.divisor(candidate.levels.nodes[id].consumed - from.consumed);
                 let weight_scale = scale * divisor / self.scales[x];
-                let scale_up = scale_up_log2(largest_weight(linear) * weight_scale, from.bits).exp2();
+                let scale_up = scale_up_log2(self.largest_weights[id] * weight_scale, from.bits).exp2();
                 let coefficients = candidate.literal.ring.coefficients(self.period(x, linear, work.period));
                 let weights = self.noise.encoding(coefficients, weight_scale / scale_up);
                 let terms = work.diagonals as f64 / work.outputs.max(1) as f64;
@@ -224,11 +257,31 @@ impl Prediction<'_> {
 
     /// A sum of Chebyshev polynomials. Each element of the basis is a product and a division, and its noise is carried over to the elements that
     /// are made of it.
-    fn chebyshev(&self, coefficients: &Coefficients) -> f64 {
-        let variances = element_variances(coefficients.degree());
+    fn chebyshev(&self, id: NodeId, coefficients: &Coefficients) -> f64 {
+        let degree = coefficients.degree();
+        let variances = self.element_variances(degree);
         let elements = coefficients.0.iter().zip(variances);
-        let variance: f64 = elements.map(|(c, variance)| mean_square(c) * variance).sum();
-        self.noise.division(f64::from(PRIME_BITS).exp2()) * variance
+        let carried: f64 = elements.map(|(c, variance)| mean_square(c) * variance).sum();
+        // The factor of the largest element is a sum that is divided, unless it is a coefficient.
+        let giant = 1 << degree.max(1).ilog2();
+        if degree == giant {
+            return carried;
+        }
+        carried + self.noise.division(self.scales[id] / element_scale(giant, degree))
+    }
+
+    /// Variances of the elements of the Chebyshev basis for an exact argument: in the product of `T_a` and `T_b` those of the factors add
+    /// up, times 4 for the factor 2 of `T_(a+b) = 2 T_a T_b - T_(a-b)`, and are one error if `a = b`.
+    fn element_variances(&self, degree: usize) -> Vec<f64> {
+        let mut variances = vec![0.0, 0.0];
+        for k in 2..=degree {
+            let a = 1 << (k - 1).ilog2();
+            let b = k - a;
+            let factors = if a == b { 4.0 * variances[a] } else { variances[a] + variances[b] };
+            let division = self.noise.division(element_scale(k, degree));
+            variances.push(division + 4.0 * factors + variances[a - b]);
+        }
+        variances
     }
 
     /// Values with the noise `variance` after sums of rotations, each of whose terms has noise of its own.
@@ -256,17 +309,10 @@ fn largest_weight(linear: &Linear) -> f64 {
     (0..linear.outputs()).map(largest).fold(f64::MIN_POSITIVE, f64::max)
 }
 
-/// Variances of the elements of the Chebyshev basis, in units of a division's: in the product of `T_a` and `T_b` those of the factors add
-/// up, times 4 for the factor 2 of `T_(a+b) = 2 T_a T_b - T_(a-b)`, and are one error if `a = b`.
-fn element_variances(degree: usize) -> Vec<f64> {
-    let mut variances = vec![0.0, 0.0];
-    for k in 2..=degree {
-        let a = 1 << (k - 1).ilog2();
-        let b = k - a;
-        let factors = if a == b { 4.0 * variances[a] } else { variances[a] + variances[b] };
-        variances.push(1.0 + 4.0 * factors + variances[a - b]);
-    }
-    variances
+/// Scale of element `k` of the Chebyshev basis in a polynomial of a degree: the excess of the operand's scale over a prime is doubled with `k`.
+fn element_scale(k: usize, degree: usize) -> f64 {
+    let prime = f64::from(PRIME_BITS);
+    (prime + (chebyshev_scale_bits(degree) - prime) * k as f64).exp2()
 }
 
 /// Distance from zero of the largest of `count` values with deviation 1, about: that of normal values, or of those with an exponential tail, since

@@ -59,11 +59,10 @@ impl Ranking {
         let mut most = f64::NEG_INFINITY;
         let candidates = self.0.iter().enumerate();
         for (position, candidate) in candidates.clone().skip(preferred).take(1).chain(candidates) {
-            let bits = candidate.expected_bits(calibration)?;
-            if bits >= requested {
-                return Ok(position);
+            match candidate.is_precise(requested, calibration)? {
+                Ok(()) => return Ok(position),
+                Err(bits) => most = most.max(bits),
             }
-            most = most.max(bits);
         }
         Err(CompileError::Precision { requested, most })
     }

@@ -5,7 +5,7 @@ use pleura_ckks::{RingKind, Security};
 use pleura_nn::*;
 
 /// Bits by which the worst of a few results may miss the prediction.
-const MARGIN: std::ops::RangeInclusive<f64> = -2.0..=3.5;
+const MARGIN: std::ops::RangeInclusive<f64> = -2.5..=3.0;
 
 /// Runs calibration items, which the prediction is of, and checks that the worst result is as precise as predicted.
 #[track_caller]
