@@ -265,6 +265,8 @@ fn devices_and_numbers_are_checked() {
         said.fails(&["the value of PLEURA_SIMD", "is not an instruction set of this processor", "scalar"]);
     }
     place.run("mlp", &["--security", "80"]).misused("128, 192 or 256");
+    place.run("mlp", &["--precision", "NaN"]).misused("it is 1 to 40");
+    place.run("mlp", &["--precision", "0.5"]).misused("it is 1 to 40");
     place.run("mlp", &["--threads", "0"]).misused("--threads");
     place.run("mlp", &["--max-memory", "0"]).misused("--max-memory");
     place.run("mlp", &["--fit", "65"]).misused("--fit");
@@ -551,4 +553,14 @@ fn fits_are_compared_with_the_model_and_told_with_their_intervals() {
     let calibrated = ["--fit", "8", "--calibrate", "small.npy"];
     let said = place.pleura(&[&run[..], &calibrated].concat());
     assert!(said.err.contains("polynomials at Abs_0 were fitted on -0.6172 to 0.5547"), "{}", said.err);
+}
+
+#[test]
+fn results_have_the_precision_that_is_predicted_and_requested() {
+    let place = Place::new();
+    let said = place.run("lola", &["--json", "--precision", "16", "--device", "cpu"]).json();
+    let predicted = said["predicted_bits"].as_f64().unwrap();
+    let measured = said["fidelity"]["bits"].as_f64().unwrap();
+    assert!(predicted >= 16.0 && measured > predicted - 2.5, "{measured} bits of {predicted}");
+    place.run("lola", &["--precision", "39"]).fails(&["no layout is predicted to have 39 bits of precision"]);
 }

@@ -22,7 +22,7 @@ const SECRET: f64 = 2.0 / 3.0;
 /// let noise = NoiseModel::new(&ParamsLiteral::N13)?;
 /// // Of a fresh ciphertext with a scale of 2^28, and after a rotation at level 3.
 /// let bits = |variance: f64| (-0.5 * variance.log2()).round();
-/// assert_eq!((bits(noise.fresh(28f64.exp2())), bits(noise.rotation(3, 28f64.exp2()))), (20.0, 17.0));
+/// assert_eq!((bits(noise.fresh(28f64.exp2())), bits(noise.rotation(3, 28f64.exp2()))), (20.0, 18.0));
 /// # Ok::<(), pleura_ckks::ParamsError>(())
 /// ```
 #[derive(Clone, Debug)]

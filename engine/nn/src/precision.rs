@@ -301,12 +301,11 @@ impl Prediction<'_> {
 
 /// Largest magnitude among the weights of a map.
 fn largest_weight(linear: &Linear) -> f64 {
-    let largest = |row: usize| {
-        let mut largest = f64::MIN_POSITIVE;
-        linear.row(row, &mut |_, weight| largest = weight.abs().max(largest));
-        largest
-    };
-    (0..linear.outputs()).map(largest).fold(f64::MIN_POSITIVE, f64::max)
+    let mut largest = f64::MIN_POSITIVE;
+    for row in 0..linear.outputs() {
+        linear.row(row, &mut |_, weight| largest = largest.max(weight.abs()));
+    }
+    largest
 }
 
 /// Scale of element `k` of the Chebyshev basis in a polynomial of a degree: the excess of the operand's scale over a prime is doubled with `k`.
