@@ -9,6 +9,7 @@ use crate::error::MAX_LOG2_RANGE;
 use crate::options::{CompileOptions, Progress};
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, DEFAULT_PUBLISH_BITS, SpecDescription, TensorSpec};
+use crate::step::Program;
 use crate::{CompileError, LayoutReport, Network, Node, NodeId, NodeMap, Op, Report};
 use ndarray::{ArrayView, Dimension};
 use pleura_ckks::Params;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 
 /// Largest error to expect of a polynomial, in units of its range, that is accepted.
 const MAX_POLYNOMIAL_ERROR: f64 = 1.0 / 16.0;
+/// Choices that are tried for a requested precision after the first, and the bits by which more is asked for at least.
+const ATTEMPTS: usize = 4;
+const LEAST_RAISE: f64 = 0.25;
 
 /// A compiled network: the server's half with the weights, the client's half without, and a report.
 #[derive(Clone, Debug)]
@@ -38,6 +42,24 @@ pub(crate) struct PlanNotes {
     pub(crate) notes: Vec<String>,
     /// Layouts that were compared for the batch.
     pub(crate) layouts: Vec<LayoutReport>,
+}
+
+/// A network that is compiled, with the ranges of its values.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    network: &'a Network,
+    ranges: &'a NodeMap<f64>,
+    calibration: &'a Calibration,
+}
+
+/// A choice and the program that came of it.
+struct Emitted {
+    chosen: Chosen,
+    layouts: Vec<LayoutReport>,
+    params: Params,
+    program: Program,
+    /// Largest error to expect among the values of each step, in units of their range.
+    errors: NodeMap<f64>,
 }
 
 /// A node whose values leave the range that a plan was calibrated for.
@@ -79,20 +101,9 @@ impl Plan {
         }
         let calibration = Calibration::new(network, options.calibration.as_ref(), &options.ranges)?;
         let ranges = calibration.ranges(network, 1.0)?;
-        let (chosen, layouts) = search(network, &ranges, &calibration, options, progress)?;
-        let Chosen { candidate, layout, calibration, note, .. } = chosen;
-        check_magnitude(network, &ranges, NodeId::INPUT, candidate.input_unit)?;
-        check_magnitude(network, &ranges, network.output(), candidate.output_unit)?;
-        if let Some((polynomial_error, id)) = candidate.polynomial_error()
-            && let Node { name, op: Op::Chebyshev(_, c), .. } = &candidate.network[id]
-            && polynomial_error > MAX_POLYNOMIAL_ERROR
-        {
-            let bits = (-polynomial_error.log2()).max(0.0) as i32;
-            return Err(CompileError::Imprecise { node: name.clone(), degree: c.degree(), bits });
-        }
-        let errors = candidate.expected_errors(&calibration)?;
-        let params = Params::new(candidate.literal)?;
-        let program = emit(&candidate, &params, &calibration, progress)?;
+        let source = Source { network, ranges: &ranges, calibration: &calibration };
+        let Emitted { chosen, layouts, params, program, errors } = source.emit_precise(options, progress)?;
+        let Chosen { candidate, layout, note, .. } = chosen;
         let tensor = |id: NodeId, range: f64, unit: f64, shape: &[usize]| TensorSpec {
             shape: shape.to_vec(),
             unit,
@@ -190,6 +201,56 @@ impl Plan {
             Some(RangeViolation { node, calibrated, found })
         })
         .collect()
+    }
+}
+
+impl Source<'_> {
+    /// A program of the requested precision. Candidates are chosen by estimates; where the weights leave less, more is asked for.
+    fn emit_precise(self, options: &CompileOptions, progress: Progress<'_>) -> Result<Emitted, CompileError> {
+        let mut emitted = self.emit(options, progress)?;
+        let Some(requested) = options.precision else { return Ok(emitted) };
+        let mut asked = requested;
+        let mut most = f64::NEG_INFINITY;
+        for _ in 0..ATTEMPTS {
+            let bits = emitted.bits();
+            if bits >= requested {
+                return Ok(emitted);
+            }
+            most = most.max(bits);
+            asked += (requested - bits).max(LEAST_RAISE);
+            let raised = CompileOptions { precision: Some(asked), ..options.clone() };
+            emitted = match self.emit(&raised, progress) {
+                Err(CompileError::Precision { .. }) => break,
+                emitted => emitted?,
+            };
+        }
+        Err(CompileError::Precision { requested, most })
+    }
+
+    fn emit(self, options: &CompileOptions, progress: Progress<'_>) -> Result<Emitted, CompileError> {
+        let Self { network, ranges, calibration } = self;
+        let (chosen, layouts) = search(network, ranges, calibration, options, progress)?;
+        let Chosen { candidate, calibration, .. } = &chosen;
+        check_magnitude(network, ranges, NodeId::INPUT, candidate.input_unit)?;
+        check_magnitude(network, ranges, network.output(), candidate.output_unit)?;
+        if let Some((polynomial_error, id)) = candidate.polynomial_error()
+            && let Node { name, op: Op::Chebyshev(_, c), .. } = &candidate.network[id]
+            && polynomial_error > MAX_POLYNOMIAL_ERROR
+        {
+            let bits = (-polynomial_error.log2()).max(0.0) as i32;
+            return Err(CompileError::Imprecise { node: name.clone(), degree: c.degree(), bits });
+        }
+        let params = Params::new(candidate.literal)?;
+        let program = emit(candidate, &params, calibration, progress)?;
+        let errors = candidate.expected_errors(&program, calibration)?;
+        Ok(Emitted { chosen, layouts, params, program, errors })
+    }
+}
+
+impl Emitted {
+    /// Bits of precision to expect of results.
+    fn bits(&self) -> f64 {
+        -self.errors[self.chosen.candidate.network.output()].log2()
     }
 }
 

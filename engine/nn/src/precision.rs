@@ -8,6 +8,7 @@ use crate::levels::{
     LinearKind, OperandLevels, PRIME_BITS, chebyshev_scale_bits, class_ranges, masked_nodes, polynomial_bits,
     scale_up_log2,
 };
+use crate::step::{Program, StepKind};
 use crate::{BatchLayout, Coefficients, CompileError, Linear, NodeId, NodeMap, Op};
 use pleura_ckks::NoiseModel;
 use rayon::prelude::*;
@@ -37,6 +38,8 @@ struct Prediction<'a> {
     masked: NodeMap<bool>,
     /// Largest magnitude among the weights of each linear node.
     largest_weights: NodeMap<f64>,
+    /// The encoded weights, once there are any.
+    program: Option<&'a Program>,
 }
 
 impl Candidate {
@@ -50,7 +53,7 @@ impl Candidate {
         calibration: &Calibration,
     ) -> Result<Result<(), f64>, CompileError> {
         for (draws, margin) in [(1, DRAW_BITS), (self.draws(), 0.0)] {
-            let bits = -self.errors_of(calibration, draws)?[self.network.output()].log2();
+            let bits = -self.errors_of(None, calibration, draws)?[self.network.output()].log2();
             if bits < requested - margin {
                 return Ok(Err(bits));
             }
@@ -58,12 +61,16 @@ impl Candidate {
         Ok(Ok(()))
     }
 
-    /// The largest error to expect among the values of each node, in units of its range.
+    /// The largest error to expect among the values of each node of the candidate's program, in units of the node's range.
     ///
     /// # Errors
     /// [`CompileError::Params`] for parameters that do not exist.
-    pub(crate) fn expected_errors(&self, calibration: &Calibration) -> Result<NodeMap<f64>, CompileError> {
-        self.errors_of(calibration, self.draws())
+    pub(crate) fn expected_errors(
+        &self,
+        program: &Program,
+        calibration: &Calibration,
+    ) -> Result<NodeMap<f64>, CompileError> {
+        self.errors_of(Some(program), calibration, self.draws())
     }
 
     /// Draws of noise that have enough values.
@@ -72,8 +79,13 @@ impl Candidate {
         VALUES.div_ceil(self.network[self.network.output()].len()).clamp(least, most)
     }
 
-    /// As [`Candidate::expected_errors`], of some draws of noise.
-    fn errors_of(&self, calibration: &Calibration, draws: usize) -> Result<NodeMap<f64>, CompileError> {
+    /// As [`Candidate::expected_errors`], of some draws of noise. Without a program, the number of coefficients of its weights is estimated.
+    fn errors_of(
+        &self,
+        program: Option<&Program>,
+        calibration: &Calibration,
+        draws: usize,
+    ) -> Result<NodeMap<f64>, CompileError> {
         let prediction = Prediction {
             candidate: self,
             noise: NoiseModel::new(&self.literal)?,
@@ -83,6 +95,7 @@ impl Candidate {
                 Op::Linear(_, linear) => largest_weight(linear),
                 _ => 0.0,
             }),
+            program,
         };
         let items = calibration.items.len();
         let squares: Vec<NodeMap<f64>> = (0..draws.min(items))
@@ -210,11 +223,14 @@ impl Prediction<'_> {
                 let divisor = self.divisor(candidate.levels.nodes[id].consumed - from.consumed);
                 let weight_scale = scale * divisor / self.scales[x];
                 let scale_up = scale_up_log2(self.largest_weights[id] * weight_scale, from.bits).exp2();
-                let coefficients = candidate.literal.ring.coefficients(self.period(x, linear, work.period));
-                let weights = self.noise.encoding(coefficients, weight_scale / scale_up);
-                let terms = work.diagonals as f64 / work.outputs.max(1) as f64;
+                let weights = self.encoded_weights(id).unwrap_or_else(|| {
+                    let period = self.period(x, linear, work.period);
+                    let coefficients = candidate.literal.ring.coefficients(period);
+                    let terms = work.diagonals as f64 / work.outputs.max(1) as f64;
+                    terms * self.noise.encoding(coefficients, weight_scale / scale_up)
+                });
                 let transformed = self.noise.division(scale)
-                    + terms * weights * mean_square(operand)
+                    + weights * mean_square(operand)
                     + work.giant_steps as f64 * self.noise.rotation(work.level, scale * divisor);
                 let is_rotated = work.baby_steps > 0 && candidate.batch_layout != BatchLayout::SlotPerItem;
                 let read = self.noise.key_switch(work.level, self.scales[x] * scale_up);
@@ -224,6 +240,14 @@ impl Prediction<'_> {
                 }
             }
         }
+    }
+
+    /// Rounding of the weights that a result has, for operands of mean square 1; none where no diagonals are encoded.
+    fn encoded_weights(&self, id: NodeId) -> Option<f64> {
+        let StepKind::Linear { transform, .. } = &self.program?.steps[id].kind else { return None };
+        let lengths = transform.diagonals.iter().map(|diagonal| diagonal.poly.coefficients.len());
+        let sum: f64 = lengths.map(|coefficients| self.noise.encoding(coefficients, transform.scale)).sum();
+        Some(sum / transform.outputs.max(1) as f64)
     }
 
     /// Slots after which the diagonals of a map repeat: those of dense maps do so with the slots of their operand.
