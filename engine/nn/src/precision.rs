@@ -98,13 +98,14 @@ impl Candidate {
             program,
         };
         let items = calibration.items.len();
-        let squares: Vec<NodeMap<f64>> = (0..draws.min(items))
+        let squares: Vec<Vec<NodeMap<f64>>> = (0..draws.min(items))
             .into_par_iter()
-            .flat_map_iter(|item| {
+            .map(|item| {
                 let draws = (draws - item).div_ceil(items);
                 prediction.squared_errors(item as u64, &calibration.items[item], draws)
             })
-            .collect();
+            .collect::<Result<_, CompileError>>()?;
+        let squares: Vec<NodeMap<f64>> = squares.into_iter().flatten().collect();
         Ok(NodeMap::new(self.network.len(), |id| {
             let squares = squares.iter().map(|squares| squares[id]).sum::<f64>() / squares.len() as f64;
             let error = squares.sqrt() * largest_deviation(self.network[id].len()) / self.ranges[id];
@@ -143,11 +144,16 @@ impl Candidate {
 
 impl Prediction<'_> {
     /// Mean square of the noise in the values of each node, once for each draw.
-    fn squared_errors(&self, number: u64, item: &[f64], draws: usize) -> Vec<NodeMap<f64>> {
+    fn squared_errors(
+        &self,
+        number: u64,
+        item: &[f64],
+        draws: usize,
+    ) -> Result<Vec<NodeMap<f64>>, CompileError> {
         let network = &self.candidate.network;
         let item: Vec<f64> = item.iter().map(|x| x / self.candidate.input_unit).collect();
         let exact = network.trace(&item);
-        let noise: NodeMap<StepNoise> = network.ids().map(|id| self.noise_of(id, &exact)).collect();
+        let noise = NodeMap::try_new(network.len(), |id| self.noise_of(id, &exact))?;
         let mut normal = StandardNormal::new(1 + number);
         let squares = (0..draws).map(|_| {
             let noisy = self.noisy(&item, &noise, &mut normal);
@@ -156,7 +162,7 @@ impl Prediction<'_> {
                 differences.sum::<f64>() / noisy[id].len().max(1) as f64
             })
         });
-        squares.collect()
+        Ok(squares.collect())
     }
 
     /// Values of all nodes for `item`, with noise.
@@ -185,14 +191,14 @@ impl Prediction<'_> {
     }
 
     /// Noise of a node for an item with the values `exact`.
-    fn noise_of(&self, id: NodeId, exact: &NodeMap<Vec<f64>>) -> StepNoise {
+    fn noise_of(&self, id: NodeId, exact: &NodeMap<Vec<f64>>) -> Result<StepNoise, CompileError> {
         let noise = &self.noise;
         let candidate = self.candidate;
         let scale = self.scales[id];
         let level = candidate.levels.level(id);
-        match &candidate.network[id].op {
+        Ok(match &candidate.network[id].op {
             Op::Input => StepNoise { result: noise.fresh(scale), ..StepNoise::default() },
-            Op::Linear(x, linear) => self.linear(id, *x, linear, &exact[*x]),
+            Op::Linear(x, linear) => self.linear(id, *x, linear, &exact[*x])?,
             Op::Polynomial(..) | Op::Mul(..) => {
                 StepNoise { result: noise.rotation(level, scale), operands: self.operands(id, exact) }
             }
@@ -200,17 +206,26 @@ impl Prediction<'_> {
             Op::Chebyshev(_, coefficients) => {
                 StepNoise { result: self.chebyshev(id, coefficients), ..StepNoise::default() }
             }
-            // Networks are rewritten before they have levels.
-            Op::Activation(..) => StepNoise::default(),
-        }
+            Op::Activation(..) => {
+                return Err(CompileError::Internal(
+                    "precision is predicted of a network that is not rewritten",
+                ));
+            }
+        })
     }
 
-    fn linear(&self, id: NodeId, x: NodeId, linear: &Linear, operand: &[f64]) -> StepNoise {
+    fn linear(
+        &self,
+        id: NodeId,
+        x: NodeId,
+        linear: &Linear,
+        operand: &[f64],
+    ) -> Result<StepNoise, CompileError> {
         let candidate = self.candidate;
         let choice = &candidate.nodes[id];
         let level = candidate.levels.level(id);
         let scale = self.scales[id];
-        match LinearKind::of(linear, self.masked[id], candidate.pools) {
+        Ok(match LinearKind::of(linear, self.masked[id], candidate.pools) {
             LinearKind::SetScale(_) => StepNoise::default(),
             LinearKind::SumPool(_) => {
                 // The mean is the sum at a larger scale.
@@ -218,7 +233,7 @@ impl Prediction<'_> {
                 StepNoise { result, ..StepNoise::default() }
             }
             LinearKind::Transform => {
-                let Some(work) = &choice.work else { return StepNoise::default() };
+                let work = choice.work.as_ref().ok_or(CompileError::Internal("a transform has no work"))?;
                 let from = &candidate.levels.nodes[x];
                 let divisor = self.divisor(candidate.levels.nodes[id].consumed - from.consumed);
                 let weight_scale = scale * divisor / self.scales[x];
@@ -239,7 +254,7 @@ impl Prediction<'_> {
                     operands: vec![if is_rotated { read } else { 0.0 }],
                 }
             }
-        }
+        })
     }
 
     /// Rounding of the weights that a result has, for operands of mean square 1; none where no diagonals are encoded.
