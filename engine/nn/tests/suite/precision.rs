@@ -4,23 +4,28 @@ use crate::common::*;
 use pleura_ckks::{RingKind, Security};
 use pleura_nn::*;
 
-/// Bits by which the worst of a few results may miss the prediction.
-const MARGIN: std::ops::RangeInclusive<f64> = -2.5..=3.0;
+/// Bits by which the mean of a few keys may miss the prediction. The worst of a few values is up to 2.5 bits off for a single key, whose secret is larger
+/// in some slots than in others.
+const MARGIN: std::ops::RangeInclusive<f64> = -3.0..=3.5;
+const KEYS: usize = 3;
 
-/// Runs calibration items, which the prediction is of, and checks that the worst result is as precise as predicted.
+/// Runs calibration items, which the prediction is of, and checks that the worst results are as precise as predicted.
 #[track_caller]
 fn is_predicted(network: &Network, options: &CompileOptions) {
     let plan = compile(network, options).unwrap();
     let items = calibration(network);
-    let (client, keys) = client(&plan);
-    let session = server(&plan).open_session(keys).unwrap();
-    let got = decrypt(&client, &infer(&session, &encrypt(&client, &items)).unwrap());
     let range = plan.client_spec().output_range();
-    let results = items.iter().zip(&got);
-    let measured = results
-        .map(|(item, got)| bits(&network.evaluate_flat(item), got, range))
-        .fold(f64::INFINITY, f64::min);
     let predicted = plan.report().predicted_bits.unwrap();
+    let mut sum = 0.0;
+    for _ in 0..KEYS {
+        let (client, keys) = client(&plan);
+        let session = server(&plan).open_session(keys).unwrap();
+        let got = decrypt(&client, &infer(&session, &encrypt(&client, &items)).unwrap());
+        let results = items.iter().zip(&got);
+        let each = results.map(|(item, got)| bits(&network.evaluate_flat(item), got, range));
+        sum += each.fold(f64::INFINITY, f64::min);
+    }
+    let measured = sum / KEYS as f64;
     tell(measured, predicted, &plan);
     assert!(
         MARGIN.contains(&(measured - predicted)),
