@@ -4,7 +4,7 @@ use crate::common::*;
 use pleura_ckks::{RingKind, Security};
 use pleura_nn::*;
 
-/// Bits by which the mean of a few keys may miss the prediction. The worst of a few values is up to 2.5 bits off for a single key, whose secret is larger
+/// Bits by which the mean of a few keys may miss the prediction. The worst of a few values is two to three bits off for some keys, whose secret is larger
 /// in some slots than in others.
 const MARGIN: std::ops::RangeInclusive<f64> = -3.0..=3.5;
 const KEYS: usize = 3;
