@@ -7,7 +7,10 @@
 
 use crate::Linear;
 use crate::layout::{Copies, Layout};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use foldhash::fast::FixedState;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 /// A map from one layout to another.
 pub(crate) struct Lowering<'a> {
@@ -28,6 +31,9 @@ pub(crate) struct Place {
     pub(crate) input: usize,
     pub(crate) step: i64,
 }
+
+/// Most values of diagonals that are looked at together to find how soon they repeat.
+const MAX_GROUP: usize = 1 << 22;
 
 /// Values of a diagonal, repeated over all slots.
 pub(crate) type Diagonals = BTreeMap<Place, Vec<f64>>;
@@ -89,7 +95,7 @@ impl<'a> Lowering<'a> {
 
     /// The diagonals that there are, by sampling positions.
     pub(crate) fn places(&self) -> BTreeSet<Place> {
-        let mut places = BTreeSet::new();
+        let mut places = HashSet::with_hasher(FixedState::default());
         let mut last = None;
         for output in self.sample() {
             self.row(output, |place, _, _| {
@@ -99,13 +105,36 @@ impl<'a> Lowering<'a> {
                 }
             });
         }
-        places
+        places.into_iter().collect()
     }
 
     /// The diagonals of one ciphertext of the result.
-    #[expect(clippy::indexing_slicing, reason = "places lie in the ciphertexts")]
     pub(crate) fn diagonals(&self, ciphertext: usize) -> Diagonals {
-        let mut found: HashMap<(usize, i64), Vec<f64>> = HashMap::new();
+        let (table, needed) = self.table(ciphertext, 0..usize::MAX);
+        let diagonals = table.iter().filter(|(_, values)| values.iter().any(|v| *v != 0.0));
+        diagonals.map(|(place, values)| (place, self.shorten(place, values, &needed).into_owned())).collect()
+    }
+
+    /// Slots after which all diagonals of one ciphertext of the result repeat.
+    pub(crate) fn longest(&self, ciphertext: usize) -> usize {
+        let group = (MAX_GROUP / self.len()).max(1);
+        let mut longest = 1;
+        for first in (0..).step_by(group) {
+            let (table, needed) = self.table(ciphertext, first..first + group);
+            let lens = table.iter().map(|(place, values)| self.shorten(place, values, &needed).len());
+            longest = lens.fold(longest, usize::max);
+            // None is longer, or there are no more.
+            if longest == self.len() || table.numbers.len() <= first + group {
+                break;
+            }
+        }
+        longest
+    }
+
+    /// The numbered diagonals of one ciphertext of the result that lie in a range, and which of its slots are needed.
+    #[expect(clippy::indexing_slicing, reason = "places lie in the ciphertexts")]
+    fn table(&self, ciphertext: usize, numbers: Range<usize>) -> (Table, Vec<bool>) {
+        let mut table = Table::new(self.len(), numbers);
         // Where partial sums are added up, there is no slot that nobody needs.
         let mut needed = vec![self.masked || !self.doublings().is_empty(); self.len()];
         for output in 0..self.linear.outputs() {
@@ -114,24 +143,21 @@ impl<'a> Lowering<'a> {
                 continue;
             }
             needed[slot] = true;
+            let mut entry = 0;
             self.row(output, |place, slot, weight| {
-                let values = found.entry((place.input, place.step));
-                let values = values.or_insert_with(|| vec![0.0; needed.len()]);
-                values[slot] += weight;
+                table.add(entry, place, slot, weight);
+                entry += 1;
             });
         }
-        found
-            .into_iter()
-            .filter(|(_, values)| values.iter().any(|v| *v != 0.0))
-            .map(|((input, step), values)| {
-                let place = Place { output: ciphertext, input, step };
-                let values = match self.operand_is_clear {
-                    true => shorten(values, &self.read(place, &needed)),
-                    false => shorten(values, &needed),
-                };
-                (place, values)
-            })
-            .collect()
+        (table, needed)
+    }
+
+    /// The shortest period of a diagonal's values.
+    fn shorten<'v>(&self, place: Place, values: &'v [f64], needed: &[bool]) -> Cow<'v, [f64]> {
+        match self.operand_is_clear {
+            true => shorten(values, &self.read(place, needed)),
+            false => shorten(values, needed),
+        }
     }
 
     /// Those of the `needed` slots of the result at which a diagonal meets an element of the operand.
@@ -214,6 +240,63 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// Values of the numbered diagonals of a range, in one allocation: an allocator returns a large one to the system and keeps many
+/// small ones.
+struct Table {
+    len: usize,
+    range: Range<usize>,
+    /// The diagonals of the range, in order.
+    places: Vec<Place>,
+    values: Vec<f64>,
+    /// Number of each diagonal, in the order of their first entries.
+    numbers: HashMap<Place, usize, FixedState>,
+    /// Diagonal of each entry of the last row and its number: neighbouring rows mostly have the same.
+    last: Vec<(Place, usize)>,
+}
+
+impl Table {
+    fn new(len: usize, range: Range<usize>) -> Self {
+        Self {
+            len,
+            range,
+            places: Vec::new(),
+            values: Vec::new(),
+            numbers: HashMap::with_hasher(FixedState::default()),
+            last: Vec::new(),
+        }
+    }
+
+    /// Adds to a slot of a diagonal; `entry` counts the entries of a row.
+    #[expect(clippy::indexing_slicing, reason = "every diagonal of the range has a value for each slot")]
+    fn add(&mut self, entry: usize, place: Place, slot: usize, weight: f64) {
+        let number = match self.last.get(entry) {
+            Some(&(last, number)) if last == place => number,
+            _ => self.number(entry, place),
+        };
+        if self.range.contains(&number) {
+            self.values[(number - self.range.start) * self.len + slot] += weight;
+        }
+    }
+
+    fn number(&mut self, entry: usize, place: Place) -> usize {
+        let next = self.numbers.len();
+        let number = *self.numbers.entry(place).or_insert(next);
+        if number == next && self.range.contains(&number) {
+            self.places.push(place);
+            self.values.resize(self.values.len() + self.len, 0.0);
+        }
+        match self.last.get_mut(entry) {
+            Some(last) => *last = (place, number),
+            None => self.last.push((place, number)),
+        }
+        number
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Place, &[f64])> {
+        self.places.iter().copied().zip(self.values.chunks(self.len))
+    }
+}
+
 impl Split {
     /// Every rotation in one step.
     pub(crate) const NONE: Self = Self { modulus: 1, shift: 0 };
@@ -242,13 +325,18 @@ fn signed(step: usize, slots: usize) -> i64 {
 }
 
 /// The shortest period that agrees wherever values are needed; of values whose number is no power of two, one or all.
-fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
+fn shorten<'v>(values: &'v [f64], needed: &[bool]) -> Cow<'v, [f64]> {
     if !values.len().is_power_of_two() {
         let mut found = values.iter().zip(needed).filter_map(|(value, needed)| needed.then_some(*value));
         let first = found.next().unwrap_or(0.0);
-        return if found.all(|value| agree(first, value)) { vec![first] } else { values };
+        return if found.all(|value| agree(first, value)) {
+            Cow::Owned(vec![first])
+        } else {
+            Cow::Borrowed(values)
+        };
     }
-    let mut needed = needed.to_vec();
+    let mut values = Cow::Borrowed(values);
+    let mut needed = Cow::Borrowed(needed);
     while values.len() > 1 {
         let half = values.len() / 2;
         let (low, high) = values.split_at(half);
@@ -262,9 +350,10 @@ fn shorten(mut values: Vec<f64>, needed: &[bool]) -> Vec<f64> {
             break;
         }
         let merged = low.iter().zip(high).zip(low_needed).map(|((a, b), n)| if *n { *a } else { *b });
-        let (merged, merged_needed): (Vec<_>, Vec<_>) =
-            (merged.collect(), low_needed.iter().zip(high_needed).map(|(a, b)| *a || *b).collect());
-        (values, needed) = (merged, merged_needed);
+        let merged: Vec<f64> = merged.collect();
+        let merged_needed: Vec<bool> = low_needed.iter().zip(high_needed).map(|(a, b)| *a || *b).collect();
+        values = Cow::Owned(merged);
+        needed = Cow::Owned(merged_needed);
     }
     values
 }
@@ -302,6 +391,7 @@ mod tests {
         let (linear, from, to) = example();
         let lowering = Lowering::new(&linear, &from, &to, false);
         let diagonals = lowering.diagonals(0);
+        assert_eq!(lowering.longest(0), 2);
         assert_eq!(diagonals.len(), 9);
         assert!(diagonals.values().all(|values| values.len() == 2), "a weight for each channel");
         assert_eq!(diagonals.keys().copied().collect::<BTreeSet<_>>(), lowering.places());
@@ -311,7 +401,9 @@ mod tests {
     fn masked_diagonals_are_zero_where_no_element_is() {
         let (linear, from, to) = example();
         let elements: BTreeSet<usize> = (0..linear.outputs()).map(|i| to.place(i).1).collect();
-        for values in Lowering::new(&linear, &from, &to, true).diagonals(0).values() {
+        let lowering = Lowering::new(&linear, &from, &to, true);
+        assert_eq!(lowering.longest(0), 256);
+        for values in lowering.diagonals(0).values() {
             assert_eq!(values.len(), 256, "nothing repeats where edges are cut off");
             for (slot, value) in values.iter().enumerate() {
                 assert_eq!(*value != 0.0, elements.contains(&slot), "slot {slot}");

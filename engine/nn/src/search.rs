@@ -345,7 +345,7 @@ impl Rewritten<'_> {
                 let places = lowering.places();
                 let period = if self.batch_layout == BatchLayout::Interleaved {
                     lowering.operand_is_clear = *x == NodeId::INPUT || self.masked[*x];
-                    match lowering.diagonals(0).values().map(Vec::len).fold(1, usize::max) {
+                    match lowering.longest(0) {
                         1 => 1,
                         longest => (longest * run).next_power_of_two(),
                     }
