@@ -243,11 +243,11 @@ impl LayerReport {
 
 impl Fidelity {
     /// Compares results, `[items, ..]`: those of the plaintext network and decrypted ones. Values that are not
-    /// numbers and results of different shapes differ infinitely.
+    /// numbers, results of different shapes, and no results at all differ infinitely.
     pub fn new<D: Dimension>(plaintext: ArrayView<'_, f64, D>, decrypted: ArrayView<'_, f64, D>) -> Self {
         let plaintext = plaintext.into_dyn();
         let decrypted = decrypted.into_dyn();
-        if plaintext.shape() != decrypted.shape() || plaintext.ndim() == 0 {
+        if plaintext.shape() != decrypted.shape() || plaintext.ndim() == 0 || plaintext.is_empty() {
             let infinite = f64::INFINITY;
             return Self {
                 max_abs_error: infinite,
@@ -269,9 +269,9 @@ impl Fidelity {
         let same = items.filter(|(a, b)| label(a.view()) == label(b.view())).count();
         Self {
             max_abs_error: largest,
-            mean_abs_error: sum / plaintext.len().max(1) as f64,
+            mean_abs_error: sum / plaintext.len() as f64,
             bits: -(largest.max(f64::MIN_POSITIVE) / scale).log2(),
-            label_agreement: same as f64 / plaintext.len_of(Axis(0)).max(1) as f64,
+            label_agreement: same as f64 / plaintext.len_of(Axis(0)) as f64,
         }
     }
 }

@@ -461,6 +461,8 @@ fn sessions_of_two_clients_run_on_one_server_at_the_same_time() {
     let wrong = client.decrypt_unrounded(&wrong).unwrap();
     let expected = batch(&shape, &[network.evaluate_flat(&item(&network, 1))]);
     assert!(Fidelity::new(expected.view(), wrong.view()).bits < 3.0);
+    let nothing = ArrayD::<f64>::zeros(vec![0, 2]);
+    assert_eq!(Fidelity::new(nothing.view(), nothing.view()).bits, f64::NEG_INFINITY);
 }
 
 #[test]
