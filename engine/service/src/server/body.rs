@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Fewest bytes in a second of a sender or receiver.
 pub(super) const SLOWEST: u64 = 16 << 10;
+/// Longest time for a body; clocks do not reach much further than limits may be set.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A body that is read piece by piece.
 pub(super) struct Incoming {
@@ -38,8 +40,8 @@ impl Incoming {
             return Err(Problem::new(Code::TooLarge, detail));
         }
         let idle = limits.idle;
-        let deadline = Instant::now() + idle + Duration::from_secs(length / SLOWEST);
-        Ok(Self { body, length, left: length, idle, deadline })
+        let time = idle.saturating_add(Duration::from_secs(length / SLOWEST)).min(LONGEST);
+        Ok(Self { body, length, left: length, idle, deadline: Instant::now() + time })
     }
 
     /// The next piece; `None` at the end.
