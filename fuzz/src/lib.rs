@@ -166,11 +166,13 @@ pub fn codec(json: &[u8]) {
 
 /// Files of the baselines.
 pub fn baselines(bytes: &[u8]) {
-    drop(PaillierPublicKey::from_bytes_insecure(bytes));
-    drop(PaillierSecretKey::from_bytes_insecure(bytes));
-    drop(MorphKey::from_bytes(bytes, &LAYER));
-    drop(AugConv::<f32>::from_bytes(bytes, &LAYER));
-    drop(Morphed::from_bytes(bytes));
+    for bytes in [bytes, &resealed(bytes)] {
+        drop(PaillierPublicKey::from_bytes_insecure(bytes));
+        drop(PaillierSecretKey::from_bytes_insecure(bytes));
+        drop(MorphKey::from_bytes(bytes, &LAYER));
+        drop(AugConv::<f32>::from_bytes(bytes, &LAYER));
+        drop(Morphed::from_bytes(bytes));
+    }
 }
 
 /// Files between client and server: evaluation keys, items, results, receipts.
@@ -212,8 +214,10 @@ pub fn secret(bytes: &[u8]) {
 /// Ciphertexts of Paillier, and pictures of them.
 pub fn picture(bytes: &[u8]) {
     let Some(key) = &*PAILLIER else { return };
-    drop(key.ciphertexts_from_bytes(bytes));
-    drop(EncryptedPicture::from_bytes(key, bytes));
+    for bytes in [bytes, &resealed(bytes)] {
+        drop(key.ciphertexts_from_bytes(bytes));
+        drop(EncryptedPicture::from_bytes(key, bytes));
+    }
 }
 
 /// A file of items with the digests of its frames made right.

@@ -1,5 +1,6 @@
 //! The older schemes and the comparison, from outside.
 use crate::common::{Place, reference};
+use sha2::{Digest, Sha256};
 use std::fs;
 
 fn sample(name: &str) -> String {
@@ -74,10 +75,12 @@ fn the_developer_needs_only_what_is_sent() {
     assert!(worst <= Some(2), "{worst:?}");
     place.pleura(&attack).fails(&["exists", "--force"]);
     // Broken files and other layers are refused.
-    place.write("broken", b"PLMPIMG1 and then nothing of use, whatever that may be");
-    place
-        .pleura(&["baseline", "morph", "attack", "--morphed", "broken", "--augconv", "layer"])
-        .fails(&["metamorphosed"]);
+    place.write("broken", b"PLMPIMG2 and then nothing of use, whatever that may be");
+    place.pleura(&["baseline", "morph", "attack", "--morphed", "broken", "--augconv", "layer"]).fails(&[
+        "broken",
+        "no file of morphed images",
+        "damaged",
+    ]);
     place
         .pleura(&["baseline", "morph", "augconv", "--key", "key", "--layer", "xray", "--output", "x"])
         .fails(&["another layer"]);
@@ -136,7 +139,7 @@ fn paillier_keys_open_what_they_sealed() {
         let made = place.pleura(&[&encrypt[..], &["--output", "sealed"], pack].concat()).json();
         let expected = if pack.is_empty() { 256 } else { 5 };
         assert_eq!(made["ciphertexts"].as_u64(), Some(expected));
-        assert_eq!(made["bytes"].as_u64(), Some(expected * 512 + 24));
+        assert_eq!(made["bytes"].as_u64(), Some(expected * 512 + 24 + 32));
         let decrypt = [
             "baseline",
             "paillier",
@@ -299,11 +302,13 @@ fn encrypted_pictures_tell_what_they_are() {
     // A label is not signed: with another one the file is of no picture, or of one that is refused before it is decrypted.
     let relabelled = |name: &str, label: u16, count: Option<u32>| {
         let mut bytes = fs::read(place.path("packed")).unwrap();
+        bytes.truncate(bytes.len() - 32);
         bytes[10..12].copy_from_slice(&label.to_le_bytes());
         if let Some(count) = count {
             bytes[12..16].copy_from_slice(&count.to_le_bytes());
             bytes.truncate(24);
         }
+        bytes.extend(Sha256::digest(&bytes));
         place.write(name, &bytes);
         decrypt(name, &[])
     };
@@ -362,23 +367,30 @@ fn small_morphed_files_that_claim_much_are_refused() {
     morph(&["keygen", "--output", "key"]).ok();
     morph(&["apply", &image, "--key", "key", "--output", "sent"]).ok();
     morph(&["augconv", "--key", "key", "--output", "layer"]).ok();
+    // Its owner's alone, as keys are.
+    fs::copy(place.path("key"), place.path("bad")).unwrap();
     for whole in ["key", "sent", "layer"] {
         let bytes = fs::read(place.path(whole)).unwrap();
         // Seven sizes and the number of blocks, each as large as it can be written.
         let inflated = (0..8).map(|k| {
-            let mut bytes = bytes[..bytes.len().min(1 << 12)].to_vec();
+            let mut bytes = bytes[..(bytes.len() - 32).min(1 << 12)].to_vec();
             bytes[8 + 4 * k..12 + 4 * k].fill(0xff);
+            bytes.extend(Sha256::digest(&bytes));
             bytes
         });
         let cut = [0, 7, 8, 39, 40, bytes.len() - 1].map(|length| bytes[..length].to_vec());
-        for bad in inflated.chain(cut) {
+        let mut damaged = bytes.clone();
+        damaged[60] ^= 1;
+        let inflated = inflated.map(|bytes| (bytes, ""));
+        let broken = cut.into_iter().map(|bytes| (bytes, "")).chain([(damaged, "damaged")]);
+        for (bad, expected) in inflated.chain(broken) {
             place.write("bad", &bad);
             let said = match whole {
                 "key" => morph(&["augconv", "--key", "bad", "--output", "x"]),
                 "sent" => morph(&["attack", "--morphed", "bad", "--augconv", "layer", "--output", "x"]),
                 _ => morph(&["attack", "--morphed", "sent", "--augconv", "bad", "--output", "x"]),
             };
-            said.fails(&[]);
+            said.fails(&[expected]);
             assert!(!place.path("x").exists(), "{whole}");
         }
     }

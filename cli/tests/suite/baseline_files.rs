@@ -128,7 +128,7 @@ fn wrong_files_are_called_what_they_are() {
     attack("layer", "sent", &[]).fails(&["layer is an augmented convolution", "not a file of morphed"]);
     attack("sent", "key", &[]).fails(&["key is a key of morphed images", "not an augmented convolution"]);
     attack("sent", "layer", &["--layer", "xray"]).fails(&["sent: ", "images were morphed for another layer"]);
-    place.write("noise", b"PLMPIMG1 and then nothing of use, whatever that may be");
+    place.write("noise", b"PLMPIMG2 and then nothing of use, whatever that may be");
     attack("noise", "layer", &[]).fails(&["noise"]);
     // A picture of another side.
     paillier(&place, &["decrypt", "sealed", "--key", "k.secret", "--side", "16", "--output", "x.png"])

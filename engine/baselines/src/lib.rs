@@ -51,6 +51,7 @@ mod pictures;
 mod quality;
 mod random;
 mod real;
+mod sealed;
 mod stopwatch;
 
 pub use pictures::{before_enlarging, enlarged, reduced};

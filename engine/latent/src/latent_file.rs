@@ -6,9 +6,10 @@ use crate::safetensors::{self as container, Metadata, SafetensorsError};
 use crate::weights::CodecError;
 use ndarray::{Array3, Array4};
 use safetensors::Dtype;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-const FORMAT: &str = "pleura latents 1";
+const FORMAT: &str = "pleura latents 2";
 const LIMIT_BYTES: usize = 1 << 30;
 const MOST_IMAGES: usize = 1 << 20;
 /// As JSON; quoting them again at most doubles this, which is what a header may have.
@@ -17,7 +18,8 @@ const NAMES_LIMIT_BYTES: usize = 8 << 20;
 /// Latents of several images with the codec that made them, all continuous or all quantized.
 ///
 /// As bytes it is a safetensors file: a tensor `latents` (F32 `[count, channels, height, width]`) or `codes` (U16
-/// `[count, height, width]`), and in the metadata `format`, `codec`, `codec_id` (16 hex digits) and `names` (a JSON array).
+/// `[count, height, width]`), and in the metadata `format`, `codec`, `codec_id` (16 hex digits), `names` (a JSON array) and `sha256` (of
+/// `codec`, `codec_id`, `names` and the tensor's bytes, one after the other).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatentFile {
     codec: String,
@@ -170,7 +172,7 @@ impl LatentFile {
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let metadata: Metadata = [
+        let mut metadata: Metadata = [
             ("format", FORMAT.to_owned()),
             ("codec", self.codec.clone()),
             ("codec_id", format!("{:016x}", self.codec_id)),
@@ -195,6 +197,7 @@ impl LatentFile {
                 shape.extend(each);
             }
         }
+        metadata.insert("sha256".to_owned(), digest(&metadata, &data));
         match self.images.first() {
             Some((_, StoredLatent::Codes(_))) => {
                 container::write("codes", Dtype::U16, &shape, &data, &metadata)
@@ -257,6 +260,8 @@ impl LatentFile {
             }
             _ => Err(unfit()),
         }?;
+        let digest = digest(&metadata, tensor.data());
+        entry(&metadata, "sha256", "that of its contents", |text| (text == digest).then_some(()))?;
         Ok(Self { codec, codec_id, images })
     }
 
@@ -265,6 +270,15 @@ impl LatentFile {
         let names: Vec<&str> = self.images.iter().map(|(name, _)| name.as_str()).collect();
         serde_json::json!(names).to_string()
     }
+}
+
+/// SHA-256, in hex, of the metadata of latents and their bytes.
+fn digest(metadata: &Metadata, data: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    let texts = ["codec", "codec_id", "names"].iter().filter_map(|&key| metadata.get(key));
+    texts.for_each(|text| hash.update(text));
+    hash.update(data);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn kind(stored: &StoredLatent) -> (bool, [usize; 3]) {

@@ -56,14 +56,14 @@ pub(crate) struct Kind {
     max: u64,
 }
 
-pub(crate) const PUBLIC_KEY: Kind = Kind { magic: b"PLPAPUB1", name: "a public Paillier key", max: 1 << 14 };
-pub(crate) const SECRET_KEY: Kind = Kind { magic: b"PLPASEC1", name: "a secret Paillier key", max: 1 << 14 };
+pub(crate) const PUBLIC_KEY: Kind = Kind { magic: b"PLPAPUB2", name: "a public Paillier key", max: 1 << 14 };
+pub(crate) const SECRET_KEY: Kind = Kind { magic: b"PLPASEC2", name: "a secret Paillier key", max: 1 << 14 };
 pub(crate) const CIPHERTEXTS: Kind =
-    Kind { magic: b"PLPACTX1", name: "a file of Paillier ciphertexts", max: 1 << 30 };
-pub(crate) const MORPH_KEY: Kind = Kind { magic: b"PLMPKEY1", name: "a key of morphed images", max: 1 << 12 };
-pub(crate) const MORPHED: Kind = Kind { magic: b"PLMPIMG1", name: "a file of morphed images", max: 5 << 30 };
+    Kind { magic: b"PLPACTX2", name: "a file of Paillier ciphertexts", max: 1 << 30 };
+pub(crate) const MORPH_KEY: Kind = Kind { magic: b"PLMPKEY2", name: "a key of morphed images", max: 1 << 12 };
+pub(crate) const MORPHED: Kind = Kind { magic: b"PLMPIMG2", name: "a file of morphed images", max: 5 << 30 };
 pub(crate) const AUGMENTED: Kind =
-    Kind { magic: b"PLMPAUG1", name: "an augmented convolution", max: 5 << 30 };
+    Kind { magic: b"PLMPAUG2", name: "an augmented convolution", max: 5 << 30 };
 const KINDS: [&Kind; 6] = [&PUBLIC_KEY, &SECRET_KEY, &CIPHERTEXTS, &MORPH_KEY, &MORPHED, &AUGMENTED];
 
 impl Kind {

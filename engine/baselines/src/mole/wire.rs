@@ -1,14 +1,16 @@
-//! Bytes of keys, morphed images and augmented convolutions: a magic, the sizes, and numbers whose count follows from the sizes.
+//! Bytes of keys, morphed images and augmented convolutions: a magic, the sizes, numbers whose count follows from the sizes, and a
+//! SHA-256.
 
 use super::augment::Layout;
 use super::layer::finite;
 use super::{AugConv, LayerShape, MoleError, MorphKey, Padding};
+use crate::sealed::{DIGEST, seal, unsealed};
 use ndarray::Array2;
 use zeroize::Zeroizing;
 
-const KEY: &[u8; 8] = b"PLMPKEY1";
-const MORPHED: &[u8; 8] = b"PLMPIMG1";
-const AUGMENTED: &[u8; 8] = b"PLMPAUG1";
+const KEY: &[u8; 8] = b"PLMPKEY2";
+const MORPHED: &[u8; 8] = b"PLMPIMG2";
+const AUGMENTED: &[u8; 8] = b"PLMPAUG2";
 /// Magic, seven sizes and the number of blocks.
 const HEADER: usize = 8 + 8 * 4;
 
@@ -16,7 +18,10 @@ impl MorphKey {
     /// Serializes the seed and the sizes. The bytes are as secret as the key.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(header(KEY, self.shape(), self.blocks()));
+        // No reallocation, which would leave a copy behind.
+        bytes.reserve_exact(self.seed().len() + DIGEST);
         bytes.extend_from_slice(self.seed());
+        seal(&mut bytes);
         bytes
     }
 
@@ -40,10 +45,11 @@ impl AugConv<f32> {
     /// Sizes, then numbers in single precision.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = header(AUGMENTED, self.shape(), self.blocks());
-        bytes.reserve(self.bytes() as usize);
+        bytes.reserve(self.bytes() as usize + DIGEST);
         for pattern in &self.patterns {
             bytes.extend(pattern.t().iter().flat_map(|x| x.to_le_bytes()));
         }
+        seal(&mut bytes);
         bytes
     }
 
@@ -94,7 +100,9 @@ impl Morphed {
     /// Sizes, then numbers in single precision.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = header(MORPHED, &self.shape, self.blocks);
+        bytes.reserve(4 * self.values.len() + DIGEST);
         bytes.extend(self.values.iter().flat_map(|x| x.to_le_bytes()));
+        seal(&mut bytes);
         bytes
     }
 
@@ -131,10 +139,12 @@ fn parsed<'a>(
     magic: &[u8; 8],
     what: &'static str,
 ) -> Result<(LayerShape, usize, &'a [u8]), MoleError> {
-    let (head, rest) =
-        bytes.split_at_checked(HEADER).ok_or(MoleError::Bytes { what, why: "there are too few" })?;
-    let sizes =
-        head.strip_prefix(magic).ok_or(MoleError::Bytes { what, why: "they begin with something else" })?;
+    if !bytes.starts_with(magic) {
+        return Err(MoleError::Bytes { what, why: "they begin with something else" });
+    }
+    let body = unsealed(bytes).ok_or(MoleError::Bytes { what, why: "they were damaged or cut off" })?;
+    let after = body.strip_prefix(magic).and_then(|after| after.split_at_checked(HEADER - magic.len()));
+    let (sizes, rest) = after.ok_or(MoleError::Bytes { what, why: "there are too few" })?;
     let (words, _) = sizes.as_chunks::<4>();
     let sizes: Vec<usize> = words.iter().map(|&word| u32::from_le_bytes(word) as usize).collect();
     let &[channels, side, filters, kernel, stride, pad, padding, blocks] = sizes.as_slice() else {

@@ -1,12 +1,13 @@
-//! Bytes of keys and ciphertexts: a magic, the size of the key, a label, and numbers whose length follows from the size.
+//! Bytes of keys and ciphertexts: a magic, the size of the key, a label, numbers whose length follows from the size, and a SHA-256.
 
 use super::{Ciphertext, KEY_BITS, PaillierError, PublicKey, SecretKey};
+use crate::sealed::{DIGEST, seal, unsealed};
 use crypto_bigint::{BoxedUint, Odd};
 use zeroize::Zeroizing;
 
-const PUBLIC: &[u8; 8] = b"PLPAPUB1";
-const SECRET: &[u8; 8] = b"PLPASEC1";
-const CIPHERTEXTS: &[u8; 8] = b"PLPACTX1";
+const PUBLIC: &[u8; 8] = b"PLPAPUB2";
+const SECRET: &[u8; 8] = b"PLPASEC2";
+const CIPHERTEXTS: &[u8; 8] = b"PLPACTX2";
 /// Magic, bits of the key, label of ciphertexts or zero, number of ciphertexts or zero.
 const HEADER: usize = 8 + 2 + 2 + 4;
 /// Length of the key's fingerprint, the hash of its modulus.
@@ -18,6 +19,7 @@ impl PublicKey {
         let mut bytes = header(PUBLIC, self.bits, 0, 0);
         bytes.extend_from_slice(&self.n.as_ref().to_be_bytes());
         bytes.extend_from_slice(&self.base.to_be_bytes());
+        seal(&mut bytes);
         bytes
     }
 
@@ -50,6 +52,7 @@ impl PublicKey {
         let mut bytes = header(CIPHERTEXTS, self.bits, label, ciphertexts.len());
         bytes.extend_from_slice(&self.fingerprint());
         ciphertexts.iter().for_each(|c| bytes.extend_from_slice(&c.0.to_be_bytes()));
+        seal(&mut bytes);
         bytes
     }
 
@@ -92,11 +95,12 @@ impl SecretKey {
         let public = self.public();
         let mut bytes = Zeroizing::new(header(SECRET, public.bits, 0, 0));
         // No reallocation, which would leave a copy behind.
-        bytes.reserve_exact(3 * public.bits as usize / 8);
+        bytes.reserve_exact(3 * public.bits as usize / 8 + DIGEST);
         for prime in self.primes() {
             bytes.extend_from_slice(&Zeroizing::new(prime.to_be_bytes().into_vec()));
         }
         bytes.extend_from_slice(&public.base.to_be_bytes());
+        seal(&mut bytes);
         bytes
     }
 
@@ -163,12 +167,11 @@ fn parsed_key<'a>(bytes: &'a [u8], magic: &[u8; 8], what: &'static str) -> Resul
 }
 
 fn parsed<'a>(bytes: &'a [u8], magic: &[u8; 8], what: &'static str) -> Result<Parsed<'a>, PaillierError> {
-    let (head, rest) =
-        bytes.split_at_checked(HEADER).ok_or(PaillierError::Bytes { what, why: "there are too few" })?;
-    let sizes = head
-        .strip_prefix(magic)
-        .ok_or(PaillierError::Bytes { what, why: "they begin with something else" })?;
-    let &[b0, b1, l0, l1, c0, c1, c2, c3] = sizes else {
+    if !bytes.starts_with(magic) {
+        return Err(PaillierError::Bytes { what, why: "they begin with something else" });
+    }
+    let body = unsealed(bytes).ok_or(PaillierError::Bytes { what, why: "they were damaged or cut off" })?;
+    let Some((&[.., b0, b1, l0, l1, c0, c1, c2, c3], rest)) = body.split_first_chunk::<HEADER>() else {
         return Err(PaillierError::Bytes { what, why: "there are too few" });
     };
     let bits = u32::from(u16::from_le_bytes([b0, b1]));

@@ -6,6 +6,7 @@ use pleura_baselines::mole::{
     Overheads, Padding, VGG16_MULTIPLY_ADDS, unshuffled,
 };
 use pleura_baselines::{Real, psnr};
+use sha2::{Digest, Sha256};
 
 /// Small enough for many keys: two channels of 8x8, more filters than taps.
 const SMALL: LayerShape =
@@ -239,10 +240,12 @@ fn bytes_survive_and_broken_ones_do_not() {
     assert!(matches!(MorphKey::from_bytes(&key.to_bytes(), &other), Err(MoleError::OtherLayer)));
     // Each with its own magic, so that it is the sizes that are refused. Any size but the blocks' makes it another layer.
     let changed = |bytes: &[u8], at: usize, value: u8| {
-        let mut bytes = bytes.to_vec();
-        let same = bytes[at] == value;
-        bytes[at] = value;
-        (bytes, same)
+        let (body, _) = bytes.split_last_chunk::<32>().unwrap();
+        let mut body = body.to_vec();
+        let same = body[at] == value;
+        body[at] = value;
+        let digest = Sha256::digest(&body);
+        ([&body[..], &digest].concat(), same)
     };
     for (at, value) in (0..40).flat_map(|at| [0, 1, 2, 255].map(|value| (at, value))) {
         let (key, same) = changed(&key.to_bytes(), at, value);
@@ -256,6 +259,21 @@ fn bytes_survive_and_broken_ones_do_not() {
         assert!(!same || parsed.is_ok(), "morphed, {at}: {value}");
         let whole = parsed.ok().is_none_or(|m| m.values.len().is_multiple_of(m.shape.rows()));
         assert!(whole, "morphed, {at}: {value}");
+    }
+    for at in 8..key.to_bytes().len() {
+        let mut damaged = key.to_bytes().to_vec();
+        damaged[at] ^= 1;
+        assert!(MorphKey::from_bytes(&damaged, &SMALL).is_err(), "byte {at}");
+    }
+    for (place, wire) in [&file.to_bytes(), &bytes].into_iter().enumerate() {
+        for at in (8..wire.len()).step_by(7) {
+            let mut damaged = wire.clone();
+            damaged[at] ^= 1;
+            match place {
+                0 => assert!(Morphed::from_bytes(&damaged).is_err(), "byte {at}"),
+                _ => assert!(AugConv::from_bytes(&damaged, &SMALL).is_err(), "byte {at}"),
+            }
+        }
     }
     // A header alone.
     let mut short = augmented.to_bytes();

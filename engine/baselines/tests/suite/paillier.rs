@@ -7,6 +7,7 @@ use pleura_baselines::paillier::{
 };
 use proptest::prelude::*;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
 /// One small key for all tests that are not about sizes.
@@ -19,6 +20,11 @@ fn bytes(value: &Value) -> Vec<u8> {
 
 fn plaintext(value: &Value) -> Plaintext {
     Plaintext::from_be_bytes(&bytes(value))
+}
+
+/// The ciphertexts in such bytes, between header and digest.
+fn numbers_of(wire: &[u8]) -> &[u8] {
+    &wire[24..wire.len() - 32]
 }
 
 /// As a number without leading zeros.
@@ -42,7 +48,7 @@ fn known_answers_of_an_independent_implementation() {
         }
         let size = public.ciphertext_bytes();
         let wire = public.ciphertexts_to_bytes(&made, 0);
-        let got: Vec<Vec<u8>> = wire[24..].chunks(size).map(<[u8]>::to_vec).collect();
+        let got: Vec<Vec<u8>> = numbers_of(&wire).chunks(size).map(<[u8]>::to_vec).collect();
         let padded = |x: &Value| [vec![0; size - bytes(x).len()], bytes(x)].concat();
         assert_eq!(got, list("ciphertexts").iter().map(padded).collect::<Vec<_>>());
         for (opened, m) in key.decrypt(&made).unwrap().iter().zip(&list("messages")) {
@@ -54,7 +60,8 @@ fn known_answers_of_an_independent_implementation() {
             (sum, &case["sum"], &case["sum_opens_to"]),
             (multiple, &case["multiple"], &case["multiple_opens_to"]),
         ] {
-            assert_eq!(public.ciphertexts_to_bytes(std::slice::from_ref(&c), 0)[24..], padded(known)[..]);
+            let wire = public.ciphertexts_to_bytes(std::slice::from_ref(&c), 0);
+            assert_eq!(numbers_of(&wire), padded(known));
             same(&key.decrypt(&[c]).unwrap()[0], opens_to);
         }
     }
@@ -109,17 +116,34 @@ fn keys_and_ciphertexts_survive_as_bytes_and_broken_ones_do_not() {
     }
     let mut all_ones = wire.clone();
     all_ones[24..].fill(0xff);
-    assert!(matches!(public.ciphertexts_from_bytes(&all_ones), Err(PaillierError::Ciphertext)));
+    let all_ones = public.ciphertexts_from_bytes(&resealed(&all_ones));
+    assert!(matches!(all_ones, Err(PaillierError::Ciphertext)));
     let key = SMALL.to_bytes();
     let mut composite = key.to_vec();
     composite[16 + 31] ^= 2;
-    assert!(SecretKey::from_bytes_insecure(&composite).is_err());
+    assert!(SecretKey::from_bytes_insecure(&resealed(&composite)).is_err());
     for at in 0..24 {
         let mut broken = key.to_vec();
         broken[at] ^= 0x40;
+        let broken = resealed(&broken);
         // The last bytes are those of a prime, which may be another prime.
         assert!(at >= 16 || SecretKey::from_bytes_insecure(&broken).is_err(), "byte {at}");
         assert!(PublicKey::from_bytes_insecure(&broken).is_err());
+    }
+    let damaged = |bytes: &[u8], at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let public_key = public.to_bytes();
+    for at in 8..public_key.len() {
+        assert!(PublicKey::from_bytes_insecure(&damaged(&public_key, at)).is_err(), "byte {at}");
+    }
+    for at in 8..key.len() {
+        assert!(SecretKey::from_bytes_insecure(&damaged(&key, at)).is_err(), "byte {at}");
+    }
+    for at in 8..wire.len() {
+        assert!(public.ciphertexts_from_bytes(&damaged(&wire, at)).is_err(), "byte {at}");
     }
     assert_eq!(format!("{:?}", *SMALL), "SecretKey { bits: 512, .. }");
 }
@@ -243,7 +267,7 @@ fn slots_have_limits() {
 
 #[test]
 fn bases_that_hide_nothing_are_refused() {
-    // Magic, bits, label, number; then the modulus or the primes, then the base, each as long as the key's bits determine.
+    // Magic, bits, label, number; then the modulus or the primes, then the base, each as long as the key's bits determine; a digest.
     let public = SMALL.public().to_bytes();
     let secret = SMALL.to_bytes();
     let n = &public[16..80];
@@ -254,16 +278,20 @@ fn bases_that_hide_nothing_are_refused() {
     let next = |x: &[u8]| wide(&[&x[..63], &[x[63].wrapping_add(1)]].concat());
     for base in [wide(&[]), wide(&[1]), wide(n), wide(&less(n)), wide(&secret[16..48])] {
         assert!(matches!(
-            PublicKey::from_bytes_insecure(&[&public[..80], &base].concat()),
+            PublicKey::from_bytes_insecure(&resealed(&[&public[..80], &base, &[0; 32]].concat())),
             Err(PaillierError::Base)
         ));
-        assert!(SecretKey::from_bytes_insecure(&[&secret[..80], &base].concat()).is_err());
+        assert!(
+            SecretKey::from_bytes_insecure(&resealed(&[&secret[..80], &base, &[0; 32]].concat())).is_err()
+        );
     }
     if n[63] != 0xff {
-        assert!(PublicKey::from_bytes_insecure(&[&public[..80], &next(n)].concat()).is_err());
+        assert!(
+            PublicKey::from_bytes_insecure(&resealed(&[&public[..80], &next(n), &[0; 32]].concat())).is_err()
+        );
     }
-    PublicKey::from_bytes_insecure(&[&public[..80], &two].concat()).unwrap();
-    let loaded = SecretKey::from_bytes_insecure(&[&secret[..80], &two].concat());
+    PublicKey::from_bytes_insecure(&resealed(&[&public[..80], &two, &[0; 32]].concat())).unwrap();
+    let loaded = SecretKey::from_bytes_insecure(&resealed(&[&secret[..80], &two, &[0; 32]].concat()));
     assert!(matches!(loaded, Err(PaillierError::Base)));
 }
 
@@ -272,6 +300,12 @@ fn small_keys_are_not_loaded_by_mistake() {
     let small = |result| matches!(result, Err(PaillierError::KeyBits { bits: 512 }));
     assert!(small(SecretKey::from_bytes(&SMALL.to_bytes()).map(drop)));
     assert!(small(PublicKey::from_bytes(&SMALL.public().to_bytes()).map(drop)));
+}
+
+/// Bytes with the digest at their end made right.
+fn resealed(bytes: &[u8]) -> Vec<u8> {
+    let (body, _) = bytes.split_last_chunk::<32>().unwrap();
+    [body, &Sha256::digest(body)].concat()
 }
 
 #[test]
