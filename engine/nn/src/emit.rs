@@ -21,6 +21,7 @@ use pleura_ckks::{
     BlockLinearTransform, Diagonal, EncodeError, Encoder, IntegerMatrix, MatrixTransform, Params,
 };
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Largest difference between a step and the plaintext network, in units of the node's range.
@@ -32,6 +33,9 @@ const PROBES: usize = 4;
 const MAX_JUNK: f64 = 2.0;
 /// Largest such value after the first linear step, whose junk every later square enlarges; clearing it costs the least weights.
 const MAX_FIRST_JUNK: f64 = 1.0;
+
+/// Fewest values of a loop over slots.
+const LOOP: usize = 64;
 
 /// Values of the slots of ciphertexts: those of the first probe, then those of the next.
 type Slots = Vec<Vec<f64>>;
@@ -334,7 +338,7 @@ impl ProgramBuilder<'_> {
             lowering.operand_is_clear = self.candidate.batch_layout == BatchLayout::Interleaved
                 && (x == NodeId::INPUT || self.masked[x]);
             let diagonals = lowering.diagonals(ciphertext);
-            let probes = self.slots[x].chunks(from.ciphertexts).map(|x| {
+            let probes = self.slots[x].par_chunks(from.ciphertexts).map(|x| {
                 let mut slots = apply(&diagonals, x, from.slots);
                 sum_rotations(&mut slots, &self.candidate.nodes[id].rotate_and_sum);
                 slots
@@ -474,9 +478,16 @@ fn apply(diagonals: &Diagonals, input: &[Vec<f64>], slots: usize) -> Vec<f64> {
     for (place, values) in diagonals {
         let x = &input[place.input];
         let (before, after) = x.split_at((place.step.rem_euclid(slots as i64) as usize).min(x.len()));
-        let rotated = after.iter().chain(before);
-        for ((out, x), d) in out.iter_mut().zip(rotated).zip(values.iter().cycle()) {
-            *out += x * d;
+        let rotated = [after, before].concat();
+        // Whole periods, of enough values for a loop.
+        let values = match values.len() {
+            period @ 1..LOOP => Cow::Owned(values.repeat(LOOP.div_ceil(period))),
+            _ => Cow::Borrowed(values),
+        };
+        for (out, x) in out.chunks_mut(values.len()).zip(rotated.chunks(values.len())) {
+            for ((out, x), d) in out.iter_mut().zip(x).zip(values.iter()) {
+                *out += x * d;
+            }
         }
     }
     out
