@@ -119,15 +119,16 @@ impl PlanCache {
         let path = self.folder.join(key.file_name());
         // A pipe would be waited for, and a link may lead to what has no end.
         fs::symlink_metadata(&path).ok().filter(Metadata::is_file)?;
-        let file = File::open(&path).ok()?;
-        let mut bytes = Vec::new();
-        file.take(self.limit).read_to_end(&mut bytes).ok()?;
-        let (hash, plan) = bytes.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
-        (Sha256::digest(plan)[..] == *hash).then_some(())?;
-        bytes.drain(..MAGIC.len() + HASH);
+        let mut file = File::open(&path).ok()?.take(self.limit);
+        let mut start = [0; MAGIC.len() + HASH];
+        file.read_exact(&mut start).ok()?;
+        let hash = start.strip_prefix(MAGIC)?;
+        let mut plan = Vec::new();
+        file.read_to_end(&mut plan).ok()?;
+        (Sha256::digest(&plan)[..] == *hash).then_some(())?;
         // The least recently used are deleted first.
         let _ = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        Some(bytes)
+        Some(plan)
     }
 
     fn store_bytes(&self, key: &PlanKey, plan: &[u8]) -> io::Result<()> {

@@ -22,6 +22,7 @@ use pleura_ckks::{KeyRequest, Params, WireError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::mem;
 
 const DIGEST_LEN: usize = 32;
 
@@ -51,11 +52,18 @@ impl ServerPlan {
     /// # Errors
     /// [`PlanFileError::Internal`], for a bug of the serializer.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), PlanFileError> {
         let Self { params, network, device, program, input, output, .. } = self;
         let description = ServerDescriptionRef { network, device: *device, input, output, program };
-        let mut body = params.to_bytes();
-        body.extend(encode(&description)?);
-        Ok(seal(ObjectKind::ServerPlan, params, &body))
+        seal(out, ObjectKind::ServerPlan, params, |out| {
+            out.extend(params.to_bytes());
+            encode(out, &description)
+        })
     }
 
     /// Reads a plan.
@@ -94,9 +102,8 @@ impl ServerPlan {
             _ => CompileError::Internal("a plan contradicts itself"),
         })?;
         let bytes = self.to_bytes().map_err(|_| CompileError::Internal("a plan cannot be serialized"))?;
-        let (_, digest) = open(ObjectKind::ServerPlan, &bytes)
-            .map_err(|_| CompileError::Internal("a plan cannot be read back"))?;
-        self.digest = digest;
+        let digest = bytes.last_chunk().ok_or(CompileError::Internal("a plan has no digest"))?;
+        self.digest = *digest;
         Ok(self)
     }
 }
@@ -107,10 +114,20 @@ impl ClientSpec {
     /// # Errors
     /// [`PlanFileError::Internal`], for a bug of the serializer.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
-        let mut body = self.params.to_bytes();
-        put(&mut body, &self.key_request.to_bytes(&self.params));
-        body.extend(encode(&self.description)?);
-        Ok(seal(ObjectKind::ClientSpec, &self.params, &body))
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), PlanFileError> {
+        seal(out, ObjectKind::ClientSpec, &self.params, |out| {
+            out.extend(self.params.to_bytes());
+            put(out, |out| {
+                out.extend(self.key_request.to_bytes(&self.params));
+                Ok(())
+            })?;
+            encode(out, &self.description)
+        })
     }
 
     /// Reads a specification.
@@ -149,11 +166,13 @@ impl Plan {
     /// # Errors
     /// [`PlanFileError::Internal`], for a bug of the serializer.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PlanFileError> {
-        let mut body = Vec::new();
-        put(&mut body, &self.server.to_bytes()?);
-        put(&mut body, &self.client.to_bytes()?);
-        body.extend(encode(&self.notes)?);
-        Ok(seal(ObjectKind::Plan, self.params(), &body))
+        let mut bytes = Vec::new();
+        seal(&mut bytes, ObjectKind::Plan, self.params(), |out| {
+            put(out, |out| self.server.write(out))?;
+            put(out, |out| self.client.write(out))?;
+            encode(out, &self.notes)
+        })?;
+        Ok(bytes)
     }
 
     /// Reads what [`Plan::to_bytes`] wrote.
@@ -196,8 +215,11 @@ impl Plan {
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, PlanFileError> {
-    postcard::to_allocvec(value).map_err(|_| PlanFileError::Internal("a description cannot be serialized"))
+/// Appends a value.
+fn encode<T: Serialize>(out: &mut Vec<u8>, value: &T) -> Result<(), PlanFileError> {
+    let written = postcard::to_extend(value, mem::take(out));
+    *out = written.map_err(|_| PlanFileError::Internal("a description cannot be serialized"))?;
+    Ok(())
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PlanFileError> {
@@ -210,10 +232,18 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PlanFileError> {
 /// Reads parameters, with or without asking for security.
 type ReadParams<'a> = &'a (dyn Fn(&[u8]) -> Result<Params, WireError> + Sync);
 
-/// Appends bytes after their length.
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend((bytes.len() as u64).to_le_bytes());
-    out.extend(bytes);
+/// Appends what `write` appends, after its length.
+fn put(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), PlanFileError>,
+) -> Result<(), PlanFileError> {
+    let start = out.len();
+    out.extend([0; 8]);
+    write(out)?;
+    let written = out.get_mut(start..).and_then(|written| written.split_first_chunk_mut::<8>());
+    let (length, written) = written.ok_or(PlanFileError::Internal("a plan became shorter"))?;
+    *length = (written.len() as u64).to_le_bytes();
+    Ok(())
 }
 
 /// Bytes that follow their length, and the rest.
@@ -228,12 +258,20 @@ fn split_params(body: &[u8]) -> Result<(&[u8], &[u8]), PlanFileError> {
     body.split_at_checked(Params::ENCODED_LEN as usize).ok_or(PlanFileError::Description)
 }
 
-/// The bytes of an object: header, body, digest.
-fn seal(kind: ObjectKind, params: &Params, body: &[u8]) -> Vec<u8> {
-    let mut bytes = wire::seal(kind, params, body);
-    let digest = Sha256::digest(&bytes);
-    bytes.extend(digest);
-    bytes
+/// Appends an object: header, what `write` appends, digest.
+fn seal(
+    out: &mut Vec<u8>,
+    kind: ObjectKind,
+    params: &Params,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), PlanFileError>,
+) -> Result<(), PlanFileError> {
+    let start = out.len();
+    out.extend(wire::seal(kind, params, &[]));
+    write(out)?;
+    let object = out.get(start..).ok_or(PlanFileError::Internal("a plan became shorter"))?;
+    let digest = Sha256::digest(object);
+    out.extend(digest);
+    Ok(())
 }
 
 /// The body of an object, and the digest of its bytes.
