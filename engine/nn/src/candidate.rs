@@ -14,6 +14,8 @@ use pleura_ckks::{ParamsLiteral, RingKind};
 use std::fmt;
 use std::sync::Arc;
 
+/// Most numbers that the diagonals of a plan hold: they take 4 bytes each in the plan, and about 16 while it is compiled.
+pub(crate) const MAX_WEIGHTS: usize = 1 << 29;
 /// Magnitude of a typical value, in units of the range.
 const TYPICAL: f64 = 0.15;
 /// Bytes of ciphertexts by which interleaved groups of different sizes are compared: predictions take ciphertexts for cached. Groups of hefNet
@@ -115,6 +117,16 @@ impl Candidate {
         let steps = self.network.iter();
         let steps = steps.map(|(id, node)| bytes(id) + node.op.reads().into_iter().map(bytes).sum::<usize>());
         steps.fold(0, usize::max)
+    }
+
+    /// Numbers that the diagonals of a node hold, as predicted.
+    pub(crate) fn weights_of(&self, id: NodeId) -> usize {
+        self.nodes[id].work.map_or(0, |work| work.diagonals.saturating_mul(work.period))
+    }
+
+    /// Numbers that all diagonals hold, as predicted.
+    pub(crate) fn weights(&self) -> usize {
+        self.network.ids().fold(0, |sum, id| sum.saturating_add(self.weights_of(id)))
     }
 
     /// Items of a group.

@@ -1,5 +1,6 @@
 //! Errors of compiling, reading and running plans.
 
+use crate::candidate::MAX_WEIGHTS;
 use crate::layout::MAX_CIPHERTEXTS;
 use crate::{BatchLayout, FitError};
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
@@ -36,6 +37,17 @@ pub enum CompileError {
         "a ciphertext for each element would be more than {MAX_CIPHERTEXTS} ciphertexts, or more weights than a plan holds"
     )]
     TooManyElements,
+    /// Every layout has too many weights.
+    #[error(
+        "{node}: its weights would take {weights} numbers in ciphertext slots, and plans have up to {MAX_WEIGHTS}; use smaller \
+         planes, fewer channels or features, or groups"
+    )]
+    TooManyWeights {
+        /// Name of the layer with most of them.
+        node: String,
+        /// Numbers that the plan with the fewest of them would have.
+        weights: usize,
+    },
     /// A layout of a batch does not fit the network.
     #[error("{layout}: {reason}")]
     Layout {

@@ -7,7 +7,7 @@
 
 use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
-use crate::candidate::{Candidate, Way};
+use crate::candidate::{Candidate, MAX_WEIGHTS, Way};
 use crate::channels::{self, ChannelLayouts, with_cleared_operands};
 use crate::choice::{Lowered, choose};
 use crate::cost::{Cost, LinearWork};
@@ -178,7 +178,13 @@ impl Request<'_> {
     }
 
     /// The candidates, or why there are none.
-    fn ranking(&self, found: Found) -> Result<Ranking, CompileError> {
+    fn ranking(&self, mut found: Found) -> Result<Ranking, CompileError> {
+        let least = found.candidates.iter().min_by_key(|candidate| candidate.weights());
+        let too_many = least.filter(|least| least.weights() > MAX_WEIGHTS).map(too_many_weights);
+        if let Some(error) = too_many {
+            return Err(error);
+        }
+        found.candidates.retain(|candidate| candidate.weights() <= MAX_WEIGHTS);
         if !found.candidates.is_empty() {
             return Ok(Ranking::new(found.candidates, self.options.batch));
         }
@@ -191,6 +197,13 @@ impl Request<'_> {
             }
         })
     }
+}
+
+/// The error that a candidate has too many weights, and which node has most of them.
+fn too_many_weights(candidate: &Candidate) -> CompileError {
+    let most = candidate.network.ids().max_by_key(|&id| candidate.weights_of(id));
+    let node = most.map_or_else(String::new, |id| candidate.network[id].name.clone());
+    CompileError::TooManyWeights { node, weights: candidate.weights() }
 }
 
 impl Rewritten<'_> {

@@ -208,6 +208,23 @@ fn too_deep_a_network_is_refused_with_its_levels() {
     assert!(matches!(error, CompileError::TooDeep { .. }), "{error:?}");
 }
 
+/// A permutation without structure has a diagonal for each element, or nearly: too many to encode them.
+#[test]
+fn networks_of_too_many_weights_are_refused_by_name() {
+    let len = 1usize << 18;
+    let sources = (0..len).map(|i| Some((i * 40_503 % len) as u32)).collect();
+    let gather = Gather::new(len, sources).unwrap();
+    let mut nodes = NodeMap::default();
+    let x = nodes.push(Node::new("x", &[len], Op::Input));
+    nodes.push(Node::new("shuffle", &[len], Op::Linear(x, Linear::new(gather))));
+    let network = Network::new("shuffled", nodes).unwrap();
+    let error = at(&network, Security::Bits128).unwrap_err();
+    assert!(
+        matches!(&error, CompileError::TooManyWeights { node, weights } if node == "shuffle" && *weights > 1 << 29)
+    );
+    assert_sentence(&error);
+}
+
 #[test]
 fn calibration_items_that_do_not_fit_are_refused() {
     let network = small();
