@@ -493,6 +493,20 @@ fn run_on_an_input_beyond_the_range_warns() {
 }
 
 #[test]
+fn run_on_an_input_far_within_the_range_warns() {
+    let place = Place::new();
+    place.write_scaled("far.npy", "mlp.input.npy", 500.0);
+    let model = reference("mlp.onnx");
+    let usual = reference("mlp.input.npy");
+    let run = ["run", "--model", &model, "--input", &usual];
+    let said = place.pleura(&[&run[..], &["--calibrate", "far.npy"]].concat()).ok();
+    assert!(said.err.contains("results reach") && said.err.contains("rounded to multiples of"), "{said:?}");
+    let exact = place.pleura(&[&run[..], &["--calibrate", "far.npy", "--insecure-exact-results"]].concat());
+    assert!(!exact.ok().err.contains("results reach"));
+    assert!(!place.pleura(&run).ok().err.contains("results reach"));
+}
+
+#[test]
 fn run_on_existing_output_needs_force() {
     let place = Place::new();
     place.write("y.npy", b"old");

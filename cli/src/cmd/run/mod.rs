@@ -23,11 +23,13 @@ use checks::Checks;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use encrypted::EncryptedRun;
-use ndarray::{ArrayD, Axis};
+use ndarray::{ArrayD, ArrayViewD, Axis};
 use pleura::nn::{Fidelity, Plan};
 use pleura::{Device, DeviceKind, host_memory, npy};
 use std::path::PathBuf;
 
+/// Factor between the calibrated range and results from which on results are said to be small.
+const SMALL_RESULTS: f64 = 64.0;
 /// Arguments that have no meaning where a server computes.
 #[cfg(feature = "service")]
 const ON_THIS_MACHINE: [&str; 15] = [
@@ -156,6 +158,7 @@ fn run_here(args: &RunArgs) -> Result<()> {
     let sentences = [
         model_fidelity.as_ref().and_then(costly_fit_warning),
         useless.then(|| wrong_result(fidelity.bits)),
+        small_results_warning(&plan, run.plaintext.view()).filter(|_| !args.insecure_exact_results),
         probability_warning(scores, outputs, &scores.apply(run.plaintext.view())),
     ];
     warnings.extend(sentences.into_iter().flatten());
@@ -209,6 +212,20 @@ fn wrong_result(bits: f64) -> String {
         "the result is not that of the network: {bits:.1} bits are right; the values may be too large or too different in \
          size, --calibrate with typical items may help"
     )
+}
+
+/// Says that rounding leaves little of results which are far smaller than those that the plan was calibrated for.
+fn small_results_warning(plan: &Plan, results: ArrayViewD<'_, f64>) -> Option<String> {
+    let largest = results.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let spec = plan.client_spec();
+    let calibrated = spec.output_range();
+    (largest > 0.0 && largest * SMALL_RESULTS < calibrated).then(|| {
+        format!(
+            "results reach {largest:.3e} and were calibrated up to {calibrated:.3e}: they are rounded to multiples of {:.1e}, \
+             which leaves little of them; --calibrate with items like these",
+            f64::from(-spec.publish_bits()).exp2()
+        )
+    })
 }
 
 /// As many workers as there are threads, groups of items, and room. Repeated inferences and large groups have all threads.
