@@ -117,6 +117,10 @@ impl Importer<'_> {
             "Elu" => Function::Elu(step.float("alpha", 1.0)?),
             "Celu" => {
                 let alpha = nonzero(step, "alpha", 1.0)?;
+                // A negative factor would take the branches of `elu` for each other.
+                if alpha < 0.0 {
+                    return Err(Problem::attribute("alpha", alpha, "a positive number"));
+                }
                 let function = Function::Elu(1.0);
                 return Ok(Some(Activation { function, inner: 1.0 / alpha, outer: alpha }));
             }

@@ -262,6 +262,7 @@ fn cases() -> Vec<(&'static str, i64, Vec<Attribute>, Attribute, Outcome)> {
         ("CastLike", 24, vec![], text("round_mode", "down"), Same),
         ("Celu", 12, vec![], float("alpha", 2.0), Changes),
         ("Celu", 12, vec![], float("alpha", 0.0), Refused("alpha")),
+        ("Celu", 12, vec![], float("alpha", -0.5), Refused("a positive number")),
         ("Clip", 6, vec![float("min", -1.0)], float("max", 0.5), Changes),
         ("Clip", 6, vec![float("max", 1.0)], float("min", 0.5), Changes),
         ("Concat", 13, vec![], int("axis", 2), Needed),
