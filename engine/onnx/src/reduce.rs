@@ -1,7 +1,7 @@
 //! Sums and means along axes.
 
 use crate::budget;
-use crate::constant::{Constant, Int};
+use crate::constant::{Constant, Data, Int};
 use crate::element::Element;
 use crate::graph::Step;
 use crate::importer::{Importer, Value};
@@ -80,6 +80,9 @@ impl Importer<'_> {
         shape: Vec<usize>,
     ) -> Result<Value, Problem> {
         let places = self.places(&c.shape, kept)?;
+        if let Data::Int(list) = &c.data {
+            return reduce_integers(step, c, list, &places, shape);
+        }
         let (start, f): (f64, fn(f64, f64) -> f64) = match step.op {
             "ReduceProd" => (1.0, |a, b| a * b),
             "ReduceMax" => (f64::NEG_INFINITY, f64::max),
@@ -99,14 +102,7 @@ impl Importer<'_> {
         if !out.iter().all(|x| x.is_finite()) {
             return Err(Problem::NotFinite { what: "result" });
         }
-        if c.element.is_float() {
-            return Constant::rounded(shape, out, c.element).map(Value::Constant);
-        }
-        if c.element == Element::Bool {
-            return Err(Problem::ElementType { found: "bool", expected: "a number".into() });
-        }
-        let values = out.iter().map(|&x| Ok(Int::Known(c.element.exact(x.trunc() as i128)?)));
-        Ok(Value::Constant(Constant::ints(shape, values.collect::<Result<_, Problem>>()?).of(c.element)))
+        Constant::rounded(shape, out, c.element).map(Value::Constant)
     }
 
     /// For each element, where it goes if its axes of extent 1 in `kept` collapse.
@@ -115,4 +111,38 @@ impl Importer<'_> {
         let places = selection.sources.into_iter().collect::<Option<_>>();
         places.ok_or(Problem::Internal("a broadcast has an element without a source"))
     }
+}
+
+/// Reductions of integers, in their own arithmetic.
+fn reduce_integers(
+    step: &Step<'_>,
+    c: &Constant,
+    list: &[Int],
+    places: &[u32],
+    shape: Vec<usize>,
+) -> Result<Value, Problem> {
+    if c.element == Element::Bool {
+        return Err(Problem::ElementType { found: "bool", expected: "a number".into() });
+    }
+    let mut out: Vec<Option<i128>> = vec![None; budget::elements(&shape)?];
+    for (&place, x) in places.iter().zip(list) {
+        let x = i128::from(x.known()?);
+        let x = if step.op == "ReduceSumSquare" { c.element.exact(x * x)?.into() } else { x };
+        let out = shape::element(&mut out, place)?;
+        *out = Some(match (*out, step.op) {
+            (None, _) => x,
+            (Some(so_far), "ReduceProd") => i128::from(c.element.exact(so_far)?) * x,
+            (Some(so_far), "ReduceMax") => so_far.max(x),
+            (Some(so_far), "ReduceMin") => so_far.min(x),
+            (Some(so_far), _) => so_far + x,
+        });
+    }
+    let count = if step.op == "ReduceMean" { (c.len() / out.len().max(1)) as i128 } else { 1 };
+    let values = out.into_iter().map(|x| match (x, step.op) {
+        (Some(x), _) => Ok(Int::Known(c.element.exact(x / count)?)),
+        (None, "ReduceSum" | "ReduceSumSquare") => Ok(Int::Known(0)),
+        (None, "ReduceProd") => Ok(Int::Known(1)),
+        (None, _) => Err(Problem::NotFinite { what: "result" }),
+    });
+    Ok(Value::Constant(Constant::ints(shape, values.collect::<Result<_, Problem>>()?).of(c.element)))
 }

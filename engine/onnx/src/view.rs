@@ -10,6 +10,9 @@ use crate::problem::Problem;
 use crate::shape::{self, Selection};
 use crate::unsupported::Unsupported;
 
+/// Integers below this magnitude are exact in double precision.
+pub(crate) const EXACT: f64 = (1u64 << 53) as f64;
+
 impl Importer<'_> {
     pub(crate) fn constant_of_shape(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let shape = self.integers(step, 0, "shape")?.unwrap_or_default();
@@ -39,6 +42,10 @@ impl Importer<'_> {
         }
         let numbers = bounds.iter().map(Constant::scalar).collect::<Result<Vec<_>, _>>()?;
         let &[from, to, by] = numbers.as_slice() else { return Err(Problem::missing("bounds")) };
+        if !element.is_float() && numbers.iter().any(|bound| bound.abs() >= EXACT) {
+            let found = format!("{numbers:?}");
+            return Err(Problem::attribute("bounds", found, "integers of at most 53 bits"));
+        }
         // Casts saturate, and a count of NaN is none.
         let count = ((to - from) / by).ceil() as usize;
         self.builder.budget.charge(budget::elements(&[count])?)?;

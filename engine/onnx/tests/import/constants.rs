@@ -43,6 +43,32 @@ fn integers_are_those_of_their_type() {
     assert_eq!(folded(half, "Cast", "c", &[int("to", 10)]), [2048.0, 0.099_975_585_937_5, 1.0, 65504.0]);
 }
 
+/// Integers of more bits than double precision has: what is left of them tells their last bits.
+#[test]
+fn large_integers_keep_all_bits() {
+    let large = (1i64 << 53) + 1;
+    let of = |op: &str, values: &[i64], expected: i64| {
+        let keepdims = [int("keepdims", 0)];
+        let model = Builder::new(&[4]).ints("a", values).ints("b", &[expected - 3]);
+        let model = model.node(op, "a", "m", if op == "Identity" { &[] } else { &keepdims });
+        assert_eq!(folded(model, "Sub", "m b", &[]), [3.0; 4], "{op}");
+    };
+    for op in ["ReduceMax", "ReduceSum"] {
+        of(op, &[large, 0], large);
+    }
+    of("ReduceMin", &[large, large + 1], large);
+    of("ReduceProd", &[large, 3], 3 * large);
+    of("ReduceMean", &[large, large], large);
+    let power = Builder::new(&[4]).ints("a", &[3]).ints("b", &[39]).node("Pow", "a b", "p", &[]);
+    let error = power.node("Cast", "p", "f", &[int("to", 1)]).node("Add", "x f", "y", &[]).error();
+    assert!(error.contains("/p (Pow)") && error.contains("does not fit its type int64"), "{error}");
+    let scalar = |name: &str, x: i64| Tensor { dims: vec![], ..crate::model::int_tensor(name, &[x]) };
+    let range = Builder::new(&[2]).tensor(scalar("a", large)).tensor(scalar("b", large + 2));
+    let range = range.tensor(scalar("c", 1)).node("Range", "a b c", "r", &[]);
+    let error = range.node("Cast", "r", "f", &[int("to", 1)]).node("Add", "x f", "y", &[]).error();
+    assert!(error.contains("/r (Range)") && error.contains("53 bits"), "{error}");
+}
+
 #[test]
 fn tensors_of_integers_are_cast_first() {
     let mut bytes = Builder::new(&[2]);
