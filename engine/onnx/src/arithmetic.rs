@@ -210,7 +210,10 @@ impl Importer<'_> {
         let Some(&exponent) = values.first().filter(|&first| values.iter().all(|e| e == first)) else {
             return Err(exponent_error(format!("{:?}", values)));
         };
-        if exponent.fract() != 0.0 || !(0.0..=64.0).contains(&exponent) {
+        if exponent.fract() != 0.0 || exponent < 0.0 {
+            return Err(Unsupported::Function.into());
+        }
+        if exponent > 64.0 {
             return Err(exponent_error(exponent.to_string()));
         }
         if exponents.shape.iter().any(|&d| d != 1) || exponents.shape.len() > x.shape.len() + 1 {

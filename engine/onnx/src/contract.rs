@@ -36,7 +36,7 @@ impl Importer<'_> {
         let is_row = left.len() == 1;
         let is_column = right.len() == 1;
         if is_row && a.has_batch() || is_column && b.has_batch() {
-            return Err(Problem::MixesBatch);
+            return Err(Problem::NoFeatures);
         }
         if is_row {
             left.insert(0, 1);

@@ -7,6 +7,7 @@ use crate::polynomial::Polynomial;
 use crate::problem::Problem;
 use crate::shape;
 use crate::shape::Selection;
+use crate::unsupported::Unsupported;
 use pleura_nn::ScoreTransform;
 
 impl Importer<'_> {
@@ -62,5 +63,5 @@ fn whole(x: &Tensor, axis: usize, and_later: bool) -> Result<(), Problem> {
     if covered == x.len() {
         return Ok(());
     }
-    Err(Problem::attribute("axis", axis, format!("one that is all of an item of shape {:?}", x.shape)))
+    Err(Unsupported::PartOfItem.into())
 }

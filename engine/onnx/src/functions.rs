@@ -1,7 +1,7 @@
 //! Operators that a model defines itself: each call becomes the nodes of the function.
 
-use crate::proto;
 use crate::{ImportError, Problem};
+use crate::{graph, proto};
 use std::collections::HashMap;
 
 /// Most nodes that calls may become.
@@ -34,7 +34,7 @@ pub(crate) fn inline(model: &mut proto::Model, opset: i64) -> Result<(), ImportE
             continue;
         };
         let fail = |problem| {
-            let name = node.name.clone();
+            let name = graph::name_of(&node);
             let op = node.op_type.clone();
             ImportError::Node { name, op, problem }
         };

@@ -2,6 +2,7 @@
 
 use crate::constant::Constant;
 use crate::problem::Problem;
+use crate::unsupported::Unsupported;
 use crate::{ImportError, ImportOptions, proto};
 use std::collections::{HashMap, HashSet};
 
@@ -28,6 +29,8 @@ pub(crate) struct Step<'a> {
 enum Source<'a> {
     Input(&'a proto::ValueInfo),
     Initializer(&'a proto::Tensor),
+    /// A sparse constant, which is refused where it is read.
+    Sparse,
     Step(usize),
 }
 
@@ -62,7 +65,12 @@ impl<'a> Graph<'a> {
         let input = match *inputs.collect::<Vec<_>>() {
             [input] => input,
             [] => {
-                return Err(ImportError::ConstantOutput { output: output.to_owned() });
+                // Sub-graphs read values that are no inputs of their node.
+                let flow = order.iter().filter_map(|&i| steps.get(i)).find(|step| step.is_control_flow());
+                return Err(match flow {
+                    Some(step) => step.fail(Unsupported::ControlFlow.into()),
+                    None => ImportError::ConstantOutput { output: output.to_owned() },
+                });
             }
             [a, b, ..] => {
                 return Err(ImportError::SeveralInputs { inputs: [a.name.clone(), b.name.clone()] });
@@ -82,10 +90,11 @@ impl<'a> Step<'a> {
 
     /// The error that this node cannot be imported.
     pub(crate) fn fail(&self, problem: Problem) -> ImportError {
-        let output = self.node.output.first().cloned().unwrap_or_default();
-        let named = !self.node.name.is_empty();
-        let name = if named { self.name.clone() } else { format!("the node that makes {output:?}") };
-        ImportError::Node { name, op: self.node.op_type.clone(), problem }
+        ImportError::Node { name: name_of(self.node), op: self.node.op_type.clone(), problem }
+    }
+
+    fn is_control_flow(&self) -> bool {
+        Unsupported::operator(&self.node.op_type) == Unsupported::ControlFlow
     }
 
     fn attribute(&self, name: &str) -> Option<&'a proto::Attribute> {
@@ -127,6 +136,15 @@ impl<'a> Step<'a> {
     }
 }
 
+/// The name of a node for errors: that of its first result if it has none of its own.
+pub(crate) fn name_of(node: &proto::Node) -> String {
+    if !node.name.is_empty() {
+        return node.name.clone();
+    }
+    let output = node.output.first().map_or("", String::as_str);
+    format!("the node that makes {output:?}")
+}
+
 /// Every name and who defines it.
 fn sources<'a>(graph: &'a proto::Graph, steps: &[Step<'a>]) -> Result<Sources<'a>, ImportError> {
     let mut out = Sources::new();
@@ -135,6 +153,9 @@ fn sources<'a>(graph: &'a proto::Graph, steps: &[Step<'a>]) -> Result<Sources<'a
             let tensor = tensor.name.clone();
             return Err(ImportError::Tensor { tensor, problem: Problem::DuplicateConstant });
         }
+    }
+    for sparse in graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref()) {
+        out.insert(&sparse.name, Source::Sparse);
     }
     let mut inputs = HashSet::new();
     for input in &graph.input {
@@ -287,7 +308,7 @@ fn scalar(name: &str, sources: &Sources<'_>, steps: &[Step<'_>]) -> Option<f64> 
     let tensor = match sources.get(name)? {
         Source::Initializer(tensor) => tensor,
         Source::Step(i) => steps.get(*i).filter(|step| step.op == "Constant")?.tensor("value")?,
-        Source::Input(_) => return None,
+        Source::Input(_) | Source::Sparse => return None,
     };
     // Only small ones: others are not worth the work.
     let small = tensor.dims.iter().all(|&d| d == 1);
@@ -335,6 +356,9 @@ fn order<'a>(
                     Some(State::Done) => {}
                     None => return Err(NO_STEP),
                 },
+                Some(Source::Sparse) => {
+                    return Err(ImportError::Tensor { tensor: name.to_owned(), problem: Problem::Sparse });
+                }
                 Some(source) => {
                     if seen.insert(name) {
                         used.push(*source);

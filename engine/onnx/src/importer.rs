@@ -67,7 +67,7 @@ pub(crate) fn import(
         let Err(problem) = importer.take(step, &mut files) else { continue };
         let is_last =
             matches!(problem, Problem::Budget | Problem::Activations) || obstacles.len() >= MAX_OBSTACLES;
-        obstacles.push(step.fail(problem));
+        obstacles.push(step.fail(importer.explained(problem)));
         if is_last {
             break;
         }
@@ -147,7 +147,11 @@ impl<'a> Importer<'a> {
         conformance::check(step, self.opset)?;
         if step.inputs.iter().any(|name| self.unknown.contains(name)) {
             self.unknown.extend(step.node.output.iter().map(String::as_str));
-            return Ok(());
+            // Attention moves the batch axis before, which says less of what is in the way.
+            return match step.op {
+                "Softmax" | "LogSoftmax" => Err(Unsupported::Softmax.into()),
+                _ => Ok(()),
+            };
         }
         let moves = MOVES.contains(&step.op);
         let of_integers = step.inputs.iter().any(|name| self.integers.contains(name));
@@ -188,6 +192,25 @@ impl<'a> Importer<'a> {
                 Ok(true)
             }
             _ => Err(Problem::MixesBatch),
+        }
+    }
+
+    /// A problem with shapes or indices, and that the batch size may be the reason if the file fixes it at several items.
+    fn explained(&self, problem: Problem) -> Problem {
+        let is_of_shapes = matches!(
+            problem,
+            Problem::MixesBatch
+                | Problem::Shape { .. }
+                | Problem::Index { .. }
+                | Problem::Broadcast { .. }
+                | Problem::Reshape { .. }
+                | Problem::Concat { .. }
+        );
+        match self.batch {
+            Int::Known(size) if size > 1 && is_of_shapes => {
+                Problem::FixedBatch { size, problem: Box::new(problem) }
+            }
+            _ => problem,
         }
     }
 

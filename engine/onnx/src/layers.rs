@@ -43,10 +43,13 @@ impl Importer<'_> {
     #[expect(clippy::indexing_slicing, reason = "the shape of the weights was checked")]
     pub(crate) fn transposed_convolution(&mut self, step: &Step<'_>) -> Result<Value, Problem> {
         let x = self.tensor(step, 0)?;
+        if Planes::of_volume(&x.shape).is_some() {
+            return Err(Unsupported::TransposedVolume.into());
+        }
         let planes = Planes::of(&x.shape)?;
         let weights = self.constant(step, 1, "weights")?;
         let [inputs, per_group, kernel @ ..] = weights.shape.as_slice() else {
-            return Err(Problem::shape("list of weights", &weights.shape, "[outputs, inputs, ..kernel]"));
+            return Err(Problem::shape("list of weights", &weights.shape, "[inputs, outputs, ..kernel]"));
         };
         let kernel = planes.pair(kernel, 1, "kernel")?;
         let groups = groups(step)?;

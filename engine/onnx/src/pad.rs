@@ -65,10 +65,11 @@ fn check_reach(
     for (&a, (&before, &after)) in axes.iter().zip(before.iter().zip(after)) {
         let n = shape::extent(shape, a)? as i64;
         let most = if mode == "reflect" { n - 1 } else { n };
-        let far = mode != "edge" && before.max(after) > most;
-        if far || before.min(after) < 0 {
-            let expected = format!("0 to {most} on an axis of extent {n} in mode {mode}");
-            return Err(Problem::attribute("pads", before.max(after), expected));
+        let refused = |pad: i64| pad < 0 || mode != "edge" && pad > most;
+        if let Some(pad) = [before, after].into_iter().find(|&pad| refused(pad)) {
+            let limit = if mode == "edge" { "at least 0".to_owned() } else { format!("0 to {most}") };
+            let expected = format!("{limit} on an axis of extent {n} in mode {mode}");
+            return Err(Problem::attribute("pads", pad, expected));
         }
     }
     Ok(())

@@ -27,6 +27,25 @@ pub enum Problem {
          treats one item"
     )]
     MixesBatch,
+    /// A layer of features reads a tensor whose only axis is the batch.
+    #[error(
+        "the only axis that it reads is the first, which is the batch: an item is one number; export the network with a batch \
+         axis before the features"
+    )]
+    NoFeatures,
+    /// The file fixes the batch at several items, and something has no meaning for one of them.
+    #[error(
+        "{problem}; the file fixes the batch at {size} items, and this may be why: export it for one item, or with an open batch axis"
+    )]
+    FixedBatch {
+        /// Items of a batch, as the file says.
+        size: i64,
+        /// The problem with one item.
+        problem: Box<Problem>,
+    },
+    /// A constant names the elements that are not zero.
+    #[error("sparse constants are not supported; store it as a dense tensor")]
+    Sparse,
     /// A number depends on the batch size.
     #[error(
         "it computes with the batch size, which must not matter for an item; export the network as it treats one item"

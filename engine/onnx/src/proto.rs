@@ -88,6 +88,9 @@ pub(crate) struct Graph {
     /// Named constants.
     #[prost(message, repeated, tag = "5")]
     pub(crate) initializer: Vec<Tensor>,
+    /// Named constants, of which only some elements are stored.
+    #[prost(message, repeated, tag = "15")]
+    pub(crate) sparse_initializer: Vec<SparseTensor>,
     /// Inputs; in old files the initializers too.
     #[prost(message, repeated, tag = "11")]
     pub(crate) input: Vec<ValueInfo>,
@@ -190,6 +193,14 @@ pub(crate) struct Tensor {
     /// One if they are in another file.
     #[prost(int32, tag = "14")]
     pub(crate) data_location: i32,
+}
+
+/// `SparseTensorProto`, of which only the name is read.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SparseTensor {
+    /// Elements that are not zero, with the name of the tensor.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) values: Option<Tensor>,
 }
 
 /// `ValueInfoProto`

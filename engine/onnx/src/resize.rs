@@ -116,6 +116,12 @@ impl Importer<'_> {
     ) -> Result<Vec<Stretch>, Problem> {
         let axes = match step.ints("axes") {
             Some(axes) if !axes.is_empty() => {
+                // Here the specification and onnxruntime differ.
+                let keeps_ratio = step.string("keep_aspect_ratio_policy").is_some_and(|p| p != "stretch");
+                if keeps_ratio && axes.iter().any(|&a| a < 0) {
+                    let expected = "axes counted from the front, beside keep_aspect_ratio_policy";
+                    return Err(Problem::attribute("axes", format!("{axes:?}"), expected));
+                }
                 axes.iter().map(|&a| shape::axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?
             }
             _ => (0..shape.len()).collect(),

@@ -34,14 +34,27 @@ pub enum Unsupported {
     )]
     EncryptedSide,
     /// A reduction that is no sum.
-    #[error("it is no polynomial; replace it by ReduceMean or ReduceSum")]
+    #[error("ciphertexts are reduced by sums only; replace it by ReduceMean or ReduceSum")]
     Reduction,
     /// Rounding of encrypted values to integers.
     #[error("it rounds an encrypted value to integers, which is no polynomial; remove it")]
     Rounding,
     /// Interpolation between elements.
-    #[error("only resizing to the nearest element is supported; resize so, or use a transposed convolution")]
+    #[error(
+        "resizing supports the nearest element, linear and, from version 11 on, cubic interpolation only; choose one of these"
+    )]
     Interpolation,
+    /// A transposed convolution over volumes.
+    #[error(
+        "transposed convolutions over volumes are not supported; repeat elements by Resize before a convolution"
+    )]
+    TransposedVolume,
+    /// A softmax or a label of a part of the item.
+    #[error(
+        "a client computes it from all results of an item together, and it is taken along one of several axes; leave it out \
+         of the model, and compute it from the decrypted results"
+    )]
+    PartOfItem,
     /// Control flow.
     #[error("sub-graphs are not supported; export the network without control flow")]
     ControlFlow,

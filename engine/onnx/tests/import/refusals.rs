@@ -1,8 +1,7 @@
 //! Refusals of models that cannot be imported: they name the node and say what to do instead.
 
 use crate::model::{Builder, float, int, ints, numbers, tensor, text};
-use crate::proto::{Entry, Tensor, ValueInfo};
-use pleura_nn::Function;
+use crate::proto::{Entry, Function, SparseTensor, Tensor, ValueInfo};
 use pleura_onnx::{ImportError, ImportOptions, Problem, Unsupported};
 
 #[track_caller]
@@ -54,6 +53,66 @@ fn operators_with_advice() {
     let mut unnamed = two().node("Relu", "x", "y", &[]);
     unnamed.graph().node[0].name.clear();
     refused(unnamed, &["the node that makes \"y\" (Relu)"]);
+}
+
+/// What the user can change is said, not what the importer happens to see first.
+#[test]
+fn reasons_that_others_hide() {
+    let sparse = |is_input: bool| {
+        let mut model = Builder::new(&[2]).node("Mul", "x w", "y", &[]);
+        let values = Tensor { name: "w".into(), ..Tensor::default() };
+        model.graph().sparse_initializer.push(SparseTensor { values: Some(values) });
+        if is_input {
+            let input = ValueInfo { name: "w".into(), ..model.graph().input[0].clone() };
+            model.graph().input.push(input);
+        }
+        model
+    };
+    refused(sparse(false), &["\"w\": sparse constants"]);
+    refused(sparse(true), &["\"w\": sparse constants"]);
+    let branches = Builder::new(&[2]).scalar("c", 1.0).node("If", "c", "y", &[]);
+    refused(branches, &["/y (If): sub-graphs"]);
+    let attention = Builder::new(&[2, 2]).node("Transpose", "x", "t", &[ints("perm", &[1, 0, 2])]);
+    let attention = attention.node("Softmax", "t", "s", &[]).node("Neg", "s", "y", &[]);
+    refused(attention, &["/t (Transpose): it changes the batch axis", "/s (Softmax): ciphertexts cannot"]);
+    let volume = Builder::new(&[1, 2, 2, 2]).floats("w", &[1, 1, 1, 1, 1], &[1.0]);
+    refused(volume.node("ConvTranspose", "x w", "y", &[]), &["/y (ConvTranspose)", "over volumes", "Resize"]);
+    let features = Builder::new(&[]).floats("w", &[4, 3], &[1.0; 12]).node("MatMul", "x w", "y", &[]);
+    refused(features, &["/y (MatMul)", "batch axis before the features"]);
+    let product = Builder::new(&[3]).node("ReduceProd", "x", "y", &[ints("axes", &[1])]);
+    refused(product, &["sums only"]);
+    let pad = Builder::new(&[3]).ints("p", &[0, -1, 0, 1]);
+    refused(pad.node("Pad", "x p", "y", &[text("mode", "edge")]), &["pads is -1", "at least 0"]);
+    let ratio = [ints("axes", &[2, -1]), text("keep_aspect_ratio_policy", "not_larger")];
+    let ratio = Builder::new(&[1, 4, 4]).opset(18).ints("s", &[2, 8]).node("Resize", "x _ _ s", "y", &ratio);
+    refused(ratio, &["axes is [2, -1]", "counted from the front"]);
+}
+
+/// The constants of a model may have the batch of its file built in.
+#[test]
+fn batches_that_the_file_fixes_are_named() {
+    let token = |batch| {
+        let model = Builder::with_dims(&[batch, Some(4), Some(3)]).floats("token", &[2, 1, 3], &[1.0; 6]);
+        model.node("Concat", "token x", "y", &[int("axis", 1)])
+    };
+    refused(token(Some(2)), &["/y (Concat)", "fixes the batch at 2 items", "open batch axis"]);
+    for batch in [None, Some(1)] {
+        assert!(!token(batch).error().contains("fixes the batch"), "{}", token(batch).error());
+    }
+}
+
+/// Nodes of functions have the name of their result if they have none.
+#[test]
+fn calls_without_a_name() {
+    let mut model = Builder::new(&[2]).node("Own", "x", "y", &[]);
+    model.graph().node[0].name.clear();
+    model.graph().node[0].domain = "own".into();
+    let call = model.graph().node[0].clone();
+    let function = Function { name: "Own".into(), domain: "own".into(), ..Function::default() };
+    let input = vec!["x".into()];
+    let output = vec!["y".into()];
+    model.0.functions.push(Function { input, output, node: vec![call], ..function });
+    refused(model, &["the node that makes \"y\" (Own): the functions"]);
 }
 
 /// Padding that keeps sizes would be negative, and implementations leave out other elements.
@@ -215,7 +274,7 @@ fn attributes() {
     let big = Builder::new(&[2]).scalar("e", 65.0).node("Pow", "x e", "y", &[]);
     refused(big, &["exponent is 65"]);
     let half = Builder::new(&[2]).scalar("e", 0.5).node("Pow", "x e", "y", &[]);
-    refused(half, &["exponent is 0.5"]);
+    refused(half, &["ciphertexts cannot compute it", "polynomial"]);
     let value = Tensor { dims: vec![1], data_type: 1, float_data: vec![f32::NAN], ..Tensor::default() };
     let constant =
         Builder::new(&[2]).node("Constant", "", "c", &[tensor("value", value)]).node("Mul", "x c", "y", &[]);
@@ -229,7 +288,7 @@ fn errors_carry_what_was_found() {
         other => panic!("{other}"),
     };
     let relu = Builder::new(&[2]).node("Relu", "x", "y", &[]);
-    let expected = Problem::Activation { function: Function::Relu };
+    let expected = Problem::Activation { function: pleura_nn::Function::Relu };
     assert_eq!(problem(relu), ("/y".into(), "Relu".into(), expected));
     let pool = Builder::new(&[1, 4, 4]).node("MaxPool", "x", "y", &[]);
     assert_eq!(problem(pool).2, Problem::Unsupported(Unsupported::MaxPool));
