@@ -22,9 +22,10 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let next = cause.to_string();
+        let next = next.trim_end();
         // Some errors already repeat their source.
-        if !text.contains(&next) {
-            text = text + ": " + &next;
+        if !text.contains(next) {
+            text = text + ": " + next;
         }
     }
     text

@@ -24,7 +24,7 @@ pub enum ImageError {
     #[error("the image file is cut off; copy it again")]
     Truncated,
     /// A file that cannot be decoded.
-    #[error("the image cannot be decoded ({0}); copy it again or convert it to PNG")]
+    #[error("the image cannot be decoded ({}); copy it again or convert it to PNG", .0.to_string().trim_end())]
     Damaged(#[source] image::ImageError),
     /// A 12-bit JPEG file that cannot be decoded.
     #[error("the 12-bit JPEG image cannot be decoded ({reason}); copy it again or convert it to PNG")]
