@@ -9,8 +9,8 @@ use crate::omitted::Omitted;
 use crate::outcome::USELESS_BITS;
 use crate::row::{Failure, Row, Seconds};
 use crate::row_file::{EarlierRows, RowFile, RowFormat, TableFormat};
-use crate::terminal;
-use crate::text::{chain, counted, plain, short};
+use crate::terminal::{self, WIDEST};
+use crate::text::{chain, counted, plain, short, tail};
 use anyhow::Result;
 use pleura::xray::{Classifier, Source};
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// Characters of a probability.
 const PROBABILITY: usize = 6;
+/// Characters of a column of names in a file, at most; longer names stand out of it.
+const COLUMN: usize = 200;
 
 /// Counts and times of all X-rays.
 pub(crate) struct Summary {
@@ -146,7 +148,7 @@ impl RowWriter {
             device: device.to_owned(),
             plaintext,
             begun: false,
-            widths: [names.clamp(5, 48), labels.max(9)],
+            widths: [names.clamp(5, if terminal::is_terminal() { WIDEST } else { COLUMN }), labels.max(9)],
             row_file: None,
             page: None,
         }
@@ -337,7 +339,7 @@ impl RowWriter {
         let wrong = wrong.map(|truth| format!("  (labelled {truth})")).unwrap_or_default();
         format!(
             "{:names$}  {:labels$}{probabilities}  {:labels$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>7}{wrong}\n",
-            tail(&plain(&row.name), names),
+            self.shown(&row.name),
             row.label,
             row.plaintext_label,
             row.fidelity.map_or_else(|| "-".to_owned(), |f| format!("{:.1e}", f.max_abs_error)),
@@ -346,6 +348,11 @@ impl RowWriter {
             ms(seconds.infer),
             ms(seconds.decrypt),
         )
+    }
+
+    /// A name as the table shows it. Latents, and files that arrive, may have longer names than the column is wide.
+    fn shown(&self, name: &str) -> String {
+        if terminal::is_terminal() { tail(&plain(name), WIDEST) } else { plain(name) }
     }
 
     fn object(&self, row: &Row) -> Value {
@@ -388,15 +395,6 @@ impl RowWriter {
 fn ms(seconds: f64) -> String {
     let ms = 1e3 * seconds;
     if ms < 9.95 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
-}
-
-/// The end of a name that is too long; names of files differ at the end.
-pub(crate) fn tail(name: &str, width: usize) -> String {
-    let length = name.chars().count();
-    if length <= width {
-        return name.to_owned();
-    }
-    std::iter::once('\u{2026}').chain(name.chars().skip(length + 1 - width)).collect()
 }
 
 /// An error with two digits: further ones are noise, and may reveal the key. Not a number if there were none.

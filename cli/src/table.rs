@@ -1,13 +1,12 @@
 //! Tables of text.
 
-use crate::text::plain;
+use crate::terminal::{WIDEST, is_terminal};
+use crate::text::{plain, tail};
 use anyhow::{Context, Result};
 use console::Term;
 use std::fmt;
 use unicode_width::UnicodeWidthStr;
 
-/// Characters of a cell beyond which it is cut.
-const WIDEST: usize = 48;
 /// Space between columns.
 const GAP: &str = "  ";
 
@@ -35,7 +34,7 @@ impl Table {
 
     /// Adds a row of a [`Table::wide`] one.
     pub(crate) fn wide_row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| cut(&plain(cell))).collect());
+        self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
     }
 
     /// The table in Markdown.
@@ -50,6 +49,15 @@ impl Table {
             }
         }
         text
+    }
+
+    /// The table with cells of at most [`WIDEST`] characters. Those of the first column keep their end, where names of files differ.
+    fn cut(&self) -> Self {
+        let row = |row: &Vec<String>| {
+            let cells = row.iter().enumerate();
+            cells.map(|(column, cell)| if column == 0 { tail(cell, WIDEST) } else { head(cell) }).collect()
+        };
+        Self { words: self.words, rows: self.rows.iter().map(row).collect() }
     }
 
     fn width(&self, column: usize) -> usize {
@@ -97,9 +105,10 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let terminal = Term::stdout();
-        let limit = if terminal.is_term() { usize::from(terminal.size().1) } else { usize::MAX / 2 };
-        f.write_str(&self.folded(limit))
+        if !is_terminal() {
+            return f.write_str(&self.folded(usize::MAX / 2));
+        }
+        f.write_str(&self.cut().folded(usize::from(Term::stdout().size().1)))
     }
 }
 
@@ -113,7 +122,7 @@ pub(crate) fn csv(rows: impl IntoIterator<Item = Vec<String>>) -> Result<String>
     String::from_utf8(bytes).context("cannot write CSV")
 }
 
-fn cut(cell: &str) -> String {
+fn head(cell: &str) -> String {
     match cell.char_indices().nth(WIDEST) {
         Some(_) => cell.chars().take(WIDEST - 1).chain(['\u{2026}']).collect(),
         None => cell.to_owned(),
@@ -151,14 +160,16 @@ mod tests {
 
     #[test]
     fn cells_are_cut_and_made_plain() {
-        let mut table = Table::new(1, ["name"]);
-        table.row(["\u{e9}".repeat(100)]);
-        table.row(["a\tb\n".into()]);
-        let text = table.to_string();
+        let mut table = Table::new(2, ["name", "text"]);
+        table.row([format!("{}.png", "\u{e9}".repeat(100)), "\u{e9}".repeat(100)]);
+        table.row(["a\tb\n".into(), String::new()]);
+        let text = table.cut().folded(1000);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[1].chars().count(), WIDEST);
+        assert_eq!(lines[1].chars().count(), 2 * WIDEST + GAP.len());
+        assert!(lines[1].starts_with("\u{2026}\u{e9}") && lines[1].contains(".png  \u{e9}"));
         assert!(lines[1].ends_with("\u{e9}\u{2026}"));
         assert_eq!(lines[2], "a\\tb\\n");
+        assert!(!table.folded(1000).contains('\u{2026}'), "cells of a file are whole");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::error::advice;
 use crate::text::{chain, plain};
 use anyhow::{Context, Result};
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Verbosity of `--quiet`.
@@ -13,6 +13,9 @@ const QUIET: u8 = 0;
 const USUAL: u8 = 1;
 /// Verbosity of `--verbose`.
 const VERBOSE: u8 = 2;
+
+/// Characters of a name, or of a cell of a table, beyond which it is cut on a terminal.
+pub(crate) const WIDEST: usize = 48;
 
 static VERBOSITY: AtomicU8 = AtomicU8::new(USUAL);
 
@@ -40,6 +43,15 @@ pub(crate) fn set_verbosity(quiet: bool, verbose: bool) {
 /// Whether notes and progress are hidden.
 pub(crate) fn is_quiet() -> bool {
     VERBOSITY.load(Ordering::Relaxed) == QUIET
+}
+
+/// Whether reports go to a terminal, where lines have little room, and not to a file.
+pub(crate) fn is_terminal() -> bool {
+    if STDOUT_IS_A_FILE.load(Ordering::Relaxed) {
+        io::stderr().is_terminal()
+    } else {
+        io::stdout().is_terminal()
+    }
 }
 
 /// Keeps standard output for the bytes of a result file: reports go to standard error from now on.

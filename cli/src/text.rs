@@ -105,6 +105,15 @@ pub(crate) fn millis(seconds: f64) -> String {
     }
 }
 
+/// The end of a name that is too long; names of files differ at the end.
+pub(crate) fn tail(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width {
+        return name.to_owned();
+    }
+    std::iter::once('\u{2026}').chain(name.chars().skip(length + 1 - width)).collect()
+}
+
 /// A number with about three significant digits.
 pub(crate) fn short(x: f64) -> String {
     match x.abs() {

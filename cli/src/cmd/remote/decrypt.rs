@@ -3,7 +3,6 @@
 use super::spec::{ClientArgs, cannot_use};
 use crate::names::cell;
 use crate::outcome::{coarse_scores_warning, nested};
-use crate::row_writer::tail;
 use crate::table::Table;
 use crate::text::{counted, hex, plain, short};
 use crate::{files, terminal};
@@ -22,8 +21,6 @@ use std::path::{Path, PathBuf};
 
 /// Results of an item that a table shows.
 const SHOWN: usize = 10;
-/// Characters of a name that a table shows.
-const NAME: usize = 48;
 
 /// Arguments of `pleura decrypt`.
 #[derive(Args)]
@@ -146,7 +143,7 @@ pub(crate) fn xray_table(classes: &Classes, items: &[DecryptedItem]) -> Table {
     for item in items {
         let label = classes.label(&item.scores).to_owned();
         let probabilities = classes.probabilities(&item.scores).into_iter().map(|p| format!("{p:.4}"));
-        table.wide_row([tail(&item.note.name, NAME), label].into_iter().chain(probabilities).collect());
+        table.wide_row([item.note.name.clone(), label].into_iter().chain(probabilities).collect());
     }
     table
 }
@@ -212,7 +209,7 @@ pub(crate) fn arrays(form: &ArrayForm<'_>, key: &ClientKey, items: &[DecryptedIt
         let place = label(ArrayView1::from(&outputs)).filter(|_| count > 1);
         let place = place.map_or_else(|| "-".to_owned(), |place| place.to_string());
         let values = outputs.iter().take(shown).map(|&y| short(y));
-        table.wide_row([tail(&item.note.name, NAME), place].into_iter().chain(values).collect());
+        table.wide_row([item.note.name.clone(), place].into_iter().chain(values).collect());
     }
     let rest = if count > shown {
         format!("; {shown} of {count} results of an item are shown, --json and --output give all")
