@@ -289,7 +289,8 @@ impl RowWriter {
         let medians = summary.medians();
         let mut parts = vec![counted(*done, "X-ray")];
         if *known > 0 {
-            parts.push(format!("{right} labelled as by the doctors"));
+            let of = if known == done { String::new() } else { format!(" of {known}") };
+            parts.push(format!("{right}{of} labelled as by the doctors"));
         }
         if *worst > 0.0 {
             parts.push(format!("{agreeing} as the plaintext network"));
