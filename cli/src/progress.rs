@@ -1,7 +1,7 @@
 //! Progress on standard error: a bar on a terminal, elsewhere a line every ten seconds.
 
 use crate::terminal;
-use crate::text::{bytes_text, plain};
+use crate::text::{bytes_text, counted, plain};
 use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
 use std::io::{self, IsTerminal};
 use std::thread;
@@ -21,6 +21,8 @@ enum Unit {
     Bytes,
     /// Steps of unknown lengths, which have no rate.
     Steps,
+    /// Items of an unknown number, some of which may not be there yet.
+    Arrivals,
 }
 
 /// A bar for items of similar cost, with rate and remaining time.
@@ -38,6 +40,11 @@ pub(crate) fn clock() -> ProgressBar {
     start("{prefix:9} {pos}/{len} {elapsed} {wide_msg}", Unit::Steps)
 }
 
+/// A count of items that arrive. Elsewhere than on a terminal, it has a line when it has grown.
+pub(crate) fn count() -> ProgressBar {
+    start("{prefix:9} {pos} so far {wide_msg}", Unit::Arrivals)
+}
+
 fn start(template: &str, unit: Unit) -> ProgressBar {
     if terminal::is_quiet() {
         return ProgressBar::hidden();
@@ -53,14 +60,16 @@ fn start(template: &str, unit: Unit) -> ProgressBar {
     bar
 }
 
-/// Prints a line every ten seconds until the bar is finished or dropped.
+/// Prints a line every ten seconds until the bar is finished or dropped; of arrivals, only when there are more than in the line before.
 fn print_lines(bar: &WeakProgressBar, unit: Unit) {
     let clock = Instant::now();
     let mut next = LINE;
+    let mut told = 0;
     loop {
         thread::sleep(LOOK);
         let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) else { return };
-        if clock.elapsed() >= next {
+        if clock.elapsed() >= next && (unit != Unit::Arrivals || bar.position() > told) {
+            told = bar.position();
             next = clock.elapsed() + LINE;
             let text = line(&bar.prefix(), bar.position(), bar.length().unwrap_or(0), clock.elapsed(), unit);
             let message = bar.message();
@@ -76,6 +85,7 @@ fn line(prefix: &str, done: u64, total: u64, elapsed: Duration, unit: Unit) -> S
         Unit::Items => format!("{done} of {total} items"),
         Unit::Steps => format!("{done} of {total} steps"),
         Unit::Bytes => format!("{} of {}", bytes_text(done), bytes_text(total)),
+        Unit::Arrivals => return format!("{prefix}: {} so far", counted(done as usize, "item")),
     };
     let rate = done as f64 / elapsed.as_secs_f64();
     if unit == Unit::Steps || done == 0 || total == 0 {
@@ -110,6 +120,7 @@ mod tests {
             line("infer", 1 << 20, 3 << 20, at(2), Unit::Bytes),
             "infer: 1.0 MiB of 3.0 MiB, 512.0 KiB/s, 4 s left"
         );
+        assert_eq!(line("classify", 16, 0, at(10), Unit::Arrivals), "classify: 16 items so far");
         assert_eq!(line("keys", 0, 1, at(10), Unit::Steps), "keys: 0 of 1 steps, 10 s so far");
         assert_eq!(line("read", 0, 9, at(10), Unit::Items), "read: 0 of 9 items, 10 s so far");
         assert_eq!([89.0, 600.0, 7200.0].map(duration), ["89 s", "10 min", "2.0 h"]);

@@ -18,7 +18,7 @@ use crate::row_file::{self, TableFormat};
 use crate::row_writer::{RowWriter, Summary};
 use crate::stages::Crew;
 use crate::text::plain;
-use crate::{classifier, files, terminal};
+use crate::{classifier, files, progress, terminal};
 use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 use labels::Labels;
@@ -71,10 +71,8 @@ pub(crate) fn classify(args: &ClassifyArgs) -> Result<()> {
         writer.save_page(path.clone(), args.force);
     }
     let summary = Summary::new(evaluation);
-    let bar = crate::progress::bar().with_prefix("classify");
-    if !args.watching.watch {
-        bar.set_length(sources.len() as u64);
-    }
+    let bar = if args.watching.watch { progress::count() } else { progress::bar() }.with_prefix("classify");
+    bar.set_length(sources.len() as u64);
     let only = sources.len() == 1 && !args.watching.watch;
     let run = Run { args, sources, scorer: &scorer, crew: &crew, labels: labels.as_ref() };
     let mut sink = Sink { writer, summary, omitted, bar, only, total: 0 };

@@ -88,7 +88,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<()> {
     let places: Vec<&PathBuf> = [args.html.as_ref(), args.report.file()].into_iter().flatten().collect();
     files::check_outputs(&places, sources::files(&args.images.images), args.force)?;
     let images = images::load(&args.images.images)?;
-    let bar = crate::progress::bar().with_prefix("compare");
+    let bar = crate::progress::clock().with_prefix("compare");
     bar.set_length((4 + KINDS.len() * images.len()) as u64);
     let mut methods = Vec::new();
     let classifier = classifier::load(MODELS[0].name)?;
