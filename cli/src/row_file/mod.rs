@@ -167,7 +167,7 @@ impl RowFile {
         Ok(())
     }
 
-    /// Gives the file its name; without a row there is none. Rows of images that are now others are left out.
+    /// Gives the file its name; without rows it has the headings alone. Rows of images that are now others are left out.
     pub(crate) fn finish(mut self) -> Result<()> {
         if files::is_standard(&self.path) {
             return self.print();
@@ -185,14 +185,11 @@ impl RowFile {
         if !self.withdrawn.is_empty() {
             self = self.leave_out()?;
         }
-        let Self { path, part, replace, mut file, rows, table, format, .. } = self;
+        let Self { path, part, replace, mut file, table, format, .. } = self;
         let failed = || files::cannot_write(&path);
         if !files::is_at(&file, &part).with_context(failed)? {
             files::on_interruption(None);
             bail!("another program has replaced {}: nothing is written; try again", part.display());
-        }
-        if rows == 0 {
-            return fs::remove_file(&part).with_context(failed);
         }
         file.seek(SeekFrom::Start(0)).with_context(failed)?;
         files::write_by(&path, replace, false, |out| table.write(&file, &format, out).with_context(failed))?;
@@ -390,7 +387,8 @@ mod tests {
         let first = open(&path, &[]).unwrap();
         assert!(open(&path, &[]).err().unwrap().to_string().starts_with("another run is writing to "));
         first.finish().unwrap();
-        assert!(!path.exists(), "no row, no file");
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1, "headings alone");
+        fs::remove_file(&path).unwrap();
         drop(open(&path, &[]).unwrap());
     }
 

@@ -157,6 +157,20 @@ fn shards_share_a_folder() {
     names.dedup();
     assert_eq!(names.len(), 12, "{names:?}");
     place.pleura(&["classify", "ward", "--shard", "4/3"]).misused("2/8");
+    // A share without files has a table too, which replaces an old one.
+    let mut notes = 0;
+    let mut rows = 0;
+    for (shard, table) in [("1/2", "1.csv"), ("2/2", "2.csv")] {
+        place.write(table, b"old\n");
+        let run = ["classify", "ward/0.jpeg", "--plaintext", "--shard", shard, "--output", table, "--force"];
+        let said = place.pleura(&run).ok();
+        notes += said.err.matches("has none of the 1 file\n").count();
+        let text = fs::read_to_string(place.path(table)).unwrap();
+        assert!(text.starts_with("image,sha256,"), "{text}");
+        rows += text.lines().count() - 1;
+        assert!(!place.path(&format!("{table}.part")).exists());
+    }
+    assert_eq!([notes, rows], [1, 1]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::latency::MAX_REPEATS;
 use crate::memory::MemoryArgs;
 use crate::row_file::TableFormat;
 use crate::sources::FolderArgs;
+use crate::terminal;
+use crate::text::counted;
 use anyhow::Result;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args};
@@ -160,7 +162,11 @@ impl ClassifyArgs {
             false => self.folders.list(&self.inputs)?,
         };
         if let Some(shard) = self.shard {
+            let all = list.sources.len();
             list.sources.retain(|source| shard.has(source.path()));
+            if list.sources.is_empty() && !self.watching.watch {
+                terminal::note(&format!("share {shard} has none of the {}", counted(all, "file")));
+            }
             list.skipped.retain(|file| shard.has(&file.path));
         }
         Ok(list)

@@ -1,6 +1,7 @@
 //! Disjoint shares of files, for many machines.
 
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -24,6 +25,12 @@ impl Shard {
         let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
         let number = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         number % self.count == self.index
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index + 1, self.count)
     }
 }
 
