@@ -35,6 +35,8 @@ pub(crate) enum FileError {
     IsInput(PathBuf),
     #[error("this command would write two files to {}: name two places", .0.display())]
     Twice(PathBuf),
+    #[error("{} would hold .{format} and not .{ending}: name a file that ends in .{format}", path.display())]
+    Format { path: PathBuf, ending: String, format: &'static str },
 }
 
 /// Context of an error that came of reading a file.
@@ -191,6 +193,19 @@ pub(crate) fn apart(
         Some(path) => Err(FileError::IsInput(path.into())),
         None => Ok(()),
     }
+}
+
+/// Endings of names that promise a format of results.
+const FORMATS: [&str; 7] = ["csv", "json", "jsonl", "npy", "parquet", "safetensors", "xlsx"];
+
+/// Checks before the work that the name of a result does not promise another format than that which is written, whose ending is
+/// `format`. Names without an ending, or with one that promises nothing, may be of any.
+pub(crate) fn check_format(path: &Path, format: &'static str) -> Result<(), FileError> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    if ending == format || !FORMATS.contains(&&*ending) {
+        return Ok(());
+    }
+    Err(FileError::Format { path: path.into(), ending, format })
 }
 
 /// Whether two paths, to what may not be there yet, are of one file.

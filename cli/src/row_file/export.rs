@@ -1,6 +1,7 @@
 //! Formats of a finished table.
 
 use super::lines::{AHEAD, RowFormat, column, header, records};
+use crate::files;
 use crate::names::cell;
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
@@ -23,10 +24,10 @@ pub(crate) enum TableFormat {
 }
 
 impl TableFormat {
-    /// The format that a file's name ends in, or CSV.
+    /// The format that a file's name ends in; CSV for names that promise no format.
     ///
     /// # Errors
-    /// If the name ends in that of a format that this program was built without.
+    /// If the name ends in that of a format that no table has, or that this program was built without.
     pub(crate) fn of(path: &Path) -> Result<Self> {
         let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
         match extension.as_ref().and_then(|extension| extension.to_str()) {
@@ -37,7 +38,10 @@ impl TableFormat {
             Some("parquet") => Err(anyhow!(
                 "this program was built without Parquet: name a .csv or .jsonl file, or build it with --features parquet"
             )),
-            _ => Ok(Self::Csv),
+            _ => match files::check_format(path, "csv") {
+                Ok(()) => Ok(Self::Csv),
+                Err(error) => Err(anyhow!("{error} or .jsonl, or give --format csv")),
+            },
         }
     }
 
@@ -100,6 +104,11 @@ mod tests {
     #[test]
     fn names_choose_formats() {
         assert_eq!(TableFormat::of(Path::new("x")).unwrap(), TableFormat::Csv);
+        for name in ["x.json", "x.XLSX", "x.npy"] {
+            assert!(
+                TableFormat::of(Path::new(name)).unwrap_err().to_string().contains("ends in .csv or .jsonl")
+            );
+        }
         assert_eq!(TableFormat::of(Path::new("x.JSONL")).unwrap(), TableFormat::Jsonl);
         #[cfg(not(feature = "parquet"))]
         assert!(TableFormat::of(Path::new("x.parquet")).unwrap_err().to_string().contains("without Parquet"));

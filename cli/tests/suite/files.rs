@@ -310,3 +310,23 @@ fn values_far_beyond_those_of_calibration_are_told_on_the_row() {
     assert!(warnings.contains("times as large as those that it was calibrated for"), "{warnings}");
     assert!(rows[1].get("warnings").is_none(), "{rows:?}");
 }
+
+#[test]
+fn names_that_promise_another_format_are_refused() {
+    let place = Place::new();
+    place.pleura(&["export", "--model", "pneumonia", "--output", "."]).ok();
+    let keys = ["--spec", "client.spec", "--secret", "secret.key"];
+    place.pleura(&[&["keygen", "--output", "eval.keys"], &keys[..]].concat()).ok();
+    let decrypt = [&["decrypt", "none.ct", "--output", "y.npy"], &keys[..]].concat();
+    place.pleura(&decrypt).fails(&["y.npy would hold .csv and not .npy", "ends in .csv"]);
+    place.run("mlp", &["--output", "y.csv"]).fails(&["y.csv would hold .npy and not .csv", "ends in .npy"]);
+    let image = reference("../samples/NORMAL2-IM-1438-0001.jpeg");
+    let classify = |arguments: &[&str]| {
+        place.pleura(&[&["classify", &image, "--plaintext", "--output", "x.JSON"], arguments].concat())
+    };
+    classify(&[]).fails(&["x.JSON would hold .csv and not .json", ".jsonl", "--format csv"]);
+    classify(&["--format", "jsonl"]).ok();
+    place.pleura(&["compress", &image, "--output", "x.npy"]).fails(&["ends in .safetensors"]);
+    // No other file was made.
+    assert!(!place.path("y.npy").exists() && !place.path("y.csv").exists() && !place.path("x.npy").exists());
+}

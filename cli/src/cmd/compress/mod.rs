@@ -147,6 +147,7 @@ pub(crate) fn compress(args: &CompressArgs) -> Result<()> {
     let codec = shipped::codec(&args.codec)?;
     let SourceList { sources, skipped, .. } = args.folders.list(&args.images)?;
     files::check_outputs(&[&args.output], sources.iter().map(Source::path), args.force)?;
+    files::check_format(&args.output, "safetensors")?;
     let part = part_file::part(&args.output);
     files::apart(&[&part], sources.iter().map(Source::path))?;
     let omitted = Omitted::new(&skipped, &[&args.output, &part]);

@@ -60,6 +60,9 @@ pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
         files::check_outputs(&[path], args.client.files().iter().chain([&args.input]), args.force)?;
     }
     let key = args.client.open()?;
+    if let Some(path) = &args.output {
+        files::check_format(path, if key.bundle().takes_arrays() { "npy" } else { "csv" })?;
+    }
     let items = read(args, &key)?;
     items.iter().flat_map(|item| warnings(&key, item)).for_each(|text| terminal::warn(&text));
     match key.bundle().task() {

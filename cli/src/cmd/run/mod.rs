@@ -131,6 +131,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 fn run_here(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.output {
         files::check_outputs(&[path], args.model.files().chain([&args.input]), args.force)?;
+        files::check_format(path, "npy")?;
     }
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
@@ -199,6 +200,7 @@ fn run_on_server(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.output {
         files::check_outputs(&[path], args.server.files().into_iter().chain([&args.input]), args.force)?;
         args.server.check_outputs([path])?;
+        files::check_format(path, "npy")?;
     }
     let connection = args.server.connect(args.model.model.to_str())?;
     let items = connection.run_arrays(&args.input)?;
