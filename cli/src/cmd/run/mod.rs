@@ -210,6 +210,7 @@ fn run_on_server(args: &RunArgs) -> Result<()> {
 }
 
 fn wrong_result(bits: f64) -> String {
+    let bits = bits.max(0.0);
     format!(
         "the result is not that of the network: {bits:.1} bits are right; the values may be too large or too different in \
          size, --calibrate with typical items may help"
