@@ -19,7 +19,10 @@ pub(crate) fn load_scaled(name: &str, scaling: Option<PixelScaling>) -> Result<C
     let path = Path::new(name);
     match shipped::model(name) {
         Ok(model) => Ok(Classifier::from_onnx(model.name, model.onnx, scaling)?),
-        Err(error) if !path.exists() => Err(error.into()),
+        // A name has no folder and no ending.
+        Err(error) if !path.exists() && path.components().count() == 1 && path.extension().is_none() => {
+            Err(error.into())
+        }
         Err(_) => {
             let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
             let bytes = files::read(path, MAX_MODEL)?;

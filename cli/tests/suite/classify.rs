@@ -245,6 +245,7 @@ fn networks_that_cannot_look_at_x_rays_are_refused() {
     place
         .pleura(&["classify", "--model", "pnuemonia"])
         .fails(&["no model \"pnuemonia\"", "pneumonia-hefnet"]);
+    place.pleura(&["classify", "--model", "none.onnx"]).fails(&["cannot read none.onnx: "]);
     place.pleura(&["classify", "--model", &reference("odd.onnx")]).fails(&["(3, 30, 27)", "pleura run"]);
     place.pleura(&["classify", "--model", &sample(NORMAL)]).fails(&["cannot import"]);
     place.pleura(&["classify", "--device", "999"]).fails(&["there is no GPU"]);
