@@ -103,13 +103,16 @@ impl ServerArgs {
         };
         let token = secret::from_file(token_file)?;
         let authorities = self.ca.as_ref().map(|path| files::read(path, MAX_PEM)).transpose()?;
-        let client = Arc::new(ServiceClient::new(&Options {
+        let client = ServiceClient::new(&Options {
             url,
             authorities: authorities.as_deref(),
             token: token.trim(),
             patience: Duration::from_secs(self.patience),
-        })?);
-        let mut model = choose(client.models()?, wanted)?;
+        })?;
+        let patience = self.patience;
+        let client = Arc::new(client.observed(move |error| tell(error, patience)));
+        let models = client.models().with_context(|| format!("cannot use {url}"))?;
+        let mut model = choose(models, wanted)?;
         if let Some(signer) = &self.signer {
             model.receipt_signer.clone_from(signer);
         }
@@ -260,6 +263,13 @@ impl Drop for Connection {
             }
         }
         files::set_last(None);
+    }
+}
+
+/// A note that a request is repeated because of the network. A busy server is no news.
+fn tell(error: &ClientError, patience: u64) {
+    if matches!(error, ClientError::Network(_)) {
+        terminal::note(&format!("{error}: the request is repeated for up to {patience} s (--patience)"));
     }
 }
 

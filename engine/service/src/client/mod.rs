@@ -49,7 +49,11 @@ pub struct ServiceClient {
     url: String,
     authorization: String,
     patience: Duration,
+    observe: Box<Observer>,
 }
+
+/// Receiver of the error of a request that is repeated.
+type Observer = dyn Fn(&ClientError) + Send + Sync;
 
 /// Results, and the server's signed statement of what they were computed from.
 pub struct Answer {
@@ -104,7 +108,14 @@ impl ServiceClient {
             url: url.to_owned(),
             authorization: format!("Bearer {}", options.token),
             patience: options.patience,
+            observe: Box::new(|_| ()),
         })
+    }
+
+    /// The client with a receiver of errors: it is called when a request is repeated for the first time.
+    #[must_use]
+    pub fn observed(self, observe: impl Fn(&ClientError) + Send + Sync + 'static) -> Self {
+        Self { observe: Box::new(observe), ..self }
     }
 
     /// The networks that the server offers. This request is not repeated, so that a wrong address is soon reported.
@@ -168,7 +179,7 @@ impl ServiceClient {
                     }
                     // The server says from where to go on.
                     Err(failure) => {
-                        patience.wait(failure)?;
+                        patience.wait(failure, &*self.observe)?;
                         break;
                     }
                 }
@@ -233,7 +244,7 @@ impl ServiceClient {
         loop {
             match self.once(call) {
                 Ok(reply) => return Ok(reply),
-                Err(failure) => patience.wait(failure)?,
+                Err(failure) => patience.wait(failure, &*self.observe)?,
             }
         }
     }
