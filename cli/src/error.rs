@@ -5,6 +5,8 @@ use pleura::ckks::BackendError;
 use pleura::onnx::{ImportError, Problem};
 use pleura::xray::XrayError;
 use pleura::{backend_failure, is_missing_gpu};
+#[cfg(feature = "service")]
+use pleura_service::{client::ClientError, problem::Code};
 
 /// A GPU that has no room for a buffer.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,10 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(import) = error.downcast_ref() {
         return import_advice(import);
     }
+    #[cfg(feature = "service")]
+    if let Some(client) = error.downcast_ref() {
+        return client_advice(client);
+    }
     match (error.downcast_ref(), of_device(error)) {
         (Some(GpuFull { limit: Some(_), .. }), _) => {
             Some("a larger --gpu-memory may do, and --device cpu computes on the processor")
@@ -51,6 +57,27 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
         ),
         (_, None) if error.chain().any(is_missing_gpu) => {
             Some("--device cpu computes on the processor, and `pleura devices` lists all devices")
+        }
+        _ => None,
+    }
+}
+
+/// The flag that may be wrong where a request fails.
+#[cfg(feature = "service")]
+fn client_advice(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::Network(network) if network.to_string().contains("certificate") => Some(
+            "--ca FILE names the server's own certificate or that of its authority, and --server has the host that the \
+             certificate is for",
+        ),
+        ClientError::Network(_) => Some("--server names host and port of a running `pleura serve`"),
+        ClientError::Authorities => Some("--ca names the file"),
+        ClientError::Token => Some("--token-file names the file"),
+        ClientError::Refused(problem) if problem.code == Code::Unauthorized => Some(
+            "--token-file names the file of a token that the server's operator made by `pleura serve --new-token NAME`",
+        ),
+        ClientError::OtherSigner { .. } => {
+            Some("--signer names the key that is expected, or else the server does")
         }
         _ => None,
     }

@@ -188,13 +188,16 @@ fn mistakes_get_sentences() {
     let cert = "data/self-signed.pem";
     assert!(classify(&server.url, cert, "other").contains("users other than the owner can read"));
     private(&place.path("other"));
-    assert!(classify(&server.url, cert, "other").contains("the token is not known"));
+    assert!(classify(&server.url, cert, "other").contains("--token-file names the file of a token"));
     assert!(classify(&server.url, "token", "token").contains("no certificate"));
     assert!(classify(&server.url.replace("https", "http"), cert, "token").contains("https://HOST:PORT"));
-    assert!(classify("https://localhost:1", cert, "token").contains("cannot be reached"));
+    let text = classify("https://localhost:1", cert, "token");
     assert!(
-        classify(&server.url.replace("localhost", "127.0.0.1"), cert, "token").contains("cannot be reached")
+        text.contains("cannot use https://localhost:1: ") && text.contains("cannot be reached"),
+        "{text}"
     );
+    let text = classify(&server.url.replace("localhost", "127.0.0.1"), cert, "token");
+    assert!(text.contains("--ca FILE names the server's own certificate"), "{text}");
     let said = place.pleura(&["serve", "--data", "data", "--new-token", "ward-1"]);
     assert!(said.code == Some(1) && said.err.contains("has a token of the name ward-1"), "{said:?}");
     let said = place.pleura(&["serve", "--data", "empty", "--self-signed", "localhost"]);

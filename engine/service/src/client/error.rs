@@ -50,7 +50,7 @@ pub enum ClientError {
     #[error("the server sent the results of another request")]
     OtherResults,
     /// A receipt is signed by another key than the server said.
-    #[error("the server signed a receipt with {got}, and {expected} is its key")]
+    #[error("the server signed a receipt with {got}, not with the expected key {expected}")]
     OtherSigner {
         /// Key that the receipt should be signed with.
         expected: String,

@@ -53,7 +53,9 @@ pub fn new_token(path: &Path, folder: &Path, name: &str) -> Result<String, Servi
     if entries.iter().any(|entry| entry.name == name) {
         return Err(ServiceError::Token {
             path: path.into(),
-            problem: format!("has a token of the name {name}"),
+            problem: format!(
+                "has a token of the name {name}: choose another name, or delete its line to revoke it"
+            ),
         });
     }
     if has_keys(folder, name)? {
