@@ -220,7 +220,7 @@ fn networks_of_too_many_weights_are_refused_by_name() {
     let network = Network::new("shuffled", nodes).unwrap();
     let error = at(&network, Security::Bits128).unwrap_err();
     assert!(
-        matches!(&error, CompileError::TooManyWeights { node, weights } if node == "shuffle" && *weights > 1 << 29)
+        matches!(&error, CompileError::TooManyWeights { node, weights } if node == "shuffle" && *weights > 1 << 28)
     );
     assert_sentence(&error);
 }
