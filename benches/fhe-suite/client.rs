@@ -4,6 +4,7 @@ use crate::files;
 use crate::instance::Instance;
 use anyhow::{Context, Result, bail};
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
+use pleura::nn::BeyondRange;
 use pleura::npy;
 use pleura::remote::{ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, MAX_SECRET_BYTES};
 use std::io::{BufRead, BufReader, Read};
@@ -135,9 +136,9 @@ fn scores(key: &ClientKey, file: impl Read) -> Result<ArrayD<f64>> {
     let mut items = 0;
     while let Some(group) = decryptor.next_group()? {
         for item in group {
-            if let Some(found) = item.beyond_range {
+            if let Some(BeyondRange { found, .. }) = item.beyond_range {
                 eprintln!(
-                    "warning: scores of item {items} reach {found:.3e}, beyond the calibrated range: they may be wrong"
+                    "warning: scores of item {items} reach {found}, beyond the calibrated range: they may be wrong"
                 );
             }
             values.extend(item.scores);

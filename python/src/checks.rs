@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::work::Interruption;
 use ndarray::{ArrayD, ArrayViewD};
-use pleura::nn::{FittedActivation, Network, Plan, ScoreTransform};
+use pleura::nn::{FittedActivation, Network, Plan, RangeViolation, ScoreTransform};
 use pleura::remote::ClientBundle;
 use std::collections::BTreeMap;
 
@@ -25,16 +25,16 @@ impl Checks {
         items: &ArrayD<f64>,
         interruption: &Interruption,
     ) -> Result<Vec<String>, Failure> {
-        let mut beyond: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        let mut beyond: BTreeMap<String, RangeViolation> = BTreeMap::new();
         let mut operands = vec![[f64::INFINITY, f64::NEG_INFINITY]; self.fitted.len()];
         for item in items.outer_iter() {
             interruption.check()?;
             self.add(plan, item, &mut beyond, &mut operands);
         }
-        let beyond = beyond.into_iter().map(|(node, (calibrated, found))| {
+        let beyond = beyond.into_values().map(|violation| {
             format!(
-                "{node} reaches {found:.3e}, but was calibrated up to {calibrated:.3e}: results may be wrong, also those of items that \
-                 share ciphertexts; give compile(..., calibration=) items like these"
+                "{violation}: results may be wrong, also those of items that share ciphertexts; give compile(..., calibration=) items \
+                 like these"
             )
         });
         let outside =
@@ -52,14 +52,16 @@ impl Checks {
         &self,
         plan: &Plan,
         item: ArrayViewD<'_, f64>,
-        beyond: &mut BTreeMap<String, (f64, f64)>,
+        beyond: &mut BTreeMap<String, RangeViolation>,
         operands: &mut [[f64; 2]],
     ) {
         let item: Vec<f64> = item.iter().copied().collect();
         let trace = self.network.trace(&item);
         for violation in plan.violations_of(&self.network, &trace) {
-            let entry = beyond.entry(violation.node).or_insert((violation.calibrated, violation.found));
-            entry.1 = entry.1.max(violation.found);
+            let worst = beyond.entry(violation.node.clone()).or_insert_with(|| violation.clone());
+            if violation.times() > worst.times() {
+                *worst = violation;
+            }
         }
         for (fitted, [low, high]) in self.fitted.iter().zip(operands) {
             for x in trace.get(fitted.operand).into_iter().flatten() {
@@ -70,7 +72,7 @@ impl Checks {
     }
 }
 
-/// Published results are multiples of it.
+/// Published results are multiples of it, or of smaller numbers where they have units of their own.
 pub(crate) fn rounding(bundle: &ClientBundle) -> f64 {
     f64::from(-bundle.spec().publish_bits()).exp2()
 }

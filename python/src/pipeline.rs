@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind};
 use crate::plan::{Compiled, Plan};
 use crate::work::{self, Interruption};
 use ndarray::{ArrayD, Axis, IxDyn};
-use pleura::nn::Fidelity;
+use pleura::nn::{BeyondRange, Fidelity};
 use pleura::{Device, StageTimes};
 use pyo3::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,10 +140,9 @@ impl Inner {
             Failure::new(Kind::Internal, "the plaintext network panicked; please report it")
         })??;
         let spec = bundle.spec();
-        if let Some(found) = spec.output_beyond_range(&unrounded) {
+        if let Some(BeyondRange { found, calibrated }) = spec.output_beyond_range(&unrounded) {
             warnings.push(format!(
-                "results reach {found:.3e}, but were calibrated up to {:.3e}: they may be wrong; calibrate with items like these",
-                spec.output_range()
+                "results reach {found}, but were calibrated {calibrated}: they may be wrong; calibrate with items like these"
             ));
         }
         let shape: Vec<usize> = std::iter::once(items.len_of(Axis(0))).chain(bundle.score_shape()).collect();
@@ -185,10 +184,9 @@ impl Inner {
         }
         let spec = bundle.spec();
         let values: Vec<f64> = items.iter().copied().collect();
-        let found = spec.input_beyond_range(&values).map(|found| {
+        let found = spec.input_beyond_range(&values).map(|BeyondRange { found, calibrated }| {
             format!(
-                "inputs reach {found:.3e}, but were calibrated up to {:.3e}: results may be wrong; calibrate with items like these",
-                spec.input_range()
+                "inputs reach {found}, but were calibrated {calibrated}: results may be wrong; calibrate with items like these"
             )
         });
         Ok(found.into_iter().collect())

@@ -177,9 +177,14 @@ impl Plan {
         self.inner.bundle.group()
     }
 
-    /// Published results are multiples of it.
+    /// Published results are multiples of it, or of smaller numbers where they have units of their own.
     fn rounding(&self) -> f64 {
         checks::rounding(&self.inner.bundle)
+    }
+
+    /// Published elements of a result are multiples of these.
+    fn roundings(&self) -> Vec<f64> {
+        self.inner.bundle.spec().roundings()
     }
 
     /// Whether ranges of values come from calibration items or from the model file.

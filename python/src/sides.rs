@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind};
 use crate::work;
 use ndarray::{ArrayD, IxDyn};
 use pleura::Device;
-use pleura::nn::{Report, ServerPlan};
+use pleura::nn::{BeyondRange, Report, ServerPlan};
 use pleura::remote::{
     self, ClientBundle, ClientKey, ItemDecryptor, ItemEncryptor, ItemNote, Origin, infer_items, load_session,
 };
@@ -93,10 +93,9 @@ impl Client {
             for (number, item) in input.values.outer_iter().enumerate() {
                 interruption.check()?;
                 let values: Vec<f64> = item.iter().copied().collect();
-                if let Some(found) = spec.input_beyond_range(&values) {
+                if let Some(BeyondRange { found, calibrated }) = spec.input_beyond_range(&values) {
                     warnings.push(format!(
-                        "item {number} reaches {found:.3e}, but inputs were calibrated up to {:.3e}: its result may be wrong",
-                        spec.input_range()
+                        "item {number} reaches {found}, but inputs were calibrated {calibrated}: its result may be wrong"
                     ));
                 }
                 encryptor
@@ -119,10 +118,9 @@ impl Client {
             while let Some(group) = decryptor.next_group()? {
                 interruption.check()?;
                 for item in group {
-                    if let Some(found) = item.beyond_range {
+                    if let Some(BeyondRange { found, calibrated }) = item.beyond_range {
                         warnings.push(format!(
-                            "the results of item {count} reach {found:.3e}, but were calibrated up to {:.3e}: they may be wrong",
-                            bundle.spec().output_range()
+                            "the results of item {count} reach {found}, but were calibrated {calibrated}: they may be wrong"
                         ));
                     }
                     values.extend(item.scores);

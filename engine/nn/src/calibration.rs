@@ -1,5 +1,6 @@
 //! Calibration: typical items of a network, and the ranges of values that they lead to.
 
+use crate::scaler::Scaler;
 use crate::{CompileError, Network, NodeMap};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use rayon::prelude::*;
@@ -18,6 +19,8 @@ pub(crate) struct Calibration {
     growth: BTreeMap<String, f64>,
     /// Largest of the factors, for nodes without a known range.
     most: f64,
+    /// The least range of results: a scaler leaves them room.
+    least_result: f64,
 }
 
 impl Calibration {
@@ -43,7 +46,7 @@ impl Calibration {
         });
         let growth: BTreeMap<_, _> = factors.collect();
         let most = growth.values().fold(1.0, |most: f64, factor| most.max(*factor));
-        Ok(Self { items, growth, most })
+        Ok(Self { items, growth, most, least_result: 0.0 })
     }
 
     /// Items of [`Network::side_by_side`]: `count` items one after the other, cyclically from each one on.
@@ -54,7 +57,17 @@ impl Calibration {
                 .collect(),
             growth: self.growth.clone(),
             most: self.most,
+            least_result: self.least_result,
         }
+    }
+
+    /// Items of a network whose input is scaled, and whose results are in units of a scaler if that is so.
+    pub(crate) fn scaled(self, input: Option<&Scaler>, are_results_scaled: bool) -> Self {
+        let items = match input {
+            Some(scaler) => self.items.iter().map(|item| scaler.scale(item)).collect(),
+            None => self.items,
+        };
+        Self { items, least_result: if are_results_scaled { 1.0 } else { self.least_result }, ..self }
     }
 
     /// Largest magnitude at each node of a network on these items divided by `unit`, or more where larger values are
@@ -68,6 +81,9 @@ impl Calibration {
         let mut found = ranges(network, &items)?;
         for (id, range) in found.iter_mut() {
             *range *= self.growth.get(&network[id].name).copied().unwrap_or(self.most);
+            if id == network.output() {
+                *range = range.max(self.least_result);
+            }
         }
         Ok(found)
     }

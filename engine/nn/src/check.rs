@@ -8,6 +8,7 @@
 use crate::error::MAX_LOG2_RANGE;
 use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS};
 use crate::levels::{chebyshev_scale, polynomial_depth};
+use crate::scaler::Scaler;
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SCALE_TOLERANCE, TensorSpec};
 use crate::step::{Operand, Step, StepKind};
@@ -20,6 +21,8 @@ const MAX_DEGREE: usize = 1 << 8;
 const MAX_AXES: usize = 64;
 /// Most bits that an operand is multiplied by.
 const MAX_SCALE_UP: u32 = 120;
+/// Largest ratio of an offset to its unit: more would not be exact.
+const MAX_MULTIPLE: f64 = (1u64 << 53) as f64;
 
 /// Refuses a plan unless a condition holds.
 fn ensure(holds: bool, what: &'static str) -> Result<(), PlanFileError> {
@@ -208,6 +211,11 @@ impl ClientSpec {
         let many_axes =
             matches!(description.metadata.scores, ScoreTransform::ArgMax { axes, .. } if axes > MAX_AXES);
         ensure(!many_axes, "the function of scores")?;
+        for (scaler, tensor) in
+            [(&self.scalers.input, &description.input), (&self.scalers.output, &description.output)]
+        {
+            scaler.as_ref().map_or(Ok(()), |scaler| scaler.check(tensor))?;
+        }
         ensure(classes == 0 || classes == outputs, "the number of class names")
     }
 
@@ -221,6 +229,28 @@ impl ClientSpec {
         let got = short(&plan.digest);
         Err(PlanFileError::OtherPlan { expected, got })
     }
+}
+
+impl Scaler {
+    /// Units are powers of two, and offsets multiples of them.
+    fn check(&self, tensor: &TensorSpec) -> Result<(), PlanFileError> {
+        let elements: usize = tensor.shape.iter().product();
+        let lengths = [self.offsets.len(), self.units.len()];
+        ensure(lengths == [elements; 2], "the number of offsets and units")?;
+        let are_powers = self.units.iter().all(|unit| is_power(*unit));
+        ensure(are_powers, "the units of elements")?;
+        let are_multiples = self.offsets.iter().zip(&self.units).all(|(offset, unit)| {
+            let multiple = offset / unit;
+            multiple.fract() == 0.0 && multiple.abs() < MAX_MULTIPLE
+        });
+        ensure(are_multiples, "the offsets of elements")
+    }
+}
+
+/// Whether a unit is a power of two that a plan may have.
+fn is_power(unit: f64) -> bool {
+    let log2 = unit.log2();
+    log2.fract() == 0.0 && log2.exp2() == unit && log2.abs() <= MAX_LOG2_RANGE
 }
 
 impl TensorSpec {
@@ -237,9 +267,7 @@ impl TensorSpec {
             BatchLayout::Interleaved => elements,
         };
         ensure(elements == Some(self.layout.elements()), "the shape of inputs or results")?;
-        let log2_unit = self.unit.log2();
-        let is_power = log2_unit.fract() == 0.0 && log2_unit.exp2() == self.unit;
-        ensure(is_power && log2_unit.abs() <= MAX_LOG2_RANGE, "the unit of inputs or results")?;
+        ensure(is_power(self.unit), "the unit of inputs or results")?;
         ensure(self.range.log2().abs() <= MAX_LOG2_RANGE, "the range of inputs or results")
     }
 }
@@ -301,6 +329,39 @@ fn check_rotations(groups: &[Vec<i64>]) -> Result<(), PlanFileError> {
 mod tests {
     use super::*;
     use crate::{CompileOptions, Dense, Linear, Network, Node, NodeMap, Op, Plan};
+
+    type Change = fn(&mut Scaler);
+
+    #[test]
+    fn scalers_have_powers_of_two_and_multiples_of_them() {
+        let mut nodes = NodeMap::default();
+        let x = nodes.push(Node::new("x", [2], Op::Input));
+        let dense = Linear::new(Dense::new(2, vec![0.5; 2]).unwrap()).plus(&[1e6]);
+        nodes.push(Node::new("dense", [1], Op::Linear(x, dense)));
+        let network = Network::new("dense", nodes).unwrap();
+        let items =
+            ndarray::Array2::from_shape_fn((20, 2), |(i, j)| if j == 0 { 2000.0 } else { 0.0 } + i as f64);
+        let options = CompileOptions { calibration: Some(items.into_dyn()), ..CompileOptions::default() };
+        let plan = Plan::compile(&network, &options, &mut |_, _, _| ()).unwrap();
+        let spec = plan.client_spec();
+        assert_eq!(spec.check(), Ok(()));
+        assert!(spec.scalers.input.is_some() && spec.scalers.output.is_some());
+        let changes: [(Change, &str); 7] = [
+            (|s| s.units[0] *= 1.5, "the units of elements"),
+            (|s| s.units[0] = 0.0, "the units of elements"),
+            (|s| s.units[0] = -1.0, "the units of elements"),
+            (|s| s.units[0] = 300f64.exp2(), "the units of elements"),
+            (|s| s.offsets[0] += s.units[0] / 2.0, "the offsets of elements"),
+            (|s| s.offsets[0] = f64::NAN, "the offsets of elements"),
+            (|s| s.units.push(1.0), "the number of offsets and units"),
+        ];
+        for (change, what) in changes {
+            let mut wrong = ClientSpec::clone(spec);
+            change(wrong.scalers.output.as_mut().unwrap());
+            assert_eq!(wrong.check(), Err(PlanFileError::Invalid { what }));
+            assert!(ClientSpec::from_bytes(&wrong.to_bytes().unwrap()).is_err(), "{what}");
+        }
+    }
 
     #[test]
     fn linear_transforms_have_steps_and_no_more_than_slots() {

@@ -87,6 +87,10 @@ impl Client {
         if let Some(item) = items.iter().position(|item| item.iter().any(|x| !x.is_finite())) {
             return Err(InferenceError::ItemValue { item });
         }
+        let items = match &self.spec.scalers.input {
+            Some(scaler) => items.iter().map(|item| scaler.scale(item)).collect(),
+            None => items,
+        };
         let slots: Vec<Vec<f64>> = items.chunks(input.items()).flat_map(|group| input.fill(group)).collect();
         slots
             .par_iter()
@@ -122,7 +126,7 @@ impl Client {
     /// ```
     pub fn publish(&self, ciphertexts: &[Ciphertext]) -> Result<ArrayD<f64>, InferenceError> {
         // Slots are in units, powers of two, and so are the bits of their fractions.
-        let bits = self.spec.publish_bits() + self.spec.description.output.unit.log2() as i32;
+        let bits = self.spec.slot_publish_bits();
         self.decrypt(ciphertexts, |decrypted| Ok(decrypted.publish_real(bits)?))
     }
 
@@ -149,6 +153,9 @@ impl Client {
                 .map(|ciphertext| read(&self.secret.decrypt(&self.encoder, ciphertext)?))
                 .collect::<Result<_, InferenceError>>()?;
             values.extend(output.read(&slots).into_iter().map(|x| x * unit));
+        }
+        if let Some(scaler) = &self.spec.scalers.output {
+            values = values.chunks(scaler.units.len()).flat_map(|item| scaler.unscale(item)).collect();
         }
         let items = ciphertexts.len() / layout.ciphertexts * output.items();
         let dimensions: Vec<usize> = std::iter::once(items).chain(shape.iter().copied()).collect();

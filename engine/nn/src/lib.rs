@@ -91,6 +91,8 @@ mod precision;
 mod ranking;
 mod report;
 mod rewrite;
+mod scaler;
+mod scaling;
 mod search;
 mod server;
 mod server_plan;
@@ -115,5 +117,5 @@ pub use report::{Fidelity, LayerReport, LayoutReport, ParameterReport, Report, l
 pub use server::{Server, Session};
 pub use server_plan::ServerPlan;
 pub use shape_error::ShapeError;
-pub use spec::{ClientSpec, DEFAULT_PUBLISH_BITS, Metadata, ScoreTransform};
+pub use spec::{BeyondRange, ClientSpec, DEFAULT_PUBLISH_BITS, Metadata, ScoreTransform};
 pub use window::{Window, WindowSpec};

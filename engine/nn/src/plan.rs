@@ -3,17 +3,20 @@
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network or program")]
 
 use crate::batch_search::{Chosen, search};
-use crate::calibration::{Calibration, HEADROOM, magnitude};
+use crate::calibration::Calibration;
 use crate::emit::emit;
 use crate::error::MAX_LOG2_RANGE;
 use crate::options::{CompileOptions, Progress};
+use crate::scaler::Scalers;
+use crate::scaling::Scaled;
 use crate::server_plan::ServerPlan;
-use crate::spec::{ClientSpec, DEFAULT_PUBLISH_BITS, SpecDescription, TensorSpec};
+use crate::spec::{ClientSpec, DEFAULT_PUBLISH_BITS, Excess, SpecDescription, TensorSpec, beyond};
 use crate::step::Program;
 use crate::{CompileError, LayoutReport, Network, Node, NodeId, NodeMap, Op, Report};
 use ndarray::{ArrayView, Dimension};
 use pleura_ckks::Params;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// Largest error to expect of a polynomial, in units of its range, that is accepted.
@@ -67,10 +70,12 @@ struct Emitted {
 pub struct RangeViolation {
     /// Name of the node.
     pub node: String,
-    /// Largest magnitude on the calibration items.
+    /// Largest magnitude on the calibration items, or largest distance from the offset.
     pub calibrated: f64,
-    /// Largest magnitude on the item.
+    /// Largest magnitude on the item, or largest distance from the offset.
     pub found: f64,
+    /// Offset of an input or a result that the client scales; zero elsewhere.
+    pub offset: f64,
 }
 
 impl Plan {
@@ -101,7 +106,11 @@ impl Plan {
         }
         let calibration = Calibration::new(network, options.calibration.as_ref(), &options.ranges)?;
         let ranges = calibration.ranges(network, 1.0)?;
-        let source = Source { network, ranges: &ranges, calibration: &calibration };
+        check_magnitude(network, &ranges, NodeId::INPUT, 1.0)?;
+        check_magnitude(network, &ranges, network.output(), 1.0)?;
+        let Scaled { network: scaled, calibration, scalers } = Scaled::new(network, calibration, options)?;
+        let scaled_ranges = calibration.ranges(&scaled, 1.0)?;
+        let source = Source { network: &scaled, ranges: &scaled_ranges, calibration: &calibration };
         let Emitted { chosen, layouts, params, program, errors } = source.emit_precise(options, progress)?;
         let Chosen { candidate, layout, note, .. } = chosen;
         let tensor = |id: NodeId, range: f64, unit: f64, shape: &[usize]| TensorSpec {
@@ -113,14 +122,21 @@ impl Plan {
             scale: program.steps[id].scale,
             range,
         };
+        // Scaled inputs may be as large as their units.
+        let input_range = if scalers.input.is_some() { 1.0 } else { scaled_ranges[NodeId::INPUT] };
         let first = program.input_node();
         let last = program.output_node();
         let server = ServerPlan {
             params: params.clone(),
             network: network.name().to_owned(),
             device: options.device,
-            input: tensor(first, ranges[NodeId::INPUT], candidate.input_unit, network.input_shape()),
-            output: tensor(last, ranges[network.output()], candidate.output_unit, network.output_shape()),
+            input: tensor(first, input_range, candidate.input_unit, network.input_shape()),
+            output: tensor(
+                last,
+                scaled_ranges[scaled.output()],
+                candidate.output_unit,
+                network.output_shape(),
+            ),
             program,
             digest: [0; 32],
         }
@@ -136,8 +152,10 @@ impl Plan {
                 metadata: options.metadata.clone(),
                 plan_digest: server.digest,
             },
+            scalers,
         };
-        let notes = std::iter::once(note).chain(rounding_note(&client)).collect();
+        let notes =
+            std::iter::once(note).chain(rounding_note(&client)).chain(client.scalers.notes()).collect();
         Ok(Self::assemble(server, client, PlanNotes { ranges, errors, notes, layouts }))
     }
 
@@ -189,18 +207,46 @@ impl Plan {
 
     /// As [`Plan::range_violations`], of the values that [`Network::trace`] gives for an item.
     pub fn violations_of(&self, network: &Network, trace: &NodeMap<Vec<f64>>) -> Vec<RangeViolation> {
-        let seen = trace.iter().map(|(id, values)| (id, magnitude(values))).enumerate();
-        seen.filter_map(|(place, (id, found))| {
-            let calibrated = *self.notes.ranges.get(id)?;
-            if found <= HEADROOM / 2.0 * calibrated {
-                return None;
-            }
+        let violations = trace.iter().enumerate().filter_map(|(place, (id, values))| {
+            let Excess { found, offset, calibrated } = self.excess(network, id, values)?;
             // A node without a name is part of the next one that has a name.
             let named = network.nodes().iter().skip(place).find(|node| !node.name.is_empty());
             let node = named.map_or_else(String::new, |node| node.name.clone());
-            Some(RangeViolation { node, calibrated, found })
-        })
-        .collect()
+            Some(RangeViolation { node, calibrated, found: (found - offset).abs(), offset })
+        });
+        violations.collect()
+    }
+
+    /// The value of a node that exceeds its range most, if one does by more than four times; inputs and results in the units of their scaler.
+    fn excess(&self, network: &Network, id: NodeId, values: &[f64]) -> Option<Excess> {
+        let Scalers { input, output } = &self.client.scalers;
+        let scaler = match id {
+            NodeId::INPUT => input.as_ref().map(|scaler| (scaler, &self.server.input)),
+            id if id == network.output() => output.as_ref().map(|scaler| (scaler, &self.server.output)),
+            _ => None,
+        };
+        match scaler {
+            Some((scaler, tensor)) => beyond(tensor.range, Some(scaler), values),
+            None => beyond(*self.notes.ranges.get(id)?, None, values),
+        }
+    }
+}
+
+impl RangeViolation {
+    /// Number of times that the calibrated range would fit into the found one.
+    pub fn times(&self) -> f64 {
+        self.found / self.calibrated
+    }
+}
+
+impl fmt::Display for RangeViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, calibrated, found, offset } = self;
+        if *offset == 0.0 {
+            write!(f, "{node} reaches {found:.3e}, but was calibrated up to {calibrated:.3e}")
+        } else {
+            write!(f, "{node} is {found:.3e} away from {offset}, but was calibrated up to {calibrated:.3e}")
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::BatchLayout;
 use crate::InferenceError;
 use crate::calibration::{HEADROOM, magnitude};
 use crate::layout::Layout;
+use crate::scaler::{Scaler, Scalers};
 use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
 use pleura_ckks::{Ciphertext, KeyRequest, Params};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,24 @@ pub struct ClientSpec {
     pub(crate) params: Params,
     pub(crate) key_request: KeyRequest,
     pub(crate) description: SpecDescription,
+    pub(crate) scalers: Scalers,
+}
+
+/// A value beyond the range that a plan was calibrated for, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeyondRange {
+    /// The value.
+    pub found: String,
+    /// The range, as `up to ..` or `from .. to ..`.
+    pub calibrated: String,
+}
+
+/// The element that exceeds its range most.
+pub(crate) struct Excess {
+    pub(crate) found: f64,
+    pub(crate) offset: f64,
+    /// Largest distance from the offset.
+    pub(crate) calibrated: f64,
 }
 
 /// The serialized part of a [`ClientSpec`], without parameters and keys.
@@ -130,26 +149,25 @@ impl ClientSpec {
         self.description.output.layout.ciphertexts
     }
 
-    /// Largest magnitude of an input on the calibration items.
-    pub fn input_range(&self) -> f64 {
-        self.description.input.range
-    }
-
-    /// Largest magnitude of a result on the calibration items.
+    /// Largest magnitude of a result on the calibration items; where the client scales results, the largest distance from an offset that leaves
+    /// them room.
     pub fn output_range(&self) -> f64 {
-        self.description.output.range
+        let unit = self.scalers.output.as_ref().map_or(1.0, Scaler::largest_unit);
+        self.description.output.range * unit
     }
 
-    /// Largest magnitude of an input if it exceeds four times the calibrated range: beyond eight times, values may
-    /// overflow.
-    pub fn input_beyond_range(&self, values: &[f64]) -> Option<f64> {
-        beyond(self.input_range(), values)
+    /// The element of inputs that exceeds its calibrated range most, if one does by more than four times: beyond eight times, values may
+    /// overflow. `values` are whole items.
+    pub fn input_beyond_range(&self, values: &[f64]) -> Option<BeyondRange> {
+        beyond(self.description.input.range, self.scalers.input.as_ref(), values)
+            .map(|excess| excess.in_words())
     }
 
-    /// Largest magnitude of a result if it exceeds four times the calibrated range: beyond eight times, values may
-    /// have overflowed.
-    pub fn output_beyond_range(&self, values: &[f64]) -> Option<f64> {
-        beyond(self.output_range(), values)
+    /// The element of results that exceeds its calibrated range most, if one does by more than four times: beyond eight times, values may
+    /// have overflowed. `values` are whole items.
+    pub fn output_beyond_range(&self, values: &[f64]) -> Option<BeyondRange> {
+        beyond(self.description.output.range, self.scalers.output.as_ref(), values)
+            .map(|excess| excess.in_words())
     }
 
     /// Whole bits of results that the expected error leaves.
@@ -163,9 +181,24 @@ impl ClientSpec {
     }
 
     /// Fractional bits of published results: [`DEFAULT_PUBLISH_BITS`] bits of the output's range, or as many as the
-    /// plan is expected to be exact to.
+    /// plan is expected to be exact to. Results with units of their own have more ([`ClientSpec::roundings`]).
     pub fn publish_bits(&self) -> i32 {
         DEFAULT_PUBLISH_BITS.min(self.exact_bits()) - self.output_range().log2().ceil() as i32
+    }
+
+    /// Published results are multiples of it, one for each element of an item.
+    pub fn roundings(&self) -> Vec<f64> {
+        let step = f64::from(-self.publish_bits()).exp2();
+        match &self.scalers.output {
+            None => vec![step; self.output_shape().iter().product()],
+            Some(scaler) => scaler.units.iter().map(|unit| step * (unit / scaler.largest_unit())).collect(),
+        }
+    }
+
+    /// Fractional bits of published results as ciphertexts hold them.
+    pub(crate) fn slot_publish_bits(&self) -> i32 {
+        let unit = self.scalers.output.as_ref().map_or(1.0, Scaler::largest_unit);
+        self.publish_bits() + (self.description.output.unit * unit).log2() as i32
     }
 
     /// Meaning of inputs and results.
@@ -246,8 +279,34 @@ impl TensorSpec {
     }
 }
 
-fn beyond(calibrated: f64, values: &[f64]) -> Option<f64> {
-    Some(magnitude(values)).filter(|found| *found > HEADROOM / 2.0 * calibrated)
+/// The element of whole items that exceeds `range` most, in units of its scaler, if one does by more than half of the headroom.
+pub(crate) fn beyond(range: f64, scaler: Option<&Scaler>, values: &[f64]) -> Option<Excess> {
+    let Some(Scaler { offsets, units }) = scaler else {
+        let found = magnitude(values);
+        return (found > HEADROOM / 2.0 * range).then_some(Excess { found, offset: 0.0, calibrated: range });
+    };
+    let scales = offsets.iter().zip(units).cycle();
+    let excesses = values.iter().zip(scales).map(|(&found, (&offset, &unit))| {
+        let calibrated = range * unit;
+        ((found - offset).abs() / calibrated, Excess { found, offset, calibrated })
+    });
+    let worst = excesses.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    worst.filter(|(times, _)| *times > HEADROOM / 2.0).map(|(_, excess)| excess)
+}
+
+impl Excess {
+    fn in_words(&self) -> BeyondRange {
+        let Self { found, offset, calibrated } = *self;
+        if offset == 0.0 {
+            let calibrated = format!("up to {calibrated:.3e}");
+            return BeyondRange { found: format!("{:.3e}", found.abs()), calibrated };
+        }
+        // As many digits as tell the ends of the range apart.
+        let digits = 3 + (offset.abs() / calibrated).log10().max(0.0).ceil() as usize;
+        let calibrated =
+            format!("from {:.digits$e} to {:.digits$e}", offset - calibrated, offset + calibrated);
+        BeyondRange { found: format!("{found:.digits$e}"), calibrated }
+    }
 }
 
 impl ScoreTransform {

@@ -2,7 +2,7 @@
 //!
 //! | object | kind | bytes |
 //! |---|---|---|
-//! | [`ClientSpec`] | 16 | header, parameters, length and bytes of the key request, description, digest |
+//! | [`ClientSpec`] | 16 | header, parameters, length and bytes of the key request, description, scalers if there are any, digest |
 //! | [`ServerPlan`] | 17 | header, parameters, description with the class of devices and the weights, digest |
 //! | [`Plan`] | 18 | header, lengths and bytes of server plan and client specification, notes, digest |
 //!
@@ -13,6 +13,7 @@
 //! itself or its parameters is refused. A digest shows damage, not who made the bytes.
 
 use crate::plan::{Plan, PlanNotes};
+use crate::scaler::Scalers;
 use crate::server_plan::ServerPlan;
 use crate::spec::{ClientSpec, SpecDescription, TensorSpec};
 use crate::step::Program;
@@ -126,7 +127,8 @@ impl ClientSpec {
                 out.extend(self.key_request.to_bytes(&self.params));
                 Ok(())
             })?;
-            encode(out, &self.description)
+            encode(out, &self.description)?;
+            if self.scalers.is_empty() { Ok(()) } else { encode(out, &self.scalers) }
         })
     }
 
@@ -151,10 +153,12 @@ impl ClientSpec {
         let (body, _) = open(ObjectKind::ClientSpec, bytes)?;
         let (params, body) = split_params(body)?;
         let (keys, body) = take(body)?;
-        let description: SpecDescription = decode(body)?;
+        let (description, scalers): (SpecDescription, _) =
+            postcard::take_from_bytes(body).map_err(|_| PlanFileError::Description)?;
+        let scalers = if scalers.is_empty() { Scalers::default() } else { decode(scalers)? };
         let params = read_params(params)?;
         let key_request = KeyRequest::from_bytes(keys, &params)?;
-        let spec = Self { params, key_request, description };
+        let spec = Self { params, key_request, description, scalers };
         spec.check()?;
         Ok(spec)
     }

@@ -5,6 +5,7 @@ use super::error::RemoteError;
 use super::frames::ItemReader;
 use super::note::{ItemNote, Note};
 use pleura_ckks::wire::ObjectKind;
+use pleura_nn::BeyondRange;
 use std::io::Read;
 
 /// Decrypts results, a group of items at a time, and refuses results that are out of order or left out.
@@ -22,9 +23,9 @@ pub struct DecryptedItem {
     pub note: ItemNote,
     /// Published scores in row-major order, see [`Client::publish`](pleura_nn::Client::publish).
     pub scores: Vec<f64>,
-    /// Largest magnitude of the scores if it exceeds four times the calibrated range: beyond eight times, values may
+    /// The score that exceeds its calibrated range most, if one does by more than four times: beyond eight times, values may
     /// have overflowed.
-    pub beyond_range: Option<f64>,
+    pub beyond_range: Option<BeyondRange>,
 }
 
 impl<'k, R: Read> ItemDecryptor<'k, R> {

@@ -206,12 +206,11 @@ impl Scorer {
 
 /// A sentence about values of the network far beyond those of calibration, if there are any.
 fn beyond_range(name: &str, violations: &[RangeViolation]) -> Option<String> {
-    let times = |violation: &RangeViolation| violation.found / violation.calibrated;
-    let worst = violations.iter().max_by(|a, b| times(a).total_cmp(&times(b)))?;
+    let worst = violations.iter().max_by(|a, b| a.times().total_cmp(&b.times()))?;
     Some(format!(
         "{name}: values of the network are {:.0} times as large as those that it was calibrated for (at {}): scores are less \
          exact, and it knows few X-rays like this one",
-        times(worst),
+        worst.times(),
         worst.node
     ))
 }

@@ -262,8 +262,7 @@ impl Sink<'_> {
     }
 
     fn add(&mut self, item: Prepared, result: DecryptedItem) -> Result<()> {
-        let key = &self.connection.key;
-        let warnings = warnings(key, &result);
+        let warnings = warnings(&result);
         warnings.iter().for_each(|text| terminal::warn(text));
         self.done += 1;
         let Prepared { name, cell, is_lossy, digest, dicom, truth, seconds, thumbnail, .. } = item;
@@ -294,7 +293,7 @@ impl Sink<'_> {
             evaluation.add(row.truth.as_deref(), &row.label, &row.probabilities);
         }
         if self.json {
-            return terminal::print_json("decrypt", &xray_object(key, self.classes, &result));
+            return terminal::print_json("decrypt", &xray_object(self.classes, &result));
         }
         self.shown.push(result);
         Ok(())

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use csv::Writer;
 use ndarray::{ArrayD, ArrayView1, Axis, IxDyn};
-use pleura::nn::label;
+use pleura::nn::{BeyondRange, label};
 use pleura::npy;
 use pleura::remote::{ClientKey, DecryptedItem, ItemDecryptor, Task};
 use pleura::xray::Classes;
@@ -64,7 +64,7 @@ pub(crate) fn decrypt(args: &DecryptArgs) -> Result<()> {
         files::check_format(path, if key.bundle().takes_arrays() { "npy" } else { "csv" })?;
     }
     let items = read(args, &key)?;
-    items.iter().flat_map(|item| warnings(&key, item)).for_each(|text| terminal::warn(&text));
+    items.iter().flat_map(warnings).for_each(|text| terminal::warn(&text));
     match key.bundle().task() {
         Task::Xray(task) => xrays(args, &key, task.classes(), &items),
         Task::Tensor => {
@@ -91,13 +91,12 @@ fn read(args: &DecryptArgs, key: &ClientKey) -> Result<Vec<DecryptedItem>> {
 }
 
 /// Warnings that were noted at encryption, and those about the result.
-pub(crate) fn warnings(key: &ClientKey, item: &DecryptedItem) -> Vec<String> {
+pub(crate) fn warnings(item: &DecryptedItem) -> Vec<String> {
     let mut warnings = item.note.warnings.clone();
-    if let Some(found) = item.beyond_range {
+    if let Some(BeyondRange { found, calibrated }) = &item.beyond_range {
         warnings.push(format!(
-            "{}: results reach {found:.3e}, but were calibrated up to {:.3e}: they may be wrong",
-            item.note.name,
-            key.bundle().spec().output_range()
+            "{}: results reach {found}, but were calibrated {calibrated}: they may be wrong",
+            item.note.name
         ));
     }
     warnings
@@ -110,7 +109,7 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
     }
     if args.json {
         for item in items {
-            terminal::print_json("decrypt", &xray_object(key, classes, item))?;
+            terminal::print_json("decrypt", &xray_object(classes, item))?;
         }
         let summary = json!({ "model": network, "images": items.len(), "key": hex(&key.origin().key) });
         return terminal::print_json("decrypt", &json!({ "summary": summary }));
@@ -121,7 +120,7 @@ fn xrays(args: &DecryptArgs, key: &ClientKey, classes: &Classes, items: &[Decryp
 }
 
 /// The result of an X-ray as JSON.
-pub(crate) fn xray_object(key: &ClientKey, classes: &Classes, item: &DecryptedItem) -> Value {
+pub(crate) fn xray_object(classes: &Classes, item: &DecryptedItem) -> Value {
     let by_class = |values: &[f64]| -> Value {
         let names = classes.names().iter().cloned();
         Value::Object(names.zip(values.iter().map(|&value| json!(value))).collect())
@@ -132,7 +131,7 @@ pub(crate) fn xray_object(key: &ClientKey, classes: &Classes, item: &DecryptedIt
         "probabilities": by_class(&classes.probabilities(&item.scores)),
         "scores": by_class(&item.scores),
     });
-    let warnings = warnings(key, item);
+    let warnings = warnings(item);
     if let Some(object) = object.as_object_mut().filter(|_| !warnings.is_empty()) {
         object.insert("warnings".into(), warnings.into());
     }
@@ -199,7 +198,7 @@ pub(crate) fn arrays(form: &ArrayForm<'_>, key: &ClientKey, items: &[DecryptedIt
                 "names": items.iter().map(|item| item.note.name.as_str()).collect::<Vec<_>>(),
                 "outputs": outputs.outer_iter().map(nested).collect::<Vec<_>>(),
                 "key": hex(&key.origin().key),
-                "warnings": items.iter().flat_map(|item| warnings(key, item)).collect::<Vec<_>>(),
+                "warnings": items.iter().flat_map(warnings).collect::<Vec<_>>(),
             }),
         );
     }

@@ -9,6 +9,7 @@ use crate::{files, sources, terminal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use pleura::nn::BeyondRange;
 use pleura::remote::{ClientKey, ItemEncryptor, ItemNote};
 use pleura::xray::{Content, Preprocessing, Source, SourceItem, path_text};
 use serde_json::json;
@@ -163,11 +164,10 @@ fn add(
 ) -> Result<()> {
     let flat: Vec<f64> = values.iter().copied().collect();
     let spec = key.bundle().spec();
-    if let Some(found) = spec.input_beyond_range(&flat) {
+    if let Some(BeyondRange { found, calibrated }) = spec.input_beyond_range(&flat) {
         note.warnings.push(format!(
-            "{}: values reach {found:.3e}, but were calibrated up to {:.3e}: results may be wrong",
-            note.name,
-            spec.input_range()
+            "{}: values reach {found}, but were calibrated {calibrated}: results may be wrong",
+            note.name
         ));
     }
     note.warnings.iter().for_each(|text| terminal::warn(text));

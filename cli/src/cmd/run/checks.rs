@@ -3,7 +3,7 @@
 use crate::text::short;
 use anyhow::{Context, Result};
 use ndarray::ArrayViewD;
-use pleura::nn::{FittedActivation, Network, Plan};
+use pleura::nn::{FittedActivation, Network, Plan, RangeViolation};
 use std::collections::BTreeMap;
 
 /// The plaintext network, with the ranges of its plan and of the polynomials in it.
@@ -17,8 +17,8 @@ pub(super) struct Checks<'a> {
 #[derive(Default)]
 pub(super) struct Findings {
     items: usize,
-    /// Nodes beyond their range: the range they were calibrated for, the largest value, and the number of items.
-    beyond: BTreeMap<String, (f64, f64, usize)>,
+    /// Nodes beyond their range: the furthest values, and the number of items.
+    beyond: BTreeMap<String, (RangeViolation, usize)>,
     /// The smallest and the largest operand of each fitted activation.
     operands: Vec<[f64; 2]>,
 }
@@ -27,15 +27,19 @@ impl Findings {
     /// Adds those of other items.
     pub(super) fn add(&mut self, other: &Self) {
         self.items += other.items;
-        for (node, &(calibrated, found, items)) in &other.beyond {
-            self.add_beyond(node, calibrated, found, items);
+        for (violation, items) in other.beyond.values() {
+            self.add_beyond(violation, *items);
         }
         self.add_operands(&other.operands);
     }
 
-    fn add_beyond(&mut self, node: &str, calibrated: f64, found: f64, items: usize) {
-        let entry = self.beyond.entry(node.to_owned()).or_insert((calibrated, found, 0));
-        *entry = (entry.0, entry.1.max(found), entry.2 + items);
+    fn add_beyond(&mut self, violation: &RangeViolation, items: usize) {
+        let (worst, count) =
+            self.beyond.entry(violation.node.clone()).or_insert_with(|| (violation.clone(), 0));
+        if violation.times() > worst.times() {
+            worst.clone_from(violation);
+        }
+        *count += items;
     }
 
     fn add_operands(&mut self, operands: &[[f64; 2]]) {
@@ -62,10 +66,10 @@ impl<'a> Checks<'a> {
         // Several nodes may have one name.
         let mut beyond = Findings::default();
         for violation in self.plan.violations_of(self.network, &trace) {
-            beyond.add_beyond(&violation.node, violation.calibrated, violation.found, 0);
+            beyond.add_beyond(&violation, 0);
         }
-        for (node, (calibrated, found, _)) in beyond.beyond {
-            findings.add_beyond(&node, calibrated, found, 1);
+        for (violation, _) in beyond.beyond.values() {
+            findings.add_beyond(violation, 1);
         }
         let operands: Vec<[f64; 2]> =
             self.fitted.iter().map(|fitted| extremes(trace.get(fitted.operand))).collect();
@@ -77,9 +81,9 @@ impl<'a> Checks<'a> {
     /// activations.
     pub(super) fn warnings(&self, findings: &Findings) -> Vec<String> {
         let count = findings.items;
-        let mut sentences: Vec<String> = findings.beyond.iter().map(|(node, (calibrated, seen, times))| {
+        let mut sentences: Vec<String> = findings.beyond.values().map(|(violation, times)| {
             format!(
-                "{node} was calibrated up to {calibrated:.3e} and reaches {seen:.3e} (in {times} of {count} items): results may be \
+                "{violation} (in {times} of {count} items): results may be \
                  far off, also those of items that share ciphertexts with them; --calibrate with items like these"
             )
         }).collect();
@@ -113,15 +117,20 @@ mod tests {
 
     #[test]
     fn findings_of_groups_add_up() {
+        let violation =
+            |found| RangeViolation { node: "relu".to_owned(), calibrated: 1.0, found, offset: 0.0 };
         let of = |found, operands: [f64; 2]| {
             let mut findings = Findings { items: 1, ..Findings::default() };
-            findings.add_beyond("relu", 1.0, found, 1);
+            findings.add_beyond(&violation(found), 1);
             findings.add_operands(&[operands]);
             findings
         };
         let mut all = Findings::default();
         all.add(&of(3.0, [-1.0, 2.0]));
         all.add(&of(2.0, [-4.0, 1.0]));
-        assert_eq!((all.items, all.beyond["relu"], all.operands), (2, (1.0, 3.0, 2), vec![[-4.0, 2.0]]));
+        assert_eq!(
+            (all.items, all.beyond["relu"].clone(), all.operands),
+            (2, (violation(3.0), 2), vec![[-4.0, 2.0]])
+        );
     }
 }

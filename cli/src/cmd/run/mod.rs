@@ -204,7 +204,7 @@ fn run_on_server(args: &RunArgs) -> Result<()> {
     }
     let connection = args.server.connect(args.model.model.to_str())?;
     let items = connection.run_arrays(&args.input)?;
-    items.iter().flat_map(|item| warnings(&connection.key, item)).for_each(|text| terminal::warn(&text));
+    items.iter().flat_map(warnings).for_each(|text| terminal::warn(&text));
     let form = ArrayForm { output: args.output.as_deref(), force: args.force, json: args.json };
     arrays(&form, &connection.key, &items)
 }

@@ -16,5 +16,6 @@ mod plan_bytes;
 mod plans;
 mod polynomials;
 mod precision;
+mod scalers;
 mod shapes;
 mod units;

@@ -285,7 +285,7 @@ fn items_beyond_the_calibrated_range_are_named() {
     let found = violations(&large);
     let names: Vec<_> = found.iter().map(|violation| violation.node.as_str()).collect();
     assert_eq!(names, ["input", "convolution 1", "polynomial 2", "dense 3"]);
-    for RangeViolation { node, calibrated, found } in found {
+    for RangeViolation { node, calibrated, found, .. } in found {
         assert!(calibrated > 0.0 && found > calibrated, "{node}: {found} beyond {calibrated}");
     }
 }
