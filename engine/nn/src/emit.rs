@@ -245,6 +245,7 @@ impl ProgramBuilder<'_> {
         let weights = lowered.iter().flat_map(|(diagonals, _)| diagonals.values());
         let largest = weights.map(|values| magnitude(values)).fold(f64::MIN_POSITIVE, f64::max);
         let scale_up = scale_up_log2(largest * weight_scale, levels.nodes[x].bits);
+        self.check_scale_up(id, x, scale_up)?;
         let mut transform = BlockLinearTransform {
             level: levels.level(x),
             target_level: levels.level(id),
@@ -295,6 +296,7 @@ impl ProgramBuilder<'_> {
             rows.iter().flat_map(BTreeMap::values).fold(f64::MIN_POSITIVE, |most, w| most.max(w.abs()));
         // Nothing is rotated.
         let scale_up = scale_up_log2(largest * weight_scale, f64::INFINITY);
+        self.check_scale_up(id, x, scale_up)?;
         let scale_of_weights = weight_scale / scale_up.exp2();
         if largest * scale_of_weights > f64::from(i32::MAX) {
             return Ok(Err(EncodeError::TooLarge { log2_scale: scale_of_weights.log2() }));
@@ -327,6 +329,15 @@ impl ProgramBuilder<'_> {
                 bias: linear.bias().to_vec(),
             },
         }))
+    }
+
+    /// Refuses weights so large that their operand does not fit the modulus once it is multiplied by `2^scale_up`.
+    fn check_scale_up(&self, id: NodeId, x: NodeId, scale_up: f64) -> Result<(), CompileError> {
+        let room = self.params.log2_q(self.candidate.levels.level(x)) - self.scale(x).log2();
+        if scale_up <= room {
+            return Ok(());
+        }
+        Err(CompileError::Weights { node: self.candidate.network[id].name.clone(), bits: scale_up, room })
     }
 
     /// The diagonals of one ciphertext of a linear node, and its slots for each probe before the bias.

@@ -134,6 +134,19 @@ pub enum CompileError {
         /// Largest error, in units of the node's range.
         error: f64,
     },
+    /// Weights that are too large for the ranges of their operands and results.
+    #[error(
+        "{node}: its weights need {bits:.0} bits besides those of its operands, and there is room for {room:.0}: operands differ much in size or cancel; \
+         standardize the inputs, or give typical inputs to calibrate with, by which they are scaled"
+    )]
+    Weights {
+        /// Name of the node.
+        node: String,
+        /// Bits that are needed.
+        bits: f64,
+        /// Bits that there is room for.
+        room: f64,
+    },
     /// Weights that have no encoding.
     #[error("{node}: {source}")]
     Encode {

@@ -192,3 +192,15 @@ fn items_of_a_batch_are_scaled_each() {
         }
     }
 }
+
+#[test]
+fn weights_without_room_are_refused() {
+    let network = dense(&[1e-9, 1e9, 1.0], &[0.0], &[1.0]);
+    let tested = items(3, &[1e-9, 1e9, 1.0], &[0.0; 3]);
+    let ranges = [("input".to_owned(), 1e9)].into();
+    let options = CompileOptions { calibration: Some(batch(&[3], &tested)), ranges, ..options(&network) };
+    let error = compile(&network, &options).unwrap_err();
+    assert!(matches!(error, CompileError::Weights { .. }), "{error}");
+    assert!(error.to_string().contains("standardize the inputs"), "{error}");
+    compile(&network, &CompileOptions { ranges: Default::default(), ..options }).unwrap();
+}
