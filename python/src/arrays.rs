@@ -17,8 +17,12 @@ impl Input {
     /// A copy of a NumPy array of float32 or float64, in C or Fortran order or with any strides.
     ///
     /// # Errors
-    /// `InputError` for any other object
+    /// `InputError` for any other object, and for one with masked values
     pub(crate) fn new(object: &Bound<'_, PyAny>) -> Result<Self, Failure> {
+        if is_masked(object) {
+            let text = "the array has values that are masked; leave out or fill in such items";
+            return Err(Failure::new(Kind::Input, text));
+        }
         if let Ok(array) = object.cast::<PyArrayDyn<f64>>() {
             return Ok(Self { values: read(array)?, single: false });
         }
@@ -91,6 +95,12 @@ impl Input {
     pub(crate) fn is_single(&self) -> bool {
         self.single
     }
+}
+
+/// Whether an array is a `numpy.ma.MaskedArray` with values that are masked: below the mask is anything.
+fn is_masked(object: &Bound<'_, PyAny>) -> bool {
+    let any = object.getattr("mask").and_then(|mask| mask.call_method0("any"));
+    object.cast::<PyUntypedArray>().is_ok() && any.and_then(|any| any.is_truthy()).unwrap_or(false)
 }
 
 fn read<T: numpy::Element + Copy>(array: &Bound<'_, PyArrayDyn<T>>) -> Result<ArrayD<T>, Failure> {

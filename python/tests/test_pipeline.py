@@ -78,6 +78,7 @@ def test_seconds_are_those_of_the_last_call(plan, items):
         (lambda x: x.astype(">f8"), "float64"),
         (lambda x: x.astype(complex), "complex128"),
         (lambda x: x.tolist(), "list"),
+        (lambda x: numpy.ma.masked_array(x, x == x.max()), "masked"),
         (lambda x: None, "NoneType"),
         (lambda x: numpy.where(numpy.arange(16)[:, None, None, None] == 5, numpy.nan, x), "item 5"),
         (lambda x: x + numpy.inf, "item 0"),
