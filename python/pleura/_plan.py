@@ -15,9 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _pleura, _report
 from ._arguments import number, whole
-from .errors import CalibrationWarning, InputError, ModelError, VersionError
+from .errors import CalibrationWarning, InputError, ModelError, RangeWarning, VersionError
 
 __all__ = ["Plan", "compile"]
+
+FEWEST_BITS = 5
+"""Results that are predicted to have fewer exact bits are warned about."""
 
 
 @dataclass
@@ -75,8 +78,16 @@ class Plan:
 
     @property
     def rounding(self) -> float:
-        """Results that may be shown to others are multiples of it: twelve bits of the range of all results, or fewer."""
+        """Results that may be shown to others are multiples of it: twelve bits of the range of all results, or fewer.
+
+        Results whose units differ much have roundings of their own, of which this is the largest: see `roundings`.
+        """
         return self._native.rounding()
+
+    @property
+    def roundings(self) -> NDArray[Any]:
+        """Rounding of each score of an item, flat."""
+        return numpy.array(self._native.roundings())
 
     @property
     def notes(self) -> list[str]:
@@ -186,7 +197,16 @@ def compile(
             CalibrationWarning,
             stacklevel=2,
         )
-    return Plan(native)
+    plan = Plan(native)
+    bits = plan.report()["predicted_bits"]
+    if bits is not None and bits < FEWEST_BITS:
+        warnings.warn(
+            f"results are predicted to be exact to {bits:.1f} bits of their range: large values that cancel within the network "
+            "leave little; standardize inputs, leave out features that nearly repeat others, or ask for more with precision=",
+            RangeWarning,
+            stacklevel=2,
+        )
+    return plan
 
 
 def _items(calibration: Optional[ArrayLike]) -> Optional[NDArray[Any]]:
@@ -197,6 +217,8 @@ def _items(calibration: Optional[ArrayLike]) -> Optional[NDArray[Any]]:
             calibration = calibration.detach().cpu().numpy()
         except TypeError as error:
             raise InputError(f"the calibration is no array for NumPy: {error}; give float32 or float64") from error
+    if numpy.ma.is_masked(calibration):
+        raise InputError("the calibration has values that are masked; leave out or fill in such items")
     return numpy.asarray(calibration)
 
 
