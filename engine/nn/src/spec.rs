@@ -170,9 +170,9 @@ impl ClientSpec {
             .map(|excess| excess.in_words())
     }
 
-    /// Whole bits of results that the expected error leaves.
+    /// Whole bits of results that the expected error leaves; less than none where it is larger than their range.
     pub(crate) fn exact_bits(&self) -> i32 {
-        (-self.description.error.log2()).floor().max(0.0) as i32
+        (-self.description.error.log2()).floor() as i32
     }
 
     /// The largest error to expect among the values of a result, in units of their range ([`ClientSpec::output_range`]).
