@@ -60,6 +60,9 @@ pub(crate) const UNFINISHED_PREFIX: &str = ".pleura-";
 /// The temporary file that an interruption deletes.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
+/// Two files that are made together.
+static PAIR: Mutex<Option<Pair>> = Mutex::new(None);
+
 /// Sentence that an interruption prints.
 static KEPT: Mutex<Option<String>> = Mutex::new(None);
 
@@ -73,6 +76,14 @@ static LAST: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 /// Longest time for what an interruption does last.
 #[cfg(feature = "service")]
 const LAST_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Two files of which the first is worth nothing without the second.
+struct Pair {
+    first: PathBuf,
+    second: PathBuf,
+    /// Whether the first one is there, and the second is not.
+    half: bool,
+}
 
 /// A report of the work that was done.
 struct Partial {
@@ -106,6 +117,20 @@ pub(crate) fn tell_kept() {
 /// Notes the sentence that an interruption prints.
 pub(crate) fn on_interruption(sentence: Option<String>) {
     *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = sentence;
+}
+
+/// Notes two files that are written next: an interruption between them deletes the first.
+pub(crate) fn set_pair(first: &Path, second: &Path) {
+    let pair = Pair { first: first.into(), second: second.into(), half: false };
+    *PAIR.lock().unwrap_or_else(PoisonError::into_inner) = Some(pair);
+}
+
+/// Notes that a file of a pair is there.
+fn made(path: &Path) {
+    let mut pair = PAIR.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pair) = pair.as_mut() {
+        pair.half = path == pair.first || (pair.half && path != pair.second);
+    }
 }
 
 /// Keeps a report that an interruption writes to `path`, or prints.
@@ -281,6 +306,7 @@ pub(crate) fn write_by<T>(
         file.rewind()
             .and_then(|()| io::copy(&mut file, &mut io::stdout().lock()))
             .context("cannot write to standard output")?;
+        made(path);
         return Ok(value);
     }
     let mut file = begin(path, private).with_context(|| cannot_write(path))?;
@@ -325,6 +351,7 @@ fn finish(file: NamedTempFile, path: &Path, replace: bool) -> io::Result<()> {
     let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     *unfinished = None;
     if replace { file.persist(path) } else { file.persist_noclobber(path) }.map_err(|e| e.error)?;
+    made(path);
     sync_folder(path)
 }
 
@@ -402,6 +429,10 @@ pub(crate) fn interrupted(code: i32) -> ! {
     let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = unfinished.as_ref() {
         let _ = fs::remove_file(path);
+    }
+    if let Some(pair) = PAIR.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|pair| pair.half)
+    {
+        let _ = fs::remove_file(&pair.first);
     }
     if let Some(partial) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
         write_partial(&partial);

@@ -540,3 +540,20 @@ fn receipts_are_audited() {
     sides.client.pleura(&["audit", "forged.json", "x.ct"]).fails(&["its signature does not match"]);
     sides.client.pleura(&["audit", "x.ct", "x.ct"]).fails(&[""]);
 }
+
+#[test]
+#[cfg(unix)]
+fn an_interruption_leaves_both_keys_or_none() {
+    let sides = Sides::lola();
+    let run = ["keygen", "--spec", "client.spec", "--secret", "s.key", "--output", "e.keys"];
+    let mut child = sides.client.command(&run).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let [secret, keys] = ["s.key", "e.keys"].map(|name| sides.client.path(name));
+    // The secret key is written first, and evaluation keys take a while.
+    while !secret.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    child.wait().unwrap();
+    assert_eq!(secret.exists(), keys.exists());
+}

@@ -65,6 +65,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<()> {
     clock.set_length(1);
     let key = ClientKey::generate(bundle)?;
     let secret = key.to_secret_bytes(passphrase.as_deref().map(String::as_bytes))?;
+    files::set_pair(&args.secret, &args.output);
     files::write(&args.secret, &[&secret], false, true)?;
     let keys = output::write(&args.output, args.force, |out| Ok(key.write_keys(out)?));
     if keys.is_err() {
