@@ -11,8 +11,11 @@ use crate::{CompileError, LinearMap, Network, NodeId, NodeMap, Op, ScoreTransfor
 
 /// Calibration items from which on the spread of a feature is trusted.
 const LEAST_ITEMS: usize = 16;
-/// Ratio between units from which on a feature has its own, and what a feature with a unit of its own may exceed its calibrated range by.
-const LEAST_RATIO: f64 = 16.0;
+/// Ratio between units from which on a feature or a result has its own. A smaller one costs a feature few bits, and a pixel that is faint in all
+/// calibration items may be bright in others.
+const FEATURE_RATIO: f64 = 64.0;
+const RESULT_RATIO: f64 = 16.0;
+/// Factor by which an element with a unit of its own may exceed its calibrated range.
 const ROOM: f64 = 8.0;
 /// Largest ratio of an offset to the unit of a value that is the same in all items, and of any other.
 const CONSTANT_RATIO: f64 = 4.0;
@@ -34,8 +37,9 @@ struct Form {
     has_offsets: bool,
     /// Factor by which values may exceed their calibrated distance from an offset.
     room: f64,
-    /// Ratio between units from which on an offset is worth it.
+    /// Ratios between units from which on an offset is worth it, and a unit of an element's own.
     least_ratio: f64,
+    unit_ratio: f64,
 }
 
 /// The interval of an element's values.
@@ -86,6 +90,7 @@ impl Form {
             has_offsets,
             room: 1.0,
             least_ratio: 4.0,
+            unit_ratio: FEATURE_RATIO,
         })
     }
 
@@ -101,7 +106,8 @@ impl Form {
                         has_own_units: true,
                         has_offsets: true,
                         room: ROOM,
-                        least_ratio: LEAST_RATIO,
+                        least_ratio: RESULT_RATIO,
+                        unit_ratio: RESULT_RATIO,
                     });
                 }
                 None if readers[*x] == 1 => id = *x,
@@ -124,19 +130,14 @@ impl Form {
         if shared == 0.0 {
             return None;
         }
-        let mut units: Vec<f64> = intervals
-            .iter()
-            .zip(&centred)
-            .map(|(interval, unit)| unit.unwrap_or(ROOM * above(interval.reach())).min(shared))
-            .collect();
-        // Zeros say nothing about their unit: it may be one.
-        let least = units.iter().copied().filter(|unit| *unit > 0.0).fold(shared, f64::min);
-        units.iter_mut().filter(|unit| **unit == 0.0).for_each(|unit| *unit = 1f64.clamp(least, shared));
-        let is_worth_it = shared * self.least_ratio <= unscaled
-            || self.has_own_units && units.iter().any(|unit| unit * LEAST_RATIO <= shared);
-        if !self.has_own_units {
-            units.fill(shared);
-        }
+        let units = intervals.iter().zip(&centred).map(|(interval, centred)| {
+            let unit = centred.unwrap_or(ROOM * above(interval.reach()));
+            // Zeros say nothing about their unit.
+            let is_own = self.has_own_units && unit > 0.0 && unit * self.unit_ratio <= shared;
+            if is_own { unit } else { shared }
+        });
+        let units: Vec<f64> = units.collect();
+        let is_worth_it = shared * self.least_ratio <= unscaled || units.iter().any(|unit| *unit < shared);
         let offsets = intervals.iter().zip(&centred).zip(&units).map(|((interval, centred), unit)| {
             if centred.is_some() { (interval.middle() / unit).round() * unit } else { 0.0 }
         });

@@ -57,7 +57,7 @@ fn bits_of_spread(network: &Network, plan: &Plan, tested: &[Vec<f64>]) -> Vec<f6
 }
 
 #[test]
-fn offsets_and_units_of_features_cost_no_bits() {
+fn offsets_and_units_of_features_cost_few_bits() {
     let plain = [1.0; 6];
     let reference = {
         let tested = items(32, &plain, &[0.0; 6]);
@@ -77,7 +77,8 @@ fn offsets_and_units_of_features_cost_no_bits() {
         let found = bits_of_spread(&network, &calibrated(&network, &tested), &tested);
         for (found, reference) in found.iter().zip(&reference) {
             assert!(
-                *found > reference - 4.0,
+                // Units differ by less than 64, or are their own.
+                *found > reference - 8.0,
                 "{found:.1} bits and not {reference:.1}, of {spreads:?} {offsets:?}"
             );
         }
@@ -147,6 +148,33 @@ fn constants_and_zeros_take_what_comes_later() {
     tested[1][2] = 1.0;
     let found = bits_of_spread(&network, &plan, &tested);
     assert!(found[0] > 14.0, "{found:.1?}");
+}
+
+/// Pixels at the border are dark or faint in the calibration items, and bright in others.
+#[test]
+fn pixels_have_one_unit() {
+    let image = |seed: u64, border: f64| {
+        let noise = reals(36, seed);
+        let pixels = noise.iter().enumerate().map(|(i, x)| {
+            let inner = (1..5).contains(&(i / 6)) && (1..5).contains(&(i % 6));
+            255.0
+                * x.abs()
+                * if inner {
+                    1.0
+                } else if i < 3 {
+                    0.0
+                } else {
+                    border
+                }
+        });
+        pixels.collect::<Vec<f64>>()
+    };
+    let calibration: Vec<Vec<f64>> = (0..32).map(|seed| image(seed, 0.004)).collect();
+    let network = dense(&[255.0; 36], &[0.0; 3], &[1.0; 3]);
+    let spec = calibrated(&network, &calibration).client_spec().clone();
+    let mut bright = image(40, 1.0);
+    bright[0] = 255.0;
+    assert_eq!(spec.input_beyond_range(&bright), None);
 }
 
 #[test]
