@@ -2,7 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "nodes are looked up in tables of their own network")]
 
-use crate::calibration::{Calibration, StandardNormal};
+use crate::calibration::{Calibration, StandardNormal, magnitude};
 use crate::candidate::Candidate;
 use crate::levels::{
     LinearKind, OperandLevels, PRIME_BITS, chebyshev_scale_bits, class_ranges, masked_nodes, polynomial_bits,
@@ -97,12 +97,13 @@ impl Candidate {
             }),
             program,
         };
-        let items = calibration.items.len();
-        let squares: Vec<Vec<NodeMap<f64>>> = (0..draws.min(items))
-            .into_par_iter()
-            .map(|item| {
-                let draws = (draws - item).div_ceil(items);
-                prediction.squared_errors(item as u64, &calibration.items[item], draws)
+        let items = self.largest_items(calibration, draws);
+        let squares: Vec<Vec<NodeMap<f64>>> = items
+            .par_iter()
+            .enumerate()
+            .map(|(number, item)| {
+                let draws = (draws - number).div_ceil(items.len());
+                prediction.squared_errors(number as u64, item, draws)
             })
             .collect::<Result<_, CompileError>>()?;
         let squares: Vec<NodeMap<f64>> = squares.into_iter().flatten().collect();
@@ -112,6 +113,20 @@ impl Candidate {
             // Differences of equal values are exact, and noise that grows without bounds is no number.
             if error < MAX_ERROR { error.max(MAX_ERROR.recip()) } else { MAX_ERROR }
         }))
+    }
+
+    /// Calibration items of the largest results, at most `most`, in units of the input: a polynomial has the largest errors there.
+    fn largest_items(&self, calibration: &Calibration, most: usize) -> Vec<Vec<f64>> {
+        let items = calibration.items.par_iter();
+        let items = items.map(|item| item.iter().map(|x| x / self.input_unit).collect());
+        let items: Vec<Vec<f64>> = items.collect();
+        if items.len() <= most {
+            return items;
+        }
+        let results = items.into_par_iter().map(|item| (magnitude(&self.network.evaluate_flat(&item)), item));
+        let mut results: Vec<(f64, Vec<f64>)> = results.collect();
+        results.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        results.into_iter().take(most).map(|(_, item)| item).collect()
     }
 
     /// The scale of each node's result, with levels of exactly [`PRIME_BITS`].
@@ -151,12 +166,11 @@ impl Prediction<'_> {
         draws: usize,
     ) -> Result<Vec<NodeMap<f64>>, CompileError> {
         let network = &self.candidate.network;
-        let item: Vec<f64> = item.iter().map(|x| x / self.candidate.input_unit).collect();
-        let exact = network.trace(&item);
+        let exact = network.trace(item);
         let noise = NodeMap::try_new(network.len(), |id| self.noise_of(id, &exact))?;
         let mut normal = StandardNormal::new(1 + number);
         let squares = (0..draws).map(|_| {
-            let noisy = self.noisy(&item, &noise, &mut normal);
+            let noisy = self.noisy(item, &noise, &mut normal);
             NodeMap::new(network.len(), |id| {
                 let differences = noisy[id].iter().zip(&exact[id]).map(|(a, b)| (a - b).powi(2));
                 differences.sum::<f64>() / noisy[id].len().max(1) as f64
