@@ -115,15 +115,7 @@ impl Importer<'_> {
             "Relu" => Function::Relu,
             "LeakyRelu" => Function::LeakyRelu(step.float("alpha", 0.01)?),
             "Elu" => Function::Elu(step.float("alpha", 1.0)?),
-            "Celu" => {
-                let alpha = nonzero(step, "alpha", 1.0)?;
-                // A negative factor would take the branches of `elu` for each other.
-                if alpha < 0.0 {
-                    return Err(Problem::attribute("alpha", alpha, "a positive number"));
-                }
-                let function = Function::Elu(1.0);
-                return Ok(Some(Activation { function, inner: 1.0 / alpha, outer: alpha }));
-            }
+            "Celu" => return celu(step).map(Some),
             "Selu" => {
                 let usual = [1.673_263_242_354_377_3, 1.050_700_987_355_480_5];
                 // Before version 7, the defaults had fewer digits.
@@ -198,6 +190,15 @@ fn fold(activation: Activation, op: &str, c: &Constant) -> Result<Constant, Prob
             Err(Problem::ElementType { found: c.element.name(), expected: "floating point".into() })
         }
     }
+}
+
+fn celu(step: &Step<'_>) -> Result<Activation, Problem> {
+    let alpha = nonzero(step, "alpha", 1.0)?;
+    // A negative factor would take the branches of `elu` for each other.
+    if alpha < 0.0 {
+        return Err(Problem::attribute("alpha", alpha, "a positive number"));
+    }
+    Ok(Activation { function: Function::Elu(1.0), inner: 1.0 / alpha, outer: alpha })
 }
 
 fn nonzero(step: &Step<'_>, name: &'static str, default: f64) -> Result<f64, Problem> {

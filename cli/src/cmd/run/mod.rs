@@ -129,10 +129,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
 /// Compiles the network, and runs all items in this process.
 fn run_here(args: &RunArgs) -> Result<()> {
-    if let Some(path) = &args.output {
-        files::check_outputs(&[path], args.model.files().chain([&args.input]), args.force)?;
-        files::check_format(path, "npy")?;
-    }
+    check_output(args, args.model.files())?;
     let model = args.model.import()?;
     let items = read_items(&args.input, model.network.input_shape())?;
     let device = args.device.find(args.model.threads())?;
@@ -197,16 +194,20 @@ fn run_here(args: &RunArgs) -> Result<()> {
 /// Encrypts all items here, and computes on a server. Nobody here has the plaintext network, so there is no comparison.
 #[cfg(feature = "service")]
 fn run_on_server(args: &RunArgs) -> Result<()> {
-    if let Some(path) = &args.output {
-        files::check_outputs(&[path], args.server.files().into_iter().chain([&args.input]), args.force)?;
-        args.server.check_outputs([path])?;
-        files::check_format(path, "npy")?;
-    }
+    check_output(args, args.server.files())?;
+    args.server.check_outputs(&args.output)?;
     let connection = args.server.connect(args.model.model.to_str())?;
     let items = connection.run_arrays(&args.input)?;
     items.iter().flat_map(warnings).for_each(|text| terminal::warn(&text));
     let form = ArrayForm { output: args.output.as_deref(), force: args.force, json: args.json };
     arrays(&form, &connection.key, &items)
+}
+
+/// Checks before the work that the output can be written, and is none of `inputs`.
+fn check_output<'a>(args: &'a RunArgs, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+    let Some(path) = &args.output else { return Ok(()) };
+    files::check_outputs(&[path], inputs.into_iter().chain([&args.input]), args.force)?;
+    Ok(files::check_format(path, "npy")?)
 }
 
 fn wrong_result(bits: f64) -> String {

@@ -24,7 +24,9 @@ fn plaintext(value: &Value) -> Plaintext {
 
 /// The ciphertexts in such bytes, between header and digest.
 fn numbers_of(wire: &[u8]) -> &[u8] {
-    &wire[24..wire.len() - 32]
+    let (_, rest) = wire.split_first_chunk::<24>().unwrap();
+    let (numbers, _) = rest.split_last_chunk::<32>().unwrap();
+    numbers
 }
 
 /// As a number without leading zeros.

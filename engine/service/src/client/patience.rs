@@ -51,7 +51,9 @@ mod tests {
     fn the_first_repetition_is_observed() {
         let seen = Arc::new(AtomicUsize::new(0));
         let counted = seen.clone();
-        let observe = move |_: &ClientError| drop(counted.fetch_add(1, Ordering::Relaxed));
+        let observe = move |_: &ClientError| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
         let failure = |again| Failure { error: ClientError::Status(503), again, after: None };
         let mut patience = Patience::new(Duration::from_secs(600));
         assert!(patience.wait(failure(false), &observe).is_err());
