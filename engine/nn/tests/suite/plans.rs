@@ -208,19 +208,19 @@ fn too_deep_a_network_is_refused_with_its_levels() {
     assert!(matches!(error, CompileError::TooDeep { .. }), "{error:?}");
 }
 
-/// A permutation without structure has a diagonal for each element, or nearly: too many to encode them.
+/// Planes of four times the height and width, by the nearest element: nearly each element is moved on its own.
 #[test]
 fn networks_of_too_many_weights_are_refused_by_name() {
-    let len = 1usize << 18;
-    let sources = (0..len).map(|i| Some((i * 40_503 % len) as u32)).collect();
-    let gather = Gather::new(len, sources).unwrap();
+    let rows = (0..3 * 512).map(|y| y / 512 * 128 + y % 512 / 4);
+    let sources = rows.flat_map(|y| (0..512).map(move |x| Some(y * 128 + x / 4))).collect();
+    let gather = Gather::new(3 * 128 * 128, sources).unwrap();
     let mut nodes = NodeMap::default();
-    let x = nodes.push(Node::new("x", &[len], Op::Input));
-    nodes.push(Node::new("shuffle", &[len], Op::Linear(x, Linear::new(gather))));
-    let network = Network::new("shuffled", nodes).unwrap();
+    let x = nodes.push(Node::new("x", [3, 128, 128], Op::Input));
+    nodes.push(Node::new("resize", [3, 512, 512], Op::Linear(x, Linear::new(gather))));
+    let network = Network::new("resized", nodes).unwrap();
     let error = at(&network, Security::Bits128).unwrap_err();
     assert!(
-        matches!(&error, CompileError::TooManyWeights { node, weights } if node == "shuffle" && *weights > 1 << 28)
+        matches!(&error, CompileError::TooManyWeights { node, weights } if node == "resize" && *weights > 1 << 28)
     );
     assert_sentence(&error);
 }
