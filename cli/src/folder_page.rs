@@ -100,7 +100,7 @@ impl FolderPage {
         html! {
             (html::facts(&facts))
             @if *useless > 0 {
-                p.note.alarm { (counted(*useless, "encrypted result")) " do not match the plaintext network: see the warnings." }
+                p.note.alarm { "The plaintext network has other results for " (counted(*useless, "X-ray")) ": see the warnings." }
             }
             @if let Some(evaluation) = evaluation { (evaluated(evaluation)) }
             @if !self.failures.is_empty() { (self.failed()) }

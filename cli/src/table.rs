@@ -53,11 +53,7 @@ impl Table {
 
     /// The table with cells of at most [`WIDEST`] characters. Those of the first column keep their end, where names of files differ.
     fn cut(&self) -> Self {
-        let row = |row: &Vec<String>| {
-            let cells = row.iter().enumerate();
-            cells.map(|(column, cell)| if column == 0 { tail(cell, WIDEST) } else { head(cell) }).collect()
-        };
-        Self { words: self.words, rows: self.rows.iter().map(row).collect() }
+        Self { words: self.words, rows: self.rows.iter().map(|cells| cut(cells)).collect() }
     }
 
     fn width(&self, column: usize) -> usize {
@@ -120,6 +116,12 @@ pub(crate) fn csv(rows: impl IntoIterator<Item = Vec<String>>) -> Result<String>
     }
     let bytes = writer.into_inner().context("cannot write CSV")?;
     String::from_utf8(bytes).context("cannot write CSV")
+}
+
+/// The cells of a row, cut.
+fn cut(cells: &[String]) -> Vec<String> {
+    let cells = cells.iter().enumerate();
+    cells.map(|(column, cell)| if column == 0 { tail(cell, WIDEST) } else { head(cell) }).collect()
 }
 
 fn head(cell: &str) -> String {

@@ -17,7 +17,7 @@ use crate::row::Failure;
 use crate::row_file::{self, TableFormat};
 use crate::row_writer::{RowWriter, Summary};
 use crate::stages::Crew;
-use crate::text::plain;
+use crate::text::{counted, plain};
 use crate::{classifier, files, progress, terminal};
 use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
@@ -276,8 +276,8 @@ impl Sink {
         bar.finish_and_clear();
         writer.finish(&summary, &omitted)?;
         omitted.tell();
-        let wrong = summary.useless;
-        ensure!(wrong == 0, "{wrong} encrypted results do not match the plaintext network (see warnings)");
+        let wrong = counted(summary.useless, "X-ray");
+        ensure!(summary.useless == 0, "the plaintext network has other results for {wrong} (see warnings)");
         omitted.verdict(summary.done + summary.before, total, strict)
     }
 }
