@@ -14,8 +14,6 @@ use pleura_ckks::{ParamsLiteral, RingKind};
 use std::fmt;
 use std::sync::Arc;
 
-/// Most numbers that the diagonals of a plan hold: they take up to 8 bytes each in the plan, and up to 44 while it is compiled.
-pub(crate) const MAX_WEIGHTS: usize = 1 << 28;
 /// Magnitude of a typical value, in units of the range.
 const TYPICAL: f64 = 0.15;
 /// Bytes of ciphertexts by which interleaved groups of different sizes are compared: predictions take ciphertexts for cached. Groups of hefNet

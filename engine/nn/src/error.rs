@@ -1,7 +1,6 @@
 //! Errors of compiling, reading and running plans.
 
-use crate::candidate::MAX_WEIGHTS;
-use crate::layout::MAX_CIPHERTEXTS;
+use crate::layout::{MAX_CIPHERTEXTS, MAX_WEIGHTS};
 use crate::{BatchLayout, FitError};
 use pleura_ckks::{ClientError, EncodeError, EvalError, ParamsError, PublishError, WireError};
 

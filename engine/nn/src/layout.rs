@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most ciphertexts of one tensor.
 pub(crate) const MAX_CIPHERTEXTS: usize = 1 << 12;
+/// Most numbers that the diagonals of a plan hold: they take up to 8 bytes each in the plan, and up to 44 while it is compiled.
+pub(crate) const MAX_WEIGHTS: usize = 1 << 28;
 
 /// Places of the elements of one tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,11 +7,11 @@
 
 use crate::batch_layout::BatchLayout;
 use crate::calibration::Calibration;
-use crate::candidate::{Candidate, MAX_WEIGHTS, Way};
+use crate::candidate::{Candidate, Way};
 use crate::channels::{self, ChannelLayouts, with_cleared_operands};
 use crate::choice::{Lowered, choose};
 use crate::cost::{Cost, LinearWork};
-use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS};
+use crate::layout::{Copies, Layout, MAX_CIPHERTEXTS, MAX_WEIGHTS};
 use crate::levels::{Levels, LinearKind, masked_nodes};
 use crate::literals::{MAX_LEVELS, literals, smallest_degree};
 use crate::lower::{Lowering, SplitSteps};

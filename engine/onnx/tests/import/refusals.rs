@@ -55,7 +55,7 @@ fn operators_with_advice() {
     refused(unnamed, &["the node that makes \"y\" (Relu)"]);
 }
 
-/// What the user can change is said, not what the importer happens to see first.
+/// Errors name what the user can change, not what the importer happens to see first.
 #[test]
 fn reasons_that_others_hide() {
     let sparse = |is_input: bool| {
