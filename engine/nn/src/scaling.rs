@@ -8,6 +8,7 @@ use crate::network::readers;
 use crate::options::CompileOptions;
 use crate::scaler::{Scaler, Scalers};
 use crate::{CompileError, LinearMap, Network, NodeId, NodeMap, Op, ScoreTransform};
+use rayon::prelude::*;
 
 /// Calibration items from which on the spread of a feature is trusted.
 const LEAST_ITEMS: usize = 16;
@@ -69,7 +70,7 @@ impl Scaled {
         let output = Form::of_output(network).filter(|_| is_trusted && is_result);
         let output = output.and_then(|form| {
             let results: Vec<Vec<f64>> =
-                calibration.items.iter().map(|item| network.evaluate_flat(item)).collect();
+                calibration.items.par_iter().map(|item| network.evaluate_flat(item)).collect();
             form.scaler(&results)
         });
         let scalers = Scalers { input, output };
